@@ -1,0 +1,239 @@
+//! Add: keep eggs that stand on a file system. The order of writes is described in
+//! [`crate::cache`].
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::blob::Provenance;
+use crate::cache::{Cache, Commit, now};
+use crate::digest::Digest;
+use crate::egg_key::EggKey;
+use crate::error::{Error, IoContext, Result};
+use crate::index::Egg;
+use crate::progress::{Progress, Unit};
+use crate::store::{Staged, Store};
+use crate::tree::{Hints, Tree};
+
+/// How many eggs are committed together: few enough that a crash loses little, and enough that the
+/// write lock and its syncs are shared.
+const BATCH: usize = 32;
+
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What the eggs themselves do not tell.
+    pub hints: Hints,
+    /// Where they come from; when and by what they are added is filled in.
+    pub provenance: Provenance,
+    pub replace: Replace,
+}
+
+/// Which builds make place for a new one of their key.
+#[derive(Debug, Clone, Default)]
+pub enum Replace {
+    /// The first build wins.
+    #[default]
+    None,
+    /// The last build wins.
+    All,
+    /// These do not win: they are known to be damaged.
+    These(Vec<Digest>),
+}
+
+impl Replace {
+    fn covers(&self, digest: Digest) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::These(digests) => digests.contains(&digest),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub eggs: Vec<Added>,
+}
+
+/// What became of one egg that was offered.
+#[derive(Debug, Serialize)]
+pub struct Added {
+    pub path: PathBuf,
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub enum Outcome {
+    Stored {
+        egg: Box<Egg>,
+    },
+    /// Stored, and another build of the same key is gone for it.
+    Replaced {
+        egg: Box<Egg>,
+        old: Digest,
+    },
+    /// The cache had exactly this egg.
+    Present {
+        egg: Box<Egg>,
+    },
+    /// The cache has another build of the same key, and keeps that one.
+    Other {
+        egg: Box<Egg>,
+    },
+    Refused {
+        reason: String,
+    },
+}
+
+impl Report {
+    /// Eggs that were not taken because something is wrong with them.
+    pub fn refused(&self) -> impl Iterator<Item = &Added> {
+        self.eggs.iter().filter(|added| matches!(added.outcome, Outcome::Refused { .. }))
+    }
+}
+
+/// Adds every egg at or directly below the paths.
+///
+/// # Errors
+/// If a path names no egg and no folder of eggs, or if the cache cannot be written. An egg that is
+/// not sound is no error: the report says why it was refused.
+pub fn add(
+    cache: &mut Cache,
+    paths: &[PathBuf],
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    cache.check_writable()?;
+    cache.sweep()?;
+    let paths = paths.iter().map(|path| eggs_at(path)).collect::<Result<Vec<_>>>()?.concat();
+    progress.begin("adding", paths.len() as u64, Unit::Eggs);
+    let mut eggs = Vec::with_capacity(paths.len());
+    for batch in paths.chunks(BATCH) {
+        eggs.extend(add_batch(cache, batch, options, progress)?);
+    }
+    progress.end();
+    Ok(Report { eggs })
+}
+
+fn add_batch(
+    cache: &mut Cache,
+    paths: &[PathBuf],
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Vec<Added>> {
+    let trees: Vec<Result<Tree>> =
+        paths.par_iter().map(|path| Tree::scan(path, &options.hints)).collect();
+    let others = trees
+        .iter()
+        .map(|tree| match tree {
+            Ok(tree) => other_build(cache, &tree.manifest.key),
+            Err(_) => Ok(None),
+        })
+        .map(|other| other.map(|other| other.filter(|&digest| options.replace.covers(digest))))
+        .collect::<Result<Vec<_>>>()?;
+    let store = &cache.store;
+    let staged: Vec<Result<Staged>> = trees
+        .into_par_iter()
+        .zip(others)
+        .map(|(tree, replaces)| {
+            let staged = stage(store, tree?, &options.provenance, replaces);
+            progress.advance(1);
+            staged
+        })
+        .collect();
+    let mut refusals = Vec::new();
+    let mut sound = Vec::new();
+    for (staged, path) in staged.into_iter().zip(paths) {
+        match staged {
+            Ok(staged) => {
+                sound.push(staged);
+                refusals.push(None);
+            }
+            Err(error) => refusals.push(Some(refusal(error, path)?)),
+        }
+    }
+    let mut commits = cache.commit(sound, |egg| options.replace.covers(egg.digest))?.into_iter();
+    let mut outcome = |refusal: Option<String>| match refusal {
+        Some(reason) => Outcome::Refused { reason },
+        None => commits.next().map_or_else(
+            || Outcome::Refused { reason: "it was not committed".into() },
+            Outcome::from,
+        ),
+    };
+    Ok(paths
+        .iter()
+        .zip(refusals)
+        .map(|(path, refusal)| Added { path: path.clone(), outcome: outcome(refusal) })
+        .collect())
+}
+
+fn stage(
+    store: &Store,
+    tree: Tree,
+    provenance: &Provenance,
+    replaces: Option<Digest>,
+) -> Result<Staged> {
+    let provenance = Provenance {
+        added_at: now(),
+        eggcache: env!("CARGO_PKG_VERSION").to_owned(),
+        replaces,
+        ..provenance.clone()
+    };
+    store.stage(&tree, provenance)
+}
+
+/// The egg that the cache has of a key.
+fn other_build(cache: &Cache, key: &EggKey) -> Result<Option<Digest>> {
+    let eggs = cache.index.of_project(&key.name)?;
+    Ok(eggs.into_iter().find(|egg| egg.key == *key).map(|egg| egg.digest))
+}
+
+/// What is wrong with the egg, if it is the egg that something is wrong with.
+fn refusal(error: Error, egg: &Path) -> Result<String> {
+    match error {
+        Error::UnsoundEgg { path, reason } if path == egg => Ok(reason),
+        Error::UnsoundEgg { path, reason } => Ok(format!("{}: {reason}", path.display())),
+        Error::Io { ref path, .. } if path.starts_with(egg) => Ok(error.to_string()),
+        error => Err(error),
+    }
+}
+
+/// A path that is an egg, or the eggs directly below it and what else is offered as one there.
+fn eggs_at(path: &Path) -> Result<Vec<PathBuf>> {
+    let metadata = path.symlink_metadata().at("read", path)?;
+    let is_egg = |path: &Path| {
+        path.extension().is_some_and(|extension| extension == "egg" || extension == "egg-link")
+    };
+    if is_egg(path) || !metadata.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut eggs = Vec::new();
+    for entry in std::fs::read_dir(path).at("read", path)? {
+        let found = entry.at("read", path)?.path();
+        if is_egg(&found) {
+            eggs.push(found);
+        }
+    }
+    if eggs.is_empty() {
+        return Err(Error::UnsoundEgg {
+            path: path.to_owned(),
+            reason: "it is neither an egg nor a folder with eggs in it".into(),
+        });
+    }
+    eggs.sort_unstable();
+    Ok(eggs)
+}
+
+impl From<Commit> for Outcome {
+    fn from(commit: Commit) -> Self {
+        match commit {
+            Commit::Stored(egg) => Self::Stored { egg: Box::new(egg) },
+            Commit::Kept { existing, same: true } => Self::Present { egg: Box::new(existing) },
+            Commit::Kept { existing, same: false } => Self::Other { egg: Box::new(existing) },
+            Commit::Replaced { egg, old } => Self::Replaced { egg: Box::new(egg), old },
+        }
+    }
+}

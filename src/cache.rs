@@ -1,0 +1,188 @@
+//! The cache: the blob store and the index together.
+//!
+//! # Order of writes
+//! What makes a crash harmless is that there is never a row without its blob.
+//!
+//! - To add: write the blob under `tmp/` and sync it; take the write lock; rename it into `blobs/`
+//!   and sync that directory; insert the row; commit. A crash leaves at worst a blob without a row.
+//! - To remove: take the write lock, delete the rows, commit, durably. Then, in batches, take the
+//!   lock again, look again that the digest has no row, unlink, commit. A crash leaves at worst a
+//!   blob without a row.
+//!
+//! A blob without a row is an orphan: harmless, reported by `verify`, removed by `gc`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::digest::Digest;
+use crate::error::{Error, IoContext, Result};
+use crate::fs as files;
+use crate::index::{Egg, Index};
+use crate::store::{Staged, Store};
+
+/// How many blobs are unlinked under one hold of the write lock.
+const UNLINK_BATCH: usize = 64;
+
+const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+     # This directory holds a cache of built eggs. Backups may leave it out.\n\
+     # See https://bford.info/cachedir/\n";
+
+#[derive(Debug)]
+pub struct Cache {
+    root: PathBuf,
+    pub store: Store,
+    pub index: Index,
+}
+
+/// What became of an egg that was to be added.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Commit {
+    Stored(Egg),
+    /// The cache has this egg already, or another build of its key, which stays.
+    Kept {
+        existing: Egg,
+        same: bool,
+    },
+    /// Stored in place of another build of its key.
+    Replaced {
+        egg: Egg,
+        old: Digest,
+    },
+}
+
+impl Cache {
+    /// Opens the cache at `root`, making it if needed. One that this process cannot write is opened
+    /// for reading.
+    ///
+    /// # Errors
+    /// [`Error::NotACache`] if `root` is something else, or what [`Index::open`] says.
+    pub fn open(root: &Path) -> Result<Self> {
+        if !root.is_dir() {
+            if root.symlink_metadata().is_ok() {
+                let reason = "it is not a directory".to_owned();
+                return Err(Error::NotACache { path: root.to_owned(), reason });
+            }
+            fs::create_dir_all(root).at("make the cache directory", root)?;
+        }
+        let root = root.canonicalize().at("open the cache directory", root)?;
+        let store = Store::new(&root);
+        if !files::is_writable(&root) {
+            let index = Index::open_read_only(&root)?;
+            return Ok(Self { root, store, index });
+        }
+        store.create()?;
+        let tag = root.join("CACHEDIR.TAG");
+        if !tag.exists() {
+            fs::write(&tag, CACHEDIR_TAG).at("write", &tag)?;
+        }
+        let index = Index::open(&root)?;
+        Ok(Self { root, store, index })
+    }
+
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// # Errors
+    /// [`Error::NotACache`] if this process cannot write the cache.
+    pub fn check_writable(&self) -> Result<()> {
+        if self.index.is_read_only() {
+            return Err(Error::NotACache {
+                path: self.root.clone(),
+                reason: "it is read-only for this user".into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Adds staged blobs under one hold of the write lock. The first build of a key wins unless
+    /// `replace` says of it that it shall not, or its blob cannot be opened.
+    ///
+    /// # Errors
+    /// If the index or the store cannot be written; then none of them has a row.
+    pub fn commit(
+        &mut self,
+        staged: Vec<Staged>,
+        replace: impl Fn(&Egg) -> bool,
+    ) -> Result<Vec<Commit>> {
+        let store = &self.store;
+        let commits = self.index.write(|writer| {
+            staged
+                .into_iter()
+                .map(|mut staged| {
+                    let digest = staged.written.digest;
+                    let existing = writer.of_key(&staged.manifest.key)?;
+                    if let Some(existing) = &existing {
+                        let same = existing.digest == digest;
+                        let usable = matches!(store.open(existing.digest), Ok(Some(_)));
+                        if usable && (same || !replace(existing)) {
+                            return Ok(Commit::Kept { existing: existing.clone(), same });
+                        }
+                    }
+                    let provenance = std::mem::take(&mut staged.provenance);
+                    let egg = Egg::new(digest, &staged.manifest, staged.written.len, provenance);
+                    store.persist(staged)?;
+                    let old = existing.map(|existing| existing.digest);
+                    old.map_or(Ok(()), |old| writer.delete(old))?;
+                    writer.insert(&egg)?;
+                    Ok(match old.filter(|&old| old != digest) {
+                        Some(old) => Commit::Replaced { egg, old },
+                        None => Commit::Stored(egg),
+                    })
+                })
+                .collect::<Result<Vec<_>>>()
+        })?;
+        let old: Vec<Digest> = commits
+            .iter()
+            .filter_map(|commit| match commit {
+                Commit::Replaced { old, .. } => Some(*old),
+                _ => None,
+            })
+            .collect();
+        self.unlink_unreferenced(&old, |_| ())?;
+        Ok(commits)
+    }
+
+    /// Removes those blobs that no row refers to, batch by batch.
+    ///
+    /// # Errors
+    /// If the index or the store cannot be written.
+    pub fn unlink_unreferenced(
+        &mut self,
+        digests: &[Digest],
+        unlinked: impl Fn(Digest),
+    ) -> Result<()> {
+        for batch in digests.chunks(UNLINK_BATCH) {
+            self.index.write(|writer| {
+                for &digest in batch {
+                    if !writer.has(digest)? {
+                        self.store.remove(digest)?;
+                        unlinked(digest);
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Removes temporary files whose process is gone.
+    ///
+    /// # Errors
+    /// If `tmp/` cannot be read.
+    pub fn sweep(&self) -> Result<usize> {
+        let abandoned = self.store.abandoned()?;
+        let count = abandoned.len();
+        abandoned.into_iter().for_each(files::Abandoned::remove);
+        Ok(count)
+    }
+}
+
+/// Seconds since the Unix epoch.
+#[must_use]
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,211 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use anstream::ColorChoice;
+use clap::builder::PossibleValuesParser;
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use eggcache::query;
+
+/// Keep built eggs once, copy them into every buildout that needs them.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, disable_help_subcommand = true)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Global {
+    /// The cache directory; by default `eggcache` in the platform's cache folder.
+    #[arg(long, global = true, value_name = "DIR", env = "EGGCACHE_DIR")]
+    pub cache: Option<PathBuf>,
+    /// Print the report as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print problems only.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Print a line for each egg.
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// When to use colour.
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        value_parser = PossibleValuesParser::new(["auto", "always", "never"])
+    )]
+    color: String,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Keep eggs: egg directories, zipped eggs, or folders of them.
+    #[command(after_help = "Examples:\n  eggcache add eggs/v5\n  \
+        eggcache add eggs/lxml-6.1.3-py3.11-linux-x86_64.egg")]
+    Add {
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// The major version of the zc.buildout that built them (5 stands for all from 5 on); told
+        /// from their metadata if absent.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..))]
+        generation: Option<u8>,
+        /// The label of the build environment (`egg-cache-environment`).
+        #[arg(long, value_name = "LABEL", default_value = "")]
+        environment: String,
+        /// SHA-256 of the archive they were built from.
+        #[arg(long, value_name = "HEX", value_parser = sha256)]
+        source_sha256: Option<String>,
+        /// Store an egg in place of another build of it.
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Copy eggs into an eggs directory.
+    #[command(
+        after_help = "EGG is name==version, a name, an egg's file name, or the beginning of \
+        its digest.\n\nExamples:\n  eggcache materialize --into eggs/v5 lxml==6.1.3\n  \
+        eggcache materialize --into eggs/v5 --requirements requirements.txt --python 3.11"
+    )]
+    Materialize {
+        /// The eggs directory, made if needed.
+        #[arg(long, value_name = "DIR")]
+        into: PathBuf,
+        #[arg(value_name = "EGG", required_unless_present_any = ["requirements", "all"])]
+        eggs: Vec<String>,
+        /// Also the eggs that a file of name==version lines pins.
+        #[arg(long, value_name = "FILE")]
+        requirements: Vec<PathBuf>,
+        /// Every egg in the cache.
+        #[arg(long, conflicts_with_all = ["eggs", "requirements"])]
+        all: bool,
+        #[command(flatten)]
+        narrow: Narrow,
+    },
+    /// List the eggs in the cache.
+    List {
+        /// Part of a name or a file name, name==version, or the beginning of a digest.
+        query: Option<String>,
+        #[command(flatten)]
+        narrow: Narrow,
+    },
+    /// Show everything that is known of an egg.
+    Show {
+        egg: String,
+        /// Also what it consists of.
+        #[arg(long)]
+        files: bool,
+        #[command(flatten)]
+        narrow: Narrow,
+    },
+    /// Remove eggs by policy, and what no egg needs.
+    #[command(after_help = "Examples:\n  eggcache gc --max-age 90d --dry-run\n  \
+        eggcache gc --max-size 20GiB --keep-versions 3")]
+    Gc {
+        /// Remove what was not used for longer than this: 90d, 12h, 1y.
+        #[arg(long, value_name = "AGE", value_parser = age)]
+        max_age: Option<i64>,
+        /// Remove the least recently used until the blobs have no more than this: 500MB, 20GiB.
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        max_size: Option<u64>,
+        /// Remove all but the N newest versions of each project, for each Python and platform.
+        #[arg(long, value_name = "N", value_parser = at_least_one)]
+        keep_versions: Option<usize>,
+        /// Only tell what would be removed.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Check every byte of every egg in the cache; exit code 4 if there is a problem.
+    Verify,
+    /// Rebuild the index from the blobs.
+    Reindex,
+    /// Answer a buildout; the `eggcache` Python package runs this.
+    #[command(hide = true)]
+    Serve,
+}
+
+/// What an egg must also be.
+#[derive(Debug, ClapArgs)]
+pub struct Narrow {
+    /// Only eggs of this Python: 3.11 or cp311.
+    #[arg(long, value_name = "VERSION")]
+    python: Option<String>,
+    /// Only eggs of this platform: linux-x86_64.
+    #[arg(long)]
+    platform: Option<String>,
+    /// Only eggs of this layout: the major version of zc.buildout, 5 for all from 5 on.
+    #[arg(long, value_name = "N")]
+    generation: Option<u8>,
+}
+
+impl From<Narrow> for query::Narrow {
+    fn from(Narrow { python, platform, generation }: Narrow) -> Self {
+        Self { python, platform, generation }
+    }
+}
+
+impl Global {
+    pub fn color(&self) -> ColorChoice {
+        match self.color.as_str() {
+            "always" => ColorChoice::Always,
+            "never" => ColorChoice::Never,
+            _ => ColorChoice::Auto,
+        }
+    }
+}
+
+fn age(text: &str) -> Result<i64, String> {
+    let span: jiff::Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    // A day is 24 hours here, a month 30 days and a year 365.
+    let days = i64::from(span.get_years()) * 365
+        + i64::from(span.get_months()) * 30
+        + i64::from(span.get_weeks()) * 7
+        + i64::from(span.get_days());
+    let seconds = i64::from(span.get_hours()) * 3600 + span.get_minutes() * 60 + span.get_seconds();
+    let total = days * 86_400 + seconds;
+    if total < 0 { Err("an age is not negative".into()) } else { Ok(total) }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("not a number".into()),
+    }
+}
+
+fn sha256(text: &str) -> Result<String, String> {
+    let hex = text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if hex { Ok(text.to_ascii_lowercase()) } else { Err("not 64 hexadecimal digits".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn ages_and_sizes_are_read() {
+        assert_eq!(age("90d"), Ok(90 * 86_400));
+        assert_eq!(age("1y 2h"), Ok(365 * 86_400 + 7200));
+        assert_eq!(age("12h"), Ok(12 * 3600));
+        assert!(age("soon").is_err() && age("-1d").is_err());
+        assert_eq!(size("20GiB"), Ok(20 << 30));
+        assert_eq!(size("500MB"), Ok(500_000_000));
+        assert!(size("much").is_err());
+    }
+}

@@ -1,0 +1,146 @@
+//! The command line: what the words mean, and what an exit code says.
+
+mod args;
+mod bar;
+mod print;
+mod text;
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use eggcache::cache::{Cache, now};
+use eggcache::error::Error;
+use eggcache::index::Egg;
+use eggcache::tree::Hints;
+use eggcache::{add, gc, list, materialize, query, reindex, serve, show, verify};
+
+use args::{Args, Command};
+use bar::Bar;
+use print::Printer;
+
+/// Exit codes, which scripts rely on. Usage errors of the command line itself are clap's, also 2.
+const FAILURE: u8 = 1;
+const USAGE: u8 = 2;
+const MISS: u8 = 3;
+const PROBLEMS: u8 = 4;
+
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let printer = Printer::new(args.global.json, args.global.quiet, args.global.color());
+    match run(args, &printer) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            printer.error(&format!("{error:#}"));
+            ExitCode::from(match error.downcast_ref::<Error>() {
+                Some(Error::Miss { .. }) => MISS,
+                Some(Error::Usage(_) | Error::Ambiguous { .. } | Error::Requirements { .. }) => {
+                    USAGE
+                }
+                _ => FAILURE,
+            })
+        }
+    }
+}
+
+fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
+    let Args { global, command } = args;
+    let root = match global.cache {
+        Some(root) => root,
+        None => default_cache()?,
+    };
+    let bar = Bar::new(!global.json && !global.quiet && io::stderr().is_terminal());
+    let code = match command {
+        Command::Add { paths, generation, environment, source_sha256, replace } => {
+            let hints = Hints {
+                generation,
+                environment,
+                source_sha256: source_sha256.unwrap_or_default(),
+                ..Hints::default()
+            };
+            let replace = if replace { add::Replace::All } else { add::Replace::None };
+            let options = add::Options { hints, replace, ..add::Options::default() };
+            let report = add::add(&mut Cache::open(&root)?, &paths, &options, &bar)?;
+            printer.report(&report, |report| text::added(report, global.verbose))?;
+            if report.refused().next().is_some() { FAILURE } else { 0 }
+        }
+        Command::Materialize { into, eggs, requirements, all, narrow } => {
+            let mut cache = Cache::open(&root)?;
+            let mut names = eggs;
+            for file in requirements {
+                names.extend(query::requirements(&file)?);
+            }
+            let eggs = if all {
+                list::list(&cache, None, &narrow.into())?.eggs
+            } else {
+                chosen(&cache, &names, &narrow.into())?
+            };
+            let report = materialize::materialize(&cache.store, &eggs, &into, &bar)?;
+            cache.index.record_use(&report.in_place(), now())?;
+            printer.report(&report, |report| text::materialized(report, global.verbose))?;
+            if report.failed().next().is_some() { FAILURE } else { 0 }
+        }
+        Command::List { query, narrow } => {
+            let report = list::list(&Cache::open(&root)?, query.as_deref(), &narrow.into())?;
+            printer.report(&report, text::listed)?;
+            0
+        }
+        Command::Show { egg, files, narrow } => {
+            let report = show::show(&Cache::open(&root)?, &egg, &narrow.into(), files)?;
+            printer.report(&report, text::shown)?;
+            0
+        }
+        Command::Gc { max_age, max_size, keep_versions, dry_run } => {
+            let options = gc::Options { max_age, max_size, keep_versions, dry_run };
+            let report = gc::gc(&mut Cache::open(&root)?, &options, &bar)?;
+            printer.report(&report, text::collected)?;
+            0
+        }
+        Command::Verify => {
+            let report = verify::verify(&Cache::open(&root)?, &bar)?;
+            printer.report(&report, text::verified)?;
+            if report.problems.is_empty() { 0 } else { PROBLEMS }
+        }
+        Command::Reindex => {
+            let report = reindex::reindex(&root, &bar)?;
+            printer.report(&report, text::reindexed)?;
+            if report.unreadable.is_empty() { 0 } else { PROBLEMS }
+        }
+        Command::Serve => {
+            serve::serve(io::stdin().lock(), io::stdout().lock())?;
+            0
+        }
+    };
+    Ok(code)
+}
+
+/// The eggs that the names name, all of them or none.
+fn chosen(cache: &Cache, names: &[String], narrow: &query::Narrow) -> anyhow::Result<Vec<Egg>> {
+    let mut eggs = Vec::new();
+    let mut missing = Vec::new();
+    for name in names {
+        match query::one(&cache.index, name, narrow) {
+            Ok(egg) => eggs.push(egg),
+            Err(Error::Miss { query }) => missing.push(query),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if !missing.is_empty() {
+        return Err(Error::Miss { query: missing.join(", ") }.into());
+    }
+    Ok(eggs)
+}
+
+fn default_cache() -> anyhow::Result<PathBuf> {
+    use etcetera::BaseStrategy;
+    let strategy = etcetera::choose_base_strategy()
+        .context("no home directory: name the cache with --cache DIR or EGGCACHE_DIR")?;
+    Ok(strategy.cache_dir().join("eggcache"))
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

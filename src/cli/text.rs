@@ -1,0 +1,309 @@
+//! Reports as a person reads them.
+
+use std::fmt::Write;
+
+use bytesize::ByteSize;
+use comfy_table::{CellAlignment, Table, presets};
+use eggcache::index::Egg;
+use eggcache::{add, gc, list, materialize, reindex, show, verify};
+
+use super::print::{GOOD, Text};
+
+pub fn added(report: &add::Report, verbose: bool) -> Text {
+    use add::Outcome;
+    let mut text = Text::default();
+    let (mut stored, mut present, mut bytes, mut blob_bytes) = (0, 0, 0, 0);
+    for added in &report.eggs {
+        let path = added.path.display();
+        let line = match &added.outcome {
+            Outcome::Stored { egg } | Outcome::Replaced { egg, .. } => {
+                stored += 1;
+                bytes += egg.counts.bytes;
+                blob_bytes += egg.blob_bytes;
+                format!("stored   {}  {}", egg.digest.short(), egg.file_name)
+            }
+            Outcome::Present { egg } => {
+                present += 1;
+                format!("present  {}  {}", egg.digest.short(), egg.file_name)
+            }
+            Outcome::Other { egg } => {
+                text.problems.push(format!(
+                    "{path} is another build of an egg that the cache has ({}), which stays; \
+                     --replace stores this one",
+                    egg.digest.short()
+                ));
+                continue;
+            }
+            Outcome::Refused { reason } => {
+                text.problems.push(format!("{path}: {reason}"));
+                continue;
+            }
+        };
+        if verbose {
+            let _ = writeln!(text.data, "{line}");
+        }
+    }
+    text.summary = format!(
+        "{} stored ({} as {}), {present} already there",
+        eggs(stored),
+        size(bytes),
+        size(blob_bytes)
+    );
+    if !text.problems.is_empty() {
+        let _ = write!(text.summary, ", {} not stored", text.problems.len());
+    }
+    text
+}
+
+pub fn materialized(report: &materialize::Report, verbose: bool) -> Text {
+    use materialize::Outcome;
+    let mut text = Text::default();
+    let (mut copied, mut present, mut files, mut bytes) = (0, 0, 0, 0);
+    for egg in &report.eggs {
+        let what = match &egg.outcome {
+            Outcome::Copied(counts) => {
+                copied += 1;
+                files += counts.files;
+                bytes += counts.bytes;
+                "copied "
+            }
+            Outcome::Present => {
+                present += 1;
+                "present"
+            }
+            Outcome::Failed { reason } => {
+                text.problems.push(format!("{}: {reason}", egg.file_name));
+                continue;
+            }
+        };
+        if verbose {
+            let _ = writeln!(text.data, "{what}  {}", egg.file_name);
+        }
+    }
+    text.summary = format!(
+        "{} copied into {} ({files} files, {}), {present} already there",
+        eggs(copied),
+        report.into.display(),
+        size(bytes)
+    );
+    text
+}
+
+pub fn listed(report: &list::Report) -> Text {
+    let mut table =
+        table(["egg", "version", "python", "platform", "gen", "size", "stored", "used", "digest"]);
+    for egg in &report.eggs {
+        let key = &egg.key;
+        table.add_row([
+            key.name.clone(),
+            key.version.clone(),
+            or_any(&key.python),
+            or_any(&key.platform),
+            key.generation.to_string(),
+            size(egg.counts.bytes),
+            size(egg.blob_bytes),
+            day(egg.used_at),
+            egg.digest.short(),
+        ]);
+    }
+    align_right(&mut table, [4, 5, 6]);
+    let count = report.eggs.len();
+    Text {
+        data: if count == 0 { String::new() } else { lines(&table) },
+        summary: format!(
+            "{}, {} stored as {}",
+            eggs(count),
+            size(report.bytes),
+            size(report.blob_bytes)
+        ),
+        ..Text::default()
+    }
+}
+
+pub fn shown(report: &show::Report) -> Text {
+    let Egg { digest, file_name, key, counts, blob_bytes, provenance, used_at, uses } = &report.egg;
+    let mut data = String::new();
+    let mut line = |what: &str, value: String| {
+        if !value.is_empty() {
+            let _ = writeln!(data, "{what:<14}{value}");
+        }
+    };
+    line("egg", file_name.clone());
+    line("digest", digest.to_string());
+    line("name", key.name.clone());
+    line("version", key.version.clone());
+    line("python", or_any(&key.python));
+    line("abi", key.abi.clone());
+    line("platform", or_any(&key.platform));
+    line("libc", key.libc.clone());
+    line("generation", key.generation.to_string());
+    line("source", provenance.source.clone().unwrap_or_default());
+    line("source sha256", key.source_sha256.clone());
+    line("variant", key.variant.clone());
+    line("environment", key.environment.clone());
+    line(
+        "content",
+        format!(
+            "{} files, {} directories, {} symlinks, {}",
+            counts.files,
+            counts.directories,
+            counts.symlinks,
+            size(counts.bytes)
+        ),
+    );
+    line("stored", format!("{} in {} frames", size(*blob_bytes), report.frames));
+    line("blob", report.blob.display().to_string());
+    let by = provenance.buildout.as_ref().map(|version| format!(" by zc.buildout {version}"));
+    line(
+        "added",
+        format!(
+            "{}{} (eggcache {})",
+            minute(provenance.added_at),
+            by.unwrap_or_default(),
+            provenance.eggcache
+        ),
+    );
+    let build = provenance.build_seconds.map(|seconds| format!("{seconds:.1} s"));
+    line("build time", build.unwrap_or_default());
+    line("used", format!("{uses} times, last {}", minute(*used_at)));
+    for entry in report.entries.iter().flatten() {
+        let path = if entry.path.is_empty() { "." } else { &entry.path };
+        let (kind, rest) = match &entry.kind {
+            show::ShownKind::Directory => ('d', String::new()),
+            show::ShownKind::File { size, .. } => ('-', format!("  {size}")),
+            show::ShownKind::Symlink { target } => ('l', format!("  -> {target}")),
+        };
+        let _ = writeln!(data, "{kind}{:03o}  {path}{rest}", entry.mode);
+    }
+    Text { data, ..Text::default() }
+}
+
+pub fn collected(report: &gc::Report) -> Text {
+    let mut table = table(["egg", "size", "last used", "reason"]);
+    for evicted in &report.evicted {
+        let reason = match evicted.reason {
+            gc::Reason::MaxAge => "not used for longer than --max-age",
+            gc::Reason::KeepVersions => "newer versions are kept",
+            gc::Reason::MaxSize => "least recently used, over --max-size",
+        };
+        let egg = &evicted.egg;
+        table.add_row([
+            egg.file_name.clone(),
+            size(egg.blob_bytes),
+            minute(egg.used_at),
+            reason.into(),
+        ]);
+    }
+    align_right(&mut table, [1]);
+    let mut summary = format!(
+        "{} {} and {} orphaned blobs, {}; {} stay, {}",
+        if report.dry_run { "would remove" } else { "removed" },
+        eggs(report.evicted.len()),
+        report.orphans.len(),
+        size(report.freed_bytes),
+        eggs(report.kept),
+        size(report.kept_bytes)
+    );
+    if report.temporary_files > 0 {
+        let _ = write!(summary, "; {} temporary files", report.temporary_files);
+    }
+    let data = if report.evicted.is_empty() { String::new() } else { lines(&table) };
+    Text { data, summary, ..Text::default() }
+}
+
+pub fn verified(report: &verify::Report) -> Text {
+    let problems: Vec<String> = report
+        .problems
+        .iter()
+        .map(|problem| match &problem.file_name {
+            Some(name) => format!("{name}: {}", problem.what),
+            None => format!("{}: {}", problem.digest.short(), problem.what),
+        })
+        .collect();
+    let mut summary = format!(
+        "{} blobs, {} frames, {} checked: ",
+        report.blobs,
+        report.frames,
+        size(report.bytes)
+    );
+    match problems.len() {
+        0 => write!(summary, "{GOOD}no problem{GOOD:#}"),
+        1 => write!(summary, "1 problem"),
+        count => write!(summary, "{count} problems"),
+    }
+    .ok();
+    if !report.orphans.is_empty() || report.temporary_files > 0 {
+        let _ = write!(
+            summary,
+            "; {} orphaned blobs and {} temporary files, which `eggcache gc` removes",
+            report.orphans.len(),
+            report.temporary_files
+        );
+    }
+    Text { problems, summary, ..Text::default() }
+}
+
+pub fn reindexed(report: &reindex::Report) -> Text {
+    let mut problems: Vec<String> = report.unreadable.iter().map(|it| it.reason.clone()).collect();
+    if let Some(aside) = &report.set_aside {
+        problems.push(format!("the index could not be read and is now {}", aside.display()));
+    }
+    let summary = format!(
+        "{} in the index: {} found, {} lost, {} shadowed by another build",
+        eggs(report.eggs),
+        report.found,
+        report.lost,
+        report.shadowed.len()
+    );
+    Text { problems, summary, ..Text::default() }
+}
+
+fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.map(str::to_uppercase));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+fn align_right<const N: usize>(table: &mut Table, columns: [usize; N]) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+fn lines(table: &Table) -> String {
+    table.lines().fold(String::new(), |mut text, line| {
+        text.push_str(line.trim_end());
+        text.push('\n');
+        text
+    })
+}
+
+fn eggs(count: usize) -> String {
+    if count == 1 { "1 egg".into() } else { format!("{count} eggs") }
+}
+
+fn size(bytes: u64) -> String {
+    ByteSize::b(bytes).display().iec().to_string()
+}
+
+fn or_any(text: &str) -> String {
+    if text.is_empty() { "any".into() } else { text.into() }
+}
+
+fn day(seconds: i64) -> String {
+    time(seconds, "%Y-%m-%d")
+}
+
+fn minute(seconds: i64) -> String {
+    time(seconds, "%Y-%m-%d %H:%M UTC")
+}
+
+fn time(seconds: i64, format: &str) -> String {
+    jiff::Timestamp::from_second(seconds)
+        .map_or_else(|_| "?".into(), |time| time.strftime(format).to_string())
+}

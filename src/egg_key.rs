@@ -1,0 +1,166 @@
+//! The egg key: what makes two eggs interchangeable, and which of them a Python can use.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that must be equal for one egg to stand for another.
+///
+/// Unknown or not applicable is the empty string, never absent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EggKey {
+    /// PEP 503 name.
+    pub name: String,
+    /// The version as the metadata spells it, with its local part.
+    pub version: String,
+    /// Implementation and version, for example `cp311`; empty for an egg of any Python.
+    pub python: String,
+    /// SOABI or `abi3`, for an egg that holds native code.
+    pub abi: String,
+    /// The platform in the egg's file name, for example `linux-x86_64`.
+    pub platform: String,
+    /// The oldest C library that its native code runs on, for example `glibc 2.17`.
+    pub libc: String,
+    /// Buildout's egg layout: the major version of zc.buildout, 5 standing for all from 5 on.
+    pub generation: u8,
+    /// SHA-256 of the archive it was built from, 64 hexadecimal digits.
+    pub source_sha256: String,
+    /// Digest of the build options and environment of a custom build.
+    pub variant: String,
+    /// The site's label of the build environment (`egg-cache-environment`).
+    pub environment: String,
+}
+
+/// The last generation whose layout differs from the one before.
+pub const LAST_GENERATION: u8 = 5;
+
+/// The Python, machine and buildout that ask for an egg.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// PEP 425 abbreviation: `cp`, `pp`.
+    pub implementation: String,
+    /// `3.11`
+    pub python: String,
+    /// `sysconfig.get_config_var("SOABI")`
+    pub soabi: String,
+    /// Every platform whose eggs this host takes: `linux-x86_64`.
+    pub platform: String,
+    /// `glibc 2.36`
+    pub libc: String,
+    pub generation: u8,
+    pub environment: String,
+}
+
+impl Host {
+    /// Whether an egg of this key works here.
+    #[must_use]
+    pub fn accepts(&self, key: &EggKey) -> bool {
+        (key.python.is_empty() || key.python == self.python_tag())
+            && (key.platform.is_empty() || key.platform == self.platform)
+            && (matches!(key.abi.as_str(), "" | "abi3") || key.abi == self.soabi)
+            && libc_suffices(&key.libc, &self.libc)
+            && key.generation == self.generation.min(LAST_GENERATION)
+            && key.environment == self.environment
+    }
+
+    fn python_tag(&self) -> String {
+        python_tag(&self.implementation, &self.python)
+    }
+}
+
+/// `cp311` of `cp` and `3.11` (PEP 425); empty if no version is named.
+#[must_use]
+pub fn python_tag(implementation: &str, python: &str) -> String {
+    if python.is_empty() {
+        return String::new();
+    }
+    format!("{implementation}{}", python.replace('.', ""))
+}
+
+/// Whether native code that needs `needed` runs on a host with `present`.
+fn libc_suffices(needed: &str, present: &str) -> bool {
+    if needed.is_empty() {
+        return true;
+    }
+    let parse = |libc: &str| {
+        let (name, version) = libc.split_once(' ').unwrap_or((libc, ""));
+        let version: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();
+        (name.to_owned(), version)
+    };
+    let (needed_name, needed_version) = parse(needed);
+    let (name, version) = parse(present);
+    needed_name == name && version >= needed_version
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> Host {
+        Host {
+            implementation: "cp".into(),
+            python: "3.11".into(),
+            soabi: "cpython-311-x86_64-linux-gnu".into(),
+            platform: "linux-x86_64".into(),
+            libc: "glibc 2.36".into(),
+            generation: 6,
+            environment: String::new(),
+        }
+    }
+
+    fn key() -> EggKey {
+        EggKey {
+            name: "foo".into(),
+            version: "1.0".into(),
+            python: "cp311".into(),
+            abi: String::new(),
+            platform: String::new(),
+            libc: String::new(),
+            generation: 5,
+            source_sha256: String::new(),
+            variant: String::new(),
+            environment: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_pure_egg_is_accepted_whatever_the_libc() {
+        assert!(host().accepts(&key()));
+        assert!(Host { libc: String::new(), soabi: String::new(), ..host() }.accepts(&key()));
+        assert!(host().accepts(&EggKey { python: String::new(), ..key() }));
+    }
+
+    #[test]
+    fn native_code_needs_its_abi_and_an_equal_or_newer_libc() {
+        let native = EggKey {
+            abi: "cpython-311-x86_64-linux-gnu".into(),
+            libc: "glibc 2.17".into(),
+            platform: "linux-x86_64".into(),
+            ..key()
+        };
+        assert!(host().accepts(&native));
+        assert!(host().accepts(&EggKey { abi: "abi3".into(), ..native.clone() }));
+        assert!(!Host { soabi: "cpython-311d-x86_64-linux-gnu".into(), ..host() }.accepts(&native));
+        assert!(!Host { libc: "glibc 2.12".into(), ..host() }.accepts(&native));
+        assert!(!Host { libc: "musl 1.2".into(), ..host() }.accepts(&native));
+        assert!(!Host { platform: "linux-aarch64".into(), ..host() }.accepts(&native));
+        assert!(!host().accepts(&EggKey { libc: "musl".into(), ..native }));
+    }
+
+    #[test]
+    fn another_python_generation_or_environment_is_another_egg() {
+        assert!(!Host { python: "3.12".into(), ..host() }.accepts(&key()));
+        assert!(!Host { implementation: "pp".into(), ..host() }.accepts(&key()));
+        assert!(!Host { generation: 4, ..host() }.accepts(&key()));
+        assert!(Host { generation: 5, ..host() }.accepts(&key()));
+        assert!(!Host { environment: "el9".into(), ..host() }.accepts(&key()));
+    }
+
+    #[test]
+    fn libc_versions_are_compared_as_numbers() {
+        assert!(libc_suffices("glibc 2.9", "glibc 2.36"));
+        assert!(!libc_suffices("glibc 2.36", "glibc 2.9"));
+        assert!(libc_suffices("musl", "musl 1.2.3"));
+        assert!(!libc_suffices("glibc 2.9", ""));
+    }
+}

@@ -1,0 +1,206 @@
+//! Paths inside an egg: relative, `/`-separated, UTF-8, and never leaving the egg.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+
+/// The path of an entry, relative to the egg. The egg itself is the empty path.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
+pub struct EggPath(String);
+
+/// Longest path that is accepted, in bytes (Linux's `PATH_MAX`).
+pub const MAX_PATH: usize = 4096;
+/// Longest component that is accepted, in bytes (Linux's `NAME_MAX`).
+pub const MAX_COMPONENT: usize = 255;
+/// How many symlinks one path may pass through (Linux's `MAXSYMLINKS`).
+const MAX_SYMLINKS: usize = 40;
+
+/// Why a text is not a path inside an egg.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("path {path:?} {reason}")]
+pub struct BadPath {
+    pub path: String,
+    pub reason: &'static str,
+}
+
+impl EggPath {
+    /// The egg itself.
+    #[must_use]
+    pub fn root() -> Self {
+        Self(String::new())
+    }
+
+    /// # Errors
+    /// [`BadPath`] for a text that is empty, absolute or too long, that holds a NUL, or that has an
+    /// empty, `.` or `..` component.
+    pub fn new(path: impl Into<String>) -> Result<Self, BadPath> {
+        let path = path.into();
+        let reason = if path.is_empty() {
+            "is empty"
+        } else if path.starts_with('/') {
+            "is absolute"
+        } else if path.len() > MAX_PATH {
+            "is too long"
+        } else if path.contains('\0') {
+            "holds a NUL"
+        } else if path.split('/').any(|part| part.len() > MAX_COMPONENT) {
+            "has a component that is too long"
+        } else if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            "does not stay inside the egg"
+        } else {
+            return Ok(Self(path));
+        };
+        Err(BadPath { path, reason })
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The directory that holds this entry, as text; `None` for the egg itself.
+    #[must_use]
+    pub fn parent(&self) -> Option<&str> {
+        if self.is_root() {
+            return None;
+        }
+        Some(self.0.rsplit_once('/').map_or("", |(parent, _)| parent))
+    }
+
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The first component.
+    #[must_use]
+    pub fn top(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for EggPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_root() { "." } else { &self.0 })
+    }
+}
+
+impl fmt::Debug for EggPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// Whether following the symlink at `link` can leave the egg.
+///
+/// The target is resolved as a kernel would, component by component and through the egg's other
+/// symlinks (`symlinks`: path to target), so that `..` behind another symlink is caught as well. A
+/// target that does not exist is no escape.
+pub(crate) fn symlink_escapes(link: &str, symlinks: &HashMap<&str, &str>) -> bool {
+    let mut here: Vec<&str> = link.split('/').collect();
+    let mut rest: VecDeque<&str> = VecDeque::new();
+    let mut followed = 0;
+    loop {
+        if let Some(target) = symlinks.get(here.join("/").as_str()) {
+            followed += 1;
+            if target.starts_with('/') || target.is_empty() || followed > MAX_SYMLINKS {
+                return true;
+            }
+            here.pop();
+            for part in target.rsplit('/') {
+                rest.push_front(part);
+            }
+        }
+        match rest.pop_front() {
+            None => return false,
+            Some("" | ".") => {}
+            Some("..") => {
+                if here.pop().is_none() {
+                    return true;
+                }
+            }
+            Some(part) => here.push(part),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ordinary_and_odd_names_are_paths() {
+        for path in ["a", "a/b.py", "test data/#test1.py", "locale/sr@Cyrl/x", "..a/b..", "ü/é"] {
+            assert_eq!(EggPath::new(path).unwrap().as_str(), path);
+        }
+    }
+
+    #[test]
+    fn paths_that_leave_the_egg_are_refused() {
+        let long = "a/".repeat(MAX_PATH);
+        let wide = "a".repeat(MAX_COMPONENT + 1);
+        for path in [
+            "", "/", "/a", "..", "../a", "a/..", "a/../b", ".", "./a", "a//b", "a/", "a\0b", &long,
+            &wide,
+        ] {
+            assert!(EggPath::new(path).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn parent_and_names() {
+        let path = EggPath::new("a/b/c").unwrap();
+        assert_eq!((path.parent(), path.file_name(), path.top()), (Some("a/b"), "c", "a"));
+        assert_eq!(EggPath::new("a").unwrap().parent(), Some(""));
+        assert_eq!(EggPath::root().parent(), None);
+    }
+
+    #[test]
+    fn symlinks_that_stay_inside_are_fine() {
+        let links =
+            HashMap::from([("a/b/up", "../c"), ("dot", "."), ("gone", "no/such"), ("a/d", "../a")]);
+        for link in links.keys() {
+            assert!(!symlink_escapes(link, &links), "{link}");
+        }
+    }
+
+    #[test]
+    fn symlinks_that_leave_are_caught() {
+        for (link, target) in [
+            ("a", "/etc/passwd"),
+            ("a", ".."),
+            ("a/b", "../../x"),
+            ("a", "b/../../c"),
+            ("a", "a"),
+            ("a", ""),
+        ] {
+            assert!(symlink_escapes(link, &HashMap::from([(link, target)])), "{link} -> {target}");
+        }
+    }
+
+    #[test]
+    fn a_symlink_that_leaves_through_another_is_caught() {
+        // `deep/here` names the root, so `deep/here/..` is outside although its text is not.
+        let links = HashMap::from([("deep/here", ".."), ("out", "deep/here/../x")]);
+        assert!(symlink_escapes("out", &links));
+        assert!(!symlink_escapes("deep/here", &links));
+    }
+
+    proptest! {
+        #[test]
+        fn an_accepted_path_never_leaves(text in "[a./\\x00 ]{0,12}") {
+            if let Ok(path) = EggPath::new(text) {
+                let joined = std::path::Path::new("/egg").join(path.as_str());
+                prop_assert!(joined.starts_with("/egg"));
+                prop_assert!(joined.components().all(|c| c != std::path::Component::ParentDir));
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! One error type for the library.
+//!
+//! Every input/output error carries its path, and every message is a sentence that says what to do
+//! where something can be done. Data that is read never makes the library panic.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What can go wrong, with the file it went wrong on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("cannot {action} {}: {source}{}", path.display(), advice(source))]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+
+    /// A directory or file that was offered as an egg and is not one that can be kept.
+    #[error("{} cannot be added: {reason}", path.display())]
+    UnsoundEgg { path: PathBuf, reason: String },
+
+    /// A blob whose bytes do not say what its name says.
+    #[error("{} is damaged: {reason}; run `eggcache verify` to see every problem", path.display())]
+    DamagedBlob { path: PathBuf, reason: String },
+
+    #[error(
+        "{} has blob format {found}, this eggcache reads up to {known}: use a newer eggcache",
+        path.display()
+    )]
+    NewerFormat { path: PathBuf, found: u32, known: u32 },
+
+    #[error("index {}: {source}", path.display())]
+    Index { path: PathBuf, source: rusqlite::Error },
+
+    #[error(
+        "{} is not an index of eggcache; run `eggcache reindex` to set it aside and rebuild it \
+         from the blobs",
+        path.display()
+    )]
+    NotAnIndex { path: PathBuf },
+
+    #[error(
+        "{} has index schema {found}, this eggcache knows up to {known}: use a newer eggcache",
+        path.display()
+    )]
+    NewerSchema { path: PathBuf, found: i64, known: usize },
+
+    #[error("{} is not a cache directory: {reason}", path.display())]
+    NotACache { path: PathBuf, reason: String },
+
+    /// Nothing in the cache answers the query.
+    #[error("the cache has no egg for {query}")]
+    Miss { query: String },
+
+    #[error("{query} is ambiguous, name one of:\n{}", candidates.join("\n"))]
+    Ambiguous { query: String, candidates: Vec<String> },
+
+    /// Something other than the wanted egg stands where it would go.
+    #[error(
+        "{} is in the way of {wanted}: {difference}; move it away, then run this again",
+        target.display()
+    )]
+    InTheWay { target: PathBuf, wanted: String, difference: String },
+
+    #[error("{}, line {line}: {reason}", path.display())]
+    Requirements { path: PathBuf, line: usize, reason: String },
+
+    /// The request itself makes no sense.
+    #[error("{0}")]
+    Usage(String),
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free some space there, or run `eggcache gc --max-size SIZE` for a full cache"
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            "; check who owns it and how it is mounted"
+        }
+        _ => "",
+    }
+}
+
+/// Adds the action and the path that an [`io::Error`] lacks.
+pub trait IoContext<T> {
+    /// `action` completes the sentence "cannot ... PATH".
+    ///
+    /// # Errors
+    /// [`Error::Io`] in place of the bare error.
+    fn at(self, action: &'static str, path: &Path) -> Result<T>;
+}
+
+impl<T, E: Into<io::Error>> IoContext<T> for std::result::Result<T, E> {
+    fn at(self, action: &'static str, path: &Path) -> Result<T> {
+        self.map_err(|source| Error::Io { action, path: path.to_owned(), source: source.into() })
+    }
+}

@@ -1,0 +1,479 @@
+//! The index: which eggs the cache has. The only module that knows SQL.
+//!
+//! # Locking
+//! SQLite's write lock is the only lock of the cache. A writer takes it with `BEGIN IMMEDIATE`,
+//! holds it for a short while, and waits for it for up to [`BUSY_TIMEOUT`].
+//!
+//! # Compatibility
+//! `migrations/` is an append-only list; `user_version` counts how many have run. Each runs in one
+//! transaction. An index with more than this program knows is refused.
+//!
+//! # File systems
+//! Write-ahead log on a local file system; rollback journal where another machine serves it. An
+//! index that cannot be written is opened read-only, and last use is then not recorded.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior, params};
+use serde::Serialize;
+
+use crate::blob::{Blob, Provenance};
+use crate::digest::Digest;
+use crate::egg_key::EggKey;
+use crate::error::{Error, Result};
+use crate::fs as files;
+use crate::manifest::{Counts, Manifest};
+
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_create_eggs.sql")];
+/// `PRAGMA application_id` of an index, which tells it from other SQLite databases: `EggC`.
+const APPLICATION_ID: i64 = 0x4567_6743;
+/// How long a writer waits for another.
+pub const BUSY_TIMEOUT: Duration = Duration::from_mins(1);
+
+#[derive(Debug)]
+pub struct Index {
+    connection: Connection,
+    path: PathBuf,
+    read_only: bool,
+}
+
+/// One egg in the cache, as the index has it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Egg {
+    pub digest: Digest,
+    pub file_name: String,
+    #[serde(flatten)]
+    pub key: EggKey,
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Length of the blob.
+    pub blob_bytes: u64,
+    #[serde(flatten)]
+    pub provenance: Provenance,
+    /// Seconds since the Unix epoch; when it was added if it was not used since.
+    pub used_at: i64,
+    pub uses: u64,
+}
+
+impl Egg {
+    /// The row for a blob that was just written or read.
+    #[must_use]
+    pub fn new(
+        digest: Digest,
+        manifest: &Manifest,
+        blob_bytes: u64,
+        provenance: Provenance,
+    ) -> Self {
+        Self {
+            digest,
+            file_name: manifest.file_name.clone(),
+            key: manifest.key.clone(),
+            counts: manifest.counts(),
+            blob_bytes,
+            used_at: provenance.added_at,
+            provenance,
+            uses: 0,
+        }
+    }
+
+    #[must_use]
+    pub fn of_blob<B: std::ops::Deref<Target = [u8]>>(blob: &Blob<B>) -> Self {
+        Self::new(blob.digest, &blob.manifest, blob.len(), blob.provenance.clone())
+    }
+}
+
+const COLUMNS: &str = "digest, file_name, name, version, python, abi, platform, libc, generation, \
+     source_sha256, variant, environment, files, directories, symlinks, bytes, blob_bytes, \
+     added_at, eggcache, buildout, setuptools, source, build_seconds, replaces, used_at, uses";
+
+impl Index {
+    /// Opens the index in the cache directory `root`, making or migrating it if needed.
+    ///
+    /// # Errors
+    /// [`Error::NotAnIndex`], [`Error::NewerSchema`], or what SQLite says.
+    pub fn open(root: &Path) -> Result<Self> {
+        let path = root.join("index.sqlite");
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            let journal = if files::is_remote(root) { "DELETE" } else { "WAL" };
+            connection.pragma_update(None, "journal_mode", journal)?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            Ok(connection)
+        });
+        let connection = opened.map_err(|source| wrap(&path, source))?;
+        let mut index = Self { connection, path, read_only: false };
+        index.migrate()?;
+        Ok(index)
+    }
+
+    /// Opens the index of a cache that this process cannot write.
+    ///
+    /// # Errors
+    /// As [`Index::open`]; also if the index was never made, or is of an older schema.
+    pub fn open_read_only(root: &Path) -> Result<Self> {
+        let path = root.join("index.sqlite");
+        // A write-ahead log needs its files beside the database even to be read. Where they are not
+        // and cannot be made, no writer is at work, and the database file alone is complete.
+        let attempts = ["mode=ro", "immutable=1"].map(|how| {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+                | OpenFlags::SQLITE_OPEN_URI
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let uri = format!("file:{}?{how}", uri_path(&path));
+            let connection = Connection::open_with_flags(uri, flags)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+            Ok(connection)
+        });
+        let [log, alone] = attempts;
+        let connection = log.or(alone).map_err(|source: rusqlite::Error| wrap(&path, source))?;
+        let index = Self { connection, path, read_only: true };
+        let version = index.check_version()?;
+        if version < MIGRATIONS.len() {
+            return Err(Error::NotACache {
+                path: root.to_owned(),
+                reason: "its index is of an older eggcache and cannot be written".into(),
+            });
+        }
+        Ok(index)
+    }
+
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether SQLite finds its file whole.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let check = |row: &Row<'_>| row.get::<_, String>(0);
+        self.connection
+            .query_row("PRAGMA quick_check(1)", [], check)
+            .is_ok_and(|found| found == "ok")
+    }
+
+    fn check_version(&self) -> Result<usize> {
+        let pragma = |name: &str| {
+            self.connection
+                .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+                .map_err(|source| wrap(&self.path, source))
+        };
+        let (version, id) = (pragma("user_version")?, pragma("application_id")?);
+        let is_new = version == 0 && id == 0 && pragma("schema_version")? == 0;
+        if !is_new && id != APPLICATION_ID {
+            return Err(Error::NotAnIndex { path: self.path.clone() });
+        }
+        usize::try_from(version).ok().filter(|&version| version <= MIGRATIONS.len()).ok_or_else(
+            || Error::NewerSchema {
+                path: self.path.clone(),
+                found: version,
+                known: MIGRATIONS.len(),
+            },
+        )
+    }
+
+    fn migrate(&mut self) -> Result<()> {
+        while self.check_version()? < MIGRATIONS.len() {
+            let path = self.path.clone();
+            let transaction = self.begin()?;
+            // Another process may have migrated while this one waited for the lock.
+            let version: i64 = transaction
+                .pragma_query_value(None, "user_version", |row| row.get(0))
+                .map_err(|source| wrap(&path, source))?;
+            let migration = usize::try_from(version).ok().and_then(|at| MIGRATIONS.get(at));
+            if let Some(migration) = migration {
+                transaction
+                    .execute_batch(migration)
+                    .and_then(|()| {
+                        transaction.pragma_update(None, "application_id", APPLICATION_ID)
+                    })
+                    .and_then(|()| transaction.pragma_update(None, "user_version", version + 1))
+                    .map_err(|source| wrap(&path, source))?;
+            }
+            transaction.commit().map_err(|source| wrap(&path, source))?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<rusqlite::Transaction<'_>> {
+        let path = &self.path;
+        self.connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|source| wrap(path, source))
+    }
+
+    /// Takes the write lock, does `work`, and makes all of it durable or none.
+    ///
+    /// # Errors
+    /// What `work` returns, or what SQLite says.
+    pub fn write<T>(&mut self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
+        let path = self.path.clone();
+        let transaction = self.begin()?;
+        let done = work(&mut Writer { connection: &transaction, path: &path })?;
+        transaction.commit().map_err(|source| wrap(&path, source))?;
+        Ok(done)
+    }
+
+    fn eggs(&self, rest: &str, parameters: impl rusqlite::Params) -> Result<Vec<Egg>> {
+        eggs(&self.connection, rest, parameters).map_err(|source| wrap(&self.path, source))
+    }
+
+    /// All eggs, by name, version as text, and when they were added.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn all(&self) -> Result<Vec<Egg>> {
+        self.eggs("ORDER BY name, version, added_at, digest", [])
+    }
+
+    /// Eggs of one project, by its PEP 503 name, the first that was added first.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn of_project(&self, name: &str) -> Result<Vec<Egg>> {
+        self.eggs("WHERE name = ? ORDER BY added_at, digest", [name])
+    }
+
+    /// # Errors
+    /// What SQLite says.
+    pub fn of_file_name(&self, file_name: &str) -> Result<Vec<Egg>> {
+        self.eggs("WHERE file_name = ? ORDER BY added_at, digest", [file_name])
+    }
+
+    /// # Errors
+    /// What SQLite says.
+    pub fn of_digest(&self, digest: Digest) -> Result<Option<Egg>> {
+        Ok(self.eggs("WHERE digest = ?", [digest.to_string()])?.pop())
+    }
+
+    /// Eggs whose digest begins with `prefix`, lower-case hexadecimal digits.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn of_digest_prefix(&self, prefix: &str) -> Result<Vec<Egg>> {
+        // `g` follows the last digit.
+        self.eggs("WHERE digest >= ?1 AND digest < ?1 || 'g' ORDER BY digest", [prefix])
+    }
+
+    /// Records the use of eggs. One that is gone is passed over.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn record_use(&mut self, digests: &[Digest], now: i64) -> Result<()> {
+        if self.read_only || digests.is_empty() {
+            return Ok(());
+        }
+        self.write(|writer| {
+            digests.iter().try_for_each(|digest| {
+                writer.execute(
+                    "UPDATE eggs SET uses = uses + 1, used_at = max(used_at, ?2) WHERE digest = ?1",
+                    params![digest.to_string(), now],
+                )
+            })
+        })
+    }
+}
+
+/// The index while this process holds its write lock.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    connection: &'a Connection,
+    path: &'a Path,
+}
+
+impl Writer<'_> {
+    fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<()> {
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(parameters))
+            .map(drop)
+            .map_err(|source| wrap(self.path, source))
+    }
+
+    /// The egg of a key.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn of_key(&self, key: &EggKey) -> Result<Option<Egg>> {
+        eggs(
+            self.connection,
+            "WHERE name = ? AND version = ? AND python = ? AND abi = ? AND platform = ? \
+             AND libc = ? AND generation = ? AND source_sha256 = ? AND variant = ? \
+             AND environment = ?",
+            params![
+                key.name,
+                key.version,
+                key.python,
+                key.abi,
+                key.platform,
+                key.libc,
+                key.generation,
+                key.source_sha256,
+                key.variant,
+                key.environment
+            ],
+        )
+        .map(|mut found| found.pop())
+        .map_err(|source| wrap(self.path, source))
+    }
+
+    /// All eggs, in no order.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn all(&self) -> Result<Vec<Egg>> {
+        eggs(self.connection, "", []).map_err(|source| wrap(self.path, source))
+    }
+
+    /// # Errors
+    /// What SQLite says.
+    pub fn has(&self, digest: Digest) -> Result<bool> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM eggs WHERE digest = ?")
+            .and_then(|mut statement| statement.exists([digest.to_string()]))
+            .map_err(|source| wrap(self.path, source))
+    }
+
+    /// # Errors
+    /// What SQLite says; also if there is an egg of this digest or key.
+    pub fn insert(&self, egg: &Egg) -> Result<()> {
+        let Egg { digest, file_name, key, counts, blob_bytes, provenance, used_at, uses } = egg;
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let values = vec!["?"; COLUMNS.split(',').count()].join(", ");
+        self.execute(
+            &format!("INSERT INTO eggs ({COLUMNS}) VALUES ({values})"),
+            params![
+                digest.to_string(),
+                file_name,
+                key.name,
+                key.version,
+                key.python,
+                key.abi,
+                key.platform,
+                key.libc,
+                key.generation,
+                key.source_sha256,
+                key.variant,
+                key.environment,
+                signed(counts.files),
+                signed(counts.directories),
+                signed(counts.symlinks),
+                signed(counts.bytes),
+                signed(*blob_bytes),
+                provenance.added_at,
+                provenance.eggcache,
+                text(&provenance.buildout),
+                text(&provenance.setuptools),
+                text(&provenance.source),
+                provenance.build_seconds,
+                provenance.replaces.map(|digest| digest.to_string()).unwrap_or_default(),
+                used_at,
+                signed(*uses),
+            ],
+        )
+    }
+
+    /// # Errors
+    /// What SQLite says.
+    pub fn delete(&self, digest: Digest) -> Result<()> {
+        self.execute("DELETE FROM eggs WHERE digest = ?", [digest.to_string()])
+    }
+
+    /// # Errors
+    /// What SQLite says.
+    pub fn delete_all(&self) -> Result<()> {
+        self.execute("DELETE FROM eggs", [])
+    }
+}
+
+fn eggs(
+    connection: &Connection,
+    rest: &str,
+    parameters: impl rusqlite::Params,
+) -> rusqlite::Result<Vec<Egg>> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM eggs {rest}"))?;
+    let rows = statement.query_map(parameters, egg)?;
+    rows.collect()
+}
+
+fn egg(row: &Row<'_>) -> rusqlite::Result<Egg> {
+    let count = |column: &str| row.get::<_, i64>(column).map(i64::unsigned_abs);
+    let known = |column: &str| {
+        row.get::<_, String>(column).map(|text| Some(text).filter(|text| !text.is_empty()))
+    };
+    let digest = |column: &str| {
+        known(column)?.map(|text| text.parse::<Digest>()).transpose().map_err(|error| {
+            let kind = rusqlite::types::Type::Text;
+            rusqlite::Error::FromSqlConversionFailure(0, kind, Box::new(error))
+        })
+    };
+    Ok(Egg {
+        digest: digest("digest")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
+        file_name: row.get("file_name")?,
+        key: EggKey {
+            name: row.get("name")?,
+            version: row.get("version")?,
+            python: row.get("python")?,
+            abi: row.get("abi")?,
+            platform: row.get("platform")?,
+            libc: row.get("libc")?,
+            generation: row.get("generation")?,
+            source_sha256: row.get("source_sha256")?,
+            variant: row.get("variant")?,
+            environment: row.get("environment")?,
+        },
+        counts: Counts {
+            files: count("files")?,
+            directories: count("directories")?,
+            symlinks: count("symlinks")?,
+            bytes: count("bytes")?,
+        },
+        blob_bytes: count("blob_bytes")?,
+        provenance: Provenance {
+            added_at: row.get("added_at")?,
+            eggcache: row.get("eggcache")?,
+            buildout: known("buildout")?,
+            setuptools: known("setuptools")?,
+            source: known("source")?,
+            build_seconds: row.get("build_seconds")?,
+            replaces: digest("replaces")?,
+        },
+        used_at: row.get("used_at")?,
+        uses: count("uses")?,
+    })
+}
+
+/// SQLite's integers are signed; no count comes near the end of their range.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn wrap(path: &Path, source: rusqlite::Error) -> Error {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => Error::NotAnIndex { path },
+        _ => Error::Index { path, source },
+    }
+}
+
+/// A path as SQLite's URIs want it.
+fn uri_path(path: &Path) -> String {
+    use std::fmt::Write;
+    let mut uri = String::new();
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte) {
+            uri.push(byte.into());
+        } else {
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri
+}

@@ -1,0 +1,60 @@
+//! Keep built eggs once, copy them into every buildout that needs them.
+//!
+//! An egg cache holds each egg as one content-addressed blob and indexes it by its distribution
+//! metadata. Eggs are copied out of it, never linked, so what uses them stands on its own.
+//!
+//! ```
+//! use eggcache::{add, cache::Cache, materialize, progress::Silent, query};
+//! # let dir = tempfile::tempdir()?;
+//! # let egg = dir.path().join("hello-1.0-py3.11.egg");
+//! # std::fs::create_dir_all(egg.join("EGG-INFO"))?;
+//! # std::fs::write(egg.join("EGG-INFO/PKG-INFO"), "Name: hello\nVersion: 1.0\n")?;
+//! # let (root, eggs) = (dir.path().join("cache"), dir.path().join("eggs"));
+//! let mut cache = Cache::open(&root)?;
+//! add::add(&mut cache, &[egg], &add::Options::default(), &Silent)?;
+//! let egg = query::one(&cache.index, "hello==1.0", &query::Narrow::default())?;
+//! materialize::materialize(&cache.store, &[egg], &eggs, &Silent)?;
+//! assert!(eggs.join("hello-1.0-py3.11.egg/EGG-INFO/PKG-INFO").is_file());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Layers
+//! Imports point only downward.
+//!
+//! | | |
+//! |---|---|
+//! | operations, which never call each other | [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`reindex`], and [`serve`] for buildout |
+//! | the cache | [`cache`], [`query`] |
+//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk |
+//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] |
+//! | primitives | [`error`] [`digest`] [`subtree`] [`egg_path`] [`fs`] [`map`] [`progress`] |
+#![deny(unsafe_code)]
+
+pub mod add;
+pub mod blob;
+pub mod blob_writer;
+pub mod cache;
+pub mod digest;
+pub mod egg_key;
+pub mod egg_name;
+pub mod egg_path;
+pub mod error;
+pub mod fs;
+pub mod gc;
+pub mod index;
+pub mod layout;
+pub mod list;
+pub mod manifest;
+pub mod map;
+pub mod materialize;
+pub mod metadata;
+pub mod native;
+pub mod progress;
+pub mod query;
+pub mod reindex;
+pub mod serve;
+pub mod show;
+pub mod store;
+pub mod subtree;
+pub mod tree;
+pub mod verify;

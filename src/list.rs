@@ -1,0 +1,30 @@
+//! List: which eggs the cache has.
+
+use serde::Serialize;
+
+use crate::cache::Cache;
+use crate::error::Result;
+use crate::index::Egg;
+use crate::query::{self, Narrow};
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub eggs: Vec<Egg>,
+    /// Bytes of content, and of the blobs that hold it.
+    pub bytes: u64,
+    pub blob_bytes: u64,
+}
+
+/// Lists the eggs that `text` matches; all if it is absent.
+///
+/// # Errors
+/// If the index cannot be read.
+pub fn list(cache: &Cache, text: Option<&str>, narrow: &Narrow) -> Result<Report> {
+    let mut eggs = cache.index.all()?;
+    eggs.retain(|egg| narrow.admits(egg) && text.is_none_or(|text| query::matches(egg, text)));
+    Ok(Report {
+        bytes: eggs.iter().map(|egg| egg.counts.bytes).sum(),
+        blob_bytes: eggs.iter().map(|egg| egg.blob_bytes).sum(),
+        eggs,
+    })
+}

@@ -1,0 +1,338 @@
+//! Materialize: copy eggs from the cache into an eggs directory.
+//!
+//! An egg is decoded into a temporary sibling of its final place and renamed when it is whole, so
+//! an egg directory is complete or absent. Every byte is checked against the egg's digest on the
+//! way. Nothing in it is linked to the cache.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::ops::Deref;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use rustix::fs::{AtFlags, Mode, OFlags};
+use serde::Serialize;
+
+use crate::blob::{BadBlob, Blob, Decoder};
+use crate::digest::Digest;
+use crate::error::{Error, IoContext, Result};
+use crate::fs::{self as files, Temp};
+use crate::index::Egg;
+use crate::layout::Unit;
+use crate::manifest::{Counts, Entry, EntryKind, Manifest};
+use crate::progress::{self, Progress};
+use crate::store::Store;
+use crate::subtree;
+use crate::tree;
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub into: PathBuf,
+    pub eggs: Vec<Materialized>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Materialized {
+    pub file_name: String,
+    pub digest: Digest,
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub enum Outcome {
+    Copied(Counts),
+    /// It was there already, whole.
+    Present,
+    Failed {
+        reason: String,
+    },
+}
+
+impl Report {
+    pub fn failed(&self) -> impl Iterator<Item = (&Materialized, &str)> {
+        self.eggs.iter().filter_map(|egg| match &egg.outcome {
+            Outcome::Failed { reason } => Some((egg, reason.as_str())),
+            _ => None,
+        })
+    }
+
+    /// Digests of the eggs that are in place.
+    #[must_use]
+    pub fn in_place(&self) -> Vec<Digest> {
+        let ok = self.eggs.iter().filter(|egg| !matches!(egg.outcome, Outcome::Failed { .. }));
+        ok.map(|egg| egg.digest).collect()
+    }
+}
+
+/// Copies eggs into the directory `into`, which is made if needed. One egg that fails does not
+/// keep the others from being copied; the report names it.
+///
+/// # Errors
+/// If `into` cannot be used, or if two eggs would have the same name in it.
+pub fn materialize(
+    store: &Store,
+    eggs: &[Egg],
+    into: &Path,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    let mut names: HashMap<&str, Digest> = HashMap::new();
+    for egg in eggs {
+        if let Some(other) = names.insert(&egg.file_name, egg.digest)
+            && other != egg.digest
+        {
+            return Err(Error::Usage(format!(
+                "{} and {} are both named {}; materialize them into different directories",
+                other.short(),
+                egg.digest.short(),
+                egg.file_name
+            )));
+        }
+    }
+    let into = prepare(into)?;
+    progress.begin("copying", eggs.iter().map(|egg| egg.counts.bytes).sum(), progress::Unit::Bytes);
+    // The largest first, so that no thread is left with it at the end.
+    let mut order: Vec<&Egg> = eggs.iter().collect();
+    order.sort_by_key(|egg| std::cmp::Reverse(egg.counts.bytes));
+    order.dedup_by_key(|egg| egg.digest);
+    let mut eggs: Vec<Materialized> = order
+        .into_par_iter()
+        .map(|egg| Materialized {
+            file_name: egg.file_name.clone(),
+            digest: egg.digest,
+            outcome: materialize_egg(store, egg.digest, &into, progress)
+                .unwrap_or_else(|error| Outcome::Failed { reason: error.to_string() }),
+        })
+        .collect();
+    eggs.sort_unstable_by(|a, b| a.file_name.cmp(&b.file_name));
+    progress.end();
+    Ok(Report { into, eggs })
+}
+
+/// Makes a directory ready to take eggs: it exists, and has no temporary files of a dead process.
+///
+/// # Errors
+/// If it cannot be made or read.
+pub fn prepare(into: &Path) -> Result<PathBuf> {
+    std::fs::create_dir_all(into).at("make directory", into)?;
+    files::abandoned(into)?.into_iter().for_each(files::Abandoned::remove);
+    into.canonicalize().at("open directory", into)
+}
+
+/// Copies one egg into a directory that is [`prepare`]d.
+///
+/// # Errors
+/// [`Error::Miss`] if its blob is gone, [`Error::DamagedBlob`], [`Error::InTheWay`], or what the
+/// file system says. Nothing partial is left.
+pub fn materialize_egg(
+    store: &Store,
+    digest: Digest,
+    into: &Path,
+    progress: &dyn Progress,
+) -> Result<Outcome> {
+    let blob = store.open(digest)?.ok_or_else(|| Error::Miss { query: digest.to_string() })?;
+    let target = into.join(&blob.manifest.file_name);
+    if target.symlink_metadata().is_ok() {
+        return present(&target, &blob.manifest);
+    }
+    let is_directory = blob.manifest.entries[0].kind == EntryKind::Directory;
+    let temp = if is_directory { Temp::dir(into)? } else { Temp::file(into)? };
+    let copy = Copy { blob: &blob, temp: &temp, umask: files::umask(), progress };
+    match copy.run() {
+        Ok(()) => {}
+        Err(Failure::Blob(bad)) => return Err(store.bad(digest, &bad)),
+        Err(Failure::File { entry, source }) => {
+            let path = tree::path_of(&target, entry);
+            return Err(Error::Io { action: "write", path, source });
+        }
+    }
+    match temp.persist_new(&target) {
+        Ok(()) => Ok(Outcome::Copied(blob.manifest.counts())),
+        // Another process was faster.
+        Err(_) if target.symlink_metadata().is_ok() => present(&target, &blob.manifest),
+        Err(source) => Err(Error::Io { action: "write", path: target, source }),
+    }
+}
+
+fn present(target: &Path, manifest: &Manifest) -> Result<Outcome> {
+    let difference = match tree::list(target) {
+        Ok(found) => difference(manifest, &found),
+        Err(error) => Some(error.to_string()),
+    };
+    match difference {
+        None => Ok(Outcome::Present),
+        Some(difference) => Err(Error::InTheWay {
+            target: target.to_owned(),
+            wanted: format!("{} {}", manifest.key.name, manifest.key.version),
+            difference,
+        }),
+    }
+}
+
+/// In what a directory is not the egg of `manifest`, told from names, kinds, sizes, modes and
+/// mtimes. Bytecode that Python has added since, and what that does to the mtimes of directories,
+/// is no difference.
+#[must_use]
+pub fn difference(manifest: &Manifest, found: &[Entry]) -> Option<String> {
+    let expected: HashMap<&str, &Entry> =
+        manifest.entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
+    for entry in found {
+        let path = entry.path.as_str();
+        let bytecode = path.ends_with(".pyc") || entry.path.file_name() == "__pycache__";
+        if !expected.contains_key(path) && !bytecode {
+            return Some(format!("{path} is not part of it"));
+        }
+    }
+    let found: HashMap<&str, &Entry> =
+        found.iter().map(|entry| (entry.path.as_str(), entry)).collect();
+    manifest.entries.iter().find_map(|expected| {
+        let path = &expected.path;
+        let Some(entry) = found.get(path.as_str()) else {
+            return Some(format!("{path} is missing"));
+        };
+        let same = match (&expected.kind, &entry.kind) {
+            (EntryKind::File { size, .. }, EntryKind::File { size: found, .. }) => {
+                size == found && expected.mtime == entry.mtime
+            }
+            (expected, found) => expected == found,
+        };
+        (!same || entry.mode != expected.mode).then(|| format!("{path} is another"))
+    })
+}
+
+/// One egg on its way.
+struct Copy<'a, B> {
+    blob: &'a Blob<B>,
+    /// Stands for the egg itself: its directory, or its file if it is zipped.
+    temp: &'a Temp,
+    umask: u32,
+    progress: &'a dyn Progress,
+}
+
+enum Failure<'a> {
+    Blob(BadBlob),
+    File { entry: &'a Entry, source: std::io::Error },
+}
+
+impl From<BadBlob> for Failure<'_> {
+    fn from(bad: BadBlob) -> Self {
+        Self::Blob(bad)
+    }
+}
+
+thread_local! {
+    static DECODER: RefCell<Decoder> = RefCell::new(Decoder::new());
+}
+
+impl<'a, B: Deref<Target = [u8]> + Sync> Copy<'a, B> {
+    fn run(&self) -> Result<(), Failure<'a>> {
+        let entries = &self.blob.manifest.entries;
+        let of_kind =
+            |kind: fn(&EntryKind) -> bool| entries.iter().filter(move |it| kind(&it.kind));
+        let directories = || of_kind(|kind| *kind == EntryKind::Directory);
+        for directory in directories().filter(|entry| !entry.path.is_root()) {
+            let mode = Mode::from_raw_mode(directory.mode | 0o700);
+            rustix::fs::mkdirat(self.temp.handle(), directory.path.as_str(), mode)
+                .map_err(|error| failure(directory, error))?;
+        }
+        let (layout, empty) = (&self.blob.layout, &self.blob.layout.empty);
+        layout.units.par_iter().try_for_each(|unit| match unit {
+            Unit::Small { frame, entries } => self.small(*frame, entries),
+            Unit::Large { entry, frames } => self.large(*entry, frames.start, frames.len()),
+        })?;
+        for &entry in empty {
+            let entry = &entries[entry];
+            self.create(entry)
+                .and_then(|file| self.finish(entry, &file))
+                .map_err(|error| failure(entry, error))?;
+        }
+        // Only now, so that no file is written through a symlink of the egg.
+        for link in of_kind(|kind| matches!(kind, EntryKind::Symlink { .. })) {
+            let EntryKind::Symlink { target } = &link.kind else { continue };
+            let (at, path) = (self.temp.handle(), link.path.as_str());
+            rustix::fs::symlinkat(target.as_str(), at, path)
+                .and_then(|()| files::set_mtime(at, Some(path), link.mtime))
+                .map_err(|error| failure(link, error))?;
+        }
+        // Children first: making an entry sets the mtime of its directory.
+        for directory in directories().collect::<Vec<_>>().into_iter().rev() {
+            self.finish_directory(directory).map_err(|error| failure(directory, error))?;
+        }
+        Ok(())
+    }
+
+    fn small(&self, frame: usize, entries: &[usize]) -> Result<(), Failure<'a>> {
+        DECODER.with_borrow_mut(|decoder| {
+            for (entry, content) in self.blob.small_files(frame, entries, decoder)? {
+                let entry = &self.blob.manifest.entries[entry];
+                self.create(entry)
+                    .and_then(|mut file| {
+                        file.write_all(content)?;
+                        self.finish(entry, &file)
+                    })
+                    .map_err(|error| failure(entry, error))?;
+                self.progress.advance(content.len() as u64);
+            }
+            Ok(())
+        })
+    }
+
+    fn large(&self, entry: usize, first: usize, frames: usize) -> Result<(), Failure<'a>> {
+        let (blob, index) = (self.blob, entry);
+        let entry = &blob.manifest.entries[index];
+        let file = self.create(entry).map_err(|error| failure(entry, error))?;
+        let subtrees = (0..frames)
+            .into_par_iter()
+            .map(|part| {
+                DECODER.with_borrow_mut(|decoder| {
+                    let content = blob.decode(first + part, decoder)?;
+                    let offset = part as u64 * u64::from(blob.frame_size());
+                    file.write_all_at(content, offset).map_err(|error| failure(entry, error))?;
+                    self.progress.advance(content.len() as u64);
+                    Ok(subtree::of_frame(part, blob.frame_size(), content))
+                })
+            })
+            .collect::<Result<Vec<_>, Failure<'a>>>()?;
+        blob.check_large(index, &subtrees)?;
+        self.finish(entry, &file).map_err(|error| failure(entry, error))
+    }
+
+    fn create(&self, entry: &Entry) -> std::io::Result<File> {
+        if entry.path.is_root() {
+            return self.temp.handle().try_clone();
+        }
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mode = Mode::from_raw_mode(entry.mode);
+        let file = rustix::fs::openat(self.temp.handle(), entry.path.as_str(), flags, mode)?;
+        Ok(file.into())
+    }
+
+    fn finish(&self, entry: &Entry, file: &File) -> std::io::Result<()> {
+        if entry.path.is_root() || entry.mode & self.umask != 0 {
+            rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode))?;
+        }
+        Ok(files::set_mtime(file, None, entry.mtime)?)
+    }
+
+    fn finish_directory(&self, entry: &Entry) -> std::io::Result<()> {
+        let at = self.temp.handle();
+        let mode = Mode::from_raw_mode(entry.mode);
+        if entry.path.is_root() {
+            return self.finish(entry, at);
+        }
+        let path = entry.path.as_str();
+        if entry.mode & self.umask != 0 || entry.mode & 0o700 != 0o700 {
+            rustix::fs::chmodat(at, path, mode, AtFlags::empty())?;
+        }
+        Ok(files::set_mtime(at, Some(path), entry.mtime)?)
+    }
+}
+
+fn failure(entry: &Entry, error: impl Into<std::io::Error>) -> Failure<'_> {
+    Failure::File { entry, source: error.into() }
+}

@@ -1,0 +1,188 @@
+//! What native code an egg holds, and what it needs of Python and of the C library.
+//!
+//! Read from the files themselves: the name of an extension module carries its ABI tag (PEP 3149),
+//! and an ELF object lists the versions of the C library's symbols that it needs. An egg therefore
+//! needs the libc its objects were linked for, not the newer one of the machine that unpacked it.
+
+use std::io::{Read, Seek};
+
+use object::read::elf::{FileHeader, SectionHeader};
+use object::{Endianness, ReadCache, elf};
+
+/// The needs of one or more native files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Native {
+    /// ABI tags in file names, for example `cpython-311-x86_64-linux-gnu` or `abi3`.
+    abi_tags: Vec<String>,
+    glibc: Option<(u32, u32)>,
+    musl: bool,
+}
+
+impl Native {
+    /// Looks at one file; `None` if it is not native code.
+    pub fn inspect(file_name: &str, mut content: impl Read + Seek) -> Option<Self> {
+        let mut magic = [0; 4];
+        content.read_exact(&mut magic).ok()?;
+        let is_elf = magic == elf::ELFMAG;
+        if !is_elf && !is_mach_o(magic) && !is_shared_object(file_name, magic) {
+            return None;
+        }
+        let mut native =
+            Self { abi_tags: abi_tag(file_name).into_iter().collect(), ..Self::default() };
+        if is_elf {
+            for need in needed_versions(content).unwrap_or_default() {
+                native.musl |= need.starts_with(b"libc.musl");
+                native.glibc = native.glibc.max(glibc_version(&need));
+            }
+        }
+        Some(native)
+    }
+
+    /// The needs of both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.abi_tags.extend(other.abi_tags);
+        self.abi_tags.sort_unstable();
+        self.abi_tags.dedup();
+        Self {
+            abi_tags: self.abi_tags,
+            glibc: self.glibc.max(other.glibc),
+            musl: self.musl || other.musl,
+        }
+    }
+
+    /// The ABI that the extension modules are for: a SOABI, `abi3`, or empty if no name says.
+    #[must_use]
+    pub fn abi(&self) -> &str {
+        let exact = self.abi_tags.iter().find(|tag| *tag != "abi3");
+        exact.or(self.abi_tags.first()).map_or("", String::as_str)
+    }
+
+    /// `glibc X.Y`, `musl`, or empty if the files need neither.
+    #[must_use]
+    pub fn libc(&self) -> String {
+        match self.glibc {
+            Some((major, minor)) => format!("glibc {major}.{minor}"),
+            None if self.musl => "musl".to_owned(),
+            None => String::new(),
+        }
+    }
+}
+
+fn is_mach_o(magic: [u8; 4]) -> bool {
+    let magic = u32::from_be_bytes(magic);
+    matches!(magic, 0xfeed_face | 0xfeed_facf | 0xcefa_edfe | 0xcffa_edfe)
+}
+
+/// Of magics that other files have as well (PE: launchers of scripts; universal Mach-O: Java
+/// classes), those in a file that is named like a shared object.
+fn is_shared_object(file_name: &str, magic: [u8; 4]) -> bool {
+    let named = [".so", ".dylib", ".pyd", ".dll"].iter().any(|suffix| file_name.ends_with(suffix));
+    named && (magic.starts_with(b"MZ") || magic == *b"\xca\xfe\xba\xbe")
+}
+
+/// The tag between the module's name and `.so` or `.pyd` (PEP 3149, PEP 384).
+fn abi_tag(file_name: &str) -> Option<String> {
+    let stem = file_name.strip_suffix(".so").or_else(|| file_name.strip_suffix(".pyd"))?;
+    let (_, tag) = stem.rsplit_once('.')?;
+    let is_tag =
+        ["cpython-", "pypy", "graalpy", "cp", "abi3"].iter().any(|start| tag.starts_with(start));
+    is_tag.then(|| tag.to_owned())
+}
+
+fn glibc_version(need: &[u8]) -> Option<(u32, u32)> {
+    let mut numbers = std::str::from_utf8(need).ok()?.strip_prefix("GLIBC_")?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Names of symbol versions and of libraries that an ELF object needs.
+fn needed_versions(content: impl Read + Seek) -> object::read::Result<Vec<Vec<u8>>> {
+    let cache = ReadCache::new(content);
+    match object::FileKind::parse(&cache)? {
+        object::FileKind::Elf32 => needed_versions_of::<elf::FileHeader32<Endianness>>(&cache),
+        object::FileKind::Elf64 => needed_versions_of::<elf::FileHeader64<Endianness>>(&cache),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn needed_versions_of<'a, Elf: FileHeader<Endian = Endianness>>(
+    data: impl object::ReadRef<'a>,
+) -> object::read::Result<Vec<Vec<u8>>> {
+    let header = Elf::parse(data)?;
+    let endian = header.endian()?;
+    let sections = header.sections(endian, data)?;
+    let mut names = Vec::new();
+    if let Some((mut needs, link)) = sections.gnu_verneed(endian, data)? {
+        let strings = sections.strings(endian, data, link)?;
+        while let Some((_, mut versions)) = needs.next()? {
+            while let Some(version) = versions.next()? {
+                names.push(version.name(endian, strings)?.to_vec());
+            }
+        }
+    }
+    for section in sections.iter() {
+        if let Some((entries, link)) = section.dynamic(endian, data)? {
+            let strings = sections.strings(endian, data, link)?;
+            for entry in entries {
+                use object::read::elf::Dyn;
+                if entry.tag(endian) == elf::DT_NEEDED {
+                    names.push(entry.string(endian, strings)?.to_vec());
+                }
+            }
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn abi_tags_are_read_from_module_names() {
+        let tag = |name| abi_tag(name).unwrap_or_default();
+        assert_eq!(tag("_a.cpython-311-x86_64-linux-gnu.so"), "cpython-311-x86_64-linux-gnu");
+        assert_eq!(tag("_ring.abi3.so"), "abi3");
+        assert_eq!(tag("_a.cp311-win_amd64.pyd"), "cp311-win_amd64");
+        for name in ["_a.so", "libssl.so.3", "libfoo.1.so", "a.py"] {
+            assert_eq!(tag(name), "", "{name}");
+        }
+    }
+
+    #[test]
+    fn an_exact_abi_wins_over_the_stable_one() {
+        let tags = |tags: &[&str]| Native {
+            abi_tags: tags.iter().map(ToString::to_string).collect(),
+            ..Native::default()
+        };
+        let both = tags(&["abi3"]).and(tags(&["cpython-311-x86_64-linux-gnu"]));
+        assert_eq!(both.abi(), "cpython-311-x86_64-linux-gnu");
+        assert_eq!(tags(&["abi3"]).abi(), "abi3");
+    }
+
+    #[test]
+    fn text_is_not_native_and_a_broken_object_still_is() {
+        assert_eq!(Native::inspect("a.py", Cursor::new(b"import os\n")), None);
+        assert_eq!(Native::inspect("a.so", Cursor::new(b"")), None);
+        assert_eq!(Native::inspect("cli.exe", Cursor::new(b"MZ\x90\0")), None);
+        let broken = Native::inspect("a.so", Cursor::new(b"\x7fELF broken")).unwrap();
+        assert_eq!((broken.abi(), broken.libc().as_str()), ("", ""));
+    }
+
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[test]
+    fn this_test_program_needs_the_libc_it_was_linked_with() {
+        let program = std::env::current_exe().unwrap();
+        let native = Native::inspect("program", std::fs::File::open(program).unwrap()).unwrap();
+        assert!(native.libc().starts_with("glibc 2."), "{}", native.libc());
+    }
+
+    #[test]
+    fn glibc_versions_are_compared_as_numbers() {
+        assert!(glibc_version(b"GLIBC_2.17") > glibc_version(b"GLIBC_2.2.5"));
+        assert_eq!(glibc_version(b"GLIBC_PRIVATE"), None);
+        assert_eq!(glibc_version(b"GCC_3.0"), None);
+    }
+}

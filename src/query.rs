@@ -1,0 +1,166 @@
+//! Naming eggs: `name==version`, a name, an egg's file name, or the beginning of a digest.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::egg_name::{normalize_name, same_version};
+use crate::error::{Error, IoContext, Result};
+use crate::index::{Egg, Index};
+
+/// Fewest hexadecimal digits that are taken for a digest.
+const MIN_DIGEST: usize = 8;
+
+/// What an egg must also be, where a name alone is ambiguous.
+#[derive(Debug, Clone, Default)]
+pub struct Narrow {
+    /// `3.11`, or a tag with the implementation: `cp311`.
+    pub python: Option<String>,
+    pub platform: Option<String>,
+    pub generation: Option<u8>,
+}
+
+impl Narrow {
+    /// Whether an egg is not ruled out. An egg of any Python or platform never is.
+    #[must_use]
+    pub fn admits(&self, egg: &Egg) -> bool {
+        let key = &egg.key;
+        let python = self.python.as_deref().is_none_or(|wanted| {
+            let wanted = wanted.replace('.', "");
+            key.python.is_empty()
+                || key.python == wanted
+                || key.python.trim_start_matches(|c: char| !c.is_ascii_digit()) == wanted
+        });
+        let platform = self
+            .platform
+            .as_deref()
+            .is_none_or(|wanted| key.platform.is_empty() || key.platform == wanted);
+        python && platform && self.generation.is_none_or(|wanted| key.generation == wanted)
+    }
+}
+
+/// The one egg that `text` names.
+///
+/// # Errors
+/// [`Error::Miss`], or [`Error::Ambiguous`] with the candidates.
+pub fn one(index: &Index, text: &str, narrow: &Narrow) -> Result<Egg> {
+    let mut found = candidates(index, text)?;
+    found.retain(|egg| narrow.admits(egg));
+    match found.len() {
+        0 => Err(Error::Miss { query: text.to_owned() }),
+        1 => Ok(found.remove(0)),
+        _ => Err(Error::Ambiguous {
+            query: text.to_owned(),
+            candidates: found.iter().map(describe).collect(),
+        }),
+    }
+}
+
+/// One line that tells an egg from others of its name.
+#[must_use]
+pub fn describe(egg: &Egg) -> String {
+    let key = &egg.key;
+    let mut line = format!("  {}  {}", egg.digest.short(), egg.file_name);
+    for (what, value) in [
+        ("generation", key.generation.to_string()),
+        ("abi", key.abi.clone()),
+        ("libc", key.libc.clone()),
+        ("source", key.source_sha256.chars().take(12).collect()),
+        ("variant", key.variant.chars().take(12).collect()),
+        ("environment", key.environment.clone()),
+    ] {
+        if !value.is_empty() {
+            let _ = write!(line, "  {what} {value}");
+        }
+    }
+    line
+}
+
+fn candidates(index: &Index, text: &str) -> Result<Vec<Egg>> {
+    if let Some((name, version)) = text.split_once("==") {
+        let version = version.trim_start_matches('=').trim();
+        let mut eggs = index.of_project(&normalize_name(name.trim()))?;
+        eggs.retain(|egg| same_version(&egg.key.version, version));
+        return Ok(eggs);
+    }
+    if text.ends_with(".egg") {
+        return index.of_file_name(text);
+    }
+    let is_digest = text.len() >= MIN_DIGEST
+        && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    if is_digest {
+        let found = index.of_digest_prefix(text)?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    index.of_project(&normalize_name(text))
+}
+
+/// Eggs whose name or file name contains `text`; all for the empty text.
+#[must_use]
+pub fn matches(egg: &Egg, text: &str) -> bool {
+    let (name, version) = text.split_once("==").unwrap_or((text, ""));
+    if !version.is_empty() {
+        return egg.key.name == normalize_name(name) && same_version(&egg.key.version, version);
+    }
+    egg.key.name.contains(&normalize_name(text))
+        || egg.file_name.contains(text)
+        || (text.len() >= MIN_DIGEST && egg.digest.to_string().starts_with(text))
+}
+
+/// The pins of a requirements file: `name==version` lines. Comments, extras, environment markers
+/// and hashes are passed over.
+///
+/// # Errors
+/// [`Error::Requirements`] for a line that pins nothing.
+pub fn requirements(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).at("read", path)?;
+    let mut pins = Vec::new();
+    for (index, line) in text.replace("\\\n", " ").lines().enumerate() {
+        let line = line.split(" #").next().unwrap_or_default().trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let requirement = line.split([';']).next().unwrap_or_default();
+        let requirement = requirement.split(" --").next().unwrap_or_default();
+        let pin = requirement.split_once("==").filter(|(name, version)| {
+            !name.starts_with('-') && !version.trim().is_empty() && !version.contains(['*', ','])
+        });
+        let Some((name, version)) = pin else {
+            return Err(Error::Requirements {
+                path: path.to_owned(),
+                line: index + 1,
+                reason: format!("`{line}` is not of the form name==version"),
+            });
+        };
+        let name = name.split('[').next().unwrap_or_default().trim();
+        pins.push(format!("{name}=={}", version.trim_start_matches('=').trim()));
+    }
+    Ok(pins)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pins(text: &str) -> Result<Vec<String>> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        requirements(file.path())
+    }
+
+    #[test]
+    fn requirements_are_read() {
+        let text = "# comment\nfoo==1.0\n\nBar[extra] == 2.0 ; python_version > '3'\n\
+                    baz==1.0+local  # why\nqux===1 \\\n  --hash=sha256:abc\n";
+        assert_eq!(pins(text).unwrap(), ["foo==1.0", "Bar==2.0", "baz==1.0+local", "qux==1"]);
+    }
+
+    #[test]
+    fn a_line_that_pins_nothing_is_named() {
+        for line in ["foo", "foo>=1", "foo==1.*", "foo==1,<2", "-r other.txt", "foo=="] {
+            let error = pins(&format!("a==1\n{line}\n")).unwrap_err().to_string();
+            assert!(error.contains("line 2") && error.contains(line), "{error}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Serve: the bridge to buildout. One process for each buildout run, JSON lines both ways.
+//!
+//! docs/protocol.md describes the lines. The first line, unasked, tells the protocol's version.
+//! After that every request line is answered by one line, in order. The end of the input ends it.
+
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::add::{self, Replace};
+use crate::blob::Provenance;
+use crate::cache::{Cache, now};
+use crate::digest::Digest;
+use crate::egg_key::Host;
+use crate::error::{Error, Result};
+use crate::index::Egg;
+use crate::materialize::{self, Outcome};
+use crate::progress::Silent;
+use crate::tree::Hints;
+
+/// Version of the protocol: it changes with every change that an older client would misread.
+pub const PROTOCOL: u32 = 1;
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
+enum Request {
+    /// Comes first. Who asks, and for which cache.
+    Open { cache: PathBuf, host: Host, buildout: Option<String>, setuptools: Option<String> },
+    /// Which eggs of a project work here.
+    Find { name: String, variant: String },
+    /// Copy an egg into an eggs directory.
+    Materialize { digest: Digest, into: PathBuf },
+    /// Keep an egg that was built.
+    Store {
+        path: PathBuf,
+        source_sha256: String,
+        variant: String,
+        source: Option<String>,
+        build_seconds: Option<f64>,
+    },
+    /// Record what was used, and end.
+    Close {},
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Greeting {
+        protocol: u32,
+        eggcache: &'static str,
+    },
+    Opened {
+        read_only: bool,
+    },
+    Found {
+        eggs: Vec<Candidate>,
+    },
+    Materialized {
+        path: PathBuf,
+        #[serde(flatten)]
+        outcome: Outcome,
+    },
+    Stored(add::Outcome),
+    Closed {},
+    Failed {
+        error: String,
+        kind: Kind,
+    },
+}
+
+/// An egg that could be used.
+#[derive(Debug, Serialize)]
+struct Candidate {
+    digest: Digest,
+    version: String,
+    file_name: String,
+    source_sha256: String,
+}
+
+/// What a client can do about a failure.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    /// The egg is gone or damaged: build it.
+    Unusable,
+    /// Something else stands in its place.
+    InTheWay,
+    /// Do without the cache.
+    Failure,
+}
+
+struct Session {
+    cache: Cache,
+    host: Host,
+    provenance: Provenance,
+    used: Vec<Digest>,
+    /// Eggs that turned out to be damaged: the next build of their key takes their place.
+    damaged: Vec<Digest>,
+}
+
+/// Answers requests until the input ends.
+///
+/// # Errors
+/// If the input cannot be read or the output not written. A request that fails is answered.
+pub fn serve(input: impl BufRead, mut output: impl Write) -> std::io::Result<()> {
+    let mut say = |answer: &Answer| {
+        serde_json::to_writer(&mut output, answer)?;
+        output.write_all(b"\n")?;
+        output.flush()
+    };
+    say(&Answer::Greeting { protocol: PROTOCOL, eggcache: env!("CARGO_PKG_VERSION") })?;
+    let mut session = None;
+    for line in input.lines() {
+        let line = line?;
+        let answer = serde_json::from_str(&line)
+            .map_err(|error| Error::Usage(format!("not a request of protocol {PROTOCOL}: {error}")))
+            .and_then(|request| answer(&mut session, request));
+        say(&answer.unwrap_or_else(|error| failed(&error)))?;
+    }
+    // The client is gone without a word; what it used was used all the same.
+    let _ = session.map(|mut session| session.record_use());
+    Ok(())
+}
+
+fn answer(session: &mut Option<Session>, request: Request) -> Result<Answer> {
+    match request {
+        Request::Open { cache, host, buildout, setuptools } => {
+            let cache = Cache::open(&cache)?;
+            let read_only = cache.index.is_read_only();
+            let provenance = Provenance { buildout, setuptools, ..Provenance::default() };
+            let (used, damaged) = (Vec::new(), Vec::new());
+            *session = Some(Session { cache, host, provenance, used, damaged });
+            return Ok(Answer::Opened { read_only });
+        }
+        Request::Close {} => {
+            if let Some(mut session) = session.take() {
+                session.record_use()?;
+            }
+            return Ok(Answer::Closed {});
+        }
+        _ => {}
+    }
+    let session = session.as_mut().ok_or_else(|| Error::Usage("the cache is not open".into()))?;
+    match request {
+        Request::Find { name, variant } => session.find(&name, &variant),
+        Request::Materialize { digest, into } => session.materialize(digest, &into),
+        Request::Store { path, source_sha256, variant, source, build_seconds } => {
+            let provenance = Provenance { source, build_seconds, ..session.provenance.clone() };
+            session.store(path, source_sha256, variant, provenance)
+        }
+        Request::Open { .. } | Request::Close {} => unreachable!("answered above"),
+    }
+}
+
+impl Session {
+    fn find(&self, name: &str, variant: &str) -> Result<Answer> {
+        let mut eggs = self.cache.index.of_project(&crate::egg_name::normalize_name(name))?;
+        eggs.retain(|egg| {
+            egg.key.variant == variant
+                && self.host.accepts(&egg.key)
+                && !self.damaged.contains(&egg.digest)
+        });
+        let candidate = |egg: Egg| Candidate {
+            digest: egg.digest,
+            version: egg.key.version,
+            file_name: egg.file_name,
+            source_sha256: egg.key.source_sha256,
+        };
+        Ok(Answer::Found { eggs: eggs.into_iter().map(candidate).collect() })
+    }
+
+    fn materialize(&mut self, digest: Digest, into: &Path) -> Result<Answer> {
+        let egg = self.cache.index.of_digest(digest)?;
+        let egg = egg.ok_or_else(|| Error::Miss { query: digest.to_string() })?;
+        let into = materialize::prepare(into)?;
+        let outcome = materialize::materialize_egg(&self.cache.store, digest, &into, &Silent);
+        if let Err(Error::DamagedBlob { .. } | Error::Miss { .. }) = outcome {
+            self.damaged.push(digest);
+        }
+        let outcome = outcome?;
+        self.used.push(digest);
+        Ok(Answer::Materialized { path: into.join(egg.file_name), outcome })
+    }
+
+    fn store(
+        &mut self,
+        path: PathBuf,
+        source_sha256: String,
+        variant: String,
+        provenance: Provenance,
+    ) -> Result<Answer> {
+        let hints = Hints {
+            generation: Some(self.host.generation),
+            implementation: Some(self.host.implementation.clone()),
+            soabi: self.host.soabi.clone(),
+            source_sha256,
+            variant,
+            environment: self.host.environment.clone(),
+        };
+        let replace = Replace::These(self.damaged.clone());
+        let options = add::Options { hints, provenance, replace };
+        let mut report = add::add(&mut self.cache, std::slice::from_ref(&path), &options, &Silent)?;
+        let added = report.eggs.pop().filter(|added| report.eggs.is_empty() && added.path == path);
+        let added =
+            added.ok_or_else(|| Error::UnsoundEgg { path, reason: "it is not one egg".into() })?;
+        Ok(Answer::Stored(added.outcome))
+    }
+
+    fn record_use(&mut self) -> Result<()> {
+        self.cache.index.record_use(&std::mem::take(&mut self.used), now())
+    }
+}
+
+fn failed(error: &Error) -> Answer {
+    let kind = match error {
+        Error::DamagedBlob { .. } | Error::NewerFormat { .. } | Error::Miss { .. } => {
+            Kind::Unusable
+        }
+        Error::InTheWay { .. } => Kind::InTheWay,
+        _ => Kind::Failure,
+    };
+    Answer::Failed { error: error.to_string(), kind }
+}

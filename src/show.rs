@@ -1,0 +1,69 @@
+//! Show: everything that is known of one egg.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::cache::Cache;
+use crate::error::{Error, Result};
+use crate::index::Egg;
+use crate::manifest::{EntryKind, Mtime};
+use crate::query::{self, Narrow};
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    #[serde(flatten)]
+    pub egg: Egg,
+    pub blob: PathBuf,
+    pub frames: usize,
+    /// What the egg consists of, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<Vec<Shown>>,
+}
+
+/// One entry of the egg.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    pub path: String,
+    pub mode: u32,
+    pub mtime: Mtime,
+    #[serde(flatten)]
+    pub kind: ShownKind,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum ShownKind {
+    Directory,
+    File { size: u64, digest: String },
+    Symlink { target: String },
+}
+
+/// Shows the one egg that `text` names.
+///
+/// # Errors
+/// As [`query::one`]; also if its blob is missing or damaged.
+pub fn show(cache: &Cache, text: &str, narrow: &Narrow, entries: bool) -> Result<Report> {
+    let egg = query::one(&cache.index, text, narrow)?;
+    let path = cache.store.blob_path(egg.digest);
+    let blob = cache
+        .store
+        .open(egg.digest)?
+        .ok_or_else(|| Error::DamagedBlob { path: path.clone(), reason: "it is missing".into() })?;
+    let entries = entries.then(|| {
+        let shown = |entry: &crate::manifest::Entry| Shown {
+            path: entry.path.as_str().to_owned(),
+            mode: entry.mode,
+            mtime: entry.mtime,
+            kind: match &entry.kind {
+                EntryKind::Directory => ShownKind::Directory,
+                EntryKind::File { size, digest } => {
+                    ShownKind::File { size: *size, digest: digest.to_string() }
+                }
+                EntryKind::Symlink { target } => ShownKind::Symlink { target: target.clone() },
+            },
+        };
+        blob.manifest.entries.iter().map(shown).collect()
+    });
+    Ok(Report { egg, blob: path, frames: blob.frame_count(), entries })
+}
