@@ -139,7 +139,7 @@ fn add_batch(
         .into_par_iter()
         .zip(others)
         .map(|(tree, replaces)| {
-            let staged = stage(store, tree?, &options.provenance, replaces);
+            let staged = stage(store, &tree?, &options.provenance, replaces);
             progress.advance(1);
             staged
         })
@@ -172,7 +172,7 @@ fn add_batch(
 
 fn stage(
     store: &Store,
-    tree: Tree,
+    tree: &Tree,
     provenance: &Provenance,
     replaces: Option<Digest>,
 ) -> Result<Staged> {
@@ -182,7 +182,7 @@ fn stage(
         replaces,
         ..provenance.clone()
     };
-    store.stage(&tree, provenance)
+    store.stage(tree, provenance)
 }
 
 /// The egg that the cache has of a key.
