@@ -1,0 +1,40 @@
+# Every command does its own set-up, below build/, dist/ and target/.
+PYTHON ?= python3
+TOOLS := build/tools/bin
+
+.PHONY: help build wheel test demo lint clean
+
+help:
+	@echo "make demo   a real buildout, then the same without network from the cache"
+	@echo "make test   all tests, with real buildouts of five versions"
+	@echo "make lint   formatting, lints, documentation, licences"
+	@echo "make build  the eggcache program: target/release/eggcache"
+	@echo "make wheel  the Python package with the program in it: dist/"
+
+build:
+	cargo build --release --locked
+
+$(TOOLS)/python:
+	$(PYTHON) -m venv build/tools
+	$(TOOLS)/python -m pip install -q --disable-pip-version-check -r tests/requirements.txt
+
+wheel: build $(TOOLS)/python
+	mkdir -p python/eggcache/_bin
+	cmp -s target/release/eggcache python/eggcache/_bin/eggcache || cp target/release/eggcache python/eggcache/_bin/
+	rm -f dist/*.whl
+	$(TOOLS)/maturin build --release --locked --quiet --out dist
+
+test: wheel
+	cargo test --locked --quiet
+	$(TOOLS)/python -m pytest tests/buildout
+
+demo: wheel
+	$(TOOLS)/python docs/demo/demo.py
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --document-private-items --quiet
+
+clean:
+	rm -rf build dist target python/eggcache/_bin

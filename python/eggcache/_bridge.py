@@ -1,0 +1,129 @@
+"""Talk to the ``eggcache`` program: one process for a run, JSON lines (docs/protocol.md)."""
+
+import collections
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sysconfig
+
+PROTOCOL = 1
+
+#: How many answers may be outstanding, so that neither side waits for a full pipe.
+MAX_PENDING = 16
+
+
+class BridgeError(Exception):
+    """The program cannot be talked to; nothing more can be asked of it."""
+
+
+class Refusal(Exception):
+    """The program answered that it cannot do what was asked.
+
+    ``kind`` is ``unusable`` (the egg is gone or damaged), ``in-the-way`` (something else stands in
+    its place) or ``failure``.
+    """
+
+    def __init__(self, message, kind):
+        super().__init__(message)
+        self.kind = kind
+
+
+def find_program():
+    """The program that belongs to this package.
+
+    First the copy inside the package: where buildout installs the wheel itself, scripts vanish.
+    """
+    inside = os.path.join(os.path.dirname(__file__), "_bin", "eggcache")
+    if os.path.isfile(inside):
+        if not os.access(inside, os.X_OK):
+            # Not every installer keeps the mode of package data.
+            os.chmod(inside, os.stat(inside).st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+        return inside
+    scripts = sysconfig.get_path("scripts")
+    found = shutil.which("eggcache", path=scripts) or shutil.which("eggcache")
+    if found is None:
+        raise BridgeError("the eggcache program is not installed")
+    return found
+
+
+class Bridge:
+    """A running program. Requests are answered in order."""
+
+    def __init__(self, program):
+        self._process = subprocess.Popen(
+            [program, "serve"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        self._pending = collections.deque()
+        greeting = self._read()
+        if greeting.get("protocol") != PROTOCOL:
+            self.kill()
+            raise BridgeError("the eggcache program at %s is of another version" % program)
+
+    def call(self, op, **parameters):
+        """Ask, and wait for the answer. Raises `Refusal` or `BridgeError`."""
+        self._drain(0)
+        self._write(op, parameters)
+        return self._answer()
+
+    def post(self, op, answered, **parameters):
+        """Ask, and do not wait: ``answered(answer, refusal)`` is called later, one being None."""
+        self._drain(MAX_PENDING - 1)
+        self._write(op, parameters)
+        self._pending.append(answered)
+
+    def close(self):
+        """Wait for outstanding answers, and let the program end."""
+        try:
+            self.call("close")
+            self._process.stdin.close()
+            self._process.wait()
+        finally:
+            self.kill()
+
+    def kill(self):
+        """End the program now. Safe at any time: it leaves nothing half done that counts."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            try:
+                pipe.close()
+            except OSError:
+                pass
+
+    def _drain(self, leave):
+        while len(self._pending) > leave:
+            answered = self._pending.popleft()
+            try:
+                answer, refusal = self._answer(), None
+            except Refusal as error:
+                answer, refusal = None, error
+            answered(answer, refusal)
+
+    def _answer(self):
+        answer = self._read()
+        if "error" in answer:
+            raise Refusal(answer["error"], answer.get("kind"))
+        return answer
+
+    def _write(self, op, parameters):
+        line = json.dumps(dict(parameters, op=op)) + "\n"
+        try:
+            self._process.stdin.write(line.encode("utf-8"))
+            self._process.stdin.flush()
+        except OSError as error:
+            raise BridgeError("the eggcache program has ended (%s)" % error)
+
+    def _read(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise BridgeError("the eggcache program has ended (%s)" % self._process.wait())
+        try:
+            return json.loads(line.decode("utf-8"))
+        except ValueError:
+            raise BridgeError("the eggcache program does not speak JSON: %r" % line[:80])

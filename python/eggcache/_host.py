@@ -1,0 +1,56 @@
+"""What the cache must know of this Python, machine and buildout to tell which eggs work here."""
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import sysconfig
+
+_IMPLEMENTATIONS = {"cpython": "cp", "pypy": "pp"}
+
+
+def describe(pkg_resources, generation, environment):
+    """The ``host`` of the ``open`` request (docs/protocol.md)."""
+    name = sys.implementation.name
+    return {
+        "implementation": _IMPLEMENTATIONS.get(name, name),
+        "python": "%d.%d" % sys.version_info[:2],
+        "soabi": sysconfig.get_config_var("SOABI") or "",
+        "platform": pkg_resources.get_supported_platform(),
+        "libc": _libc(),
+        "generation": generation,
+        "environment": environment,
+    }
+
+
+def _libc():
+    """``glibc 2.36``; empty where there is nothing like it."""
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (AttributeError, OSError, ValueError):
+        return " ".join(part for part in platform.libc_ver() if part)
+
+
+def sha256_of(path):
+    """SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def variant_of(build_ext, environ_before):
+    """The digest of a custom build: its options, and what the environment has become.
+
+    Paths are taken as they are. An egg that was built against ``parts/`` of one buildout is
+    therefore not served to a buildout in another folder, where it might not work.
+    """
+    environ = {
+        name: os.environ.get(name)
+        for name in set(environ_before) | set(os.environ)
+        if environ_before.get(name) != os.environ.get(name)
+    }
+    text = json.dumps({"build_ext": build_ext, "environment": environ}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

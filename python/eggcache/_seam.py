@@ -1,0 +1,184 @@
+"""The seam: the five methods of buildout where eggs are chosen, fetched and put in place.
+
+They have the same signatures from zc.buildout 2.13 to 6 and are looked up when they are called. A
+cached egg is offered as one that is available, not as one that is installed: what buildout logs,
+which versions it reports as picked and in which order it writes scripts stay its own.
+"""
+
+import atexit
+import os
+import sys
+import time
+
+from eggcache import _custom
+from eggcache._session import Session
+
+_session = None
+
+
+def start(buildout):
+    """Begin a run with the cache that ``egg-cache`` names. Does nothing without that option."""
+    global _session
+    options = buildout["buildout"]
+    directory = options.get("egg-cache", "").strip()
+    # Asked for here, so that buildout does not report them as unused.
+    options.get("egg-cache-environment")
+    options.get("egg-cache-fetch-archives")
+    if not directory or _session is not None:
+        return
+    from zc.buildout import easy_install
+
+    _session = Session(
+        easy_install,
+        options,
+        _absolute(directory, buildout),
+        _generation(easy_install),
+        _custom.projects(buildout, easy_install.pkg_resources),
+    )
+    if _session.bridge is None:
+        return
+    # An egg directory stays as it was built, also where buildout imports a recipe from it.
+    sys.dont_write_bytecode = True
+    _install(buildout, easy_install)
+    _session.store_installed()
+    atexit.register(finish)
+
+
+def finish():
+    """End the run, if one is going on."""
+    if _session is not None:
+        _session.close()
+
+
+def _absolute(directory, buildout):
+    """The cache's path; a relative one is relative to the file that sets it, as buildout has it."""
+    directory = os.path.expanduser(directory)
+    if os.path.isabs(directory):
+        return directory
+    base = buildout["buildout"]["directory"]
+    try:
+        source = buildout._annotated["buildout"]["egg-cache"].source
+    except (AttributeError, KeyError):
+        source = ""
+    if os.path.isabs(source) and os.path.isfile(source):
+        base = os.path.dirname(source)
+    return os.path.abspath(os.path.join(base, directory))
+
+
+def _generation(easy_install):
+    """The major version of zc.buildout."""
+    requirement = easy_install.pkg_resources.Requirement.parse("zc.buildout")
+    dist = easy_install.pkg_resources.working_set.find(requirement)
+    return int(dist.version.split(".")[0])
+
+
+def _install(buildout, easy_install):
+    """Put the wrappers in place. They do nothing once the session has given up."""
+    installer_class = easy_install.Installer
+    stock_satisfied = installer_class._satisfied
+    stock_fetch = installer_class._fetch
+    stock_rescan = installer_class._env_rescan_dest
+    stock_make_env = installer_class._make_env
+    stock_build = installer_class.build
+    stock_move = easy_install._move_to_eggs_dir_and_compile
+    stock_unload = type(buildout)._unload_extensions
+
+    def _satisfied(self, req, source=None):
+        offered = _session.choose(self, req, source)
+        if offered:
+            if self._dest is not None:
+                return None, offered
+            # Offline, buildout takes only what is installed.
+            dist = _session.materialize(offered, _session.eggs_directory)
+            if dist is not None:
+                self._env.add(dist)
+                return dist, None
+        dist, available = stock_satisfied(self, req, source)
+        if available is not None:
+            available = _session.same_as(available, req, source) or available
+        return dist, available
+
+    def _fetch(self, dist, tmp, download_cache):
+        offer = getattr(dist, "eggcache", None)
+        if offer is not None:
+            arrived = _session.materialize(dist, self._dest)
+            available = None
+            if arrived is None or (_session.fetch_archives and download_cache):
+                available = stock_satisfied(self, offer.requirement, offer.source)[1]
+            if arrived is not None:
+                if available is not None:
+                    stock_fetch(self, available, tmp, download_cache)
+                offer.arrived = arrived
+                return dist
+            if available is None:
+                return None
+            dist = available
+        fetched = stock_fetch(self, dist, tmp, download_cache)
+        if _session.variant and fetched is not None:
+            _session.fetched_for_custom(fetched.location)
+        return fetched
+
+    def _move_to_eggs_dir_and_compile(dist, dest):
+        offer = getattr(dist, "eggcache", None)
+        if offer is not None:
+            return offer.arrived
+        started = time.monotonic()
+        archive = dist.location
+        moved = stock_move(dist, dest)
+        _session.built(moved, archive, dest, time.monotonic() - started)
+        return moved
+
+    def _env_rescan_dest(self):
+        # Buildout reads every egg again after each one that it installs. Adding the new ones to
+        # the environment has the same result.
+        added, _session.just_added = _session.just_added, []
+        if not added or any(os.path.dirname(dist.location) != self._dest for dist in added):
+            return stock_rescan(self)
+        for dist in added:
+            dist.precedence = easy_install.pkg_resources.EGG_DIST
+            self._env.add(dist)
+
+    def _make_env(self):
+        env = stock_make_env(self)
+        if self._dest is None:
+            # Offline, buildout 5 and 6 do not see eggs that hold only a dist-info directory.
+            for directory in (_session.eggs_directory, _session.develop_eggs_directory):
+                if directory in self._path:
+                    _add_eggs(env, self, directory)
+        return env
+
+    def build(self, spec, build_ext):
+        with _custom.building(_session, spec, build_ext):
+            requirement = self._constrain(easy_install.pkg_resources.Requirement.parse(spec))
+            offered = _session.choose(self, requirement, 1)
+            if not offered and _session.bridge is not None:
+                available = self._satisfied(requirement, 1)[1]
+                offered = available if getattr(available, "eggcache", None) else None
+            if offered and self._dest is not None:
+                dist = _session.materialize(offered, self._dest)
+                if dist is not None:
+                    return [dist.location]
+            return stock_build(self, spec, build_ext)
+
+    def _unload_extensions(self):
+        stock_unload(self)
+        finish()
+
+    installer_class._satisfied = _satisfied
+    installer_class._fetch = _fetch
+    installer_class._env_rescan_dest = _env_rescan_dest
+    installer_class._make_env = _make_env
+    installer_class.build = build
+    easy_install._move_to_eggs_dir_and_compile = _move_to_eggs_dir_and_compile
+    type(buildout)._unload_extensions = _unload_extensions
+    _custom.restore_offline(buildout, easy_install, _session)
+
+
+def _add_eggs(env, installer, directory):
+    """Add the eggs in a directory to an environment, as `Installer` does for its own directory."""
+    dest, installer._dest = installer._dest, directory
+    try:
+        env.scan(installer._get_dest_dist_paths())
+    finally:
+        installer._dest = dest
+    installer._eggify_env_dest_dists(env, directory)

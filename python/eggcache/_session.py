@@ -1,0 +1,304 @@
+"""One buildout run with a cache: which cached egg may be chosen, and what happens to it.
+
+Any failure ends in one warning, and in a buildout that goes on as if there were no cache.
+"""
+
+import functools
+import logging
+import os
+import time
+
+from eggcache import _bridge, _host
+
+logger = logging.getLogger("eggcache")
+
+
+class Offer:
+    """A cached egg that is offered to buildout; carried by its distribution as ``.eggcache``."""
+
+    def __init__(self, egg, requirement, source, variant):
+        self.digest = egg["digest"]
+        self.file_name = egg["file_name"]
+        self.requirement = requirement
+        self.source = source
+        self.variant = variant
+        #: The distribution in the eggs directory, once it is there.
+        self.arrived = None
+
+
+def guarded(method):
+    """Make a method answer None, once and for all, when the cache fails."""
+
+    @functools.wraps(method)
+    def wrapper(self, *args, **kw):
+        if self.bridge is None:
+            return None
+        started = time.monotonic()
+        try:
+            return method(self, *args, **kw)
+        except Exception as error:
+            self.give_up(error)
+            return None
+        finally:
+            self.seconds += time.monotonic() - started
+
+    return wrapper
+
+
+class Session:
+    """State of one run.
+
+    ``easy_install`` is the module ``zc.buildout.easy_install``, ``options`` is buildout's own
+    section, ``custom`` the canonical names of projects that a part builds with options.
+    """
+
+    def __init__(self, easy_install, options, directory, generation, custom):
+        self.easy_install = easy_install
+        self.pkg_resources = easy_install.pkg_resources
+        self.eggs_directory = options["eggs-directory"]
+        self.develop_eggs_directory = options["develop-eggs-directory"]
+        self.fetch_archives = options.get("egg-cache-fetch-archives", "false") == "true"
+        self.custom = custom
+        self.environ = dict(os.environ)
+        self.variant = ""
+        self.custom_source = None
+        #: Distributions that were put into an eggs directory since its last rescan.
+        self.just_added = []
+        self.built_locations = set()
+        self.hits = self.misses = self.stored = self.copied_bytes = 0
+        self.seconds = 0.0
+        self.bridge = None
+        started = time.monotonic()
+        try:
+            self.bridge = _bridge.Bridge(_bridge.find_program())
+            answer = self.bridge.call(
+                "open",
+                cache=directory,
+                host=_host.describe(
+                    self.pkg_resources, generation, options.get("egg-cache-environment", "")
+                ),
+                buildout=self._version("zc.buildout"),
+                setuptools=self._version("setuptools"),
+            )
+            self.read_only = answer["read_only"]
+        except Exception as error:
+            self.give_up(error)
+        self.seconds += time.monotonic() - started
+
+    def _version(self, project):
+        found = self.pkg_resources.working_set.by_key.get(project)
+        return found and found.version
+
+    def give_up(self, error):
+        logger.warning("%s; going on without the cache.", error or type(error).__name__)
+        bridge, self.bridge = self.bridge, None
+        if bridge is not None:
+            bridge.kill()
+
+    # -- Which version may be chosen
+
+    @guarded
+    def choose(self, installer, requirement, source):
+        """The offer that spares buildout a look at the index; None where it must look.
+
+        An egg that is installed and satisfies is buildout's own affair. A pin is served. What is
+        not pinned is served only where buildout is not to look for newer versions.
+        """
+        if any(dist in requirement for dist in installer._env[requirement.project_name]):
+            return None
+        if self._is_custom(requirement) and not source:
+            return None
+        eggs = self._eggs_of(requirement)
+        if not eggs:
+            return None
+        pinned = _pinned_version(requirement)
+        if pinned is not None:
+            eggs = [egg for egg in eggs if self._same_version(egg["version"], pinned)]
+        elif installer._dest is None or not installer._newest:
+            eggs = [egg for egg in eggs if egg["version"] in requirement]
+            eggs = self._best(eggs, installer._prefer_final)
+        else:
+            return None
+        return eggs and self._offer(eggs[0], requirement, source)
+
+    @guarded
+    def same_as(self, available, requirement, source):
+        """The offer that equals what the index has: of that version, built from that archive."""
+        if self._is_custom(requirement) and not source:
+            return None
+        eggs = [
+            egg
+            for egg in self._eggs_of(requirement)
+            if egg["source_sha256"] and self._same_version(egg["version"], available.version)
+        ]
+        sha256 = eggs and _sha256_of_link(available.location)
+        eggs = [egg for egg in eggs if egg["source_sha256"] == sha256]
+        return eggs and self._offer(eggs[0], requirement, source)
+
+    def _eggs_of(self, requirement):
+        answer = self.bridge.call("find", name=requirement.project_name, variant=self.variant)
+        return answer["eggs"]
+
+    def _same_version(self, left, right):
+        parse = self.pkg_resources.parse_version
+        try:
+            return parse(left) == parse(right)
+        except ValueError:
+            return left == right
+
+    def _best(self, eggs, prefer_final):
+        """The newest first, as `Installer._satisfied` would take them; the first stored on a tie."""
+        versions = [(self.pkg_resources.parse_version(egg["version"]), egg) for egg in eggs]
+        if prefer_final:
+            finals = [found for found in versions if not found[0].is_prerelease]
+            versions = finals or versions
+        newest = max((version for version, _ in versions), default=None)
+        return [egg for version, egg in versions if version == newest]
+
+    def _offer(self, egg, requirement, source):
+        dist = self.pkg_resources.Distribution.from_filename(
+            egg["file_name"], precedence=self.pkg_resources.EGG_DIST
+        )
+        dist.eggcache = Offer(egg, requirement, source, self.variant)
+        return dist
+
+    def _is_custom(self, requirement):
+        return canonical(requirement.project_name) in self.custom
+
+    # -- From the cache
+
+    @guarded
+    def materialize(self, dist, dest):
+        """Copy an offered egg into ``dest``; answer its distribution there, or None."""
+        offer = dist.eggcache
+        try:
+            answer = self.bridge.call("materialize", digest=offer.digest, into=dest)
+        except _bridge.Refusal as refusal:
+            if refusal.kind == "unusable":
+                logger.warning("%s; building %s.", refusal, dist)
+                return None
+            if refusal.kind == "in-the-way":
+                # Buildout's own rule for a buildout that runs in parallel: take what it has made.
+                found = self._at(dist, os.path.join(dest, offer.file_name))
+                if found is not None:
+                    return found
+            raise
+        found = self._at(dist, answer["path"])
+        if found is None:
+            raise _bridge.BridgeError("%s is not %s" % (answer["path"], dist))
+        self.hits += 1
+        self.copied_bytes += answer.get("bytes", 0)
+        return found
+
+    def _at(self, dist, location):
+        found = self.easy_install._get_matching_dist_in_location(dist, location)
+        if found is not None:
+            found.precedence = self.pkg_resources.EGG_DIST
+            self.just_added.append(found)
+        return found
+
+    # -- Into the cache
+
+    @guarded
+    def fetched_for_custom(self, archive):
+        """The archive of the custom build that is going on."""
+        if os.path.isfile(archive):
+            self.custom_source = os.path.basename(archive), _host.sha256_of(archive)
+
+    @guarded
+    def built(self, dist, archive, dest, seconds):
+        """An egg was put into ``dest`` by buildout itself."""
+        location = self.easy_install.realpath(dist.location)
+        if os.path.dirname(location) != self.easy_install.realpath(dest):
+            return
+        self.just_added.append(dist)
+        if location in self.built_locations:
+            return  # buildout 4 goes through here twice for a wheel that it renames
+        self.built_locations.add(location)
+        self.misses += 1
+        source_sha256 = source = None
+        if os.path.isfile(archive):
+            source, source_sha256 = os.path.basename(archive), _host.sha256_of(archive)
+        elif self.custom_source:
+            source, source_sha256 = self.custom_source
+        self._store(location, source_sha256, source, seconds)
+
+    @guarded
+    def store_installed(self):
+        """Keep what buildout installed before this was loaded: extensions and what they need."""
+        directory = self.easy_install.realpath(self.eggs_directory)
+        for dist in self.pkg_resources.working_set:
+            location = self.easy_install.realpath(dist.location)
+            if os.path.dirname(location) == directory and location.endswith(".egg"):
+                eggs = self.bridge.call("find", name=dist.project_name, variant="")["eggs"]
+                if not any(self._same_version(egg["version"], dist.version) for egg in eggs):
+                    self._store(location, None, None, None)
+
+    @guarded
+    def _store(self, location, source_sha256, source, seconds):
+        if self.read_only or not location.endswith(".egg"):
+            return
+        self.bridge.post(
+            "store",
+            self._answered,
+            path=location,
+            source_sha256=source_sha256 or "",
+            variant=self.variant,
+            source=source,
+            build_seconds=seconds,
+        )
+
+    def _answered(self, answer, refusal):
+        if refusal is not None:
+            raise refusal
+        if answer["outcome"] in ("stored", "replaced"):
+            self.stored += 1
+        elif answer["outcome"] == "refused":
+            logger.warning("not stored: %s", answer["reason"])
+
+    # -- The end
+
+    @guarded
+    def _close(self):
+        self.bridge.close()
+
+    def close(self):
+        """Say what the cache did, in one line."""
+        if self.bridge is None:
+            return
+        self._close()
+        self.bridge = None
+        logger.info(
+            "%d hits, %d misses, %d stored; %.1f MB copied, %.2f s spent.",
+            self.hits,
+            self.misses,
+            self.stored,
+            self.copied_bytes / 1e6,
+            self.seconds,
+        )
+
+
+def canonical(name):
+    """PEP 503."""
+    return "-".join(part for part in name.lower().replace("_", "-").replace(".", "-").split("-") if part)
+
+
+def _pinned_version(requirement):
+    """The version of a requirement for exactly one, as buildout tells it; else None."""
+    specs = requirement.specs
+    if len(specs) == 1 and specs[0][0] in ("==", "===") and not specs[0][1].endswith(".*"):
+        return specs[0][1]
+    return None
+
+
+def _sha256_of_link(location):
+    """The SHA-256 of an archive that buildout would fetch: as the index states it, or its own."""
+    location, _, fragment = location.partition("#")
+    for item in fragment.split("&"):
+        name, _, value = item.partition("=")
+        if name == "sha256":
+            return value.lower()
+    path = location[len("file://"):] if location.startswith("file://") else location
+    if os.path.isfile(path):
+        return _host.sha256_of(path)
+    return None

@@ -1,0 +1,237 @@
+"""Real buildouts of five generations, each in a virtual environment of its own.
+
+The environments are made once, under ``build/``; the wheel of eggcache in ``dist/`` is installed
+into each. The index is a local folder. ``make test`` sees to all of that.
+"""
+
+import glob
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+
+import pytest
+
+import dists
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, "build", "buildout")
+
+#: zc.buildout -> setuptools and zc.recipe.egg that run with it
+VERSIONS = {
+    "6.0.1": ("81.0.0", "6.0.0"),
+    "5.2.0": ("80.9.0", "4.0.0"),
+    "4.2.0": ("79.0.1", "3.0.0"),
+    "3.3": ("75.8.0", "2.0.7"),
+    "2.13.8": ("51.3.3", "2.0.7"),
+}
+ALL = sorted(VERSIONS, key=lambda version: [-int(part) for part in version.split(".")])
+
+
+def the_wheel():
+    wheels = glob.glob(os.path.join(ROOT, "dist", "eggcache-*.whl"))
+    assert len(wheels) == 1, "exactly one wheel in dist/: run `make wheel`"
+    return wheels[0]
+
+
+class Buildout:
+    """One generation of zc.buildout: its environment, and what to pin."""
+
+    def __init__(self, version):
+        self.version = version
+        self.setuptools, self.recipe = VERSIONS[version]
+        self.generation = min(int(version.split(".")[0]), 5)
+        self.venv = os.path.join(BUILD, "venv-" + version)
+        self.archives = os.path.join(BUILD, "archives-" + version)
+        self._prepare()
+
+    @property
+    def program(self):
+        return os.path.join(self.venv, "bin", "eggcache")
+
+    def _prepare(self):
+        wheel = the_wheel()
+        stamp = os.path.join(self.venv, "stamp")
+        wanted = "%s %s" % (wheel, os.stat(wheel).st_mtime_ns)
+        if os.path.exists(stamp) and open(stamp).read() == wanted:
+            return
+        python = os.path.join(self.venv, "bin", "python")
+        if not os.path.exists(stamp):
+            shutil.rmtree(self.venv, ignore_errors=True)
+            subprocess.check_call([sys.executable, "-m", "venv", self.venv])
+            pins = ["zc.buildout==" + self.version, "setuptools==" + self.setuptools, "wheel==0.45.1"]
+            self._pip("install", *pins)
+            # The recipe as buildout would fetch it, and what pip needs to build from source.
+            self._pip("download", "--no-deps", "-d", self.archives, "zc.recipe.egg==" + self.recipe)
+            self._pip("download", "--no-deps", "-d", os.path.join(self.archives, "pip"), *pins[1:])
+        self._pip("install", "--force-reinstall", "--no-deps", wheel)
+        with open(stamp, "w") as file:
+            file.write(wanted)
+
+    def _pip(self, *args):
+        pip = [os.path.join(self.venv, "bin", "python"), "-m", "pip", "-q"]
+        subprocess.check_call(pip + list(args) + ["--disable-pip-version-check"])
+
+
+@pytest.fixture(scope="session", params=ALL)
+def buildout(request):
+    return Buildout(request.param)
+
+
+@pytest.fixture(scope="session")
+def newest_buildout():
+    return Buildout(ALL[0])
+
+
+class World:
+    """A folder with an index, a cache, and projects."""
+
+    def __init__(self, path, buildout):
+        self.path = path
+        self.buildout = buildout
+        self.index = path / "index"
+        self.cache = path / "cache"
+        self.index.mkdir()
+        recipe = self.index / "zc.recipe.egg"
+        recipe.mkdir()
+        for archive in glob.glob(os.path.join(buildout.archives, "zc*")):
+            shutil.copy(archive, str(recipe))
+
+    def wheel(self, *args, **kw):
+        return dists.wheel(self.index, *args, **kw)
+
+    def c_sdist(self, *args, **kw):
+        return dists.c_sdist(self.index, *args, **kw)
+
+    def project(self, name, eggs="alpha", options="", sections="", versions="", parts="app"):
+        return Project(self, name, eggs, options, sections, versions, parts)
+
+    def cut_network(self):
+        """From here on, nothing can be fetched."""
+        self.index.rename(self.path / "index-out-of-reach")
+
+    def eggcache(self, *args, check=True):
+        command = [self.buildout.program, "--cache", str(self.cache)] + list(args)
+        return subprocess.run(command, check=check, stdout=subprocess.PIPE, universal_newlines=True)
+
+    def cached(self):
+        """What the cache has: file names and the rest, as `eggcache list --json` tells."""
+        return json.loads(self.eggcache("list", "--json").stdout)["eggs"]
+
+
+class Project:
+    """A buildout folder."""
+
+    def __init__(self, world, name, eggs, options, sections, versions, parts):
+        self.world = world
+        self.path = world.path / name
+        self.path.mkdir()
+        buildout = world.buildout
+        pins = "zc.buildout = %s\nsetuptools = %s\nzc.recipe.egg = %s\n" % (
+            buildout.version,
+            buildout.setuptools,
+            buildout.recipe,
+        )
+        (self.path / "buildout.cfg").write_text(
+            "[buildout]\nparts = %s\nindex = %s\negg-cache = %s\nshow-picked-versions = true\n%s\n"
+            "[app]\nrecipe = zc.recipe.egg\neggs = %s\n%s\n[versions]\n%s%s\n"
+            % (
+                parts,
+                world.index,
+                world.cache,
+                options,
+                "\n  ".join(eggs.split()),
+                sections,
+                pins,
+                versions,
+            )
+        )
+
+    def run(self, *args, check=True, env=None, cache=True):
+        """Run buildout; answer what it printed."""
+        done = self.start(*args, env=env, cache=cache)
+        output = done.communicate(timeout=300)[0]
+        if check:
+            assert done.returncode == 0, output
+        self.returncode = done.returncode
+        return output
+
+    def start(self, *args, env=None, cache=True):
+        buildout = self.world.buildout
+        program = os.path.join(buildout.venv, "bin", "buildout")
+        environ = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "EGGCACHE"))
+        }
+        environ.update(
+            HOME=str(self.world.path),
+            PIP_NO_INDEX="1",
+            PIP_FIND_LINKS=os.path.join(buildout.archives, "pip"),
+            PIP_DISABLE_PIP_VERSION_CHECK="1",
+            PYTHONHASHSEED="0",
+        )
+        environ.update(env or {})
+        options = [] if cache else ["buildout:egg-cache="]
+        return subprocess.Popen(
+            [program] + options + list(args),
+            cwd=str(self.path),
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+        )
+
+    @property
+    def eggs_directory(self):
+        return self.path / "eggs" / ("v5" if self.world.buildout.generation >= 5 else "")
+
+    def eggs(self):
+        """Installed eggs: name and version, lower case."""
+        names = sorted(path.name for path in self.eggs_directory.glob("*.egg"))
+        return ["-".join(name.split("-")[:2]).lower() for name in names]
+
+    def installed(self, name):
+        """The version of a project in the eggs directory, or None."""
+        found = [egg.split("-")[1] for egg in self.eggs() if egg.split("-")[0] == name]
+        assert len(found) <= 1, found
+        return found[0] if found else None
+
+    def script(self, name):
+        return subprocess.check_output(
+            [str(self.path / "bin" / name)], universal_newlines=True
+        ).strip()
+
+    def snapshot(self, folder=None):
+        """Every entry below a folder: kind, mode, mtime and content."""
+        folder = str(folder or self.eggs_directory)
+        found = {}
+        for path, directories, files in os.walk(folder):
+            for name in directories + files:
+                entry = os.path.join(path, name)
+                info = os.lstat(entry)
+                content = None
+                if stat.S_ISREG(info.st_mode):
+                    with open(entry, "rb") as file:
+                        content = file.read()
+                elif stat.S_ISLNK(info.st_mode):
+                    content = os.readlink(entry)
+                found[os.path.relpath(entry, folder)] = info.st_mode, info.st_mtime_ns, content
+        return found
+
+
+def summary(output):
+    """Hits, misses and stored, as the last line of a run tells them."""
+    [line] = [line for line in output.splitlines() if line.startswith("eggcache: ") and " hits" in line]
+    numbers = [int(part.split()[0]) for part in line[len("eggcache: ") :].split(";")[0].split(",")]
+    return dict(zip(("hits", "misses", "stored"), numbers))
+
+
+@pytest.fixture
+def world(tmp_path, buildout):
+    return World(tmp_path, buildout)
+
+
+@pytest.fixture
+def newest_world(tmp_path, newest_buildout):
+    return World(tmp_path, newest_buildout)

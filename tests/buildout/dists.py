@@ -1,0 +1,76 @@
+"""Small real distributions for the tests: wheels, a source distribution, one that compiles C."""
+
+import base64
+import hashlib
+import io
+import os
+import tarfile
+import zipfile
+
+
+def wheel(index, name, version, requires=(), script=True, marker=""):
+    """A pure wheel with one module, and a console script of its name."""
+    module = name.replace("-", "_").replace(".", "_")
+    info = "%s-%s.dist-info" % (module, version)
+    files = {
+        "%s.py" % module: (
+            "VERSION = %r\nMARKER = %r\n\ndef main():\n    print(%r, VERSION, MARKER)\n"
+            % (version, marker, name)
+        ),
+        "%s/METADATA" % info: "Metadata-Version: 2.1\nName: %s\nVersion: %s\n%s"
+        % (name, version, "".join("Requires-Dist: %s\n" % it for it in requires)),
+        "%s/WHEEL" % info: "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\n"
+        "Tag: py3-none-any\n",
+        "%s/top_level.txt" % info: module + "\n",
+    }
+    if script:
+        files["%s/entry_points.txt" % info] = "[console_scripts]\n%s = %s:main\n" % (name, module)
+    record = ""
+    for path, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
+        record += "%s,sha256=%s,%d\n" % (path, digest.decode(), len(text))
+    files["%s/RECORD" % info] = record + "%s/RECORD,,\n" % info
+    path = _place(index, name, "%s-%s-py3-none-any.whl" % (module, version))
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, text in files.items():
+            archive.writestr(zipfile.ZipInfo(member, (2020, 1, 2, 3, 4, 6)), text)
+    return path
+
+
+def c_sdist(index, name, version):
+    """A source distribution of a C extension that tells the macro it was compiled with."""
+    setup = (
+        "from setuptools import setup, Extension\n"
+        "setup(name=%r, version=%r, py_modules=[%r],\n"
+        "      ext_modules=[Extension('_%s', ['_%s.c'])])\n" % (name, version, name, name, name)
+    )
+    code = (
+        "#include <Python.h>\n"
+        "#if defined(FLAVOUR_7)\n#define FLAVOUR 7\n#elif defined(FLAVOUR_8)\n#define FLAVOUR 8\n"
+        "#else\n#define FLAVOUR 0\n#endif\n"
+        "static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, \"_%(n)s\", 0, -1, 0};\n"
+        "PyMODINIT_FUNC PyInit__%(n)s(void) {\n"
+        "    PyObject *m = PyModule_Create(&module);\n"
+        "    PyModule_AddIntConstant(m, \"flavour\", FLAVOUR);\n"
+        "    return m;\n}\n" % {"n": name}
+    )
+    files = {
+        "setup.py": setup,
+        "_%s.c" % name: code,
+        "%s.py" % name: "from _%s import flavour\n" % name,
+        "PKG-INFO": "Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % (name, version),
+    }
+    base = "%s-%s" % (name, version)
+    path = _place(index, name, base + ".tar.gz")
+    with tarfile.open(path, "w:gz") as archive:
+        for member, text in files.items():
+            info = tarfile.TarInfo("%s/%s" % (base, member))
+            info.size, info.mtime = len(text), 1577934246
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return path
+
+
+def _place(index, name, file_name):
+    folder = os.path.join(str(index), name)
+    os.makedirs(folder, exist_ok=True)
+    return os.path.join(folder, file_name)

@@ -1,0 +1,95 @@
+"""Custom builds and develop eggs: never the plain egg for a project that is built with options."""
+
+import subprocess
+
+from conftest import summary
+
+CUSTOM = """
+[custom]
+recipe = zc.recipe.egg:custom
+egg = native
+define = FLAVOUR_%d
+"""
+
+
+def flavour(project):
+    code = "import native; print(native.flavour)"
+    command = [str(project.path / "bin" / "py"), "-c", code]
+    return subprocess.check_output(command, universal_newlines=True).strip()
+
+
+def custom(world, name, define):
+    return world.project(
+        name,
+        "native",
+        sections="interpreter = py\n" + CUSTOM % define,
+        versions="native = 1.0",
+        parts="custom app",
+    )
+
+
+def develop_eggs(project):
+    return {
+        path: found
+        for path, found in project.snapshot(project.path / "develop-eggs").items()
+        if path.startswith("native")
+    }
+
+
+def test_a_custom_build_is_kept_with_its_options(world):
+    world.c_sdist("native", "1.0")
+    first = custom(world, "first", 7)
+    first.run("install", "custom")
+    world.cut_network()
+    second = custom(world, "second", 7)
+    assert summary(second.run("install", "custom"))["misses"] == 0
+    assert develop_eggs(second) == develop_eggs(first) != {}
+    [native] = [egg for egg in world.cached() if egg["name"] == "native"]
+    assert len(native["variant"]) == 64 and len(native["source_sha256"]) == 64
+
+
+def test_another_option_is_another_build(world):
+    world.c_sdist("native", "1.0")
+    custom(world, "first", 7).run("install", "custom")
+    assert summary(custom(world, "second", 8).run("install", "custom"))["misses"] == 1
+    assert len([egg for egg in world.cached() if egg["name"] == "native"]) == 2
+
+
+def test_the_plain_egg_is_not_served_where_a_part_builds_it_with_options(world):
+    world.c_sdist("native", "1.0")
+    world.project("plain", "native", versions="native = 1.0").run()
+    world.cut_network()
+    project = custom(world, "project", 7)
+    project.run("install", "app", check=False)
+    assert project.returncode != 0
+    assert project.installed("native") is None
+
+
+def test_offline_restores_a_custom_build(world):
+    world.c_sdist("native", "1.0")
+    first = custom(world, "first", 7)
+    first.run("install", "custom")
+    world.project("recipe", "zc.recipe.egg").run()
+    world.cut_network()
+    second = custom(world, "second", 7)
+    second.run("-o")
+    assert develop_eggs(second) == develop_eggs(first) != {}
+    assert flavour(second) == "7"
+
+
+def test_a_develop_egg_wins_and_is_never_stored(world):
+    world.wheel("alpha", "9.0")
+    world.project("filling", versions="alpha = 9.0").run()
+    project = world.project("project", options="develop = src")
+    source = project.path / "src"
+    source.mkdir()
+    (source / "setup.py").write_text(
+        "from setuptools import setup\n"
+        "setup(name='alpha', version='0.1.dev0', py_modules=['alpha'],\n"
+        "      entry_points={'console_scripts': ['alpha = alpha:main']})\n"
+    )
+    (source / "alpha.py").write_text("def main():\n    print('from source')\n")
+    project.run()
+    assert project.script("alpha") == "from source"
+    assert project.installed("alpha") is None
+    assert [egg["version"] for egg in world.cached() if egg["name"] == "alpha"] == ["9.0"]

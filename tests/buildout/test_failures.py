@@ -1,0 +1,154 @@
+"""Whatever is wrong with the cache: one warning, and a normal build."""
+
+import os
+import sqlite3
+import subprocess
+
+import pytest
+
+from conftest import summary
+
+ALONE = "going on without the cache"
+
+
+@pytest.fixture
+def filled(world):
+    world.wheel("alpha", "1.0")
+    world.project("filling", versions="alpha = 1.0").run()
+    return world
+
+
+def works_without(world, **kw):
+    project = world.project("project", versions="alpha = 1.0")
+    output = project.run(**kw)
+    assert output.count(ALONE) == 1, output
+    assert " hits" not in output
+    assert project.script("alpha") == "alpha 1.0"
+    assert not list(project.eggs_directory.glob(".eggcache-*"))
+    return output
+
+
+def test_a_cache_that_is_a_file(world):
+    world.wheel("alpha", "1.0")
+    world.cache.write_text("")
+    assert "not a directory" in works_without(world)
+
+
+def test_an_index_of_a_newer_schema(filled):
+    with sqlite3.connect(str(filled.cache / "index.sqlite")) as index:
+        index.execute("PRAGMA user_version = 99")
+    assert "use a newer eggcache" in works_without(filled)
+
+
+def test_an_index_that_is_none(filled):
+    for name in ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm"):
+        if (filled.cache / name).exists():
+            (filled.cache / name).write_bytes(b"no database at all" * 100)
+    assert "reindex" in works_without(filled)
+
+
+def test_a_program_that_does_not_answer(filled, tmp_path):
+    # The program is looked for inside the package first.
+    inside = subprocess.check_output(
+        [
+            os.path.join(filled.buildout.venv, "bin", "python"),
+            "-c",
+            "import eggcache._bridge; print(eggcache._bridge.find_program())",
+        ],
+        universal_newlines=True,
+    ).strip()
+    assert inside.endswith("_bin/eggcache")
+    hook = tmp_path / "site"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        "import eggcache._bridge\neggcache._bridge.find_program = lambda: '/bin/false'\n"
+    )
+    works_without(filled, env={"PYTHONPATH": str(hook)})
+
+
+def test_a_program_that_dies_in_the_middle(filled, tmp_path):
+    hook = tmp_path / "site"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        "import eggcache._bridge as bridge\n"
+        "call = bridge.Bridge.call\n"
+        "def dying(self, op, **kw):\n"
+        "    if op == 'materialize':\n"
+        "        self._process.kill()\n"
+        "    return call(self, op, **kw)\n"
+        "bridge.Bridge.call = dying\n"
+    )
+    works_without(filled, env={"PYTHONPATH": str(hook)})
+
+
+def test_a_damaged_egg_is_built_again_and_stored_in_place(filled):
+    [alpha] = [egg for egg in filled.cached() if egg["name"] == "alpha"]
+    blob = filled.cache / "blobs" / alpha["digest"][:2] / alpha["digest"]
+    content = bytearray(blob.read_bytes())
+    content[-1] ^= 1
+    blob.chmod(0o644)
+    blob.write_bytes(content)
+    project = filled.project("project", versions="alpha = 1.0")
+    output = project.run()
+    assert output.count("is damaged") == 1, output
+    assert summary(output) == {"hits": 1, "misses": 1, "stored": 1}
+    assert project.script("alpha") == "alpha 1.0"
+    filled.eggcache("verify")
+    [again] = [egg for egg in filled.cached() if egg["name"] == "alpha"]
+    assert again["digest"] != alpha["digest"]
+
+
+def test_a_blob_that_is_gone_is_a_miss(filled):
+    [alpha] = [egg for egg in filled.cached() if egg["name"] == "alpha"]
+    (filled.cache / "blobs" / alpha["digest"][:2] / alpha["digest"]).unlink()
+    project = filled.project("project", versions="alpha = 1.0")
+    assert summary(project.run())["misses"] == 1
+    filled.eggcache("verify")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+class TestMounts:
+    @pytest.fixture
+    def mounted(self, world):
+        world.cache.mkdir()
+        mounted = []
+
+        def mount(*options):
+            command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(world.cache)]
+            if not mounted:
+                subprocess.check_call(command)
+                mounted.append(world.cache)
+            else:
+                subprocess.check_call(["mount", "-o", ",".join(options), str(world.cache)])
+
+        yield mount
+        for path in mounted:
+            subprocess.check_call(["umount", "-l", str(path)])
+
+    def test_a_full_cache(self, world, mounted):
+        mounted("size=192k")
+        world.wheel("alpha", "1.0")
+        (world.cache / "ballast").write_bytes(os.urandom(100 << 10))
+        output = works_without(world)
+        assert "No space left" in output or "full" in output
+
+    def test_a_read_only_cache_serves_and_stores_nothing(self, world, mounted):
+        mounted("size=32m")
+        world.wheel("alpha", "1.0")
+        world.wheel("beta", "1.0")
+        world.project("filling", versions="alpha = 1.0").run()
+        mounted("remount", "ro")
+        project = world.project("project", "alpha beta", versions="alpha = 1.0\nbeta = 1.0")
+        output = project.run()
+        assert summary(output) == {"hits": 2, "misses": 1, "stored": 0}
+        assert ALONE not in output
+        assert project.script("alpha") == "alpha 1.0"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_cache_that_cannot_be_read(filled):
+    filled.cache.chmod(0)
+    try:
+        works_without(filled)
+    finally:
+        filled.cache.chmod(0o700)

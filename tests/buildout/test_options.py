@@ -1,0 +1,94 @@
+"""Options, and the two ways to switch the cache on."""
+
+import os
+import shutil
+
+from conftest import the_wheel, summary
+
+
+def test_without_the_option_nothing_happens(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0")
+    output = world.project("project").run(cache=False)
+    assert "eggcache" not in output
+    assert not world.cache.exists()
+
+
+def test_a_relative_path_is_relative_to_the_file_that_sets_it(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0")
+    base = world.path / "base"
+    base.mkdir()
+    (base / "base.cfg").write_text("[buildout]\negg-cache = my cache\n")
+    project = world.project("project", options="extends = ../base/base.cfg")
+    config = project.path / "buildout.cfg"
+    config.write_text(config.read_text().replace("egg-cache = %s\n" % world.cache, ""))
+    project.run()
+    assert (base / "my cache" / "index.sqlite").is_file()
+
+
+def test_the_option_works_from_the_user_defaults(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0")
+    project = world.project("project")
+    config = project.path / "buildout.cfg"
+    config.write_text(config.read_text().replace("egg-cache = %s\n" % world.cache, ""))
+    (world.path / ".buildout").mkdir()
+    (world.path / ".buildout" / "default.cfg").write_text("[buildout]\negg-cache = ~/home-cache\n")
+    project.run()
+    assert (world.path / "home-cache" / "index.sqlite").is_file()
+
+
+def test_as_an_extension_that_buildout_installs(world, tmp_path):
+    # Without the .pth file, only the extension entry point is left.
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import sys\n"
+        "sys.meta_path[:] = [f for f in sys.meta_path if type(f).__module__ != 'eggcache._hook']\n"
+        "for name in [name for name in sys.modules if name.split('.')[0] == 'eggcache']:\n"
+        "    del sys.modules[name]\n"
+    )
+    env = {"PYTHONPATH": str(site)}
+    (world.index / "eggcache").mkdir()
+    shutil.copy(the_wheel(), str(world.index / "eggcache"))
+    world.wheel("alpha", "1.0")
+    first = world.project("first", options="extensions = eggcache")
+    first.run(env=env)
+    assert "alpha" in [egg["name"] for egg in world.cached()]
+    second = world.project("second", options="extensions = eggcache")
+    output = second.run(env=env)
+    assert summary(output)["misses"] == 0
+    assert second.script("alpha") == "alpha 1.0"
+
+
+def test_the_download_cache_is_left_alone_on_a_hit(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0")
+    world.project("first", versions="alpha = 1.0").run()
+    options = "download-cache = ../downloads"
+    (world.path / "downloads").mkdir()
+    world.project("second", options=options, versions="alpha = 1.0").run()
+    assert os.listdir(str(world.path / "downloads" / "dist")) == []
+
+
+def test_the_download_cache_is_completed_where_that_is_asked_for(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0")
+    world.project("first", versions="alpha = 1.0").run()
+    options = "download-cache = ../downloads\negg-cache-fetch-archives = true"
+    (world.path / "downloads").mkdir()
+    project = world.project("second", options=options, versions="alpha = 1.0")
+    output = project.run()
+    assert summary(output)["misses"] == 0 and "unused option" not in output
+    downloads = os.listdir(str(world.path / "downloads" / "dist"))
+    assert "alpha-1.0-py3-none-any.whl" in downloads
+
+
+def test_a_failed_run_keeps_what_it_has_built(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0", requires=["missing"])
+    project = world.project("project")
+    output = project.run(check=False)
+    assert project.returncode != 0
+    assert summary(output)["stored"] == 2

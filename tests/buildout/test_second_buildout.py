@@ -1,0 +1,125 @@
+"""The main job: an egg is built once, and every later buildout gets its own copy."""
+
+import os
+
+from conftest import summary
+
+
+def test_a_second_buildout_needs_no_index_and_equals_the_first(world):
+    world.wheel("alpha", "1.0", requires=["beta"])
+    world.wheel("beta", "1.0")
+    pins = "alpha = 1.0\nbeta = 1.0"
+    first = world.project("first", versions=pins)
+    assert summary(first.run()) == {"hits": 0, "misses": 3, "stored": 3}
+    world.cut_network()
+    second = world.project("second", versions=pins)
+    output = second.run()
+    assert summary(output) == {"hits": 3, "misses": 0, "stored": 0}
+    assert "unused option" not in output
+    assert first.snapshot() == second.snapshot()
+    assert second.script("alpha") == "alpha 1.0"
+
+
+def test_scripts_and_eggs_equal_those_of_an_uncached_build(world):
+    world.wheel("alpha", "1.0", requires=["beta", "gamma>=1"])
+    world.wheel("beta", "1.0", requires=["gamma"])
+    world.wheel("gamma", "1.2")
+    plain = world.project("plain")
+    plain.run(cache=False)
+    world.project("filling").run()
+    cached = world.project("cached")
+    assert summary(cached.run())["misses"] == 0
+    assert cached.eggs() == plain.eggs()
+    for script in (plain.path / "bin").iterdir():
+        text = (cached.path / "bin" / script.name).read_text()
+        assert text == script.read_text().replace(str(plain.path), str(cached.path))
+
+
+def test_what_is_logged_and_picked_is_as_without_a_cache(world):
+    world.wheel("alpha", "1.0", requires=["beta"])
+    world.wheel("beta", "1.0")
+    world.project("filling").run()
+    plain = world.project("plain").run(cache=False)
+    cached = world.project("cached").run()
+    interesting = ("Getting", "Got", "Installing", "alpha =", "beta =", "Versions had")
+    lines = lambda output: [line for line in output.splitlines() if line.startswith(interesting)]
+    assert lines(cached) == lines(plain)
+    assert "alpha = 1.0" in lines(plain)
+
+
+def test_nothing_is_linked_to_the_cache(world):
+    world.wheel("alpha", "1.0")
+    world.project("first").run()
+    second = world.project("second")
+    second.run()
+    inodes = lambda folder: {
+        (os.lstat(os.path.join(path, name)).st_dev, os.lstat(os.path.join(path, name)).st_ino)
+        for path, _, names in os.walk(str(folder))
+        for name in names
+    }
+    assert not inodes(second.path) & inodes(world.cache)
+    for path, directories, names in os.walk(str(second.path)):
+        for name in directories + names:
+            entry = os.path.join(path, name)
+            assert not os.path.islink(entry), entry
+            assert os.path.isdir(entry) or os.lstat(entry).st_nlink == 1, entry
+
+
+def test_a_compiled_egg_is_compiled_once(world):
+    world.c_sdist("native", "1.0")
+    interpreter = "interpreter = py"
+    first = world.project("first", "native", sections=interpreter, versions="native = 1.0")
+    first.run()
+    world.cut_network()
+    second = world.project("second", "native", sections=interpreter, versions="native = 1.0")
+    assert summary(second.run())["misses"] == 0
+    assert first.snapshot() == second.snapshot()
+    [native] = [egg for egg in world.cached() if egg["name"] == "native"]
+    assert native["abi"].startswith("cpython-3") and len(native["source_sha256"]) == 64
+    probe = [str(second.path / "bin" / "py"), "-c", "import native; print(native.flavour)"]
+    assert os.popen(" ".join(map(repr, probe))).read() == "0\n"
+
+
+def test_an_egg_outlives_the_cache_and_the_first_buildout(world):
+    world.wheel("alpha", "1.0")
+    first = world.project("first")
+    first.run()
+    second = world.project("second")
+    second.run()
+    world.cache.rename(world.path / "gone")
+    first.path.rename(world.path / "gone-too")
+    assert second.script("alpha") == "alpha 1.0"
+
+
+def test_running_again_changes_nothing(world):
+    world.wheel("alpha", "1.0")
+    project = world.project("project")
+    project.run()
+    before = project.snapshot()
+    assert summary(project.run()) == {"hits": 0, "misses": 0, "stored": 0}
+    assert project.snapshot() == before
+
+
+def test_a_shared_eggs_directory_and_a_cache_get_along(world):
+    world.wheel("alpha", "1.0")
+    shared = "eggs-directory = ../shared-eggs"
+    world.project("first", options=shared).run()
+    second = world.project("second", options=shared)
+    assert summary(second.run()) == {"hits": 0, "misses": 0, "stored": 0}
+    alone = world.project("alone")
+    assert summary(alone.run())["misses"] == 0
+    assert alone.script("alpha") == second.script("alpha") == "alpha 1.0"
+
+
+def test_two_buildouts_at_once_on_one_eggs_directory_and_one_cache(world):
+    world.wheel("alpha", "1.0", requires=["beta"])
+    world.wheel("beta", "1.0")
+    shared = "eggs-directory = ../shared-eggs"
+    projects = [world.project(name, options=shared) for name in ("one", "two")]
+    running = [project.start() for project in projects]
+    outputs = [process.communicate(timeout=300)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], "\n".join(outputs)
+    assert [project.script("alpha") for project in projects] == ["alpha 1.0"] * 2
+    names = sorted(egg["name"] for egg in world.cached())
+    assert names == ["alpha", "beta", "zc-recipe-egg"]
+    world.eggcache("verify")
