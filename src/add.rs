@@ -59,6 +59,7 @@ pub struct Report {
 /// What became of one egg that was offered.
 #[derive(Debug, Serialize)]
 pub struct Added {
+    #[serde(serialize_with = "crate::fs::lossy")]
     pub path: PathBuf,
     #[serde(flatten)]
     pub outcome: Outcome,

@@ -18,11 +18,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 use crate::fs as files;
-use crate::index::{Egg, Index};
+use crate::index::{self, Egg, Index, Writer};
+use crate::progress::Silent;
+use crate::rebuild::{Rebuilt, rebuild};
 use crate::store::{Staged, Store};
 
 /// How many blobs are unlinked under one hold of the write lock.
 const UNLINK_BATCH: usize = 64;
+
+/// A file that is there to be removed: SQLite needs some space even to give space back.
+const BALLAST: &str = "ballast";
+const BALLAST_BYTES: u64 = 1 << 20;
+const FULL: &str = "there is no space left on its disk; run `eggcache gc --max-size SIZE`";
 
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
      # This directory holds a cache of built eggs. Backups may leave it out.\n\
@@ -33,6 +40,10 @@ pub struct Cache {
     root: PathBuf,
     pub store: Store,
     pub index: Index,
+    /// What was found, if the index had to be rebuilt when the cache was opened.
+    pub rebuilt: Option<Rebuilt>,
+    /// Why this process cannot write the cache, if it cannot.
+    read_only: Option<&'static str>,
 }
 
 /// What became of an egg that was to be added.
@@ -53,31 +64,51 @@ pub enum Commit {
 
 impl Cache {
     /// Opens the cache at `root`, making it if needed. One that this process cannot write is opened
-    /// for reading.
+    /// for reading. An index that is gone is rebuilt from the blobs.
     ///
     /// # Errors
     /// [`Error::NotACache`] if `root` is something else, or what [`Index::open`] says.
     pub fn open(root: &Path) -> Result<Self> {
-        if !root.is_dir() {
-            if root.symlink_metadata().is_ok() {
-                let reason = "it is not a directory".to_owned();
+        if let Err(error) = fs::create_dir_all(root) {
+            if root.symlink_metadata().is_ok() && !root.is_dir() {
+                let reason = "it is not a directory";
                 return Err(Error::NotACache { path: root.to_owned(), reason });
             }
-            fs::create_dir_all(root).at("make the cache directory", root)?;
+            return Err(error).at("make the cache directory", root);
         }
         let root = root.canonicalize().at("open the cache directory", root)?;
         let store = Store::new(&root);
         if !files::is_writable(&root) {
-            let index = Index::open_read_only(&root)?;
-            return Ok(Self { root, store, index });
+            return Self::open_read_only(root, store, "it is read-only for this user");
         }
         store.create()?;
         let tag = root.join("CACHEDIR.TAG");
         if !tag.exists() {
             fs::write(&tag, CACHEDIR_TAG).at("write", &tag)?;
         }
-        let index = Index::open(&root)?;
-        Ok(Self { root, store, index })
+        let mut index = match Index::open(&root) {
+            Err(Error::Index { source, .. }) if index::is_full(&source) => {
+                return Self::open_read_only(root, store, FULL);
+            }
+            index => index?,
+        };
+        files::reserve(&root.join(BALLAST), BALLAST_BYTES);
+        let rebuilt = if index.is_new() && !store.list()?.is_empty() {
+            Some(rebuild(&store, &mut index, &Silent)?)
+        } else {
+            None
+        };
+        Ok(Self { root, store, index, rebuilt, read_only: None })
+    }
+
+    fn open_read_only(root: PathBuf, store: Store, reason: &'static str) -> Result<Self> {
+        let index = Index::open_read_only(&root)?;
+        Ok(Self { root, store, index, rebuilt: None, read_only: Some(reason) })
+    }
+
+    /// Frees the space that is kept so that a cache on a full disk can be opened and collected.
+    pub fn drop_ballast(root: &Path) {
+        let _ = fs::remove_file(root.join(BALLAST));
     }
 
     #[must_use]
@@ -86,15 +117,12 @@ impl Cache {
     }
 
     /// # Errors
-    /// [`Error::NotACache`] if this process cannot write the cache.
+    /// [`Error::ReadOnly`] if this process cannot write the cache.
     pub fn check_writable(&self) -> Result<()> {
-        if self.index.is_read_only() {
-            return Err(Error::NotACache {
-                path: self.root.clone(),
-                reason: "it is read-only for this user".into(),
-            });
+        match self.read_only {
+            Some(reason) => Err(Error::ReadOnly { path: self.root.clone(), reason }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Adds staged blobs under one hold of the write lock. The first build of a key wins unless
@@ -111,27 +139,7 @@ impl Cache {
         let commits = self.index.write(|writer| {
             staged
                 .into_iter()
-                .map(|mut staged| {
-                    let digest = staged.written.digest;
-                    let existing = writer.of_key(&staged.manifest.key)?;
-                    if let Some(existing) = &existing {
-                        let same = existing.digest == digest;
-                        let usable = matches!(store.open(existing.digest), Ok(Some(_)));
-                        if usable && (same || !replace(existing)) {
-                            return Ok(Commit::Kept { existing: existing.clone(), same });
-                        }
-                    }
-                    let provenance = std::mem::take(&mut staged.provenance);
-                    let egg = Egg::new(digest, &staged.manifest, staged.written.len, provenance);
-                    store.persist(staged)?;
-                    let old = existing.map(|existing| existing.digest);
-                    old.map_or(Ok(()), |old| writer.delete(old))?;
-                    writer.insert(&egg)?;
-                    Ok(match old.filter(|&old| old != digest) {
-                        Some(old) => Commit::Replaced { egg, old },
-                        None => Commit::Stored(egg),
-                    })
-                })
+                .map(|staged| commit_one(store, writer, staged, &replace))
                 .collect::<Result<Vec<_>>>()
         })?;
         let old: Vec<Digest> = commits
@@ -178,6 +186,35 @@ impl Cache {
         abandoned.into_iter().for_each(files::Abandoned::remove);
         Ok(count)
     }
+}
+
+fn commit_one(
+    store: &Store,
+    writer: &Writer<'_>,
+    mut staged: Staged,
+    replace: impl Fn(&Egg) -> bool,
+) -> Result<Commit> {
+    let digest = staged.written.digest;
+    let mut replaced = None;
+    if let Some(existing) = writer.of_key(&staged.manifest.key)? {
+        // A blob of a newer format is another eggcache's, and fine.
+        let broken =
+            matches!(store.open(existing.digest), Ok(None) | Err(Error::DamagedBlob { .. }));
+        let same = existing.digest == digest;
+        if !broken && !replace(&existing) {
+            return Ok(Commit::Kept { existing, same });
+        }
+        writer.delete(existing.digest)?;
+        replaced = Some(existing.digest).filter(|_| !same);
+    }
+    let provenance = std::mem::take(&mut staged.provenance);
+    let egg = Egg::new(digest, &staged.manifest, staged.written.len, provenance);
+    store.persist(staged)?;
+    writer.insert(&egg)?;
+    Ok(match replaced {
+        Some(old) => Commit::Replaced { egg, old },
+        None => Commit::Stored(egg),
+    })
 }
 
 /// Seconds since the Unix epoch.

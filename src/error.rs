@@ -30,6 +30,9 @@ pub enum Error {
     #[error("index {}: {source}", path.display())]
     Index { path: PathBuf, source: rusqlite::Error },
 
+    #[error("index {} is damaged ({source}); run `eggcache reindex` to rebuild it from the blobs", path.display())]
+    DamagedIndex { path: PathBuf, source: rusqlite::Error },
+
     #[error(
         "{} is not an index of eggcache; run `eggcache reindex` to set it aside and rebuild it \
          from the blobs",
@@ -44,7 +47,10 @@ pub enum Error {
     NewerSchema { path: PathBuf, found: i64, known: usize },
 
     #[error("{} is not a cache directory: {reason}", path.display())]
-    NotACache { path: PathBuf, reason: String },
+    NotACache { path: PathBuf, reason: &'static str },
+
+    #[error("the cache {} cannot be written: {reason}", path.display())]
+    ReadOnly { path: PathBuf, reason: &'static str },
 
     /// Nothing in the cache answers the query.
     #[error("the cache has no egg for {query}")]

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{IoContext, Result};
@@ -31,7 +31,7 @@ impl Temp {
         Self::create(dir, |builder| {
             let file = builder.tempfile_in(dir)?;
             let (file, path) = file.keep()?;
-            Ok((path, file))
+            Ok(Some((path, file)))
         })
     }
 
@@ -42,22 +42,27 @@ impl Temp {
     pub fn dir(dir: &Path) -> Result<Self> {
         Self::create(dir, |builder| {
             let path = builder.tempdir_in(dir)?.keep();
-            let file = File::open(&path)?;
-            Ok((path, file))
+            match File::open(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                file => Ok(Some((path, file?))),
+            }
         })
     }
 
     fn create(
         dir: &Path,
-        make: impl Fn(&tempfile::Builder<'_, '_>) -> std::io::Result<(PathBuf, File)>,
+        make: impl Fn(&tempfile::Builder<'_, '_>) -> std::io::Result<Option<(PathBuf, File)>>,
     ) -> Result<Self> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMP_PREFIX);
-        // A sweep in another process can take the lock between the making and the locking: then
-        // that one is lost, and the next try makes another.
+        // A sweep in another process can take the lock between the making and the locking, and
+        // remove what was made: then the next try makes another.
         loop {
-            let (path, lock) = make(&builder).at("make a temporary file in", dir)?;
-            if lock.try_lock().is_ok() && is_same_file(&path, &lock) {
+            let Some((path, lock)) = make(&builder).at("make a temporary file in", dir)? else {
+                continue;
+            };
+            lock.lock().at("lock", &path)?;
+            if is_same_file(&path, &lock) {
                 return Ok(Self { path, lock, keep: false });
             }
         }
@@ -125,8 +130,28 @@ fn is_same_file(path: &Path, file: &File) -> bool {
 /// Removes a temporary file or directory as far as that is possible: what stays, a later sweep
 /// finds again.
 fn remove(path: &Path) {
-    let is_dir = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
-    let _ = if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        let _ = fs::remove_file(path);
+    } else if fs::remove_dir_all(path).is_err() {
+        // Some eggs hold directories without write permission.
+        for entry in walkdir::WalkDir::new(path).into_iter().filter_map(std::result::Result::ok) {
+            if entry.file_type().is_dir() {
+                let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
+            }
+        }
+        let _ = fs::remove_dir_all(path);
+    }
+}
+
+/// Serialises a path; bytes that are not UTF-8 are replaced, so that a report can always be told.
+///
+/// # Errors
+/// What the serializer says.
+pub fn lossy<S: serde::Serializer>(
+    path: &Path,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// Temporary files and directories in `dir` whose process is gone. A missing `dir` has none.
@@ -173,6 +198,20 @@ impl Abandoned {
 /// If the directory cannot be synced.
 pub fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|dir| dir.sync_all()).at("sync", dir)
+}
+
+/// Makes a file that occupies `bytes` on the disk, if there is room and it is not there already.
+pub fn reserve(path: &Path, bytes: u64) {
+    if path.exists() {
+        return;
+    }
+    let made = File::create(path).and_then(|file| {
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
+        Ok(())
+    });
+    if made.is_err() {
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// Whether the file system at `path` is served by another machine, where SQLite's write-ahead log

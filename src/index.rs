@@ -13,7 +13,7 @@
 //! index that cannot be written is opened read-only, and last use is then not recorded.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior, params};
 use serde::Serialize;
@@ -36,6 +36,7 @@ pub struct Index {
     connection: Connection,
     path: PathBuf,
     read_only: bool,
+    is_new: bool,
 }
 
 /// One egg in the cache, as the index has it.
@@ -91,23 +92,44 @@ impl Index {
     /// Opens the index in the cache directory `root`, making or migrating it if needed.
     ///
     /// # Errors
-    /// [`Error::NotAnIndex`], [`Error::NewerSchema`], or what SQLite says.
+    /// [`Error::NotAnIndex`], [`Error::NewerSchema`], or what SQLite says. A file that is refused is
+    /// not changed.
     pub fn open(root: &Path) -> Result<Self> {
         let path = root.join("index.sqlite");
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
-            connection.busy_timeout(BUSY_TIMEOUT)?;
-            let journal = if files::is_remote(root) { "DELETE" } else { "WAL" };
-            connection.pragma_update(None, "journal_mode", journal)?;
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            Ok(connection)
-        });
-        let connection = opened.map_err(|source| wrap(&path, source))?;
-        let mut index = Self { connection, path, read_only: false };
+        let connection = Connection::open_with_flags(&path, flags)
+            .and_then(|connection| connection.busy_timeout(BUSY_TIMEOUT).map(|()| connection))
+            .map_err(|source| wrap(&path, source))?;
+        let mut index = Self { connection, path, read_only: false, is_new: false };
         index.migrate()?;
+        index
+            .set_journal_mode(if files::is_remote(root) { "delete" } else { "wal" })
+            .and_then(|()| index.connection.pragma_update(None, "synchronous", "FULL"))
+            .map_err(|source| wrap(&index.path, source))?;
         Ok(index)
+    }
+
+    /// SQLite does not wait for others when it changes the journal mode, so this does.
+    fn set_journal_mode(&self, wanted: &str) -> rusqlite::Result<()> {
+        let begin = Instant::now();
+        loop {
+            let mode: String =
+                self.connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+            if mode == wanted {
+                return Ok(());
+            }
+            match self.connection.pragma_update(None, "journal_mode", wanted) {
+                Err(error)
+                    if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                        && begin.elapsed() < BUSY_TIMEOUT =>
+                {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                changed => return changed,
+            }
+        }
     }
 
     /// Opens the index of a cache that this process cannot write.
@@ -130,15 +152,19 @@ impl Index {
         });
         let [log, alone] = attempts;
         let connection = log.or(alone).map_err(|source: rusqlite::Error| wrap(&path, source))?;
-        let index = Self { connection, path, read_only: true };
+        let index = Self { connection, path, read_only: true, is_new: false };
         let version = index.check_version()?;
         if version < MIGRATIONS.len() {
-            return Err(Error::NotACache {
-                path: root.to_owned(),
-                reason: "its index is of an older eggcache and cannot be written".into(),
-            });
+            let reason = "its index is of an older eggcache and would have to be migrated";
+            return Err(Error::ReadOnly { path: root.to_owned(), reason });
         }
         Ok(index)
+    }
+
+    /// Whether it was made when it was opened, and so knows nothing of blobs that were there.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     #[must_use]
@@ -161,44 +187,30 @@ impl Index {
     }
 
     fn check_version(&self) -> Result<usize> {
-        let pragma = |name: &str| {
-            self.connection
-                .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
-                .map_err(|source| wrap(&self.path, source))
-        };
-        let (version, id) = (pragma("user_version")?, pragma("application_id")?);
-        let is_new = version == 0 && id == 0 && pragma("schema_version")? == 0;
-        if !is_new && id != APPLICATION_ID {
-            return Err(Error::NotAnIndex { path: self.path.clone() });
-        }
-        usize::try_from(version).ok().filter(|&version| version <= MIGRATIONS.len()).ok_or_else(
-            || Error::NewerSchema {
-                path: self.path.clone(),
-                found: version,
-                known: MIGRATIONS.len(),
-            },
-        )
+        check_version(&self.connection, &self.path)
     }
 
     fn migrate(&mut self) -> Result<()> {
-        while self.check_version()? < MIGRATIONS.len() {
+        let mut version = self.check_version()?;
+        while version < MIGRATIONS.len() {
             let path = self.path.clone();
             let transaction = self.begin()?;
             // Another process may have migrated while this one waited for the lock.
-            let version: i64 = transaction
-                .pragma_query_value(None, "user_version", |row| row.get(0))
-                .map_err(|source| wrap(&path, source))?;
-            let migration = usize::try_from(version).ok().and_then(|at| MIGRATIONS.get(at));
-            if let Some(migration) = migration {
+            version = version_of(&transaction, &path)?;
+            if let Some(migration) = MIGRATIONS.get(version) {
                 transaction
                     .execute_batch(migration)
                     .and_then(|()| {
                         transaction.pragma_update(None, "application_id", APPLICATION_ID)
                     })
-                    .and_then(|()| transaction.pragma_update(None, "user_version", version + 1))
+                    .and_then(|()| {
+                        transaction.pragma_update(None, "user_version", signed(version as u64 + 1))
+                    })
                     .map_err(|source| wrap(&path, source))?;
+                transaction.commit().map_err(|source| wrap(&path, source))?;
+                self.is_new |= version == 0;
+                version += 1;
             }
-            transaction.commit().map_err(|source| wrap(&path, source))?;
         }
         Ok(())
     }
@@ -394,6 +406,30 @@ impl Writer<'_> {
     }
 }
 
+/// How many migrations an index has seen; looked at in one read transaction.
+fn check_version(connection: &Connection, path: &Path) -> Result<usize> {
+    let transaction = connection.unchecked_transaction().map_err(|source| wrap(path, source))?;
+    version_of(&transaction, path)
+}
+
+fn version_of(connection: &Connection, path: &Path) -> Result<usize> {
+    let number = |sql: &str| {
+        connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|it| wrap(path, it))
+    };
+    // The first begins the read transaction that the others are part of.
+    let is_empty = number("SELECT count(*) FROM sqlite_schema")? == 0;
+    let (version, id) = (number("PRAGMA user_version")?, number("PRAGMA application_id")?);
+    let is_new = version == 0 && id == 0 && is_empty;
+    if !is_new && id != APPLICATION_ID {
+        return Err(Error::NotAnIndex { path: path.to_owned() });
+    }
+    let known = MIGRATIONS.len();
+    usize::try_from(version)
+        .ok()
+        .filter(|&version| version <= known)
+        .ok_or_else(|| Error::NewerSchema { path: path.to_owned(), found: version, known })
+}
+
 fn eggs(
     connection: &Connection,
     rest: &str,
@@ -460,8 +496,21 @@ fn wrap(path: &Path, source: rusqlite::Error) -> Error {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => Error::NotAnIndex { path },
+        Some(ErrorCode::DatabaseCorrupt) => Error::DamagedIndex { path, source },
         _ => Error::Index { path, source },
     }
+}
+
+/// Whether SQLite says that the disk is full, or that it could not make the files it needs.
+#[must_use]
+pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi;
+    error.sqlite_error().is_some_and(|error| {
+        matches!(
+            error.extended_code,
+            ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_WRITE
+        )
+    })
 }
 
 /// A path as SQLite's URIs want it.

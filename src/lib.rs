@@ -24,7 +24,7 @@
 //! | | |
 //! |---|---|
 //! | operations, which never call each other | [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`reindex`], and [`serve`] for buildout |
-//! | the cache | [`cache`], [`query`] |
+//! | the cache | [`cache`], [`rebuild`], [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk |
 //! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] |
 //! | primitives | [`error`] [`digest`] [`subtree`] [`egg_path`] [`fs`] [`map`] [`progress`] |
@@ -51,6 +51,7 @@ pub mod metadata;
 pub mod native;
 pub mod progress;
 pub mod query;
+pub mod rebuild;
 pub mod reindex;
 pub mod serve;
 pub mod show;

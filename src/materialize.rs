@@ -5,7 +5,7 @@
 //! way. Nothing in it is linked to the cache.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
 use std::ops::Deref;
@@ -30,6 +30,7 @@ use crate::tree;
 
 #[derive(Debug, Serialize)]
 pub struct Report {
+    #[serde(serialize_with = "crate::fs::lossy")]
     pub into: PathBuf,
     pub eggs: Vec<Materialized>,
 }
@@ -48,6 +49,8 @@ pub enum Outcome {
     Copied(Counts),
     /// It was there already, whole.
     Present,
+    /// Its blob is gone: the cache does not have it.
+    Missing,
     Failed {
         reason: String,
     },
@@ -61,11 +64,16 @@ impl Report {
         })
     }
 
+    pub fn missing(&self) -> impl Iterator<Item = &Materialized> {
+        self.eggs.iter().filter(|egg| matches!(egg.outcome, Outcome::Missing))
+    }
+
     /// Digests of the eggs that are in place.
     #[must_use]
     pub fn in_place(&self) -> Vec<Digest> {
-        let ok = self.eggs.iter().filter(|egg| !matches!(egg.outcome, Outcome::Failed { .. }));
-        ok.map(|egg| egg.digest).collect()
+        let in_place =
+            |egg: &&Materialized| matches!(egg.outcome, Outcome::Copied(_) | Outcome::Present);
+        self.eggs.iter().filter(in_place).map(|egg| egg.digest).collect()
     }
 }
 
@@ -96,16 +104,20 @@ pub fn materialize(
     let into = prepare(into)?;
     progress.begin("copying", eggs.iter().map(|egg| egg.counts.bytes).sum(), progress::Unit::Bytes);
     // The largest first, so that no thread is left with it at the end.
-    let mut order: Vec<&Egg> = eggs.iter().collect();
+    let mut seen = HashSet::new();
+    let mut order: Vec<&Egg> = eggs.iter().filter(|egg| seen.insert(egg.digest)).collect();
     order.sort_by_key(|egg| std::cmp::Reverse(egg.counts.bytes));
-    order.dedup_by_key(|egg| egg.digest);
     let mut eggs: Vec<Materialized> = order
         .into_par_iter()
         .map(|egg| Materialized {
             file_name: egg.file_name.clone(),
             digest: egg.digest,
-            outcome: materialize_egg(store, egg.digest, &into, progress)
-                .unwrap_or_else(|error| Outcome::Failed { reason: error.to_string() }),
+            outcome: materialize_egg(store, egg.digest, &into, progress).unwrap_or_else(|error| {
+                match error {
+                    Error::Miss { .. } => Outcome::Missing,
+                    error => Outcome::Failed { reason: error.to_string() },
+                }
+            }),
         })
         .collect();
     eggs.sort_unstable_by(|a, b| a.file_name.cmp(&b.file_name));
@@ -161,6 +173,7 @@ pub fn materialize_egg(
 fn present(target: &Path, manifest: &Manifest) -> Result<Outcome> {
     let difference = match tree::list(target) {
         Ok(found) => difference(manifest, &found),
+        Err(Error::UnsoundEgg { path, reason }) => Some(format!("{}: {reason}", path.display())),
         Err(error) => Some(error.to_string()),
     };
     match difference {
@@ -191,16 +204,28 @@ pub fn difference(manifest: &Manifest, found: &[Entry]) -> Option<String> {
         found.iter().map(|entry| (entry.path.as_str(), entry)).collect();
     manifest.entries.iter().find_map(|expected| {
         let path = &expected.path;
-        let Some(entry) = found.get(path.as_str()) else {
+        let Some(found) = found.get(path.as_str()) else {
             return Some(format!("{path} is missing"));
         };
-        let same = match (&expected.kind, &entry.kind) {
-            (EntryKind::File { size, .. }, EntryKind::File { size: found, .. }) => {
-                size == found && expected.mtime == entry.mtime
+        let what = match (&expected.kind, &found.kind) {
+            (EntryKind::File { size, .. }, EntryKind::File { size: other, .. }) => {
+                if size != other {
+                    "size"
+                } else if expected.mtime != found.mtime {
+                    "mtime"
+                } else {
+                    "mode"
+                }
             }
-            (expected, found) => expected == found,
+            (EntryKind::Symlink { target }, EntryKind::Symlink { target: other }) => {
+                if target == other { "mode" } else { "target" }
+            }
+            (EntryKind::Directory, EntryKind::Directory) => "mode",
+            _ => "kind",
         };
-        (!same || entry.mode != expected.mode).then(|| format!("{path} is another"))
+        let differs = what != "mode" || expected.mode != found.mode;
+        let subject = if path.is_root() { "it".to_owned() } else { path.to_string() };
+        differs.then(|| format!("{subject} has another {what}"))
     })
 }
 

@@ -116,27 +116,40 @@ pub fn matches(egg: &Egg, text: &str) -> bool {
 pub fn requirements(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).at("read", path)?;
     let mut pins = Vec::new();
-    for (index, line) in text.replace("\\\n", " ").lines().enumerate() {
+    let mut lines = text.lines().enumerate();
+    while let Some((index, line)) = lines.next() {
+        let mut line = line.to_owned();
+        while let Some(begin) = line.strip_suffix('\\') {
+            let rest = lines.next().map_or("", |(_, rest)| rest);
+            line = format!("{begin} {rest}");
+        }
         let line = line.split(" #").next().unwrap_or_default().trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let requirement = line.split([';']).next().unwrap_or_default();
-        let requirement = requirement.split(" --").next().unwrap_or_default();
-        let pin = requirement.split_once("==").filter(|(name, version)| {
-            !name.starts_with('-') && !version.trim().is_empty() && !version.contains(['*', ','])
-        });
-        let Some((name, version)) = pin else {
+        let Some(pin) = pin(line) else {
             return Err(Error::Requirements {
                 path: path.to_owned(),
                 line: index + 1,
                 reason: format!("`{line}` is not of the form name==version"),
             });
         };
-        let name = name.split('[').next().unwrap_or_default().trim();
-        pins.push(format!("{name}=={}", version.trim_start_matches('=').trim()));
+        pins.push(pin);
     }
     Ok(pins)
+}
+
+/// `name==version` of a requirement for exactly one version.
+fn pin(requirement: &str) -> Option<String> {
+    let requirement = requirement.split(';').next()?.split(" --").next()?;
+    let (name, version) = requirement.split_once("==")?;
+    let name = name.split('[').next()?.trim();
+    let version = version.trim_start_matches('=').trim();
+    let exact = !name.is_empty()
+        && !name.starts_with('-')
+        && !version.is_empty()
+        && !version.contains(['*', ',']);
+    exact.then(|| format!("{name}=={version}"))
 }
 
 #[cfg(test)]

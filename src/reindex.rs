@@ -1,48 +1,31 @@
-//! Reindex: rebuild the index from the blobs. Last use is kept where the old index can be read.
+//! Reindex: rebuild the index from the blobs, also where it can no longer be read.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::cache::{Cache, now};
-use crate::digest::Digest;
-use crate::egg_key::EggKey;
 use crate::error::{Error, IoContext, Result};
-use crate::index::Egg;
-use crate::progress::{Progress, Unit};
+use crate::progress::Progress;
+use crate::rebuild::{Rebuilt, rebuild};
 
 #[derive(Debug, Serialize)]
 pub struct Report {
-    pub eggs: usize,
-    /// Rows that the index did not have before.
-    pub found: usize,
-    /// Rows whose blob is gone.
-    pub lost: usize,
-    /// Blobs that could not be read, and why.
-    pub unreadable: Vec<Unreadable>,
-    /// Blobs of a key that another blob has as well, which stays the egg of that key.
-    pub shadowed: Vec<Digest>,
-    /// Where an index that was none has been put.
+    #[serde(flatten)]
+    pub rebuilt: Rebuilt,
+    /// Where an index that could not be read has been put.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub set_aside: Option<PathBuf>,
+    pub set_aside: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-pub struct Unreadable {
-    pub digest: Digest,
-    pub reason: String,
-}
-
-/// Rebuilds the index of the cache at `root` in one transaction. A file that is not an index is set
-/// aside first, never removed.
+/// Rebuilds the index of the cache at `root`. A file that is not a sound index is set aside first,
+/// never removed.
 ///
 /// # Errors
 /// If the store cannot be listed, or the index not written.
 pub fn reindex(root: &Path, progress: &dyn Progress) -> Result<Report> {
-    let (mut cache, set_aside) = match Cache::open(root) {
-        Err(Error::NotAnIndex { path }) => {
+    let (mut cache, aside) = match Cache::open(root) {
+        Err(Error::NotAnIndex { path } | Error::DamagedIndex { path, .. }) => {
             let aside = set_aside(&path)?;
             (Cache::open(root)?, Some(aside))
         }
@@ -55,59 +38,20 @@ pub fn reindex(root: &Path, progress: &dyn Progress) -> Result<Report> {
         cache => (cache?, None),
     };
     cache.check_writable()?;
-    let Cache { store, index, .. } = &mut cache;
-    let old: HashMap<Digest, Egg> =
-        index.all().unwrap_or_default().into_iter().map(|egg| (egg.digest, egg)).collect();
-    let blobs = store.list()?;
-    progress.begin("reading", blobs.len() as u64, Unit::Eggs);
-    let read: Vec<(Digest, Result<Option<Egg>>)> = blobs
-        .par_iter()
-        .map(|stored| {
-            let egg = store.open(stored.digest).map(|blob| blob.as_ref().map(Egg::of_blob));
-            progress.advance(1);
-            (stored.digest, egg)
-        })
-        .collect();
-    progress.end();
-    let mut unreadable = Vec::new();
-    let mut eggs = Vec::new();
-    for (digest, egg) in read {
-        match egg {
-            Ok(egg) => eggs.extend(egg),
-            Err(error) => unreadable.push(Unreadable { digest, reason: error.to_string() }),
-        }
-    }
-    let (mut eggs, shadowed) = one_of_each_key(eggs);
-    for egg in &mut eggs {
-        if let Some(old) = old.get(&egg.digest) {
-            (egg.used_at, egg.uses) = (old.used_at, old.uses);
-        }
-    }
-    // What was added or removed since the store was listed is looked at under the lock.
-    index.write(|writer| {
-        let later: Vec<Egg> =
-            writer.all()?.into_iter().filter(|egg| !old.contains_key(&egg.digest)).collect();
-        eggs.retain(|egg| store.blob_path(egg.digest).exists());
-        eggs.retain(|egg| later.iter().all(|later| later.key != egg.key));
-        writer.delete_all()?;
-        eggs.iter().chain(&later).try_for_each(|egg| writer.insert(egg))?;
-        eggs.extend(later);
-        Ok(())
-    })?;
-    let kept = eggs.iter().filter(|egg| old.contains_key(&egg.digest)).count();
-    Ok(Report {
-        eggs: eggs.len(),
-        found: eggs.len() - kept,
-        lost: old.len() - kept,
-        unreadable,
-        shadowed,
-        set_aside,
-    })
+    let rebuilt = match cache.rebuilt.take() {
+        Some(rebuilt) => rebuilt,
+        None => rebuild(&cache.store, &mut cache.index, progress)?,
+    };
+    Ok(Report { rebuilt, set_aside: aside.map(|path| path.display().to_string()) })
 }
 
 /// Gives a damaged index another name, and its log with it.
 fn set_aside(index: &Path) -> Result<PathBuf> {
-    let aside = index.with_extension(format!("set-aside-{}", now()));
+    let names = (0..).map(|n| match n {
+        0 => index.with_extension(format!("set-aside-{}", now())),
+        n => index.with_extension(format!("set-aside-{}-{n}", now())),
+    });
+    let aside = names.into_iter().find(|name| !name.exists()).expect("there is always another");
     std::fs::rename(index, &aside).at("set aside", index)?;
     for log in ["-wal", "-shm"] {
         let beside = |path: &Path| PathBuf::from(format!("{}{log}", path.display()));
@@ -117,43 +61,4 @@ fn set_aside(index: &Path) -> Result<PathBuf> {
         }
     }
     Ok(aside)
-}
-
-/// Of several blobs of one key: not one that another says it replaces, then the first added.
-fn one_of_each_key(mut eggs: Vec<Egg>) -> (Vec<Egg>, Vec<Digest>) {
-    let replaced: Vec<Digest> = eggs.iter().filter_map(|egg| egg.provenance.replaces).collect();
-    eggs.sort_by_key(|egg| (replaced.contains(&egg.digest), egg.provenance.added_at, egg.digest));
-    let mut chosen: HashMap<EggKey, Egg> = HashMap::new();
-    let mut shadowed = Vec::new();
-    for egg in eggs {
-        if chosen.contains_key(&egg.key) {
-            shadowed.push(egg.digest);
-        } else {
-            chosen.insert(egg.key.clone(), egg);
-        }
-    }
-    (chosen.into_values().collect(), shadowed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::blob::Provenance;
-    use crate::manifest::tests::manifest;
-
-    fn egg(name: &str, added_at: i64, replaces: Option<Digest>) -> Egg {
-        let provenance = Provenance { added_at, replaces, ..Provenance::default() };
-        Egg::new(Digest::of(name.as_bytes()), &manifest(Vec::new()), 1, provenance)
-    }
-
-    #[test]
-    fn the_first_build_of_a_key_stays_unless_it_was_replaced() {
-        let (first, second) = (egg("first", 1, None), egg("second", 2, None));
-        let (chosen, shadowed) = one_of_each_key(vec![second.clone(), first.clone()]);
-        assert_eq!((chosen, shadowed), (vec![first.clone()], vec![second.digest]));
-
-        let replacement = egg("third", 3, Some(first.digest));
-        let (chosen, shadowed) = one_of_each_key(vec![replacement.clone(), first.clone()]);
-        assert_eq!((chosen, shadowed), (vec![replacement], vec![first.digest]));
-    }
 }

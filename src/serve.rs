@@ -57,6 +57,7 @@ enum Answer {
         eggs: Vec<Candidate>,
     },
     Materialized {
+        #[serde(serialize_with = "crate::fs::lossy")]
         path: PathBuf,
         #[serde(flatten)]
         outcome: Outcome,
@@ -97,13 +98,15 @@ struct Session {
     used: Vec<Digest>,
     /// Eggs that turned out to be damaged: the next build of their key takes their place.
     damaged: Vec<Digest>,
+    /// Eggs that are not offered again: the damaged ones, and those of a newer eggcache.
+    unusable: Vec<Digest>,
 }
 
 /// Answers requests until the input ends.
 ///
 /// # Errors
 /// If the input cannot be read or the output not written. A request that fails is answered.
-pub fn serve(input: impl BufRead, mut output: impl Write) -> std::io::Result<()> {
+pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result<()> {
     let mut say = |answer: &Answer| {
         serde_json::to_writer(&mut output, answer)?;
         output.write_all(b"\n")?;
@@ -111,16 +114,24 @@ pub fn serve(input: impl BufRead, mut output: impl Write) -> std::io::Result<()>
     };
     say(&Answer::Greeting { protocol: PROTOCOL, eggcache: env!("CARGO_PKG_VERSION") })?;
     let mut session = None;
-    for line in input.lines() {
-        let line = line?;
-        let answer = serde_json::from_str(&line)
+    let mut line = Vec::new();
+    let served = loop {
+        line.clear();
+        match input.read_until(b'\n', &mut line) {
+            Ok(0) => break Ok(()),
+            Ok(_) => {}
+            Err(error) => break Err(error),
+        }
+        let answer = serde_json::from_slice(&line)
             .map_err(|error| Error::Usage(format!("not a request of protocol {PROTOCOL}: {error}")))
             .and_then(|request| answer(&mut session, request));
-        say(&answer.unwrap_or_else(|error| failed(&error)))?;
-    }
+        if let Err(error) = say(&answer.unwrap_or_else(|error| failed(&error))) {
+            break Err(error);
+        }
+    };
     // The client is gone without a word; what it used was used all the same.
     let _ = session.map(|mut session| session.record_use());
-    Ok(())
+    served
 }
 
 fn answer(session: &mut Option<Session>, request: Request) -> Result<Answer> {
@@ -129,8 +140,11 @@ fn answer(session: &mut Option<Session>, request: Request) -> Result<Answer> {
             let cache = Cache::open(&cache)?;
             let read_only = cache.index.is_read_only();
             let provenance = Provenance { buildout, setuptools, ..Provenance::default() };
-            let (used, damaged) = (Vec::new(), Vec::new());
-            *session = Some(Session { cache, host, provenance, used, damaged });
+            let (used, damaged, unusable) = (Vec::new(), Vec::new(), Vec::new());
+            let opened = Session { cache, host, provenance, used, damaged, unusable };
+            if let Some(mut before) = session.replace(opened) {
+                before.record_use()?;
+            }
             return Ok(Answer::Opened { read_only });
         }
         Request::Close {} => {
@@ -159,7 +173,7 @@ impl Session {
         eggs.retain(|egg| {
             egg.key.variant == variant
                 && self.host.accepts(&egg.key)
-                && !self.damaged.contains(&egg.digest)
+                && !self.unusable.contains(&egg.digest)
         });
         let candidate = |egg: Egg| Candidate {
             digest: egg.digest,
@@ -175,8 +189,13 @@ impl Session {
         let egg = egg.ok_or_else(|| Error::Miss { query: digest.to_string() })?;
         let into = materialize::prepare(into)?;
         let outcome = materialize::materialize_egg(&self.cache.store, digest, &into, &Silent);
-        if let Err(Error::DamagedBlob { .. } | Error::Miss { .. }) = outcome {
-            self.damaged.push(digest);
+        match outcome {
+            Err(Error::DamagedBlob { .. } | Error::Miss { .. }) => {
+                self.damaged.push(digest);
+                self.unusable.push(digest);
+            }
+            Err(Error::NewerFormat { .. }) => self.unusable.push(digest),
+            _ => {}
         }
         let outcome = outcome?;
         self.used.push(digest);
@@ -200,11 +219,13 @@ impl Session {
         };
         let replace = Replace::These(self.damaged.clone());
         let options = add::Options { hints, provenance, replace };
+        if path.extension().is_none_or(|extension| extension != "egg") {
+            let reason = "its name does not end in .egg".into();
+            return Err(Error::UnsoundEgg { path, reason });
+        }
         let mut report = add::add(&mut self.cache, std::slice::from_ref(&path), &options, &Silent)?;
-        let added = report.eggs.pop().filter(|added| report.eggs.is_empty() && added.path == path);
-        let added =
-            added.ok_or_else(|| Error::UnsoundEgg { path, reason: "it is not one egg".into() })?;
-        Ok(Answer::Stored(added.outcome))
+        let added = report.eggs.pop().map(|added| added.outcome);
+        Ok(Answer::Stored(added.ok_or(Error::Miss { query: path.display().to_string() })?))
     }
 
     fn record_use(&mut self) -> Result<()> {

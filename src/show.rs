@@ -14,6 +14,7 @@ use crate::query::{self, Narrow};
 pub struct Report {
     #[serde(flatten)]
     pub egg: Egg,
+    #[serde(serialize_with = "crate::fs::lossy")]
     pub blob: PathBuf,
     pub frames: usize,
     /// What the egg consists of, if that was asked for.

@@ -5,10 +5,11 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::BufWriter;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
+use rustix::fs::OFlags;
 
 use crate::blob::{BadBlob, Blob, FORMAT, Provenance};
 use crate::blob_writer::{self, WriteError, Written};
@@ -120,12 +121,17 @@ impl Store {
     /// [`Error::DamagedBlob`] or [`Error::NewerFormat`] if its bytes are not what its name says.
     pub fn open(&self, digest: Digest) -> Result<Option<Blob<Mmap>>> {
         let path = self.blob_path(digest);
-        let file = match File::open(&path) {
+        // Neither a FIFO in its place nor a symlink shall lead anywhere.
+        let mut options = File::options();
+        options.read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed());
+        let file = match options.open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             file => file.at("open", &path)?,
         };
-        if file.metadata().at("read", &path)?.len() == 0 {
-            return Err(Error::DamagedBlob { path, reason: "it is empty".into() });
+        let metadata = file.metadata().at("read", &path)?;
+        if !metadata.is_file() || metadata.len() == 0 {
+            let reason = if metadata.is_file() { "it is empty" } else { "it is not a file" };
+            return Err(Error::DamagedBlob { path, reason: reason.into() });
         }
         let blob =
             Blob::open(map(&file).at("map", &path)?).map_err(|bad| self.bad(digest, &bad))?;

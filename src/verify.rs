@@ -88,8 +88,10 @@ pub fn verify(cache: &Cache, progress: &dyn Progress) -> Result<Report> {
     }
     // A blob that gc removes meanwhile is no problem: its row is gone as well.
     for digest in missing.into_keys() {
-        if cache.index.of_digest(digest)?.is_some() && !cache.store.blob_path(digest).exists() {
-            report.problems.push(problem(digest, "its blob is missing".into()));
+        let path = cache.store.blob_path(digest);
+        if cache.index.of_digest(digest)?.is_some() && !path.is_file() {
+            let what = if path.exists() { "its blob is not a file" } else { "its blob is missing" };
+            report.problems.push(problem(digest, what.into()));
         }
     }
     report.orphans.sort_unstable();

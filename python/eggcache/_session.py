@@ -267,6 +267,8 @@ class Session:
         if self.bridge is None:
             return
         self._close()
+        if self.bridge is None:
+            return
         self.bridge = None
         logger.info(
             "%d hits, %d misses, %d stored; %.1f MB copied, %.2f s spent.",

@@ -34,8 +34,10 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            printer.error(&format!("{error:#}"));
-            ExitCode::from(match error.downcast_ref::<Error>() {
+            let known = error.downcast_ref::<Error>();
+            // The library's errors tell their causes themselves.
+            printer.error(&known.map_or_else(|| format!("{error:#}"), Error::to_string));
+            ExitCode::from(match known {
                 Some(Error::Miss { .. }) => MISS,
                 Some(Error::Usage(_) | Error::Ambiguous { .. } | Error::Requirements { .. }) => {
                     USAGE
@@ -48,10 +50,11 @@ pub fn main() -> ExitCode {
 
 fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
     let Args { global, command } = args;
-    let root = match global.cache {
-        Some(root) => root,
-        None => default_cache()?,
-    };
+    if let Command::Serve = command {
+        serve::serve(io::stdin().lock(), io::stdout().lock())?;
+        return Ok(0);
+    }
+    let root = global.cache.map_or_else(default_cache, Ok)?;
     let bar = Bar::new(!global.json && !global.quiet && io::stderr().is_terminal());
     let code = match command {
         Command::Add { paths, generation, environment, source_sha256, replace } => {
@@ -81,7 +84,11 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
             let report = materialize::materialize(&cache.store, &eggs, &into, &bar)?;
             cache.index.record_use(&report.in_place(), now())?;
             printer.report(&report, |report| text::materialized(report, global.verbose))?;
-            if report.failed().next().is_some() { FAILURE } else { 0 }
+            match (report.failed().next(), report.missing().next()) {
+                (Some(_), _) => FAILURE,
+                (None, Some(_)) => MISS,
+                (None, None) => 0,
+            }
         }
         Command::List { query, narrow } => {
             let report = list::list(&Cache::open(&root)?, query.as_deref(), &narrow.into())?;
@@ -95,6 +102,9 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
         }
         Command::Gc { max_age, max_size, keep_versions, dry_run } => {
             let options = gc::Options { max_age, max_size, keep_versions, dry_run };
+            if !dry_run {
+                Cache::drop_ballast(&root);
+            }
             let report = gc::gc(&mut Cache::open(&root)?, &options, &bar)?;
             printer.report(&report, text::collected)?;
             0
@@ -107,12 +117,9 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
         Command::Reindex => {
             let report = reindex::reindex(&root, &bar)?;
             printer.report(&report, text::reindexed)?;
-            if report.unreadable.is_empty() { 0 } else { PROBLEMS }
+            if report.rebuilt.unreadable.is_empty() { 0 } else { PROBLEMS }
         }
-        Command::Serve => {
-            serve::serve(io::stdin().lock(), io::stdout().lock())?;
-            0
-        }
+        Command::Serve => unreachable!("answered above: it names its cache itself"),
     };
     Ok(code)
 }

@@ -21,6 +21,8 @@ pub struct Text {
     pub data: String,
     /// Printed even if only problems are wanted.
     pub problems: Vec<String>,
+    /// Worth knowing, and no problem.
+    pub notes: Vec<String>,
     /// One line that says what was done.
     pub summary: String,
 }
@@ -42,7 +44,7 @@ impl Printer {
             writeln!(stdout, "{json}")?;
             return Ok(());
         }
-        let Text { data, problems, summary } = text(report);
+        let Text { data, problems, notes, summary } = text(report);
         if !self.quiet {
             write!(stdout, "{data}")?;
             stdout.flush()?;
@@ -50,6 +52,9 @@ impl Printer {
         let mut stderr = AutoStream::new(io::stderr(), self.color).lock();
         for problem in problems {
             writeln!(stderr, "{BAD}problem{BAD:#}: {problem}")?;
+        }
+        for note in notes.iter().filter(|_| !self.quiet) {
+            writeln!(stderr, "note: {note}")?;
         }
         if !self.quiet && !summary.is_empty() {
             writeln!(stderr, "{summary}")?;

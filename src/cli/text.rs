@@ -27,7 +27,7 @@ pub fn added(report: &add::Report, verbose: bool) -> Text {
                 format!("present  {}  {}", egg.digest.short(), egg.file_name)
             }
             Outcome::Other { egg } => {
-                text.problems.push(format!(
+                text.notes.push(format!(
                     "{path} is another build of an egg that the cache has ({}), which stays; \
                      --replace stores this one",
                     egg.digest.short()
@@ -49,8 +49,9 @@ pub fn added(report: &add::Report, verbose: bool) -> Text {
         size(bytes),
         size(blob_bytes)
     );
-    if !text.problems.is_empty() {
-        let _ = write!(text.summary, ", {} not stored", text.problems.len());
+    let not_stored = text.problems.len() + text.notes.len();
+    if not_stored > 0 {
+        let _ = write!(text.summary, ", {not_stored} not stored");
     }
     text
 }
@@ -71,6 +72,10 @@ pub fn materialized(report: &materialize::Report, verbose: bool) -> Text {
                 present += 1;
                 "present"
             }
+            Outcome::Missing => {
+                text.problems.push(format!("{}: its blob is gone", egg.file_name));
+                continue;
+            }
             Outcome::Failed { reason } => {
                 text.problems.push(format!("{}: {reason}", egg.file_name));
                 continue;
@@ -81,9 +86,10 @@ pub fn materialized(report: &materialize::Report, verbose: bool) -> Text {
         }
     }
     text.summary = format!(
-        "{} copied into {} ({files} files, {}), {present} already there",
+        "{} copied into {} ({}, {}), {present} already there",
         eggs(copied),
         report.into.display(),
+        counted(files, "file"),
         size(bytes)
     );
     text
@@ -196,16 +202,16 @@ pub fn collected(report: &gc::Report) -> Text {
     }
     align_right(&mut table, [1]);
     let mut summary = format!(
-        "{} {} and {} orphaned blobs, {}; {} stay, {}",
+        "{} {} and {}, {}; {} stay, {}",
         if report.dry_run { "would remove" } else { "removed" },
         eggs(report.evicted.len()),
-        report.orphans.len(),
+        counted(report.orphans.len(), "orphaned blob"),
         size(report.freed_bytes),
         eggs(report.kept),
         size(report.kept_bytes)
     );
     if report.temporary_files > 0 {
-        let _ = write!(summary, "; {} temporary files", report.temporary_files);
+        let _ = write!(summary, "; {}", counted(report.temporary_files, "temporary file"));
     }
     let data = if report.evicted.is_empty() { String::new() } else { lines(&table) };
     Text { data, summary, ..Text::default() }
@@ -221,9 +227,9 @@ pub fn verified(report: &verify::Report) -> Text {
         })
         .collect();
     let mut summary = format!(
-        "{} blobs, {} frames, {} checked: ",
-        report.blobs,
-        report.frames,
+        "{}, {}, {} checked: ",
+        counted(report.blobs, "blob"),
+        counted(report.frames, "frame"),
         size(report.bytes)
     );
     match problems.len() {
@@ -235,25 +241,26 @@ pub fn verified(report: &verify::Report) -> Text {
     if !report.orphans.is_empty() || report.temporary_files > 0 {
         let _ = write!(
             summary,
-            "; {} orphaned blobs and {} temporary files, which `eggcache gc` removes",
-            report.orphans.len(),
-            report.temporary_files
+            "; {} and {}, which `eggcache gc` removes",
+            counted(report.orphans.len(), "orphaned blob"),
+            counted(report.temporary_files, "temporary file")
         );
     }
     Text { problems, summary, ..Text::default() }
 }
 
 pub fn reindexed(report: &reindex::Report) -> Text {
-    let mut problems: Vec<String> = report.unreadable.iter().map(|it| it.reason.clone()).collect();
-    if let Some(aside) = &report.set_aside {
-        problems.push(format!("the index could not be read and is now {}", aside.display()));
+    let reindex::Report { rebuilt, set_aside } = report;
+    let mut problems: Vec<String> = rebuilt.unreadable.iter().map(|it| it.reason.clone()).collect();
+    if let Some(aside) = set_aside {
+        problems.push(format!("the index could not be read and is now {aside}"));
     }
     let summary = format!(
         "{} in the index: {} found, {} lost, {} shadowed by another build",
-        eggs(report.eggs),
-        report.found,
-        report.lost,
-        report.shadowed.len()
+        eggs(rebuilt.eggs),
+        rebuilt.found,
+        rebuilt.lost,
+        rebuilt.shadowed.len()
     );
     Text { problems, summary, ..Text::default() }
 }
@@ -284,7 +291,12 @@ fn lines(table: &Table) -> String {
 }
 
 fn eggs(count: usize) -> String {
-    if count == 1 { "1 egg".into() } else { format!("{count} eggs") }
+    counted(count, "egg")
+}
+
+fn counted(count: impl std::fmt::Display, what: &str) -> String {
+    let count = count.to_string();
+    if count == "1" { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 fn size(bytes: u64) -> String {

@@ -4,6 +4,7 @@ The environments are made once, under ``build/``; the wheel of eggcache in ``dis
 into each. The index is a local folder. ``make test`` sees to all of that.
 """
 
+import fcntl
 import glob
 import json
 import os
@@ -52,7 +53,12 @@ class Buildout:
         return os.path.join(self.venv, "bin", "eggcache")
 
     def _prepare(self):
-        wheel = the_wheel()
+        os.makedirs(BUILD, exist_ok=True)
+        with open(self.venv + ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._prepare_locked(the_wheel())
+
+    def _prepare_locked(self, wheel):
         stamp = os.path.join(self.venv, "stamp")
         wanted = "%s %s" % (wheel, os.stat(wheel).st_mtime_ns)
         if os.path.exists(stamp) and open(stamp).read() == wanted:

@@ -1,0 +1,163 @@
+"""The main job, shown: `make demo`.
+
+A real buildout, from PyPI. The same buildout in another folder, without network, from the cache.
+Then the cache and the first folder go away, and the application still runs.
+"""
+
+import glob
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import sysconfig
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+DEMO = os.path.join(ROOT, "build", "demo")
+VENV = os.path.join(ROOT, "build", "demo-venv")
+
+
+def main():
+    header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
+    if not os.path.exists(header):
+        sys.exit("The demo compiles C and needs %s (on Debian: apt install python3-dev)." % header)
+    prepare()
+    print("1. A buildout from PyPI, in one folder. It fills the cache.")
+    first = folder("first")
+    cold, output = run_buildout(first)
+    show(output)
+    print("   %.1f s for %d eggs, one of them compiled\n" % (cold, len(eggs(first))))
+
+    print("2. The same buildout in another folder, without network. It takes from the cache.")
+    second = folder("second")
+    warm, output = run_buildout(second, *without_network())
+    show(output)
+    print("   %.1f s, %.0f times faster\n" % (warm, cold / warm))
+
+    print("3. The second buildout stands on its own.")
+    prove(first, second)
+
+    print("4. The cache and the first folder go away. The application runs.")
+    for name in ("cache", "first"):
+        os.rename(os.path.join(DEMO, name), os.path.join(DEMO, name + "-moved-away"))
+    code = "import lxml.etree, netifaces, sqlalchemy; print('imported', netifaces.__file__)"
+    print("   $ bin/py -c 'import lxml.etree, netifaces, sqlalchemy; ...'")
+    print("   " + relative(output_of([second + "/bin/py", "-c", code])).strip())
+    print("   $ bin/pdistreport")
+    report = output_of([second + "/bin/pdistreport"]).splitlines()
+    packages = [line.strip() for line in report if line.startswith("  ") and line[2] != " "]
+    print("   %s, packages: %s, ..." % (report[0].strip(), ", ".join(packages[:3])))
+
+
+def prepare():
+    shutil.rmtree(DEMO, ignore_errors=True)
+    os.makedirs(DEMO)
+    [wheel] = glob.glob(os.path.join(ROOT, "dist", "eggcache-*.whl"))
+    pip = [VENV + "/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    if not os.path.exists(pip[0]):
+        subprocess.check_call([sys.executable, "-m", "venv", VENV])
+    subprocess.check_call(pip + ["zc.buildout==6.0.1", "setuptools==81.0.0", "wheel==0.48.0"])
+    subprocess.check_call(pip + ["--force-reinstall", "--no-deps", wheel])
+
+
+def folder(name):
+    path = os.path.join(DEMO, name)
+    os.makedirs(path)
+    shutil.copy(os.path.join(HERE, "buildout.cfg"), path)
+    return path
+
+
+def without_network():
+    """A command that runs another without network, as well as this user may do that."""
+    for wrapper in (["unshare", "--net"], ["unshare", "--map-root-user", "--net"]):
+        try:
+            if subprocess.call(wrapper + ["true"], stderr=subprocess.DEVNULL) == 0:
+                return wrapper
+        except OSError:
+            pass
+    nowhere = "http://127.0.0.1:9"
+    return ["env", "http_proxy=" + nowhere, "https_proxy=" + nowhere]
+
+
+def run_buildout(path, *wrapper):
+    print("   $ cd %s; %s" % (relative(path), " ".join(wrapper + ("buildout",))))
+    started = time.monotonic()
+    done = subprocess.run(
+        list(wrapper) + [VENV + "/bin/buildout"],
+        cwd=path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+    )
+    seconds = time.monotonic() - started
+    if done.returncode != 0:
+        sys.exit("%s\nbuildout failed in %s" % (done.stdout, path))
+    return seconds, done.stdout
+
+
+def show(output):
+    for line in output.splitlines():
+        if line.startswith(("Generated script", "eggcache:")):
+            print("   " + relative(line))
+
+
+def prove(first, second):
+    """That nothing is shared with the cache and nothing leads out of the buildout; and that both
+    buildouts have the same eggs."""
+    cache = {identity(path) for path in entries(os.path.join(DEMO, "cache")) if is_file(path)}
+    files = [path for path in entries(second) if is_file(path)]
+    shared = [path for path in files if identity(path) in cache or os.lstat(path).st_nlink > 1]
+    leaving = [
+        path
+        for path in entries(second)
+        if os.path.islink(path) and not os.path.realpath(path).startswith(second + os.sep)
+    ]
+    same = contents(first) == contents(second)
+    print("   %d files, %d of them share an inode with the cache" % (len(files), len(shared)))
+    print("   %d links leave the buildout" % len(leaving))
+    print("   names, bytes, modes and mtimes of its eggs equal the first's: %s\n" % same)
+    if shared or leaving or not same:
+        sys.exit("That should not be: %s" % (shared or leaving or "the eggs differ"))
+
+
+def eggs(path):
+    return glob.glob(os.path.join(path, "eggs", "v5", "*.egg"))
+
+
+def contents(path):
+    found = {}
+    for egg in eggs(path):
+        for entry in [egg] + list(entries(egg)):
+            info = os.lstat(entry)
+            data = open(entry, "rb").read() if is_file(entry) else None
+            found[os.path.relpath(entry, path)] = info.st_mode, info.st_mtime_ns, data
+    return found
+
+
+def entries(path):
+    for parent, directories, files in os.walk(path):
+        for name in directories + files:
+            yield os.path.join(parent, name)
+
+
+def is_file(path):
+    return stat.S_ISREG(os.lstat(path).st_mode)
+
+
+def identity(path):
+    info = os.lstat(path)
+    return info.st_dev, info.st_ino
+
+
+def output_of(command):
+    return subprocess.check_output(command, universal_newlines=True)
+
+
+def relative(text):
+    return text.replace(ROOT + os.sep, "")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,285 @@
+//! Add: which eggs are kept, and which build of them.
+
+use std::fs;
+
+use crate::support::{Sandbox, make_egg, names_in, text, touch, write};
+
+#[test]
+fn add_takes_an_egg_a_zipped_egg_and_a_folder_of_eggs() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("one", "1.0");
+    sandbox.zipped_egg("two", "2.0");
+    sandbox.other_build("three", "3.0");
+    let output = sandbox.ok("add eggs other/three-3.0-py3.11.egg");
+    output.says(&["3 eggs stored"]);
+    assert_eq!(output.stdout, "");
+    assert_eq!(sandbox.listed(), ["one==1.0", "three==3.0", "two==2.0"]);
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn add_takes_a_path_with_a_slash_at_its_end() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("foo", "1.0");
+    sandbox.ok("add eggs/foo-1.0-py3.11.egg/");
+    sandbox.ok("add eggs/").says(&["0 eggs stored", "1 already there"]);
+    assert_eq!(sandbox.listed(), ["foo==1.0"]);
+}
+
+#[test]
+fn add_passes_over_what_is_no_egg_in_a_folder() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("foo", "1.0");
+    write(&sandbox.path("eggs/easy-install.pth"), b"");
+    write(&sandbox.path("eggs/folder/file"), b"");
+    sandbox.ok("add eggs");
+    assert_eq!(sandbox.listed(), ["foo==1.0"]);
+}
+
+#[test]
+fn add_leaves_the_egg_as_it_was() {
+    let sandbox = Sandbox::new();
+    let egg = sandbox.egg("foo", "1.0");
+    let before = crate::support::tree(&egg);
+    sandbox.ok("add eggs");
+    crate::support::assert_same(&before, &crate::support::tree(&egg));
+}
+
+#[test]
+fn the_same_egg_twice_is_present() {
+    let sandbox = Sandbox::new();
+    let blob = sandbox.added("foo", "1.0");
+    let report = sandbox.json("add eggs");
+    assert_eq!(report["eggs"][0]["outcome"], "present");
+    sandbox.ok("-v add eggs").says(&["0 eggs stored", "1 already there"]);
+    assert_eq!(sandbox.blobs(), [blob]);
+}
+
+#[test]
+fn the_same_egg_named_twice_is_stored_once() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("foo", "1.0");
+    let report = sandbox.json("add eggs/foo-1.0-py3.11.egg eggs");
+    assert_eq!(report["eggs"][0]["outcome"], "stored");
+    assert_eq!(report["eggs"][1]["outcome"], "present");
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn the_first_build_of_an_egg_wins() {
+    let sandbox = Sandbox::new();
+    let blob = sandbox.added("foo", "1.0");
+    sandbox.other_build("foo", "1.0");
+    sandbox.ok("add other").says(&["another build", "foo-1.0-py3.11.egg", "--replace"]);
+    assert_eq!(sandbox.json("add other")["eggs"][0]["outcome"], "other");
+    assert_eq!(sandbox.blobs(), [blob]);
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn replace_stores_another_build_and_unlinks_the_old_blob() {
+    let sandbox = Sandbox::new();
+    let old = sandbox.added("foo", "1.0");
+    sandbox.other_build("foo", "1.0");
+    let report = sandbox.json("add --replace other");
+    assert_eq!(report["eggs"][0]["outcome"], "replaced");
+    assert!(old.ends_with(text(&report["eggs"][0]["old"])));
+    assert!(!old.exists());
+    assert_eq!(sandbox.listed(), ["foo==1.0"]);
+    sandbox.ok("materialize --into out foo");
+    assert!(sandbox.path("out/foo-1.0-py3.11.egg/other.py").exists());
+    sandbox.ok("verify");
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn replace_of_an_absent_egg_stores_it() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("foo", "1.0");
+    assert_eq!(sandbox.json("add --replace eggs")["eggs"][0]["outcome"], "stored");
+}
+
+#[test]
+fn replace_by_the_same_egg_keeps_its_blob() {
+    let sandbox = Sandbox::new();
+    let blob = sandbox.added("foo", "1.0");
+    sandbox.ok("add --replace eggs");
+    assert_eq!(sandbox.blobs(), [blob]);
+    sandbox.ok("verify");
+}
+
+#[test]
+fn of_two_builds_in_one_add_the_first_wins() {
+    let sandbox = Sandbox::new();
+    let egg = sandbox.egg("foo", "1.0");
+    sandbox.other_build("foo", "1.0");
+    sandbox.ok("add eggs other");
+    sandbox.ok("materialize --into out foo");
+    crate::support::assert_same_tree(&egg, &sandbox.path("out/foo-1.0-py3.11.egg"));
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn of_two_builds_in_one_replacing_add_the_last_wins() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    let first = sandbox.path("first/foo-1.0-py3.11.egg");
+    make_egg(&first, "foo", "1.0", &[("first", b"")]);
+    sandbox.other_build("foo", "1.0");
+    sandbox.ok("add --replace first other");
+    sandbox.ok("materialize --into out foo");
+    assert!(sandbox.path("out/foo-1.0-py3.11.egg/other.py").exists());
+    sandbox.assert_tidy();
+    sandbox.ok("reindex");
+    assert_eq!(sandbox.listed(), ["foo==1.0"]);
+}
+
+#[test]
+fn an_egg_whose_blob_is_gone_is_stored_again() {
+    let sandbox = Sandbox::new();
+    let blob = sandbox.added("foo", "1.0");
+    fs::remove_file(&blob).unwrap();
+    assert_eq!(sandbox.json("add eggs")["eggs"][0]["outcome"], "stored");
+    assert!(blob.exists());
+    sandbox.ok("verify");
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn an_egg_whose_blob_does_not_open_is_stored_again() {
+    let sandbox = Sandbox::new();
+    let blob = sandbox.added("foo", "1.0");
+    crate::damage::overwrite(&blob, b"rubbish");
+    sandbox.ok("add eggs");
+    sandbox.ok("verify");
+}
+
+#[test]
+fn replace_by_the_same_egg_mends_a_blob_with_a_damaged_frame() {
+    let sandbox = Sandbox::new();
+    let blob = sandbox.added("foo", "1.0");
+    crate::damage::flip_last_bit(&blob);
+    sandbox.fails("verify", 4);
+    sandbox.ok("add --replace eggs");
+    sandbox.ok("verify");
+}
+
+#[test]
+fn what_makes_the_key_makes_another_egg() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("foo", "1.0");
+    let sha = "ab".repeat(32);
+    sandbox.ok("add eggs");
+    sandbox.ok("add eggs --environment el9");
+    sandbox.ok("add eggs --generation 4");
+    sandbox.ok(&format!("add eggs --source-sha256 {}", sha.to_uppercase()));
+    let report = sandbox.json("list");
+    let eggs = report["eggs"].as_array().unwrap();
+    assert_eq!(eggs.len(), 4);
+    assert!(eggs.iter().any(|egg| egg["environment"] == "el9"));
+    assert!(eggs.iter().any(|egg| egg["generation"] == 4));
+    assert!(eggs.iter().any(|egg| egg["source_sha256"] == sha));
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn generations_from_five_on_are_one() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("foo", "1.0");
+    sandbox.ok("add eggs --generation 5");
+    assert_eq!(sandbox.json("add eggs --generation 6")["eggs"][0]["outcome"], "present");
+}
+
+#[test]
+fn the_metadata_directory_tells_the_generation() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("new", "1.0");
+    write(&sandbox.path("eggs/old-1.0-py3.11.egg/EGG-INFO/PKG-INFO"), b"Name: old\nVersion: 1.0\n");
+    sandbox.ok("add eggs");
+    assert_eq!(sandbox.json("show new")["generation"], 5);
+    assert_eq!(sandbox.json("show old")["generation"], 4);
+}
+
+#[test]
+fn names_and_versions_agree_with_their_escaped_file_names() {
+    let sandbox = Sandbox::new();
+    for (file_name, name, version) in [
+        ("foo_bar-1.0-py3.11.egg", "foo-bar", "1.0"),
+        ("Zope.Interface-8.0-py3.11.egg", "zope_interface", "8.0"),
+        ("local-1.0+abc.1-py3.11.egg", "local", "1.0+abc.1"),
+        ("dashed-1.0_1-py3.11.egg", "dashed", "1.0-1"),
+        ("longer-1.0-py3.11.egg", "longer", "1.0.0"),
+    ] {
+        make_egg(&sandbox.path("eggs").join(file_name), name, version, &[]);
+    }
+    sandbox.ok("add eggs");
+    assert_eq!(
+        sandbox.listed(),
+        [
+            "dashed==1.0-1",
+            "foo-bar==1.0",
+            "local==1.0+abc.1",
+            "longer==1.0.0",
+            "zope-interface==8.0"
+        ]
+    );
+}
+
+#[test]
+fn add_removes_what_a_dead_process_left() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    write(&sandbox.path("cache/tmp/.eggcache-dead"), b"half a blob");
+    sandbox.ok("add eggs");
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn add_leaves_what_a_living_process_is_writing() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    let path = sandbox.path("cache/tmp/.eggcache-alive");
+    let alive = fs::File::create(&path).unwrap();
+    alive.lock().unwrap();
+    sandbox.ok("add eggs");
+    sandbox.ok("gc");
+    assert!(path.exists());
+}
+
+#[test]
+fn a_new_cache_is_tagged_for_backups() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    let tag = fs::read_to_string(sandbox.path("cache/CACHEDIR.TAG")).unwrap();
+    assert!(tag.starts_with("Signature: 8a477f597d28d172789f06886806bc55"));
+}
+
+#[test]
+fn the_cache_is_in_the_cache_folder_of_the_user_unless_the_environment_names_one() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("foo", "1.0");
+    sandbox.shell("\"$EGGCACHE\" add eggs && EGGCACHE_DIR=named \"$EGGCACHE\" add eggs");
+    for cache in [".cache/eggcache", "named"] {
+        assert!(names_in(&sandbox.path(cache)).contains(&"index.sqlite".to_owned()), "{cache}");
+    }
+}
+
+#[test]
+fn hundreds_of_eggs_are_added_in_batches() {
+    let sandbox = Sandbox::new();
+    for number in 0..70 {
+        sandbox.egg("foo", &format!("1.{number}"));
+    }
+    sandbox.ok("add eggs").says(&["70 eggs stored"]);
+    assert_eq!(sandbox.listed().len(), 70);
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn a_touched_egg_is_another_build() {
+    let sandbox = Sandbox::new();
+    let egg = sandbox.egg("foo", "1.0");
+    sandbox.ok("add eggs");
+    touch(&egg.join("foo.py"), 1_000_000_000, 0);
+    assert_eq!(sandbox.json("add eggs")["eggs"][0]["outcome"], "other");
+}

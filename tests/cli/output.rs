@@ -1,0 +1,262 @@
+//! What goes where: data to standard output, everything else to standard error.
+
+use std::io::pipe;
+
+use serde_json::Value;
+
+use crate::support::{Sandbox, text};
+
+const COMMANDS: [&str; 9] = [
+    "add eggs",
+    "materialize --into out --all",
+    "list",
+    "show foo",
+    "show foo --files",
+    "gc",
+    "gc --max-size 0 --dry-run",
+    "verify",
+    "reindex",
+];
+
+fn with_two() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.egg("foo", "1.0");
+    sandbox.egg("bar", "2.0");
+    sandbox.ok("add eggs");
+    sandbox
+}
+
+/// The values of a field of every element of a list.
+fn each<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
+    list.as_array().unwrap().iter().map(|it| text(&it[field])).collect()
+}
+
+/// One column of the lines of a text.
+fn column(text: &str, at: usize) -> Vec<&str> {
+    text.lines().map(|line| line.split_whitespace().nth(at).unwrap()).collect()
+}
+
+#[test]
+fn every_command_prints_json_and_nothing_else() {
+    let sandbox = with_two();
+    for line in COMMANDS {
+        let output = sandbox.ok(&format!("--json {line}"));
+        assert!(output.json().is_object(), "{line}");
+        assert_eq!(output.stderr, "", "{line}");
+        assert!(output.stdout.ends_with("}\n"), "{line}");
+    }
+}
+
+#[test]
+fn json_is_asked_for_before_or_behind_the_command() {
+    let sandbox = with_two();
+    assert_eq!(sandbox.ok("list --json").stdout, sandbox.ok("--json list").stdout);
+}
+
+#[test]
+fn nothing_is_printed_where_only_problems_are_wanted_and_there_is_none() {
+    let sandbox = with_two();
+    for line in COMMANDS {
+        let output = sandbox.ok(&format!("-q {line}"));
+        assert_eq!(output.stderr, "", "{line}");
+    }
+}
+
+#[test]
+fn a_summary_is_no_data() {
+    let sandbox = with_two();
+    for line in ["add eggs", "materialize --into out --all", "gc", "verify", "reindex"] {
+        let output = sandbox.ok(line);
+        assert_eq!(output.stdout, "", "{line}");
+        assert_eq!(output.stderr.lines().count(), 1, "{line}");
+    }
+}
+
+#[test]
+fn the_text_of_list_agrees_with_its_json() {
+    let sandbox = with_two();
+    let report = sandbox.json("list");
+    let table = sandbox.ok("list").stdout;
+    let rows = table.split_once('\n').unwrap().1;
+    assert_eq!(column(rows, 0), each(&report["eggs"], "name"));
+    assert_eq!(column(rows, 1), each(&report["eggs"], "version"));
+    let digests = each(&report["eggs"], "digest");
+    for (line, digest) in rows.lines().zip(digests) {
+        assert!(digest.starts_with(line.split_whitespace().last().unwrap()), "{line}");
+    }
+}
+
+#[test]
+fn the_text_of_show_agrees_with_its_json() {
+    let sandbox = with_two();
+    let report = sandbox.json("show foo --files");
+    let output = sandbox.ok("show foo --files").stdout;
+    for field in ["digest", "file_name", "name", "version", "blob"] {
+        assert!(output.contains(text(&report[field])), "{field}");
+    }
+    for entry in report["entries"].as_array().unwrap() {
+        assert!(output.contains(text(&entry["path"])));
+    }
+}
+
+#[test]
+fn the_text_of_add_agrees_with_its_json() {
+    let sandbox = with_two();
+    sandbox.egg("new", "1.0");
+    let output = sandbox.shell("\"$EGGCACHE\" -v --cache second add eggs");
+    let report = sandbox.shell("\"$EGGCACHE\" --json --cache third add eggs").json();
+    assert_eq!(column(&output.stdout, 0), each(&report["eggs"], "outcome"));
+    let names: Vec<&str> =
+        report["eggs"].as_array().unwrap().iter().map(|it| text(&it["egg"]["file_name"])).collect();
+    assert_eq!(column(&output.stdout, 2), names);
+    output.says(&["3 eggs stored", "0 already there"]);
+}
+
+#[test]
+fn the_text_of_materialize_agrees_with_its_json() {
+    let sandbox = with_two();
+    sandbox.ok("materialize --into one foo");
+    sandbox.ok("materialize --into two foo");
+    let output = sandbox.ok("-v materialize --into one --all");
+    let report = sandbox.json("materialize --into two --all");
+    assert_eq!(column(&output.stdout, 0), each(&report["eggs"], "outcome"));
+    assert_eq!(column(&output.stdout, 1), each(&report["eggs"], "file_name"));
+    output.says(&["1 egg copied", "1 already there"]);
+}
+
+#[test]
+fn the_text_of_gc_agrees_with_its_json() {
+    let sandbox = with_two();
+    let report = sandbox.json("gc --max-size 0 --dry-run");
+    let output = sandbox.ok("gc --max-size 0 --dry-run");
+    let rows = output.stdout.split_once('\n').unwrap().1;
+    assert_eq!(column(rows, 0), each(&report["evicted"], "file_name"));
+    output.says(&["would remove 2 eggs"]);
+}
+
+#[test]
+fn the_text_of_verify_agrees_with_its_json() {
+    let sandbox = with_two();
+    crate::damage::flip_last_bit(&sandbox.blob("foo"));
+    let report = sandbox.fails("--json verify", 4).json();
+    let output = sandbox.fails("verify", 4);
+    output.says(&[&format!("{} blobs, {} frames", report["blobs"], report["frames"])]);
+    output.says(&["1 problem"]);
+    for problem in report["problems"].as_array().unwrap() {
+        let line = format!("{}: {}", text(&problem["file_name"]), text(&problem["what"]));
+        output.says(&[&line]);
+    }
+    assert_eq!(output.stdout, "");
+}
+
+#[test]
+fn the_text_of_reindex_agrees_with_its_json() {
+    let sandbox = with_two();
+    let report = sandbox.json("reindex");
+    let counts = format!(
+        "{} eggs in the index: {} found, {} lost",
+        report["eggs"], report["found"], report["lost"]
+    );
+    sandbox.ok("reindex").says(&[&counts]);
+}
+
+#[test]
+fn an_error_is_on_standard_error_even_where_json_is_wanted() {
+    let sandbox = with_two();
+    let output = sandbox.fails("--json show nothing", 3);
+    assert_eq!(output.stdout, "");
+    output.says(&["error: ", "nothing"]);
+    sandbox.fails("-q show nothing", 3).says(&["error: "]);
+}
+
+#[test]
+fn an_error_tells_its_cause_once() {
+    let sandbox = with_two();
+    let message = sandbox.fails("add nowhere", 1).stderr;
+    assert_eq!(message.matches("No such file").count(), 1, "{message}");
+}
+
+#[test]
+fn colour_is_printed_only_where_it_is_wanted() {
+    let sandbox = with_two();
+    assert!(sandbox.ok("--color always verify").stderr.contains("\x1b["));
+    for when in ["auto", "never"] {
+        assert!(!sandbox.ok(&format!("--color {when} verify")).stderr.contains('\x1b'));
+    }
+}
+
+#[test]
+fn a_broken_pipe_is_no_error() {
+    let sandbox = with_two();
+    for line in COMMANDS {
+        for line in [line.to_owned(), format!("--json {line}"), format!("-v {line}")] {
+            let (reader, writer) = pipe().unwrap();
+            drop(reader);
+            let output = sandbox.eggcache(&line).stdout(writer).output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success(), "{line}: {stderr}");
+            assert!(!stderr.contains("error"), "{line}: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_broken_pipe_for_messages_is_no_error() {
+    let sandbox = with_two();
+    for line in COMMANDS {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let output = sandbox.eggcache(line).stderr(writer).output().unwrap();
+        assert!(output.status.success(), "{line}");
+    }
+}
+
+#[test]
+fn a_list_that_is_longer_than_its_reader_wants_is_no_error() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    let columns = "file_name, name, python, abi, platform, libc, generation, source_sha256, \
+        variant, environment, files, directories, symlinks, bytes, blob_bytes, added_at, \
+        eggcache, buildout, setuptools, source, build_seconds, replaces, used_at, uses";
+    sandbox.sql(&format!(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2000) \
+         INSERT INTO eggs (digest, version, {columns}) \
+         SELECT printf('%064x', n), '1.' || n, {columns} FROM eggs, n"
+    ));
+    let output = sandbox.shell(
+        "{ \"$EGGCACHE\" --cache cache list; echo $? > code; } | head -1; test $(cat code) = 0",
+    );
+    assert_eq!(output.stdout.lines().count(), 1);
+    assert!(!output.stderr.contains("error"), "{}", output.stderr);
+}
+
+#[test]
+fn a_full_standard_output_is_an_error() {
+    let sandbox = with_two();
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else { return };
+    let output = sandbox.eggcache("list").stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn every_command_has_a_help() {
+    let sandbox = Sandbox::new();
+    for command in ["add", "materialize", "list", "show", "gc", "verify", "reindex", "serve"] {
+        let output = sandbox.ok(&format!("{command} --help"));
+        assert!(output.stdout.contains(&format!("Usage: eggcache {command}")), "{command}");
+        assert!(output.stdout.contains("--cache"), "{command}");
+        assert_eq!(output.stderr, "");
+    }
+    let help = sandbox.ok("--help").stdout;
+    for command in ["add", "materialize", "list", "show", "gc", "verify", "reindex"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{command}");
+    }
+    assert!(!sandbox.path("cache").exists());
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    let sandbox = Sandbox::new();
+    let version = format!("eggcache {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(sandbox.ok("--version").stdout, version);
+}

@@ -1,0 +1,99 @@
+//! What a user who is not root may and may not do. As root, these run the binary as nobody.
+
+use std::fs;
+
+use assert_cmd::Command;
+
+use crate::support::{Output, Sandbox, assert_same_tree, chmod, names_in, write};
+
+/// Runs a command as a user and asserts how it ends; `None` where that cannot be tried.
+fn as_user(sandbox: &Sandbox, line: &str, code: i32) -> Option<Output> {
+    let process = sandbox.as_user(line)?;
+    Some(Output::of(&Command::from_std(process).assert().code(code)))
+}
+
+#[test]
+fn an_egg_with_a_file_that_cannot_be_read_is_refused_and_others_are_stored() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("sound", "1.0");
+    let egg = sandbox.egg_with("locked", "1.0", &[("secret", b"secret")]);
+    chmod(&egg.join("secret"), 0o000);
+    let Some(output) = as_user(&sandbox, "add eggs", 1) else { return };
+    output.says(&["locked-1.0-py3.11.egg/secret", "Permission denied", "1 egg stored"]);
+    assert_eq!(sandbox.listed(), ["sound==1.0"]);
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn an_egg_with_a_folder_that_cannot_be_read_is_refused_and_others_are_stored() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("sound", "1.0");
+    let egg = sandbox.egg_with("locked", "1.0", &[("secret/file", b"")]);
+    chmod(&egg.join("secret"), 0o000);
+    let Some(output) = as_user(&sandbox, "add eggs", 1) else { return };
+    output.says(&["locked-1.0-py3.11.egg/secret", "Permission denied", "1 egg stored"]);
+    assert_eq!(sandbox.listed(), ["sound==1.0"]);
+}
+
+#[test]
+fn a_cache_that_a_user_cannot_write_can_be_read() {
+    let sandbox = Sandbox::new();
+    let egg = sandbox.egg("foo", "1.0");
+    sandbox.ok("add eggs");
+    for entry in walkdir::WalkDir::new(sandbox.path("cache")) {
+        let entry = entry.unwrap();
+        chmod(entry.path(), if entry.file_type().is_dir() { 0o555 } else { 0o444 });
+    }
+    let files = names_in(&sandbox.path("cache"));
+    let Some(output) = as_user(&sandbox, "list", 0) else { return };
+    assert!(output.stdout.contains("foo"));
+    for line in ["show foo --files", "verify", "gc --dry-run", "materialize --into out foo"] {
+        as_user(&sandbox, line, 0);
+    }
+    assert_same_tree(&egg, &sandbox.path("out/foo-1.0-py3.11.egg"));
+    for line in ["add eggs", "gc", "reindex"] {
+        as_user(&sandbox, line, 1).unwrap().says(&["cache", "read-only for this user"]);
+    }
+    assert_eq!(names_in(&sandbox.path("cache")), files);
+}
+
+#[test]
+fn a_directory_that_a_user_cannot_write_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    fs::create_dir(sandbox.path("out")).unwrap();
+    chmod(&sandbox.path("out"), 0o555);
+    let Some(output) = as_user(&sandbox, "materialize --into out foo", 1) else { return };
+    output.says(&["out", "Permission denied", "check who owns it"]);
+}
+
+#[test]
+fn an_egg_of_read_only_directories_is_copied_for_a_user() {
+    let sandbox = Sandbox::new();
+    let egg = sandbox.egg_with("frozen", "1.0", &[("ice/berg/tip", b"cold")]);
+    sandbox.ok("add eggs");
+    for folder in ["ice/berg", "ice", ""] {
+        chmod(&egg.join(folder), 0o555);
+    }
+    if as_user(&sandbox, "add --replace eggs", 0).is_none() {
+        return;
+    }
+    as_user(&sandbox, "materialize --into out frozen", 0);
+    assert_same_tree(&egg, &sandbox.path("out/frozen-1.0-py3.11.egg"));
+    as_user(&sandbox, "materialize --into out frozen", 0).unwrap().says(&["1 already there"]);
+}
+
+#[test]
+fn read_only_directories_that_a_dead_process_left_are_removed_for_a_user() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    let dead = sandbox.path("out/.eggcache-dead");
+    write(&dead.join("ice/berg/tip"), b"cold");
+    for folder in ["ice/berg", "ice", ""] {
+        chmod(&dead.join(folder), 0o555);
+    }
+    if as_user(&sandbox, "materialize --into out foo", 0).is_none() {
+        return;
+    }
+    assert_eq!(names_in(&sandbox.path("out")), ["foo-1.0-py3.11.egg"]);
+}

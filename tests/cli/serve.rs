@@ -1,0 +1,480 @@
+//! Serve: the lines that buildout and the cache exchange.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::damage::{flip_last_bit, overwrite};
+use crate::support::{Mount, Sandbox, assert_same_tree, make_egg, names_in, noise, text, write};
+
+const SOABI: &str = "cpython-311-x86_64-linux-gnu";
+
+struct Server {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Server {
+    /// A server that has greeted.
+    fn start(sandbox: &Sandbox) -> (Self, Value) {
+        let mut process = sandbox.process(crate::support::EGGCACHE);
+        process.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = process.spawn().unwrap();
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut server = Self { child, input, output };
+        let greeting = server.line();
+        (server, greeting)
+    }
+
+    /// A server that has opened the cache for a host.
+    fn open(sandbox: &Sandbox, host: &Value) -> Self {
+        let (mut server, _) = Self::start(sandbox);
+        let opened = server.ask(&opening(sandbox, host));
+        assert_eq!(opened, json!({"read_only": false}));
+        server
+    }
+
+    fn line(&mut self) -> Value {
+        serde_json::from_str(&self.output.next().unwrap().unwrap()).unwrap()
+    }
+
+    fn say(&mut self, line: &[u8]) -> Value {
+        let input = self.input.as_mut().unwrap();
+        input.write_all(line).unwrap();
+        input.write_all(b"\n").unwrap();
+        self.line()
+    }
+
+    fn ask(&mut self, request: &Value) -> Value {
+        self.say(request.to_string().as_bytes())
+    }
+
+    fn find(&mut self, name: &str) -> Vec<Value> {
+        let found = self.ask(&json!({"op": "find", "name": name, "variant": ""}));
+        found["eggs"].as_array().unwrap().clone()
+    }
+
+    fn materialize(&mut self, sandbox: &Sandbox, digest: &str) -> Value {
+        let into = sandbox.path("out");
+        self.ask(&json!({"op": "materialize", "digest": digest, "into": into}))
+    }
+
+    fn store(&mut self, path: &std::path::Path) -> Value {
+        self.ask(&json!({"op": "store", "path": path, "source_sha256": "", "variant": ""}))
+    }
+
+    fn close(&mut self) {
+        assert_eq!(self.ask(&json!({"op": "close"})), json!({}));
+        self.end();
+    }
+
+    /// Ends the input and waits for a good end.
+    fn end(&mut self) {
+        drop(self.input.take());
+        assert!(self.output.next().is_none());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.child.wait();
+    }
+}
+
+fn opening(sandbox: &Sandbox, host: &Value) -> Value {
+    json!({
+        "op": "open",
+        "cache": sandbox.path("cache"),
+        "host": host,
+        "buildout": "5.1.0",
+        "setuptools": "80.0.0",
+    })
+}
+
+fn host() -> Value {
+    json!({
+        "implementation": "cp",
+        "python": "3.11",
+        "soabi": SOABI,
+        "platform": "linux-x86_64",
+        "libc": "glibc 2.99",
+        "generation": 5,
+        "environment": "",
+    })
+}
+
+fn host_with(field: &str, value: impl Into<Value>) -> Value {
+    let mut host = host();
+    host[field] = value.into();
+    host
+}
+
+#[test]
+fn the_greeting_tells_protocol_and_version() {
+    let sandbox = Sandbox::new();
+    let (mut server, greeting) = Server::start(&sandbox);
+    assert_eq!(greeting, json!({"protocol": 1, "eggcache": env!("CARGO_PKG_VERSION")}));
+    server.end();
+}
+
+#[test]
+fn a_built_egg_is_stored_found_and_copied() {
+    let sandbox = Sandbox::new();
+    let egg = sandbox.egg("foo.bar", "1.0");
+    let mut server = Server::open(&sandbox, &host());
+    assert!(server.find("foo.bar").is_empty());
+    let sha = "ab".repeat(32);
+    let stored = server.ask(&json!({
+        "op": "store",
+        "path": egg,
+        "source_sha256": sha,
+        "variant": "",
+        "source": "foo.bar-1.0.tar.gz",
+        "build_seconds": 1.5,
+    }));
+    assert_eq!(stored["outcome"], "stored");
+
+    let found = server.find("Foo_Bar");
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["version"], "1.0");
+    assert_eq!(found[0]["file_name"], "foo.bar-1.0-py3.11.egg");
+    assert_eq!(found[0]["source_sha256"], sha);
+
+    let digest = text(&found[0]["digest"]);
+    let copied = server.materialize(&sandbox, digest);
+    let target = sandbox.path("out/foo.bar-1.0-py3.11.egg");
+    assert_eq!(copied["outcome"], "copied");
+    assert_eq!(copied["path"], json!(target.canonicalize().unwrap()));
+    assert_same_tree(&egg, &target);
+    assert_eq!(server.materialize(&sandbox, digest)["outcome"], "present");
+    server.close();
+
+    let egg = sandbox.json("show foo.bar");
+    assert_eq!(egg["uses"], 2);
+    assert_eq!(egg["buildout"], "5.1.0");
+    assert_eq!(egg["setuptools"], "80.0.0");
+    assert_eq!(egg["source"], "foo.bar-1.0.tar.gz");
+    assert_eq!(egg["build_seconds"], 1.5);
+    assert_eq!(sandbox.ok("verify").stdout, "");
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn the_end_of_the_input_without_a_close_still_records_use() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    let digest = sandbox.digest("foo");
+    let mut server = Server::open(&sandbox, &host());
+    server.materialize(&sandbox, &digest);
+    server.end();
+    assert_eq!(sandbox.json("show foo")["uses"], 1);
+}
+
+#[test]
+fn use_is_recorded_once_whether_closed_or_not() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    let digest = sandbox.digest("foo");
+    let mut server = Server::open(&sandbox, &host());
+    server.materialize(&sandbox, &digest);
+    server.close();
+    assert_eq!(sandbox.json("show foo")["uses"], 1);
+}
+
+#[test]
+fn what_is_no_request_is_answered_with_an_error_and_the_server_goes_on() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    let mut server = Server::open(&sandbox, &host());
+    for line in [
+        &b"not json"[..],
+        b"",
+        b"{}",
+        b"[]",
+        b"{\"op\": \"fly\"}",
+        b"{\"op\": \"find\"}",
+        b"{\"op\": \"find\", \"name\": \"foo\", \"variant\": \"\", \"more\": 1}",
+        b"{\"op\": \"find\", \"name\": 1, \"variant\": \"\"}",
+        b"{\"op\": \"materialize\", \"digest\": \"abc\", \"into\": \"out\"}",
+        b"{\"op\": \"close\", \"more\": 1}",
+        b"{\"op\": \"open\"}",
+    ] {
+        let answer = server.say(line);
+        assert_eq!(answer["kind"], "failure", "{}", String::from_utf8_lossy(line));
+        assert!(text(&answer["error"]).contains("request"), "{answer}");
+    }
+    assert_eq!(server.find("foo").len(), 1);
+    server.close();
+}
+
+#[test]
+fn a_line_that_is_not_utf8_is_answered_with_an_error_and_the_server_goes_on() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    let mut server = Server::open(&sandbox, &host());
+    let answer = server.say(b"{\"op\": \"find\", \"name\": \"f\xff\", \"variant\": \"\"}");
+    assert_eq!(answer["kind"], "failure");
+    assert_eq!(server.find("foo").len(), 1);
+}
+
+#[test]
+fn nothing_works_before_the_cache_is_open_or_after_it_is_closed() {
+    let sandbox = Sandbox::new();
+    let (mut server, _) = Server::start(&sandbox);
+    let find = json!({"op": "find", "name": "foo", "variant": ""});
+    assert_eq!(server.ask(&find)["kind"], "failure");
+    server.ask(&opening(&sandbox, &host()));
+    assert_eq!(server.ask(&find), json!({"eggs": []}));
+    server.ask(&json!({"op": "close"}));
+    assert_eq!(server.ask(&find)["kind"], "failure");
+    assert_eq!(server.ask(&json!({"op": "close"})), json!({}));
+    server.end();
+}
+
+#[test]
+fn a_cache_that_cannot_be_opened_is_a_failure() {
+    let sandbox = Sandbox::new();
+    write(&sandbox.path("cache"), b"mine");
+    let (mut server, _) = Server::start(&sandbox);
+    let answer = server.ask(&opening(&sandbox, &host()));
+    assert_eq!(answer["kind"], "failure");
+    assert!(text(&answer["error"]).contains("not a cache directory"));
+    server.end();
+}
+
+#[test]
+fn find_offers_only_eggs_for_the_host_that_asks() {
+    let sandbox = Sandbox::new();
+    let sh = std::fs::read("/bin/sh").unwrap();
+    let module = format!("_native.{SOABI}.so");
+    let native = sandbox.path("eggs/native-1.0-py3.11-linux-x86_64.egg");
+    make_egg(&native, "native", "1.0", &[(&module, &sh)]);
+    sandbox.egg("pure", "1.0");
+    make_egg(&sandbox.path("eggs/any-1.0.egg"), "any", "1.0", &[]);
+    sandbox.ok("add eggs");
+    let libc = sandbox.json("show native")["libc"].clone();
+
+    for (host, native, pure, any) in [
+        (host(), 1, 1, 1),
+        (host_with("generation", 6), 1, 1, 1),
+        (host_with("libc", libc), 1, 1, 1),
+        (host_with("libc", "glibc 2.1"), 0, 1, 1),
+        (host_with("libc", "musl 1.2.5"), 0, 1, 1),
+        (host_with("libc", ""), 0, 1, 1),
+        (host_with("soabi", "cpython-311d-x86_64-linux-gnu"), 0, 1, 1),
+        (host_with("platform", "linux-aarch64"), 0, 1, 1),
+        (host_with("python", "3.12"), 0, 0, 1),
+        (host_with("implementation", "pp"), 0, 0, 1),
+        (host_with("generation", 4), 0, 0, 0),
+        (host_with("environment", "el9"), 0, 0, 0),
+    ] {
+        let mut server = Server::open(&sandbox, &host);
+        for (name, count) in [("native", native), ("pure", pure), ("any", any)] {
+            assert_eq!(server.find(name).len(), count, "{name} for {host}");
+        }
+        server.close();
+    }
+}
+
+#[test]
+fn what_a_host_stores_it_finds_and_others_do_not() {
+    let sandbox = Sandbox::new();
+    let egg = sandbox.egg("foo", "1.0");
+    let hosts = [host(), host_with("environment", "el9"), host_with("generation", 4)];
+    for (number, host) in hosts.iter().enumerate() {
+        let mut server = Server::open(&sandbox, host);
+        assert!(server.find("foo").is_empty(), "{number}");
+        assert_eq!(server.store(&egg)["outcome"], "stored");
+        assert_eq!(server.find("foo").len(), 1);
+        server.close();
+    }
+    assert_eq!(sandbox.listed().len(), 3);
+}
+
+#[test]
+fn a_variant_is_another_egg() {
+    let sandbox = Sandbox::new();
+    let egg = sandbox.egg("foo", "1.0");
+    let mut server = Server::open(&sandbox, &host());
+    let store = json!({"op": "store", "path": egg, "source_sha256": "", "variant": "ab12"});
+    assert_eq!(server.ask(&store)["outcome"], "stored");
+    assert!(server.find("foo").is_empty());
+    let found = server.ask(&json!({"op": "find", "name": "foo", "variant": "ab12"}));
+    assert_eq!(found["eggs"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_first_build_that_is_stored_wins() {
+    let sandbox = Sandbox::new();
+    let (egg, other) = (sandbox.egg("foo", "1.0"), sandbox.other_build("foo", "1.0"));
+    let mut server = Server::open(&sandbox, &host());
+    assert_eq!(server.store(&egg)["outcome"], "stored");
+    assert_eq!(server.store(&egg)["outcome"], "present");
+    assert_eq!(server.store(&other)["outcome"], "other");
+    server.close();
+    sandbox.assert_tidy();
+}
+
+/// Damages the blob of an egg, and asserts that the next build takes its place.
+fn is_built_again(damage: impl Fn(&std::path::Path)) {
+    let sandbox = Sandbox::new();
+    let blob = {
+        sandbox.egg_with("foo", "1.0", &[("large", &noise(600_000))]);
+        sandbox.ok("add eggs");
+        sandbox.blob("foo")
+    };
+    let digest = sandbox.digest("foo");
+    damage(&blob);
+    let mut server = Server::open(&sandbox, &host());
+    let answer = server.materialize(&sandbox, &digest);
+    assert_eq!(answer["kind"], "unusable", "{answer}");
+    assert!(text(&answer["error"]).contains(&digest), "{answer}");
+    assert_eq!(names_in(&sandbox.path("out")), [""; 0]);
+    assert!(server.find("foo").is_empty());
+
+    let other = sandbox.other_build("foo", "1.0");
+    assert_eq!(server.store(&other)["outcome"], "replaced");
+    let found = server.find("foo");
+    assert_eq!(found.len(), 1);
+    assert_ne!(found[0]["digest"], digest);
+    let copied = server.materialize(&sandbox, text(&found[0]["digest"]));
+    assert_eq!(copied["outcome"], "copied");
+    assert_same_tree(&other, &sandbox.path("out/foo-1.0-py3.11.egg"));
+    server.close();
+    sandbox.ok("verify");
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn an_egg_with_a_damaged_frame_is_unusable_and_the_next_build_takes_its_place() {
+    is_built_again(flip_last_bit);
+}
+
+#[test]
+fn an_egg_whose_blob_does_not_open_is_unusable_and_the_next_build_takes_its_place() {
+    is_built_again(|blob| overwrite(blob, b"rubbish"));
+}
+
+#[test]
+fn an_egg_whose_blob_is_empty_is_unusable_and_the_next_build_takes_its_place() {
+    is_built_again(|blob| overwrite(blob, b""));
+}
+
+#[test]
+fn an_egg_whose_blob_is_gone_is_unusable_and_the_next_build_takes_its_place() {
+    is_built_again(|blob| std::fs::remove_file(blob).unwrap());
+}
+
+#[test]
+fn the_same_build_takes_the_place_of_its_damaged_blob() {
+    let sandbox = Sandbox::new();
+    let egg = sandbox.egg("foo", "1.0");
+    sandbox.ok("add eggs");
+    flip_last_bit(&sandbox.blob("foo"));
+    let digest = sandbox.digest("foo");
+    let mut server = Server::open(&sandbox, &host());
+    assert_eq!(server.materialize(&sandbox, &digest)["kind"], "unusable");
+    server.store(&egg);
+    server.close();
+    sandbox.ok("verify");
+}
+
+#[test]
+fn an_unknown_digest_is_unusable() {
+    let sandbox = Sandbox::new();
+    let mut server = Server::open(&sandbox, &host());
+    assert_eq!(server.materialize(&sandbox, &"0".repeat(64))["kind"], "unusable");
+}
+
+#[test]
+fn something_else_in_place_of_an_egg_is_in_the_way_and_left() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    let target = sandbox.path("out/foo-1.0-py3.11.egg");
+    write(&target, b"mine");
+    let digest = sandbox.digest("foo");
+    let mut server = Server::open(&sandbox, &host());
+    let answer = server.materialize(&sandbox, &digest);
+    assert_eq!(answer["kind"], "in-the-way");
+    assert!(text(&answer["error"]).contains("foo 1.0"));
+    assert_eq!(std::fs::read(&target).unwrap(), b"mine");
+    server.close();
+    assert_eq!(sandbox.json("show foo")["uses"], 0);
+}
+
+#[test]
+fn an_egg_that_is_not_sound_is_refused_with_a_reason() {
+    let sandbox = Sandbox::new();
+    let mut server = Server::open(&sandbox, &host());
+    let bare = sandbox.path("eggs/bare-1.0.egg");
+    write(&bare.join("bare.py"), b"");
+    let answer = server.store(&bare);
+    assert_eq!(answer["outcome"], "refused");
+    assert!(text(&answer["reason"]).contains("metadata"));
+    assert_eq!(server.store(&sandbox.path("eggs/no-1.0.egg"))["kind"], "failure");
+    sandbox.egg("foo", "1.0");
+    sandbox.egg("bar", "1.0");
+    assert_eq!(server.store(&sandbox.path("eggs"))["kind"], "failure");
+    server.close();
+}
+
+#[test]
+fn a_folder_of_eggs_is_no_egg_and_none_of_it_is_stored() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("foo", "1.0");
+    sandbox.egg("bar", "1.0");
+    let mut server = Server::open(&sandbox, &host());
+    assert_eq!(server.store(&sandbox.path("eggs"))["kind"], "failure");
+    server.close();
+    assert!(sandbox.listed().is_empty());
+}
+
+#[test]
+fn two_servers_share_a_cache() {
+    let sandbox = Sandbox::new();
+    let egg = sandbox.egg("foo", "1.0");
+    let (mut one, mut other) = (Server::open(&sandbox, &host()), Server::open(&sandbox, &host()));
+    assert_eq!(one.store(&egg)["outcome"], "stored");
+    let found = other.find("foo");
+    assert_eq!(other.materialize(&sandbox, text(&found[0]["digest"]))["outcome"], "copied");
+    sandbox.ok("gc --max-size 0");
+    assert!(one.find("foo").is_empty());
+    one.close();
+    other.close();
+}
+
+#[test]
+fn another_open_goes_on_with_another_cache() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    let digest = sandbox.digest("foo");
+    let mut server = Server::open(&sandbox, &host());
+    server.materialize(&sandbox, &digest);
+    let mut second = opening(&sandbox, &host());
+    second["cache"] = json!(sandbox.path("second"));
+    assert_eq!(server.ask(&second), json!({"read_only": false}));
+    assert!(server.find("foo").is_empty());
+    server.close();
+    assert_eq!(sandbox.json("show foo")["uses"], 1);
+}
+
+#[test]
+fn a_read_only_cache_is_told_and_serves() {
+    let sandbox = Sandbox::new();
+    let egg = sandbox.egg("foo", "1.0");
+    let Some(mount) = Mount::new(&sandbox.path("cache"), "4m") else { return };
+    sandbox.ok("add eggs");
+    mount.make_read_only();
+    let (mut server, _) = Server::start(&sandbox);
+    assert_eq!(server.ask(&opening(&sandbox, &host())), json!({"read_only": true}));
+    let found = server.find("foo");
+    assert_eq!(server.materialize(&sandbox, text(&found[0]["digest"]))["outcome"], "copied");
+    assert_same_tree(&egg, &sandbox.path("out/foo-1.0-py3.11.egg"));
+    assert!(text(&server.store(&egg)["error"]).contains("read-only"));
+    server.close();
+}
