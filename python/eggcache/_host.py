@@ -7,6 +7,9 @@ import platform
 import sys
 import sysconfig
 
+#: Set by buildout 3 in its own environment when it first calls pip, so it tells of no option.
+_LEAKING = ("PYTHONPATH",)
+
 _IMPLEMENTATIONS = {"cpython": "cp", "pypy": "pp"}
 
 
@@ -50,7 +53,7 @@ def variant_of(build_ext, environ_before):
     environ = {
         name: os.environ.get(name)
         for name in set(environ_before) | set(os.environ)
-        if environ_before.get(name) != os.environ.get(name)
+        if environ_before.get(name) != os.environ.get(name) and name not in _LEAKING
     }
     text = json.dumps({"build_ext": build_ext, "environment": environ}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -191,7 +191,7 @@ fn a_missing_blob_is_found() {
         ]
     );
     sandbox.fails("materialize --into out --all", 3);
-    sandbox.fails("show e0", 3).says(&["missing"]);
+    sandbox.fails("show e0", 1).says(&["missing"]);
     assert_eq!(names_in(&sandbox.path("out")), [""; 0]);
 }
 
