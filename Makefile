@@ -2,12 +2,13 @@
 PYTHON ?= python3
 TOOLS := build/tools/bin
 
-.PHONY: help build wheel test demo lint clean
+.PHONY: help build wheel test demo lint deny clean
 
 help:
 	@echo "make demo   a real buildout, then the same without network from the cache"
 	@echo "make test   all tests, with real buildouts of five versions"
-	@echo "make lint   formatting, lints, documentation, licences"
+	@echo "make lint   formatting, lints, documentation"
+	@echo "make deny   licences and sources of the dependencies"
 	@echo "make build  the eggcache program: target/release/eggcache"
 	@echo "make wheel  the Python package with the program in it: dist/"
 
@@ -35,6 +36,12 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --document-private-items --quiet
+
+deny: build/tools/cargo/bin/cargo-deny
+	build/tools/cargo/bin/cargo-deny --locked check licenses bans sources
+
+build/tools/cargo/bin/cargo-deny:
+	cargo install --quiet --locked --version '^0.20' --root build/tools/cargo cargo-deny
 
 clean:
 	rm -rf build dist target python/eggcache/_bin

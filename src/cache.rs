@@ -16,9 +16,10 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::digest::Digest;
+use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
 use crate::fs as files;
-use crate::index::{self, Egg, Index, Writer};
+use crate::index::{self, Index, Writer};
 use crate::progress::Silent;
 use crate::rebuild::{Rebuilt, rebuild};
 use crate::store::{Staged, Store};

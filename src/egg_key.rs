@@ -93,7 +93,7 @@ fn libc_suffices(needed: &str, present: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn host() -> Host {
@@ -108,7 +108,8 @@ mod tests {
         }
     }
 
-    fn key() -> EggKey {
+    /// The key of a pure egg, `foo` 1.0.
+    pub(crate) fn key() -> EggKey {
         EggKey {
             name: "foo".into(),
             version: "1.0".into(),

@@ -15,15 +15,15 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior, params};
-use serde::Serialize;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ToSql, TransactionBehavior, params};
 
-use crate::blob::{Blob, Provenance};
+use crate::blob::Provenance;
 use crate::digest::Digest;
+use crate::egg::Egg;
 use crate::egg_key::EggKey;
 use crate::error::{Error, Result};
 use crate::fs as files;
-use crate::manifest::{Counts, Manifest};
+use crate::manifest::Counts;
 
 const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_create_eggs.sql")];
 /// `PRAGMA application_id` of an index, which tells it from other SQLite databases: `EggC`.
@@ -37,51 +37,6 @@ pub struct Index {
     path: PathBuf,
     read_only: bool,
     is_new: bool,
-}
-
-/// One egg in the cache, as the index has it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Egg {
-    pub digest: Digest,
-    pub file_name: String,
-    #[serde(flatten)]
-    pub key: EggKey,
-    #[serde(flatten)]
-    pub counts: Counts,
-    /// Length of the blob.
-    pub blob_bytes: u64,
-    #[serde(flatten)]
-    pub provenance: Provenance,
-    /// Seconds since the Unix epoch; when it was added if it was not used since.
-    pub used_at: i64,
-    pub uses: u64,
-}
-
-impl Egg {
-    /// The row for a blob that was just written or read.
-    #[must_use]
-    pub fn new(
-        digest: Digest,
-        manifest: &Manifest,
-        blob_bytes: u64,
-        provenance: Provenance,
-    ) -> Self {
-        Self {
-            digest,
-            file_name: manifest.file_name.clone(),
-            key: manifest.key.clone(),
-            counts: manifest.counts(),
-            blob_bytes,
-            used_at: provenance.added_at,
-            provenance,
-            uses: 0,
-        }
-    }
-
-    #[must_use]
-    pub fn of_blob<B: std::ops::Deref<Target = [u8]>>(blob: &Blob<B>) -> Self {
-        Self::new(blob.digest, &blob.manifest, blob.len(), blob.provenance.clone())
-    }
 }
 
 const COLUMNS: &str = "digest, file_name, name, version, python, abi, platform, libc, generation, \
@@ -320,18 +275,7 @@ impl Writer<'_> {
             "WHERE name = ? AND version = ? AND python = ? AND abi = ? AND platform = ? \
              AND libc = ? AND generation = ? AND source_sha256 = ? AND variant = ? \
              AND environment = ?",
-            params![
-                key.name,
-                key.version,
-                key.python,
-                key.abi,
-                key.platform,
-                key.libc,
-                key.generation,
-                key.source_sha256,
-                key.variant,
-                key.environment
-            ],
+            &key_values(key)[..],
         )
         .map(|mut found| found.pop())
         .map_err(|source| wrap(self.path, source))
@@ -359,38 +303,27 @@ impl Writer<'_> {
     pub fn insert(&self, egg: &Egg) -> Result<()> {
         let Egg { digest, file_name, key, counts, blob_bytes, provenance, used_at, uses } = egg;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        let values = vec!["?"; COLUMNS.split(',').count()].join(", ");
-        self.execute(
-            &format!("INSERT INTO eggs ({COLUMNS}) VALUES ({values})"),
-            params![
-                digest.to_string(),
-                file_name,
-                key.name,
-                key.version,
-                key.python,
-                key.abi,
-                key.platform,
-                key.libc,
-                key.generation,
-                key.source_sha256,
-                key.variant,
-                key.environment,
-                signed(counts.files),
-                signed(counts.directories),
-                signed(counts.symlinks),
-                signed(counts.bytes),
-                signed(*blob_bytes),
-                provenance.added_at,
-                provenance.eggcache,
-                text(&provenance.buildout),
-                text(&provenance.setuptools),
-                text(&provenance.source),
-                provenance.build_seconds,
-                provenance.replaces.map(|digest| digest.to_string()).unwrap_or_default(),
-                used_at,
-                signed(*uses),
-            ],
-        )
+        let replaces = provenance.replaces.map(|digest| digest.to_string()).unwrap_or_default();
+        let rest = params![
+            signed(counts.files),
+            signed(counts.directories),
+            signed(counts.symlinks),
+            signed(counts.bytes),
+            signed(*blob_bytes),
+            provenance.added_at,
+            provenance.eggcache,
+            text(&provenance.buildout),
+            text(&provenance.setuptools),
+            text(&provenance.source),
+            provenance.build_seconds,
+            replaces,
+            used_at,
+            signed(*uses),
+        ];
+        let digest = digest.to_string();
+        let values = [params![digest, file_name], &key_values(key), rest].concat();
+        let marks = vec!["?"; values.len()].join(", ");
+        self.execute(&format!("INSERT INTO eggs ({COLUMNS}) VALUES ({marks})"), &values[..])
     }
 
     /// # Errors
@@ -438,6 +371,22 @@ fn eggs(
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM eggs {rest}"))?;
     let rows = statement.query_map(parameters, egg)?;
     rows.collect()
+}
+
+/// The values of a key, in the order of the columns.
+fn key_values(key: &EggKey) -> [&dyn ToSql; 10] {
+    [
+        &key.name,
+        &key.version,
+        &key.python,
+        &key.abi,
+        &key.platform,
+        &key.libc,
+        &key.generation,
+        &key.source_sha256,
+        &key.variant,
+        &key.environment,
+    ]
 }
 
 fn egg(row: &Row<'_>) -> rusqlite::Result<Egg> {

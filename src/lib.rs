@@ -26,7 +26,7 @@
 //! | operations, which never call each other | [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`reindex`], and [`serve`] for buildout |
 //! | the cache | [`cache`], [`rebuild`], [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk |
-//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] |
+//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] |
 //! | primitives | [`error`] [`digest`] [`subtree`] [`egg_path`] [`fs`] [`map`] [`progress`] |
 #![deny(unsafe_code)]
 
@@ -35,6 +35,7 @@ pub mod blob;
 pub mod blob_writer;
 pub mod cache;
 pub mod digest;
+pub mod egg;
 pub mod egg_key;
 pub mod egg_name;
 pub mod egg_path;

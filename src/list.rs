@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::cache::Cache;
+use crate::egg::Egg;
 use crate::error::Result;
-use crate::index::Egg;
 use crate::query::{self, Narrow};
 
 #[derive(Debug, Serialize)]

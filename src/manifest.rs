@@ -269,21 +269,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    pub(crate) fn key() -> EggKey {
-        EggKey {
-            name: "foo".into(),
-            version: "1.0".into(),
-            python: "cp311".into(),
-            abi: String::new(),
-            platform: String::new(),
-            libc: String::new(),
-            generation: 5,
-            source_sha256: String::new(),
-            variant: String::new(),
-            environment: String::new(),
-        }
-    }
+    use crate::egg_key::tests::key;
 
     pub(crate) fn manifest(entries: Vec<Entry>) -> Manifest {
         Manifest { key: key(), file_name: "foo-1.0-py3.11.egg".into(), entries }

@@ -18,9 +18,9 @@ use serde::Serialize;
 
 use crate::blob::{BadBlob, Blob, Decoder};
 use crate::digest::Digest;
+use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
 use crate::fs::{self as files, Temp};
-use crate::index::Egg;
 use crate::layout::Unit;
 use crate::manifest::{Counts, Entry, EntryKind, Manifest};
 use crate::progress::{self, Progress};

@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use crate::egg::Egg;
 use crate::egg_name::{normalize_name, same_version};
 use crate::error::{Error, IoContext, Result};
-use crate::index::{Egg, Index};
+use crate::index::Index;
 
 /// Fewest hexadecimal digits that are taken for a digest.
 const MIN_DIGEST: usize = 8;

@@ -7,9 +7,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::digest::Digest;
+use crate::egg::Egg;
 use crate::egg_key::EggKey;
 use crate::error::{Error, Result};
-use crate::index::{Egg, Index};
+use crate::index::Index;
 use crate::progress::{Progress, Unit};
 use crate::store::Store;
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::cache::Cache;
+use crate::egg::Egg;
 use crate::error::{Error, Result};
-use crate::index::Egg;
 use crate::manifest::{EntryKind, Mtime};
 use crate::query::{self, Narrow};
 

@@ -2,7 +2,13 @@
 
 A real buildout, from PyPI. The same buildout in another folder, without network, from the cache.
 Then the cache and the first folder go away, and the application still runs.
+
+    python3 docs/demo/demo.py [--config FILE] [--buildout VERSION] [--setuptools VERSION]
+
+Any other configuration that has pyramid among its eggs can be shown as well.
 """
+
+import argparse
 
 import glob
 import os
@@ -16,23 +22,30 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 DEMO = os.path.join(ROOT, "build", "demo")
-VENV = os.path.join(ROOT, "build", "demo-venv")
 
 
 def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", default=os.path.join(HERE, "buildout.cfg"))
+    parser.add_argument("--buildout", default="6.0.1")
+    parser.add_argument("--setuptools", default="81.0.0")
+    show_main_job(parser.parse_args())
+
+
+def show_main_job(args):
     header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
     if not os.path.exists(header):
         sys.exit("The demo compiles C and needs %s (on Debian: apt install python3-dev)." % header)
-    prepare()
+    buildout = prepare(args.buildout, args.setuptools)
     print("1. A buildout from PyPI, in one folder. It fills the cache.")
-    first = folder("first")
-    cold, output = run_buildout(first)
+    first = folder("first", args.config)
+    cold, output = run_buildout(first, buildout)
     show(output)
-    print("   %.1f s for %d eggs, one of them compiled\n" % (cold, len(eggs(first))))
+    print("   %.1f s for %d eggs\n" % (cold, len(eggs(first))))
 
     print("2. The same buildout in another folder, without network. It takes from the cache.")
-    second = folder("second")
-    warm, output = run_buildout(second, *without_network())
+    second = folder("second", args.config)
+    warm, output = run_buildout(second, buildout, *without_network())
     show(output)
     print("   %.1f s, %.0f times faster\n" % (warm, cold / warm))
 
@@ -42,30 +55,40 @@ def main():
     print("4. The cache and the first folder go away. The application runs.")
     for name in ("cache", "first"):
         os.rename(os.path.join(DEMO, name), os.path.join(DEMO, name + "-moved-away"))
-    code = "import lxml.etree, netifaces, sqlalchemy; print('imported', netifaces.__file__)"
-    print("   $ bin/py -c 'import lxml.etree, netifaces, sqlalchemy; ...'")
-    print("   " + relative(output_of([second + "/bin/py", "-c", code])).strip())
+    if "netifaces" in open(args.config).read():
+        code = "import netifaces; print('compiled:', netifaces.__file__)"
+        print("   $ bin/py -c 'import netifaces; ...'")
+        print("   " + relative(output_of([second + "/bin/py", "-c", code])).strip())
     print("   $ bin/pdistreport")
     report = output_of([second + "/bin/pdistreport"]).splitlines()
     packages = [line.strip() for line in report if line.startswith("  ") and line[2] != " "]
-    print("   %s, packages: %s, ..." % (report[0].strip(), ", ".join(packages[:3])))
+    print("   %s, packages: %s, ..." % (report[0].strip(), ", ".join(packages[:2])))
 
 
-def prepare():
+def prepare(buildout, setuptools):
+    """Make an environment with a buildout and this eggcache; answer the path of the buildout."""
     shutil.rmtree(DEMO, ignore_errors=True)
     os.makedirs(DEMO)
+    venv = os.path.join(ROOT, "build", "demo-venv-" + buildout)
     [wheel] = glob.glob(os.path.join(ROOT, "dist", "eggcache-*.whl"))
-    pip = [VENV + "/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    pip = [venv + "/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     if not os.path.exists(pip[0]):
-        subprocess.check_call([sys.executable, "-m", "venv", VENV])
-    subprocess.check_call(pip + ["zc.buildout==6.0.1", "setuptools==81.0.0", "wheel==0.48.0"])
+        subprocess.check_call([sys.executable, "-m", "venv", venv])
+    pins = ["zc.buildout==" + buildout, "setuptools==" + setuptools, "wheel==0.48.0"]
+    subprocess.check_call(pip + pins)
     subprocess.check_call(pip + ["--force-reinstall", "--no-deps", wheel])
+    return venv + "/bin/buildout"
 
 
-def folder(name):
+def folder(name, config):
     path = os.path.join(DEMO, name)
     os.makedirs(path)
-    shutil.copy(os.path.join(HERE, "buildout.cfg"), path)
+    with open(config) as file:
+        text = file.read()
+    if "egg-cache" not in text:
+        text = text.replace("[buildout]\n", "[buildout]\negg-cache = ../cache\n", 1)
+    with open(os.path.join(path, "buildout.cfg"), "w") as file:
+        file.write(text)
     return path
 
 
@@ -81,11 +104,11 @@ def without_network():
     return ["env", "http_proxy=" + nowhere, "https_proxy=" + nowhere]
 
 
-def run_buildout(path, *wrapper):
+def run_buildout(path, buildout, *wrapper):
     print("   $ cd %s; %s" % (relative(path), " ".join(wrapper + ("buildout",))))
     started = time.monotonic()
     done = subprocess.run(
-        list(wrapper) + [VENV + "/bin/buildout"],
+        list(wrapper) + [buildout],
         cwd=path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -99,7 +122,7 @@ def run_buildout(path, *wrapper):
 
 def show(output):
     for line in output.splitlines():
-        if line.startswith(("Generated script", "eggcache:")):
+        if line.startswith("eggcache:"):
             print("   " + relative(line))
 
 
@@ -123,7 +146,8 @@ def prove(first, second):
 
 
 def eggs(path):
-    return glob.glob(os.path.join(path, "eggs", "v5", "*.egg"))
+    found = os.path.join(path, "eggs", "**", "*.egg")
+    return [egg for egg in glob.glob(found, recursive=True) if os.path.isdir(egg)]
 
 
 def contents(path):

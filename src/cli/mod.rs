@@ -12,8 +12,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use eggcache::cache::{Cache, now};
+use eggcache::egg::Egg;
 use eggcache::error::Error;
-use eggcache::index::Egg;
 use eggcache::tree::Hints;
 use eggcache::{add, gc, list, materialize, query, reindex, serve, show, verify};
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use bytesize::ByteSize;
 use comfy_table::{CellAlignment, Table, presets};
-use eggcache::index::Egg;
+use eggcache::egg::Egg;
 use eggcache::{add, gc, list, materialize, reindex, show, verify};
 
 use super::print::{GOOD, Text};
@@ -171,7 +171,11 @@ pub fn shown(report: &show::Report) -> Text {
     );
     let build = provenance.build_seconds.map(|seconds| format!("{seconds:.1} s"));
     line("build time", build.unwrap_or_default());
-    line("used", format!("{uses} times, last {}", minute(*used_at)));
+    let used = match uses {
+        0 => "never".to_owned(),
+        uses => format!("{}, last {}", counted(uses, "time"), minute(*used_at)),
+    };
+    line("used", used);
     for entry in report.entries.iter().flatten() {
         let path = if entry.path.is_empty() { "." } else { &entry.path };
         let (kind, rest) = match &entry.kind {
