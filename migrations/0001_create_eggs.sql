@@ -40,4 +40,12 @@ CREATE TABLE eggs (
             environment)
 ) STRICT, WITHOUT ROWID;
 
+-- One row. An index begins without a row for blobs that may be there already; until it has them, no
+-- blob is an orphan.
+CREATE TABLE state (
+    is_complete INTEGER NOT NULL CHECK (is_complete IN (0, 1))
+) STRICT;
+
+INSERT INTO state (is_complete) VALUES (0);
+
 CREATE INDEX eggs_by_file_name ON eggs (file_name);

@@ -116,6 +116,7 @@ pub fn add(
         eggs.extend(add_batch(cache, batch, options, progress)?);
     }
     progress.end();
+    cache.take_ballast();
     Ok(Report { eggs })
 }
 
@@ -208,7 +209,7 @@ fn eggs_at(path: &Path) -> Result<Vec<PathBuf>> {
     let is_egg = |path: &Path| {
         path.extension().is_some_and(|extension| extension == "egg" || extension == "egg-link")
     };
-    if is_egg(path) || !metadata.is_dir() {
+    if is_egg(path) || !(metadata.is_dir() || path.is_dir()) {
         return Ok(vec![path.to_owned()]);
     }
     let mut eggs = Vec::new();

@@ -21,7 +21,7 @@ pub const FORMAT: u32 = 1;
 /// Length of the header in bytes.
 pub const HEADER_LEN: usize = 128;
 /// Largest manifest that is decoded, in bytes.
-pub const MAX_MANIFEST: u64 = 256 << 20;
+pub const MAX_MANIFEST: u64 = 64 << 20;
 /// Longest gap of zeros before a frame, in bytes: enough to align frames for cloning.
 pub const MAX_GAP: u64 = 1 << 16;
 
@@ -91,8 +91,11 @@ impl Header {
                 damaged("its header does not match its checksum")
             });
         }
-        if format != FORMAT {
+        if format > FORMAT {
             return Err(BadBlob::NewerFormat(format));
+        }
+        if format != FORMAT || header[12..16] != [0; 4] || header[80..96] != [0; 16] {
+            return Err(damaged("its header has no meaning"));
         }
         Ok(Self {
             manifest_stored: u64_at(16),
@@ -187,7 +190,10 @@ impl<B: Deref<Target = [u8]>> Blob<B> {
         }
         let stored_end = (HEADER_LEN as u64).checked_add(header.manifest_stored);
         let stored = match stored_end {
-            Some(end) if end <= header.data_offset && header.data_offset <= header.blob_len =>
+            Some(end)
+                if end <= header.data_offset
+                    && header.data_offset - end <= MAX_GAP
+                    && header.data_offset <= header.blob_len =>
             {
                 #[expect(clippy::cast_possible_truncation, reason = "below the length of a slice")]
                 &bytes[HEADER_LEN..end as usize]
@@ -325,6 +331,9 @@ impl<B: Deref<Target = [u8]>> Blob<B> {
                 return Err(damaged("there are bytes between its frames"));
             }
             from = begin + range(frame.stored);
+        }
+        if self.bytes[from..].iter().any(|&byte| byte != 0) {
+            return Err(damaged("there are bytes after its manifest"));
         }
         Ok(())
     }

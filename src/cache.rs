@@ -30,7 +30,7 @@ const UNLINK_BATCH: usize = 64;
 /// A file that is there to be removed: SQLite needs some space even to give space back.
 const BALLAST: &str = "ballast";
 const BALLAST_BYTES: u64 = 1 << 20;
-const FULL: &str = "there is no space left on its disk; run `eggcache gc --max-size SIZE`";
+const FULL: &str = "there is no space left on its disk";
 
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
      # This directory holds a cache of built eggs. Backups may leave it out.\n\
@@ -79,7 +79,8 @@ impl Cache {
         }
         let root = root.canonicalize().at("open the cache directory", root)?;
         let store = Store::new(&root);
-        if !files::is_writable(&root) {
+        let parts = ["", "index.sqlite", "blobs", "tmp"].map(|part| root.join(part));
+        if parts.iter().any(|part| part.exists() && !files::is_writable(part)) {
             return Self::open_read_only(root, store, "it is read-only for this user");
         }
         store.create()?;
@@ -93,18 +94,19 @@ impl Cache {
             }
             index => index?,
         };
-        files::reserve(&root.join(BALLAST), BALLAST_BYTES);
-        let rebuilt = if index.is_new() && !store.list()?.is_empty() {
-            Some(rebuild(&store, &mut index, &Silent)?)
-        } else {
-            None
-        };
+        let rebuilt =
+            if index.is_complete()? { None } else { Some(rebuild(&store, &mut index, &Silent)?) };
         Ok(Self { root, store, index, rebuilt, read_only: None })
     }
 
     fn open_read_only(root: PathBuf, store: Store, reason: &'static str) -> Result<Self> {
         let index = Index::open_read_only(&root)?;
         Ok(Self { root, store, index, rebuilt: None, read_only: Some(reason) })
+    }
+
+    /// Keeps some space, for [`Cache::drop_ballast`].
+    pub fn take_ballast(&self) {
+        files::reserve(&self.root.join(BALLAST), BALLAST_BYTES);
     }
 
     /// Frees the space that is kept so that a cache on a full disk can be opened and collected.
@@ -154,7 +156,8 @@ impl Cache {
         Ok(commits)
     }
 
-    /// Removes those blobs that no row refers to, batch by batch.
+    /// Removes those blobs that no row refers to, batch by batch. None, while the index does not have
+    /// a row for every egg.
     ///
     /// # Errors
     /// If the index or the store cannot be written.
@@ -165,6 +168,9 @@ impl Cache {
     ) -> Result<()> {
         for batch in digests.chunks(UNLINK_BATCH) {
             self.index.write(|writer| {
+                if !writer.is_complete()? {
+                    return Ok(());
+                }
                 for &digest in batch {
                     if !writer.has(digest)? {
                         self.store.remove(digest)?;

@@ -6,8 +6,10 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::error::{IoContext, Result};
 
@@ -133,13 +135,19 @@ fn remove(path: &Path) {
     if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
         let _ = fs::remove_file(path);
     } else if fs::remove_dir_all(path).is_err() {
-        // Some eggs hold directories without write permission.
-        for entry in walkdir::WalkDir::new(path).into_iter().filter_map(std::result::Result::ok) {
-            if entry.file_type().is_dir() {
-                let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
-            }
-        }
+        open_up(path);
         let _ = fs::remove_dir_all(path);
+    }
+}
+
+/// Gives the owner every permission on a directory and those below it: some eggs hold directories
+/// that cannot be written or read.
+fn open_up(dir: &Path) {
+    let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
     }
 }
 
@@ -170,13 +178,30 @@ pub fn abandoned(dir: &Path) -> Result<Vec<Abandoned>> {
             .file_name()
             .is_some_and(|name| name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes()));
         if is_temp
-            && let Ok(lock) = File::open(&path)
+            && let Ok(lock) = open_to_lock(&path)
             && lock.try_lock().is_ok()
         {
             found.push(Abandoned { path, _lock: lock });
         }
     }
     Ok(found)
+}
+
+/// Opens a file or a directory, and nothing else that may stand there.
+fn open_to_lock(path: &Path) -> std::io::Result<File> {
+    let kind = path.symlink_metadata()?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    }
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let open = || File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    open().or_else(|error| {
+        if kind.is_dir() && error.kind() == std::io::ErrorKind::PermissionDenied {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+            return open();
+        }
+        Err(error)
+    })
 }
 
 /// A temporary file or directory that nobody owns any more, locked so that it stays so.
@@ -261,6 +286,17 @@ pub fn umask() -> u32 {
             u32::from_str_radix(line.trim(), 8).ok()
         })
         .unwrap_or(0o777)
+}
+
+/// Mode bits that a file or directory made in `dir` may lack, or have in excess: those of the umask,
+/// or all if `dir` has a default ACL, which then rules in place of the umask.
+#[must_use]
+pub fn mode_mask(dir: &Path) -> u32 {
+    let mut acl = [0; 4];
+    match rustix::fs::getxattr(dir, "system.posix_acl_default", &mut acl) {
+        Ok(_) | Err(rustix::io::Errno::RANGE) => 0o777,
+        Err(_) => umask(),
+    }
 }
 
 /// Sets mtime, and atime to the same, of a file that is open or of an entry below a directory.

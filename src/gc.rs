@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::cache::{Cache, now};
 use crate::digest::Digest;
 use crate::egg::Egg;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::progress::{Progress, Unit};
 use crate::store::Stored;
 
@@ -69,7 +69,12 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     // Blobs first: one that is added after this is no orphan of this list.
     let blobs = cache.store.list()?;
     let eggs = cache.index.all()?;
-    let orphans = orphans(&blobs, &eggs);
+    let mut orphans = orphans(&blobs, &eggs);
+    // What another eggcache has written, or this user cannot read, is not garbage for that.
+    orphans.retain(|orphan| {
+        let opened = cache.store.open(orphan.digest);
+        !matches!(opened, Err(Error::NewerFormat { .. } | Error::Io { .. }))
+    });
     let total = eggs.len();
     let total_bytes: u64 = eggs.iter().map(|egg| egg.blob_bytes).sum();
     let evicted = plan(eggs, options, now());
@@ -83,6 +88,7 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         progress.begin("removing", unlink.len() as u64, Unit::Eggs);
         cache.unlink_unreferenced(&unlink, |_| progress.advance(1))?;
         progress.end();
+        cache.take_ballast();
     }
     let evicted_bytes: u64 = evicted.iter().map(|evicted| evicted.egg.blob_bytes).sum();
     let orphan_bytes: u64 = orphans.iter().map(|orphan| orphan.bytes).sum();

@@ -31,12 +31,14 @@ const APPLICATION_ID: i64 = 0x4567_6743;
 /// How long a writer waits for another.
 pub const BUSY_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// How long recording a use waits.
+const USE_TIMEOUT: Duration = Duration::from_millis(500);
+
 #[derive(Debug)]
 pub struct Index {
     connection: Connection,
     path: PathBuf,
     read_only: bool,
-    is_new: bool,
 }
 
 const COLUMNS: &str = "digest, file_name, name, version, python, abi, platform, libc, generation, \
@@ -57,7 +59,7 @@ impl Index {
         let connection = Connection::open_with_flags(&path, flags)
             .and_then(|connection| connection.busy_timeout(BUSY_TIMEOUT).map(|()| connection))
             .map_err(|source| wrap(&path, source))?;
-        let mut index = Self { connection, path, read_only: false, is_new: false };
+        let mut index = Self { connection, path, read_only: false };
         index.migrate()?;
         index
             .set_journal_mode(if files::is_remote(root) { "delete" } else { "wal" })
@@ -107,7 +109,7 @@ impl Index {
         });
         let [log, alone] = attempts;
         let connection = log.or(alone).map_err(|source: rusqlite::Error| wrap(&path, source))?;
-        let index = Self { connection, path, read_only: true, is_new: false };
+        let index = Self { connection, path, read_only: true };
         let version = index.check_version()?;
         if version < MIGRATIONS.len() {
             let reason = "its index is of an older eggcache and would have to be migrated";
@@ -116,10 +118,12 @@ impl Index {
         Ok(index)
     }
 
-    /// Whether it was made when it was opened, and so knows nothing of blobs that were there.
-    #[must_use]
-    pub fn is_new(&self) -> bool {
-        self.is_new
+    /// Whether it has a row for every egg in the store. A new index does not, until it is rebuilt.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn is_complete(&self) -> Result<bool> {
+        is_complete(&self.connection, &self.path)
     }
 
     #[must_use]
@@ -163,7 +167,6 @@ impl Index {
                     })
                     .map_err(|source| wrap(&path, source))?;
                 transaction.commit().map_err(|source| wrap(&path, source))?;
-                self.is_new |= version == 0;
                 version += 1;
             }
         }
@@ -230,22 +233,22 @@ impl Index {
         self.eggs("WHERE digest >= ?1 AND digest < ?1 || 'g' ORDER BY digest", [prefix])
     }
 
-    /// Records the use of eggs. One that is gone is passed over.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn record_use(&mut self, digests: &[Digest], now: i64) -> Result<()> {
+    /// Records the use of eggs. What cannot be recorded in a short while is not: a use is worth no
+    /// waiting and no error.
+    pub fn record_use(&mut self, digests: &[Digest], now: i64) {
         if self.read_only || digests.is_empty() {
-            return Ok(());
+            return;
         }
-        self.write(|writer| {
+        let _ = self.connection.busy_timeout(USE_TIMEOUT);
+        let _ = self.write(|writer| {
             digests.iter().try_for_each(|digest| {
                 writer.execute(
                     "UPDATE eggs SET uses = uses + 1, used_at = max(used_at, ?2) WHERE digest = ?1",
                     params![digest.to_string(), now],
                 )
             })
-        })
+        });
+        let _ = self.connection.busy_timeout(BUSY_TIMEOUT);
     }
 }
 
@@ -332,11 +335,29 @@ impl Writer<'_> {
         self.execute("DELETE FROM eggs WHERE digest = ?", [digest.to_string()])
     }
 
+    /// Puts `eggs` in place of all rows. The index is then complete.
+    ///
     /// # Errors
     /// What SQLite says.
-    pub fn delete_all(&self) -> Result<()> {
-        self.execute("DELETE FROM eggs", [])
+    pub fn replace_all<'e>(&self, eggs: impl IntoIterator<Item = &'e Egg>) -> Result<()> {
+        self.execute("DELETE FROM eggs", [])?;
+        eggs.into_iter().try_for_each(|egg| self.insert(egg))?;
+        self.execute("UPDATE state SET is_complete = 1", [])
     }
+
+    /// As [`Index::is_complete`].
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn is_complete(&self) -> Result<bool> {
+        is_complete(self.connection, self.path)
+    }
+}
+
+fn is_complete(connection: &Connection, path: &Path) -> Result<bool> {
+    connection
+        .query_row("SELECT is_complete FROM state", [], |row| row.get(0))
+        .map_err(|source| wrap(path, source))
 }
 
 /// How many migrations an index has seen; looked at in one read transaction.
@@ -445,7 +466,13 @@ fn wrap(path: &Path, source: rusqlite::Error) -> Error {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => Error::NotAnIndex { path },
-        Some(ErrorCode::DatabaseCorrupt) => Error::DamagedIndex { path, source },
+        // Unknown: a table or a column that is not there, although the migrations made all.
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
+            Error::DamagedIndex { path, source }
+        }
+        None if !matches!(source, rusqlite::Error::QueryReturnedNoRows) => {
+            Error::DamagedIndex { path, source }
+        }
         _ => Error::Index { path, source },
     }
 }

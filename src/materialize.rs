@@ -135,28 +135,27 @@ pub fn prepare(into: &Path) -> Result<PathBuf> {
     into.canonicalize().at("open directory", into)
 }
 
-/// Copies one egg into a directory that is [`prepare`]d.
+/// Copies the egg of an open blob into a directory that is [`prepare`]d.
 ///
 /// # Errors
-/// [`Error::Miss`] if its blob is gone, [`Error::DamagedBlob`], [`Error::InTheWay`], or what the
-/// file system says. Nothing partial is left.
-pub fn materialize_egg(
+/// [`Error::DamagedBlob`], [`Error::InTheWay`], or what the file system says. Nothing partial is
+/// left.
+pub fn materialize_blob<B: Deref<Target = [u8]> + Sync>(
     store: &Store,
-    digest: Digest,
+    blob: &Blob<B>,
     into: &Path,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
-    let blob = store.open(digest)?.ok_or_else(|| Error::Miss { query: digest.to_string() })?;
     let target = into.join(&blob.manifest.file_name);
     if target.symlink_metadata().is_ok() {
         return present(&target, &blob.manifest);
     }
     let is_directory = blob.manifest.entries[0].kind == EntryKind::Directory;
     let temp = if is_directory { Temp::dir(into)? } else { Temp::file(into)? };
-    let copy = Copy { blob: &blob, temp: &temp, umask: files::umask(), progress };
+    let copy = Copy { blob, temp: &temp, umask: files::mode_mask(into), progress };
     match copy.run() {
         Ok(()) => {}
-        Err(Failure::Blob(bad)) => return Err(store.bad(digest, &bad)),
+        Err(Failure::Blob(bad)) => return Err(store.bad(blob.digest, &bad)),
         Err(Failure::File { entry, source }) => {
             let path = tree::path_of(&target, entry);
             return Err(Error::Io { action: "write", path, source });
@@ -168,6 +167,16 @@ pub fn materialize_egg(
         Err(_) if target.symlink_metadata().is_ok() => present(&target, &blob.manifest),
         Err(source) => Err(Error::Io { action: "write", path: target, source }),
     }
+}
+
+fn materialize_egg(
+    store: &Store,
+    digest: Digest,
+    into: &Path,
+    progress: &dyn Progress,
+) -> Result<Outcome> {
+    let blob = store.open(digest)?.ok_or_else(|| Error::Miss { query: digest.to_string() })?;
+    materialize_blob(store, &blob, into, progress)
 }
 
 fn present(target: &Path, manifest: &Manifest) -> Result<Outcome> {
@@ -234,6 +243,7 @@ struct Copy<'a, B> {
     blob: &'a Blob<B>,
     /// Stands for the egg itself: its directory, or its file if it is zipped.
     temp: &'a Temp,
+    /// Mode bits that have to be set again.
     umask: u32,
     progress: &'a dyn Progress,
 }

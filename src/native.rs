@@ -51,10 +51,12 @@ impl Native {
         }
     }
 
-    /// The ABI that the extension modules are for: a SOABI, `abi3`, or empty if no name says.
+    /// The ABI that the extension modules are for: a SOABI, `abi3`, or empty if no name says. Of
+    /// several, that of `host` if it is one of them.
     #[must_use]
-    pub fn abi(&self) -> &str {
-        let exact = self.abi_tags.iter().find(|tag| *tag != "abi3");
+    pub fn abi<'a>(&'a self, host: &'a str) -> &'a str {
+        let hosts = self.abi_tags.iter().find(|tag| *tag == host);
+        let exact = hosts.or(self.abi_tags.iter().find(|tag| *tag != "abi3"));
         exact.or(self.abi_tags.first()).map_or("", String::as_str)
     }
 
@@ -158,8 +160,10 @@ mod tests {
             ..Native::default()
         };
         let both = tags(&["abi3"]).and(tags(&["cpython-311-x86_64-linux-gnu"]));
-        assert_eq!(both.abi(), "cpython-311-x86_64-linux-gnu");
-        assert_eq!(tags(&["abi3"]).abi(), "abi3");
+        assert_eq!(both.abi(""), "cpython-311-x86_64-linux-gnu");
+        assert_eq!(tags(&["abi3"]).abi(""), "abi3");
+        let two = tags(&["cpython-310-x86_64-linux-gnu", "cpython-311-x86_64-linux-gnu"]);
+        assert_eq!(two.abi("cpython-311-x86_64-linux-gnu"), "cpython-311-x86_64-linux-gnu");
     }
 
     #[test]
@@ -168,7 +172,7 @@ mod tests {
         assert_eq!(Native::inspect("a.so", Cursor::new(b"")), None);
         assert_eq!(Native::inspect("cli.exe", Cursor::new(b"MZ\x90\0")), None);
         let broken = Native::inspect("a.so", Cursor::new(b"\x7fELF broken")).unwrap();
-        assert_eq!((broken.abi(), broken.libc().as_str()), ("", ""));
+        assert_eq!((broken.abi(""), broken.libc().as_str()), ("", ""));
     }
 
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

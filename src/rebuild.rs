@@ -38,8 +38,7 @@ pub struct Unreadable {
 /// # Errors
 /// If the store cannot be listed, or the index not written.
 pub fn rebuild(store: &Store, index: &mut Index, progress: &dyn Progress) -> Result<Rebuilt> {
-    let old: HashMap<Digest, Egg> =
-        index.all().unwrap_or_default().into_iter().map(|egg| (egg.digest, egg)).collect();
+    let old: HashMap<Digest, Egg> = index.all()?.into_iter().map(|egg| (egg.digest, egg)).collect();
     let blobs = store.list()?;
     progress.begin("reading", blobs.len() as u64, Unit::Eggs);
     let read: Vec<(Digest, Result<Option<Egg>>)> = blobs
@@ -57,9 +56,8 @@ pub fn rebuild(store: &Store, index: &mut Index, progress: &dyn Progress) -> Res
         match egg {
             Ok(egg) => eggs.extend(egg),
             Err(error) => {
-                if let Error::NewerFormat { .. } = error {
-                    // A newer eggcache shares this cache: what it has written is not this one's to
-                    // drop.
+                if !matches!(error, Error::DamagedBlob { .. }) {
+                    // Of a newer eggcache, or not readable for this user or now: not gone.
                     eggs.extend(old.get(&digest).cloned());
                 }
                 unreadable.push(Unreadable { digest, reason: error.to_string() });
@@ -78,10 +76,8 @@ pub fn rebuild(store: &Store, index: &mut Index, progress: &dyn Progress) -> Res
             writer.all()?.into_iter().filter(|egg| !old.contains_key(&egg.digest)).collect();
         eggs.retain(|egg| store.blob_path(egg.digest).exists());
         eggs.retain(|egg| later.iter().all(|later| later.key != egg.key));
-        writer.delete_all()?;
-        eggs.iter().chain(&later).try_for_each(|egg| writer.insert(egg))?;
         eggs.extend(later);
-        Ok(())
+        writer.replace_all(&eggs)
     })?;
     let kept = eggs.iter().filter(|egg| old.contains_key(&egg.digest)).count();
     Ok(Rebuilt {

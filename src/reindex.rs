@@ -29,7 +29,7 @@ pub fn reindex(root: &Path, progress: &dyn Progress) -> Result<Report> {
             let aside = set_aside(&path)?;
             (Cache::open(root)?, Some(aside))
         }
-        Ok(cache) if !cache.index.is_sound() => {
+        Ok(cache) if !cache.index.is_sound() || cache.index.all().is_err() => {
             let path = cache.index.path().to_owned();
             drop(cache);
             let aside = set_aside(&path)?;

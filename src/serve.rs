@@ -130,7 +130,9 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
         }
     };
     // The client is gone without a word; what it used was used all the same.
-    let _ = session.map(|mut session| session.record_use());
+    if let Some(mut session) = session {
+        session.record_use();
+    }
     served
 }
 
@@ -143,13 +145,13 @@ fn answer(session: &mut Option<Session>, request: Request) -> Result<Answer> {
             let (used, damaged, unusable) = (Vec::new(), Vec::new(), Vec::new());
             let opened = Session { cache, host, provenance, used, damaged, unusable };
             if let Some(mut before) = session.replace(opened) {
-                before.record_use()?;
+                before.record_use();
             }
             return Ok(Answer::Opened { read_only });
         }
         Request::Close {} => {
             if let Some(mut session) = session.take() {
-                session.record_use()?;
+                session.record_use();
             }
             return Ok(Answer::Closed {});
         }
@@ -185,10 +187,18 @@ impl Session {
     }
 
     fn materialize(&mut self, digest: Digest, into: &Path) -> Result<Answer> {
-        let egg = self.cache.index.of_digest(digest)?;
-        let egg = egg.ok_or_else(|| Error::Miss { query: digest.to_string() })?;
-        let into = materialize::prepare(into)?;
-        let outcome = materialize::materialize_egg(&self.cache.store, digest, &into, &Silent);
+        let opened = self.cache.store.open(digest);
+        let outcome = opened.and_then(|blob| {
+            let blob = blob.ok_or_else(|| Error::Miss { query: digest.to_string() })?;
+            // The blob decides, whatever the index has said of it.
+            if !self.host.accepts(&blob.manifest.key) {
+                return Err(Error::Miss { query: digest.to_string() });
+            }
+            let into = materialize::prepare(into)?;
+            let path = into.join(&blob.manifest.file_name);
+            let outcome = materialize::materialize_blob(&self.cache.store, &blob, &into, &Silent)?;
+            Ok(Answer::Materialized { path, outcome })
+        });
         match outcome {
             Err(Error::DamagedBlob { .. } | Error::Miss { .. }) => {
                 self.damaged.push(digest);
@@ -197,9 +207,9 @@ impl Session {
             Err(Error::NewerFormat { .. }) => self.unusable.push(digest),
             _ => {}
         }
-        let outcome = outcome?;
+        let answer = outcome?;
         self.used.push(digest);
-        Ok(Answer::Materialized { path: into.join(egg.file_name), outcome })
+        Ok(answer)
     }
 
     fn store(
@@ -228,8 +238,8 @@ impl Session {
         Ok(Answer::Stored(added.ok_or(Error::Miss { query: path.display().to_string() })?))
     }
 
-    fn record_use(&mut self) -> Result<()> {
-        self.cache.index.record_use(&std::mem::take(&mut self.used), now())
+    fn record_use(&mut self) {
+        self.cache.index.record_use(&std::mem::take(&mut self.used), now());
     }
 }
 

@@ -79,7 +79,7 @@ impl Tree {
             }
         };
         let native = found.native.as_ref();
-        let abi = match native.map(Native::abi) {
+        let abi = match native.map(|native| native.abi(&hints.soabi)) {
             Some("") => &hints.soabi,
             Some(abi) => abi,
             None => "",

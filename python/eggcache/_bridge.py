@@ -57,6 +57,8 @@ class Bridge:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            # An interrupt is for buildout; the program ends when its input does.
+            start_new_session=True,
         )
         self._pending = collections.deque()
         greeting = self._read()

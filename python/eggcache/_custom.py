@@ -6,15 +6,18 @@ these are part of their key, and the plain egg of such a project is never served
 
 import contextlib
 import functools
+import re
 
 from eggcache import _host
 from eggcache._session import canonical
 
 _RECIPE = "zc.recipe.egg:custom"
+_REFERENCE = re.compile(r"\$\{([^:}]*):([^}]*)\}")
 
 
 def projects(buildout, pkg_resources):
-    """Canonical names of the projects that a part of this buildout builds with options.
+    """Canonical names of the projects that a part of this buildout builds with options; None where
+    a name cannot be told.
 
     Sections are read as they are written: to evaluate one would run its recipe.
     """
@@ -22,32 +25,36 @@ def projects(buildout, pkg_resources):
     for section in buildout._raw:
         option = functools.partial(_raw_option, buildout._raw, section)
         if (option("recipe") or "").strip() == _RECIPE:
-            spec = option("egg") or option("eggs") or section
+            spec = (option("egg") or option("eggs") or section).strip()
             try:
-                names.add(canonical(pkg_resources.Requirement.parse(spec.strip()).project_name))
+                names.add(canonical(pkg_resources.Requirement.parse(spec).project_name))
             except ValueError:
-                pass
+                return None
     return names
 
 
 def _raw_option(raw, section, name, depth=8):
-    """An option of a section or of the macros (``<``) that it extends."""
+    """An option of a section or of the macros (``<``) that it extends, references followed."""
     options = raw.get(section, {})
-    if name in options:
-        return options[name]
+    value = options.get(name)
     for macro in options.get("<", "").split():
-        if depth > 0:
+        if value is None and depth > 0:
             value = _raw_option(raw, macro, name, depth - 1)
-            if value is not None:
-                return value
-    return None
+
+    def referred(match):
+        other, option = match.groups()
+        found = depth > 0 and _raw_option(raw, other or section, option, depth - 1)
+        return match.group() if not found else found
+
+    return value and _REFERENCE.sub(referred, value)
 
 
 @contextlib.contextmanager
 def building(session, spec, build_ext):
     """While an egg is built with options, the session asks for and stores that variant."""
     requirement = session.pkg_resources.Requirement.parse(spec)
-    session.custom.add(canonical(requirement.project_name))
+    if session.custom is not None:
+        session.custom.add(canonical(requirement.project_name))
     session.variant = _host.variant_of(build_ext, session.environ)
     session.custom_source = None
     try:

@@ -20,9 +20,9 @@ class _Finder:
         import importlib.util
 
         spec = importlib.util.find_spec(name)
-        if spec is None or spec.loader is None:
+        run = getattr(spec and spec.loader, "exec_module", None)
+        if run is None:
             return None
-        run = spec.loader.exec_module
 
         def exec_module(module):
             run(module)
@@ -33,7 +33,9 @@ class _Finder:
 
 
 def _wrap(buildout_class):
-    load_extensions = buildout_class._load_extensions
+    load_extensions = getattr(buildout_class, "_load_extensions", None)
+    if load_extensions is None:
+        return  # a buildout older than any that this works with
 
     def _load_extensions(self):
         from eggcache import _seam

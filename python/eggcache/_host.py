@@ -1,5 +1,6 @@
 """What the cache must know of this Python, machine and buildout to tell which eggs work here."""
 
+import glob
 import hashlib
 import json
 import os
@@ -32,6 +33,8 @@ def _libc():
     try:
         return os.confstr("CS_GNU_LIBC_VERSION") or ""
     except (AttributeError, OSError, ValueError):
+        if glob.glob("/lib/ld-musl-*"):
+            return "musl"
         return " ".join(part for part in platform.libc_ver() if part)
 
 

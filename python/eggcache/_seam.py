@@ -11,7 +11,7 @@ import sys
 import time
 
 from eggcache import _custom
-from eggcache._session import Session
+from eggcache._session import Session, logger
 
 _session = None
 
@@ -26,27 +26,34 @@ def start(buildout):
     options.get("egg-cache-fetch-archives")
     if not directory or _session is not None:
         return
-    from zc.buildout import easy_install
+    try:
+        from zc.buildout import easy_install
 
-    _session = Session(
-        easy_install,
-        options,
-        _absolute(directory, buildout),
-        _generation(easy_install),
-        _custom.projects(buildout, easy_install.pkg_resources),
-    )
-    if _session.bridge is None:
+        session = Session(
+            easy_install,
+            options,
+            _absolute(directory, buildout),
+            _generation(easy_install),
+            _custom.projects(buildout, easy_install.pkg_resources),
+        )
+        if session.bridge is None:
+            return
+        _session = session
+        _install(buildout, easy_install)
+    except Exception as error:
+        logger.warning("%s; going on without the cache.", error or type(error).__name__)
+        if _session is not None:
+            _session.abandon()
         return
     # An egg directory stays as it was built, also where buildout imports a recipe from it.
     sys.dont_write_bytecode = True
-    _install(buildout, easy_install)
     _session.store_installed()
     atexit.register(finish)
 
 
 def finish():
-    """End the run, if one is going on."""
-    if _session is not None:
+    """End the run, if one is going on in this process (and not in one that it was forked from)."""
+    if _session is not None and _session.pid == os.getpid():
         _session.close()
 
 
@@ -101,22 +108,29 @@ def _install(buildout, easy_install):
     def _fetch(self, dist, tmp, download_cache):
         offer = getattr(dist, "eggcache", None)
         if offer is not None:
-            arrived = _session.materialize(dist, self._dest)
-            available = None
-            if arrived is None or (_session.fetch_archives and download_cache):
-                available = stock_satisfied(self, offer.requirement, offer.source)[1]
-            if arrived is not None:
-                if available is not None:
-                    stock_fetch(self, available, tmp, download_cache)
-                offer.arrived = arrived
+            offer.arrived = _session.materialize(dist, self._dest)
+            if offer.arrived is not None:
+                if download_cache and _session.fetch_archives:
+                    complete(self, dist, tmp, download_cache)
                 return dist
-            if available is None:
+            dist = stock_satisfied(self, offer.requirement, offer.source)[1]
+            if dist is None:
                 return None
-            dist = available
         fetched = stock_fetch(self, dist, tmp, download_cache)
         if _session.variant and fetched is not None:
             _session.fetched_for_custom(fetched.location)
         return fetched
+
+    def complete(self, dist, tmp, download_cache):
+        """Fetch the archive of an egg that came from the cache."""
+        pin = easy_install.pkg_resources.Requirement.parse("%s==%s" % (dist.project_name, dist.version))
+        try:
+            available = self._obtain(pin)
+            if available is None or available.parsed_version != dist.parsed_version:
+                raise LookupError("the index has no archive of %s" % dist)
+            stock_fetch(self, available, tmp, download_cache)
+        except Exception as error:
+            logger.warning("%s; the download cache lacks it.", error)
 
     def _move_to_eggs_dir_and_compile(dist, dest):
         offer = getattr(dist, "eggcache", None)
@@ -140,7 +154,7 @@ def _install(buildout, easy_install):
 
     def _make_env(self):
         env = stock_make_env(self)
-        if self._dest is None:
+        if self._dest is None and _session.bridge is not None:
             # Offline, buildout 5 and 6 do not see eggs that hold only a dist-info directory.
             for directory in (_session.eggs_directory, _session.develop_eggs_directory):
                 if directory in self._path:
@@ -148,6 +162,8 @@ def _install(buildout, easy_install):
         return env
 
     def build(self, spec, build_ext):
+        if _session.bridge is None:
+            return stock_build(self, spec, build_ext)
         with _custom.building(_session, spec, build_ext):
             requirement = self._constrain(easy_install.pkg_resources.Requirement.parse(spec))
             offered = _session.choose(self, requirement, 1)

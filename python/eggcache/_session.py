@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import time
+import urllib.request
 
 from eggcache import _bridge, _host
 
@@ -58,7 +59,9 @@ class Session:
         self.eggs_directory = options["eggs-directory"]
         self.develop_eggs_directory = options["develop-eggs-directory"]
         self.fetch_archives = options.get("egg-cache-fetch-archives", "false") == "true"
+        #: None where that cannot be told: then no plain egg is served.
         self.custom = custom
+        self.pid = os.getpid()
         self.environ = dict(os.environ)
         self.variant = ""
         self.custom_source = None
@@ -91,6 +94,10 @@ class Session:
 
     def give_up(self, error):
         logger.warning("%s; going on without the cache.", error or type(error).__name__)
+        self.abandon()
+
+    def abandon(self):
+        """From here on there is no cache."""
         bridge, self.bridge = self.bridge, None
         if bridge is not None:
             bridge.kill()
@@ -115,8 +122,7 @@ class Session:
         if pinned is not None:
             eggs = [egg for egg in eggs if self._same_version(egg["version"], pinned)]
         elif installer._dest is None or not installer._newest:
-            eggs = [egg for egg in eggs if egg["version"] in requirement]
-            eggs = self._best(eggs, installer._prefer_final)
+            eggs = self._best(eggs, requirement, installer._prefer_final)
         else:
             return None
         return eggs and self._offer(eggs[0], requirement, source)
@@ -146,9 +152,15 @@ class Session:
         except ValueError:
             return left == right
 
-    def _best(self, eggs, prefer_final):
-        """The newest first, as `Installer._satisfied` would take them; the first stored on a tie."""
-        versions = [(self.pkg_resources.parse_version(egg["version"]), egg) for egg in eggs]
+    def _best(self, eggs, requirement, prefer_final):
+        """The newest, as `Installer._satisfied` would take it; the first stored on a tie."""
+        versions = []
+        for egg in eggs:
+            try:
+                if egg["version"] in requirement:
+                    versions.append((self.pkg_resources.parse_version(egg["version"]), egg))
+            except ValueError:
+                pass  # a version of before PEP 440, which this setuptools does not compare
         if prefer_final:
             finals = [found for found in versions if not found[0].is_prerelease]
             versions = finals or versions
@@ -163,7 +175,7 @@ class Session:
         return dist
 
     def _is_custom(self, requirement):
-        return canonical(requirement.project_name) in self.custom
+        return self.custom is None or canonical(requirement.project_name) in self.custom
 
     # -- From the cache
 
@@ -250,8 +262,11 @@ class Session:
 
     def _answered(self, answer, refusal):
         if refusal is not None:
-            raise refusal
-        if answer["outcome"] in ("stored", "replaced"):
+            # What can be read can still be served.
+            if not self.read_only:
+                logger.warning("%s; nothing more is stored.", refusal)
+            self.read_only = True
+        elif answer["outcome"] in ("stored", "replaced"):
             self.stored += 1
         elif answer["outcome"] == "refused":
             logger.warning("not stored: %s", answer["reason"])
@@ -300,7 +315,9 @@ def _sha256_of_link(location):
         name, _, value = item.partition("=")
         if name == "sha256":
             return value.lower()
-    path = location[len("file://"):] if location.startswith("file://") else location
+    path = location
+    if location.startswith("file://"):
+        path = urllib.request.url2pathname(location[len("file://") :])
     if os.path.isfile(path):
         return _host.sha256_of(path)
     return None

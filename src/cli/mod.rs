@@ -82,8 +82,8 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
                 chosen(&cache, &names, &narrow.into())?
             };
             let report = materialize::materialize(&cache.store, &eggs, &into, &bar)?;
-            cache.index.record_use(&report.in_place(), now())?;
             printer.report(&report, |report| text::materialized(report, global.verbose))?;
+            cache.index.record_use(&report.in_place(), now());
             match (report.failed().next(), report.missing().next()) {
                 (Some(_), _) => FAILURE,
                 (None, Some(_)) => MISS,

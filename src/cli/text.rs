@@ -183,7 +183,7 @@ pub fn shown(report: &show::Report) -> Text {
             show::ShownKind::File { size, .. } => ('-', format!("  {size}")),
             show::ShownKind::Symlink { target } => ('l', format!("  -> {target}")),
         };
-        let _ = writeln!(data, "{kind}{:03o}  {path}{rest}", entry.mode);
+        let _ = writeln!(data, "{kind}{:03o}  {}{}", entry.mode, plain(path), plain(&rest));
     }
     Text { data, ..Text::default() }
 }
@@ -305,6 +305,12 @@ fn counted(count: impl std::fmt::Display, what: &str) -> String {
 
 fn size(bytes: u64) -> String {
     ByteSize::b(bytes).display().iec().to_string()
+}
+
+/// Text without characters that a terminal would act on.
+fn plain(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    text.chars().map(escaped).collect()
 }
 
 fn or_any(text: &str) -> String {

@@ -65,6 +65,19 @@ def test_the_plain_egg_is_not_served_where_a_part_builds_it_with_options(world):
     assert project.installed("native") is None
 
 
+def test_the_name_of_a_custom_project_may_be_a_reference(world):
+    world.c_sdist("native", "1.0")
+    world.project("plain", "native", versions="native = 1.0").run()
+    world.cut_network()
+    project = custom(world, "project", 7)
+    config = project.path / "buildout.cfg"
+    text = config.read_text().replace("egg = native", "egg = ${names:it}\n\n[names]\nit = native")
+    config.write_text(text)
+    project.run("install", "app", check=False)
+    assert project.returncode != 0
+    assert project.installed("native") is None
+
+
 def test_offline_restores_a_custom_build(world):
     world.c_sdist("native", "1.0")
     first = custom(world, "first", 7)

@@ -128,9 +128,30 @@ class TestMounts:
     def test_a_full_cache(self, world, mounted):
         mounted("size=192k")
         world.wheel("alpha", "1.0")
-        (world.cache / "ballast").write_bytes(os.urandom(100 << 10))
-        output = works_without(world)
-        assert "No space left" in output or "full" in output
+        (world.cache / "ballast-of-this-test").write_bytes(os.urandom(100 << 10))
+        project = world.project("project", versions="alpha = 1.0")
+        output = project.run()
+        warnings = output.count(ALONE) + output.count("nothing more is stored")
+        assert warnings == 1 and ("No space left" in output or "full" in output), output
+        assert project.script("alpha") == "alpha 1.0"
+
+    def test_a_full_cache_still_serves_what_it_has(self, world, mounted):
+        mounted("size=8m")
+        world.wheel("alpha", "1.0")
+        world.project("filling", versions="alpha = 1.0").run()
+        world.wheel("beta", "1.0")
+        with open(str(world.cache / "ballast-of-this-test"), "wb") as file:
+            try:
+                while True:
+                    file.write(bytes(1 << 12))
+                    file.flush()
+            except OSError:
+                pass
+        project = world.project("project", "beta alpha", versions="alpha = 1.0\nbeta = 1.0")
+        output = project.run()
+        assert project.script("alpha") == "alpha 1.0"
+        assert project.script("beta") == "beta 1.0"
+        assert ALONE not in output and summary(output)["hits"] == 2, output
 
     def test_a_read_only_cache_serves_and_stores_nothing(self, world, mounted):
         mounted("size=32m")

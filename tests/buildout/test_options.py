@@ -85,6 +85,20 @@ def test_the_download_cache_is_completed_where_that_is_asked_for(newest_world):
     assert "alpha-1.0-py3-none-any.whl" in downloads
 
 
+def test_the_archive_that_is_fetched_is_that_of_the_egg(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0")
+    world.project("first", versions="alpha = 1.0").run()
+    world.wheel("alpha", "2.0")
+    options = "download-cache = ../downloads\negg-cache-fetch-archives = true"
+    (world.path / "downloads").mkdir()
+    project = world.project("second", options=options)
+    project.run("-N")
+    assert project.installed("alpha") == "1.0"
+    downloads = os.listdir(str(world.path / "downloads" / "dist"))
+    assert [name for name in downloads if name.startswith("alpha")] == ["alpha-1.0-py3-none-any.whl"]
+
+
 def test_a_failed_run_keeps_what_it_has_built(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0", requires=["missing"])

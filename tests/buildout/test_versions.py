@@ -59,6 +59,21 @@ def test_without_newest_the_best_cached_version_is_taken(world):
     assert project.installed("alpha") == "1.10"
 
 
+def test_a_version_from_before_pep_440_is_passed_over(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0")
+    first = world.project("first")
+    first.run()
+    old = world.path / "alpha-1.0_foo_bar-py3.11.egg" / "EGG-INFO"
+    old.mkdir(parents=True)
+    (old / "PKG-INFO").write_text("Name: alpha\nVersion: 1.0-foo-bar\n")
+    world.eggcache("add", "--generation", "6", str(old.parent))
+    world.cut_network()
+    project = world.project("project")
+    assert summary(project.run("-N"))["misses"] == 0
+    assert project.installed("alpha") == "1.0"
+
+
 def test_without_newest_a_requirement_still_holds(world):
     for version in ("1.9", "1.10"):
         world.wheel("alpha", version)

@@ -11,6 +11,7 @@ mod materialize;
 mod output;
 mod parallel;
 mod permissions;
+mod recovery;
 mod reindex;
 mod round_trip;
 mod serve;
