@@ -26,8 +26,8 @@
 //! | operations, which never call each other | [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`reindex`], and [`serve`] for buildout |
 //! | the cache | [`cache`], [`rebuild`], [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk |
-//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] |
-//! | primitives | [`error`] [`digest`] [`subtree`] [`egg_path`] [`fs`] [`map`] [`progress`] |
+//! | formats, pure | [`egg_name`] [`egg_key`] `metadata` `native` [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] |
+//! | primitives | [`error`] [`digest`] `subtree` [`egg_path`] `fs` `map` [`progress`] |
 #![deny(unsafe_code)]
 
 pub mod add;
@@ -40,16 +40,16 @@ pub mod egg_key;
 pub mod egg_name;
 pub mod egg_path;
 pub mod error;
-pub mod fs;
+mod fs;
 pub mod gc;
 pub mod index;
 pub mod layout;
 pub mod list;
 pub mod manifest;
-pub mod map;
+mod map;
 pub mod materialize;
-pub mod metadata;
-pub mod native;
+mod metadata;
+mod native;
 pub mod progress;
 pub mod query;
 pub mod rebuild;
@@ -57,6 +57,6 @@ pub mod reindex;
 pub mod serve;
 pub mod show;
 pub mod store;
-pub mod subtree;
+mod subtree;
 pub mod tree;
 pub mod verify;

@@ -14,18 +14,20 @@ from eggcache import _custom
 from eggcache._session import Session, logger
 
 _session = None
+_started = False
 
 
 def start(buildout):
     """Begin a run with the cache that ``egg-cache`` names. Does nothing without that option."""
-    global _session
+    global _session, _started
     options = buildout["buildout"]
     directory = options.get("egg-cache", "").strip()
     # Asked for here, so that buildout does not report them as unused.
     options.get("egg-cache-environment")
     options.get("egg-cache-fetch-archives")
-    if not directory or _session is not None:
+    if not directory or _started:
         return
+    _started = True
     try:
         from zc.buildout import easy_install
 

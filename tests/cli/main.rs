@@ -33,3 +33,29 @@ fn every_file_of_this_folder_is_a_module() {
         .collect();
     assert_eq!(names, modules);
 }
+
+#[test]
+fn every_test_that_the_documents_name_exists() {
+    let code = text_below("src") + &text_below("tests");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let documents = text_below("docs") + &std::fs::read_to_string(root).unwrap();
+    // A word in backquotes with as many underscores is a test and nothing else.
+    let is_test = |word: &&str| {
+        word.matches('_').count() > 3 && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let tests: Vec<&str> = documents.split('`').filter(is_test).collect();
+    assert!(tests.len() > 5);
+    for test in tests {
+        let defined = ["fn", "def"].iter().any(|it| code.contains(&format!("{it} {test}(")));
+        assert!(defined, "the documents name the test {test}");
+    }
+}
+
+fn text_below(folder: &str) -> String {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let files = walkdir::WalkDir::new(root).into_iter().map(|entry| entry.unwrap().into_path());
+    let texts = files.filter(|path| {
+        path.extension().is_some_and(|it| ["rs", "py", "md"].iter().any(|text| it == *text))
+    });
+    texts.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
