@@ -140,11 +140,10 @@ class TestMounts:
         world.wheel("alpha", "1.0")
         world.project("filling", versions="alpha = 1.0").run()
         world.wheel("beta", "1.0")
-        with open(str(world.cache / "ballast-of-this-test"), "wb") as file:
+        with open(str(world.cache / "ballast-of-this-test"), "wb", buffering=0) as file:
             try:
                 while True:
                     file.write(bytes(1 << 12))
-                    file.flush()
             except OSError:
                 pass
         project = world.project("project", "beta alpha", versions="alpha = 1.0\nbeta = 1.0")
