@@ -9,6 +9,7 @@ Any other configuration that has pyramid among its eggs can be shown as well.
 """
 
 import argparse
+import atexit
 
 import glob
 import os
@@ -17,6 +18,7 @@ import stat
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -67,7 +69,11 @@ def show_main_job(args):
 
 def prepare(buildout, setuptools):
     """Make an environment with a buildout and this eggcache; answer the path of the buildout."""
-    shutil.rmtree(DEMO, ignore_errors=True)
+    if os.path.exists(DEMO):
+        # Removed at the end: some file systems create files slowly after removing many.
+        before = tempfile.mkdtemp(prefix="demo-before-", dir=os.path.dirname(DEMO))
+        os.rename(DEMO, os.path.join(before, "demo"))
+        atexit.register(shutil.rmtree, before, ignore_errors=True)
     os.makedirs(DEMO)
     venv = os.path.join(ROOT, "build", "demo-venv-" + buildout)
     [wheel] = glob.glob(os.path.join(ROOT, "dist", "eggcache-*.whl"))
