@@ -23,7 +23,8 @@ wheel: build $(TOOLS)/python
 	mkdir -p python/eggcache/_bin
 	cmp -s target/release/eggcache python/eggcache/_bin/eggcache || cp target/release/eggcache python/eggcache/_bin/
 	rm -f dist/*.whl
-	$(TOOLS)/maturin build --release --locked --quiet --out dist
+	@echo "building the wheel"
+	@$(TOOLS)/maturin build --release --locked --out dist >build/maturin.log 2>&1 || { cat build/maturin.log; exit 1; }
 
 test: wheel
 	cargo test --locked --quiet

@@ -299,17 +299,18 @@ pub fn mode_mask(dir: &Path) -> u32 {
     }
 }
 
-/// Sets mtime, and atime to the same, of a file that is open or of an entry below a directory.
+/// Sets mtime, and atime to the same, of a file that is open or of an entry below a directory. In
+/// seconds since the Unix epoch, and nanoseconds into that second.
 ///
 /// # Errors
 /// As `utimensat(2)`.
 pub fn set_mtime(
     at: impl AsFd,
     path: Option<&str>,
-    mtime: crate::manifest::Mtime,
+    (seconds, nanos): (i64, u32),
 ) -> rustix::io::Result<()> {
     use rustix::fs::{AtFlags, Timespec, Timestamps, futimens, utimensat};
-    let time = Timespec { tv_sec: mtime.0, tv_nsec: mtime.1.into() };
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanos.into() };
     let times = Timestamps { last_access: time, last_modification: time };
     match path {
         None => futimens(at, &times),

@@ -23,7 +23,8 @@
 //!
 //! | | |
 //! |---|---|
-//! | operations, which never call each other | [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`reindex`], and [`serve`] for buildout |
+//! | the bridge to buildout, which calls operations | [`serve`] |
+//! | operations, which never call each other | [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`reindex`] |
 //! | the cache | [`cache`], [`rebuild`], [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk |
 //! | formats, pure | [`egg_name`] [`egg_key`] `metadata` `native` [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] |

@@ -51,6 +51,13 @@ pub enum EntryKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mtime(pub i64, pub u32);
 
+impl Mtime {
+    #[must_use]
+    pub fn parts(self) -> (i64, u32) {
+        (self.0, self.1)
+    }
+}
+
 /// How many entries of each kind, and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {

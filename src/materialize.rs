@@ -290,7 +290,7 @@ impl<'a, B: Deref<Target = [u8]> + Sync> Copy<'a, B> {
             let EntryKind::Symlink { target } = &link.kind else { continue };
             let (at, path) = (self.temp.handle(), link.path.as_str());
             rustix::fs::symlinkat(target.as_str(), at, path)
-                .and_then(|()| files::set_mtime(at, Some(path), link.mtime))
+                .and_then(|()| files::set_mtime(at, Some(path), link.mtime.parts()))
                 .map_err(|error| failure(link, error))?;
         }
         // Children first: making an entry sets the mtime of its directory.
@@ -351,7 +351,7 @@ impl<'a, B: Deref<Target = [u8]> + Sync> Copy<'a, B> {
         if entry.path.is_root() || entry.mode & self.umask != 0 {
             rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode))?;
         }
-        Ok(files::set_mtime(file, None, entry.mtime)?)
+        Ok(files::set_mtime(file, None, entry.mtime.parts())?)
     }
 
     fn finish_directory(&self, entry: &Entry) -> std::io::Result<()> {
@@ -364,7 +364,7 @@ impl<'a, B: Deref<Target = [u8]> + Sync> Copy<'a, B> {
         if entry.mode & self.umask != 0 || entry.mode & 0o700 != 0o700 {
             rustix::fs::chmodat(at, path, mode, AtFlags::empty())?;
         }
-        Ok(files::set_mtime(at, Some(path), entry.mtime)?)
+        Ok(files::set_mtime(at, Some(path), entry.mtime.parts())?)
     }
 }
 
