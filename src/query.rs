@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::egg::Egg;
-use crate::egg_name::{normalize_name, same_version};
+use crate::egg_name::{EggName, normalize_name, same_version};
 use crate::error::{Error, IoContext, Result};
 use crate::index::Index;
 
@@ -83,7 +83,8 @@ fn candidates(index: &Index, text: &str) -> Result<Vec<Egg>> {
         eggs.retain(|egg| same_version(&egg.key.version, version));
         return Ok(eggs);
     }
-    if text.ends_with(".egg") {
+    // Not by the ending alone: `zc.recipe.egg` is a name.
+    if text.parse::<EggName>().is_ok() {
         return index.of_file_name(text);
     }
     let is_digest = text.len() >= MIN_DIGEST

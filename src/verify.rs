@@ -9,7 +9,7 @@ use crate::blob::{BadBlob, Blob, Decoder};
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::egg::Egg;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout::Unit;
 use crate::progress::{self, Progress};
 use crate::store::{Store, Stored};
@@ -103,7 +103,13 @@ fn check(store: &Store, stored: Stored, egg: Option<&Egg>) -> Checked {
     let blob = match store.open(stored.digest) {
         Ok(Some(blob)) => blob,
         Ok(None) => return Checked::default(), // removed since it was listed
-        Err(error) => return Checked { problems: vec![error.to_string()], ..Checked::default() },
+        Err(error) => {
+            let what = match error {
+                Error::DamagedBlob { reason, .. } => format!("its blob is damaged: {reason}"),
+                error => error.to_string(),
+            };
+            return Checked { problems: vec![what], ..Checked::default() };
+        }
     };
     let mut problems = problems(&blob);
     if let Some(egg) = egg {

@@ -49,6 +49,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  eggcache add eggs/v5\n  \
         eggcache add eggs/lxml-6.1.3-py3.11-linux-x86_64.egg")]
     Add {
+        /// An egg directory, a zipped egg, or a folder with eggs directly in it.
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
         /// The major version of the zc.buildout that built them (5 stands for all from 5 on); told
@@ -67,8 +68,8 @@ pub enum Command {
     },
     /// Copy eggs into an eggs directory.
     #[command(
-        after_help = "EGG is name==version, a name, an egg's file name, or the beginning of \
-        its digest.\n\nExamples:\n  eggcache materialize --into eggs/v5 lxml==6.1.3\n  \
+        after_help = "EGG is name==version, a name, an egg's file name, or at least 8 digits \
+        of its digest.\n\nExamples:\n  eggcache materialize --into eggs/v5 lxml==6.1.3\n  \
         eggcache materialize --into eggs/v5 --requirements requirements.txt --python 3.11"
     )]
     Materialize {
@@ -88,13 +89,14 @@ pub enum Command {
     },
     /// List the eggs in the cache.
     List {
-        /// Part of a name or a file name, name==version, or the beginning of a digest.
+        /// Part of a name or a file name, name==version, or at least 8 digits of a digest.
         query: Option<String>,
         #[command(flatten)]
         narrow: Narrow,
     },
     /// Show everything that is known of an egg.
     Show {
+        /// name==version, a name, an egg's file name, or at least 8 digits of its digest.
         egg: String,
         /// Also what it consists of.
         #[arg(long)]
@@ -106,7 +108,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  eggcache gc --max-age 90d --dry-run\n  \
         eggcache gc --max-size 20GiB --keep-versions 3")]
     Gc {
-        /// Remove what was not used for longer than this: 90d, 12h, 1y.
+        /// Remove what was not used for longer than this: 90d, 12h, 1y (m is minutes, mo months).
         #[arg(long, value_name = "AGE", value_parser = age)]
         max_age: Option<i64>,
         /// Remove the least recently used until the blobs have no more than this: 500MB, 20GiB.
@@ -171,6 +173,9 @@ fn age(text: &str) -> Result<i64, String> {
 }
 
 fn size(text: &str) -> Result<u64, String> {
+    if text.len() > 1 && text.bytes().all(|c| c.is_ascii_digit()) {
+        return Err(format!("a size has a unit: {text}MB or {text}GiB"));
+    }
     text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
 }
 
@@ -206,6 +211,6 @@ mod tests {
         assert!(age("soon").is_err() && age("-1d").is_err());
         assert_eq!(size("20GiB"), Ok(20 << 30));
         assert_eq!(size("500MB"), Ok(500_000_000));
-        assert!(size("much").is_err());
+        assert!(size("much").is_err() && size("20").is_err());
     }
 }

@@ -157,7 +157,7 @@ pub fn shown(report: &show::Report) -> Text {
             size(counts.bytes)
         ),
     );
-    line("stored", format!("{} in {} frames", size(*blob_bytes), report.frames));
+    line("stored", format!("{} in {}", size(*blob_bytes), counted(report.frames, "frame")));
     line("blob", report.blob.display().to_string());
     let by = provenance.buildout.as_ref().map(|version| format!(" by zc.buildout {version}"));
     line(
@@ -238,8 +238,12 @@ pub fn verified(report: &verify::Report) -> Text {
     );
     match problems.len() {
         0 => write!(summary, "{GOOD}no problem{GOOD:#}"),
-        1 => write!(summary, "1 problem"),
-        count => write!(summary, "{count} problems"),
+        count => write!(
+            summary,
+            "{}; what is damaged is never served: the next buildout builds it again, and so does \
+             `eggcache add --replace` with a sound egg",
+            counted(count, "problem")
+        ),
     }
     .ok();
     if !report.orphans.is_empty() || report.temporary_files > 0 {

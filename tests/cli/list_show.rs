@@ -183,3 +183,12 @@ fn reading_commands_make_an_empty_cache_where_there_is_none() {
     write(&sandbox.path("cache/notes.txt"), b"");
     sandbox.ok("list");
 }
+
+#[test]
+fn a_project_whose_name_ends_in_egg_is_found_by_it() {
+    let sandbox = Sandbox::new();
+    sandbox.added("zc.recipe.egg", "6.0.0");
+    for text in ["zc.recipe.egg", "zc.recipe.egg-6.0.0-py3.11.egg"] {
+        assert_eq!(sandbox.json(&format!("show {text}"))["name"], "zc-recipe-egg");
+    }
+}
