@@ -76,12 +76,6 @@ impl EggPath {
     pub fn file_name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or_default()
     }
-
-    /// The first component.
-    #[must_use]
-    pub fn top(&self) -> &str {
-        self.0.split('/').next().unwrap_or_default()
-    }
 }
 
 impl fmt::Display for EggPath {
@@ -157,7 +151,7 @@ mod tests {
     #[test]
     fn parent_and_names() {
         let path = EggPath::new("a/b/c").unwrap();
-        assert_eq!((path.parent(), path.file_name(), path.top()), (Some("a/b"), "c", "a"));
+        assert_eq!((path.parent(), path.file_name()), (Some("a/b"), "c"));
         assert_eq!(EggPath::new("a").unwrap().parent(), Some(""));
         assert_eq!(EggPath::root().parent(), None);
     }

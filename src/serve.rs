@@ -98,7 +98,7 @@ struct Session {
     used: Vec<Digest>,
     /// Eggs that turned out to be damaged: the next build of their key takes their place.
     damaged: Vec<Digest>,
-    /// Eggs that are not offered again: the damaged ones, and those of a newer eggcache.
+    /// Eggs that are not offered again: damaged, gone, of a newer eggcache, or not for this host.
     unusable: Vec<Digest>,
 }
 
@@ -200,11 +200,11 @@ impl Session {
             Ok(Answer::Materialized { path, outcome })
         });
         match outcome {
-            Err(Error::DamagedBlob { .. } | Error::Miss { .. }) => {
+            Err(Error::DamagedBlob { .. }) => {
                 self.damaged.push(digest);
                 self.unusable.push(digest);
             }
-            Err(Error::NewerFormat { .. }) => self.unusable.push(digest),
+            Err(Error::NewerFormat { .. } | Error::Miss { .. }) => self.unusable.push(digest),
             _ => {}
         }
         let answer = outcome?;

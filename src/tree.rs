@@ -102,11 +102,6 @@ impl Tree {
         Ok(Self { path: path.to_owned(), manifest })
     }
 
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     fn path_of(&self, entry: &Entry) -> PathBuf {
         path_of(&self.path, entry)
     }

@@ -17,12 +17,11 @@ logger = logging.getLogger("eggcache")
 class Offer:
     """A cached egg that is offered to buildout; carried by its distribution as ``.eggcache``."""
 
-    def __init__(self, egg, requirement, source, variant):
+    def __init__(self, egg, requirement, source):
         self.digest = egg["digest"]
         self.file_name = egg["file_name"]
         self.requirement = requirement
         self.source = source
-        self.variant = variant
         #: The distribution in the eggs directory, once it is there.
         self.arrived = None
 
@@ -171,7 +170,7 @@ class Session:
         dist = self.pkg_resources.Distribution.from_filename(
             egg["file_name"], precedence=self.pkg_resources.EGG_DIST
         )
-        dist.eggcache = Offer(egg, requirement, source, self.variant)
+        dist.eggcache = Offer(egg, requirement, source)
         return dist
 
     def _is_custom(self, requirement):
