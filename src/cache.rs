@@ -5,16 +5,23 @@
 //!
 //! - To add: write the blob under `tmp/` and sync it; take the write lock; rename it into `blobs/`
 //!   and sync that directory; insert the row; commit. A crash leaves at worst a blob without a row.
-//! - To remove: take the write lock, delete the rows, commit, durably. Then, in batches, take the
-//!   lock again, look again that the digest has no row, unlink, commit. A crash leaves at worst a
-//!   blob without a row.
+//! - To remove, batch by batch: take the write lock, delete the rows and note that they are evicted,
+//!   commit, durably. Take the lock again, look again that the digest has no row, rename the blob
+//!   into `tmp/`, commit; then unlink it there. A crash leaves at worst a blob without a row.
 //!
-//! A blob without a row is an orphan: harmless, reported by `verify`, removed by `gc`.
+//! A blob without a row is an orphan: harmless, and reported by `verify`. `gc` removes it if it was
+//! evicted, is not whole or is another build of an egg that has a row. Else its row was lost, and
+//! `gc` gives it one.
+//!
+//! # Waiting
+//! Whoever removes holds the lock for about [`HOLD`] at a time and then lets go of it for as long,
+//! so that nobody else waits longer than for one commit.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::copies;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
@@ -23,9 +30,12 @@ use crate::index::{self, Index, Writer};
 use crate::progress::Silent;
 use crate::rebuild::{Rebuilt, rebuild};
 use crate::store::{Staged, Store};
+use crate::temp::Abandoned;
 
-/// How many blobs are unlinked under one hold of the write lock.
-const UNLINK_BATCH: usize = 64;
+/// How many eggs are evicted together.
+const EVICT_BATCH: usize = 64;
+/// After how long the write lock is let go of by whoever has much to do with it.
+const HOLD: Duration = Duration::from_millis(10);
 
 /// A file that is there to be removed: SQLite needs some space even to give space back.
 const BALLAST: &str = "ballast";
@@ -45,6 +55,7 @@ pub struct Cache {
     pub rebuilt: Option<Rebuilt>,
     /// Why this process cannot write the cache, if it cannot.
     read_only: Option<&'static str>,
+    warning: Option<String>,
 }
 
 /// What became of an egg that was to be added.
@@ -78,8 +89,11 @@ impl Cache {
             return Err(error).at("make the cache directory", root);
         }
         let root = root.canonicalize().at("open the cache directory", root)?;
+        if files::is_open_to_all(&root) {
+            return Err(Error::OpenToAll { path: root });
+        }
         let store = Store::new(&root);
-        let parts = ["", "index.sqlite", "blobs", "tmp"].map(|part| root.join(part));
+        let parts = ["", index::FILE_NAME, "blobs", "tmp"].map(|part| root.join(part));
         if parts.iter().any(|part| part.exists() && !files::is_writable(part)) {
             return Self::open_read_only(root, store, "it is read-only for this user");
         }
@@ -88,20 +102,56 @@ impl Cache {
         if !tag.exists() {
             fs::write(&tag, CACHEDIR_TAG).at("write", &tag)?;
         }
+        let is_new = !root.join(index::FILE_NAME).exists();
         let mut index = match Index::open(&root) {
             Err(Error::Index { source, .. }) if index::is_full(&source) => {
                 return Self::open_read_only(root, store, FULL);
             }
             index => index?,
         };
+        let warning = (is_new && files::is_remote(&root)).then(|| {
+            format!(
+                "{} is on a network file system: its index does without a write-ahead log, and is \
+                 only as safe as that file system's locks",
+                root.display()
+            )
+        });
+        if is_new && files::is_shared(&root) {
+            index.share()?;
+        }
         let rebuilt =
             if index.is_complete()? { None } else { Some(rebuild(&store, &mut index, &Silent)?) };
-        Ok(Self { root, store, index, rebuilt, read_only: None })
+        Ok(Self { root, store, index, rebuilt, read_only: None, warning })
+    }
+
+    /// Opens the cache at `root`. An index that is damaged, or no index, is set aside first, never
+    /// removed, and rebuilt; answers where it was put.
+    ///
+    /// # Errors
+    /// As [`Cache::open`], or if the index cannot be set aside.
+    pub fn open_mended(root: &Path) -> Result<(Self, Option<PathBuf>)> {
+        match Self::open(root) {
+            Err(Error::NotAnIndex { .. } | Error::DamagedIndex { .. }) => {}
+            Ok(cache) if cache.damage().is_some() => cache.check_writable()?,
+            cache => return Ok((cache?, None)),
+        }
+        let aside = Index::set_aside(&root.canonicalize().at("open the cache directory", root)?)?;
+        Ok((Self::open(root)?, Some(aside)))
+    }
+
+    /// What is wrong with the index first, if anything.
+    #[must_use]
+    pub fn damage(&self) -> Option<String> {
+        let rows = || {
+            let read = self.index.all().map(drop).and_then(|()| self.index.evicted().map(drop));
+            read.err().map(|error| error.to_string())
+        };
+        self.index.damage().or_else(rows)
     }
 
     fn open_read_only(root: PathBuf, store: Store, reason: &'static str) -> Result<Self> {
         let index = Index::open_read_only(&root)?;
-        Ok(Self { root, store, index, rebuilt: None, read_only: Some(reason) })
+        Ok(Self { root, store, index, rebuilt: None, read_only: Some(reason), warning: None })
     }
 
     /// Keeps some space, for [`Cache::drop_ballast`].
@@ -112,6 +162,24 @@ impl Cache {
     /// Frees the space that is kept so that a cache on a full disk can be opened and collected.
     pub fn drop_ballast(root: &Path) {
         let _ = fs::remove_file(root.join(BALLAST));
+    }
+
+    /// What whoever made this cache should know of its file system. Told once.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        self.warning.clone()
+    }
+
+    /// Lets the group of the cache directory use all of it: what is there, and what comes.
+    ///
+    /// # Errors
+    /// If this process does not own all of it.
+    pub fn share(&mut self) -> Result<()> {
+        self.check_writable()?;
+        files::share(&self.root)?;
+        self.index.share()?;
+        self.store.share()?;
+        copies::share(&self.root)
     }
 
     #[must_use]
@@ -156,6 +224,22 @@ impl Cache {
         Ok(commits)
     }
 
+    /// Takes eggs out, rows first, and removes their blobs.
+    ///
+    /// # Errors
+    /// If the index or the store cannot be written.
+    pub fn evict(&mut self, digests: &[Digest], evicted: impl Fn(Digest)) -> Result<()> {
+        for batch in digests.chunks(EVICT_BATCH) {
+            let begin = Instant::now();
+            let now = now();
+            self.index
+                .write(|writer| batch.iter().try_for_each(|&digest| writer.evict(digest, now)))?;
+            std::thread::sleep(begin.elapsed().min(HOLD));
+            self.unlink_unreferenced(batch, &evicted)?;
+        }
+        Ok(())
+    }
+
     /// Removes those blobs that no row refers to, batch by batch. None, while the index does not have
     /// a row for every egg.
     ///
@@ -166,21 +250,55 @@ impl Cache {
         digests: &[Digest],
         unlinked: impl Fn(Digest),
     ) -> Result<()> {
-        for batch in digests.chunks(UNLINK_BATCH) {
-            self.index.write(|writer| {
-                if !writer.is_complete()? {
-                    return Ok(());
-                }
-                for &digest in batch {
-                    if !writer.has(digest)? {
-                        self.store.remove(digest)?;
+        let mut rest = digests;
+        while !rest.is_empty() {
+            let begin = Instant::now();
+            let store = &self.store;
+            // What is taken is removed only after the lock is let go of: unlinking takes longer.
+            let taken = self.index.write(|writer| {
+                let mut taken = Vec::new();
+                while let Some((&digest, after)) = rest.split_first() {
+                    if writer.is_complete()? && !writer.has(digest)? {
+                        taken.extend(store.take(digest)?);
+                        writer.forget_evicted(digest)?;
                         unlinked(digest);
                     }
+                    rest = after;
+                    if begin.elapsed() > HOLD {
+                        break;
+                    }
                 }
-                Ok(())
+                Ok(taken)
             })?;
+            drop(taken);
+            std::thread::sleep(begin.elapsed().min(HOLD));
         }
         Ok(())
+    }
+
+    /// Gives blobs without a row their rows back, and answers which: not those that are gone or not
+    /// whole, nor those of a key that another egg has.
+    ///
+    /// # Errors
+    /// If the index cannot be read or written.
+    pub fn adopt(&mut self, orphans: &[Digest]) -> Result<Vec<Egg>> {
+        let store = &self.store;
+        let sound = orphans.iter().filter_map(|&digest| store.open(digest).ok().flatten());
+        let eggs: Vec<Egg> = sound.map(|blob| Egg::of_blob(&blob)).collect();
+        if eggs.is_empty() {
+            return Ok(eggs);
+        }
+        self.index.write(|writer| {
+            let mut adopted = Vec::new();
+            for egg in eggs {
+                let is_free = !writer.has(egg.digest)? && writer.of_key(&egg.key)?.is_none();
+                if is_free && store.stored(egg.digest)?.is_some() {
+                    writer.insert(&egg)?;
+                    adopted.push(egg);
+                }
+            }
+            Ok(adopted)
+        })
     }
 
     /// Removes temporary files whose process is gone.
@@ -190,7 +308,7 @@ impl Cache {
     pub fn sweep(&self) -> Result<usize> {
         let abandoned = self.store.abandoned()?;
         let count = abandoned.len();
-        abandoned.into_iter().for_each(files::Abandoned::remove);
+        abandoned.into_iter().for_each(Abandoned::remove);
         Ok(count)
     }
 }
@@ -211,7 +329,7 @@ fn commit_one(
         if !broken && !replace(&existing) {
             return Ok(Commit::Kept { existing, same });
         }
-        writer.delete(existing.digest)?;
+        writer.evict(existing.digest, now())?;
         replaced = Some(existing.digest).filter(|_| !same);
     }
     let provenance = std::mem::take(&mut staged.provenance);

@@ -27,6 +27,20 @@ pub enum Error {
     )]
     NewerFormat { path: PathBuf, found: u32, known: u32 },
 
+    /// Another user's, in a cache that is not shared by a group.
+    #[error(
+        "{} cannot be read by this user; `eggcache init --shared` lets a group share a cache",
+        path.display()
+    )]
+    UnreadableBlob { path: PathBuf },
+
+    /// The index and a blob disagree on which egg it is.
+    #[error(
+        "the index has {wanted} for the blob {}, which is {found}; run `eggcache verify --repair`",
+        path.display()
+    )]
+    WrongRow { path: PathBuf, wanted: String, found: String },
+
     #[error("index {}: {source}", path.display())]
     Index { path: PathBuf, source: rusqlite::Error },
 
@@ -48,6 +62,16 @@ pub enum Error {
 
     #[error("{} is not a cache directory: {reason}", path.display())]
     NotACache { path: PathBuf, reason: &'static str },
+
+    #[error(
+        "{} can be changed by everybody and belongs to somebody else: eggs from it are not to be \
+         trusted",
+        path.display()
+    )]
+    OpenToAll { path: PathBuf },
+
+    #[error("{egg} needs {needed} in {}, where {free} are free", path.display())]
+    NoSpace { path: PathBuf, egg: String, needed: bytesize::ByteSize, free: bytesize::ByteSize },
 
     #[error("the cache {} cannot be written: {reason}", path.display())]
     ReadOnly { path: PathBuf, reason: &'static str },

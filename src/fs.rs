@@ -1,155 +1,12 @@
-//! What eggcache needs of a file system beyond `std`: temporary files and directories that a later
-//! run can tell from living ones, durable renames, and the facts that decisions depend on.
-//!
-//! A temporary file or directory is locked (`flock`) as long as its process lives, and the kernel
-//! lets go of the lock however the process dies. Whoever can take the lock may therefore remove it.
+//! What eggcache needs of a file system beyond `std`: durable names, modes for a group, and the
+//! facts that decisions depend on.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-
-use rustix::fs::OFlags;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
 use crate::error::{IoContext, Result};
-
-/// Beginning of the names of temporary files and directories.
-pub const TEMP_PREFIX: &str = ".eggcache-";
-
-/// A temporary file or directory of this process, removed when dropped.
-#[derive(Debug)]
-pub struct Temp {
-    path: PathBuf,
-    lock: File,
-    keep: bool,
-}
-
-impl Temp {
-    /// An empty file in `dir`, with mode 0600.
-    ///
-    /// # Errors
-    /// If it cannot be made.
-    pub fn file(dir: &Path) -> Result<Self> {
-        Self::create(dir, |builder| {
-            let file = builder.tempfile_in(dir)?;
-            let (file, path) = file.keep()?;
-            Ok(Some((path, file)))
-        })
-    }
-
-    /// An empty directory in `dir`, with mode 0700.
-    ///
-    /// # Errors
-    /// If it cannot be made.
-    pub fn dir(dir: &Path) -> Result<Self> {
-        Self::create(dir, |builder| {
-            let path = builder.tempdir_in(dir)?.keep();
-            match File::open(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                file => Ok(Some((path, file?))),
-            }
-        })
-    }
-
-    fn create(
-        dir: &Path,
-        make: impl Fn(&tempfile::Builder<'_, '_>) -> std::io::Result<Option<(PathBuf, File)>>,
-    ) -> Result<Self> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(TEMP_PREFIX);
-        // A sweep in another process can take the lock between the making and the locking, and
-        // remove what was made: then the next try makes another.
-        loop {
-            let Some((path, lock)) = make(&builder).at("make a temporary file in", dir)? else {
-                continue;
-            };
-            lock.lock().at("lock", &path)?;
-            if is_same_file(&path, &lock) {
-                return Ok(Self { path, lock, keep: false });
-            }
-        }
-    }
-
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The open file, or the directory opened for reading.
-    #[must_use]
-    pub fn handle(&self) -> &File {
-        &self.lock
-    }
-
-    /// Gives the file its final name, replacing a file of that name.
-    ///
-    /// # Errors
-    /// If it cannot be renamed; it is then removed.
-    pub fn persist(mut self, to: &Path) -> std::io::Result<()> {
-        fs::rename(&self.path, to)?;
-        self.keep = true;
-        Ok(())
-    }
-
-    /// Gives the file or directory its final name, which nothing has.
-    ///
-    /// # Errors
-    /// If there is something of that name, or if it cannot be renamed; it is then removed.
-    pub fn persist_new(mut self, to: &Path) -> std::io::Result<()> {
-        use rustix::fs::{CWD, RenameFlags, renameat_with};
-        use rustix::io::Errno;
-        match renameat_with(CWD, &self.path, CWD, to, RenameFlags::NOREPLACE) {
-            // A file system or kernel without that flag.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                if to.symlink_metadata().is_ok() {
-                    return Err(std::io::ErrorKind::AlreadyExists.into());
-                }
-                fs::rename(&self.path, to)?;
-            }
-            renamed => renamed?,
-        }
-        self.keep = true;
-        Ok(())
-    }
-}
-
-impl Drop for Temp {
-    fn drop(&mut self) {
-        if !self.keep {
-            remove(&self.path);
-        }
-    }
-}
-
-fn is_same_file(path: &Path, file: &File) -> bool {
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    matches!(
-        (path.symlink_metadata().map(identity), file.metadata().map(identity)),
-        (Ok(by_path), Ok(by_handle)) if by_path == by_handle
-    )
-}
-
-/// Removes a temporary file or directory as far as that is possible: what stays, a later sweep
-/// finds again.
-fn remove(path: &Path) {
-    if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        let _ = fs::remove_file(path);
-    } else if fs::remove_dir_all(path).is_err() {
-        open_up(path);
-        let _ = fs::remove_dir_all(path);
-    }
-}
-
-/// Gives the owner every permission on a directory and those below it: some eggs hold directories
-/// that cannot be written or read.
-fn open_up(dir: &Path) {
-    let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o700));
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
-    }
-}
 
 /// Serialises a path; bytes that are not UTF-8 are replaced, so that a report can always be told.
 ///
@@ -162,67 +19,81 @@ pub fn lossy<S: serde::Serializer>(
     serializer.collect_str(&path.display())
 }
 
-/// Temporary files and directories in `dir` whose process is gone. A missing `dir` has none.
-///
-/// # Errors
-/// If `dir` cannot be read.
-pub fn abandoned(dir: &Path) -> Result<Vec<Abandoned>> {
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.at("read", dir)?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry.at("read", dir)?.path();
-        let is_temp = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes()));
-        if is_temp
-            && let Ok(lock) = open_to_lock(&path)
-            && lock.try_lock().is_ok()
-        {
-            found.push(Abandoned { path, _lock: lock });
-        }
-    }
-    Ok(found)
-}
-
-/// Opens a file or a directory, and nothing else that may stand there.
-fn open_to_lock(path: &Path) -> std::io::Result<File> {
-    let kind = path.symlink_metadata()?.file_type();
-    if !kind.is_file() && !kind.is_dir() {
-        return Err(std::io::ErrorKind::InvalidInput.into());
-    }
-    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
-    let open = || File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path);
-    open().or_else(|error| {
-        if kind.is_dir() && error.kind() == std::io::ErrorKind::PermissionDenied {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-            return open();
-        }
-        Err(error)
-    })
-}
-
-/// A temporary file or directory that nobody owns any more, locked so that it stays so.
-#[derive(Debug)]
-pub struct Abandoned {
-    pub path: PathBuf,
-    _lock: File,
-}
-
-impl Abandoned {
-    pub fn remove(self) {
-        remove(&self.path);
-    }
-}
-
 /// Makes the names in a directory durable.
 ///
 /// # Errors
 /// If the directory cannot be synced.
 pub fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|dir| dir.sync_all()).at("sync", dir)
+}
+
+/// Whether the group shares what is in a directory: new entries get its group, which may write them.
+#[must_use]
+pub fn is_shared(dir: &Path) -> bool {
+    dir.metadata().is_ok_and(|metadata| metadata.mode() & SHARED == SHARED)
+}
+
+/// Set-group-ID, and write permission for the group.
+const SHARED: u32 = 0o2020;
+
+/// Makes a directory and its parents where they are missing. One that is made in a shared directory
+/// is shared as well, whatever the umask says.
+///
+/// # Errors
+/// If one cannot be made.
+pub fn make_dir(dir: &Path) -> Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().unwrap_or(dir);
+    fs::create_dir_all(parent).at("make directory", parent)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && dir.is_dir() => {
+            return Ok(());
+        }
+        made => made.at("make directory", dir)?,
+    }
+    if is_shared(parent) { share(dir) } else { Ok(()) }
+}
+
+/// Lets the group write a file, or share a directory.
+///
+/// # Errors
+/// If this process does not own it.
+pub fn share(path: &Path) -> Result<()> {
+    let metadata = path.metadata().at("read", path)?;
+    let group = if metadata.is_dir() { SHARED | 0o070 } else { 0o060 };
+    if metadata.mode() & group == group {
+        return Ok(());
+    }
+    let mode = (metadata.mode() | group) & 0o7777;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).at("share", path)
+}
+
+/// Whether anybody may change a directory that belongs neither to this user nor to root.
+#[must_use]
+pub fn is_open_to_all(dir: &Path) -> bool {
+    let owners = [0, rustix::process::geteuid().as_raw()];
+    dir.metadata().is_ok_and(|it| it.mode() & 0o002 != 0 && !owners.contains(&it.uid()))
+}
+
+/// Gives a file or directory another name, which nothing has.
+///
+/// # Errors
+/// If there is something of that name, or if it cannot be renamed.
+pub fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system or kernel without that flag.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            if to.symlink_metadata().is_ok() {
+                return Err(std::io::ErrorKind::AlreadyExists.into());
+            }
+            fs::rename(from, to)
+        }
+        renamed => Ok(renamed?),
+    }
 }
 
 /// Makes a file that occupies `bytes` on the disk, if there is room and it is not there already.
@@ -243,7 +114,7 @@ pub fn reserve(path: &Path, bytes: u64) {
 /// does not work (its index is in shared memory).
 #[must_use]
 pub fn is_remote(path: &Path) -> bool {
-    /// `f_type` of statfs(2).
+    /// `f_type` of statfs(2) of what another machine serves.
     const REMOTE: [u32; 10] = [
         0x6969,      // NFS
         0x517b,      // SMB
@@ -256,17 +127,41 @@ pub fn is_remote(path: &Path) -> bool {
         0x4750_4653, // GPFS
         0x6573_5546, // FUSE: sshfs, s3fs and others
     ];
+    file_system(path).is_some_and(|magic| REMOTE.contains(&magic))
+}
+
+/// Whether a file at `path` keeps the mode that it is given.
+#[must_use]
+pub fn keeps_modes(path: &Path) -> bool {
+    /// `f_type` of statfs(2) of what DOS and Windows made.
+    const WITHOUT: [u32; 4] = [0x4d44, 0x2011_bab0, 0x5346_544e, 0x7366_746e];
+    !is_remote(path) && !file_system(path).is_some_and(|magic| WITHOUT.contains(&magic))
+}
+
+/// `f_type` of statfs(2).
+fn file_system(path: &Path) -> Option<u32> {
     #[cfg(target_os = "linux")]
-    if let Ok(file_system) = rustix::fs::statfs(path) {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a magic number"
-        )]
-        return REMOTE.contains(&(file_system.f_type as u32));
-    }
-    let _ = (path, REMOTE);
-    false
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a magic number")]
+    return rustix::fs::statfs(path).ok().map(|file_system| file_system.f_type as u32);
+    #[cfg(not(target_os = "linux"))]
+    return {
+        let _ = path;
+        None
+    };
+}
+
+/// Bytes that can still be written to the file system at `path`; `None` if it does not tell.
+#[must_use]
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(path).ok()?;
+    (found.f_blocks > 0).then(|| found.f_bfree.saturating_mul(found.f_frsize))
+}
+
+/// What tells this start of the machine from every other; `None` where that cannot be told.
+#[must_use]
+pub fn boot_id() -> Option<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned())
 }
 
 /// Whether this process may make files in `dir`.
@@ -315,39 +210,5 @@ pub fn set_mtime(
     match path {
         None => futimens(at, &times),
         Some(path) => utimensat(at, path, &times, AtFlags::SYMLINK_NOFOLLOW),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_living_process_owns_is_not_abandoned() {
-        let dir = tempfile::tempdir().unwrap();
-        let (file, directory) = (Temp::file(dir.path()).unwrap(), Temp::dir(dir.path()).unwrap());
-        assert!(abandoned(dir.path()).unwrap().is_empty());
-        let kept = file.path().to_owned();
-        drop(directory);
-        file.persist(&dir.path().join("final")).unwrap();
-        assert!(!kept.exists());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn what_a_dead_process_left_is_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(".eggcache-file"), "half").unwrap();
-        fs::create_dir_all(dir.path().join(".eggcache-dir/a/b")).unwrap();
-        fs::write(dir.path().join("other"), "").unwrap();
-        let found = abandoned(dir.path()).unwrap();
-        assert_eq!(found.len(), 2);
-        found.into_iter().for_each(Abandoned::remove);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_missing_directory_has_nothing_abandoned() {
-        assert!(abandoned(Path::new("/no/such/directory")).unwrap().is_empty());
     }
 }

@@ -10,8 +10,10 @@ use pep440_rs::Version;
 use serde::Serialize;
 
 use crate::cache::{Cache, now};
+use crate::copies;
 use crate::digest::Digest;
 use crate::egg::Egg;
+use crate::egg_key::EggKey;
 use crate::error::{Error, Result};
 use crate::progress::{Progress, Unit};
 use crate::store::Stored;
@@ -32,7 +34,9 @@ pub struct Options {
 pub struct Report {
     pub dry_run: bool,
     pub evicted: Vec<Evicted>,
-    /// Blobs without a row in the index.
+    /// Eggs whose row was lost, and that have one again.
+    pub adopted: usize,
+    /// Other blobs without a row in the index.
     pub orphans: Vec<Digest>,
     pub orphan_bytes: u64,
     /// Temporary files of processes that are gone.
@@ -68,26 +72,53 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     }
     // Blobs first: one that is added after this is no orphan of this list.
     let blobs = cache.store.list()?;
-    let eggs = cache.index.all()?;
+    let mut eggs = cache.index.all()?;
     let mut orphans = orphans(&blobs, &eggs);
-    // What another eggcache has written, or this user cannot read, is not garbage for that.
-    orphans.retain(|orphan| {
-        let opened = cache.store.open(orphan.digest);
-        !matches!(opened, Err(Error::NewerFormat { .. } | Error::Io { .. }))
-    });
+    let mut adopted = Vec::new();
+    let gone = cache.index.evicted()?;
+    if !orphans.is_empty() {
+        let mut lost = Vec::new();
+        orphans.retain(|orphan| {
+            if gone.contains(&orphan.digest) {
+                return true;
+            }
+            match cache.store.open(orphan.digest) {
+                Ok(Some(blob)) => lost.push(Egg::of_blob(&blob)),
+                Ok(None) | Err(Error::DamagedBlob { .. }) => {}
+                // What another eggcache has written, or this user cannot read, is not garbage.
+                Err(_) => return false,
+            }
+            true
+        });
+        adopted = if options.dry_run {
+            let keys: HashSet<&EggKey> = eggs.iter().map(|egg| &egg.key).collect();
+            lost.retain(|egg| !keys.contains(&egg.key));
+            lost
+        } else {
+            let lost: Vec<Digest> = lost.iter().map(|egg| egg.digest).collect();
+            cache.adopt(&lost)?
+        };
+        orphans.retain(|orphan| adopted.iter().all(|egg| egg.digest != orphan.digest));
+    }
+    let adopted_count = adopted.len();
+    eggs.extend(adopted);
     let total = eggs.len();
     let total_bytes: u64 = eggs.iter().map(|egg| egg.blob_bytes).sum();
     let evicted = plan(eggs, options, now());
     let temporary_files =
         if options.dry_run { cache.store.abandoned()?.len() } else { cache.sweep()? };
     if !options.dry_run {
-        let digests: Vec<Digest> = evicted.iter().map(|evicted| evicted.egg.digest).collect();
-        cache.index.write(|writer| digests.iter().try_for_each(|&digest| writer.delete(digest)))?;
-        let unlink: Vec<Digest> =
-            digests.into_iter().chain(orphans.iter().map(|orphan| orphan.digest)).collect();
-        progress.begin("removing", unlink.len() as u64, Unit::Eggs);
-        cache.unlink_unreferenced(&unlink, |_| progress.advance(1))?;
+        progress.begin("removing", (evicted.len() + orphans.len()) as u64, Unit::Eggs);
+        let of_orphans: Vec<Digest> = orphans.iter().map(|orphan| orphan.digest).collect();
+        let of_eggs: Vec<Digest> = evicted.iter().map(|evicted| evicted.egg.digest).collect();
+        cache.unlink_unreferenced(&of_orphans, |_| progress.advance(1))?;
+        // Noted as evicted by a process that died after it had removed the blob.
+        let blobs: HashSet<Digest> = blobs.iter().map(|blob| blob.digest).collect();
+        let noted: Vec<Digest> = gone.difference(&blobs).copied().collect();
+        cache.unlink_unreferenced(&noted, |_| ())?;
+        cache.evict(&of_eggs, |_| progress.advance(1))?;
         progress.end();
+        copies::forget_gone(cache.root())?;
         cache.take_ballast();
     }
     let evicted_bytes: u64 = evicted.iter().map(|evicted| evicted.egg.blob_bytes).sum();
@@ -98,6 +129,7 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         kept_bytes: total_bytes - evicted_bytes,
         freed_bytes: evicted_bytes + orphan_bytes,
         evicted,
+        adopted: adopted_count,
         orphans: orphans.into_iter().map(|orphan| orphan.digest).collect(),
         orphan_bytes,
         temporary_files,

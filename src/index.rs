@@ -12,6 +12,7 @@
 //! Write-ahead log on a local file system; rollback journal where another machine serves it. An
 //! index that cannot be written is opened read-only, and last use is then not recorded.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,18 +22,39 @@ use crate::blob::Provenance;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::EggKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::fs as files;
 use crate::manifest::Counts;
 
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_create_eggs.sql")];
+/// Name of the index in the cache directory.
+pub const FILE_NAME: &str = "index.sqlite";
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/0001_create_eggs.sql"),
+    include_str!("../migrations/0002_create_evicted.sql"),
+];
 /// `PRAGMA application_id` of an index, which tells it from other SQLite databases: `EggC`.
 const APPLICATION_ID: i64 = 0x4567_6743;
 /// How long a writer waits for another.
 pub const BUSY_TIMEOUT: Duration = Duration::from_mins(1);
-
 /// How long recording a use waits.
 const USE_TIMEOUT: Duration = Duration::from_millis(500);
+/// How often a writer that waits looks again. SQLite's own steps grow to 100 ms, which gives the
+/// lock to whoever happens to look when it is free.
+const BUSY_STEP: Duration = Duration::from_millis(2);
+
+fn wait(tries: i32) -> bool {
+    wait_for(BUSY_TIMEOUT, tries)
+}
+
+fn wait_briefly(tries: i32) -> bool {
+    wait_for(USE_TIMEOUT, tries)
+}
+
+/// SQLite's busy handler: whether to try once more, after `tries` times.
+fn wait_for(timeout: Duration, tries: i32) -> bool {
+    std::thread::sleep(BUSY_STEP);
+    BUSY_STEP * tries.unsigned_abs() < timeout
+}
 
 #[derive(Debug)]
 pub struct Index {
@@ -52,12 +74,12 @@ impl Index {
     /// [`Error::NotAnIndex`], [`Error::NewerSchema`], or what SQLite says. A file that is refused is
     /// not changed.
     pub fn open(root: &Path) -> Result<Self> {
-        let path = root.join("index.sqlite");
+        let path = root.join(FILE_NAME);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags)
-            .and_then(|connection| connection.busy_timeout(BUSY_TIMEOUT).map(|()| connection))
+            .and_then(|mut connection| connection.busy_handler(Some(wait)).map(|()| connection))
             .map_err(|source| wrap(&path, source))?;
         let mut index = Self { connection, path, read_only: false };
         index.migrate()?;
@@ -94,7 +116,7 @@ impl Index {
     /// # Errors
     /// As [`Index::open`]; also if the index was never made, or is of an older schema.
     pub fn open_read_only(root: &Path) -> Result<Self> {
-        let path = root.join("index.sqlite");
+        let path = root.join(FILE_NAME);
         // A write-ahead log needs its files beside the database even to be read. Where they are not
         // and cannot be made, no writer is at work, and the database file alone is complete.
         let attempts = ["mode=ro", "immutable=1"].map(|how| {
@@ -102,8 +124,8 @@ impl Index {
                 | OpenFlags::SQLITE_OPEN_URI
                 | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let uri = format!("file:{}?{how}", uri_path(&path));
-            let connection = Connection::open_with_flags(uri, flags)?;
-            connection.busy_timeout(BUSY_TIMEOUT)?;
+            let mut connection = Connection::open_with_flags(uri, flags)?;
+            connection.busy_handler(Some(wait))?;
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
             Ok(connection)
         });
@@ -136,13 +158,55 @@ impl Index {
         &self.path
     }
 
-    /// Whether SQLite finds its file whole.
+    /// Lets the group of the cache write the index. SQLite gives its log the same mode.
+    ///
+    /// # Errors
+    /// If this process does not own it.
+    pub fn share(&self) -> Result<()> {
+        for beside in ["", "-wal", "-shm"] {
+            let path = PathBuf::from(format!("{}{beside}", self.path.display()));
+            if path.exists() {
+                files::share(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What SQLite finds wrong with its file first, if anything.
     #[must_use]
-    pub fn is_sound(&self) -> bool {
+    pub fn damage(&self) -> Option<String> {
         let check = |row: &Row<'_>| row.get::<_, String>(0);
-        self.connection
-            .query_row("PRAGMA quick_check(1)", [], check)
-            .is_ok_and(|found| found == "ok")
+        match self.connection.query_row("PRAGMA integrity_check(1)", [], check) {
+            Ok(found) if found == "ok" => None,
+            Ok(found) => Some(found),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    /// Gives an index that is damaged another name, and its log with it; answers that name.
+    ///
+    /// # Errors
+    /// If it cannot be renamed.
+    pub fn set_aside(root: &Path) -> Result<PathBuf> {
+        let index = root.join(FILE_NAME);
+        let seconds = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let mut aside = index.with_extension(format!("set-aside-{seconds}"));
+        let mut another = 0;
+        while aside.exists() {
+            another += 1;
+            aside = index.with_extension(format!("set-aside-{seconds}-{another}"));
+        }
+        // A log without its index is deleted by SQLite, so the index goes first.
+        for log in ["", "-wal", "-shm"] {
+            let beside = |path: &Path| PathBuf::from(format!("{}{log}", path.display()));
+            match std::fs::rename(beside(&index), beside(&aside)) {
+                Err(error) if !log.is_empty() && error.kind() == std::io::ErrorKind::NotFound => {}
+                renamed => renamed.at("set aside", &beside(&index))?,
+            }
+        }
+        Ok(aside)
     }
 
     fn check_version(&self) -> Result<usize> {
@@ -233,13 +297,26 @@ impl Index {
         self.eggs("WHERE digest >= ?1 AND digest < ?1 || 'g' ORDER BY digest", [prefix])
     }
 
+    /// Digests of eggs that were evicted and whose blobs may still be there.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn evicted(&self) -> Result<HashSet<Digest>> {
+        let digests = || {
+            let mut statement = self.connection.prepare_cached("SELECT digest FROM evicted")?;
+            let rows = statement.query_map([], |row| digest_of(row, "digest"))?;
+            rows.filter_map(Result::transpose).collect::<rusqlite::Result<HashSet<Digest>>>()
+        };
+        digests().map_err(|source| wrap(&self.path, source))
+    }
+
     /// Records the use of eggs. What cannot be recorded in a short while is not: a use is worth no
     /// waiting and no error.
     pub fn record_use(&mut self, digests: &[Digest], now: i64) {
         if self.read_only || digests.is_empty() {
             return;
         }
-        let _ = self.connection.busy_timeout(USE_TIMEOUT);
+        let _ = self.connection.busy_handler(Some(wait_briefly));
         let _ = self.write(|writer| {
             digests.iter().try_for_each(|digest| {
                 writer.execute(
@@ -248,7 +325,7 @@ impl Index {
                 )
             })
         });
-        let _ = self.connection.busy_timeout(BUSY_TIMEOUT);
+        let _ = self.connection.busy_handler(Some(wait));
     }
 }
 
@@ -301,6 +378,8 @@ impl Writer<'_> {
             .map_err(|source| wrap(self.path, source))
     }
 
+    /// Gives an egg its row; it is then not evicted, whatever was before.
+    ///
     /// # Errors
     /// What SQLite says; also if there is an egg of this digest or key.
     pub fn insert(&self, egg: &Egg) -> Result<()> {
@@ -326,9 +405,32 @@ impl Writer<'_> {
         let digest = digest.to_string();
         let values = [params![digest, file_name], &key_values(key), rest].concat();
         let marks = vec!["?"; values.len()].join(", ");
-        self.execute(&format!("INSERT INTO eggs ({COLUMNS}) VALUES ({marks})"), &values[..])
+        self.execute(&format!("INSERT INTO eggs ({COLUMNS}) VALUES ({marks})"), &values[..])?;
+        self.forget_evicted(egg.digest)
     }
 
+    /// Takes an egg out on purpose: its blob is to go as well.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn evict(&self, digest: Digest, now: i64) -> Result<()> {
+        self.delete(digest)?;
+        self.execute(
+            "INSERT OR REPLACE INTO evicted (digest, evicted_at) VALUES (?, ?)",
+            params![digest.to_string(), now],
+        )
+    }
+
+    /// The blob of an evicted egg is gone.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn forget_evicted(&self, digest: Digest) -> Result<()> {
+        self.execute("DELETE FROM evicted WHERE digest = ?", [digest.to_string()])
+    }
+
+    /// Takes away a row, whatever becomes of the blob.
+    ///
     /// # Errors
     /// What SQLite says.
     pub fn delete(&self, digest: Digest) -> Result<()> {
@@ -415,12 +517,7 @@ fn egg(row: &Row<'_>) -> rusqlite::Result<Egg> {
     let known = |column: &str| {
         row.get::<_, String>(column).map(|text| Some(text).filter(|text| !text.is_empty()))
     };
-    let digest = |column: &str| {
-        known(column)?.map(|text| text.parse::<Digest>()).transpose().map_err(|error| {
-            let kind = rusqlite::types::Type::Text;
-            rusqlite::Error::FromSqlConversionFailure(0, kind, Box::new(error))
-        })
-    };
+    let digest = |column: &str| digest_of(row, column);
     Ok(Egg {
         digest: digest("digest")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
         file_name: row.get("file_name")?,
@@ -454,6 +551,16 @@ fn egg(row: &Row<'_>) -> rusqlite::Result<Egg> {
         },
         used_at: row.get("used_at")?,
         uses: count("uses")?,
+    })
+}
+
+/// The digest in a column; `None` if it is ''.
+fn digest_of(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Digest>> {
+    let text: String = row.get(column)?;
+    let digest = Some(text).filter(|text| !text.is_empty()).map(|text| text.parse::<Digest>());
+    digest.transpose().map_err(|error| {
+        let kind = rusqlite::types::Type::Text;
+        rusqlite::Error::FromSqlConversionFailure(0, kind, Box::new(error))
     })
 }
 

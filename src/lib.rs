@@ -13,7 +13,7 @@
 //! let mut cache = Cache::open(&root)?;
 //! add::add(&mut cache, &[egg], &add::Options::default(), &Silent)?;
 //! let egg = query::one(&cache.index, "hello==1.0", &query::Narrow::default())?;
-//! materialize::materialize(&cache.store, &[egg], &eggs, &Silent)?;
+//! materialize::materialize(&cache, &[egg], &eggs, &Silent)?;
 //! assert!(eggs.join("hello-1.0-py3.11.egg/EGG-INFO/PKG-INFO").is_file());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -24,17 +24,20 @@
 //! | | |
 //! |---|---|
 //! | the bridge to buildout, which calls operations | [`serve`] |
-//! | operations, which never call each other | [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`reindex`] |
-//! | the cache | [`cache`], [`rebuild`], [`query`] |
+//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`reindex`] |
+//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk |
-//! | formats, pure | [`egg_name`] [`egg_key`] `metadata` `native` [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] |
-//! | primitives | [`error`] [`digest`] `subtree` [`egg_path`] `fs` `map` [`progress`] |
+//! | formats, pure | [`egg_name`] [`egg_key`] `metadata` `native` [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] `difference` |
+//! | primitives | [`error`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `beneath` `map` [`progress`] |
 #![deny(unsafe_code)]
 
 pub mod add;
+mod beneath;
 pub mod blob;
 pub mod blob_writer;
 pub mod cache;
+mod copies;
+mod difference;
 pub mod digest;
 pub mod egg;
 pub mod egg_key;
@@ -44,6 +47,7 @@ pub mod error;
 mod fs;
 pub mod gc;
 pub mod index;
+pub mod init;
 pub mod layout;
 pub mod list;
 pub mod manifest;
@@ -55,9 +59,11 @@ pub mod progress;
 pub mod query;
 pub mod rebuild;
 pub mod reindex;
+pub mod repair;
 pub mod serve;
 pub mod show;
 pub mod store;
 mod subtree;
+mod temp;
 pub mod tree;
 pub mod verify;

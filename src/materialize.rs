@@ -13,19 +13,24 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 
+use crate::beneath::Beneath;
 use crate::blob::{BadBlob, Blob, Decoder};
+use crate::cache::Cache;
+use crate::copies;
+use crate::difference::difference;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
-use crate::fs::{self as files, Temp};
+use crate::fs as files;
 use crate::layout::Unit;
 use crate::manifest::{Counts, Entry, EntryKind, Manifest};
 use crate::progress::{self, Progress};
 use crate::store::Store;
 use crate::subtree;
+use crate::temp::{self, Temp};
 use crate::tree;
 
 #[derive(Debug, Serialize)]
@@ -33,6 +38,8 @@ pub struct Report {
     #[serde(serialize_with = "crate::fs::lossy")]
     pub into: PathBuf,
     pub eggs: Vec<Materialized>,
+    /// Names of eggs that were there, left incomplete when the machine went down, and are removed.
+    pub torn: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -49,8 +56,10 @@ pub enum Outcome {
     Copied(Counts),
     /// It was there already, whole.
     Present,
-    /// Its blob is gone: the cache does not have it.
-    Missing,
+    /// The cache does not have it: its blob is gone, or not for this user.
+    Missing {
+        reason: String,
+    },
     Failed {
         reason: String,
     },
@@ -65,7 +74,7 @@ impl Report {
     }
 
     pub fn missing(&self) -> impl Iterator<Item = &Materialized> {
-        self.eggs.iter().filter(|egg| matches!(egg.outcome, Outcome::Missing))
+        self.eggs.iter().filter(|egg| matches!(egg.outcome, Outcome::Missing { .. }))
     }
 
     /// Digests of the eggs that are in place.
@@ -83,7 +92,7 @@ impl Report {
 /// # Errors
 /// If `into` cannot be used, or if two eggs would have the same name in it.
 pub fn materialize(
-    store: &Store,
+    cache: &Cache,
     eggs: &[Egg],
     into: &Path,
     progress: &dyn Progress,
@@ -101,38 +110,52 @@ pub fn materialize(
             )));
         }
     }
-    let into = prepare(into)?;
+    let Prepared { path: into, torn } = prepare(cache, into)?;
     progress.begin("copying", eggs.iter().map(|egg| egg.counts.bytes).sum(), progress::Unit::Bytes);
     // The largest first, so that no thread is left with it at the end.
     let mut seen = HashSet::new();
     let mut order: Vec<&Egg> = eggs.iter().filter(|egg| seen.insert(egg.digest)).collect();
     order.sort_by_key(|egg| std::cmp::Reverse(egg.counts.bytes));
+    let store = &cache.store;
     let mut eggs: Vec<Materialized> = order
         .into_par_iter()
         .map(|egg| Materialized {
             file_name: egg.file_name.clone(),
             digest: egg.digest,
-            outcome: materialize_egg(store, egg.digest, &into, progress).unwrap_or_else(|error| {
-                match error {
-                    Error::Miss { .. } => Outcome::Missing,
+            outcome: materialize_egg(store, egg, &into, progress).unwrap_or_else(
+                |error| match error {
+                    Error::Miss { .. } => Outcome::Missing { reason: "its blob is gone".into() },
+                    Error::UnreadableBlob { .. } => Outcome::Missing { reason: error.to_string() },
                     error => Outcome::Failed { reason: error.to_string() },
-                }
-            }),
+                },
+            ),
         })
         .collect();
     eggs.sort_unstable_by(|a, b| a.file_name.cmp(&b.file_name));
     progress.end();
-    Ok(Report { into, eggs })
+    Ok(Report { into, eggs, torn })
 }
 
-/// Makes a directory ready to take eggs: it exists, and has no temporary files of a dead process.
+/// A directory that eggs can be copied into.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// Canonical.
+    pub path: PathBuf,
+    /// As [`Report::torn`].
+    pub torn: Vec<String>,
+}
+
+/// Makes a directory ready to take eggs: it exists, and has neither temporary files of a dead
+/// process nor eggs that a power cut has left incomplete.
 ///
 /// # Errors
 /// If it cannot be made or read.
-pub fn prepare(into: &Path) -> Result<PathBuf> {
+pub fn prepare(cache: &Cache, into: &Path) -> Result<Prepared> {
     std::fs::create_dir_all(into).at("make directory", into)?;
-    files::abandoned(into)?.into_iter().for_each(files::Abandoned::remove);
-    into.canonicalize().at("open directory", into)
+    temp::abandoned(into)?.into_iter().for_each(temp::Abandoned::remove);
+    let path = into.canonicalize().at("open directory", into)?;
+    let torn = copies::begin(cache, &path)?;
+    Ok(Prepared { path, torn })
 }
 
 /// Copies the egg of an open blob into a directory that is [`prepare`]d.
@@ -150,6 +173,7 @@ pub fn materialize_blob<B: Deref<Target = [u8]> + Sync>(
     if target.symlink_metadata().is_ok() {
         return present(&target, &blob.manifest);
     }
+    check_space(&blob.manifest, into)?;
     let is_directory = blob.manifest.entries[0].kind == EntryKind::Directory;
     let temp = if is_directory { Temp::dir(into)? } else { Temp::file(into)? };
     let copy = Copy { blob, temp: &temp, umask: files::mode_mask(into), progress };
@@ -171,12 +195,44 @@ pub fn materialize_blob<B: Deref<Target = [u8]> + Sync>(
 
 fn materialize_egg(
     store: &Store,
-    digest: Digest,
+    egg: &Egg,
     into: &Path,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
+    let digest = egg.digest;
     let blob = store.open(digest)?.ok_or_else(|| Error::Miss { query: digest.to_string() })?;
+    check_row(store, egg, &blob)?;
     materialize_blob(store, &blob, into, progress)
+}
+
+/// Checks that a blob holds the egg that the index has told of.
+///
+/// # Errors
+/// [`Error::WrongRow`] if it is another.
+pub fn check_row<B: Deref<Target = [u8]>>(store: &Store, egg: &Egg, blob: &Blob<B>) -> Result<()> {
+    let manifest = &blob.manifest;
+    if egg.key == manifest.key && egg.file_name == manifest.file_name {
+        return Ok(());
+    }
+    Err(Error::WrongRow {
+        path: store.blob_path(egg.digest),
+        wanted: egg.file_name.clone(),
+        found: manifest.file_name.clone(),
+    })
+}
+
+/// Checks that an egg is not larger than what is free, whatever it claims to hold.
+fn check_space(manifest: &Manifest, into: &Path) -> Result<()> {
+    let needed = manifest.counts().bytes;
+    match files::free_bytes(into) {
+        Some(free) if free < needed => Err(Error::NoSpace {
+            path: into.to_owned(),
+            egg: manifest.file_name.clone(),
+            needed: bytesize::ByteSize::b(needed),
+            free: bytesize::ByteSize::b(free),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn present(target: &Path, manifest: &Manifest) -> Result<Outcome> {
@@ -193,49 +249,6 @@ fn present(target: &Path, manifest: &Manifest) -> Result<Outcome> {
             difference,
         }),
     }
-}
-
-/// In what a directory is not the egg of `manifest`, told from names, kinds, sizes, modes and
-/// mtimes. Bytecode that Python has added since, and what that does to the mtimes of directories,
-/// is no difference.
-#[must_use]
-pub fn difference(manifest: &Manifest, found: &[Entry]) -> Option<String> {
-    let expected: HashMap<&str, &Entry> =
-        manifest.entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
-    for entry in found {
-        let path = entry.path.as_str();
-        let bytecode = path.ends_with(".pyc") || entry.path.file_name() == "__pycache__";
-        if !expected.contains_key(path) && !bytecode {
-            return Some(format!("{path} is not part of it"));
-        }
-    }
-    let found: HashMap<&str, &Entry> =
-        found.iter().map(|entry| (entry.path.as_str(), entry)).collect();
-    manifest.entries.iter().find_map(|expected| {
-        let path = &expected.path;
-        let Some(found) = found.get(path.as_str()) else {
-            return Some(format!("{path} is missing"));
-        };
-        let what = match (&expected.kind, &found.kind) {
-            (EntryKind::File { size, .. }, EntryKind::File { size: other, .. }) => {
-                if size != other {
-                    "size"
-                } else if expected.mtime != found.mtime {
-                    "mtime"
-                } else {
-                    "mode"
-                }
-            }
-            (EntryKind::Symlink { target }, EntryKind::Symlink { target: other }) => {
-                if target == other { "mode" } else { "target" }
-            }
-            (EntryKind::Directory, EntryKind::Directory) => "mode",
-            _ => "kind",
-        };
-        let differs = what != "mode" || expected.mode != found.mode;
-        let subject = if path.is_root() { "it".to_owned() } else { path.to_string() };
-        differs.then(|| format!("{subject} has another {what}"))
-    })
 }
 
 /// One egg on its way.
@@ -269,9 +282,12 @@ impl<'a, B: Deref<Target = [u8]> + Sync> Copy<'a, B> {
         let of_kind =
             |kind: fn(&EntryKind) -> bool| entries.iter().filter(move |it| kind(&it.kind));
         let directories = || of_kind(|kind| *kind == EntryKind::Directory);
+        let mut beneath = Beneath::new(self.temp.handle());
         for directory in directories().filter(|entry| !entry.path.is_root()) {
             let mode = Mode::from_raw_mode(directory.mode | 0o700);
-            rustix::fs::mkdirat(self.temp.handle(), directory.path.as_str(), mode)
+            beneath
+                .parent(&directory.path)
+                .and_then(|(parent, name)| Ok(rustix::fs::mkdirat(parent, name, mode)?))
                 .map_err(|error| failure(directory, error))?;
         }
         let (layout, empty) = (&self.blob.layout, &self.blob.layout.empty);
@@ -281,30 +297,35 @@ impl<'a, B: Deref<Target = [u8]> + Sync> Copy<'a, B> {
         })?;
         for &entry in empty {
             let entry = &entries[entry];
-            self.create(entry)
+            self.create(entry, &mut beneath)
                 .and_then(|file| self.finish(entry, &file))
                 .map_err(|error| failure(entry, error))?;
         }
         // Only now, so that no file is written through a symlink of the egg.
         for link in of_kind(|kind| matches!(kind, EntryKind::Symlink { .. })) {
             let EntryKind::Symlink { target } = &link.kind else { continue };
-            let (at, path) = (self.temp.handle(), link.path.as_str());
-            rustix::fs::symlinkat(target.as_str(), at, path)
-                .and_then(|()| files::set_mtime(at, Some(path), link.mtime.parts()))
+            beneath
+                .parent(&link.path)
+                .and_then(|(parent, name)| {
+                    rustix::fs::symlinkat(target.as_str(), parent, name)?;
+                    Ok(files::set_mtime(parent, Some(name), link.mtime.parts())?)
+                })
                 .map_err(|error| failure(link, error))?;
         }
         // Children first: making an entry sets the mtime of its directory.
         for directory in directories().collect::<Vec<_>>().into_iter().rev() {
-            self.finish_directory(directory).map_err(|error| failure(directory, error))?;
+            self.finish_directory(directory, &mut beneath)
+                .map_err(|error| failure(directory, error))?;
         }
         Ok(())
     }
 
     fn small(&self, frame: usize, entries: &[usize]) -> Result<(), Failure<'a>> {
+        let mut beneath = Beneath::new(self.temp.handle());
         DECODER.with_borrow_mut(|decoder| {
             for (entry, content) in self.blob.small_files(frame, entries, decoder)? {
                 let entry = &self.blob.manifest.entries[entry];
-                self.create(entry)
+                self.create(entry, &mut beneath)
                     .and_then(|mut file| {
                         file.write_all(content)?;
                         self.finish(entry, &file)
@@ -319,7 +340,9 @@ impl<'a, B: Deref<Target = [u8]> + Sync> Copy<'a, B> {
     fn large(&self, entry: usize, first: usize, frames: usize) -> Result<(), Failure<'a>> {
         let (blob, index) = (self.blob, entry);
         let entry = &blob.manifest.entries[index];
-        let file = self.create(entry).map_err(|error| failure(entry, error))?;
+        let file = self
+            .create(entry, &mut Beneath::new(self.temp.handle()))
+            .map_err(|error| failure(entry, error))?;
         let subtrees = (0..frames)
             .into_par_iter()
             .map(|part| {
@@ -336,15 +359,15 @@ impl<'a, B: Deref<Target = [u8]> + Sync> Copy<'a, B> {
         self.finish(entry, &file).map_err(|error| failure(entry, error))
     }
 
-    fn create(&self, entry: &Entry) -> std::io::Result<File> {
+    fn create(&self, entry: &Entry, beneath: &mut Beneath<'_>) -> std::io::Result<File> {
         if entry.path.is_root() {
             return self.temp.handle().try_clone();
         }
         let flags =
             OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let mode = Mode::from_raw_mode(entry.mode);
-        let file = rustix::fs::openat(self.temp.handle(), entry.path.as_str(), flags, mode)?;
-        Ok(file.into())
+        let (parent, name) = beneath.parent(&entry.path)?;
+        Ok(rustix::fs::openat(parent, name, flags, mode)?.into())
     }
 
     fn finish(&self, entry: &Entry, file: &File) -> std::io::Result<()> {
@@ -354,17 +377,16 @@ impl<'a, B: Deref<Target = [u8]> + Sync> Copy<'a, B> {
         Ok(files::set_mtime(file, None, entry.mtime.parts())?)
     }
 
-    fn finish_directory(&self, entry: &Entry) -> std::io::Result<()> {
-        let at = self.temp.handle();
-        let mode = Mode::from_raw_mode(entry.mode);
+    fn finish_directory(&self, entry: &Entry, beneath: &mut Beneath<'_>) -> std::io::Result<()> {
         if entry.path.is_root() {
-            return self.finish(entry, at);
+            return self.finish(entry, self.temp.handle());
         }
-        let path = entry.path.as_str();
         if entry.mode & self.umask != 0 || entry.mode & 0o700 != 0o700 {
-            rustix::fs::chmodat(at, path, mode, AtFlags::empty())?;
+            let directory = beneath.directory(&entry.path)?;
+            rustix::fs::fchmod(directory, Mode::from_raw_mode(entry.mode))?;
         }
-        Ok(files::set_mtime(at, Some(path), entry.mtime.parts())?)
+        let (parent, name) = beneath.parent(&entry.path)?;
+        Ok(files::set_mtime(parent, Some(name), entry.mtime.parts())?)
     }
 }
 

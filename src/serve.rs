@@ -3,6 +3,7 @@
 //! docs/protocol.md describes the lines. The first line, unasked, tells the protocol's version.
 //! After that every request line is answered by one line, in order. The end of the input ends it.
 
+use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::add::{self, Replace};
 use crate::blob::Provenance;
 use crate::cache::{Cache, now};
+use crate::copies;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::Host;
@@ -20,13 +22,20 @@ use crate::progress::Silent;
 use crate::tree::Hints;
 
 /// Version of the protocol: it changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
 enum Request {
     /// Comes first. Who asks, and for which cache.
-    Open { cache: PathBuf, host: Host, buildout: Option<String>, setuptools: Option<String> },
+    Open {
+        cache: PathBuf,
+        host: Host,
+        buildout: Option<String>,
+        setuptools: Option<String>,
+        /// Looked at for what a power cut has left incomplete.
+        eggs_directory: Option<PathBuf>,
+    },
     /// Which eggs of a project work here.
     Find { name: String, variant: String },
     /// Copy an egg into an eggs directory.
@@ -52,6 +61,11 @@ enum Answer {
     },
     Opened {
         read_only: bool,
+        /// Names of eggs that were removed: a power cut had left them incomplete.
+        torn: Vec<String>,
+        /// What whoever uses this cache should know.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        warning: Option<String>,
     },
     Found {
         eggs: Vec<Candidate>,
@@ -95,6 +109,8 @@ struct Session {
     cache: Cache,
     host: Host,
     provenance: Provenance,
+    /// Eggs directories by the names that they were asked for.
+    prepared: HashMap<PathBuf, PathBuf>,
     used: Vec<Digest>,
     /// Eggs that turned out to be damaged: the next build of their key takes their place.
     damaged: Vec<Digest>,
@@ -138,16 +154,27 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
 
 fn answer(session: &mut Option<Session>, request: Request) -> Result<Answer> {
     match request {
-        Request::Open { cache, host, buildout, setuptools } => {
+        Request::Open { cache, host, buildout, setuptools, eggs_directory } => {
             let cache = Cache::open(&cache)?;
-            let read_only = cache.index.is_read_only();
+            let (read_only, warning) = (cache.index.is_read_only(), cache.warning());
+            let torn = match eggs_directory.and_then(|dir| dir.canonicalize().ok()) {
+                Some(dir) => copies::check(&cache, &dir)?,
+                None => Vec::new(),
+            };
             let provenance = Provenance { buildout, setuptools, ..Provenance::default() };
-            let (used, damaged, unusable) = (Vec::new(), Vec::new(), Vec::new());
-            let opened = Session { cache, host, provenance, used, damaged, unusable };
+            let opened = Session {
+                cache,
+                host,
+                provenance,
+                prepared: HashMap::new(),
+                used: Vec::new(),
+                damaged: Vec::new(),
+                unusable: Vec::new(),
+            };
             if let Some(mut before) = session.replace(opened) {
                 before.record_use();
             }
-            return Ok(Answer::Opened { read_only });
+            return Ok(Answer::Opened { read_only, torn, warning });
         }
         Request::Close {} => {
             if let Some(mut session) = session.take() {
@@ -187,29 +214,38 @@ impl Session {
     }
 
     fn materialize(&mut self, digest: Digest, into: &Path) -> Result<Answer> {
-        let opened = self.cache.store.open(digest);
-        let outcome = opened.and_then(|blob| {
-            let blob = blob.ok_or_else(|| Error::Miss { query: digest.to_string() })?;
-            // The blob decides, whatever the index has said of it.
-            if !self.host.accepts(&blob.manifest.key) {
-                return Err(Error::Miss { query: digest.to_string() });
-            }
-            let into = materialize::prepare(into)?;
-            let path = into.join(&blob.manifest.file_name);
-            let outcome = materialize::materialize_blob(&self.cache.store, &blob, &into, &Silent)?;
-            Ok(Answer::Materialized { path, outcome })
-        });
-        match outcome {
+        let outcome = self.copy(digest, into);
+        match &outcome {
             Err(Error::DamagedBlob { .. }) => {
                 self.damaged.push(digest);
                 self.unusable.push(digest);
             }
-            Err(Error::NewerFormat { .. } | Error::Miss { .. }) => self.unusable.push(digest),
+            Err(error) if is_unusable(error) => self.unusable.push(digest),
             _ => {}
         }
         let answer = outcome?;
         self.used.push(digest);
         Ok(answer)
+    }
+
+    fn copy(&mut self, digest: Digest, into: &Path) -> Result<Answer> {
+        let miss = || Error::Miss { query: digest.to_string() };
+        let store = &self.cache.store;
+        let blob = store.open(digest)?.ok_or_else(miss)?;
+        let egg = self.cache.index.of_digest(digest)?.ok_or_else(miss)?;
+        materialize::check_row(store, &egg, &blob)?;
+        if !self.host.accepts(&blob.manifest.key) {
+            return Err(miss());
+        }
+        let into = if let Some(prepared) = self.prepared.get(into) {
+            prepared
+        } else {
+            let path = materialize::prepare(&self.cache, into)?.path;
+            self.prepared.entry(into.to_owned()).or_insert(path)
+        };
+        let path = into.join(&blob.manifest.file_name);
+        let outcome = materialize::materialize_blob(store, &blob, into, &Silent)?;
+        Ok(Answer::Materialized { path, outcome })
     }
 
     fn store(
@@ -243,11 +279,21 @@ impl Session {
     }
 }
 
+/// Whether an egg cannot be had from the cache, and everything else still can.
+fn is_unusable(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::DamagedBlob { .. }
+            | Error::NewerFormat { .. }
+            | Error::UnreadableBlob { .. }
+            | Error::WrongRow { .. }
+            | Error::Miss { .. }
+    )
+}
+
 fn failed(error: &Error) -> Answer {
     let kind = match error {
-        Error::DamagedBlob { .. } | Error::NewerFormat { .. } | Error::Miss { .. } => {
-            Kind::Unusable
-        }
+        error if is_unusable(error) => Kind::Unusable,
         Error::InTheWay { .. } => Kind::InTheWay,
         _ => Kind::Failure,
     };

@@ -1,4 +1,5 @@
-//! The blob store: `blobs/ab/<egg digest>`, and `tmp/` for blobs that are being written.
+//! The blob store: `blobs/ab/<egg digest>`, `tmp/` for blobs that come and go, and `quarantine/` for
+//! what turned out to be none.
 //!
 //! What never reaches a blob's path: a blob that is incomplete, not synced, or not named by the
 //! digest of its manifest. The store knows no index; [`crate::cache`] keeps the two together.
@@ -15,9 +16,10 @@ use crate::blob::{BadBlob, Blob, FORMAT, Provenance};
 use crate::blob_writer::{self, WriteError, Written};
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
-use crate::fs::{self as files, Abandoned, Temp};
+use crate::fs as files;
 use crate::manifest::Manifest;
 use crate::map::map;
+use crate::temp::{self, Abandoned, TEMP_PREFIX, Temp};
 use crate::tree::Tree;
 
 /// Compressed frames that are kept in memory before they go to a temporary file, in bytes.
@@ -26,6 +28,8 @@ const SPOOL_IN_MEMORY: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    /// Whether a group shares the cache.
+    shared: bool,
 }
 
 /// A blob that is complete and durable under a temporary name.
@@ -37,18 +41,43 @@ pub struct Staged {
     pub provenance: Provenance,
 }
 
-/// A file in the store that is named like a blob.
+/// A file in the store that is named and placed like a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
     pub digest: Digest,
     pub bytes: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Device and inode: tells it from another file of that name.
+    pub identity: (u64, u64),
+}
+
+/// A blob that has lost its name and is gone when this is dropped.
+#[derive(Debug)]
+pub struct Taken(PathBuf);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Stored {
+    fn new(digest: Digest, metadata: &fs::Metadata) -> Self {
+        Self {
+            digest,
+            bytes: metadata.size(),
+            mode: metadata.mode() & 0o777,
+            identity: (metadata.dev(), metadata.ino()),
+        }
+    }
 }
 
 impl Store {
     /// The store of the cache at `root`, which exists.
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), shared: files::is_shared(root) }
     }
 
     /// Makes the directories of a store.
@@ -56,10 +85,7 @@ impl Store {
     /// # Errors
     /// If one cannot be made.
     pub fn create(&self) -> Result<()> {
-        for dir in [self.blobs(), self.tmp()] {
-            fs::create_dir_all(&dir).at("make directory", &dir)?;
-        }
-        Ok(())
+        [self.blobs(), self.tmp()].iter().try_for_each(|dir| files::make_dir(dir))
     }
 
     fn blobs(&self) -> PathBuf {
@@ -68,6 +94,16 @@ impl Store {
 
     fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
+    }
+
+    fn quarantine_dir(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    /// The mode of a blob: nobody writes it, whoever shares the cache reads it.
+    #[must_use]
+    pub fn blob_mode(&self) -> u32 {
+        0o444 & !files::umask() | if self.shared { 0o440 } else { 0o400 }
     }
 
     #[must_use]
@@ -82,6 +118,9 @@ impl Store {
     /// If the egg cannot be read or the blob not written; nothing is left behind.
     pub fn stage(&self, tree: &Tree, provenance: Provenance) -> Result<Staged> {
         let temp = Temp::file(&self.tmp())?;
+        // From the beginning, so that others of the group can sweep it should this process die.
+        let mode = Permissions::from_mode(self.blob_mode());
+        temp.handle().set_permissions(mode).at("write", temp.path())?;
         let spool = tempfile::spooled_tempfile_in(SPOOL_IN_MEMORY, self.tmp());
         let mut manifest = tree.manifest.clone();
         let output = BufWriter::with_capacity(1 << 18, temp.handle());
@@ -92,11 +131,7 @@ impl Store {
                     Error::Io { action: "write", path: temp.path().to_owned(), source }
                 }
             })?;
-        let mode = 0o444 & !files::umask() | 0o400;
-        temp.handle()
-            .set_permissions(Permissions::from_mode(mode))
-            .and_then(|()| temp.handle().sync_all())
-            .at("write", temp.path())?;
+        temp.handle().sync_all().at("write", temp.path())?;
         Ok(Staged { temp, written, manifest, provenance })
     }
 
@@ -108,7 +143,7 @@ impl Store {
         let path = self.blob_path(staged.written.digest);
         let dir = path.parent().unwrap_or(&self.root);
         if !dir.exists() {
-            fs::create_dir_all(dir).at("make directory", dir)?;
+            files::make_dir(dir)?;
             files::sync_dir(&self.blobs())?;
         }
         staged.temp.persist(&path).at("write", &path)?;
@@ -118,7 +153,8 @@ impl Store {
     /// Opens the blob of an egg; `None` if there is no such blob.
     ///
     /// # Errors
-    /// [`Error::DamagedBlob`] or [`Error::NewerFormat`] if its bytes are not what its name says.
+    /// [`Error::DamagedBlob`] or [`Error::NewerFormat`] if its bytes are not what its name says,
+    /// [`Error::UnreadableBlob`] if this user may not read it.
     pub fn open(&self, digest: Digest) -> Result<Option<Blob<Mmap>>> {
         let path = self.blob_path(digest);
         // Neither a FIFO in its place nor a symlink shall lead anywhere.
@@ -126,6 +162,9 @@ impl Store {
         options.read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed());
         let file = match options.open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(Error::UnreadableBlob { path });
+            }
             file => file.at("open", &path)?,
         };
         let metadata = file.metadata().at("read", &path)?;
@@ -152,16 +191,58 @@ impl Store {
         }
     }
 
-    /// Removes a blob. One that is not there is removed already.
+    /// The file that stands in a blob's place, whatever it is; `None` if there is none.
     ///
     /// # Errors
-    /// If it cannot be removed.
-    pub fn remove(&self, digest: Digest) -> Result<()> {
+    /// If that cannot be told.
+    pub fn stored(&self, digest: Digest) -> Result<Option<Stored>> {
         let path = self.blob_path(digest);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            done => done.at("remove", &path),
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            metadata => Ok(Some(Stored::new(digest, &metadata.at("read", &path)?))),
         }
+    }
+
+    /// Takes a blob's name away, which is quick however large it is; dropping what is returned
+    /// removes it. `None` if there is no such blob. The index's write lock is held.
+    ///
+    /// # Errors
+    /// If it cannot be renamed.
+    pub fn take(&self, digest: Digest) -> Result<Option<Taken>> {
+        let path = self.blob_path(digest);
+        let taken = self.tmp().join(format!("{TEMP_PREFIX}removed-{digest}"));
+        match fs::rename(&path, &taken) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            renamed => renamed.at("remove", &path).map(|()| Some(Taken(taken))),
+        }
+    }
+
+    /// Moves a file or directory out of the store, and answers where it is now.
+    ///
+    /// # Errors
+    /// If it cannot be moved.
+    pub fn quarantine(&self, path: &Path) -> Result<PathBuf> {
+        let dir = self.quarantine_dir();
+        files::make_dir(&dir)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        for n in 0.. {
+            let name = if n == 0 { name.to_string() } else { format!("{name}-{n}") };
+            let to = dir.join(name);
+            match files::rename_new(path, &to) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                renamed => return renamed.at("quarantine", path).map(|()| to),
+            }
+        }
+        unreachable!("there is always another name")
+    }
+
+    /// Gives a blob the mode that it should have.
+    ///
+    /// # Errors
+    /// If this process does not own it.
+    pub fn restore_mode(&self, digest: Digest) -> Result<()> {
+        let path = self.blob_path(digest);
+        fs::set_permissions(&path, Permissions::from_mode(self.blob_mode())).at("write", &path)
     }
 
     /// Every blob in the store, sorted by digest.
@@ -169,8 +250,17 @@ impl Store {
     /// # Errors
     /// If a directory cannot be read.
     pub fn list(&self) -> Result<Vec<Stored>> {
-        let mut found = Vec::new();
-        for entry in walkdir::WalkDir::new(self.blobs()).min_depth(2).max_depth(2) {
+        Ok(self.scan()?.0)
+    }
+
+    /// Every blob in the store, sorted by digest, and every path that does not belong there.
+    ///
+    /// # Errors
+    /// If a directory cannot be read.
+    pub fn scan(&self) -> Result<(Vec<Stored>, Vec<PathBuf>)> {
+        let (mut found, mut foreign) = (Vec::new(), Vec::new());
+        let blobs = self.blobs();
+        for entry in walkdir::WalkDir::new(&blobs).min_depth(1).max_depth(2).sort_by_file_name() {
             let entry = match entry {
                 // Another process may remove a blob, or make the first one, while this looks.
                 Err(error)
@@ -180,18 +270,51 @@ impl Store {
                 {
                     continue;
                 }
-                entry => entry.at("read", &self.blobs())?,
+                entry => entry.at("read", &blobs)?,
             };
-            let digest = entry.file_name().to_str().and_then(|name| name.parse::<Digest>().ok());
-            if let Some(digest) = digest
-                && let Ok(metadata) = entry.metadata()
-                && metadata.is_file()
-            {
-                found.push(Stored { digest, bytes: metadata.size() });
+            let Ok(metadata) = entry.metadata() else { continue };
+            let name = entry.file_name().to_str().unwrap_or_default();
+            let is_shard = entry.depth() == 1 && metadata.is_dir() && name.len() == 2;
+            match name.parse::<Digest>() {
+                Ok(digest) if metadata.is_file() && self.blob_path(digest) == entry.path() => {
+                    found.push(Stored::new(digest, &metadata));
+                }
+                _ if is_shard => {}
+                // Below a directory that does not belong there, nothing does.
+                _ if foreign.iter().any(|above| entry.path().starts_with(above)) => {}
+                _ => foreign.push(entry.into_path()),
             }
         }
         found.sort_unstable_by_key(|stored| stored.digest);
-        Ok(found)
+        Ok((found, foreign))
+    }
+
+    /// What was quarantined and is still there.
+    #[must_use]
+    pub fn quarantined(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.quarantine_dir()).into_iter().flatten().flatten();
+        let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// Lets the group of the cache use everything in the store.
+    ///
+    /// # Errors
+    /// If this process does not own all of it.
+    pub fn share(&mut self) -> Result<()> {
+        self.shared = true;
+        for dir in [self.blobs(), self.tmp(), self.quarantine_dir()] {
+            for entry in walkdir::WalkDir::new(&dir).into_iter().flatten() {
+                if entry.file_type().is_dir() {
+                    files::share(entry.path())?;
+                } else if dir == self.blobs() && entry.file_type().is_file() {
+                    let mode = Permissions::from_mode(self.blob_mode());
+                    fs::set_permissions(entry.path(), mode).at("share", entry.path())?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Blobs that a process that died was writing.
@@ -199,6 +322,6 @@ impl Store {
     /// # Errors
     /// If `tmp/` cannot be read.
     pub fn abandoned(&self) -> Result<Vec<Abandoned>> {
-        files::abandoned(&self.tmp())
+        temp::abandoned(&self.tmp())
     }
 }

@@ -1,6 +1,8 @@
-//! Verify: every frame of every blob, and that blobs and index agree. Reports every problem.
+//! Verify: every frame of every blob, and that blobs and index agree. Reports every problem, and
+//! mends what it finds if that is asked for.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -10,12 +12,15 @@ use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::error::{Error, Result};
+use crate::fs as files;
+use crate::index;
 use crate::layout::Unit;
 use crate::progress::{self, Progress};
+use crate::repair;
 use crate::store::{Store, Stored};
 use crate::subtree;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Report {
     pub blobs: usize,
     pub frames: usize,
@@ -23,39 +28,190 @@ pub struct Report {
     pub bytes: u64,
     pub blob_bytes: u64,
     pub problems: Vec<Problem>,
-    /// Blobs without a row in the index: harmless, `gc` removes them.
+    /// Blobs without a row in the index that are whole: harmless, `gc` keeps or removes them.
     pub orphans: Vec<Digest>,
+    /// Eggs whose row was lost, and that have one again.
+    pub adopted: usize,
     /// Temporary files of processes that are gone: harmless, `gc` removes them.
     pub temporary_files: usize,
+    /// What was quarantined, now or before, and is still there.
+    pub quarantined: usize,
+}
+
+impl Report {
+    /// Problems that are still there.
+    pub fn unsolved(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().filter(|problem| problem.repair.is_none())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    pub digest: Digest,
+    pub kind: Kind,
+    /// The egg's, if it is the problem of one.
+    pub digest: Option<Digest>,
     /// The egg's file name, where it is known.
     pub file_name: Option<String>,
+    #[serde(serialize_with = "crate::fs::lossy")]
+    pub path: PathBuf,
     pub what: String,
+    /// What was done about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<String>,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A blob whose bytes are not those of its name.
+    Damaged,
+    /// A blob that this eggcache or this user cannot read.
+    Unreadable,
+    /// A blob that somebody may write.
+    Writable,
+    /// A row without a blob.
+    Missing,
+    /// A row that says something else than its blob.
+    WrongRow,
+    /// What stands in the store and is no blob.
+    Foreign,
+    /// The index itself.
+    Index,
+}
+
+/// What is wrong with one blob.
+type Finding = (Kind, String);
 
 /// What one blob was found to be.
 #[derive(Default)]
 struct Checked {
     frames: usize,
     bytes: u64,
-    problems: Vec<String>,
+    findings: Vec<Finding>,
 }
 
-/// Reads the whole store. Never stops at a problem.
+/// Reads the whole store. Never stops at a problem, and mends what can be mended if `repair` says
+/// so. An index that is damaged is a problem like others.
 ///
 /// # Errors
-/// If the index or the store cannot be listed.
-pub fn verify(cache: &Cache, progress: &dyn Progress) -> Result<Report> {
+/// If the index or the store cannot be listed, or with `repair` not written.
+pub fn verify(root: &Path, repair: bool, progress: &dyn Progress) -> Result<Report> {
+    let damage = match Cache::open(root) {
+        Ok(cache) => match cache.damage() {
+            None => return verify_cache(cache, repair, progress),
+            Some(damage) => format!("the index is damaged: {damage}"),
+        },
+        Err(error @ (Error::NotAnIndex { .. } | Error::DamagedIndex { .. })) => error.to_string(),
+        Err(error) => return Err(error),
+    };
+    let mut problem = Problem {
+        kind: Kind::Index,
+        digest: None,
+        file_name: None,
+        path: root.join(index::FILE_NAME),
+        what: damage,
+        repair: None,
+    };
+    let mut report = if repair {
+        let (cache, aside) = Cache::open_mended(root)?;
+        let aside = aside.unwrap_or_default();
+        problem.repair = Some(format!("rebuilt from the blobs; it was {}", aside.display()));
+        verify_cache(cache, repair, progress)?
+    } else {
+        verify_store(&Store::new(root), &HashMap::new(), progress)?.0
+    };
+    report.problems.insert(0, problem);
+    Ok(report)
+}
+
+fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Result<Report> {
+    if repair {
+        cache.check_writable()?;
+    }
     let eggs: HashMap<Digest, Egg> =
         cache.index.all()?.into_iter().map(|egg| (egg.digest, egg)).collect();
-    let mut blobs = cache.store.list()?;
+    let (mut report, blobs) = verify_store(&cache.store, &eggs, progress)?;
+    let is_damaged = |digest: &Digest| {
+        let of_blob = |it: &&Problem| it.digest == Some(*digest) && it.kind == Kind::Damaged;
+        report.problems.iter().any(|it| of_blob(&it))
+    };
+    let orphans = blobs.keys().filter(|digest| !eggs.contains_key(digest));
+    let mut orphans: Vec<Digest> = orphans.filter(|digest| !is_damaged(digest)).copied().collect();
+    orphans.sort_unstable();
+    report.orphans = orphans;
+    for (digest, egg) in eggs.iter().filter(|(digest, _)| !blobs.contains_key(digest)) {
+        // A blob that gc removes meanwhile is no problem: its row is gone as well.
+        let path = cache.store.blob_path(*digest);
+        if cache.index.of_digest(*digest)?.is_some() && !path.is_file() {
+            let what = if path.exists() { "its blob is not a file" } else { "its blob is missing" };
+            report.problems.push(Problem {
+                kind: Kind::Missing,
+                digest: Some(*digest),
+                file_name: Some(egg.file_name.clone()),
+                path,
+                what: what.to_owned(),
+                repair: None,
+            });
+        }
+    }
+    if repair {
+        mend(&mut cache, &mut report, &blobs, &eggs)?;
+    }
+    report
+        .problems
+        .sort_by(|a, b| (&a.file_name, a.digest, &a.path).cmp(&(&b.file_name, b.digest, &b.path)));
+    Ok(report)
+}
+
+/// Does about every problem what can be done, and notes it there.
+fn mend(
+    cache: &mut Cache,
+    report: &mut Report,
+    blobs: &HashMap<Digest, Stored>,
+    eggs: &HashMap<Digest, Egg>,
+) -> Result<()> {
+    let mut moved: HashMap<Digest, String> = HashMap::new();
+    for problem in &mut report.problems {
+        let of_egg = problem.digest.map(|it| (it, blobs.get(&it), eggs.get(&it)));
+        problem.repair = match (problem.kind, of_egg) {
+            (Kind::Foreign, _) => Some(quarantined(&cache.store.quarantine(&problem.path)?)),
+            (Kind::Damaged, Some((digest, Some(&stored), _))) => match moved.get(&digest) {
+                Some(done) => Some(done.clone()),
+                None => repair::quarantine(cache, stored)?
+                    .map(|to| moved.entry(digest).or_insert(quarantined(&to)).clone()),
+            },
+            (Kind::Writable, Some((digest, ..))) => {
+                cache.store.restore_mode(digest).is_ok().then(|| "made read-only".to_owned())
+            }
+            (Kind::Missing, Some((digest, ..))) => {
+                repair::forget(cache, digest)?.then(|| "row removed".to_owned())
+            }
+            (Kind::WrongRow, Some((digest, _, Some(old)))) => {
+                repair::rewrite(cache, digest, old)?.then(|| "row rewritten".to_owned())
+            }
+            _ => None,
+        };
+    }
+    let adopted = cache.adopt(&report.orphans)?;
+    report.orphans.retain(|orphan| adopted.iter().all(|egg| egg.digest != *orphan));
+    report.adopted = adopted.len();
+    report.quarantined = cache.store.quarantined().len();
+    Ok(())
+}
+
+fn quarantined(to: &Path) -> String {
+    format!("moved to {}", to.display())
+}
+
+/// Everything that the blobs themselves tell, and all blobs.
+fn verify_store(
+    store: &Store,
+    eggs: &HashMap<Digest, Egg>,
+    progress: &dyn Progress,
+) -> Result<(Report, HashMap<Digest, Stored>)> {
+    let (mut blobs, foreign) = store.scan()?;
     progress.begin("verifying", blobs.iter().map(|blob| blob.bytes).sum(), progress::Unit::Bytes);
     blobs.sort_unstable_by_key(|blob| std::cmp::Reverse(blob.bytes));
-    let store = &cache.store;
     let checked: Vec<(Stored, Checked)> = blobs
         .into_par_iter()
         .map(|stored| {
@@ -65,38 +221,34 @@ pub fn verify(cache: &Cache, progress: &dyn Progress) -> Result<Report> {
         })
         .collect();
     progress.end();
-    let problem = |digest: Digest, what: String| Problem {
-        digest,
-        file_name: eggs.get(&digest).map(|egg| egg.file_name.clone()),
-        what,
-    };
     let mut report = Report {
         blobs: checked.len(),
         frames: checked.iter().map(|(_, checked)| checked.frames).sum(),
         bytes: checked.iter().map(|(_, checked)| checked.bytes).sum(),
         blob_bytes: checked.iter().map(|(stored, _)| stored.bytes).sum(),
-        problems: Vec::new(),
-        orphans: Vec::new(),
-        temporary_files: cache.store.abandoned()?.len(),
+        temporary_files: store.abandoned()?.len(),
+        quarantined: store.quarantined().len(),
+        ..Report::default()
     };
-    let mut missing = eggs.clone();
-    for (stored, checked) in checked {
-        if missing.remove(&stored.digest).is_none() {
-            report.orphans.push(stored.digest);
-        }
-        report.problems.extend(checked.problems.into_iter().map(|it| problem(stored.digest, it)));
+    for (stored, checked) in &checked {
+        report.problems.extend(checked.findings.iter().cloned().map(|(kind, what)| Problem {
+            kind,
+            digest: Some(stored.digest),
+            file_name: eggs.get(&stored.digest).map(|egg| egg.file_name.clone()),
+            path: store.blob_path(stored.digest),
+            what,
+            repair: None,
+        }));
     }
-    // A blob that gc removes meanwhile is no problem: its row is gone as well.
-    for digest in missing.into_keys() {
-        let path = cache.store.blob_path(digest);
-        if cache.index.of_digest(digest)?.is_some() && !path.is_file() {
-            let what = if path.exists() { "its blob is not a file" } else { "its blob is missing" };
-            report.problems.push(problem(digest, what.into()));
-        }
-    }
-    report.orphans.sort_unstable();
-    report.problems.sort_by(|a, b| (&a.file_name, a.digest).cmp(&(&b.file_name, b.digest)));
-    Ok(report)
+    report.problems.extend(foreign.into_iter().map(|path| Problem {
+        kind: Kind::Foreign,
+        digest: None,
+        file_name: None,
+        path,
+        what: "it is no blob and does not belong there".to_owned(),
+        repair: None,
+    }));
+    Ok((report, checked.into_iter().map(|(stored, _)| (stored.digest, stored)).collect()))
 }
 
 fn check(store: &Store, stored: Stored, egg: Option<&Egg>) -> Checked {
@@ -104,21 +256,28 @@ fn check(store: &Store, stored: Stored, egg: Option<&Egg>) -> Checked {
         Ok(Some(blob)) => blob,
         Ok(None) => return Checked::default(), // removed since it was listed
         Err(error) => {
-            let what = match error {
-                Error::DamagedBlob { reason, .. } => format!("its blob is damaged: {reason}"),
-                error => error.to_string(),
+            let finding = match error {
+                Error::DamagedBlob { reason, .. } => {
+                    (Kind::Damaged, format!("its blob is damaged: {reason}"))
+                }
+                error => (Kind::Unreadable, error.to_string()),
             };
-            return Checked { problems: vec![what], ..Checked::default() };
+            return Checked { findings: vec![finding], ..Checked::default() };
         }
     };
-    let mut problems = problems(&blob);
-    if let Some(egg) = egg {
-        let found = Egg::of_blob(&blob);
-        if found.key != egg.key || found.counts != egg.counts || found.file_name != egg.file_name {
-            problems.push("the index says something else of it; run `eggcache reindex`".into());
-        }
+    let mut findings: Vec<Finding> = problems(&blob)
+        .into_iter()
+        .map(|what| (Kind::Damaged, format!("its blob is damaged: {what}")))
+        .collect();
+    let found = Egg::of_blob(&blob);
+    let as_used = |egg: &Egg| Egg { used_at: egg.used_at, uses: egg.uses, ..found.clone() };
+    if egg.is_some_and(|egg| as_used(egg) != *egg) {
+        findings.push((Kind::WrongRow, "the index says something else of it".to_owned()));
     }
-    Checked { frames: blob.frame_count(), bytes: blob.manifest.counts().bytes, problems }
+    if stored.mode & 0o222 != 0 && files::keeps_modes(&store.blob_path(stored.digest)) {
+        findings.push((Kind::Writable, "its blob can be written".to_owned()));
+    }
+    Checked { frames: blob.frame_count(), bytes: found.counts.bytes, findings }
 }
 
 /// Everything that is wrong with the frames of a blob.

@@ -81,8 +81,16 @@ class Session:
                 ),
                 buildout=self._version("zc.buildout"),
                 setuptools=self._version("setuptools"),
+                eggs_directory=self.eggs_directory,
             )
             self.read_only = answer["read_only"]
+            if "warning" in answer:
+                logger.warning("%s.", answer["warning"])
+            if answer["torn"]:
+                logger.warning(
+                    "the machine went down while it copied; incomplete and removed: %s.",
+                    ", ".join(answer["torn"]),
+                )
         except Exception as error:
             self.give_up(error)
         self.seconds += time.monotonic() - started

@@ -122,7 +122,20 @@ pub enum Command {
         dry_run: bool,
     },
     /// Check every byte of every egg in the cache; exit code 4 if there is a problem.
-    Verify,
+    Verify {
+        /// Mend what can be mended: what is damaged goes to quarantine/ in the cache, and the index
+        /// tells again what the blobs tell. Exit code 4 if a problem stays.
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Make a cache; every command does, and this one can let a group share it.
+    #[command(after_help = "Example:\n  mkdir /srv/eggs && chgrp builders /srv/eggs\n  \
+        eggcache --cache /srv/eggs init --shared")]
+    Init {
+        /// Whoever is in the group of the cache's directory can use all of it.
+        #[arg(long)]
+        shared: bool,
+    },
     /// Rebuild the index from the blobs.
     Reindex,
     /// Answer a buildout; the `eggcache` Python package runs this.

@@ -6,7 +6,7 @@ mod print;
 mod text;
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -15,7 +15,7 @@ use eggcache::cache::{Cache, now};
 use eggcache::egg::Egg;
 use eggcache::error::Error;
 use eggcache::tree::Hints;
-use eggcache::{add, gc, list, materialize, query, reindex, serve, show, verify};
+use eggcache::{add, gc, init, list, materialize, query, reindex, serve, show, verify};
 
 use args::{Args, Command};
 use bar::Bar;
@@ -66,12 +66,12 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
             };
             let replace = if replace { add::Replace::All } else { add::Replace::None };
             let options = add::Options { hints, replace, ..add::Options::default() };
-            let report = add::add(&mut Cache::open(&root)?, &paths, &options, &bar)?;
+            let report = add::add(&mut open(&root, printer)?, &paths, &options, &bar)?;
             printer.report(&report, |report| text::added(report, global.verbose))?;
             if report.refused().next().is_some() { FAILURE } else { 0 }
         }
         Command::Materialize { into, eggs, requirements, all, narrow } => {
-            let mut cache = Cache::open(&root)?;
+            let mut cache = open(&root, printer)?;
             let mut names = eggs;
             for file in requirements {
                 names.extend(query::requirements(&file)?);
@@ -81,7 +81,7 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
             } else {
                 chosen(&cache, &names, &narrow.into())?
             };
-            let report = materialize::materialize(&cache.store, &eggs, &into, &bar)?;
+            let report = materialize::materialize(&cache, &eggs, &into, &bar)?;
             printer.report(&report, |report| text::materialized(report, global.verbose))?;
             cache.index.record_use(&report.in_place(), now());
             match (report.failed().next(), report.missing().next()) {
@@ -91,12 +91,12 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
             }
         }
         Command::List { query, narrow } => {
-            let report = list::list(&Cache::open(&root)?, query.as_deref(), &narrow.into())?;
+            let report = list::list(&open(&root, printer)?, query.as_deref(), &narrow.into())?;
             printer.report(&report, text::listed)?;
             0
         }
         Command::Show { egg, files, narrow } => {
-            let report = show::show(&Cache::open(&root)?, &egg, &narrow.into(), files)?;
+            let report = show::show(&open(&root, printer)?, &egg, &narrow.into(), files)?;
             printer.report(&report, text::shown)?;
             0
         }
@@ -105,14 +105,19 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
             if !dry_run {
                 Cache::drop_ballast(&root);
             }
-            let report = gc::gc(&mut Cache::open(&root)?, &options, &bar)?;
+            let report = gc::gc(&mut open(&root, printer)?, &options, &bar)?;
             printer.report(&report, text::collected)?;
             0
         }
-        Command::Verify => {
-            let report = verify::verify(&Cache::open(&root)?, &bar)?;
+        Command::Verify { repair } => {
+            let report = verify::verify(&root, repair, &bar)?;
             printer.report(&report, text::verified)?;
-            if report.problems.is_empty() { 0 } else { PROBLEMS }
+            if report.unsolved().next().is_none() { 0 } else { PROBLEMS }
+        }
+        Command::Init { shared } => {
+            let report = init::init(&root, shared)?;
+            printer.report(&report, text::made)?;
+            0
         }
         Command::Reindex => {
             let report = reindex::reindex(&root, &bar)?;
@@ -122,6 +127,14 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
         Command::Serve => unreachable!("answered above: it names its cache itself"),
     };
     Ok(code)
+}
+
+fn open(root: &Path, printer: &Printer) -> Result<Cache, Error> {
+    let cache = Cache::open(root)?;
+    if let Some(warning) = cache.warning() {
+        printer.warning(&warning);
+    }
+    Ok(cache)
 }
 
 /// The eggs that the names name, all of them or none.

@@ -62,6 +62,11 @@ impl Printer {
         Ok(())
     }
 
+    pub fn warning(&self, warning: &str) {
+        let mut stderr = AutoStream::new(io::stderr(), self.color).lock();
+        let _ = writeln!(stderr, "warning: {warning}");
+    }
+
     pub fn error(&self, error: &str) {
         let mut stderr = AutoStream::new(io::stderr(), self.color).lock();
         let _ = writeln!(stderr, "{BAD}error{BAD:#}: {error}");

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use bytesize::ByteSize;
 use comfy_table::{CellAlignment, Table, presets};
 use eggcache::egg::Egg;
-use eggcache::{add, gc, list, materialize, reindex, show, verify};
+use eggcache::{add, gc, init, list, materialize, reindex, show, verify};
 
 use super::print::{GOOD, Text};
 
@@ -59,6 +59,13 @@ pub fn added(report: &add::Report, verbose: bool) -> Text {
 pub fn materialized(report: &materialize::Report, verbose: bool) -> Text {
     use materialize::Outcome;
     let mut text = Text::default();
+    if !report.torn.is_empty() {
+        text.notes.push(format!(
+            "the machine went down while it copied: {} incomplete and removed ({})",
+            eggs_were(report.torn.len()),
+            report.torn.join(", ")
+        ));
+    }
     let (mut copied, mut present, mut files, mut bytes) = (0, 0, 0, 0);
     for egg in &report.eggs {
         let what = match &egg.outcome {
@@ -72,11 +79,7 @@ pub fn materialized(report: &materialize::Report, verbose: bool) -> Text {
                 present += 1;
                 "present"
             }
-            Outcome::Missing => {
-                text.problems.push(format!("{}: its blob is gone", egg.file_name));
-                continue;
-            }
-            Outcome::Failed { reason } => {
+            Outcome::Missing { reason } | Outcome::Failed { reason } => {
                 text.problems.push(format!("{}: {reason}", egg.file_name));
                 continue;
             }
@@ -217,44 +220,70 @@ pub fn collected(report: &gc::Report) -> Text {
     if report.temporary_files > 0 {
         let _ = write!(summary, "; {}", counted(report.temporary_files, "temporary file"));
     }
+    if report.adopted > 0 {
+        let _ = write!(summary, "; {} found that the index had lost", eggs(report.adopted));
+    }
     let data = if report.evicted.is_empty() { String::new() } else { lines(&table) };
     Text { data, summary, ..Text::default() }
 }
 
 pub fn verified(report: &verify::Report) -> Text {
-    let problems: Vec<String> = report
-        .problems
-        .iter()
-        .map(|problem| match &problem.file_name {
-            Some(name) => format!("{name}: {}", problem.what),
-            None => format!("{}: {}", problem.digest.short(), problem.what),
-        })
-        .collect();
+    let mut text = Text::default();
+    for problem in &report.problems {
+        let of = match (&problem.file_name, &problem.digest) {
+            (Some(name), _) => name.clone(),
+            (None, Some(digest)) => digest.short(),
+            (None, None) => problem.path.display().to_string(),
+        };
+        match &problem.repair {
+            None => text.problems.push(format!("{of}: {}", problem.what)),
+            Some(repair) => text.notes.push(format!("{of}: {}; {repair}", problem.what)),
+        }
+    }
     let mut summary = format!(
         "{}, {}, {} checked: ",
         counted(report.blobs, "blob"),
         counted(report.frames, "frame"),
         size(report.bytes)
     );
-    match problems.len() {
-        0 => write!(summary, "{GOOD}no problem{GOOD:#}"),
-        count => write!(
+    match (text.problems.len(), text.notes.len()) {
+        (0, 0) => write!(summary, "{GOOD}no problem{GOOD:#}"),
+        (0, repaired) => write!(
             summary,
-            "{}; what is damaged is never served: the next buildout builds it again, and so does \
-             `eggcache add --replace` with a sound egg",
+            "{GOOD}{} repaired{GOOD:#}; what is gone the next buildout builds and stores again",
+            counted(repaired, "problem")
+        ),
+        (count, 0) => write!(
+            summary,
+            "{}; what is damaged is never served; `eggcache verify --repair` mends the cache",
             counted(count, "problem")
         ),
+        (count, repaired) => {
+            write!(summary, "{} repaired, {} not", counted(repaired, "problem"), count)
+        }
     }
     .ok();
+    if report.adopted > 0 {
+        let _ = write!(summary, "; {} found that the index had lost", eggs(report.adopted));
+    }
     if !report.orphans.is_empty() || report.temporary_files > 0 {
         let _ = write!(
             summary,
-            "; {} and {}, which `eggcache gc` removes",
+            "; {} and {}, which `eggcache gc` clears",
             counted(report.orphans.len(), "orphaned blob"),
             counted(report.temporary_files, "temporary file")
         );
     }
-    Text { problems, summary, ..Text::default() }
+    if report.quarantined > 0 {
+        let _ = write!(summary, "; {} in quarantine", counted(report.quarantined, "file"));
+    }
+    Text { summary, ..text }
+}
+
+pub fn made(report: &init::Report) -> Text {
+    let made = if report.made { "made" } else { "is there" };
+    let shared = if report.shared { ", shared by its group" } else { "" };
+    Text { summary: format!("cache {} {made}{shared}", report.cache.display()), ..Text::default() }
 }
 
 pub fn reindexed(report: &reindex::Report) -> Text {
@@ -300,6 +329,10 @@ fn lines(table: &Table) -> String {
 
 fn eggs(count: usize) -> String {
     counted(count, "egg")
+}
+
+fn eggs_were(count: usize) -> String {
+    format!("{} {}", eggs(count), if count == 1 { "was" } else { "were" })
 }
 
 fn counted(count: impl std::fmt::Display, what: &str) -> String {

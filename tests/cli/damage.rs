@@ -51,7 +51,7 @@ fn with_eggs(count: usize) -> (Sandbox, Vec<PathBuf>) {
 
 fn problems(report: &Value) -> Vec<(&str, &str)> {
     let problems = report["problems"].as_array().unwrap();
-    problems.iter().map(|it| (text(&it["file_name"]), text(&it["what"]))).collect()
+    problems.iter().map(|it| (it["file_name"].as_str().unwrap_or(""), text(&it["what"]))).collect()
 }
 
 /// Asserts that materialize refuses each of the eggs and verify names each of them.
@@ -208,7 +208,12 @@ fn an_index_that_disagrees_with_a_blob_is_found() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     sandbox.sql("UPDATE eggs SET version = '6.6.6', files = 99");
-    sandbox.fails("verify", 4).says(&["foo-1.0-py3.11.egg", "eggcache reindex"]);
+    sandbox.fails("verify", 4).says(&["foo-1.0-py3.11.egg", "the index says something else"]);
+    for egg in ["foo", "--all"] {
+        let output = sandbox.fails(&format!("materialize --into out {egg}"), 1);
+        output.says(&["eggcache verify --repair"]);
+    }
+    assert_eq!(names_in(&sandbox.path("out")), [""; 0]);
     sandbox.ok("reindex");
     sandbox.ok("verify");
     assert_eq!(sandbox.listed(), ["foo==1.0"]);
@@ -224,13 +229,13 @@ const COMMANDS: [&str; 7] = [
     "materialize --into out --all",
 ];
 
-/// Asserts that no command works on this index, that each says all of `parts`, and that the file
-/// is not changed by any of them.
-fn is_no_index(sandbox: &Sandbox, parts: &[&str]) {
+/// Asserts that no command works on this index, that each says all of `parts`, that `verify` ends
+/// with the code `verify`, and that the file is not changed by any of them.
+fn is_no_index(sandbox: &Sandbox, parts: &[&str], verify: i32) {
     let blobs = sandbox.path("cache/blobs");
     let before = (fs::read(sandbox.path("cache/index.sqlite")).unwrap(), tree(&blobs));
     for line in COMMANDS {
-        let output = sandbox.fails(line, 1);
+        let output = sandbox.fails(line, if line == "verify" { verify } else { 1 });
         output.says(&["index.sqlite"]).says(parts);
         assert_eq!(output.stdout, "", "{line}");
     }
@@ -246,7 +251,7 @@ fn an_index_that_is_no_sqlite_database_is_refused_and_left() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     write(&sandbox.path("cache/index.sqlite"), &noise(9000));
-    is_no_index(&sandbox, &["not an index of eggcache", "eggcache reindex"]);
+    is_no_index(&sandbox, &["not an index of eggcache", "eggcache reindex"], 4);
 }
 
 #[test]
@@ -255,7 +260,7 @@ fn the_database_of_another_program_is_refused_and_left() {
     sandbox.added("foo", "1.0");
     fs::remove_file(sandbox.path("cache/index.sqlite")).unwrap();
     sandbox.sql("CREATE TABLE eggs (laid_on TEXT); INSERT INTO eggs VALUES ('Monday')");
-    is_no_index(&sandbox, &["not an index of eggcache", "eggcache reindex"]);
+    is_no_index(&sandbox, &["not an index of eggcache", "eggcache reindex"], 4);
 }
 
 #[test]
@@ -263,7 +268,7 @@ fn an_index_of_a_newer_schema_is_refused_and_left() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     sandbox.sql("PRAGMA user_version = 99");
-    is_no_index(&sandbox, &["schema 99", "newer eggcache"]);
+    is_no_index(&sandbox, &["schema 99", "newer eggcache"], 1);
     sandbox.fails("reindex", 1).says(&["schema 99", "newer eggcache"]);
 }
 
@@ -294,7 +299,7 @@ fn an_index_with_damaged_pages_is_named_with_what_to_do() {
     sandbox.ok("add eggs");
     scribble(&sandbox.path("cache/index.sqlite"));
     for line in ["list", "show foo", "verify", "materialize --into out --all"] {
-        let output = sandbox.fails(line, 1);
+        let output = sandbox.fails(line, if line == "verify" { 4 } else { 1 });
         output.says(&["index.sqlite", "eggcache reindex"]);
     }
     sandbox.ok("reindex");

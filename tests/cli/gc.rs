@@ -135,7 +135,11 @@ fn orphans_and_temporary_files_are_removed() {
     let sandbox = with_three();
     let orphan = sandbox.blob("foo==1.9");
     let bytes = orphan.metadata().unwrap().len();
-    sandbox.sql("DELETE FROM eggs WHERE version = '1.9'");
+    // As a gc that dies before it has removed a blob leaves it.
+    sandbox.sql(
+        "INSERT INTO evicted SELECT digest, 0 FROM eggs WHERE version = '1.9';
+         DELETE FROM eggs WHERE version = '1.9'",
+    );
     write(&sandbox.path("cache/tmp/.eggcache-dead"), b"half");
     let verified = sandbox.json("verify");
     assert_eq!(verified["orphans"].as_array().unwrap().len(), 1);
@@ -151,6 +155,44 @@ fn orphans_and_temporary_files_are_removed() {
         assert_eq!(report["temporary_files"], 1);
     }
     assert_eq!(sandbox.blobs().len(), 2);
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn gc_gives_an_egg_whose_row_was_lost_its_row_back() {
+    let sandbox = with_three();
+    sandbox.sql("DELETE FROM eggs");
+    let blobs = sandbox.blobs();
+    let plan = sandbox.json("gc --dry-run");
+    assert_eq!(sandbox.listed(), [""; 0]);
+    let report = sandbox.json("gc");
+    for report in [plan, report] {
+        assert_eq!(report["adopted"], 3);
+        assert_eq!(report["orphans"].as_array().unwrap().len(), 0);
+        assert_eq!(report["kept"], 3);
+    }
+    assert_eq!(sandbox.blobs(), blobs);
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn gc_evicts_an_egg_whose_row_was_lost_if_the_policy_says_so() {
+    let sandbox = with_three();
+    sandbox.sql("DELETE FROM eggs WHERE version = '1.9'");
+    let report = sandbox.json("gc --keep-versions 1");
+    assert_eq!(report["adopted"], 1);
+    assert_eq!(sandbox.listed().len(), sandbox.blobs().len());
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn gc_removes_an_orphan_of_a_key_that_another_build_has() {
+    let sandbox = Sandbox::new();
+    let orphan = sandbox.added("foo", "1.0");
+    sandbox.sql("DELETE FROM eggs");
+    sandbox.ok(&format!("add {}", sandbox.other_build("foo", "1.0").display()));
+    sandbox.ok("gc").says(&["1 orphaned blob"]);
+    assert!(!orphan.exists());
     sandbox.assert_tidy();
 }
 

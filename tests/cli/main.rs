@@ -8,13 +8,17 @@ mod disk;
 mod gc;
 mod list_show;
 mod materialize;
+mod old_caches;
 mod output;
 mod parallel;
 mod permissions;
+mod power_cut;
 mod recovery;
 mod reindex;
+mod repair;
 mod round_trip;
 mod serve;
+mod shared;
 mod support;
 mod verify;
 

@@ -33,7 +33,7 @@ impl Server {
     fn open(sandbox: &Sandbox, host: &Value) -> Self {
         let (mut server, _) = Self::start(sandbox);
         let opened = server.ask(&opening(sandbox, host));
-        assert_eq!(opened, json!({"read_only": false}));
+        assert_eq!(opened, json!({"read_only": false, "torn": []}));
         server
     }
 
@@ -96,6 +96,13 @@ fn opening(sandbox: &Sandbox, host: &Value) -> Value {
     })
 }
 
+/// A request to open the cache, with one more field.
+pub fn opening_with(sandbox: &Sandbox, field: &str, path: &std::path::Path) -> Value {
+    let mut opening = opening(sandbox, &host());
+    opening[field] = json!(path);
+    opening
+}
+
 fn host() -> Value {
     json!({
         "implementation": "cp",
@@ -118,7 +125,7 @@ fn host_with(field: &str, value: impl Into<Value>) -> Value {
 fn the_greeting_tells_protocol_and_version() {
     let sandbox = Sandbox::new();
     let (mut server, greeting) = Server::start(&sandbox);
-    assert_eq!(greeting, json!({"protocol": 1, "eggcache": env!("CARGO_PKG_VERSION")}));
+    assert_eq!(greeting, json!({"protocol": 2, "eggcache": env!("CARGO_PKG_VERSION")}));
     server.end();
 }
 
@@ -457,7 +464,7 @@ fn another_open_goes_on_with_another_cache() {
     server.materialize(&sandbox, &digest);
     let mut second = opening(&sandbox, &host());
     second["cache"] = json!(sandbox.path("second"));
-    assert_eq!(server.ask(&second), json!({"read_only": false}));
+    assert_eq!(server.ask(&second), json!({"read_only": false, "torn": []}));
     assert!(server.find("foo").is_empty());
     server.close();
     assert_eq!(sandbox.json("show foo")["uses"], 1);
@@ -471,7 +478,7 @@ fn a_read_only_cache_is_told_and_serves() {
     sandbox.ok("add eggs");
     mount.make_read_only();
     let (mut server, _) = Server::start(&sandbox);
-    assert_eq!(server.ask(&opening(&sandbox, &host())), json!({"read_only": true}));
+    assert_eq!(server.ask(&opening(&sandbox, &host())), json!({"read_only": true, "torn": []}));
     let found = server.find("foo");
     assert_eq!(server.materialize(&sandbox, text(&found[0]["digest"]))["outcome"], "copied");
     assert_same_tree(&egg, &sandbox.path("out/foo-1.0-py3.11.egg"));

@@ -59,10 +59,11 @@ fn verify_changes_nothing() {
 }
 
 #[test]
-fn foreign_files_beside_the_blobs_are_passed_over() {
+fn foreign_files_beside_the_blobs_are_told() {
     let sandbox = Sandbox::new();
     let blob = sandbox.added("foo", "1.0");
     write(&blob.with_file_name("notes.txt"), b"");
     write(&sandbox.path("cache/blobs/notes.txt"), b"");
-    sandbox.ok("verify").says(&["1 blob"]);
+    sandbox.fails("verify", 4).says(&["1 blob", "blobs/notes.txt: it is no blob", "2 problems"]);
+    sandbox.ok("list").says(&["1 egg"]);
 }

@@ -1,0 +1,36 @@
+//! Init: make a cache, and let a group share it if that is asked for.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cache::Cache;
+use crate::error::Result;
+use crate::fs as files;
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    #[serde(serialize_with = "crate::fs::lossy")]
+    pub cache: PathBuf,
+    /// Whether it was not there before.
+    pub made: bool,
+    /// Whether the group of its directory shares it.
+    pub shared: bool,
+}
+
+/// Makes the cache at `root` if it is not there. With `shared`, whoever is in the group of the
+/// directory can use it, whatever their umask: directories have set-group-ID and are writable for
+/// the group, as is the index; blobs are readable.
+///
+/// # Errors
+/// As [`Cache::open`]; with `shared` also if something there belongs to somebody else.
+pub fn init(root: &Path, shared: bool) -> Result<Report> {
+    let made = !root.join(crate::index::FILE_NAME).exists();
+    let mut cache = Cache::open(root)?;
+    if shared {
+        cache.share()?;
+    }
+    cache.take_ballast();
+    let shared = files::is_shared(cache.root());
+    Ok(Report { cache: cache.root().to_owned(), made, shared })
+}

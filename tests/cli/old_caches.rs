@@ -1,0 +1,81 @@
+//! Caches that older versions have written (tests/data/README.md).
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::{Sandbox, chmod, files_in, names_in};
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
+
+/// A sandbox with a copy of an old cache. Version control keeps no modes.
+fn with(old: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.shell(&format!("cp -r '{DATA}/{old}' cache"));
+    for blob in sandbox.blobs() {
+        chmod(&blob, 0o444);
+    }
+    sandbox
+}
+
+fn old_caches() -> Vec<String> {
+    let names = names_in(Path::new(DATA)).into_iter();
+    let names: Vec<String> = names.filter(|name| name.starts_with("format-")).collect();
+    assert!(!names.is_empty());
+    names
+}
+
+#[test]
+fn old_caches_are_opened_and_migrated() {
+    for old in old_caches() {
+        let sandbox = with(&old);
+        let blobs = sandbox.blobs();
+        assert_eq!(sandbox.listed(), ["one==1.0", "three==3", "two==2.1.post1"], "{old}");
+        sandbox.ok("verify").says(&["no problem"]);
+        sandbox.ok("materialize --into out --all").says(&["3 eggs copied"]);
+        sandbox.egg("new", "1.0");
+        sandbox.ok("add eggs");
+        sandbox.ok("gc").says(&["4 eggs stay"]);
+        assert!(blobs.iter().all(|blob| blob.exists()));
+        sandbox.assert_tidy();
+    }
+}
+
+#[test]
+fn the_index_of_an_old_cache_can_be_rebuilt() {
+    for old in old_caches() {
+        let sandbox = with(&old);
+        fs::remove_file(sandbox.path("cache/index.sqlite")).unwrap();
+        assert_eq!(sandbox.listed(), ["one==1.0", "three==3", "two==2.1.post1"], "{old}");
+    }
+}
+
+#[test]
+fn eggs_of_old_caches_are_what_they_were() {
+    for old in old_caches() {
+        let sandbox = with(&old);
+        sandbox.ok("materialize --into out --all");
+        // Added anew, by way of its bytes, modes and mtimes, each has the digest that it had.
+        let before: Vec<_> = names_of(&sandbox.blobs());
+        sandbox.ok("gc --max-size 1B");
+        sandbox.ok("add out");
+        assert_eq!(names_of(&sandbox.blobs()), before, "{old}");
+    }
+}
+
+fn names_of(paths: &[std::path::PathBuf]) -> Vec<std::ffi::OsString> {
+    paths.iter().map(|path| path.file_name().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn an_old_cache_that_cannot_be_written_says_what_it_needs() {
+    for old in old_caches() {
+        let sandbox = with(&old);
+        for path in files_in(&sandbox.path("cache")) {
+            chmod(&path, 0o444);
+        }
+        chmod(&sandbox.path("cache"), 0o555);
+        let Some(list) = sandbox.as_user("list") else { return };
+        let output = assert_cmd::Command::from_std(list).assert().code(1);
+        crate::support::Output::of(&output).says(&["older eggcache"]);
+    }
+}

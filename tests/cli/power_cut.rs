@@ -1,0 +1,142 @@
+//! What a power cut leaves of eggs that were just copied is found when the machine is up again, and
+//! copied anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::support::{
+    Sandbox, assert_same_tree, files_in, names_in, noise, text, touch, tree, write,
+};
+
+const EGG: &str = "foo-1.0-py3.11.egg";
+
+/// A sandbox with an egg in its cache and in `out`.
+fn copied() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let files: [(&str, &[u8]); 3] =
+        [("large.bin", &noise(600_000)), ("foo/__init__.py", b""), ("foo/text.py", &[b'x'; 5000])];
+    sandbox.egg_with("foo", "1.0", &files);
+    sandbox.egg("bar", "1.0");
+    sandbox.ok("add eggs");
+    sandbox.ok("materialize --into out --all");
+    sandbox
+}
+
+/// As if the machine had been started anew since.
+fn reboot(sandbox: &Sandbox) {
+    let records = files_in(&sandbox.path("cache/copies"));
+    assert!(!records.is_empty());
+    for path in records {
+        let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        record["boot"] = "another".into();
+        fs::write(&path, record.to_string()).unwrap();
+    }
+}
+
+/// Changes the bytes of a file, but not its mtime.
+fn spoil(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = path.metadata().unwrap();
+    let mut content = fs::read(path).unwrap();
+    change(&mut content);
+    fs::write(path, content).unwrap();
+    touch(path, metadata.mtime(), metadata.mtime_nsec());
+}
+
+fn file(sandbox: &Sandbox, name: &str) -> PathBuf {
+    sandbox.path("out").join(EGG).join(name)
+}
+
+fn assert_whole(sandbox: &Sandbox) {
+    for egg in names_in(&sandbox.path("eggs")) {
+        assert_same_tree(&sandbox.path("eggs").join(&egg), &sandbox.path("out").join(&egg));
+    }
+    assert_eq!(names_in(&sandbox.path("out")), names_in(&sandbox.path("eggs")));
+}
+
+#[test]
+fn an_egg_that_a_power_cut_left_incomplete_is_copied_anew() {
+    let spoils: [(&str, &dyn Fn(&Sandbox)); 6] = [
+        ("an empty file", &|it| spoil(&file(it, "foo/text.py"), Vec::clear)),
+        ("a file that is cut off", &|it| spoil(&file(it, "large.bin"), |it| it.truncate(300_000))),
+        ("a file of zeros", &|it| spoil(&file(it, "foo/text.py"), |it| it.fill(0))),
+        ("a hole", &|it| spoil(&file(it, "large.bin"), |it| it[4096..8192].fill(0))),
+        ("a missing file", &|it| fs::remove_file(file(it, "foo/text.py")).unwrap()),
+        ("a missing folder", &|it| fs::remove_dir_all(file(it, "foo")).unwrap()),
+    ];
+    for (what, spoil) in spoils {
+        let sandbox = copied();
+        spoil(&sandbox);
+        reboot(&sandbox);
+        let output = sandbox.ok("materialize --into out --all");
+        output.says(&["the machine went down", "1 egg was incomplete", EGG, "1 egg copied"]);
+        assert_whole(&sandbox);
+        let report = sandbox.json("materialize --into out --all");
+        assert_eq!(report["torn"], Value::Array(Vec::new()), "{what}");
+    }
+}
+
+#[test]
+fn eggs_that_are_whole_and_bytecode_stay_after_a_restart() {
+    let sandbox = copied();
+    write(&file(&sandbox, "foo/__pycache__/text.cpython-311.pyc"), b"bytecode");
+    let before = tree(&sandbox.path("out"));
+    reboot(&sandbox);
+    let report = sandbox.json("materialize --into out --all");
+    assert_eq!(report["torn"], Value::Array(Vec::new()));
+    crate::support::assert_same(&before, &tree(&sandbox.path("out")));
+}
+
+#[test]
+fn an_egg_that_somebody_has_edited_is_left() {
+    let sandbox = copied();
+    fs::write(file(&sandbox, "foo/text.py"), b"edited = True\n").unwrap();
+    let before = tree(&sandbox.path("out"));
+    reboot(&sandbox);
+    sandbox.fails("materialize --into out --all", 1).says(&["is in the way", "foo/text.py"]);
+    crate::support::assert_same(&before, &tree(&sandbox.path("out")));
+}
+
+#[test]
+fn without_a_restart_nothing_is_removed() {
+    let sandbox = copied();
+    spoil(&file(&sandbox, "foo/text.py"), Vec::clear);
+    sandbox.fails("materialize --into out --all", 1).says(&["is in the way", "another size"]);
+}
+
+#[test]
+fn a_record_that_a_power_cut_left_empty_counts_as_one_of_another_start() {
+    let sandbox = copied();
+    spoil(&file(&sandbox, "foo/text.py"), Vec::clear);
+    for record in files_in(&sandbox.path("cache/copies")) {
+        fs::write(record, b"").unwrap();
+    }
+    sandbox.ok("materialize --into out --all");
+    assert_whole(&sandbox);
+}
+
+#[test]
+fn gc_forgets_directories_that_are_gone() {
+    let sandbox = copied();
+    sandbox.ok("materialize --into other/out --all");
+    assert_eq!(files_in(&sandbox.path("cache/copies")).len(), 2);
+    fs::remove_dir_all(sandbox.path("out")).unwrap();
+    sandbox.ok("gc");
+    let records = files_in(&sandbox.path("cache/copies"));
+    assert_eq!(records.len(), 1);
+    let record: Value = serde_json::from_slice(&fs::read(&records[0]).unwrap()).unwrap();
+    assert!(text(&record["dir"]).ends_with("other/out"));
+}
+
+#[test]
+fn the_bridge_looks_at_the_eggs_directory_when_it_opens_the_cache() {
+    let sandbox = copied();
+    spoil(&file(&sandbox, "foo/text.py"), Vec::clear);
+    reboot(&sandbox);
+    let opening = crate::serve::opening_with(&sandbox, "eggs_directory", &sandbox.path("out"));
+    let torn = sandbox.shell(&format!("echo '{opening}' | $EGGCACHE serve | tail -1")).json();
+    assert_eq!(torn["torn"], serde_json::json!([EGG]));
+    assert_eq!(names_in(&sandbox.path("out")), ["bar-1.0-py3.11.egg"]);
+}

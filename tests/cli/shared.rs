@@ -1,0 +1,163 @@
+//! Several users of one cache. As root, these run the binary as other users.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command as Process;
+
+use assert_cmd::Command;
+use walkdir::WalkDir;
+
+use crate::support::{
+    EGGCACHE, Output, Sandbox, assert_same_tree, chmod, files_in, make_egg, skip,
+};
+
+const GROUP: u32 = 65_000;
+const ANNE: u32 = 65_001;
+const BOB: u32 = 65_002;
+
+/// A sandbox in which both can work; `None`, with a line that says so, where users cannot be
+/// changed.
+fn with_users() -> Option<Sandbox> {
+    let sandbox = Sandbox::new();
+    if !rustix::process::geteuid().is_root() {
+        skip("only root can be other users");
+        return None;
+    }
+    chmod(&sandbox.path("."), 0o755);
+    fs::create_dir(sandbox.path("cache")).unwrap();
+    chown(sandbox.path("cache"), Some(ANNE), Some(GROUP)).unwrap();
+    for (user, name) in [(ANNE, "anne"), (BOB, "bob")] {
+        let egg = sandbox.path(&format!("{name}/{name}-1.0-py3.11.egg"));
+        make_egg(&egg, name, "1.0", &[]);
+        for entry in WalkDir::new(sandbox.path(name)) {
+            chown(entry.unwrap().path(), Some(user), Some(user)).unwrap();
+        }
+    }
+    let mut probe = as_user(&sandbox, ANNE, "077", "--version");
+    if !probe.output().is_ok_and(|output| output.status.success()) {
+        skip("only root can run the binary where it stands");
+        return None;
+    }
+    Some(sandbox)
+}
+
+/// The binary as a user of the group, with a umask.
+fn as_user(sandbox: &Sandbox, user: u32, umask: &str, line: &str) -> Process {
+    let mut process = sandbox.process("sh");
+    let script = format!("umask {umask}; exec \"$EGGCACHE\" --cache cache {line}");
+    process.args(["-c", &script]).env("EGGCACHE", EGGCACHE).uid(user).gid(GROUP);
+    process
+}
+
+#[track_caller]
+fn run(sandbox: &Sandbox, user: u32, umask: &str, line: &str, code: i32) -> Output {
+    Output::of(&Command::from_std(as_user(sandbox, user, umask, line)).assert().code(code))
+}
+
+#[test]
+fn a_shared_cache_works_for_the_whole_group_whatever_their_umask() {
+    for umask in ["077", "022", "002"] {
+        let Some(sandbox) = with_users() else { return };
+        let report = run(&sandbox, ANNE, umask, "--json init --shared", 0).json();
+        assert_eq!((&report["made"], &report["shared"]), (&true.into(), &true.into()));
+        run(&sandbox, ANNE, umask, "add anne", 0);
+        run(&sandbox, BOB, umask, "add bob", 0);
+        for (user, name) in [(ANNE, "anne"), (BOB, "bob")] {
+            run(&sandbox, user, umask, "verify", 0);
+            run(&sandbox, user, umask, &format!("materialize --into {name}/out --all"), 0);
+            for egg in ["anne", "bob"] {
+                let file_name = format!("{egg}-1.0-py3.11.egg");
+                let copy = sandbox.path(&format!("{name}/out/{file_name}"));
+                assert_same_tree(&sandbox.path(&format!("{egg}/{file_name}")), &copy);
+            }
+        }
+        // Each writes what the other has made: rows, the record of a directory, blobs.
+        run(&sandbox, ANNE, umask, "materialize --into anne/out bob", 0);
+        run(&sandbox, BOB, umask, "reindex", 0);
+        run(&sandbox, BOB, umask, "gc --max-size 1B", 0);
+        assert_eq!(files_in(&sandbox.path("cache/blobs")).len(), 0);
+        for entry in WalkDir::new(sandbox.path("cache")) {
+            let metadata = entry.unwrap().metadata().unwrap();
+            assert_eq!(metadata.gid(), GROUP);
+        }
+    }
+}
+
+#[test]
+fn what_a_process_of_another_user_left_behind_is_swept() {
+    let Some(sandbox) = with_users() else { return };
+    run(&sandbox, ANNE, "077", "init --shared", 0);
+    let left = sandbox.path("cache/tmp/.eggcache-left");
+    fs::write(&left, b"half").unwrap();
+    chmod(&left, 0o440);
+    chown(&left, Some(ANNE), Some(GROUP)).unwrap();
+    run(&sandbox, BOB, "077", "gc", 0).says(&["1 temporary file"]);
+    assert!(!left.exists());
+}
+
+#[test]
+fn a_cache_of_one_user_can_be_shared_later() {
+    let Some(sandbox) = with_users() else { return };
+    run(&sandbox, ANNE, "077", "add anne", 0);
+    run(&sandbox, BOB, "077", "add bob", 1);
+    run(&sandbox, ANNE, "077", "init --shared", 0).says(&["is there, shared by its group"]);
+    run(&sandbox, BOB, "077", "add bob", 0);
+    run(&sandbox, BOB, "077", "materialize --into bob/out --all", 0);
+    run(&sandbox, ANNE, "077", "verify", 0);
+}
+
+#[test]
+fn a_shared_index_that_is_lost_is_made_again_for_the_group() {
+    let Some(sandbox) = with_users() else { return };
+    run(&sandbox, ANNE, "077", "init --shared", 0);
+    run(&sandbox, ANNE, "077", "add anne", 0);
+    fs::remove_file(sandbox.path("cache/index.sqlite")).unwrap();
+    run(&sandbox, BOB, "077", "list", 0);
+    run(&sandbox, ANNE, "077", "gc --max-size 1B", 0);
+}
+
+#[test]
+fn another_users_blob_that_cannot_be_read_is_a_miss() {
+    let Some(sandbox) = with_users() else { return };
+    run(&sandbox, ANNE, "022", "add anne", 0);
+    let blob = sandbox.blobs().remove(0);
+    chmod(&blob, 0o400);
+    let output = run(&sandbox, BOB, "022", "materialize --into bob/out anne", 3);
+    output.says(&["anne-1.0-py3.11.egg", "cannot be read by this user"]);
+    assert_eq!(output.stderr.matches("cannot be read").count(), 1);
+    assert_eq!(files_in(&sandbox.path("bob/out")).len(), 0);
+    let report = run(&sandbox, BOB, "022", "--json verify", 4).json();
+    assert_eq!(report["problems"][0]["kind"], "unreadable");
+    run(&sandbox, ANNE, "022", "materialize --into anne/out anne", 0);
+}
+
+#[test]
+fn a_cache_that_everybody_can_change_is_used_by_its_owner_only() {
+    let Some(sandbox) = with_users() else { return };
+    run(&sandbox, ANNE, "022", "add anne", 0);
+    for mode in [0o777, 0o1777, 0o2777] {
+        chmod(&sandbox.path("cache"), mode);
+        for line in ["list", "add bob", "materialize --into bob/out anne", "verify", "gc"] {
+            run(&sandbox, BOB, "022", line, 1).says(&["can be changed by everybody"]);
+        }
+        run(&sandbox, ANNE, "022", "list", 0);
+    }
+    chown(sandbox.path("cache"), Some(0), None).unwrap();
+    run(&sandbox, BOB, "022", "list", 0);
+}
+
+#[test]
+fn a_cache_that_is_not_shared_keeps_to_the_umask() {
+    let sandbox = Sandbox::new();
+    sandbox.shell("umask 077; $EGGCACHE --cache cache init");
+    let mode = |name: &str| {
+        let metadata = Path::new(&sandbox.path(name)).metadata().unwrap();
+        metadata.permissions().mode() & 0o7777
+    };
+    assert_eq!(mode("cache"), 0o700);
+    assert_eq!(mode("cache/blobs"), 0o700);
+    assert_eq!(mode("cache/index.sqlite"), 0o600);
+    sandbox.ok("init").says(&["is there"]);
+}
