@@ -10,6 +10,9 @@ use crate::support::{
     Sandbox, assert_same_tree, files_in, names_in, noise, text, touch, tree, write,
 };
 
+/// What is done, in words and in deed.
+type Case<'a> = (&'a str, &'a dyn Fn(&Sandbox));
+
 const EGG: &str = "foo-1.0-py3.11.egg";
 
 /// A sandbox with an egg in its cache and in `out`.
@@ -58,7 +61,7 @@ fn assert_whole(sandbox: &Sandbox) {
 
 #[test]
 fn an_egg_that_a_power_cut_left_incomplete_is_copied_anew() {
-    let spoils: [(&str, &dyn Fn(&Sandbox)); 6] = [
+    let spoils: [Case<'_>; 6] = [
         ("an empty file", &|it| spoil(&file(it, "foo/text.py"), Vec::clear)),
         ("a file that is cut off", &|it| spoil(&file(it, "large.bin"), |it| it.truncate(300_000))),
         ("a file of zeros", &|it| spoil(&file(it, "foo/text.py"), |it| it.fill(0))),
