@@ -82,15 +82,12 @@ impl Header {
             let bytes: [u8; 32] = header[at..at + 32].try_into().expect("a digest has 32 bytes");
             Digest::from(bytes)
         };
-        // The version is looked at before the checksum: a newer format may have another header.
-        let format = u32::from_le_bytes(header[8..12].try_into().expect("four bytes"));
+        // Every format keeps magic, version and checksum in their places, so a flipped bit is no
+        // newer format.
         if Digest::of(&header[..96]) != digest_at(96) {
-            return Err(if format > FORMAT {
-                BadBlob::NewerFormat(format)
-            } else {
-                damaged("its header does not match its checksum")
-            });
+            return Err(damaged("its header does not match its checksum"));
         }
+        let format = u32::from_le_bytes(header[8..12].try_into().expect("four bytes"));
         if format > FORMAT {
             return Err(BadBlob::NewerFormat(format));
         }

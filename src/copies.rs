@@ -7,8 +7,8 @@
 //! after another start looks at every egg there that the cache knows, content included, and removes
 //! what is a copy that is not whole; what looks like another build is left alone.
 //!
-//! A cache that cannot be written has no records: what is copied from it is only as safe as any
-//! other copy.
+//! A cache that cannot be written, or whose disk is full, has no records: what is copied from it is
+//! only as safe as any other copy.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -70,7 +70,8 @@ pub fn check(cache: &Cache, dir: &Path) -> Result<Vec<String>> {
     Ok(removed)
 }
 
-/// As [`check`], and makes the record if there is none: eggs are about to be copied to `dir`.
+/// As [`check`], and makes the record if there is none: eggs are about to be copied to `dir`. A cache
+/// whose disk is full still serves what it has, without a record.
 ///
 /// # Errors
 /// As [`check`].
@@ -81,9 +82,13 @@ pub fn begin(cache: &Cache, dir: &Path) -> Result<Vec<String>> {
         && cache.check_writable().is_ok()
         && !path.exists()
     {
-        files::make_dir(&records(cache.root()))?;
-        files::sync_dir(cache.root())?;
-        write(&path, dir, boot)?;
+        let made = files::make_dir(&records(cache.root()))
+            .and_then(|()| files::sync_dir(cache.root()))
+            .and_then(|()| write(&path, dir, boot));
+        match made {
+            Err(error) if error.is_full() => {}
+            made => made?,
+        }
     }
     Ok(removed)
 }

@@ -98,6 +98,15 @@ pub enum Error {
     Usage(String),
 }
 
+impl Error {
+    /// Whether a disk, or a share of it, is full.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
+}
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 fn advice(source: &io::Error) -> &'static str {

@@ -573,15 +573,23 @@ fn wrap(path: &Path, source: rusqlite::Error) -> Error {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => Error::NotAnIndex { path },
-        // Unknown: a table or a column that is not there, although the migrations made all.
+        // Unknown: a table or a column that is not there, although the migrations made all. Read-only:
+        // a file that says so of itself, as files that this user may not write are not written.
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
             Error::DamagedIndex { path, source }
         }
+        Some(ErrorCode::ReadOnly) if !is_moved(&source) => Error::DamagedIndex { path, source },
         None if !matches!(source, rusqlite::Error::QueryReturnedNoRows) => {
             Error::DamagedIndex { path, source }
         }
         _ => Error::Index { path, source },
     }
+}
+
+/// Whether the file was renamed under this process, which `reindex` does with a damaged one.
+fn is_moved(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::SQLITE_READONLY_DBMOVED;
+    error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_READONLY_DBMOVED)
 }
 
 /// Whether SQLite says that the disk is full, or that it could not make the files it needs.

@@ -106,6 +106,20 @@ def test_a_blob_that_is_gone_is_a_miss(filled):
     filled.eggcache("verify")
 
 
+def test_an_egg_that_a_power_cut_left_incomplete_is_copied_again(filled):
+    project = filled.project("project", versions="alpha = 1.0")
+    project.run()
+    [module] = project.eggs_directory.glob("alpha-*.egg/alpha.py")
+    content = module.read_bytes()
+    module.write_bytes(b"")
+    for record in (filled.cache / "copies").iterdir():
+        record.write_text(record.read_text().replace('"boot":"', '"boot":"another '))
+    output = project.run()
+    assert output.count("the machine went down") == 1, output
+    assert module.read_bytes() == content
+    assert project.script("alpha") == "alpha 1.0"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 class TestMounts:
     @pytest.fixture

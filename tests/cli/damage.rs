@@ -27,7 +27,7 @@ pub fn flip_last_bit(blob: &Path) {
     change(blob, |content| *content.last_mut().unwrap() ^= 1);
 }
 
-fn seal_header(content: &mut [u8]) {
+pub fn seal_header(content: &mut [u8]) {
     let digest = blake3::hash(&content[..96]);
     content[96..HEADER].copy_from_slice(digest.as_bytes());
 }
@@ -128,15 +128,11 @@ fn the_blob_of_another_egg_under_a_wrong_name_is_found() {
 
 #[test]
 fn a_blob_of_a_newer_format_asks_for_a_newer_eggcache() {
-    let (sandbox, blobs) = with_eggs(2);
-    for (blob, sealed) in blobs.iter().zip([true, false]) {
-        change(blob, |content| {
-            content[8] = 2;
-            if sealed {
-                seal_header(content);
-            }
-        });
-    }
+    let (sandbox, blobs) = with_eggs(1);
+    change(&blobs[0], |content| {
+        content[8] = 2;
+        seal_header(content);
+    });
     all_are_found(&sandbox, &blobs);
     sandbox.fails("materialize --into out e0", 1).says(&["format 2", "newer eggcache"]);
     sandbox.fails("verify", 4).says(&["format 2", "newer eggcache"]);

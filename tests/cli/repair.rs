@@ -7,7 +7,7 @@ use std::path::Path;
 use assert_cmd::Command;
 use serde_json::Value;
 
-use crate::damage::{change, flip_last_bit, overwrite, scribble};
+use crate::damage::{change, flip_last_bit, overwrite, scribble, seal_header};
 use crate::support::{Output, Sandbox, assert_same_tree, chmod, names_in, text, write};
 
 /// Asserts that a repair mends everything, and that a second one has nothing to do.
@@ -195,7 +195,10 @@ fn relative_blob(sandbox: &Sandbox, egg: &str) -> std::path::PathBuf {
 fn a_blob_of_a_newer_format_is_left_and_stays_a_problem() {
     let sandbox = with_two();
     let blob = sandbox.blob("bad");
-    change(&blob, |content| content[8] = 2);
+    change(&blob, |content| {
+        content[8] = 2;
+        seal_header(content);
+    });
     let report = sandbox.fails("--json verify --repair", 4).json();
     assert_eq!(kinds(&report), ["unreadable"]);
     assert!(blob.exists());
