@@ -12,19 +12,22 @@
 //! Write-ahead log on a local file system; rollback journal where another machine serves it. An
 //! index that cannot be written is opened read-only, and last use is then not recorded.
 
+mod row;
+mod writer;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ToSql, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior};
 
-use crate::blob::Provenance;
 use crate::digest::Digest;
 use crate::egg::Egg;
-use crate::egg_key::EggKey;
 use crate::error::{Error, IoContext, Result};
 use crate::fs as files;
-use crate::manifest::Counts;
+
+use row::{digest_of, eggs, signed};
+pub use writer::Writer;
 
 /// Name of the index in the cache directory.
 pub const FILE_NAME: &str = "index.sqlite";
@@ -62,10 +65,6 @@ pub struct Index {
     path: PathBuf,
     read_only: bool,
 }
-
-const COLUMNS: &str = "digest, file_name, name, version, python, abi, platform, libc, generation, \
-     source_sha256, variant, environment, files, directories, symlinks, bytes, blob_bytes, \
-     added_at, eggcache, buildout, setuptools, source, build_seconds, replaces, used_at, uses";
 
 impl Index {
     /// Opens the index in the cache directory `root`, making or migrating it if needed.
@@ -317,142 +316,9 @@ impl Index {
             return;
         }
         let _ = self.connection.busy_handler(Some(wait_briefly));
-        let _ = self.write(|writer| {
-            digests.iter().try_for_each(|digest| {
-                writer.execute(
-                    "UPDATE eggs SET uses = uses + 1, used_at = max(used_at, ?2) WHERE digest = ?1",
-                    params![digest.to_string(), now],
-                )
-            })
-        });
+        let _ = self
+            .write(|writer| digests.iter().try_for_each(|&digest| writer.record_use(digest, now)));
         let _ = self.connection.busy_handler(Some(wait));
-    }
-}
-
-/// The index while this process holds its write lock.
-#[derive(Debug)]
-pub struct Writer<'a> {
-    connection: &'a Connection,
-    path: &'a Path,
-}
-
-impl Writer<'_> {
-    fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<()> {
-        self.connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute(parameters))
-            .map(drop)
-            .map_err(|source| wrap(self.path, source))
-    }
-
-    /// The egg of a key.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn of_key(&self, key: &EggKey) -> Result<Option<Egg>> {
-        eggs(
-            self.connection,
-            "WHERE name = ? AND version = ? AND python = ? AND abi = ? AND platform = ? \
-             AND libc = ? AND generation = ? AND source_sha256 = ? AND variant = ? \
-             AND environment = ?",
-            &key_values(key)[..],
-        )
-        .map(|mut found| found.pop())
-        .map_err(|source| wrap(self.path, source))
-    }
-
-    /// All eggs, in no order.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn all(&self) -> Result<Vec<Egg>> {
-        eggs(self.connection, "", []).map_err(|source| wrap(self.path, source))
-    }
-
-    /// # Errors
-    /// What SQLite says.
-    pub fn has(&self, digest: Digest) -> Result<bool> {
-        self.connection
-            .prepare_cached("SELECT 1 FROM eggs WHERE digest = ?")
-            .and_then(|mut statement| statement.exists([digest.to_string()]))
-            .map_err(|source| wrap(self.path, source))
-    }
-
-    /// Gives an egg its row; it is then not evicted, whatever was before.
-    ///
-    /// # Errors
-    /// What SQLite says; also if there is an egg of this digest or key.
-    pub fn insert(&self, egg: &Egg) -> Result<()> {
-        let Egg { digest, file_name, key, counts, blob_bytes, provenance, used_at, uses } = egg;
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        let replaces = provenance.replaces.map(|digest| digest.to_string()).unwrap_or_default();
-        let rest = params![
-            signed(counts.files),
-            signed(counts.directories),
-            signed(counts.symlinks),
-            signed(counts.bytes),
-            signed(*blob_bytes),
-            provenance.added_at,
-            provenance.eggcache,
-            text(&provenance.buildout),
-            text(&provenance.setuptools),
-            text(&provenance.source),
-            provenance.build_seconds,
-            replaces,
-            used_at,
-            signed(*uses),
-        ];
-        let digest = digest.to_string();
-        let values = [params![digest, file_name], &key_values(key), rest].concat();
-        let marks = vec!["?"; values.len()].join(", ");
-        self.execute(&format!("INSERT INTO eggs ({COLUMNS}) VALUES ({marks})"), &values[..])?;
-        self.forget_evicted(egg.digest)
-    }
-
-    /// Takes an egg out on purpose: its blob is to go as well.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn evict(&self, digest: Digest, now: i64) -> Result<()> {
-        self.delete(digest)?;
-        self.execute(
-            "INSERT OR REPLACE INTO evicted (digest, evicted_at) VALUES (?, ?)",
-            params![digest.to_string(), now],
-        )
-    }
-
-    /// The blob of an evicted egg is gone.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn forget_evicted(&self, digest: Digest) -> Result<()> {
-        self.execute("DELETE FROM evicted WHERE digest = ?", [digest.to_string()])
-    }
-
-    /// Takes away a row, whatever becomes of the blob.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn delete(&self, digest: Digest) -> Result<()> {
-        self.execute("DELETE FROM eggs WHERE digest = ?", [digest.to_string()])
-    }
-
-    /// Puts `eggs` in place of all rows. The index is then complete.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn replace_all<'e>(&self, eggs: impl IntoIterator<Item = &'e Egg>) -> Result<()> {
-        self.execute("DELETE FROM eggs", [])?;
-        eggs.into_iter().try_for_each(|egg| self.insert(egg))?;
-        self.execute("UPDATE state SET is_complete = 1", [])
-    }
-
-    /// As [`Index::is_complete`].
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn is_complete(&self) -> Result<bool> {
-        is_complete(self.connection, self.path)
     }
 }
 
@@ -484,89 +350,6 @@ fn version_of(connection: &Connection, path: &Path) -> Result<usize> {
         .ok()
         .filter(|&version| version <= known)
         .ok_or_else(|| Error::NewerSchema { path: path.to_owned(), found: version, known })
-}
-
-fn eggs(
-    connection: &Connection,
-    rest: &str,
-    parameters: impl rusqlite::Params,
-) -> rusqlite::Result<Vec<Egg>> {
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM eggs {rest}"))?;
-    let rows = statement.query_map(parameters, egg)?;
-    rows.collect()
-}
-
-/// The values of a key, in the order of the columns.
-fn key_values(key: &EggKey) -> [&dyn ToSql; 10] {
-    [
-        &key.name,
-        &key.version,
-        &key.python,
-        &key.abi,
-        &key.platform,
-        &key.libc,
-        &key.generation,
-        &key.source_sha256,
-        &key.variant,
-        &key.environment,
-    ]
-}
-
-fn egg(row: &Row<'_>) -> rusqlite::Result<Egg> {
-    let count = |column: &str| row.get::<_, i64>(column).map(i64::unsigned_abs);
-    let known = |column: &str| {
-        row.get::<_, String>(column).map(|text| Some(text).filter(|text| !text.is_empty()))
-    };
-    let digest = |column: &str| digest_of(row, column);
-    Ok(Egg {
-        digest: digest("digest")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
-        file_name: row.get("file_name")?,
-        key: EggKey {
-            name: row.get("name")?,
-            version: row.get("version")?,
-            python: row.get("python")?,
-            abi: row.get("abi")?,
-            platform: row.get("platform")?,
-            libc: row.get("libc")?,
-            generation: row.get("generation")?,
-            source_sha256: row.get("source_sha256")?,
-            variant: row.get("variant")?,
-            environment: row.get("environment")?,
-        },
-        counts: Counts {
-            files: count("files")?,
-            directories: count("directories")?,
-            symlinks: count("symlinks")?,
-            bytes: count("bytes")?,
-        },
-        blob_bytes: count("blob_bytes")?,
-        provenance: Provenance {
-            added_at: row.get("added_at")?,
-            eggcache: row.get("eggcache")?,
-            buildout: known("buildout")?,
-            setuptools: known("setuptools")?,
-            source: known("source")?,
-            build_seconds: row.get("build_seconds")?,
-            replaces: digest("replaces")?,
-        },
-        used_at: row.get("used_at")?,
-        uses: count("uses")?,
-    })
-}
-
-/// The digest in a column; `None` if it is ''.
-fn digest_of(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Digest>> {
-    let text: String = row.get(column)?;
-    let digest = Some(text).filter(|text| !text.is_empty()).map(|text| text.parse::<Digest>());
-    digest.transpose().map_err(|error| {
-        let kind = rusqlite::types::Type::Text;
-        rusqlite::Error::FromSqlConversionFailure(0, kind, Box::new(error))
-    })
-}
-
-/// SQLite's integers are signed; no count comes near the end of their range.
-fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn wrap(path: &Path, source: rusqlite::Error) -> Error {

@@ -1,12 +1,14 @@
 //! Temporary files and directories that a later run can tell from living ones.
 //!
 //! One is locked (`flock`) as long as its process lives, and the kernel lets go of the lock however
-//! the process dies. Whoever can take the lock may therefore remove it.
+//! the process dies. Whoever can take the lock may therefore remove it. What another machine serves
+//! may have locks for each machine: there it must also be older than [`REMOTE_AGE`].
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 
@@ -15,6 +17,9 @@ use crate::fs as files;
 
 /// Beginning of the names of temporary files and directories.
 pub const TEMP_PREFIX: &str = ".eggcache-";
+
+/// After how long a temporary file that another machine may own is abandoned.
+const REMOTE_AGE: Duration = Duration::from_hours(24);
 
 /// A temporary file or directory of this process, removed when dropped.
 #[derive(Debug)]
@@ -149,6 +154,7 @@ pub fn abandoned(dir: &Path) -> Result<Vec<Abandoned>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.at("read", dir)?,
     };
+    let is_remote = files::is_remote(dir);
     let mut found = Vec::new();
     for entry in entries {
         let path = entry.at("read", dir)?.path();
@@ -158,11 +164,17 @@ pub fn abandoned(dir: &Path) -> Result<Vec<Abandoned>> {
         if is_temp
             && let Ok(lock) = open_to_lock(&path)
             && lock.try_lock().is_ok()
+            && (!is_remote || is_older(&lock, REMOTE_AGE))
         {
             found.push(Abandoned { path, _lock: lock });
         }
     }
     Ok(found)
+}
+
+fn is_older(file: &File, age: Duration) -> bool {
+    let modified = file.metadata().and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed > age))
 }
 
 /// Opens a file or a directory, and nothing else that may stand there.

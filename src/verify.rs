@@ -138,7 +138,16 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
     let orphans = blobs.keys().filter(|digest| !eggs.contains_key(digest));
     let mut orphans: Vec<Digest> = orphans.filter(|digest| !is_damaged(digest)).copied().collect();
     orphans.sort_unstable();
-    report.orphans = orphans;
+    // Others add and replace eggs meanwhile: what is odd is looked at again.
+    for digest in orphans {
+        if cache.index.of_digest(digest)?.is_none() {
+            report.orphans.push(digest);
+        }
+    }
+    report.problems.retain(|problem| match (problem.kind, problem.digest) {
+        (Kind::WrongRow, Some(digest)) => !is_right(&cache, digest),
+        _ => true,
+    });
     for (digest, egg) in eggs.iter().filter(|(digest, _)| !blobs.contains_key(digest)) {
         // A blob that gc removes meanwhile is no problem: its row is gone as well.
         let path = cache.store.blob_path(*digest);
@@ -161,6 +170,20 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
         .problems
         .sort_by(|a, b| (&a.file_name, a.digest, &a.path).cmp(&(&b.file_name, b.digest, &b.path)));
     Ok(report)
+}
+
+/// Whether index and blob agree on an egg, or one of them does not have it.
+fn is_right(cache: &Cache, digest: Digest) -> bool {
+    match (cache.index.of_digest(digest), cache.store.open(digest)) {
+        (Ok(Some(egg)), Ok(Some(blob))) => is_row_of(&egg, &Egg::of_blob(&blob)),
+        (Ok(None), _) | (_, Ok(None)) => true,
+        _ => false,
+    }
+}
+
+/// Whether a row says what the blob says, apart from its last use.
+fn is_row_of(egg: &Egg, found: &Egg) -> bool {
+    Egg { used_at: egg.used_at, uses: egg.uses, ..found.clone() } == *egg
 }
 
 /// Does about every problem what can be done, and notes it there.
@@ -270,8 +293,7 @@ fn check(store: &Store, stored: Stored, egg: Option<&Egg>) -> Checked {
         .map(|what| (Kind::Damaged, format!("its blob is damaged: {what}")))
         .collect();
     let found = Egg::of_blob(&blob);
-    let as_used = |egg: &Egg| Egg { used_at: egg.used_at, uses: egg.uses, ..found.clone() };
-    if egg.is_some_and(|egg| as_used(egg) != *egg) {
+    if egg.is_some_and(|egg| !is_row_of(egg, &found)) {
         findings.push((Kind::WrongRow, "the index says something else of it".to_owned()));
     }
     if stored.mode & 0o222 != 0 && files::keeps_modes(&store.blob_path(stored.digest)) {

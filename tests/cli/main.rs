@@ -15,6 +15,7 @@ mod permissions;
 mod power_cut;
 mod recovery;
 mod reindex;
+mod remote;
 mod repair;
 mod round_trip;
 mod serve;

@@ -350,6 +350,20 @@ impl Mount {
         Some(Self { at: at.to_owned() })
     }
 
+    /// Shows the folder `of` at `at` by way of FUSE, as sshfs shows that of another machine; `None`,
+    /// with a line that says so, where that cannot be.
+    pub fn of_fuse(at: &Path, of: &Path) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        fs::create_dir_all(of).unwrap();
+        let mut mount = Process::new("bindfs");
+        mount.arg(of).arg(at);
+        if !mount.output().is_ok_and(|output| output.status.success()) {
+            skip("there is no bindfs, or no FUSE");
+            return None;
+        }
+        Some(Self { at: at.to_owned() })
+    }
+
     pub fn make_read_only(&self) {
         let mut mount = Process::new("mount");
         mount.args(["-o", "remount,ro"]).arg(&self.at);
