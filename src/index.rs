@@ -176,6 +176,11 @@ impl Index {
     pub fn damage(&self) -> Option<String> {
         let check = |row: &Row<'_>| row.get::<_, String>(0);
         match self.connection.query_row("PRAGMA integrity_check(1)", [], check) {
+            // One that says of itself that it must not be written is of no use either.
+            Ok(found) if found == "ok" && !self.read_only => {
+                let is_read_only = self.connection.is_readonly(rusqlite::MAIN_DB);
+                (is_read_only != Ok(false)).then(|| "it says that it must not be written".into())
+            }
             Ok(found) if found == "ok" => None,
             Ok(found) => Some(found),
             Err(error) => Some(error.to_string()),
