@@ -2,8 +2,18 @@
 //! that can happen. `make test` runs the quick part of each, `make reliability` all of it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod calls;
 mod counts;
 mod damage;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod model;
 #[path = "../cli/support.rs"]
 #[expect(dead_code, reason = "the tests of the command need more of it")]
 mod support;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod survival;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod tracer;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod tracing;

@@ -1,0 +1,82 @@
+//! That the tracer sees what is done, and does what it is told.
+
+use nix::errno::Errno;
+
+use crate::model::Disk;
+use crate::support::{EGGCACHE, Sandbox, names_in, noise, skip};
+use crate::tracer::{self, Plan, Trace};
+
+/// Runs a script in a sandbox; `None`, with a line that says so, where nothing can be traced.
+fn traced(sandbox: &Sandbox, script: &str, plan: Plan) -> Option<Trace> {
+    if !tracer::is_permitted() {
+        skip("processes cannot be traced here");
+        return None;
+    }
+    let mut shell = sandbox.process("sh");
+    shell.args(["-c", script]).env("EGGCACHE", EGGCACHE);
+    Some(tracer::run(&shell, &sandbox.path(""), plan).unwrap())
+}
+
+fn assert_replays(sandbox: &Sandbox, script: &str) {
+    let mut disk = Disk::of(&sandbox.path(""));
+    let Some(trace) = traced(sandbox, script, Plan::Record) else { return };
+    assert_eq!(trace.code, Some(0), "{}", trace.stderr);
+    trace.done.iter().for_each(|effect| disk.apply(effect));
+    disk.assert_is(sandbox);
+}
+
+#[test]
+fn what_programs_do_to_files_is_seen_with_all_that_a_replay_needs() {
+    let script = "set -e; mkdir -p cache/a/b out; cd cache; echo one >a/one; echo more >>a/one; \
+        printf x | dd of=a/one bs=1 seek=1 conv=notrunc; cp a/one a/two; mv a/two two; \
+        ln two three; ln -s a/one link; chmod 0640 three; touch -d @1000 a/one; \
+        truncate -s 10000 two; echo short >a/one; fallocate -l 5000 a/b/reserved; \
+        cat two >>a/one; mv -T a/b ../out/b; mkdir gone; rmdir gone; rm link; sync -d two";
+    assert_replays(&Sandbox::new(), script);
+}
+
+#[test]
+fn all_threads_are_seen() {
+    let sandbox = Sandbox::new();
+    for number in 0..6 {
+        let noise = noise(300_000 + number);
+        sandbox.egg_with(&format!("egg{number}"), "1.0", &[("noise", &noise), ("file", b"x")]);
+    }
+    let script = "set -e; export RAYON_NUM_THREADS=4; \"$EGGCACHE\" --cache cache add eggs; \
+        \"$EGGCACHE\" --cache cache materialize --into out --all";
+    assert_replays(&sandbox, script);
+}
+
+#[test]
+fn a_process_that_dies_at_a_call_has_not_made_it() {
+    let sandbox = Sandbox::new();
+    let script = "cd out; echo 1 >one; echo 2 >two; echo 3 >three";
+    std::fs::create_dir(sandbox.path("out")).unwrap();
+    let Some(trace) = traced(&sandbox, script, Plan::Kill { at: 3 }) else { return };
+    assert_eq!(trace.code, None);
+    assert_eq!(trace.calls.len(), 4);
+    assert_eq!(names_in(&sandbox.path("out")), ["one", "two"]);
+    assert_eq!(std::fs::read(sandbox.path("out/two")).unwrap(), b"");
+}
+
+#[test]
+fn a_call_that_is_to_fail_does_nothing_and_says_why() {
+    let sandbox = Sandbox::new();
+    let plan = Plan::Fail { at: 1, errno: Errno::EDQUOT };
+    let Some(trace) = traced(&sandbox, "mkdir one; mkdir two; mkdir three", plan) else { return };
+    assert_eq!(trace.code, Some(0), "of the last one");
+    assert!(trace.stderr.contains("quota"), "{}", trace.stderr);
+    assert!(sandbox.path("one").exists() && sandbox.path("three").exists());
+    assert!(!sandbox.path("two").exists());
+}
+
+#[test]
+fn what_is_done_elsewhere_does_not_count() {
+    let (sandbox, other) = (Sandbox::new(), Sandbox::new());
+    let script =
+        format!("echo 1; echo 2 >&2; cat eggs/* </dev/null; echo 3 >{:?}", other.path("f"));
+    let Some(trace) = traced(&sandbox, &script, Plan::Record) else { return };
+    assert_eq!(trace.calls.len(), 0, "{:?}", trace.calls);
+    assert_eq!(trace.stdout, "1\n");
+    assert!(other.path("f").exists());
+}
