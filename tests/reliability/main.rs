@@ -4,10 +4,16 @@
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod calls;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod checks;
 mod counts;
 mod damage;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod crash;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod model;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod operations;
 #[path = "../cli/support.rs"]
 #[expect(dead_code, reason = "the tests of the command need more of it")]
 mod support;
