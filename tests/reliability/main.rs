@@ -11,6 +11,8 @@ mod damage;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod crash;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod fault;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod model;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod operations;
