@@ -16,6 +16,8 @@ mod fault;
 mod model;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod operations;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod power_cut;
 #[path = "../cli/support.rs"]
 #[expect(dead_code, reason = "the tests of the command need more of it")]
 mod support;

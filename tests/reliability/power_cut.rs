@@ -1,0 +1,204 @@
+//! The power fails after every call of every operation, and what was not synced is lost: all of
+//! it, the bytes only, or some.
+
+use std::fmt;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::calls::Effect;
+use crate::checks::{Expected, all_hold};
+use crate::counts::{chosen, thorough};
+use crate::model::Disk;
+use crate::operations::{
+    self, Listing, Operation, Sources, copy, listing, of_each_operation, sources,
+};
+use crate::support::{Sandbox, files_in, skip, text, write};
+use crate::survival::Survival;
+use crate::tracer::{self, Plan};
+
+/// Of how many cuts the quick part tries one. No multiple of the number of models.
+const STRIDE: usize = 20;
+
+/// How many seeds the whole matrix tries of each cut.
+const SEEDS: u64 = 3;
+
+/// Whether a copy that a power cut has damaged is found and made again: not yet.
+const COPIES_ARE_MENDED: bool = false;
+
+/// Whether the name of a cache that was just made is durable as its content is: not yet.
+const NEW_CACHES_ARE_DURABLE: bool = false;
+
+/// The power fails when `events` effects have happened.
+struct Cut {
+    events: usize,
+    last: String,
+    survival: Survival,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { events, last, survival } = self;
+        write!(f, "power cut after effect {events}, {last}, survival {survival:?}")
+    }
+}
+
+/// Several operations, one after the other, and what the cache had between them.
+#[derive(Clone)]
+struct Story<'a> {
+    operations: &'a [&'a Operation],
+    effects: Vec<Effect>,
+    /// How many effects there had been when each operation ended.
+    ends: Vec<usize>,
+    /// What the cache had at the beginning, and at each end.
+    listings: Vec<Listing>,
+    /// Eggs that a server has called stored, and how many effects there had been then.
+    promises: Vec<(usize, Value)>,
+}
+
+impl<'a> Story<'a> {
+    fn told(operations: &'a [&'a Operation], prepared: &Sandbox) -> Self {
+        let sandbox = copy(prepared);
+        // Of copies, as looking would write to the cache.
+        let first = if operations[0].mends { Listing::new() } else { listing(&copy(&sandbox)) };
+        let mut story = Self {
+            operations,
+            effects: Vec::new(),
+            ends: Vec::new(),
+            listings: vec![first],
+            promises: Vec::new(),
+        };
+        for operation in operations {
+            let command = operation.command(&sandbox);
+            let trace = tracer::run(&command, &sandbox.path(""), Plan::Record).unwrap();
+            assert_eq!(trace.code, Some(0), "{}", trace.stderr);
+            assert_eq!(operation.refusals(&trace.stdout), [""; 0]);
+            let begin = story.effects.len();
+            let stored = |line: &str| Some(serde_json::from_str::<Value>(line).ok()?["egg"].take());
+            let promise = |(done, line): &(usize, String)| Some((begin + done, stored(line)?));
+            let promises = trace.told.iter().filter_map(promise).filter(|it| it.1.is_object());
+            story.promises.extend(promises);
+            story.effects.extend(trace.done);
+            story.ends.push(story.effects.len());
+            story.listings.push(listing(&copy(&sandbox)));
+        }
+        let mut disk = Disk::of(&prepared.path(""));
+        story.effects.iter().for_each(|effect| disk.apply(effect));
+        disk.assert_is(&sandbox);
+        story
+    }
+
+    /// Those are always tried at which something was just told.
+    fn cuts(&self) -> Vec<Cut> {
+        let promises = self.promises.iter().map(|promise| promise.0);
+        let told: Vec<usize> = self.ends.iter().copied().chain(promises).collect();
+        let seeds = if thorough() { SEEDS } else { 1 };
+        let cuts_at = move |events: usize| {
+            let random = (0..seeds).map(move |seed| Survival::Random(events as u64 * SEEDS + seed));
+            [Survival::Strict, Survival::NamesFirst].into_iter().chain(random).map(
+                move |survival| {
+                    let last = self.effects[events - 1].name();
+                    Cut { events, last, survival }
+                },
+            )
+        };
+        let inside = (1..=self.effects.len()).filter(|events| !told.contains(events));
+        let inside = chosen(inside.flat_map(cuts_at), STRIDE);
+        inside.chain(told.iter().copied().flat_map(cuts_at)).collect()
+    }
+}
+
+fn loses_power(name: &str, operations: &[&Operation]) {
+    if !tracer::is_permitted() {
+        return skip("processes cannot be traced here");
+    }
+    let prepared = operations[0].prepared();
+    let story = Story::told(operations, &prepared);
+    let (begin, sources) = (Disk::of(&prepared.path("")), sources(&prepared));
+    all_hold("power cut", name, story.cuts(), |cut| story.holds_after(cut, &begin, &sources));
+}
+
+impl Story<'_> {
+    fn holds_after(&self, &Cut { events, survival, .. }: &Cut, begin: &Disk, sources: &Sources) {
+        let mut disk = begin.clone();
+        self.effects[..events].iter().for_each(|effect| disk.apply(effect));
+        if !NEW_CACHES_ARE_DURABLE {
+            disk.apply(&Effect::Sync { path: PathBuf::new(), data_only: false });
+        }
+        let sandbox = Sandbox::new();
+        disk.write(survival, &["cache", "out"], &sandbox.path(""));
+
+        let running = self.ends.iter().position(|&end| events <= end).unwrap();
+        let has_ended = events == self.ends[running];
+        let before = &self.listings[if has_ended { running + 1 } else { running }];
+        let after = &self.listings[running + 1];
+        let expected = Expected { sources, before, after };
+        if self.operations[running].mends && !has_ended {
+            self.operations[running].run(&sandbox);
+        }
+        if COPIES_ARE_MENDED {
+            assert_copies_are_mended(&expected, &sandbox);
+        }
+        let eggs = expected.assert_sound(&sandbox);
+        for (_, egg) in self.promises.iter().filter(|&&(told, _)| told <= events) {
+            let digest = eggs.get(text(&egg["file_name"]));
+            assert_eq!(digest.map(String::as_str), egg["digest"].as_str(), "it was told so");
+        }
+        expected.assert_gc_tidies(&sandbox, &eggs, "tidy");
+    }
+}
+
+/// Copies into a directory that a power cut has damaged end whole, after the start that follows it.
+fn assert_copies_are_mended(expected: &Expected<'_>, sandbox: &Sandbox) {
+    for record in files_in(&sandbox.path("cache/copies")) {
+        let content = fs::read(&record).unwrap();
+        // A record that is torn is the command's to deal with.
+        if let Ok(mut content) = serde_json::from_slice::<Value>(&content) {
+            content["boot"] = "00000000-0000-4000-8000-000000000000".into();
+            write(&record, content.to_string().as_bytes());
+        }
+    }
+    expected.assert_materializes(sandbox, "out");
+}
+
+pub fn loses_power_in(operation: &Operation) {
+    loses_power(operation.name, &[operation]);
+}
+
+of_each_operation!(a_power_cut_loses_nothing_that_was_told, crate::power_cut::loses_power_in);
+
+#[test]
+fn a_power_cut_in_a_row_of_operations_loses_nothing_that_was_told() {
+    let operations: Vec<&Operation> = operations::SEVERAL.iter().collect();
+    loses_power("several operations", &operations);
+}
+
+#[test]
+fn a_sync_that_is_left_out_is_found() {
+    if !tracer::is_permitted() {
+        return skip("processes cannot be traced here");
+    }
+    let prepared = operations::SERVE.prepared();
+    let (begin, sources) = (Disk::of(&prepared.path("")), sources(&prepared));
+    let story = Story::told(&[&operations::SERVE], &prepared);
+    let (events, egg) = story.promises[0].clone();
+    let cut = Cut { events, last: String::new(), survival: Survival::Strict };
+    story.holds_after(&cut, &begin, &sources);
+
+    let folder = format!("cache/blobs/{}", &text(&egg["digest"])[..2]);
+    for without in ["cache/index.sqlite-wal", "cache/tmp/.eggcache-", "cache/blobs", &folder] {
+        let mut lazy = story.clone();
+        for effect in &mut lazy.effects {
+            let path = effect.path().to_owned();
+            let is_it = path == Path::new(without)
+                || without.ends_with('-') && path.to_str().unwrap().starts_with(without);
+            if is_it && matches!(effect, Effect::Sync { .. }) {
+                *effect = Effect::SyncRange { path };
+            }
+        }
+        let holds = catch_unwind(AssertUnwindSafe(|| lazy.holds_after(&cut, &begin, &sources)));
+        assert!(holds.is_err(), "nobody misses the sync of {without}");
+    }
+}
