@@ -136,6 +136,18 @@ impl Effect {
         }
     }
 
+    /// Whether the kernel would find this error before another one. What it finds first is that a
+    /// name is there already, or is not.
+    pub fn can_have(&self, errno: Errno, root: &Path) -> bool {
+        let is_there = root.join(self.path()).symlink_metadata().is_ok();
+        let gets_there = match self {
+            Self::MakeDirectory { .. } | Self::Symlink { .. } => !is_there,
+            Self::Open { .. } => !is_there || errno != Errno::ENOSPC,
+            _ => is_there,
+        };
+        gets_there && self.errors().contains(&errno)
+    }
+
     /// What a message says of it.
     pub fn name(&self) -> String {
         let what = match self {

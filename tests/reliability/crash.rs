@@ -6,21 +6,35 @@ use crate::checks::{Expected, all_hold};
 use crate::counts::chosen;
 use crate::operations::{Listing, Operation, copy, listing, of_each_operation, sources};
 use crate::support::skip;
-use crate::tracer::{self, Plan};
+use crate::tracer::{self, Call, Plan};
 
-/// Of how many crashes the quick part tries one; odd, so that both orders of the checks are tried.
+/// Of how many crashes the quick part tries one; odd, so that both orders of the checks are tried,
+/// and no multiple of 3, so that some are followed by another.
 const STRIDE: usize = 7;
 
 /// The process dies before its call `at`, which would be `what`.
 struct Crash {
     at: usize,
     what: String,
+    /// Where the process dies that then does the same, if it does.
+    again: Option<usize>,
 }
 
 impl fmt::Display for Crash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "died before call {}, {}", self.at, self.what)
+        let Self { at, what, again } = self;
+        write!(f, "died before call {at}, {what}")?;
+        again.map_or(Ok(()), |again| write!(f, ", and in the next run before call {again}"))
     }
+}
+
+/// Every third crash is followed by one of those that come after it.
+fn crashes(calls: &[Call]) -> impl Iterator<Item = Crash> {
+    calls.iter().enumerate().map(|(at, call)| Crash {
+        at,
+        what: call.effect.name(),
+        again: (at % 3 == 0).then_some(at * 5 % calls.len()),
+    })
 }
 
 pub fn dies_anywhere(operation: &Operation) {
@@ -37,12 +51,19 @@ pub fn dies_anywhere(operation: &Operation) {
     let after = listing(&whole);
     let expected = Expected { sources: &sources, before: &before, after: &after };
 
-    let crashes = trace.calls.iter().enumerate();
-    let crashes = crashes.map(|(at, call)| Crash { at, what: call.effect.name() });
-    all_hold("crash", operation.name, chosen(crashes, STRIDE), |&Crash { at, .. }| {
+    let cases = chosen(crashes(&trace.calls), STRIDE);
+    all_hold("crash", operation.name, cases, |&Crash { at, again, .. }| {
         let sandbox = copy(&prepared);
-        let trace = tracer::run(&operation.command(&sandbox), &sandbox.path(""), Plan::Kill { at });
-        assert_eq!(trace.unwrap().code, None, "it did not die");
+        let dies_at = |at| {
+            let command = operation.command(&sandbox);
+            let trace = tracer::run(&command, &sandbox.path(""), Plan::Kill { at }).unwrap();
+            operation.assert_answers_are_true(&sandbox, &trace.stdout);
+            trace.code
+        };
+        assert_eq!(dies_at(at), None, "it did not die");
+        if let Some(again) = again {
+            dies_at(again); // unless less is left to do
+        }
         if operation.mends {
             operation.run(&sandbox);
         }

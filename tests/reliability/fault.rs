@@ -3,39 +3,47 @@
 use std::fmt;
 
 use nix::errno::Errno;
-use serde_json::Value;
 
 use crate::checks::{Expected, all_hold};
 use crate::counts::{chosen, thorough};
 use crate::operations::{Listing, Operation, copy, listing, of_each_operation, sources};
-use crate::support::{Sandbox, names_in, skip, text};
-use crate::tracer::{self, Call, Plan, Trace};
+use crate::support::{names_in, skip};
+use crate::tracer::{self, Call, Plan};
 
 /// Of how many calls the quick part lets one fail, with one of its errors.
 const STRIDE: usize = 11;
+
+/// Errors of disks that stay as they are: full, read-only since the kernel gave up, or broken.
+const LASTING: [Errno; 3] = [Errno::ENOSPC, Errno::EROFS, Errno::EIO];
 
 /// The call `at`, which is `what`, fails.
 struct Fault {
     at: usize,
     what: String,
     errno: Errno,
+    /// Whether all that follows fails as well.
+    lasts: bool,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "call {}, {}, failed with {:?}", self.at, self.what, self.errno)
+        let Self { at, what, errno, lasts } = self;
+        let later = if *lasts { ", as all that followed" } else { "" };
+        write!(f, "call {at}, {what}, failed with {errno:?}{later}")
     }
 }
 
 /// Calls that fail by themselves are left out: the kernel looks for the reason first.
 fn faults(calls: &[Call]) -> Vec<Fault> {
-    let what = |at: usize| calls[at].effect.name();
-    let fault = move |at: usize, errno: &Errno| Fault { at, what: what(at), errno: *errno };
     let of_call = |at: usize| {
-        let errors = calls[at].effect.errors();
-        // In the quick part each call has one error, and the errors take turns.
-        let tried = if thorough() { errors } else { &errors[at % errors.len()..][..1] };
-        tried.iter().map(move |errno| fault(at, errno))
+        let Call { effect, .. } = &calls[at];
+        let fault = |errno, lasts| Fault { at, what: effect.name(), errno, lasts };
+        let lasting = LASTING.iter().filter(|errno| effect.errors().contains(errno));
+        let mut faults: Vec<Fault> =
+            effect.errors().iter().map(|&errno| fault(errno, false)).collect();
+        faults.extend(lasting.map(|&errno| fault(errno, true)));
+        // In the quick part each call has one of them, in turns.
+        if thorough() { faults } else { vec![faults.swap_remove(at % faults.len())] }
     };
     let can_fail = (0..calls.len()).filter(|&at| !calls[at].failed);
     chosen(can_fail, STRIDE).flat_map(of_call).collect()
@@ -55,15 +63,16 @@ pub fn fails_anywhere(operation: &Operation) {
     let after = listing(&whole);
     let expected = Expected { sources: &sources, before: &before, after: &after };
 
-    all_hold("fault", operation.name, faults(&trace.calls), |&Fault { at, errno, .. }| {
+    all_hold("fault", operation.name, faults(&trace.calls), |fault| {
+        let &Fault { at, errno, lasts, .. } = fault;
         let sandbox = copy(&prepared);
-        let plan = Plan::Fail { at, errno };
+        let plan = Plan::Fail { at, errno, lasts };
         let trace = tracer::run(&operation.command(&sandbox), &sandbox.path(""), plan).unwrap();
         assert!(!trace.stderr.contains("panicked"), "{}", trace.stderr);
         match trace.code.expect("a signal ended it, or it did not end") {
             0 => {
                 let refusals = operation.refusals(&trace.stdout);
-                assert_answers_are_true(&sandbox, operation, &trace);
+                operation.assert_answers_are_true(&sandbox, &trace.stdout);
                 if refusals.is_empty() {
                     assert_eq!(listing(&sandbox), after, "it has ended well");
                     assert_eq!(names_in(&sandbox.path("out")), copies, "it has ended well");
@@ -93,27 +102,6 @@ fn assert_is_explained(operation: &Operation, code: i32, stderr: &str) {
         let mut words = line.split([' ', ':', ';']);
         let is_path = |word: &str| word.contains('/') || ["cache", "out"].contains(&word);
         assert!(words.any(is_path), "no path is named: {line}");
-    }
-}
-
-/// What a server has answered is so.
-#[track_caller]
-fn assert_answers_are_true(sandbox: &Sandbox, operation: &Operation, trace: &Trace) {
-    if operation.line != "serve" {
-        return;
-    }
-    let listed = listing(sandbox);
-    for line in trace.stdout.lines() {
-        let answer: Value = serde_json::from_str(line).unwrap();
-        match answer["outcome"].as_str() {
-            Some("stored") => {
-                let egg = &answer["egg"];
-                let digest = listed.get(text(&egg["file_name"])).map(String::as_str);
-                assert_eq!(digest, egg["digest"].as_str());
-            }
-            Some("copied") => assert!(sandbox.path(text(&answer["path"])).exists()),
-            _ => {}
-        }
     }
 }
 

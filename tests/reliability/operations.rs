@@ -171,6 +171,27 @@ impl Operation {
         };
         if self.line == "serve" { stdout.lines().filter_map(errors).collect() } else { Vec::new() }
     }
+
+    /// Asserts that what a server has answered is so, whatever became of it then.
+    #[track_caller]
+    pub fn assert_answers_are_true(&self, sandbox: &Sandbox, stdout: &str) {
+        if self.line != "serve" {
+            return;
+        }
+        let listed = listing(sandbox);
+        // It may have died in its last answer.
+        for answer in stdout.lines().map_while(|line| serde_json::from_str::<Value>(line).ok()) {
+            match answer["outcome"].as_str() {
+                Some("stored") => {
+                    let egg = &answer["egg"];
+                    let digest = listed.get(text(&egg["file_name"])).map(String::as_str);
+                    assert_eq!(digest, egg["digest"].as_str(), "it was told so");
+                }
+                Some("copied") => assert!(sandbox.path(text(&answer["path"])).exists()),
+                _ => {}
+            }
+        }
+    }
 }
 
 /// The digests of the eggs of a cache by their file names.

@@ -33,8 +33,8 @@ pub enum Plan {
     Record,
     /// Dies before its call `at`, counted from 0, has done anything.
     Kill { at: usize },
-    /// Its call `at` does nothing and fails.
-    Fail { at: usize, errno: Errno },
+    /// Its call `at` does nothing and fails; if that lasts, so does each later one that can.
+    Fail { at: usize, errno: Errno, lasts: bool },
 }
 
 /// A call that was entered.
@@ -245,7 +245,10 @@ impl Tracer<'_> {
         self.trace.calls.push(Call { effect: effect.clone(), failed: false });
         let fails = match self.plan {
             Plan::Kill { at } if at == this => Some(Errno::EINTR), // nobody will see it
-            Plan::Fail { at, errno } if at == this => Some(errno),
+            Plan::Fail { at, errno, .. } if at == this => Some(errno),
+            Plan::Fail { at, errno, lasts: true } if at < this => {
+                Some(errno).filter(|_| effect.can_have(errno, self.root))
+            }
             _ => None,
         };
         if fails.is_some() {

@@ -62,12 +62,22 @@ fn a_process_that_dies_at_a_call_has_not_made_it() {
 #[test]
 fn a_call_that_is_to_fail_does_nothing_and_says_why() {
     let sandbox = Sandbox::new();
-    let plan = Plan::Fail { at: 1, errno: Errno::EDQUOT };
+    let plan = Plan::Fail { at: 1, errno: Errno::EDQUOT, lasts: false };
     let Some(trace) = traced(&sandbox, "mkdir one; mkdir two; mkdir three", plan) else { return };
     assert_eq!(trace.code, Some(0), "of the last one");
     assert!(trace.stderr.contains("quota"), "{}", trace.stderr);
     assert!(sandbox.path("one").exists() && sandbox.path("three").exists());
     assert!(!sandbox.path("two").exists());
+}
+
+#[test]
+fn a_disk_that_stays_full_takes_nothing_more_and_gives_back() {
+    let sandbox = Sandbox::new();
+    let plan = Plan::Fail { at: 1, errno: Errno::ENOSPC, lasts: true };
+    let script = "mkdir one; mkdir two; mkdir -p one; mkdir three; rmdir one";
+    let Some(trace) = traced(&sandbox, script, plan) else { return };
+    assert_eq!(trace.stderr.matches("No space left").count(), 2, "{}", trace.stderr);
+    assert_eq!(names_in(&sandbox.path("")), ["eggs", "other"]);
 }
 
 #[test]
