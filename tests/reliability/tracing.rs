@@ -30,7 +30,7 @@ fn what_programs_do_to_files_is_seen_with_all_that_a_replay_needs() {
     let script = "set -e; mkdir -p cache/a/b out; cd cache; echo one >a/one; echo more >>a/one; \
         printf x | dd of=a/one bs=1 seek=1 conv=notrunc; cp a/one a/two; mv a/two two; \
         ln two three; ln -s a/one link; chmod 0640 three; touch -d @1000 a/one; \
-        truncate -s 10000 two; echo short >a/one; fallocate -l 5000 a/b/reserved; \
+        truncate -s 10000 two; echo short >a/one; fallocate -l 5000 a/b/reserved || :; \
         cat two >>a/one; mv -T a/b ../out/b; mkdir gone; rmdir gone; rm link; sync -d two";
     assert_replays(&Sandbox::new(), script);
 }
