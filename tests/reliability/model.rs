@@ -239,16 +239,15 @@ impl Disk {
     /// Asserts that nothing has escaped the trace: what was done again is what was done.
     #[track_caller]
     pub fn assert_is(&self, sandbox: &Sandbox) {
-        let replayed = tempfile::tempdir().unwrap();
+        let replayed = Sandbox::new();
         let mut synced = self.clone();
         synced.apply(&Effect::SyncAll);
         for folder in ["cache", "out"] {
-            synced.write(Survival::Strict, &[folder], replayed.path());
-            let path = sandbox.path(folder);
-            let (found, expected) = (replayed.path().join(folder), path.as_path());
+            synced.write(Survival::Strict, &[folder], &replayed.path(""));
+            let (found, expected) = (replayed.path(folder), sandbox.path(folder));
             assert_eq!(found.exists(), expected.exists());
             if expected.exists() {
-                assert_eq!(contents(&found), contents(expected));
+                assert_eq!(contents(&found), contents(&expected));
             }
         }
     }
