@@ -136,13 +136,17 @@ impl Effect {
         }
     }
 
-    /// Whether the kernel would find this error before another one. What it finds first is that a
-    /// name is there already, or is not.
+    /// Whether the kernel would give this error here. It finds first that a name is there already, or
+    /// is not; and what takes no space always finds some.
     pub fn can_have(&self, errno: Errno, root: &Path) -> bool {
-        let is_there = root.join(self.path()).symlink_metadata().is_ok();
+        let metadata = root.join(self.path()).symlink_metadata();
+        let is_there = metadata.is_ok();
         let gets_there = match self {
             Self::MakeDirectory { .. } | Self::Symlink { .. } => !is_there,
             Self::Open { .. } => !is_there || errno != Errno::ENOSPC,
+            Self::Truncate { len, .. } => {
+                errno != Errno::ENOSPC || metadata.is_ok_and(|it| it.len() < *len)
+            }
             _ => is_there,
         };
         gets_there && self.errors().contains(&errno)
