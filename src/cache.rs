@@ -30,7 +30,6 @@ use crate::index::{self, Index, Writer};
 use crate::progress::Silent;
 use crate::rebuild::{Rebuilt, rebuild};
 use crate::store::{Staged, Store};
-use crate::temp::Abandoned;
 
 /// How many eggs are evicted together.
 const EVICT_BATCH: usize = 64;
@@ -40,7 +39,6 @@ const HOLD: Duration = Duration::from_millis(10);
 /// A file that is there to be removed: SQLite needs some space even to give space back.
 const BALLAST: &str = "ballast";
 const BALLAST_BYTES: u64 = 1 << 20;
-const FULL: &str = "there is no space left on its disk";
 
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
      # This directory holds a cache of built eggs. Backups may leave it out.\n\
@@ -81,7 +79,7 @@ impl Cache {
     /// # Errors
     /// [`Error::NotACache`] if `root` is something else, or what [`Index::open`] says.
     pub fn open(root: &Path) -> Result<Self> {
-        if let Err(error) = fs::create_dir_all(root) {
+        if let Err(error) = files::make_dirs_durably(root) {
             if root.symlink_metadata().is_ok() && !root.is_dir() {
                 let reason = "it is not a directory";
                 return Err(Error::NotACache { path: root.to_owned(), reason });
@@ -99,13 +97,16 @@ impl Cache {
         }
         store.create()?;
         let tag = root.join("CACHEDIR.TAG");
-        if !tag.exists() {
+        // A crash can have left it empty.
+        if tag.metadata().map_or(0, |metadata| metadata.len()) != CACHEDIR_TAG.len() as u64 {
             fs::write(&tag, CACHEDIR_TAG).at("write", &tag)?;
         }
         let is_new = !root.join(index::FILE_NAME).exists();
         let mut index = match Index::open(&root) {
-            Err(Error::Index { source, .. }) if index::is_full(&source) => {
-                return Self::open_read_only(root, store, FULL);
+            Err(Error::Index { source, .. }) if let Some(reason) = index::unwritable(&source) => {
+                // Where there is nothing to read either, the disk is the reason.
+                return Self::open_read_only(root.clone(), store, reason)
+                    .map_err(|_| Error::ReadOnly { path: root, reason });
             }
             index => index?,
         };
@@ -306,10 +307,7 @@ impl Cache {
     /// # Errors
     /// If `tmp/` cannot be read.
     pub fn sweep(&self) -> Result<usize> {
-        let abandoned = self.store.abandoned()?;
-        let count = abandoned.len();
-        abandoned.into_iter().for_each(Abandoned::remove);
-        Ok(count)
+        self.store.sweep()
     }
 }
 
@@ -320,7 +318,7 @@ fn commit_one(
     replace: impl Fn(&Egg) -> bool,
 ) -> Result<Commit> {
     let digest = staged.written.digest;
-    let mut replaced = None;
+    let (mut replaced, mut before) = (None, None);
     if let Some(existing) = writer.of_key(&staged.manifest.key)? {
         // A blob of a newer format is another eggcache's, and fine.
         let broken =
@@ -331,9 +329,13 @@ fn commit_one(
         }
         writer.evict(existing.digest, now())?;
         replaced = Some(existing.digest).filter(|_| !same);
+        before = Some(existing).filter(|_| same);
     }
     let provenance = std::mem::take(&mut staged.provenance);
-    let egg = Egg::new(digest, &staged.manifest, staged.written.len, provenance);
+    let mut egg = Egg::new(digest, &staged.manifest, staged.written.len, provenance);
+    if let Some(before) = before {
+        (egg.used_at, egg.uses) = (before.used_at, before.uses);
+    }
     store.persist(staged)?;
     writer.insert(&egg)?;
     Ok(match replaced {

@@ -112,7 +112,7 @@ pub fn share(root: &Path) -> Result<()> {
 /// # Errors
 /// If the records cannot be listed.
 pub fn forget_gone(root: &Path) -> Result<()> {
-    temp::abandoned(&records(root))?.into_iter().for_each(temp::Abandoned::remove);
+    temp::sweep(&records(root))?;
     for entry in fs::read_dir(records(root)).into_iter().flatten().flatten() {
         let record = fs::read(entry.path()).ok().and_then(|it| serde_json::from_slice(&it).ok());
         if record.is_some_and(|record: Record| !Path::new(&record.dir).exists()) {

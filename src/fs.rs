@@ -36,6 +36,25 @@ pub fn is_shared(dir: &Path) -> bool {
 /// Set-group-ID, and write permission for the group.
 const SHARED: u32 = 0o2020;
 
+/// Makes a directory and its parents where they are missing, durably: what is synced in it later is
+/// not lost for want of its name.
+///
+/// # Errors
+/// If one cannot be made or its name not synced.
+pub fn make_dirs_durably(dir: &Path) -> std::io::Result<()> {
+    match fs::create_dir(dir) {
+        Err(_) if dir.is_dir() => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+            make_dirs_durably(parent.ok_or(error)?)?;
+            return make_dirs_durably(dir);
+        }
+        made => made?,
+    }
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
 /// Makes a directory and its parents where they are missing. One that is made in a shared directory
 /// is shared as well, whatever the umask says.
 ///
@@ -98,7 +117,7 @@ pub fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
 
 /// Makes a file that occupies `bytes` on the disk, if there is room and it is not there already.
 pub fn reserve(path: &Path, bytes: u64) {
-    if path.exists() {
+    if path.metadata().is_ok_and(|metadata| metadata.len() >= bytes) {
         return;
     }
     let made = File::create(path).and_then(|file| {

@@ -105,8 +105,7 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     let total = eggs.len();
     let total_bytes: u64 = eggs.iter().map(|egg| egg.blob_bytes).sum();
     let evicted = plan(eggs, options, now());
-    let temporary_files =
-        if options.dry_run { cache.store.abandoned()?.len() } else { cache.sweep()? };
+    let temporary_files = if options.dry_run { cache.store.abandoned()? } else { cache.sweep()? };
     if !options.dry_run {
         progress.begin("removing", (evicted.len() + orphans.len()) as u64, Unit::Eggs);
         let of_orphans: Vec<Digest> = orphans.iter().map(|orphan| orphan.digest).collect();

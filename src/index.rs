@@ -129,6 +129,16 @@ impl Index {
             Ok(connection)
         });
         let [log, alone] = attempts;
+        // What a writer that died left beside it is part of the index, and only a writer can tell.
+        let is_open = ["-journal", "-wal"].iter().any(|beside| {
+            let beside = PathBuf::from(format!("{}{beside}", path.display()));
+            beside.metadata().is_ok_and(|metadata| metadata.len() > 0)
+        });
+        if log.is_err() && is_open {
+            let reason = "somebody who can write it has to open it once, to finish what a process \
+                          that died had begun";
+            return Err(Error::ReadOnly { path: root.to_owned(), reason });
+        }
         let connection = log.or(alone).map_err(|source: rusqlite::Error| wrap(&path, source))?;
         let index = Self { connection, path, read_only: true };
         let version = index.check_version()?;
@@ -380,16 +390,17 @@ fn is_moved(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_READONLY_DBMOVED)
 }
 
-/// Whether SQLite says that the disk is full, or that it could not make the files it needs.
+/// Why nothing can be written, if SQLite says that the disk takes no more.
 #[must_use]
-pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
+pub(crate) fn unwritable(error: &rusqlite::Error) -> Option<&'static str> {
     use rusqlite::ffi;
-    error.sqlite_error().is_some_and(|error| {
-        matches!(
-            error.extended_code,
-            ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_WRITE
-        )
-    })
+    match error.sqlite_error()?.extended_code {
+        ffi::SQLITE_FULL => Some("there is no space left on its disk"),
+        ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_WRITE => {
+            Some("its disk takes no more: it is full, over a quota or failing")
+        }
+        _ => None,
+    }
 }
 
 /// A path as SQLite's URIs want it.

@@ -152,7 +152,7 @@ pub struct Prepared {
 /// If it cannot be made or read.
 pub fn prepare(cache: &Cache, into: &Path) -> Result<Prepared> {
     std::fs::create_dir_all(into).at("make directory", into)?;
-    temp::abandoned(into)?.into_iter().for_each(temp::Abandoned::remove);
+    temp::sweep(into)?;
     let path = into.canonicalize().at("open directory", into)?;
     let torn = copies::begin(cache, &path)?;
     Ok(Prepared { path, torn })

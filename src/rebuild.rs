@@ -1,7 +1,7 @@
 //! Rebuilding the index from the blobs: what `reindex` does, and what opening a cache does whose index
 //! is gone. Last use is kept where the old index can be read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -33,12 +33,12 @@ pub struct Unreadable {
     pub reason: String,
 }
 
-/// Gives the index a row for each egg in the store, and no other, in one transaction.
+/// Gives the index a row for each egg in the store, and no other, in one transaction. An egg that
+/// has a row keeps it, whatever else has its key, and what was evicted stays so.
 ///
 /// # Errors
 /// If the store cannot be listed, or the index not written.
 pub fn rebuild(store: &Store, index: &mut Index, progress: &dyn Progress) -> Result<Rebuilt> {
-    let old: HashMap<Digest, Egg> = index.all()?.into_iter().map(|egg| (egg.digest, egg)).collect();
     let blobs = store.list()?;
     progress.begin("reading", blobs.len() as u64, Unit::Eggs);
     let read: Vec<(Digest, Result<Option<Egg>>)> = blobs
@@ -51,51 +51,61 @@ pub fn rebuild(store: &Store, index: &mut Index, progress: &dyn Progress) -> Res
         .collect();
     progress.end();
     let mut unreadable = Vec::new();
-    let mut eggs = Vec::new();
+    let mut eggs = HashMap::new();
     for (digest, egg) in read {
         match egg {
-            Ok(egg) => eggs.extend(egg),
-            Err(error) => {
-                if !matches!(error, Error::DamagedBlob { .. }) {
-                    // Of a newer eggcache, or not readable for this user or now: not gone.
-                    eggs.extend(old.get(&digest).cloned());
-                }
-                unreadable.push(Unreadable { digest, reason: error.to_string() });
-            }
+            Ok(egg) => eggs.extend(egg.map(|egg| (digest, egg))),
+            Err(error) => unreadable.push(Unreadable { digest, reason: error.to_string() }),
         }
     }
-    let (mut eggs, shadowed) = one_of_each_key(eggs);
-    for egg in &mut eggs {
-        if let Some(old) = old.get(&egg.digest) {
-            (egg.used_at, egg.uses) = (old.used_at, old.uses);
-        }
-    }
-    // What was added or removed since the store was listed is looked at under the lock.
+    let evicted = index.evicted()?;
+    // What others have added, replaced and evicted since the store was listed is seen here.
     index.write(|writer| {
-        let later: Vec<Egg> =
-            writer.all()?.into_iter().filter(|egg| !old.contains_key(&egg.digest)).collect();
-        eggs.retain(|egg| store.blob_path(egg.digest).exists());
-        eggs.retain(|egg| later.iter().all(|later| later.key != egg.key));
-        eggs.extend(later);
-        writer.replace_all(&eggs)
-    })?;
-    let kept = eggs.iter().filter(|egg| old.contains_key(&egg.digest)).count();
-    Ok(Rebuilt {
-        eggs: eggs.len(),
-        found: eggs.len() - kept,
-        lost: old.len() - kept,
-        unreadable,
-        shadowed,
+        let rows = writer.all()?;
+        let mut kept = Vec::new();
+        for row in &rows {
+            let egg = match eggs.remove(&row.digest) {
+                Some(egg) => Some(egg),
+                None => as_stored(store, row)?,
+            };
+            let egg = egg.filter(|_| matches!(store.stored(row.digest), Ok(Some(_))));
+            kept.extend(egg.map(|egg| Egg { used_at: row.used_at, uses: row.uses, ..egg }));
+        }
+        eggs.retain(|digest, _| !evicted.contains(digest) && store.blob_path(*digest).exists());
+        let found = eggs.into_values().collect();
+        let (chosen, shadowed) = one_of_each_key(kept, found);
+        writer.replace_all(&chosen)?;
+        let before: HashSet<Digest> = rows.iter().map(|row| row.digest).collect();
+        let stayed = chosen.iter().filter(|egg| before.contains(&egg.digest)).count();
+        Ok(Rebuilt {
+            eggs: chosen.len(),
+            found: chosen.len() - stayed,
+            lost: rows.len() - stayed,
+            unreadable,
+            shadowed,
+        })
     })
 }
 
-/// Of several blobs of one key: not one that another says it replaces, then the first added.
-fn one_of_each_key(mut eggs: Vec<Egg>) -> (Vec<Egg>, Vec<Digest>) {
-    let replaced: Vec<Digest> = eggs.iter().filter_map(|egg| egg.provenance.replaces).collect();
-    eggs.sort_by_key(|egg| (replaced.contains(&egg.digest), egg.provenance.added_at, egg.digest));
+/// An egg that has a row and whose blob was not read: stored since, or not readable.
+fn as_stored(store: &Store, row: &Egg) -> Result<Option<Egg>> {
+    match store.open(row.digest) {
+        Ok(blob) => Ok(blob.as_ref().map(Egg::of_blob)),
+        Err(Error::DamagedBlob { .. }) => Ok(None),
+        // Of a newer eggcache, or not readable for this user or now: not gone.
+        Err(_) => Ok(Some(row.clone())),
+    }
+}
+
+/// Of several eggs of one key: the one that has a row, then not one that another says it replaces,
+/// then the first added.
+fn one_of_each_key(kept: Vec<Egg>, mut found: Vec<Egg>) -> (Vec<Egg>, Vec<Digest>) {
+    let replaced: Vec<Digest> =
+        kept.iter().chain(&found).filter_map(|egg| egg.provenance.replaces).collect();
+    found.sort_by_key(|egg| (replaced.contains(&egg.digest), egg.provenance.added_at, egg.digest));
     let mut chosen: HashMap<EggKey, Egg> = HashMap::new();
     let mut shadowed = Vec::new();
-    for egg in eggs {
+    for egg in kept.into_iter().chain(found) {
         if chosen.contains_key(&egg.key) {
             shadowed.push(egg.digest);
         } else {
@@ -119,11 +129,13 @@ mod tests {
     #[test]
     fn the_first_build_of_a_key_stays_unless_it_was_replaced() {
         let (first, second) = (egg("first", 1, None), egg("second", 2, None));
-        let (chosen, shadowed) = one_of_each_key(vec![second.clone(), first.clone()]);
+        let (chosen, shadowed) = one_of_each_key(vec![], vec![second.clone(), first.clone()]);
         assert_eq!((chosen, shadowed), (vec![first.clone()], vec![second.digest]));
+        let (chosen, shadowed) = one_of_each_key(vec![second.clone()], vec![first.clone()]);
+        assert_eq!((chosen, shadowed), (vec![second], vec![first.digest]));
 
         let replacement = egg("third", 3, Some(first.digest));
-        let (chosen, shadowed) = one_of_each_key(vec![replacement.clone(), first.clone()]);
+        let (chosen, shadowed) = one_of_each_key(vec![], vec![replacement.clone(), first.clone()]);
         assert_eq!((chosen, shadowed), (vec![replacement], vec![first.digest]));
     }
 }

@@ -47,10 +47,13 @@ pub enum ShownKind {
 pub fn show(cache: &Cache, text: &str, narrow: &Narrow, entries: bool) -> Result<Report> {
     let egg = query::one(&cache.index, text, narrow)?;
     let path = cache.store.blob_path(egg.digest);
-    let blob = cache
-        .store
-        .open(egg.digest)?
-        .ok_or_else(|| Error::DamagedBlob { path: path.clone(), reason: "it is missing".into() })?;
+    let Some(blob) = cache.store.open(egg.digest)? else {
+        // Evicted since its row was read, unless the row is still there.
+        return Err(match cache.index.of_digest(egg.digest)? {
+            Some(_) => Error::DamagedBlob { path, reason: "it is missing".into() },
+            None => Error::Miss { query: text.to_owned() },
+        });
+    };
     let entries = entries.then(|| {
         let shown = |entry: &crate::manifest::Entry| Shown {
             path: entry.path.as_str().to_owned(),

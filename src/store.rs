@@ -19,7 +19,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::fs as files;
 use crate::manifest::Manifest;
 use crate::map::map;
-use crate::temp::{self, Abandoned, TEMP_PREFIX, Temp};
+use crate::temp::{self, TEMP_PREFIX, Temp};
 use crate::tree::Tree;
 
 /// Compressed frames that are kept in memory before they go to a temporary file, in bytes.
@@ -317,11 +317,19 @@ impl Store {
         Ok(())
     }
 
-    /// Blobs that a process that died was writing.
+    /// How many blobs processes that died were writing.
     ///
     /// # Errors
     /// If `tmp/` cannot be read.
-    pub fn abandoned(&self) -> Result<Vec<Abandoned>> {
-        temp::abandoned(&self.tmp())
+    pub fn abandoned(&self) -> Result<usize> {
+        Ok(temp::abandoned(&self.tmp())?.len())
+    }
+
+    /// Removes what processes that died were writing, and answers how much is gone.
+    ///
+    /// # Errors
+    /// If `tmp/` cannot be read.
+    pub fn sweep(&self) -> Result<usize> {
+        temp::sweep(&self.tmp())
     }
 }

@@ -177,6 +177,15 @@ fn is_older(file: &File, age: Duration) -> bool {
     modified.is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed > age))
 }
 
+/// Removes the temporary files and directories in `dir` whose process is gone, and answers how many
+/// are gone with it.
+///
+/// # Errors
+/// If `dir` cannot be read.
+pub fn sweep(dir: &Path) -> Result<usize> {
+    Ok(abandoned(dir)?.into_iter().filter(Abandoned::remove).count())
+}
+
 /// Opens a file or a directory, and nothing else that may stand there.
 fn open_to_lock(path: &Path) -> std::io::Result<File> {
     let kind = path.symlink_metadata()?.file_type();
@@ -197,13 +206,15 @@ fn open_to_lock(path: &Path) -> std::io::Result<File> {
 /// A temporary file or directory that nobody owns any more, locked so that it stays so.
 #[derive(Debug)]
 pub struct Abandoned {
-    pub path: PathBuf,
+    path: PathBuf,
     _lock: File,
 }
 
 impl Abandoned {
-    pub fn remove(self) {
+    /// Removes it as far as that is possible, and answers whether it is gone.
+    fn remove(&self) -> bool {
         remove(&self.path);
+        self.path.symlink_metadata().is_err()
     }
 }
 
@@ -259,7 +270,9 @@ mod tests {
         fs::write(dir.path().join("other"), "").unwrap();
         let found = abandoned(dir.path()).unwrap();
         assert_eq!(found.len(), 2);
-        found.into_iter().for_each(Abandoned::remove);
+        assert_eq!(sweep(dir.path()).unwrap(), 0, "they are locked");
+        drop(found);
+        assert_eq!(sweep(dir.path()).unwrap(), 2);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

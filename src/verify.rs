@@ -151,7 +151,7 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
     for (digest, egg) in eggs.iter().filter(|(digest, _)| !blobs.contains_key(digest)) {
         // A blob that gc removes meanwhile is no problem: its row is gone as well.
         let path = cache.store.blob_path(*digest);
-        if cache.index.of_digest(*digest)?.is_some() && !path.is_file() {
+        if !path.is_file() && cache.index.of_digest(*digest)?.is_some() {
             let what = if path.exists() { "its blob is not a file" } else { "its blob is missing" };
             report.problems.push(Problem {
                 kind: Kind::Missing,
@@ -249,7 +249,7 @@ fn verify_store(
         frames: checked.iter().map(|(_, checked)| checked.frames).sum(),
         bytes: checked.iter().map(|(_, checked)| checked.bytes).sum(),
         blob_bytes: checked.iter().map(|(stored, _)| stored.bytes).sum(),
-        temporary_files: store.abandoned()?.len(),
+        temporary_files: store.abandoned()?,
         quarantined: store.quarantined().len(),
         ..Report::default()
     };

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::model::{Change, Content, Disk, Id, Inode, Names, ROOT, State, set};
+use super::disk::{Change, Content, Disk, Id, Inode, Names, ROOT, State, set};
 use crate::support::{chmod, touch};
 
 /// Bytes that a disk writes all or none of.
@@ -144,8 +144,8 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::calls::Effect;
     use crate::support::{self, names_in};
+    use crate::traced::calls::Effect;
 
     /// A folder with the directory `d`, and the file `d/old` in it.
     fn disk() -> Disk {

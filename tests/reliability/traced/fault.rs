@@ -4,11 +4,11 @@ use std::fmt;
 
 use nix::errno::Errno;
 
-use crate::checks::{Expected, all_hold};
+use super::checks::{Expected, all_hold};
+use super::operations::{Listing, Operation, copy, listing, of_each_operation, sources};
+use super::tracer::{self, Call, Plan};
 use crate::counts::{chosen, thorough};
-use crate::operations::{Listing, Operation, copy, listing, of_each_operation, sources};
 use crate::support::{names_in, skip};
-use crate::tracer::{self, Call, Plan};
 
 /// Of how many calls the quick part lets one fail, with one of its errors.
 const STRIDE: usize = 11;
@@ -102,4 +102,7 @@ fn assert_is_explained(operation: &Operation, code: i32, stderr: &str) {
     }
 }
 
-of_each_operation!(a_fault_of_any_call_is_told_and_loses_nothing, crate::fault::fails_anywhere);
+of_each_operation!(
+    a_fault_of_any_call_is_told_and_loses_nothing,
+    crate::traced::fault::fails_anywhere
+);

@@ -73,7 +73,7 @@ pub const SEVERAL: [Operation; 6] = [
 macro_rules! of_each_operation {
     ($fact:ident, $run:path) => {
         mod $fact {
-            use crate::operations;
+            use crate::traced::operations;
 
             #[test]
             fn of_add_to_a_new_cache() {
@@ -121,7 +121,6 @@ macro_rules! of_each_operation {
             }
 
             #[test]
-            #[ignore = "not yet: verify has no --repair"]
             fn of_repair() {
                 $run(&operations::REPAIR);
             }

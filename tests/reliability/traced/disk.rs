@@ -9,9 +9,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::calls::Effect;
+use super::calls::Effect;
+use super::survival::Survival;
 use crate::support::{self, Sandbox};
-use crate::survival::Survival;
 
 pub type Id = usize;
 pub type Names = BTreeMap<OsString, Id>;

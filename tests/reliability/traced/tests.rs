@@ -2,9 +2,9 @@
 
 use nix::errno::Errno;
 
-use crate::model::Disk;
+use super::disk::Disk;
+use super::tracer::{self, Plan, Trace};
 use crate::support::{EGGCACHE, Sandbox, names_in, noise, skip};
-use crate::tracer::{self, Plan, Trace};
 
 /// Runs a script in a sandbox; `None`, with a line that says so, where nothing can be traced.
 fn traced(sandbox: &Sandbox, script: &str, plan: Plan) -> Option<Trace> {

@@ -20,7 +20,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::calls::{Effect, Tracee};
+use super::calls::{Effect, Tracee};
 
 /// A command that runs so long waits for something that never comes. It is less than what SQLite
 /// waits for a lock, so that waiting for one's own is found.

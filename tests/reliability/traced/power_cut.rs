@@ -8,28 +8,22 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::calls::Effect;
-use crate::checks::{Expected, all_hold};
-use crate::counts::{chosen, thorough};
-use crate::model::Disk;
-use crate::operations::{
+use super::calls::Effect;
+use super::checks::{Expected, all_hold};
+use super::disk::Disk;
+use super::operations::{
     self, Listing, Operation, Sources, copy, listing, of_each_operation, sources,
 };
+use super::survival::Survival;
+use super::tracer::{self, Plan};
+use crate::counts::{chosen, thorough};
 use crate::support::{Sandbox, files_in, names_in, skip, text, write};
-use crate::survival::Survival;
-use crate::tracer::{self, Plan};
 
 /// Of how many cuts the quick part tries one. No multiple of the number of models.
 const STRIDE: usize = 31;
 
 /// How many seeds the whole matrix tries of each cut.
 const SEEDS: u64 = 3;
-
-/// Whether a copy that a power cut has damaged is found and made again: not yet.
-const COPIES_ARE_MENDED: bool = false;
-
-/// Whether the name of a cache that was just made is durable as its content is: not yet.
-const NEW_CACHES_ARE_DURABLE: bool = false;
 
 /// The power fails when `events` effects have happened.
 struct Cut {
@@ -134,10 +128,7 @@ fn loses_power(name: &str, operations: &[&Operation]) {
 
 impl Story<'_> {
     fn holds_after(&self, &Cut { events, survival, .. }: &Cut) {
-        let mut disk = self.disk_after(events);
-        if !NEW_CACHES_ARE_DURABLE {
-            disk.apply(&Effect::Sync { path: PathBuf::new(), data_only: false });
-        }
+        let disk = self.disk_after(events);
         let Self { sandbox, sources, .. } = self;
         clear(sandbox);
         disk.write(survival, &["cache", "out"], &sandbox.path(""));
@@ -150,9 +141,7 @@ impl Story<'_> {
         if self.operations[running].mends && !has_ended {
             self.operations[running].run(sandbox);
         }
-        if COPIES_ARE_MENDED {
-            assert_copies_are_mended(&expected, sandbox);
-        }
+        assert_copies_are_mended(&expected, sandbox);
         let eggs = expected.assert_sound(sandbox);
         for (_, egg) in self.promises.iter().filter(|&&(told, _)| told <= events) {
             let digest = eggs.get(text(&egg["file_name"]));
@@ -190,7 +179,10 @@ pub fn loses_power_in(operation: &Operation) {
     loses_power(operation.name, &[operation]);
 }
 
-of_each_operation!(a_power_cut_loses_nothing_that_was_told, crate::power_cut::loses_power_in);
+of_each_operation!(
+    a_power_cut_loses_nothing_that_was_told,
+    crate::traced::power_cut::loses_power_in
+);
 
 #[test]
 fn a_power_cut_in_a_row_of_operations_loses_nothing_that_was_told() {

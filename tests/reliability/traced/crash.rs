@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::checks::{Expected, all_hold};
+use super::checks::{Expected, all_hold};
+use super::operations::{Listing, Operation, copy, listing, of_each_operation, sources};
+use super::tracer::{self, Call, Plan};
 use crate::counts::chosen;
-use crate::operations::{Listing, Operation, copy, listing, of_each_operation, sources};
 use crate::support::skip;
-use crate::tracer::{self, Call, Plan};
 
 /// Of how many crashes the quick part tries one; odd, so that both orders of the checks are tried,
 /// and no multiple of 3, so that some are followed by another.
@@ -80,4 +80,4 @@ pub fn dies_anywhere(operation: &Operation) {
     });
 }
 
-of_each_operation!(a_crash_at_any_call_loses_nothing, crate::crash::dies_anywhere);
+of_each_operation!(a_crash_at_any_call_loses_nothing, crate::traced::crash::dies_anywhere);

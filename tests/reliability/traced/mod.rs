@@ -1,0 +1,12 @@
+//! The real program under `ptrace`: it dies at a call, a call fails, or the power goes after one.
+
+mod calls;
+mod checks;
+mod crash;
+mod disk;
+mod fault;
+mod operations;
+mod power_cut;
+mod survival;
+mod tests;
+mod tracer;
