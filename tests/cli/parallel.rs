@@ -1,8 +1,13 @@
 //! Several processes at once on one cache and one eggs directory.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Barrier;
 
-use crate::support::{EGGCACHE, Sandbox, assert_same_tree, make_egg, names_in, noise};
+use serde_json::Value;
+
+use crate::serve::{Server, host};
+use crate::support::{EGGCACHE, Sandbox, assert_same_tree, make_egg, names_in, noise, text};
 
 /// Starts a command for each line, all at once, and asserts that each succeeds.
 fn at_once(sandbox: &Sandbox, lines: impl IntoIterator<Item = String>) {
@@ -36,6 +41,82 @@ fn of_eight_builds_that_are_added_at_once_one_is_kept() {
     assert_eq!(sandbox.listed(), ["foo==1.0"]);
     assert_eq!(sandbox.blobs().len(), 1);
     sandbox.ok("verify").says(&["1 blob", "no problem"]);
+    sandbox.assert_tidy();
+}
+
+/// Two builds of another egg.
+fn two_builds(sandbox: &Sandbox, number: usize) -> [PathBuf; 2] {
+    [0, 1].map(|build| {
+        let egg = sandbox.path(&format!("builds/{build}/foo{number}-1.0-py3.11.egg"));
+        let content = build.to_string();
+        make_egg(&egg, &format!("foo{number}"), "1.0", &[("build", content.as_bytes())])
+    })
+}
+
+/// Asserts that of two that were told these outcomes one has stored its egg, and the other knows that
+/// that one stays. Says which was faster, and the digest of its egg.
+fn one_wins(outcomes: &[Value; 2]) -> (usize, String) {
+    let winner = usize::from(outcomes[1]["outcome"] == "stored");
+    let (won, lost) = (&outcomes[winner], &outcomes[1 - winner]);
+    assert_eq!((text(&won["outcome"]), text(&lost["outcome"])), ("stored", "other"));
+    assert_eq!(won["egg"]["digest"], lost["egg"]["digest"], "the one that stays");
+    (winner, text(&won["egg"]["digest"]).to_owned())
+}
+
+/// Does two things at the same moment.
+fn both<T: Send>(one: impl FnOnce() -> T + Send, other: impl FnOnce() -> T + Send) -> [T; 2] {
+    let barrier = Barrier::new(2);
+    std::thread::scope(|scope| {
+        let one = scope.spawn(|| {
+            barrier.wait();
+            one()
+        });
+        barrier.wait();
+        let other = other();
+        [one.join().unwrap(), other]
+    })
+}
+
+#[test]
+fn of_two_builds_that_are_added_at_once_one_is_kept_and_the_other_hears_of_it() {
+    let sandbox = Sandbox::new();
+    for number in 0..40 {
+        let builds = two_builds(&sandbox, number);
+        let add = |build: &PathBuf| {
+            let line = format!("--json add {}", build.display());
+            let output = sandbox.eggcache(&line).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+            report["eggs"][0].clone()
+        };
+        let (winner, digest) = one_wins(&both(|| add(&builds[0]), || add(&builds[1])));
+        assert_eq!(sandbox.digest(&format!("foo{number}")), digest);
+        sandbox.ok(&format!("materialize --into out foo{number}"));
+        let out = sandbox.path(&format!("out/foo{number}-1.0-py3.11.egg"));
+        assert_same_tree(&builds[winner], &out);
+    }
+    sandbox.ok("verify");
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn of_two_bridges_that_store_builds_of_one_egg_at_once_one_hears_of_the_other() {
+    let sandbox = Sandbox::new();
+    let mut bridges = [0, 1].map(|_| Server::open(&sandbox, &host()));
+    for number in 0..100 {
+        let builds = two_builds(&sandbox, number);
+        let [one, other] = &mut bridges;
+        let (_, digest) = one_wins(&both(|| one.store(&builds[0]), || other.store(&builds[1])));
+        for bridge in &mut bridges {
+            let found = bridge.find(&format!("foo{number}"));
+            assert_eq!(found.len(), 1);
+            assert_eq!(found[0]["digest"], digest.as_str());
+        }
+    }
+    for bridge in &mut bridges {
+        bridge.close();
+    }
+    sandbox.ok("verify");
     sandbox.assert_tidy();
 }
 

@@ -10,7 +10,7 @@ use crate::support::{Mount, Sandbox, assert_same_tree, make_egg, names_in, noise
 
 const SOABI: &str = "cpython-311-x86_64-linux-gnu";
 
-struct Server {
+pub struct Server {
     child: Child,
     input: Option<ChildStdin>,
     output: Lines<BufReader<ChildStdout>>,
@@ -30,7 +30,7 @@ impl Server {
     }
 
     /// A server that has opened the cache for a host.
-    fn open(sandbox: &Sandbox, host: &Value) -> Self {
+    pub fn open(sandbox: &Sandbox, host: &Value) -> Self {
         let (mut server, _) = Self::start(sandbox);
         let opened = server.ask(&opening(sandbox, host));
         assert_eq!(opened, json!({"read_only": false, "torn": []}));
@@ -52,7 +52,7 @@ impl Server {
         self.say(request.to_string().as_bytes())
     }
 
-    fn find(&mut self, name: &str) -> Vec<Value> {
+    pub fn find(&mut self, name: &str) -> Vec<Value> {
         let found = self.ask(&json!({"op": "find", "name": name, "variant": ""}));
         found["eggs"].as_array().unwrap().clone()
     }
@@ -62,11 +62,11 @@ impl Server {
         self.ask(&json!({"op": "materialize", "digest": digest, "into": into}))
     }
 
-    fn store(&mut self, path: &std::path::Path) -> Value {
+    pub fn store(&mut self, path: &std::path::Path) -> Value {
         self.ask(&json!({"op": "store", "path": path, "source_sha256": "", "variant": ""}))
     }
 
-    fn close(&mut self) {
+    pub fn close(&mut self) {
         assert_eq!(self.ask(&json!({"op": "close"})), json!({}));
         self.end();
     }
@@ -103,7 +103,7 @@ pub fn opening_with(sandbox: &Sandbox, field: &str, path: &std::path::Path) -> V
     opening
 }
 
-fn host() -> Value {
+pub fn host() -> Value {
     json!({
         "implementation": "cp",
         "python": "3.11",
