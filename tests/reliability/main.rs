@@ -4,6 +4,8 @@
 
 mod counts;
 mod damage;
+mod model;
+mod random;
 #[path = "../cli/support.rs"]
 #[expect(dead_code, reason = "the tests of the command need more of it")]
 mod support;

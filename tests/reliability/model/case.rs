@@ -1,0 +1,398 @@
+//! One cache and its model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use eggcache::add::{self, Outcome, Replace};
+use eggcache::cache::{Cache, now};
+use eggcache::digest::Digest;
+use eggcache::egg::Egg;
+use eggcache::materialize::{self, Outcome as Copied};
+use eggcache::progress::Silent;
+use eggcache::query::{self, Narrow};
+use eggcache::rebuild::Rebuilt;
+use eggcache::{gc, list, reindex, verify};
+
+use super::{Build, Eggs, Key, Policy, Step, VERSIONS, file_name, name, version};
+use crate::support::{assert_same_tree, chmod, names_in};
+
+/// The model's clock runs ahead of the machine's, so that every use is later than any adding, and
+/// in steps so long that the test never waits for one.
+const AHEAD: i64 = 1_000_000;
+const STEP: i64 = 1000;
+
+pub struct Case<'e> {
+    eggs: &'e Eggs,
+    dir: &'e Path,
+    cache: Cache,
+    /// What the cache must have.
+    model: BTreeMap<Key, Kept>,
+    /// Damaged blobs that no row refers to.
+    strays: BTreeSet<Digest>,
+    /// Which builds stand in the eggs directory that stays.
+    copied: BTreeMap<Key, usize>,
+    clock: i64,
+}
+
+/// An egg in the cache.
+struct Kept {
+    build: usize,
+    damage: Option<Damage>,
+    uses: u64,
+    /// By the model's clock.
+    used: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Damage {
+    /// The blob cannot be opened.
+    Closed,
+    /// The blob opens, so only who reads all of it sees the damage.
+    Hidden,
+    Gone,
+}
+
+impl<'e> Case<'e> {
+    pub fn new(eggs: &'e Eggs, dir: &'e Path) -> Self {
+        let cache = Cache::open(&dir.join("cache")).unwrap();
+        assert!(cache.rebuilt.is_some(), "a new index is made from what is there");
+        let (model, strays, copied) = Default::default();
+        Self { eggs, dir, cache, model, strays, copied, clock: now() + AHEAD }
+    }
+
+    pub fn take(&mut self, step: &Step) {
+        self.clock += STEP;
+        match *step {
+            Step::Add { key, build, replace } => {
+                let path = self.eggs.build(key, build).path.clone();
+                self.add(&path, &[key], build, replace);
+            }
+            Step::AddFolder { build, replace } => {
+                // In the order of their names.
+                let mut keys: Vec<Key> = self.eggs.keys().collect();
+                keys.sort_by_key(|&key| file_name(key));
+                self.add(&self.eggs.folder(build), &keys, build, replace);
+            }
+            Step::Materialize { key, kept } => self.materialize(key, kept),
+            Step::MaterializeAll => self.materialize_all(),
+            Step::Gc(ref policy) => self.gc(policy),
+            Step::Verify => self.verify(),
+            Step::Reindex => {
+                let report = reindex::reindex(self.cache.root(), &Silent).unwrap();
+                assert_eq!(report.set_aside, None);
+                self.was_rebuilt(&report.rebuilt);
+            }
+            Step::Reopen => {
+                self.reopen();
+                assert!(self.cache.rebuilt.is_none());
+            }
+            Step::LoseIndex => self.lose_index(),
+            Step::FlipBit { key, place } => self.flip_bit(key, place),
+            Step::LoseBlob { key } => self.lose_blob(key),
+        }
+    }
+
+    /// Asserts that the cache lists what the model has, and nothing else.
+    pub fn check(&self) {
+        let expected: BTreeMap<Digest, (String, u64)> = self
+            .model
+            .iter()
+            .map(|(&key, kept)| (self.build(key, kept).digest, (file_name(key), kept.uses)))
+            .collect();
+        let listed = self.listed();
+        let found: BTreeMap<Digest, (String, u64)> =
+            listed.iter().map(|egg| (egg.digest, (egg.file_name.clone(), egg.uses))).collect();
+        assert_eq!(found, expected);
+        assert_eq!(listed.len(), expected.len());
+        for kept in self.model.iter().filter_map(|(&key, kept)| Some((key, kept, kept.used?))) {
+            let (key, kept, used) = kept;
+            let digest = self.build(key, kept).digest;
+            assert_eq!(listed.iter().find(|egg| egg.digest == digest).unwrap().used_at, used);
+        }
+    }
+
+    fn build(&self, key: Key, kept: &Kept) -> &'e Build {
+        self.eggs.build(key, kept.build)
+    }
+
+    fn listed(&self) -> Vec<Egg> {
+        list::list(&self.cache, None, &Narrow::default()).unwrap().eggs
+    }
+
+    fn key_of(&self, egg: &Egg) -> Key {
+        self.eggs.keys().find(|&key| file_name(key) == egg.file_name).unwrap()
+    }
+
+    fn add(&mut self, path: &Path, keys: &[Key], build: usize, replace: bool) {
+        let covers = if replace { Replace::All } else { Replace::None };
+        let options = add::Options { replace: covers, ..add::Options::default() };
+        let report = add::add(&mut self.cache, &[path.to_owned()], &options, &Silent).unwrap();
+        assert_eq!(report.eggs.len(), keys.len());
+        for (&key, added) in keys.iter().zip(&report.eggs) {
+            let offered = self.eggs.build(key, build);
+            assert_eq!(added.path, offered.path);
+            let before = self.model.get(&key);
+            let stays = before.filter(|kept| {
+                !replace && !matches!(kept.damage, Some(Damage::Closed | Damage::Gone))
+            });
+            let digest = |kept: &Kept| self.build(key, kept).digest;
+            match (&added.outcome, stays, before) {
+                (Outcome::Present { egg }, Some(kept), _) => {
+                    assert_eq!((kept.build, egg.digest), (build, offered.digest));
+                    continue;
+                }
+                (Outcome::Other { egg }, Some(kept), _) => {
+                    assert_ne!(kept.build, build);
+                    assert_eq!(egg.digest, digest(kept));
+                    continue;
+                }
+                (Outcome::Stored { egg }, None, before) => {
+                    assert!(before.is_none_or(|before| before.build == build));
+                    assert_eq!(egg.digest, offered.digest);
+                }
+                (Outcome::Replaced { egg, old }, None, Some(before)) => {
+                    assert_ne!(before.build, build);
+                    assert_eq!((egg.digest, *old), (offered.digest, digest(before)));
+                }
+                (other, ..) => panic!("{other:?}"),
+            }
+            self.strays.remove(&offered.digest);
+            self.model.insert(key, Kept { build, damage: None, uses: 0, used: None });
+        }
+    }
+
+    fn materialize(&mut self, key: Key, kept: bool) {
+        let query = format!("{}=={}", name(key), version(key));
+        let egg = query::one(&self.cache.index, &query, &Narrow::default());
+        let Some(expected) = self.model.get(&key) else {
+            assert!(egg.is_err(), "{egg:?}");
+            return;
+        };
+        let (egg, build) = (egg.unwrap(), self.build(key, expected));
+        assert_eq!(egg.digest, build.digest);
+        let into = self.dir.join(if kept { "kept" } else { "new" });
+        let mut report =
+            materialize::materialize(&self.cache.store, &[egg], &into, &Silent).unwrap();
+        let outcome = report.eggs.pop().unwrap().outcome;
+        let there = self.copied.get(&key).filter(|_| kept).copied();
+        let path = into.join(file_name(key));
+        let is_in_place = match (outcome, expected.damage) {
+            (Copied::Copied(_), None | Some(Damage::Hidden)) => {
+                assert_eq!(there, None);
+                true
+            }
+            (Copied::Present, None | Some(Damage::Hidden)) => {
+                assert_eq!(there, Some(expected.build));
+                true
+            }
+            (Copied::Missing, Some(Damage::Gone))
+            | (Copied::Failed { .. }, Some(Damage::Hidden | Damage::Closed)) => false,
+            (Copied::Failed { reason }, None) => {
+                assert!(there.is_some_and(|there| there != expected.build), "{reason}");
+                assert!(reason.contains("is in the way of"), "{reason}");
+                false
+            }
+            (outcome, damage) => panic!("{outcome:?} of a blob with {damage:?}"),
+        };
+        if is_in_place {
+            // Also where damage was overlooked: it is in bytes that no content comes from.
+            assert_same_tree(&build.path, &path);
+            self.was_used(&[key]);
+            if kept {
+                self.copied.insert(key, self.model[&key].build);
+            }
+        } else if there.is_none() {
+            assert!(!path.exists());
+        }
+        self.clear("new");
+        self.check_kept();
+    }
+
+    fn materialize_all(&mut self) {
+        let into = self.dir.join("new");
+        let eggs = self.listed();
+        let report = materialize::materialize(&self.cache.store, &eggs, &into, &Silent).unwrap();
+        assert_eq!(report.eggs.len(), self.model.len());
+        let mut used = Vec::new();
+        for egg in &eggs {
+            let (key, path) = (self.key_of(egg), into.join(&egg.file_name));
+            let kept = &self.model[&key];
+            let outcome = report.eggs.iter().find(|it| it.digest == egg.digest).unwrap();
+            match (&outcome.outcome, kept.damage) {
+                (Copied::Copied(_), None | Some(Damage::Hidden)) => {
+                    assert_same_tree(&self.build(key, kept).path, &path);
+                    used.push(key);
+                }
+                (Copied::Missing, Some(Damage::Gone))
+                | (Copied::Failed { .. }, Some(Damage::Hidden | Damage::Closed)) => {
+                    assert!(!path.exists());
+                }
+                (outcome, damage) => panic!("{outcome:?} of a blob with {damage:?}"),
+            }
+        }
+        assert_eq!(names_in(&into).len(), used.len());
+        self.was_used(&used);
+        self.clear("new");
+    }
+
+    /// What the command does after it has copied.
+    fn was_used(&mut self, keys: &[Key]) {
+        let digests: Vec<Digest> =
+            keys.iter().map(|key| self.build(*key, &self.model[key]).digest).collect();
+        self.cache.index.record_use(&digests, self.clock);
+        for key in keys {
+            let kept = self.model.get_mut(key).unwrap();
+            (kept.uses, kept.used) = (kept.uses + 1, Some(self.clock));
+        }
+    }
+
+    /// Asserts that the folder that stays has what was copied to it, as it was.
+    fn check_kept(&self) {
+        let into = self.dir.join("kept");
+        assert_eq!(names_in(&into).len(), self.copied.len());
+        for (&key, &build) in &self.copied {
+            assert_same_tree(&self.eggs.build(key, build).path, &into.join(file_name(key)));
+        }
+    }
+
+    fn clear(&self, folder: &str) {
+        let _ = fs::remove_dir_all(self.dir.join(folder));
+    }
+
+    fn gc(&mut self, policy: &Policy) {
+        let listed = self.listed();
+        let total: u64 = listed.iter().map(|egg| egg.blob_bytes).sum();
+        // Between two steps of the clock.
+        let youngest = policy.max_age.map(|steps| self.clock - STEP / 2 - STEP * signed(steps));
+        let options = gc::Options {
+            max_age: youngest.map(|youngest| now() - youngest),
+            max_size: policy.max_size.map(|percent| total * percent / 100),
+            keep_versions: policy.keep_versions,
+            dry_run: false,
+        };
+        let goes = self.goes(listed, youngest, &options);
+        let plan =
+            gc::gc(&mut self.cache, &gc::Options { dry_run: true, ..options.clone() }, &Silent);
+        assert_eq!(evicted(&plan.unwrap()), goes);
+        self.check();
+        let report = gc::gc(&mut self.cache, &options, &Silent).unwrap();
+        assert_eq!(evicted(&report), goes);
+        assert_eq!(report.orphans, self.strays.iter().copied().collect::<Vec<_>>());
+        self.strays.clear();
+        let eggs = self.eggs;
+        self.model.retain(|&key, kept| !goes.contains(&eggs.build(key, kept.build).digest));
+        let stored = self.cache.store.list().unwrap().into_iter().map(|stored| stored.digest);
+        let expected = self.model.iter().filter(|(_, kept)| kept.damage != Some(Damage::Gone));
+        let expected = expected.map(|(&key, kept)| self.build(key, kept).digest);
+        assert_eq!(stored.collect::<BTreeSet<_>>(), expected.collect());
+        assert!(names_in(&self.dir.join("cache/tmp")).is_empty());
+    }
+
+    /// What a policy must evict, one rule after the other, one egg after the other.
+    fn goes(&self, mut left: Vec<Egg>, young: Option<i64>, options: &gc::Options) -> Vec<Digest> {
+        let all: Vec<Digest> = left.iter().map(|egg| egg.digest).collect();
+        left.retain(|egg| young.is_none_or(|young| egg.used_at >= young));
+        if let Some(keep) = options.keep_versions {
+            let keys: BTreeSet<Key> = left.iter().map(|egg| self.key_of(egg)).collect();
+            let newer = |key: Key| (key + 1..).take_while(|other| other % VERSIONS.len() != 0);
+            let is_kept = |key| newer(key).filter(|it| keys.contains(it)).count() < keep;
+            left.retain(|egg| is_kept(self.key_of(egg)));
+        }
+        while let Some(max) = options.max_size
+            && left.iter().map(|egg| egg.blob_bytes).sum::<u64>() > max
+        {
+            let first = |egg: &&Egg| (egg.used_at, std::cmp::Reverse(egg.blob_bytes), egg.digest);
+            let first = left.iter().min_by_key(first).unwrap().digest;
+            left.retain(|egg| egg.digest != first);
+        }
+        let mut gone = all;
+        gone.retain(|digest| left.iter().all(|egg| egg.digest != *digest));
+        gone.sort_unstable();
+        gone
+    }
+
+    fn verify(&self) {
+        let report = verify::verify(&self.cache, &Silent).unwrap();
+        let found: BTreeSet<Digest> = report.problems.iter().map(|it| it.digest).collect();
+        let damaged = self.model.iter().filter(|(_, kept)| kept.damage.is_some());
+        let damaged = damaged.map(|(&key, kept)| self.build(key, kept).digest);
+        assert_eq!(found, damaged.chain(self.strays.iter().copied()).collect());
+        assert_eq!(report.orphans, self.strays.iter().copied().collect::<Vec<_>>());
+        assert_eq!(report.temporary_files, 0);
+    }
+
+    /// Blobs that cannot be opened have lost their rows.
+    fn was_rebuilt(&mut self, rebuilt: &Rebuilt) {
+        let mut unreadable = self.strays.clone();
+        let (eggs, before) = (self.eggs, self.model.len());
+        self.model.retain(|&key, kept| {
+            if kept.damage == Some(Damage::Closed) {
+                unreadable.insert(eggs.build(key, kept.build).digest);
+            }
+            matches!(kept.damage, None | Some(Damage::Hidden))
+        });
+        let found = rebuilt.unreadable.iter().map(|it| it.digest).collect::<BTreeSet<_>>();
+        assert_eq!(found, unreadable);
+        assert_eq!(rebuilt.eggs, self.model.len());
+        assert!(rebuilt.shadowed.is_empty());
+        // An index that was lost knows of nothing that was lost.
+        assert!([0, before - self.model.len()].contains(&rebuilt.lost));
+        self.strays = unreadable;
+    }
+
+    fn reopen(&mut self) {
+        self.cache = Cache::open(&self.dir.join("cache")).unwrap();
+    }
+
+    fn lose_index(&mut self) {
+        // The old one still has the index open; what it has in memory goes with it.
+        let elsewhere = Cache::open(&self.dir.join("elsewhere")).unwrap();
+        drop(std::mem::replace(&mut self.cache, elsewhere));
+        for name in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
+            let _ = fs::remove_file(self.dir.join("cache").join(name));
+        }
+        self.reopen();
+        for kept in self.model.values_mut() {
+            (kept.uses, kept.used) = (0, None);
+        }
+        let rebuilt = self.cache.rebuilt.take().unwrap();
+        self.was_rebuilt(&rebuilt);
+    }
+
+    /// The path of a blob that is sound.
+    fn sound_blob(&self, key: Key) -> Option<PathBuf> {
+        let kept = self.model.get(&key).filter(|kept| kept.damage.is_none())?;
+        Some(self.cache.store.blob_path(self.build(key, kept).digest))
+    }
+
+    fn flip_bit(&mut self, key: Key, place: u32) {
+        let Some(blob) = self.sound_blob(key) else { return };
+        let mut content = fs::read(&blob).unwrap();
+        let bit = place as usize % (content.len() * 8);
+        content[bit / 8] ^= 1 << (bit % 8);
+        chmod(&blob, 0o644);
+        fs::write(&blob, content).unwrap();
+        let digest = self.build(key, &self.model[&key]).digest;
+        let opens = self.cache.store.open(digest).is_ok();
+        let damage = if opens { Damage::Hidden } else { Damage::Closed };
+        self.model.get_mut(&key).unwrap().damage = Some(damage);
+        self.verify();
+    }
+
+    fn lose_blob(&mut self, key: Key) {
+        let Some(blob) = self.sound_blob(key) else { return };
+        fs::remove_file(blob).unwrap();
+        self.model.get_mut(&key).unwrap().damage = Some(Damage::Gone);
+    }
+}
+
+fn evicted(report: &gc::Report) -> Vec<Digest> {
+    let mut digests: Vec<Digest> = report.evicted.iter().map(|it| it.egg.digest).collect();
+    digests.sort_unstable();
+    digests
+}
+
+fn signed(steps: usize) -> i64 {
+    i64::try_from(steps).unwrap()
+}
