@@ -6,6 +6,7 @@ mod counts;
 mod damage;
 mod model;
 mod random;
+mod stress;
 #[path = "../cli/support.rs"]
 #[expect(dead_code, reason = "the tests of the command need more of it")]
 mod support;

@@ -1,0 +1,358 @@
+//! What one of the workers does, and what must be true of it.
+//!
+//! # What may fail
+//! A command ends with 0, but for these reasons, all of them `materialize`'s:
+//!
+//! - 1, as another build of the egg stands in an eggs directory that several share: the one that
+//!   was faster, or that was the cache's before it was evicted or replaced. The report says so, and
+//!   what stands there is that other build, whole.
+//! - 3, as the cache does not have the egg: it was not added yet, or it was evicted or replaced,
+//!   perhaps after the command had begun.
+//!
+//! The bridge answers `in-the-way` and `unusable` in their place, and never `failure`. An egg that
+//! the cache is known to have, and that nothing evicts or replaces, must come.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::bridge::Bridge;
+use super::builds::{BUILDS, Builds, Key};
+use super::driver::{Ended, Processes};
+use crate::random::Random;
+use crate::support::{Sandbox, text};
+
+/// What all workers of a round share.
+pub struct Round<'a> {
+    pub sandbox: &'a Sandbox,
+    pub builds: &'a Builds,
+    pub processes: &'a Processes,
+    pub number: usize,
+    /// Whether workers evict what others have added.
+    pub evicts: bool,
+    /// What the cache was heard to have: the digest that each key was first seen with.
+    pub seen: Mutex<BTreeMap<Key, String>>,
+    pub operations: AtomicUsize,
+}
+
+impl Round<'_> {
+    /// Whether a build of the key, once it is there, stays.
+    fn stays(&self, key: &Key) -> bool {
+        !self.evicts && !key.moves
+    }
+
+    /// Notes that the cache has said it has this build.
+    #[track_caller]
+    pub fn saw(&self, digest: &Value) {
+        let digest = text(digest);
+        let key = self.builds.key_of(digest);
+        let first = self.seen.lock().unwrap().entry(key.clone()).or_insert(digest.into()).clone();
+        assert!(!self.stays(key) || first == digest, "{key:?} was {first} and is now {digest}");
+    }
+
+    /// Keys that the cache was heard to have, and that nothing takes from it.
+    pub fn certain(&self) -> BTreeSet<Key> {
+        let seen = self.seen.lock().unwrap();
+        seen.keys().filter(|key| self.stays(key)).cloned().collect()
+    }
+
+    /// Folders that several workers copy eggs to.
+    pub fn shared(&self) -> [PathBuf; 2] {
+        [0, 1].map(|which| self.sandbox.path(&format!("shared-{}-{which}", self.number)))
+    }
+
+    fn count(&self) {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+pub struct Worker<'a> {
+    pub round: &'a Round<'a>,
+    pub number: usize,
+    pub random: Random,
+}
+
+impl Worker<'_> {
+    pub fn operate(&mut self) {
+        match self.random.below(if self.round.evicts { 32 } else { 26 }) {
+            0..4 => self.add(false),
+            4..6 => self.add(true),
+            6 => self.add_folder(),
+            7..11 => self.materialize(false),
+            11..14 => self.materialize(true),
+            14 => self.materialize_all(false),
+            15 => self.materialize_all(true),
+            16..18 => drop(self.command("gc", &[0])),
+            // `verify --repair` belongs here too, once it is there: nothing is damaged, so it ends with 0.
+            18..20 => self.verify(),
+            20 | 21 => self.reindex(),
+            22 => self.list(),
+            23..26 => self.bridge(),
+            26..31 => self.evict(),
+            _ => self.evict_at_once(),
+        }
+    }
+
+    /// When the next process is killed, if it is: at its beginning, in its midst, or at its end.
+    fn death(&mut self) -> Option<Duration> {
+        if !self.random.once_in(7) {
+            return None;
+        }
+        let scale = *self.random.of(&[10, 60, 250]);
+        Some(Duration::from_micros(self.random.below(scale * 1000) as u64))
+    }
+
+    fn process(&self, line: &str) -> (Command, String) {
+        let command = self.round.sandbox.eggcache(&format!("--json {line}"));
+        (command, format!("worker {}: {line}", self.number))
+    }
+
+    /// Runs a command to its end, which is one of `codes`, or its death.
+    #[track_caller]
+    fn command(&mut self, line: &str, codes: &[i32]) -> Ended {
+        let dies = self.death();
+        let (command, what) = self.process(line);
+        let ended = self.round.processes.run(command, what, dies);
+        self.round.count();
+        assert!(ended.code.is_none_or(|code| codes.contains(&code)), "{ended}");
+        ended
+    }
+
+    /// Runs a command that can only end well, and reads its report, unless it is killed.
+    #[track_caller]
+    fn report(&mut self, line: &str) -> Option<Value> {
+        let ended = self.command(line, &[0]);
+        ended.code.map(|_| ended.json())
+    }
+
+    fn key(&mut self) -> Key {
+        self.random.of(&self.round.builds.keys).clone()
+    }
+
+    fn add(&mut self, replace: bool) {
+        let (mut key, build) = (self.key(), self.random.below(BUILDS));
+        while replace && !self.round.evicts && !key.moves {
+            key = self.key();
+        }
+        let option = if replace { "--replace " } else { "" };
+        self.added(&format!("add {option}{}", key.path(build)), replace);
+    }
+
+    fn add_folder(&mut self) {
+        let build = self.random.below(BUILDS);
+        self.added(&format!("add builds/{build}"), false);
+    }
+
+    fn added(&mut self, line: &str, replace: bool) {
+        let Some(report) = self.report(line) else { return };
+        for added in report["eggs"].as_array().unwrap() {
+            self.check_added(added, replace);
+        }
+    }
+
+    fn check_added(&self, added: &Value, replace: bool) {
+        let possible: &[&str] =
+            if replace { &["stored", "replaced"] } else { &["stored", "present", "other"] };
+        assert!(possible.contains(&text(&added["outcome"])), "{added}");
+        self.round.saw(&added["egg"]["digest"]);
+    }
+
+    fn target(&mut self, shared: bool) -> PathBuf {
+        let private = self.round.sandbox.path(&format!("private-{}", self.number));
+        if shared { self.random.of(&self.round.shared()).clone() } else { private }
+    }
+
+    fn materialize(&mut self, shared: bool) {
+        let (key, into) = (self.key(), self.target(shared));
+        let must_come = self.round.certain().contains(&key);
+        let line = format!("materialize --into {} {}", into.display(), key.query());
+        let ended = self.command(&line, codes(must_come, shared));
+        self.check_materialized(&ended, &into, shared);
+    }
+
+    fn materialize_all(&mut self, shared: bool) {
+        let into = self.target(shared);
+        let certain = self.round.certain();
+        let line = format!("materialize --into {} --all", into.display());
+        let ended = self.command(&line, codes(false, shared));
+        let in_place = self.check_materialized(&ended, &into, shared);
+        if ended.code.is_some() {
+            assert!(in_place.is_superset(&certain), "{certain:?} must come. {ended}");
+        }
+    }
+
+    /// Checks an eggs directory that a process has copied to, and says which keys it says to be
+    /// there.
+    fn check_materialized(&self, ended: &Ended, into: &Path, shared: bool) -> BTreeSet<Key> {
+        let builds = self.round.builds;
+        let mut in_place = BTreeSet::new();
+        // What the cache has no egg for is told in text.
+        if ended.code.is_some() && !ended.stdout.is_empty() {
+            for egg in ended.json()["eggs"].as_array().unwrap() {
+                let (digest, path) = (text(&egg["digest"]), into.join(text(&egg["file_name"])));
+                match text(&egg["outcome"]) {
+                    "copied" | "present" => {
+                        self.round.saw(&egg["digest"]);
+                        builds.assert_is(&path, digest);
+                        in_place.insert(builds.key_of(digest).clone());
+                    }
+                    "missing" => assert!(!self.round.stays(builds.key_of(digest)), "{ended}"),
+                    _ => self.check_in_the_way(text(&egg["reason"]), digest, &path, shared),
+                }
+            }
+            let expected = BTreeSet::from(["copied", "present"]);
+            let is_whole = |egg: &Value| expected.contains(text(&egg["outcome"]));
+            let eggs = ended.json();
+            assert_eq!(
+                ended.code == Some(0),
+                eggs["eggs"].as_array().unwrap().iter().all(is_whole)
+            );
+        }
+        if !shared {
+            builds.assert_no_part(into);
+            let _ = fs::remove_dir_all(into);
+        }
+        in_place
+    }
+
+    /// Asserts that an egg failed only for another build of it in a shared folder.
+    fn check_in_the_way(&self, reason: &str, digest: &str, path: &Path, shared: bool) {
+        let key = self.round.builds.key_of(digest);
+        assert!(shared && !self.round.stays(key), "{reason}");
+        assert!(reason.contains("is in the way of"), "{reason}");
+        assert!(self.round.builds.is_some_build(path), "{reason}");
+    }
+
+    fn verify(&mut self) {
+        let Some(report) = self.report("verify") else { return };
+        assert_eq!(report["problems"], Value::Array(Vec::new()));
+    }
+
+    fn reindex(&mut self) {
+        let Some(report) = self.report("reindex") else { return };
+        assert_eq!(report["unreadable"], Value::Array(Vec::new()));
+        assert_eq!(report["set_aside"], Value::Null);
+    }
+
+    fn list(&mut self) {
+        let certain = self.round.certain();
+        let Some(report) = self.report("list") else { return };
+        let eggs = report["eggs"].as_array().unwrap();
+        for egg in eggs {
+            self.round.saw(&egg["digest"]);
+        }
+        let key = |egg: &Value| self.round.builds.key_of(text(&egg["digest"])).clone();
+        let listed: BTreeSet<Key> = eggs.iter().map(key).collect();
+        assert_eq!(listed.len(), eggs.len(), "a key is there twice");
+        assert!(listed.is_superset(&certain), "of {certain:?} only {listed:?} are listed");
+    }
+
+    fn policy(&mut self) -> String {
+        let policies = [
+            "--max-age 0s",
+            "--max-size 1B",
+            "--max-size 600KiB",
+            "--max-size 1MiB --keep-versions 1",
+            "--keep-versions 1",
+        ];
+        format!("gc {}", self.random.of(&policies))
+    }
+
+    fn evict(&mut self) {
+        let line = self.policy();
+        self.report(&line);
+    }
+
+    /// Four at once, of several policies, as cron and a user may.
+    fn evict_at_once(&mut self) {
+        let started: Vec<_> = (0..4)
+            .map(|_| {
+                let (line, dies) = (self.policy(), self.death());
+                let (command, what) = self.process(&line);
+                self.round.processes.start(command, what, std::process::Stdio::null(), dies)
+            })
+            .collect();
+        for ended in started.into_iter().map(super::driver::Process::end) {
+            self.round.count();
+            assert!(ended.code.is_none_or(|code| code == 0), "{ended}");
+        }
+    }
+
+    /// One buildout: it looks for some eggs, takes those that are there, and stores the others.
+    fn bridge(&mut self) {
+        let what = format!("worker {}: serve", self.number);
+        let (dies, close) = (self.death(), self.random.once_in(2));
+        let Round { processes, sandbox, .. } = *self.round;
+        let ended = match Bridge::open(processes, sandbox, what, dies) {
+            Err(ended) => ended,
+            Ok(mut bridge) => {
+                let requests = 3 + self.random.below(6);
+                for _ in 0..requests {
+                    if self.request(&mut bridge).is_none() {
+                        break;
+                    }
+                }
+                bridge.end(close)
+            }
+        };
+        self.round.count();
+        assert!(ended.code.is_none_or(|code| code == 0), "{ended}");
+    }
+
+    fn request(&mut self, bridge: &mut Bridge<'_>) -> Option<()> {
+        let key = self.key();
+        let must_come = self.round.certain().contains(&key);
+        let found = bridge.find(&key.name)?;
+        self.round.count();
+        for egg in &found {
+            self.round.saw(&egg["digest"]);
+        }
+        let found = found.iter().find(|egg| egg["file_name"] == key.file_name.as_str());
+        assert!(found.is_some() || !must_come, "{key:?} is not found");
+        let shared = self.random.once_in(2);
+        let into = self.target(shared);
+        let Some(digest) = found.map(|egg| text(&egg["digest"])) else {
+            let egg = self.round.sandbox.path(&key.path(self.random.below(BUILDS)));
+            let stored = bridge.store(&egg)?;
+            self.round.count();
+            self.check_added(&stored, false);
+            return Some(());
+        };
+        let answer = bridge.materialize(digest, &into);
+        if let Some(answer) = &answer {
+            self.round.count();
+            let path = into.join(&key.file_name);
+            match answer["kind"].as_str() {
+                None => self.round.builds.assert_is(&path, digest),
+                Some("in-the-way") => {
+                    self.check_in_the_way(text(&answer["error"]), digest, &path, shared);
+                }
+                // It was there a moment ago.
+                Some(_) => {
+                    assert!(!self.round.stays(&key), "{answer}");
+                    assert!(text(&answer["error"]).contains("the cache has no egg"), "{answer}");
+                }
+            }
+        }
+        if !shared {
+            self.round.builds.assert_no_part(&into);
+            let _ = fs::remove_dir_all(&into);
+        }
+        answer.map(drop)
+    }
+}
+
+/// How a `materialize` may end.
+fn codes(must_come: bool, shared: bool) -> &'static [i32] {
+    match (must_come, shared) {
+        (true, _) => &[0],
+        (false, true) => &[0, 1, 3],
+        (false, false) => &[0, 3],
+    }
+}
