@@ -194,3 +194,23 @@ fn a_cache_that_was_moved_goes_on() {
     sandbox.ok("reindex");
     sandbox.ok("materialize --into out --all").says(&["3 eggs copied"]);
 }
+
+#[test]
+#[ignore = "reindex takes the blob that was written first, also where another one is the cache's"]
+fn a_blob_that_a_killed_add_has_left_does_not_take_the_place_of_the_egg_that_is_there() {
+    for orphan_is_other in [false, true] {
+        let sandbox = Sandbox::new();
+        let mut builds = [sandbox.egg("foo", "1.0"), sandbox.other_build("foo", "1.0")];
+        builds.rotate_left(orphan_is_other.into());
+        let [orphan, egg] = builds;
+        // Killed after its blob had its name, and before its row was there.
+        sandbox.ok(&format!("add {}", orphan.display()));
+        sandbox.sql("DELETE FROM eggs");
+        sandbox.ok(&format!("add {}", egg.display()));
+        let digest = sandbox.digest("foo");
+        sandbox.ok("reindex");
+        assert_eq!(sandbox.digest("foo"), digest);
+        sandbox.ok("gc");
+        sandbox.assert_tidy();
+    }
+}
