@@ -22,6 +22,10 @@ use crate::support::{assert_same_tree, chmod, names_in};
 const AHEAD: i64 = 1_000_000;
 const STEP: i64 = 1000;
 
+/// Where a blob says what format it is of. One that turns here is taken for a newer eggcache's: not
+/// served, but not replaced or removed as damage is either.
+const FORMAT: std::ops::Range<usize> = 8..12;
+
 pub struct Case<'e> {
     eggs: &'e Eggs,
     dir: &'e Path,
@@ -370,6 +374,9 @@ impl<'e> Case<'e> {
         let Some(blob) = self.sound_blob(key) else { return };
         let mut content = fs::read(&blob).unwrap();
         let bit = place as usize % (content.len() * 8);
+        if FORMAT.contains(&(bit / 8)) {
+            return;
+        }
         content[bit / 8] ^= 1 << (bit % 8);
         chmod(&blob, 0o644);
         fs::write(&blob, content).unwrap();
