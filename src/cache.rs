@@ -97,8 +97,8 @@ impl Cache {
         }
         store.create()?;
         let tag = root.join("CACHEDIR.TAG");
-        // A crash can have left it empty.
-        if tag.metadata().map_or(0, |metadata| metadata.len()) != CACHEDIR_TAG.len() as u64 {
+        // A crash can have left it empty, a power cut without its bytes.
+        if fs::read(&tag).ok().is_none_or(|text| text != CACHEDIR_TAG.as_bytes()) {
             fs::write(&tag, CACHEDIR_TAG).at("write", &tag)?;
         }
         let is_new = !root.join(index::FILE_NAME).exists();

@@ -64,10 +64,7 @@ pub fn rebuild(store: &Store, index: &mut Index, progress: &dyn Progress) -> Res
         let rows = writer.all()?;
         let mut kept = Vec::new();
         for row in &rows {
-            let egg = match eggs.remove(&row.digest) {
-                Some(egg) => Some(egg),
-                None => as_stored(store, row)?,
-            };
+            let egg = eggs.remove(&row.digest).or_else(|| as_stored(store, row));
             let egg = egg.filter(|_| matches!(store.stored(row.digest), Ok(Some(_))));
             kept.extend(egg.map(|egg| Egg { used_at: row.used_at, uses: row.uses, ..egg }));
         }
@@ -88,12 +85,12 @@ pub fn rebuild(store: &Store, index: &mut Index, progress: &dyn Progress) -> Res
 }
 
 /// An egg that has a row and whose blob was not read: stored since, or not readable.
-fn as_stored(store: &Store, row: &Egg) -> Result<Option<Egg>> {
+fn as_stored(store: &Store, row: &Egg) -> Option<Egg> {
     match store.open(row.digest) {
-        Ok(blob) => Ok(blob.as_ref().map(Egg::of_blob)),
-        Err(Error::DamagedBlob { .. }) => Ok(None),
+        Ok(blob) => blob.as_ref().map(Egg::of_blob),
+        Err(Error::DamagedBlob { .. }) => None,
         // Of a newer eggcache, or not readable for this user or now: not gone.
-        Err(_) => Ok(Some(row.clone())),
+        Err(_) => Some(row.clone()),
     }
 }
 

@@ -237,14 +237,16 @@ impl Session {
         if !self.host.accepts(&blob.manifest.key) {
             return Err(miss());
         }
-        let into = if let Some(prepared) = self.prepared.get(into) {
-            prepared
+        let prepared = self.prepared.get(into).filter(|prepared| prepared.is_dir());
+        let into = if let Some(prepared) = prepared {
+            prepared.clone()
         } else {
             let path = materialize::prepare(&self.cache, into)?.path;
-            self.prepared.entry(into.to_owned()).or_insert(path)
+            self.prepared.insert(into.to_owned(), path.clone());
+            path
         };
         let path = into.join(&blob.manifest.file_name);
-        let outcome = materialize::materialize_blob(store, &blob, into, &Silent)?;
+        let outcome = materialize::materialize_blob(store, &blob, &into, &Silent)?;
         Ok(Answer::Materialized { path, outcome })
     }
 

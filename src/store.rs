@@ -217,7 +217,7 @@ impl Store {
         }
     }
 
-    /// Moves a file or directory out of the store, and answers where it is now.
+    /// Moves a file or directory out of the store, durably, and answers where it is now.
     ///
     /// # Errors
     /// If it cannot be moved.
@@ -230,7 +230,12 @@ impl Store {
             let to = dir.join(name);
             match files::rename_new(path, &to) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                renamed => return renamed.at("quarantine", path).map(|()| to),
+                renamed => {
+                    renamed.at("quarantine", path)?;
+                    files::sync_dir(&dir)?;
+                    files::sync_dir(path.parent().unwrap_or(&self.root))?;
+                    return Ok(to);
+                }
             }
         }
         unreachable!("there is always another name")

@@ -144,10 +144,15 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
             report.orphans.push(digest);
         }
     }
-    report.problems.retain(|problem| match (problem.kind, problem.digest) {
-        (Kind::WrongRow, Some(digest)) => !is_right(&cache, digest),
-        _ => true,
-    });
+    let mut problems = std::mem::take(&mut report.problems);
+    for problem in problems.extract_if(.., |problem| problem.kind == Kind::WrongRow) {
+        if let Some(digest) = problem.digest
+            && !is_right(&mut cache, digest)?
+        {
+            report.problems.push(problem);
+        }
+    }
+    report.problems.append(&mut problems);
     for (digest, egg) in eggs.iter().filter(|(digest, _)| !blobs.contains_key(digest)) {
         // A blob that gc removes meanwhile is no problem: its row is gone as well.
         let path = cache.store.blob_path(*digest);
@@ -172,13 +177,19 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
     Ok(report)
 }
 
-/// Whether index and blob agree on an egg, or one of them does not have it.
-fn is_right(cache: &Cache, digest: Digest) -> bool {
-    match (cache.index.of_digest(digest), cache.store.open(digest)) {
-        (Ok(Some(egg)), Ok(Some(blob))) => is_row_of(&egg, &Egg::of_blob(&blob)),
-        (Ok(None), _) | (_, Ok(None)) => true,
-        _ => false,
+/// Whether index and blob agree on an egg, or one of them does not have it. An egg that is just being
+/// stored again has its new blob before its new row, so where that can be, nobody else may write.
+fn is_right(cache: &mut Cache, digest: Digest) -> Result<bool> {
+    let store = &cache.store;
+    let agree = |egg: Option<Egg>| match (egg, store.open(digest)) {
+        (Some(egg), Ok(Some(blob))) => is_row_of(&egg, &Egg::of_blob(&blob)),
+        (None, _) | (_, Ok(None)) => true,
+        (Some(_), Err(_)) => false,
+    };
+    if cache.index.is_read_only() {
+        return Ok(agree(cache.index.of_digest(digest)?));
     }
+    cache.index.write(|writer| Ok(agree(writer.of_digest(digest)?)))
 }
 
 /// Whether a row says what the blob says, apart from its last use.
@@ -203,9 +214,10 @@ fn mend(
                 None => repair::quarantine(cache, stored)?
                     .map(|to| moved.entry(digest).or_insert(quarantined(&to)).clone()),
             },
-            (Kind::Writable, Some((digest, ..))) => {
-                cache.store.restore_mode(digest).is_ok().then(|| "made read-only".to_owned())
-            }
+            (Kind::Writable, Some((digest, ..))) => moved.get(&digest).cloned().or_else(|| {
+                let restored = cache.store.restore_mode(digest);
+                restored.is_ok().then(|| "made read-only".to_owned())
+            }),
             (Kind::Missing, Some((digest, ..))) => {
                 repair::forget(cache, digest)?.then(|| "row removed".to_owned())
             }

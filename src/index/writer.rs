@@ -43,6 +43,14 @@ impl Writer<'_> {
         .map_err(|source| wrap(self.path, source))
     }
 
+    /// # Errors
+    /// What SQLite says.
+    pub fn of_digest(&self, digest: Digest) -> Result<Option<Egg>> {
+        eggs(self.connection, "WHERE digest = ?", [digest.to_string()])
+            .map(|mut found| found.pop())
+            .map_err(|source| wrap(self.path, source))
+    }
+
     /// All eggs, in no order.
     ///
     /// # Errors

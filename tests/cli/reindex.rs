@@ -196,7 +196,6 @@ fn a_cache_that_was_moved_goes_on() {
 }
 
 #[test]
-#[ignore = "reindex takes the blob that was written first, also where another one is the cache's"]
 fn a_blob_that_a_killed_add_has_left_does_not_take_the_place_of_the_egg_that_is_there() {
     for orphan_is_other in [false, true] {
         let sandbox = Sandbox::new();

@@ -106,6 +106,7 @@ pub enum Step {
     MaterializeAll,
     Gc(Policy),
     Verify,
+    Repair,
     Reindex,
     Reopen,
     /// The index is removed, and made again when the cache is opened.
@@ -150,6 +151,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::MaterializeAll),
         3 => policy.prop_map(Step::Gc),
         2 => Just(Step::Verify),
+        2 => Just(Step::Repair),
         2 => Just(Step::Reindex),
         1 => Just(Step::Reopen),
         1 => Just(Step::LoseIndex),

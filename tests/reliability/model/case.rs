@@ -22,10 +22,6 @@ use crate::support::{assert_same_tree, chmod, names_in};
 const AHEAD: i64 = 1_000_000;
 const STEP: i64 = 1000;
 
-/// Where a blob says what format it is of. One that turns here is taken for a newer eggcache's: not
-/// served, but not replaced or removed as damage is either.
-const FORMAT: std::ops::Range<usize> = 8..12;
-
 pub struct Case<'e> {
     eggs: &'e Eggs,
     dir: &'e Path,
@@ -82,6 +78,7 @@ impl<'e> Case<'e> {
             Step::MaterializeAll => self.materialize_all(),
             Step::Gc(ref policy) => self.gc(policy),
             Step::Verify => self.verify(),
+            Step::Repair => self.repair(),
             Step::Reindex => {
                 let report = reindex::reindex(self.cache.root(), &Silent).unwrap();
                 assert_eq!(report.set_aside, None);
@@ -162,7 +159,11 @@ impl<'e> Case<'e> {
                 (other, ..) => panic!("{other:?}"),
             }
             self.strays.remove(&offered.digest);
-            self.model.insert(key, Kept { build, damage: None, uses: 0, used: None });
+            // The same egg in a new blob has been used as often.
+            let same = before.filter(|before| before.build == build);
+            let uses = same.map_or(0, |same| same.uses);
+            let kept = Kept { build, damage: None, uses, used: same.and_then(|same| same.used) };
+            self.model.insert(key, kept);
         }
     }
 
@@ -176,8 +177,7 @@ impl<'e> Case<'e> {
         let (egg, build) = (egg.unwrap(), self.build(key, expected));
         assert_eq!(egg.digest, build.digest);
         let into = self.dir.join(if kept { "kept" } else { "new" });
-        let mut report =
-            materialize::materialize(&self.cache.store, &[egg], &into, &Silent).unwrap();
+        let mut report = materialize::materialize(&self.cache, &[egg], &into, &Silent).unwrap();
         let outcome = report.eggs.pop().unwrap().outcome;
         let there = self.copied.get(&key).filter(|_| kept).copied();
         let path = into.join(file_name(key));
@@ -190,7 +190,7 @@ impl<'e> Case<'e> {
                 assert_eq!(there, Some(expected.build));
                 true
             }
-            (Copied::Missing, Some(Damage::Gone))
+            (Copied::Missing { .. }, Some(Damage::Gone))
             | (Copied::Failed { .. }, Some(Damage::Hidden | Damage::Closed)) => false,
             (Copied::Failed { reason }, None) => {
                 assert!(there.is_some_and(|there| there != expected.build), "{reason}");
@@ -216,7 +216,7 @@ impl<'e> Case<'e> {
     fn materialize_all(&mut self) {
         let into = self.dir.join("new");
         let eggs = self.listed();
-        let report = materialize::materialize(&self.cache.store, &eggs, &into, &Silent).unwrap();
+        let report = materialize::materialize(&self.cache, &eggs, &into, &Silent).unwrap();
         assert_eq!(report.eggs.len(), self.model.len());
         let mut used = Vec::new();
         for egg in &eggs {
@@ -228,7 +228,7 @@ impl<'e> Case<'e> {
                     assert_same_tree(&self.build(key, kept).path, &path);
                     used.push(key);
                 }
-                (Copied::Missing, Some(Damage::Gone))
+                (Copied::Missing { .. }, Some(Damage::Gone))
                 | (Copied::Failed { .. }, Some(Damage::Hidden | Damage::Closed)) => {
                     assert!(!path.exists());
                 }
@@ -317,13 +317,26 @@ impl<'e> Case<'e> {
     }
 
     fn verify(&self) {
-        let report = verify::verify(&self.cache, &Silent).unwrap();
-        let found: BTreeSet<Digest> = report.problems.iter().map(|it| it.digest).collect();
+        let report = verify::verify(self.cache.root(), false, &Silent).unwrap();
+        assert_eq!(found_by(&report), self.damaged());
+        assert_eq!(report.orphans, []);
+        assert_eq!(report.temporary_files, 0);
+    }
+
+    fn repair(&mut self) {
+        let report = verify::verify(self.cache.root(), true, &Silent).unwrap();
+        assert_eq!(found_by(&report), self.damaged());
+        assert_eq!(report.unsolved().count(), 0);
+        self.model.retain(|_, kept| kept.damage.is_none());
+        self.strays.clear();
+        self.verify();
+    }
+
+    /// Eggs whose blob is damaged, whether they have a row or not.
+    fn damaged(&self) -> BTreeSet<Digest> {
         let damaged = self.model.iter().filter(|(_, kept)| kept.damage.is_some());
         let damaged = damaged.map(|(&key, kept)| self.build(key, kept).digest);
-        assert_eq!(found, damaged.chain(self.strays.iter().copied()).collect());
-        assert_eq!(report.orphans, self.strays.iter().copied().collect::<Vec<_>>());
-        assert_eq!(report.temporary_files, 0);
+        damaged.chain(self.strays.iter().copied()).collect()
     }
 
     /// Blobs that cannot be opened have lost their rows.
@@ -374,9 +387,6 @@ impl<'e> Case<'e> {
         let Some(blob) = self.sound_blob(key) else { return };
         let mut content = fs::read(&blob).unwrap();
         let bit = place as usize % (content.len() * 8);
-        if FORMAT.contains(&(bit / 8)) {
-            return;
-        }
         content[bit / 8] ^= 1 << (bit % 8);
         chmod(&blob, 0o644);
         fs::write(&blob, content).unwrap();
@@ -392,6 +402,10 @@ impl<'e> Case<'e> {
         fs::remove_file(blob).unwrap();
         self.model.get_mut(&key).unwrap().damage = Some(Damage::Gone);
     }
+}
+
+fn found_by(report: &verify::Report) -> BTreeSet<Digest> {
+    report.problems.iter().filter_map(|problem| problem.digest).collect()
 }
 
 fn evicted(report: &gc::Report) -> Vec<Digest> {

@@ -44,7 +44,7 @@ impl<'p> Bridge<'p> {
         match bridge.ask(&open) {
             None => Err(bridge.process.end()),
             Some(opened) => {
-                assert_eq!(opened, json!({"read_only": false}));
+                assert_eq!(opened, json!({"read_only": false, "torn": []}));
                 Ok(bridge)
             }
         }
