@@ -98,7 +98,11 @@ impl Cache {
         store.create()?;
         let tag = root.join("CACHEDIR.TAG");
         // A crash can have left it empty, a power cut without its bytes.
-        if fs::read(&tag).ok().is_none_or(|text| text != CACHEDIR_TAG.as_bytes()) {
+        let is_there = match fs::read(&tag) {
+            Ok(text) => text == CACHEDIR_TAG.as_bytes(),
+            Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+        };
+        if !is_there {
             fs::write(&tag, CACHEDIR_TAG).at("write", &tag)?;
         }
         let is_new = !root.join(index::FILE_NAME).exists();

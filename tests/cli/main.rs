@@ -51,8 +51,10 @@ fn every_test_that_the_documents_name_exists() {
     let tests: Vec<&str> = documents.split('`').filter(is_test).collect();
     assert!(tests.len() > 5);
     for test in tests {
-        let defined = ["fn", "def"].iter().any(|it| code.contains(&format!("{it} {test}(")));
-        assert!(defined, "the documents name the test {test}");
+        // The last is of a macro that makes one test of each operation.
+        let forms = [format!("fn {test}("), format!("def {test}("), format!("!({test},")];
+        let is_defined = forms.iter().any(|form| code.contains(form));
+        assert!(is_defined, "the documents name the test {test}");
     }
 }
 
