@@ -41,7 +41,11 @@ impl FromStr for EggName {
                 tag.strip_prefix("py").filter(|tag| !tag.is_empty()).ok_or(NotAnEggName)?
             }
         };
-        let platform = parts.next().unwrap_or_default();
+        // A platform that is there and empty would be a second name of the same parts.
+        let platform = match parts.next() {
+            None => "",
+            Some(platform) => Some(platform).filter(|it| !it.is_empty()).ok_or(NotAnEggName)?,
+        };
         Ok(Self {
             name: name.to_owned(),
             version: version.to_owned(),
@@ -124,6 +128,7 @@ mod tests {
             "foo-1.0-cp311.egg",
             "-1.0.egg",
             "foo-.egg",
+            "foo-1.0-py3.11-.egg",
             "a/b-1.egg",
             ".a-1.egg",
         ] {
