@@ -5,6 +5,10 @@ use mailparse::MailHeaderMap;
 /// Longest metadata file that is read, in bytes: long descriptions are a few hundred KiB.
 pub const MAX_METADATA: u64 = 16 << 20;
 
+/// Longest name or version that is taken, in bytes: no file name holds a longer one, and a zipped
+/// egg may hold very many metadata files.
+const MAX_FIELD: usize = 255;
+
 /// The two fields of the core metadata that identify a distribution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
@@ -12,7 +16,8 @@ pub struct Metadata {
     pub version: String,
 }
 
-/// Reads the headers of a core metadata file; `None` where a name or a version is missing.
+/// Reads the headers of a core metadata file; `None` where a name or a version is missing
+/// or absurdly long.
 #[must_use]
 pub fn parse(text: &[u8]) -> Option<Metadata> {
     let (headers, _) = mailparse::parse_headers(text).ok()?;
@@ -20,7 +25,7 @@ pub fn parse(text: &[u8]) -> Option<Metadata> {
         headers
             .get_first_value(name)
             .map(|value| value.trim().to_owned())
-            .filter(|value| !value.is_empty())
+            .filter(|value| (1..=MAX_FIELD).contains(&value.len()))
     };
     Some(Metadata { name: field("Name")?, version: field("Version")? })
 }
@@ -54,6 +59,13 @@ mod tests {
         {
             assert_eq!(parse(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn fields_that_no_file_name_holds_are_none() {
+        let text = |length: usize| format!("Name: {}\nVersion: 1\n", "a".repeat(length));
+        assert!(parse(text(MAX_FIELD).as_bytes()).is_some());
+        assert_eq!(parse(text(MAX_FIELD + 1).as_bytes()), None);
     }
 
     #[test]
