@@ -9,6 +9,13 @@ use std::io::{Read, Seek};
 use object::read::elf::{FileHeader, SectionHeader};
 use object::{Endianness, ReadCache, elf};
 
+/// Most sections that an object may have: what its header can say without an extension.
+const MAX_SECTIONS: u32 = 1 << 16;
+/// Largest section of needs that is read, in bytes: real ones have a few KiB.
+const MAX_SECTION: u64 = 1 << 20;
+/// Most needs that are looked at: real objects have a few dozen, of some ten libraries.
+const MAX_NAMES: usize = 4096;
+
 /// The needs of one or more native files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Native {
@@ -107,29 +114,47 @@ fn needed_versions(content: impl Read + Seek) -> object::read::Result<Vec<Vec<u8
     }
 }
 
+/// What is read is bounded before it is read: an object may say that it has any number of sections
+/// of any length, that lie over one another, and any number of needs at the same bytes.
 fn needed_versions_of<'a, Elf: FileHeader<Endian = Endianness>>(
     data: impl object::ReadRef<'a>,
 ) -> object::read::Result<Vec<Vec<u8>>> {
     let header = Elf::parse(data)?;
     let endian = header.endian()?;
+    if header.shnum(endian, data)? > MAX_SECTIONS {
+        return Ok(Vec::new());
+    }
     let sections = header.sections(endian, data)?;
+    let first = |kind: elf::SectionType| {
+        let mut sections = sections.iter();
+        let section = sections.find(|section| section.sh_type(endian) == kind)?;
+        (section.sh_size(endian).into() <= MAX_SECTION).then_some(section)
+    };
     let mut names = Vec::new();
-    if let Some((mut needs, link)) = sections.gnu_verneed(endian, data)? {
+    if let Some(section) = first(elf::SHT_GNU_VERNEED)
+        && let Some((mut needs, link)) = section.gnu_verneed(endian, data)?
+    {
         let strings = sections.strings(endian, data, link)?;
         while let Some((_, mut versions)) = needs.next()? {
             while let Some(version) = versions.next()? {
+                if names.len() == MAX_NAMES {
+                    return Ok(names);
+                }
                 names.push(version.name(endian, strings)?.to_vec());
             }
         }
     }
-    for section in sections.iter() {
-        if let Some((entries, link)) = section.dynamic(endian, data)? {
-            let strings = sections.strings(endian, data, link)?;
-            for entry in entries {
-                use object::read::elf::Dyn;
-                if entry.tag(endian) == elf::DT_NEEDED {
-                    names.push(entry.string(endian, strings)?.to_vec());
+    if let Some(section) = first(elf::SHT_DYNAMIC)
+        && let Some((entries, link)) = section.dynamic(endian, data)?
+    {
+        let strings = sections.strings(endian, data, link)?;
+        for entry in entries {
+            use object::read::elf::Dyn;
+            if entry.tag(endian) == elf::DT_NEEDED {
+                if names.len() == MAX_NAMES {
+                    return Ok(names);
                 }
+                names.push(entry.string(endian, strings)?.to_vec());
             }
         }
     }
@@ -181,6 +206,69 @@ mod tests {
         let program = std::env::current_exe().unwrap();
         let native = Native::inspect("program", std::fs::File::open(program).unwrap()).unwrap();
         assert!(native.libc().starts_with("glibc 2."), "{}", native.libc());
+    }
+
+    /// A little-endian ELF object of sections of these kinds, with this content and with strings.
+    fn object_of(sections: &[(u32, &[u8])], strings: &[u8]) -> Vec<u8> {
+        let mut object = b"\x7fELF\x02\x01\x01".to_vec();
+        object.resize(64, 0);
+        let mut table = vec![0; 64];
+        for (kind, content) in [&[(3, strings)], sections].concat() {
+            let (offset, length) = (object.len() as u64, content.len() as u64);
+            table.extend([0, kind].map(u32::to_le_bytes).concat());
+            table.extend([0, 0, offset, length].map(u64::to_le_bytes).concat());
+            table.extend([1_u32, 0, 0, 0, 0, 0].map(u32::to_le_bytes).concat());
+            object.extend(content);
+        }
+        let at = object.len() as u64;
+        object[40..48].copy_from_slice(&at.to_le_bytes());
+        object[58] = 64; // the size of a section's header, then how many there are
+        object[60..62].copy_from_slice(&u16::try_from(table.len() / 64).unwrap().to_le_bytes());
+        object[62] = 1;
+        object.extend(table);
+        object
+    }
+
+    #[test]
+    fn needs_at_the_same_bytes_are_not_counted_without_end() {
+        const VERNEED: u32 = elf::SHT_GNU_VERNEED.0;
+        // Each need says 65535 times that the same version stands at the same bytes.
+        let mut need = [1_u16, u16::MAX].map(u16::to_le_bytes).concat();
+        need.extend([1_u32, 16, 32, 0, 0, 1, 0].map(u32::to_le_bytes).concat());
+        let need = need.repeat(100);
+        let object = object_of(&[(VERNEED, &need)], b"\0GLIBC_2.17\0");
+        let needs = needed_versions(Cursor::new(&object)).unwrap();
+        assert_eq!(needs, vec![b"GLIBC_2.17".to_vec(); MAX_NAMES]);
+        let native = Native::inspect("a.so", Cursor::new(object)).unwrap();
+        assert_eq!(native.libc(), "glibc 2.17");
+    }
+
+    #[test]
+    fn sections_are_not_read_however_long_they_are() {
+        let long = vec![0; usize::try_from(MAX_SECTION).unwrap() + 16];
+        let object = object_of(&[(elf::SHT_DYNAMIC.0, &long)], b"\0");
+        let mut read = Counting { content: Cursor::new(object), read: 0 };
+        assert_eq!(needed_versions(&mut read).unwrap(), [b""; 0]);
+        assert!(read.read < 10_000, "{}", read.read);
+    }
+
+    struct Counting {
+        content: Cursor<Vec<u8>>,
+        read: usize,
+    }
+
+    impl Read for Counting {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let read = self.content.read(buffer)?;
+            self.read += read;
+            Ok(read)
+        }
+    }
+
+    impl Seek for Counting {
+        fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+            self.content.seek(to)
+        }
     }
 
     #[test]
