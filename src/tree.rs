@@ -19,6 +19,9 @@ use crate::native::Native;
 
 /// Largest shared object that is looked at inside a zipped egg, in bytes.
 const MAX_ZIPPED_OBJECT: u64 = 64 << 20;
+/// How much of a zipped egg is inflated in all to look at it, in bytes. Members of a zip file may lie
+/// over one another, so that a small file can hold any amount.
+const MAX_INFLATED: u64 = 256 << 20;
 
 /// What the builder of an egg knows and the egg does not tell.
 #[derive(Debug, Clone, Default)]
@@ -271,6 +274,7 @@ fn look_into_zip(egg: &Path) -> Result<Found> {
             .map_err(|error| unsound(format!("it holds a file whose {error}")))?;
     }
     let mut found = Found::new(names.iter().map(String::as_str));
+    let mut inflated = 0;
     for name in &names {
         let limit = if metadata::is_metadata_path(name) {
             metadata::MAX_METADATA
@@ -281,7 +285,10 @@ fn look_into_zip(egg: &Path) -> Result<Found> {
         };
         let member = zip.by_name(name).map_err(|error| unsound(format!("{name}: {error}")))?;
         let mut content = Vec::new();
-        member.take(limit).read_to_end(&mut content).at("read", egg)?;
+        inflated += member.take(limit).read_to_end(&mut content).at("read", egg)? as u64;
+        if inflated > MAX_INFLATED {
+            return Err(unsound("it holds more than a zipped egg may: install it unzipped".into()));
+        }
         if metadata::is_metadata_path(name) {
             found.metadata.extend(metadata::parse(&content));
         } else {
