@@ -1,7 +1,8 @@
 //! Paths inside an egg: relative, `/`-separated, UTF-8, and never leaving the egg.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
+use std::str::Split;
 
 /// The path of an entry, relative to the egg. The egg itself is the empty path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -14,6 +15,10 @@ pub const MAX_PATH: usize = 4096;
 pub const MAX_COMPONENT: usize = 255;
 /// How many symlinks one path may pass through (Linux's `MAXSYMLINKS`).
 const MAX_SYMLINKS: usize = 40;
+/// How many components following all symlinks of one egg may take: far more than any real egg's, so
+/// few that no egg keeps a reader busy. Without it, each of 40 symlinks of 4096 bytes that lead to
+/// one another costs as much as all behind it.
+pub const MAX_STEPS: usize = 1 << 20;
 
 /// Why a text is not a path inside an egg.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,33 +99,56 @@ impl fmt::Debug for EggPath {
 ///
 /// The target is resolved as a kernel would, component by component and through the egg's other
 /// symlinks (`symlinks`: path to target), so that `..` behind another symlink is caught as well. A
-/// target that does not exist is no escape.
-pub(crate) fn symlink_escapes(link: &str, symlinks: &HashMap<&str, &str>) -> bool {
-    let mut here: Vec<&str> = link.split('/').collect();
-    let mut rest: VecDeque<&str> = VecDeque::new();
+/// target that does not exist is no escape. `steps` counts the components of all that is followed
+/// for one egg: beyond [`MAX_STEPS`], a symlink counts as one that leaves.
+pub(crate) fn symlink_escapes(
+    link: &str,
+    symlinks: &HashMap<&str, &str>,
+    steps: &mut usize,
+) -> bool {
+    let mut here = link.to_owned();
+    // What is left of each symlink that is being followed, the innermost last.
+    let mut rest: Vec<Split<'_, char>> = Vec::new();
     let mut followed = 0;
     loop {
-        if let Some(target) = symlinks.get(here.join("/").as_str()) {
+        if here.len() <= MAX_PATH
+            && let Some(target) = symlinks.get(here.as_str())
+        {
             followed += 1;
             if target.starts_with('/') || target.is_empty() || followed > MAX_SYMLINKS {
                 return true;
             }
-            here.pop();
-            for part in target.rsplit('/') {
-                rest.push_front(part);
-            }
+            pop(&mut here);
+            rest.push(target.split('/'));
         }
-        match rest.pop_front() {
-            None => return false,
-            Some("" | ".") => {}
-            Some("..") => {
-                if here.pop().is_none() {
-                    return true;
+        let part = loop {
+            let Some(innermost) = rest.last_mut() else { return false };
+            match innermost.next() {
+                Some(part) => break part,
+                None => rest.pop(),
+            };
+        };
+        *steps += 1;
+        if *steps > MAX_STEPS {
+            return true;
+        }
+        match part {
+            "" | "." => {}
+            ".." if here.is_empty() => return true,
+            ".." => pop(&mut here),
+            part => {
+                if !here.is_empty() {
+                    here.push('/');
                 }
+                here.push_str(part);
             }
-            Some(part) => here.push(part),
         }
     }
+}
+
+/// Takes the last component away.
+fn pop(path: &mut String) {
+    path.truncate(path.rfind('/').unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -161,7 +189,7 @@ mod tests {
         let links =
             HashMap::from([("a/b/up", "../c"), ("dot", "."), ("gone", "no/such"), ("a/d", "../a")]);
         for link in links.keys() {
-            assert!(!symlink_escapes(link, &links), "{link}");
+            assert!(!symlink_escapes(link, &links, &mut 0), "{link}");
         }
     }
 
@@ -175,7 +203,10 @@ mod tests {
             ("a", "a"),
             ("a", ""),
         ] {
-            assert!(symlink_escapes(link, &HashMap::from([(link, target)])), "{link} -> {target}");
+            assert!(
+                symlink_escapes(link, &HashMap::from([(link, target)]), &mut 0),
+                "{link} -> {target}"
+            );
         }
     }
 
@@ -183,8 +214,23 @@ mod tests {
     fn a_symlink_that_leaves_through_another_is_caught() {
         // `deep/here` names the root, so `deep/here/..` is outside although its text is not.
         let links = HashMap::from([("deep/here", ".."), ("out", "deep/here/../x")]);
-        assert!(symlink_escapes("out", &links));
-        assert!(!symlink_escapes("deep/here", &links));
+        assert!(symlink_escapes("out", &links, &mut 0));
+        assert!(!symlink_escapes("deep/here", &links, &mut 0));
+    }
+
+    #[test]
+    fn a_tangle_of_symlinks_costs_no_more_than_its_bound() {
+        // A chain as long as one may be that goes deeper with each link, and many ways into it.
+        let deep = "x/".repeat(2000);
+        let mut chain: Vec<(String, String)> =
+            (1..40).map(|at| (format!("a{}", at - 1), format!("a{at}/{deep}"))).collect();
+        chain.extend((0..1000).map(|at| (format!("b{at}"), "a0".to_owned())));
+        let links: HashMap<&str, &str> =
+            chain.iter().map(|(link, target)| (&**link, &**target)).collect();
+        let mut steps = 0;
+        assert!(links.keys().any(|link| symlink_escapes(link, &links, &mut steps)));
+        assert_eq!(steps, MAX_STEPS + 1);
+        assert!(!symlink_escapes("a0", &links, &mut 0), "one of them alone is fine");
     }
 
     proptest! {

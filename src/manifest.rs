@@ -3,9 +3,11 @@
 //! Its encoding is one JSON object on one line (docs/format.md). The egg digest is the BLAKE3 of
 //! exactly those bytes, so it names the egg's content and its key, however the content is stored.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
 use crate::egg_key::EggKey;
@@ -18,6 +20,8 @@ pub const FORMAT: u32 = 1;
 pub const MODE_MASK: u32 = 0o777;
 /// Most entries that an egg may have.
 pub const MAX_ENTRIES: usize = 1 << 20;
+/// Most symlinks that an egg may have: each is followed when the manifest is checked.
+pub const MAX_SYMLINKS: usize = 1 << 16;
 /// Largest egg, in bytes of content: far above any, low enough that no sum overflows.
 pub const MAX_SIZE: u64 = 1 << 44;
 
@@ -88,8 +92,8 @@ impl Manifest {
     pub fn encode(&self) -> Vec<u8> {
         let encoded = Encoded {
             format: FORMAT,
-            file_name: (&*self.file_name).into(),
-            key: self.key.clone(),
+            file_name: &self.file_name,
+            key: &self.key,
             entries: self.entries.iter().map(EncodedEntry::from).collect(),
         };
         serde_json::to_vec(&encoded).expect("a manifest has no value that JSON lacks")
@@ -105,15 +109,18 @@ impl Manifest {
         struct Version {
             format: u32,
         }
-        let Version { format } = serde_json::from_slice(bytes)?;
+        let decoded = serde_json::from_slice(bytes).map_err(|error| {
+            // Another format need not have the fields of this one.
+            match serde_json::from_slice(bytes) {
+                Ok(Version { format }) if format != FORMAT => BadManifest::Format(format),
+                _ => error.into(),
+            }
+        })?;
+        let Decoded { format, file_name, key, entries } = decoded;
         if format != FORMAT {
             return Err(BadManifest::Format(format));
         }
-        let encoded: Encoded<'_> = serde_json::from_slice(bytes)?;
-        let entries =
-            encoded.entries.into_iter().map(Entry::try_from).collect::<Result<Vec<_>, _>>()?;
-        let manifest =
-            Self { key: encoded.key, file_name: encoded.file_name.into_owned(), entries };
+        let manifest = Self { key, file_name, entries };
         manifest.check()?;
         Ok(manifest)
     }
@@ -139,30 +146,37 @@ impl Manifest {
             _ => return Err(BadManifest::Whole("is neither of a directory nor of one file")),
         }
         let mut size: u64 = 0;
-        let mut directories = HashSet::new();
         let mut symlinks = HashMap::new();
         let mut previous: Option<&EggPath> = None;
-        for entry in &self.entries {
+        // Neighbours are mostly of one directory; the others are found among the entries before,
+        // which are in order. A set of all directories would take as much memory as they do.
+        let mut directory: Option<&str> = None;
+        for (index, entry) in self.entries.iter().enumerate() {
             let bad = |reason| BadManifest::Entry { path: entry.path.to_string(), reason };
             if previous.is_some_and(|previous| *previous >= entry.path) {
                 return Err(bad("is out of order or there twice"));
             }
-            if entry.path.parent().is_some_and(|parent| !directories.contains(parent)) {
+            let parent = entry.path.parent();
+            if parent != directory
+                && parent.is_some_and(|it| !is_directory(&self.entries[..index], it))
+            {
                 return Err(bad("is in no directory of the egg"));
             }
+            directory = parent;
             if entry.mode & !MODE_MASK != 0 || entry.mtime.1 >= 1_000_000_000 {
                 return Err(bad("has a mode or an mtime out of range"));
             }
             match &entry.kind {
-                EntryKind::Directory => {
-                    directories.insert(entry.path.as_str());
-                }
+                EntryKind::Directory => {}
                 EntryKind::File { size: file_size, .. } => {
                     size = size.saturating_add(*file_size);
                 }
                 EntryKind::Symlink { target } => {
                     if target.len() > egg_path::MAX_PATH || target.contains('\0') {
                         return Err(bad("has a target that is no path"));
+                    }
+                    if symlinks.len() == MAX_SYMLINKS {
+                        return Err(BadManifest::Whole("has too many symlinks"));
                     }
                     symlinks.insert(entry.path.as_str(), target.as_str());
                 }
@@ -172,8 +186,9 @@ impl Manifest {
         if size > MAX_SIZE {
             return Err(BadManifest::Whole("is of an egg that is too large"));
         }
+        let mut steps = 0;
         for link in symlinks.keys() {
-            if egg_path::symlink_escapes(link, &symlinks) {
+            if egg_path::symlink_escapes(link, &symlinks, &mut steps) {
                 return Err(BadManifest::Entry {
                     path: (*link).to_owned(),
                     reason: "is a symlink that leaves the egg",
@@ -200,14 +215,62 @@ impl Manifest {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Whether `path` is a directory among entries that are in order.
+fn is_directory(entries: &[Entry], path: &str) -> bool {
+    entries
+        .binary_search_by(|entry| entry.path.as_str().cmp(path))
+        .is_ok_and(|found| entries[found].kind == EntryKind::Directory)
+}
+
+#[derive(Serialize)]
 struct Encoded<'a> {
     format: u32,
-    #[serde(borrow)]
-    file_name: std::borrow::Cow<'a, str>,
-    key: EggKey,
+    file_name: &'a str,
+    key: &'a EggKey,
     entries: Vec<EncodedEntry<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Decoded {
+    format: u32,
+    file_name: String,
+    key: EggKey,
+    #[serde(deserialize_with = "entries")]
+    entries: Vec<Entry>,
+}
+
+/// Reads entries one by one, and ends at the first that cannot be right: neither their encoding nor
+/// more than there may be are ever in memory. A few KiB of zstd hold a million times one entry.
+fn entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry>, D::Error> {
+    struct Entries;
+
+    impl<'de> Visitor<'de> for Entries {
+        type Value = Vec<Entry>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("entries")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Entry>, A::Error> {
+            let mut entries: Vec<Entry> = Vec::new();
+            while let Some(entry) = seq.next_element::<EncodedEntry<'de>>()? {
+                let entry = Entry::try_from(entry).map_err(A::Error::custom)?;
+                if entries.last().is_some_and(|last| last.path >= entry.path) {
+                    let reason = "is out of order or there twice";
+                    let path = entry.path.to_string();
+                    return Err(A::Error::custom(BadManifest::Entry { path, reason }));
+                }
+                if entries.len() == MAX_ENTRIES {
+                    return Err(A::Error::custom("too many entries"));
+                }
+                entries.push(entry);
+            }
+            Ok(entries)
+        }
+    }
+
+    deserializer.deserialize_seq(Entries)
 }
 
 #[derive(Serialize, Deserialize)]
