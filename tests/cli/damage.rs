@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::forge::{HEADER, seal_header};
 use crate::support::{Sandbox, assert_same, chmod, make_egg, names_in, noise, text, tree, write};
-
-const HEADER: usize = 128;
 
 /// Writes over a blob, which is read-only.
 pub fn overwrite(blob: &Path, content: &[u8]) {
@@ -25,11 +24,6 @@ pub fn change(blob: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 /// The last byte of a blob is of its last frame.
 pub fn flip_last_bit(blob: &Path) {
     change(blob, |content| *content.last_mut().unwrap() ^= 1);
-}
-
-pub fn seal_header(content: &mut [u8]) {
-    let digest = blake3::hash(&content[..96]);
-    content[96..HEADER].copy_from_slice(digest.as_bytes());
 }
 
 /// A sandbox with eggs named e0, e1 and so on in its cache, each of several frames, and their

@@ -7,7 +7,8 @@ use std::path::Path;
 use assert_cmd::Command;
 use serde_json::Value;
 
-use crate::damage::{change, flip_last_bit, overwrite, scribble, seal_header};
+use crate::damage::{change, flip_last_bit, overwrite, scribble};
+use crate::forge::seal_header;
 use crate::support::{Output, Sandbox, assert_same_tree, chmod, names_in, text, write};
 
 /// Asserts that a repair mends everything, and that a second one has nothing to do.
