@@ -186,9 +186,9 @@ impl Manifest {
         if size > MAX_SIZE {
             return Err(BadManifest::Whole("is of an egg that is too large"));
         }
-        let mut steps = 0;
+        let mut work = 0;
         for link in symlinks.keys() {
-            if egg_path::symlink_escapes(link, &symlinks, &mut steps) {
+            if egg_path::symlink_escapes(link, &symlinks, &mut work) {
                 return Err(BadManifest::Entry {
                     path: (*link).to_owned(),
                     reason: "is a symlink that leaves the egg",
