@@ -1,14 +1,16 @@
 # Every command does its own set-up, below build/, dist/ and target/.
 PYTHON ?= python3
+FUZZ_SECONDS ?= 60
 TOOLS := build/tools/bin
 
-.PHONY: help build wheel test demo lint deny clean
+.PHONY: help build wheel test demo lint deny fuzz clean
 
 help:
 	@echo "make demo   a real buildout, then the same without network from the cache"
 	@echo "make test   all tests, with real buildouts of five versions"
 	@echo "make lint   formatting, lints, documentation"
 	@echo "make deny   licences and sources of the dependencies"
+	@echo "make fuzz   hostile bytes to every parser, for FUZZ_SECONDS each (60)"
 	@echo "make build  the eggcache program: target/release/eggcache"
 	@echo "make wheel  the Python package with the program in it: dist/"
 
@@ -44,5 +46,11 @@ deny: build/tools/cargo/bin/cargo-deny
 build/tools/cargo/bin/cargo-deny:
 	cargo install --quiet --locked --version '^0.20' --root build/tools/cargo cargo-deny
 
+fuzz: build/tools/cargo/bin/cargo-fuzz
+	FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run.sh
+
+build/tools/cargo/bin/cargo-fuzz:
+	cargo install --quiet --locked --version '^0.13' --root build/tools/cargo cargo-fuzz
+
 clean:
-	rm -rf build dist target python/eggcache/_bin
+	rm -rf build dist target python/eggcache/_bin fuzz/target fuzz/corpus fuzz/artifacts fuzz/logs

@@ -1,0 +1,95 @@
+//! The seeds of the fuzz targets, tried without a fuzzer. One that is called `good-...` must be
+//! accepted, one that is called `bad-...` refused.
+//!
+//! `cargo test --test seeds -- --ignored` writes them again.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod corpus;
+#[path = "../cli/forge.rs"]
+mod forge;
+mod properties;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn folder(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target)
+}
+
+fn replay(target: &str) {
+    let (_, property) = properties::TARGETS.into_iter().find(|(name, _)| *name == target).unwrap();
+    let (mut tried, mut wrong) = (0, Vec::new());
+    for seed in fs::read_dir(folder(target)).unwrap() {
+        let path = seed.unwrap().path();
+        let content = fs::read(&path).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let found = match std::panic::catch_unwind(|| property(&content)) {
+            Ok(true) => "good",
+            Ok(false) => "bad",
+            Err(_) => "breaking a property",
+        };
+        if name.split('-').next() != Some(found) {
+            wrong.push(format!("{name} is {found}"));
+        }
+        tried += 1;
+    }
+    assert!(wrong.is_empty(), "{target}: {wrong:#?}");
+    assert!(tried > 4, "{target} has {tried} seeds");
+}
+
+#[test]
+fn manifests_are_sound_or_refused() {
+    replay("manifest");
+}
+
+#[test]
+fn blobs_are_sound_or_refused() {
+    replay("blob");
+}
+
+#[test]
+fn names_of_eggs_have_one_reading() {
+    replay("egg_name");
+}
+
+#[test]
+fn metadata_is_read_from_the_headers() {
+    replay("metadata");
+}
+
+#[test]
+fn zipped_eggs_are_sound_or_refused() {
+    replay("zip_egg");
+}
+
+#[test]
+fn files_come_out_of_a_blob_as_they_went_in() {
+    replay("round_trip");
+}
+
+#[test]
+fn every_seed_is_one_that_can_be_written_again() {
+    let seeds = corpus::seeds();
+    for (target, _) in properties::TARGETS {
+        let names = fs::read_dir(folder(target)).unwrap();
+        let found: BTreeSet<String> =
+            names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
+        let of_target = seeds.iter().filter(|seed| seed.target == target);
+        assert_eq!(found, of_target.map(|seed| seed.name.clone()).collect(), "{target}");
+    }
+}
+
+#[test]
+#[ignore = "it writes the seeds"]
+fn write_the_seeds() {
+    for (target, _) in properties::TARGETS {
+        let _ = fs::remove_dir_all(folder(target));
+        fs::create_dir_all(folder(target)).unwrap();
+    }
+    for corpus::Seed { target, name, content } in corpus::seeds() {
+        let path = folder(target).join(name);
+        assert!(!path.exists(), "{} is there twice", path.display());
+        fs::write(path, content).unwrap();
+    }
+}
