@@ -3,13 +3,14 @@ PYTHON ?= python3
 FUZZ_SECONDS ?= 60
 TOOLS := build/tools/bin
 
-.PHONY: help build wheel test demo lint deny fuzz clean
+.PHONY: help build wheel test demo lint deny fuzz reliability clean
 
 help:
 	@echo "make demo   a real buildout, then the same without network from the cache"
 	@echo "make test   all tests, with real buildouts of five versions"
 	@echo "make lint   formatting, lints, documentation"
 	@echo "make deny   licences and sources of the dependencies"
+	@echo "make reliability  all that can happen to a cache, and the table of docs/reliability.md"
 	@echo "make fuzz   hostile bytes to every parser, for FUZZ_SECONDS each (60)"
 	@echo "make build  the eggcache program: target/release/eggcache"
 	@echo "make wheel  the Python package with the program in it: dist/"
@@ -45,6 +46,14 @@ deny: build/tools/cargo/bin/cargo-deny
 
 build/tools/cargo/bin/cargo-deny:
 	cargo install --quiet --locked --version '^0.20' --root build/tools/cargo cargo-deny
+
+reliability: COUNTS := $(CURDIR)/build/reliability.jsonl
+reliability:
+	mkdir -p build
+	rm -f $(COUNTS)
+	EGGCACHE_THOROUGH=1 EGGCACHE_COUNTS=$(COUNTS) cargo test --locked --quiet --test reliability
+	EGGCACHE_COUNTS=$(COUNTS) $(MAKE) fuzz
+	$(PYTHON) tests/reliability/table.py $(COUNTS)
 
 fuzz: build/tools/cargo/bin/cargo-fuzz
 	FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run.sh

@@ -70,8 +70,8 @@ pub enum Error {
     )]
     OpenToAll { path: PathBuf },
 
-    #[error("{egg} needs {needed} in {}, where {free} are free", path.display())]
-    NoSpace { path: PathBuf, egg: String, needed: bytesize::ByteSize, free: bytesize::ByteSize },
+    #[error("the egg needs {needed} in {}, where {free} are free", path.display())]
+    NoSpace { path: PathBuf, needed: bytesize::ByteSize, free: bytesize::ByteSize },
 
     #[error("the cache {} cannot be written: {reason}", path.display())]
     ReadOnly { path: PathBuf, reason: &'static str },

@@ -27,7 +27,7 @@
 //! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`reindex`] |
 //! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk |
-//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] `native` [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] `difference` |
+//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] `difference` |
 //! | primitives | [`error`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `beneath` `map` [`progress`] |
 #![deny(unsafe_code)]
 

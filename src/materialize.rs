@@ -227,7 +227,6 @@ fn check_space(manifest: &Manifest, into: &Path) -> Result<()> {
     match files::free_bytes(into) {
         Some(free) if free < needed => Err(Error::NoSpace {
             path: into.to_owned(),
-            egg: manifest.file_name.clone(),
             needed: bytesize::ByteSize::b(needed),
             free: bytesize::ByteSize::b(free),
         }),
