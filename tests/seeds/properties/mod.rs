@@ -52,10 +52,9 @@ fn assert_sound(manifest: &Manifest) {
         assert!(entry.mode <= 0o777 && entry.mtime.1 < 1_000_000_000, "{path:?}");
     }
     let links = manifest.entries.iter().filter(|it| matches!(it.kind, EntryKind::Symlink { .. }));
-    for link in links.take(32) {
-        let mut here: Vec<&str> = Vec::new();
-        let mut steps = 0;
-        assert!(stays(&mut here, link.path.as_str(), &seen, &mut steps), "{:?}", link.path);
+    for link in links.take(8) {
+        let stays = stays(&mut String::new(), link.path.as_str(), &seen, &mut 0);
+        assert!(stays, "{:?}", link.path);
     }
     for frame_size in [*FRAME_SIZES.start(), *FRAME_SIZES.end()] {
         let count = count_frames(&manifest.entries, frame_size);
@@ -69,31 +68,27 @@ fn assert_sound(manifest: &Manifest) {
 }
 
 /// Whether walking along `path` from `here`, through symlinks, stays inside the egg: written as a
-/// kernel walks, one symlink inside the other.
-fn stays<'a>(
-    here: &mut Vec<&'a str>,
-    path: &'a str,
-    egg: &BTreeMap<&'a str, &'a EntryKind>,
-    steps: &mut u32,
-) -> bool {
-    *steps += 1;
-    assert!(*steps < 1000, "a loop of symlinks was accepted");
+/// kernel walks, one symlink inside the other. `links` counts those that are entered.
+fn stays(here: &mut String, path: &str, egg: &BTreeMap<&str, &EntryKind>, links: &mut u32) -> bool {
+    assert!(*links < 1000, "a loop of symlinks was accepted");
     if path.starts_with('/') {
         return false;
     }
     for part in path.split('/') {
+        let before = here.len();
         match part {
             "" | "." => {}
-            ".." => {
-                if here.pop().is_none() {
-                    return false;
-                }
-            }
+            ".." if here.is_empty() => return false,
+            ".." => here.truncate(here.rfind('/').unwrap_or_default()),
             part => {
-                here.push(part);
-                if let Some(EntryKind::Symlink { target }) = egg.get(here.join("/").as_str()) {
-                    here.pop();
-                    if !stays(here, target, egg, steps) {
+                if !here.is_empty() {
+                    here.push('/');
+                }
+                here.push_str(part);
+                if let Some(EntryKind::Symlink { target }) = egg.get(here.as_str()) {
+                    here.truncate(before);
+                    *links += 1;
+                    if !stays(here, target, egg, links) {
                         return false;
                     }
                 }
