@@ -98,12 +98,9 @@ impl Cache {
         store.create()?;
         let tag = root.join("CACHEDIR.TAG");
         // A crash can have left it empty, a power cut without its bytes.
-        let is_there = match fs::read(&tag) {
-            Ok(text) => text == CACHEDIR_TAG.as_bytes(),
-            Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
-        };
-        if !is_there {
-            fs::write(&tag, CACHEDIR_TAG).at("write", &tag)?;
+        if fs::read(&tag).ok().is_none_or(|text| text != CACHEDIR_TAG.as_bytes()) {
+            // Somebody else's, or no space: no backup is worth a failure.
+            let _ = fs::write(&tag, CACHEDIR_TAG);
         }
         let is_new = !root.join(index::FILE_NAME).exists();
         let mut index = match Index::open(&root) {
@@ -166,7 +163,9 @@ impl Cache {
 
     /// Frees the space that is kept so that a cache on a full disk can be opened and collected.
     pub fn drop_ballast(root: &Path) {
-        let _ = fs::remove_file(root.join(BALLAST));
+        if root.join(index::FILE_NAME).exists() {
+            let _ = fs::remove_file(root.join(BALLAST));
+        }
     }
 
     /// What whoever made this cache should know of its file system. Told once.
@@ -181,10 +180,28 @@ impl Cache {
     /// If this process does not own all of it.
     pub fn share(&mut self) -> Result<()> {
         self.check_writable()?;
-        files::share(&self.root)?;
         self.index.share()?;
         self.store.share()?;
         copies::share(&self.root)
+    }
+
+    /// Removes what a power cut has left torn in a directory that eggs were copied to, which is
+    /// canonical; answers the names. See [`crate::materialize`].
+    #[must_use]
+    pub fn check_copies(&self, dir: &Path) -> Vec<String> {
+        copies::check(&self.root, &self.store, &self.index, dir)
+    }
+
+    /// As [`Cache::check_copies`], before eggs are copied there.
+    ///
+    /// # Errors
+    /// If no record of the directory can be made.
+    pub fn begin_copies(&self, dir: &Path) -> Result<Vec<String>> {
+        let torn = self.check_copies(dir);
+        if self.check_writable().is_ok() {
+            copies::begin(&self.root, dir)?;
+        }
+        Ok(torn)
     }
 
     #[must_use]
@@ -233,14 +250,23 @@ impl Cache {
     ///
     /// # Errors
     /// If the index or the store cannot be written.
-    pub fn evict(&mut self, digests: &[Digest], evicted: impl Fn(Digest)) -> Result<()> {
-        for batch in digests.chunks(EVICT_BATCH) {
+    pub fn evict(&mut self, eggs: &[&Egg], evicted: impl Fn(Digest)) -> Result<()> {
+        for batch in eggs.chunks(EVICT_BATCH) {
             let begin = Instant::now();
             let now = now();
-            self.index
-                .write(|writer| batch.iter().try_for_each(|&digest| writer.evict(digest, now)))?;
+            self.index.write(|writer| {
+                for egg in batch {
+                    // Unless somebody has used it since, or stored it again.
+                    let row = writer.of_digest(egg.digest)?;
+                    if row.is_some_and(|row| row.used_at == egg.used_at) {
+                        writer.evict(egg.digest, now)?;
+                    }
+                }
+                Ok(())
+            })?;
             std::thread::sleep(begin.elapsed().min(HOLD));
-            self.unlink_unreferenced(batch, &evicted)?;
+            let digests: Vec<Digest> = batch.iter().map(|egg| egg.digest).collect();
+            self.unlink_unreferenced(&digests, &evicted)?;
         }
         Ok(())
     }
@@ -281,8 +307,8 @@ impl Cache {
         Ok(())
     }
 
-    /// Gives blobs without a row their rows back, and answers which: not those that are gone or not
-    /// whole, nor those of a key that another egg has.
+    /// Gives blobs without a row their rows back, and answers which: not those that are gone, evicted
+    /// or not whole, nor those of a key that another egg has.
     ///
     /// # Errors
     /// If the index cannot be read or written.
@@ -296,7 +322,9 @@ impl Cache {
         self.index.write(|writer| {
             let mut adopted = Vec::new();
             for egg in eggs {
-                let is_free = !writer.has(egg.digest)? && writer.of_key(&egg.key)?.is_none();
+                let is_free = !writer.has(egg.digest)?
+                    && !writer.is_evicted(egg.digest)?
+                    && writer.of_key(&egg.key)?.is_none();
                 if is_free && store.stored(egg.digest)?.is_some() {
                     writer.insert(&egg)?;
                     adopted.push(egg);
@@ -324,17 +352,24 @@ fn commit_one(
     let digest = staged.written.digest;
     let (mut replaced, mut before) = (None, None);
     if let Some(existing) = writer.of_key(&staged.manifest.key)? {
-        // A blob of a newer format is another eggcache's, and fine.
-        let broken =
-            matches!(store.open(existing.digest), Ok(None) | Err(Error::DamagedBlob { .. }));
-        let same = existing.digest == digest;
-        if !broken && !replace(&existing) {
-            return Ok(Commit::Kept { existing, same });
+        let opened = store.open(existing.digest);
+        // A row that tells wrongly of the blob of another egg goes, and that blob stays.
+        if matches!(&opened, Ok(Some(blob)) if blob.manifest.key != existing.key) {
+            writer.delete(existing.digest)?;
+        } else {
+            // A blob of a newer format is another eggcache's, and fine.
+            let broken = matches!(opened, Ok(None) | Err(Error::DamagedBlob { .. }));
+            let same = existing.digest == digest;
+            if !broken && !replace(&existing) {
+                return Ok(Commit::Kept { existing, same });
+            }
+            writer.evict(existing.digest, now())?;
+            replaced = Some(existing.digest).filter(|_| !same);
+            before = Some(existing).filter(|_| same);
         }
-        writer.evict(existing.digest, now())?;
-        replaced = Some(existing.digest).filter(|_| !same);
-        before = Some(existing).filter(|_| same);
     }
+    // Another such row may have this blob.
+    writer.delete(digest)?;
     let provenance = std::mem::take(&mut staged.provenance);
     let mut egg = Egg::new(digest, &staged.manifest, staged.written.len, provenance);
     if let Some(before) = before {

@@ -4,33 +4,47 @@
 //! copy. A power cut can therefore leave an egg under its final name whose files are empty or cut
 //! off. So before the first egg goes to a directory, a record of that directory is made durable in
 //! `copies/`, with what identifies this start of the machine. Whoever comes back to the directory
-//! after another start looks at every egg there that the cache knows, content included, and removes
-//! what is a copy that is not whole; what looks like another build is left alone.
+//! after another start looks at the eggs that were copied there since the record was made, and
+//! removes torn copies.
+//!
+//! This is the one place where something is removed that is not the cache's, so it takes proof. A
+//! copy is torn if it has nothing but what the egg has, an entry of it has the mtime that only a copy
+//! has, and every difference is one that an interrupted copy makes: files are missing, cut off, zero,
+//! or have the mode or the time of their making. What cannot be looked at, and what the cache does
+//! not have, is left alone. No failure here keeps a cache from being used.
 //!
 //! A cache that cannot be written, or whose disk is full, has no records: what is copied from it is
-//! only as safe as any other copy.
+//! only as safe as any other copy. A directory that another machine serves needs none: what is closed
+//! there is on its way to the server.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Deref;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::blob::{Blob, Decoder};
-use crate::cache::Cache;
-use crate::difference::{difference, is_bytecode};
+use crate::difference::is_bytecode;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
 use crate::fs as files;
+use crate::index::Index;
 use crate::layout::Unit;
 use crate::manifest::{Entry, EntryKind, Manifest};
 use crate::store::Store;
 use crate::temp;
 use crate::tree;
+
+/// After how long the record of a directory that is gone is forgotten: it may only be out of reach.
+const FORGOTTEN_AFTER: Duration = Duration::from_hours(30 * 24);
+/// How much earlier than its record an egg may seem to have been copied, in seconds.
+const CLOCK_STEP: i64 = 3600;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
@@ -38,64 +52,72 @@ struct Record {
     dir: String,
     /// What tells this start of the machine from every other.
     boot: String,
+    /// Seconds since the Unix epoch: nothing was copied before under this start.
+    since: i64,
 }
 
 fn records(root: &Path) -> PathBuf {
     root.join("copies")
 }
 
-fn record_of(root: &Path, dir: &Path) -> PathBuf {
-    let digest = Digest::of(dir.as_os_str().as_encoded_bytes()).to_string();
-    records(root).join(format!("{}.json", &digest[..32]))
+/// The record of a directory, which is known by its name and by what stands under it.
+fn record_of(root: &Path, dir: &Path) -> Option<PathBuf> {
+    let inode = dir.metadata().ok()?.ino().to_le_bytes();
+    let digest = Digest::of(&[dir.as_os_str().as_encoded_bytes(), &inode].concat()).to_string();
+    Some(records(root).join(format!("{}.json", &digest[..32])))
 }
 
-/// Removes what a power cut has left incomplete in `dir`, which is canonical, if the machine went
-/// down since eggs were copied there; answers their names.
-///
-/// # Errors
-/// If an egg cannot be read or removed, or the record not be written.
-pub fn check(cache: &Cache, dir: &Path) -> Result<Vec<String>> {
-    let path = record_of(cache.root(), dir);
-    let Some(boot) = files::boot_id() else { return Ok(Vec::new()) };
-    let text = match fs::read(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        text => text.at("read", &path)?,
+/// Removes what a power cut has left torn in `dir`, which is canonical, if the machine went down
+/// since eggs were copied there; answers their names.
+pub fn check(root: &Path, store: &Store, index: &Index, dir: &Path) -> Vec<String> {
+    checked(root, store, index, dir).unwrap_or_default()
+}
+
+fn checked(root: &Path, store: &Store, index: &Index, dir: &Path) -> Option<Vec<String>> {
+    let (path, boot) = (record_of(root, dir)?, files::boot_id()?);
+    let record = || {
+        let text = fs::read(&path).ok()?;
+        // One that cannot be read is of a start that is over, too.
+        Some(serde_json::from_slice::<Record>(&text).ok())
     };
-    // One that cannot be read is of a start that is over, too.
-    if serde_json::from_slice(&text).is_ok_and(|record: Record| record.boot == boot) {
-        return Ok(Vec::new());
+    let is_over = |record: &Option<Record>| record.as_ref().is_none_or(|it| it.boot != boot);
+    record().filter(is_over)?;
+    if !files::is_writable(&records(root)) || !files::is_writable(dir) {
+        return None;
     }
-    let removed = remove_torn(cache, dir)?;
-    write(&path, dir, boot)?;
-    Ok(removed)
+    // One process looks, and others that came at the same time wait and find that it is done.
+    let lock = File::open(dir).ok()?;
+    lock.lock().ok()?;
+    let record = record().filter(is_over)?;
+    let removed = remove_torn(store, index, dir, record.map_or(i64::MIN, |record| record.since));
+    write(&path, dir, boot).ok()?;
+    Some(removed)
 }
 
-/// As [`check`], and makes the record if there is none: eggs are about to be copied to `dir`. A cache
-/// whose disk is full still serves what it has, without a record.
+/// Makes the record of a directory that eggs are about to be copied to, if it has none. A cache whose
+/// disk is full, or that this user may not write, still serves what it has, without a record.
 ///
 /// # Errors
-/// As [`check`].
-pub fn begin(cache: &Cache, dir: &Path) -> Result<Vec<String>> {
-    let removed = check(cache, dir)?;
-    let path = record_of(cache.root(), dir);
-    if let Some(boot) = files::boot_id()
-        && cache.check_writable().is_ok()
-        && !path.exists()
-    {
-        let made = files::make_dir(&records(cache.root()))
-            .and_then(|()| files::sync_dir(cache.root()))
-            .and_then(|()| write(&path, dir, boot));
-        match made {
-            Err(error) if error.is_full() => {}
-            made => made?,
-        }
+/// If the record cannot be written for another reason.
+pub fn begin(root: &Path, dir: &Path) -> Result<()> {
+    let (Some(path), Some(boot)) = (record_of(root, dir), files::boot_id()) else { return Ok(()) };
+    if path.exists() || files::is_remote(dir) {
+        return Ok(());
     }
-    Ok(removed)
+    let made = files::make_dir(&records(root))
+        .and_then(|()| files::sync_dir(root))
+        .and_then(|()| write(&path, dir, boot));
+    match made {
+        Err(error) if error.is_full() || error.is_forbidden() => Ok(()),
+        made => made,
+    }
 }
 
 fn write(path: &Path, dir: &Path, boot: String) -> Result<()> {
-    let record = Record { dir: dir.display().to_string(), boot };
-    temp::write_durably(path, &serde_json::to_vec(&record).expect("two texts"))
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let since = i64::try_from(since).unwrap_or_default();
+    let record = Record { dir: dir.display().to_string(), boot, since };
+    temp::write_durably(path, &serde_json::to_vec(&record).expect("texts and a number"))
 }
 
 /// Lets the group of the cache write the records.
@@ -104,10 +126,10 @@ fn write(path: &Path, dir: &Path, boot: String) -> Result<()> {
 /// If this process does not own their directory.
 pub fn share(root: &Path) -> Result<()> {
     let dir = records(root);
-    if dir.is_dir() { files::share(&dir) } else { Ok(()) }
+    if dir.is_dir() { files::share(&dir, root) } else { Ok(()) }
 }
 
-/// Removes the records of directories that are gone, and what writing one left behind.
+/// Removes the records of directories that are gone for long, and what writing one left behind.
 ///
 /// # Errors
 /// If the records cannot be listed.
@@ -115,29 +137,37 @@ pub fn forget_gone(root: &Path) -> Result<()> {
     temp::sweep(&records(root))?;
     for entry in fs::read_dir(records(root)).into_iter().flatten().flatten() {
         let record = fs::read(entry.path()).ok().and_then(|it| serde_json::from_slice(&it).ok());
-        if record.is_some_and(|record: Record| !Path::new(&record.dir).exists()) {
+        let is_gone =
+            record.is_some_and(|it: Record| Path::new(&it.dir).try_exists().is_ok_and(|it| !it));
+        let written = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = written.ok().and_then(|written| written.elapsed().ok());
+        if is_gone && age.is_some_and(|age| age > FORGOTTEN_AFTER) {
             let _ = fs::remove_file(entry.path());
         }
     }
     Ok(())
 }
 
-fn remove_torn(cache: &Cache, dir: &Path) -> Result<Vec<String>> {
+fn remove_torn(store: &Store, index: &Index, dir: &Path, since: i64) -> Vec<String> {
     let mut known: HashMap<String, Vec<Egg>> = HashMap::new();
-    for egg in cache.index.all()? {
+    for egg in index.all().unwrap_or_default() {
         known.entry(egg.file_name.clone()).or_default().push(egg);
     }
+    // The renaming of a copy into place sets its ctime.
+    let is_recent = |name: &str| {
+        let metadata = dir.join(name).symlink_metadata();
+        metadata.is_ok_and(|metadata| metadata.ctime() >= since.saturating_sub(CLOCK_STEP))
+    };
     let known: Vec<(String, Vec<Egg>)> =
-        known.into_iter().filter(|(name, _)| dir.join(name).symlink_metadata().is_ok()).collect();
-    let store = &cache.store;
-    let mut torn = known
+        known.into_iter().filter(|(name, _)| is_recent(name)).collect();
+    let mut torn: Vec<String> = known
         .into_par_iter()
-        .map(|(name, eggs)| Ok(is_torn(store, &dir.join(&name), &eggs)?.then_some(name)))
-        .filter_map(Result::transpose)
-        .collect::<Result<Vec<String>>>()?;
+        .filter(|(name, eggs)| is_torn(store, &dir.join(name), eggs, since).unwrap_or(false))
+        .map(|(name, _)| name)
+        .collect();
     torn.sort_unstable();
-    torn.iter().try_for_each(|name| temp::remove_whole(&dir.join(name)))?;
-    Ok(torn)
+    torn.retain(|name| temp::remove_whole(&dir.join(name)).is_ok());
+    torn
 }
 
 /// What stands under the name of an egg.
@@ -150,7 +180,7 @@ enum State {
 }
 
 /// Whether what stands at `path` is a torn copy of one of the eggs, and a whole one of none.
-fn is_torn(store: &Store, path: &Path, eggs: &[Egg]) -> Result<bool> {
+fn is_torn(store: &Store, path: &Path, eggs: &[Egg], since: i64) -> Result<bool> {
     let found = match tree::list(path) {
         Ok(found) => found,
         Err(Error::UnsoundEgg { .. }) => return Ok(false),
@@ -160,7 +190,7 @@ fn is_torn(store: &Store, path: &Path, eggs: &[Egg]) -> Result<bool> {
     for egg in eggs {
         // Without its blob nothing can be said.
         let Ok(Some(blob)) = store.open(egg.digest) else { continue };
-        match state(&blob, path, &found)? {
+        match state(&blob, path, &found, since)? {
             State::Whole => return Ok(false),
             State::Torn => torn = true,
             State::Other => {}
@@ -169,15 +199,23 @@ fn is_torn(store: &Store, path: &Path, eggs: &[Egg]) -> Result<bool> {
     Ok(torn)
 }
 
-fn state<B: Deref<Target = [u8]>>(blob: &Blob<B>, egg: &Path, found: &[Entry]) -> Result<State> {
+fn state<B: Deref<Target = [u8]>>(
+    blob: &Blob<B>,
+    egg: &Path,
+    found: &[Entry],
+    since: i64,
+) -> Result<State> {
     let manifest = &blob.manifest;
-    if !is_part(manifest, found) {
+    if !is_part(manifest, found) || !is_copy(manifest, found) {
         return Ok(State::Other);
     }
-    let mut state = match difference(manifest, found) {
-        None => State::Whole,
-        Some(_) => State::Torn,
+    let found: HashMap<&str, &Entry> = found.iter().map(|it| (it.path.as_str(), it)).collect();
+    let mask = files::mode_mask(egg.parent().unwrap_or(egg));
+    let is_finished = |entry: &Entry| {
+        found.get(entry.path.as_str()).is_some_and(|found| is_finished(entry, found, mask, since))
     };
+    let is_whole = manifest.entries.iter().all(is_finished);
+    let mut state = if is_whole { State::Whole } else { State::Torn };
     let mut decoder = Decoder::new();
     let mut compare = |entry: usize, offset: u64, content: &[u8]| -> Result<()> {
         let path = tree::path_of(egg, &manifest.entries[entry]);
@@ -200,6 +238,10 @@ fn state<B: Deref<Target = [u8]>>(blob: &Blob<B>, egg: &Path, found: &[Entry]) -
             }
             Unit::Large { entry, frames } => {
                 for (part, frame) in frames.clone().enumerate() {
+                    // A blob that is damaged itself proves nothing.
+                    if blob.check_stored(frame).is_err() {
+                        return Ok(State::Other);
+                    }
                     let Ok(content) = blob.decode(frame, &mut decoder) else {
                         return Ok(State::Other);
                     };
@@ -211,17 +253,44 @@ fn state<B: Deref<Target = [u8]>>(blob: &Blob<B>, egg: &Path, found: &[Entry]) -
     Ok(state)
 }
 
+/// Whether anything there has the mtime of the egg, which only a copy gives it.
+fn is_copy(manifest: &Manifest, found: &[Entry]) -> bool {
+    let expected: HashMap<&str, &Entry> =
+        manifest.entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
+    let has_mtime = |entry: &Entry| {
+        expected.get(entry.path.as_str()).is_some_and(|expected| expected.mtime == entry.mtime)
+    };
+    found.iter().any(has_mtime)
+}
+
+/// Whether an entry is as a copy leaves it, or as somebody has made it since, content apart: not if
+/// it has the mode or the time of its making.
+fn is_finished(entry: &Entry, found: &Entry, mask: u32, since: i64) -> bool {
+    let made = match entry.kind {
+        EntryKind::Directory => entry.mode | 0o700,
+        _ => entry.mode,
+    };
+    let has_mode = found.mode == entry.mode || found.mode != made & !mask;
+    let is_older = found.mtime.0 < since.saturating_sub(CLOCK_STEP);
+    match (&entry.kind, &found.kind) {
+        (EntryKind::Symlink { target }, EntryKind::Symlink { target: other }) => target == other,
+        // Python's bytecode changes the mtime of its directory.
+        (EntryKind::Directory, _) => has_mode,
+        _ => has_mode && (found.mtime == entry.mtime || is_older),
+    }
+}
+
 /// Compares the part of a file at `offset` with what should be there.
 fn compare(path: &Path, offset: u64, expected: &[u8]) -> Result<State> {
     let mut found = Vec::with_capacity(expected.len());
-    match File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(State::Torn),
-        file => {
-            let mut file = file.at("open", path)?;
-            file.seek(SeekFrom::Start(offset)).at("read", path)?;
-            file.take(expected.len() as u64).read_to_end(&mut found).at("read", path)?;
-        }
-    }
+    let read = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(offset))?;
+        file.take(expected.len() as u64).read_to_end(&mut found)
+    });
+    match read {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(State::Torn),
+        read => read.at("read", path)?,
+    };
     if found == expected {
         return Ok(State::Whole);
     }

@@ -44,6 +44,10 @@ pub enum Error {
     #[error("index {}: {source}", path.display())]
     Index { path: PathBuf, source: rusqlite::Error },
 
+    /// Somebody has put another index in its place.
+    #[error("index {} was rebuilt by another process; run this again", path.display())]
+    ReplacedIndex { path: PathBuf },
+
     #[error("index {} is damaged ({source}); run `eggcache reindex` to rebuild it from the blobs", path.display())]
     DamagedIndex { path: PathBuf, source: rusqlite::Error },
 
@@ -99,6 +103,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether this user may not do it there, or nobody.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        matches!(self, Self::Io { source, .. }
+            if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem))
+    }
+
     /// Whether a disk, or a share of it, is full.
     #[must_use]
     pub fn is_full(&self) -> bool {

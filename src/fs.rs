@@ -72,21 +72,34 @@ pub fn make_dir(dir: &Path) -> Result<()> {
         }
         made => made.at("make directory", dir)?,
     }
-    if is_shared(parent) { share(dir) } else { Ok(()) }
+    if is_shared(parent) { share(dir, parent) } else { Ok(()) }
 }
 
-/// Lets the group write a file, or share a directory.
+/// Lets the group of the directory `of` write a file, or share a directory.
 ///
 /// # Errors
-/// If this process does not own it.
-pub fn share(path: &Path) -> Result<()> {
+/// If that has to be changed and this process does not own it.
+pub fn share(path: &Path, of: &Path) -> Result<()> {
     let metadata = path.metadata().at("read", path)?;
+    join(path, of)?;
     let group = if metadata.is_dir() { SHARED | 0o070 } else { 0o060 };
     if metadata.mode() & group == group {
         return Ok(());
     }
     let mode = (metadata.mode() | group) & 0o7777;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).at("share", path)
+}
+
+/// Gives a file or directory the group of the directory `of`.
+///
+/// # Errors
+/// If that has to be changed and this process does not own it.
+pub fn join(path: &Path, of: &Path) -> Result<()> {
+    let group = of.metadata().at("read", of)?.gid();
+    if path.metadata().at("read", path)?.gid() == group {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(path, None, Some(group)).at("share", path)
 }
 
 /// Whether anybody may change a directory that belongs neither to this user nor to root.
@@ -117,14 +130,12 @@ pub fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
 
 /// Makes a file that occupies `bytes` on the disk, if there is room and it is not there already.
 pub fn reserve(path: &Path, bytes: u64) {
-    if path.metadata().is_ok_and(|metadata| metadata.len() >= bytes) {
-        return;
+    // A process that died may have left it empty; what has anything in it is not this file.
+    if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
+        let _ = fs::remove_file(path);
     }
-    let made = File::create(path).and_then(|file| {
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
-        Ok(())
-    });
-    if made.is_err() {
+    let Ok(file) = File::create_new(path) else { return };
+    if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).is_err() {
         let _ = fs::remove_file(path);
     }
 }
@@ -169,7 +180,8 @@ fn file_system(path: &Path) -> Option<u32> {
     };
 }
 
-/// Bytes that can still be written to the file system at `path`; `None` if it does not tell.
+/// Bytes that are free in the file system at `path`, those kept for root included; `None` if it does
+/// not tell.
 #[must_use]
 pub fn free_bytes(path: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(path).ok()?;

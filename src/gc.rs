@@ -109,7 +109,7 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     if !options.dry_run {
         progress.begin("removing", (evicted.len() + orphans.len()) as u64, Unit::Eggs);
         let of_orphans: Vec<Digest> = orphans.iter().map(|orphan| orphan.digest).collect();
-        let of_eggs: Vec<Digest> = evicted.iter().map(|evicted| evicted.egg.digest).collect();
+        let of_eggs: Vec<&Egg> = evicted.iter().map(|evicted| &evicted.egg).collect();
         cache.unlink_unreferenced(&of_orphans, |_| progress.advance(1))?;
         // Noted as evicted by a process that died after it had removed the blob.
         let blobs: HashSet<Digest> = blobs.iter().map(|blob| blob.digest).collect();

@@ -9,13 +9,15 @@
 //! transaction. An index with more than this program knows is refused.
 //!
 //! # File systems
-//! Write-ahead log on a local file system; rollback journal where another machine serves it. An
+//! Every commit is durable when it returns (`synchronous = EXTRA`, which also syncs the directory of a
+//! rollback journal). Write-ahead log on a local file system; rollback journal where another machine serves it. An
 //! index that cannot be written is opened read-only, and last use is then not recorded.
 
 mod row;
 mod writer;
 
 use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -64,6 +66,8 @@ pub struct Index {
     connection: Connection,
     path: PathBuf,
     read_only: bool,
+    /// Device and inode of the file that was opened.
+    identity: Option<(u64, u64)>,
 }
 
 impl Index {
@@ -80,11 +84,12 @@ impl Index {
         let connection = Connection::open_with_flags(&path, flags)
             .and_then(|mut connection| connection.busy_handler(Some(wait)).map(|()| connection))
             .map_err(|source| wrap(&path, source))?;
-        let mut index = Self { connection, path, read_only: false };
+        let mut index = Self { connection, path, read_only: false, identity: None };
         index.migrate()?;
+        index.identity = identity(&index.path);
         index
             .set_journal_mode(if files::is_remote(root) { "delete" } else { "wal" })
-            .and_then(|()| index.connection.pragma_update(None, "synchronous", "FULL"))
+            .and_then(|()| index.connection.pragma_update(None, "synchronous", "EXTRA"))
             .map_err(|source| wrap(&index.path, source))?;
         Ok(index)
     }
@@ -140,7 +145,7 @@ impl Index {
             return Err(Error::ReadOnly { path: root.to_owned(), reason });
         }
         let connection = log.or(alone).map_err(|source: rusqlite::Error| wrap(&path, source))?;
-        let index = Self { connection, path, read_only: true };
+        let index = Self { connection, path, read_only: true, identity: None };
         let version = index.check_version()?;
         if version < MIGRATIONS.len() {
             let reason = "its index is of an older eggcache and would have to be migrated";
@@ -175,7 +180,7 @@ impl Index {
         for beside in ["", "-wal", "-shm"] {
             let path = PathBuf::from(format!("{}{beside}", self.path.display()));
             if path.exists() {
-                files::share(&path)?;
+                files::share(&path, path.parent().unwrap_or(&path))?;
             }
         }
         Ok(())
@@ -251,11 +256,18 @@ impl Index {
         Ok(())
     }
 
+    /// Takes the write lock of the index that is in its place: one that was set aside meanwhile has a
+    /// lock that nobody else respects.
     fn begin(&mut self) -> Result<rusqlite::Transaction<'_>> {
         let path = &self.path;
-        self.connection
+        let transaction = self
+            .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|source| wrap(path, source))
+            .map_err(|source| wrap(path, source))?;
+        if self.identity.is_some() && self.identity != identity(path) {
+            return Err(Error::ReplacedIndex { path: path.clone() });
+        }
+        Ok(transaction)
     }
 
     /// Takes the write lock, does `work`, and makes all of it durable or none.
@@ -382,6 +394,10 @@ fn wrap(path: &Path, source: rusqlite::Error) -> Error {
         }
         _ => Error::Index { path, source },
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Whether the file was renamed under this process, which `reindex` does with a damaged one.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cache::Cache;
-use crate::error::Result;
+use crate::error::{IoContext, Result};
 use crate::fs as files;
 
 #[derive(Debug, Serialize)]
@@ -26,6 +26,11 @@ pub struct Report {
 /// As [`Cache::open`]; with `shared` also if something there belongs to somebody else.
 pub fn init(root: &Path, shared: bool) -> Result<Report> {
     let made = !root.join(crate::index::FILE_NAME).exists();
+    if shared {
+        // First, so that everything that is made in it belongs to its group.
+        files::make_dirs_durably(root).at("make the cache directory", root)?;
+        files::share(root, root)?;
+    }
     let mut cache = Cache::open(root)?;
     if shared {
         cache.share()?;

@@ -19,7 +19,6 @@ use serde::Serialize;
 use crate::beneath::Beneath;
 use crate::blob::{BadBlob, Blob, Decoder};
 use crate::cache::Cache;
-use crate::copies;
 use crate::difference::difference;
 use crate::digest::Digest;
 use crate::egg::Egg;
@@ -154,7 +153,7 @@ pub fn prepare(cache: &Cache, into: &Path) -> Result<Prepared> {
     std::fs::create_dir_all(into).at("make directory", into)?;
     temp::sweep(into)?;
     let path = into.canonicalize().at("open directory", into)?;
-    let torn = copies::begin(cache, &path)?;
+    let torn = cache.begin_copies(&path)?;
     Ok(Prepared { path, torn })
 }
 

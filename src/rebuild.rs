@@ -58,18 +58,21 @@ pub fn rebuild(store: &Store, index: &mut Index, progress: &dyn Progress) -> Res
             Err(error) => unreadable.push(Unreadable { digest, reason: error.to_string() }),
         }
     }
-    let evicted = index.evicted()?;
     // What others have added, replaced and evicted since the store was listed is seen here.
     index.write(|writer| {
         let rows = writer.all()?;
         let mut kept = Vec::new();
         for row in &rows {
             let egg = eggs.remove(&row.digest).or_else(|| as_stored(store, row));
-            let egg = egg.filter(|_| matches!(store.stored(row.digest), Ok(Some(_))));
+            let egg = if store.stored(row.digest)?.is_some() { egg } else { None };
             kept.extend(egg.map(|egg| Egg { used_at: row.used_at, uses: row.uses, ..egg }));
         }
-        eggs.retain(|digest, _| !evicted.contains(digest) && store.blob_path(*digest).exists());
-        let found = eggs.into_values().collect();
+        let mut found = Vec::new();
+        for egg in eggs.into_values() {
+            if !writer.is_evicted(egg.digest)? && store.stored(egg.digest)?.is_some() {
+                found.push(egg);
+            }
+        }
         let (chosen, shadowed) = one_of_each_key(kept, found);
         writer.replace_all(&chosen)?;
         let before: HashSet<Digest> = rows.iter().map(|row| row.digest).collect();

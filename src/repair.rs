@@ -35,9 +35,9 @@ pub fn quarantine(cache: &mut Cache, stored: Stored) -> Result<Option<PathBuf>> 
 /// # Errors
 /// If the index cannot be written.
 pub fn forget(cache: &mut Cache, digest: Digest) -> Result<bool> {
-    let path = cache.store.blob_path(digest);
+    let store = &cache.store;
     cache.index.write(|writer| {
-        if path.is_file() {
+        if store.stored(digest)?.is_some_and(|stored| stored.is_file) {
             return Ok(false);
         }
         writer.delete(digest).map(|()| true)
@@ -52,7 +52,11 @@ pub fn forget(cache: &mut Cache, digest: Digest) -> Result<bool> {
 pub fn rewrite(cache: &mut Cache, digest: Digest, old: &Egg) -> Result<bool> {
     let Some(blob) = cache.store.open(digest)? else { return Ok(false) };
     let egg = Egg { used_at: old.used_at, uses: old.uses, ..Egg::of_blob(&blob) };
+    let store = &cache.store;
     cache.index.write(|writer| {
+        if !writer.has(digest)? || store.stored(digest)?.is_none() {
+            return Ok(false);
+        }
         writer.delete(digest)?;
         if writer.of_key(&egg.key)?.is_none() {
             writer.insert(&egg)?;

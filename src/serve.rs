@@ -12,12 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::add::{self, Replace};
 use crate::blob::Provenance;
 use crate::cache::{Cache, now};
-use crate::copies;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::Host;
 use crate::error::{Error, Result};
-use crate::materialize::{self, Outcome};
+use crate::materialize::{self, Outcome, Prepared};
 use crate::progress::Silent;
 use crate::tree::Hints;
 
@@ -75,6 +74,9 @@ enum Answer {
         path: PathBuf,
         #[serde(flatten)]
         outcome: Outcome,
+        /// As of `open`, where another eggs directory was looked at just now.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        torn: Vec<String>,
     },
     Stored(add::Outcome),
     Closed {},
@@ -158,7 +160,7 @@ fn answer(session: &mut Option<Session>, request: Request) -> Result<Answer> {
             let cache = Cache::open(&cache)?;
             let (read_only, warning) = (cache.index.is_read_only(), cache.warning());
             let torn = match eggs_directory.and_then(|dir| dir.canonicalize().ok()) {
-                Some(dir) => copies::check(&cache, &dir)?,
+                Some(dir) => cache.check_copies(&dir),
                 None => Vec::new(),
             };
             let provenance = Provenance { buildout, setuptools, ..Provenance::default() };
@@ -238,16 +240,16 @@ impl Session {
             return Err(miss());
         }
         let prepared = self.prepared.get(into).filter(|prepared| prepared.is_dir());
-        let into = if let Some(prepared) = prepared {
-            prepared.clone()
+        let Prepared { path: into, torn } = if let Some(prepared) = prepared {
+            Prepared { path: prepared.clone(), torn: Vec::new() }
         } else {
-            let path = materialize::prepare(&self.cache, into)?.path;
-            self.prepared.insert(into.to_owned(), path.clone());
-            path
+            let prepared = materialize::prepare(&self.cache, into)?;
+            self.prepared.insert(into.to_owned(), prepared.path.clone());
+            prepared
         };
         let path = into.join(&blob.manifest.file_name);
         let outcome = materialize::materialize_blob(store, &blob, &into, &Silent)?;
-        Ok(Answer::Materialized { path, outcome })
+        Ok(Answer::Materialized { path, outcome, torn })
     }
 
     fn store(

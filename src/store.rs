@@ -50,6 +50,8 @@ pub struct Stored {
     pub mode: u32,
     /// Device and inode: tells it from another file of that name.
     pub identity: (u64, u64),
+    /// Whether it is a regular file.
+    pub is_file: bool,
 }
 
 /// A blob that has lost its name and is gone when this is dropped.
@@ -69,6 +71,7 @@ impl Stored {
             bytes: metadata.size(),
             mode: metadata.mode() & 0o777,
             identity: (metadata.dev(), metadata.ino()),
+            is_file: metadata.is_file(),
         }
     }
 }
@@ -279,7 +282,10 @@ impl Store {
             };
             let Ok(metadata) = entry.metadata() else { continue };
             let name = entry.file_name().to_str().unwrap_or_default();
-            let is_shard = entry.depth() == 1 && metadata.is_dir() && name.len() == 2;
+            let is_shard = entry.depth() == 1
+                && metadata.is_dir()
+                && name.len() == 2
+                && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
             match name.parse::<Digest>() {
                 Ok(digest) if metadata.is_file() && self.blob_path(digest) == entry.path() => {
                     found.push(Stored::new(digest, &metadata));
@@ -311,11 +317,16 @@ impl Store {
         self.shared = true;
         for dir in [self.blobs(), self.tmp(), self.quarantine_dir()] {
             for entry in walkdir::WalkDir::new(&dir).into_iter().flatten() {
+                let path = entry.path();
                 if entry.file_type().is_dir() {
-                    files::share(entry.path())?;
+                    files::share(path, &self.root)?;
                 } else if dir == self.blobs() && entry.file_type().is_file() {
-                    let mode = Permissions::from_mode(self.blob_mode());
-                    fs::set_permissions(entry.path(), mode).at("share", entry.path())?;
+                    files::join(path, &self.root)?;
+                    let mode = path.metadata().at("read", path)?.mode();
+                    if mode & 0o440 != 0o440 {
+                        let mode = Permissions::from_mode(self.blob_mode());
+                        fs::set_permissions(path, mode).at("share", path)?;
+                    }
                 }
             }
         }

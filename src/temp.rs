@@ -4,7 +4,7 @@
 //! the process dies. Whoever can take the lock may therefore remove it. What another machine serves
 //! may have locks for each machine: there it must also be older than [`REMOTE_AGE`].
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -163,8 +163,12 @@ pub fn abandoned(dir: &Path) -> Result<Vec<Abandoned>> {
             .is_some_and(|name| name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes()));
         if is_temp
             && let Ok(lock) = open_to_lock(&path)
-            && lock.try_lock().is_ok()
-            && (!is_remote || is_older(&lock, REMOTE_AGE))
+            && match lock.try_lock() {
+                Ok(()) => !is_remote || is_older(&lock, REMOTE_AGE),
+                Err(TryLockError::WouldBlock) => false,
+                // NFS locks only what is open for writing.
+                Err(TryLockError::Error(_)) => is_remote && is_older(&lock, REMOTE_AGE),
+            }
         {
             found.push(Abandoned { path, _lock: lock });
         }
@@ -223,11 +227,8 @@ impl Abandoned {
 /// # Errors
 /// If it cannot be renamed. What then cannot be removed, a later sweep finds.
 pub fn remove_whole(path: &Path) -> Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let aside = path.with_file_name(format!("{TEMP_PREFIX}removed-{}-{name}", std::process::id()));
-    fs::rename(path, &aside).at("remove", path)?;
-    remove(&aside);
-    Ok(())
+    let aside = Temp::dir(path.parent().unwrap_or(path))?;
+    fs::rename(path, aside.path().join("removed")).at("remove", path)
 }
 
 /// Makes the content of a small file, durably: it has the old or the new one, whatever happens.

@@ -156,8 +156,11 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
     for (digest, egg) in eggs.iter().filter(|(digest, _)| !blobs.contains_key(digest)) {
         // A blob that gc removes meanwhile is no problem: its row is gone as well.
         let path = cache.store.blob_path(*digest);
-        if !path.is_file() && cache.index.of_digest(*digest)?.is_some() {
-            let what = if path.exists() { "its blob is not a file" } else { "its blob is missing" };
+        let stored = cache.store.stored(*digest)?;
+        let is_file = stored.is_some_and(|stored| stored.is_file);
+        if !is_file && cache.index.of_digest(*digest)?.is_some() {
+            let what =
+                if stored.is_some() { "its blob is not a file" } else { "its blob is missing" };
             report.problems.push(Problem {
                 kind: Kind::Missing,
                 digest: Some(*digest),
@@ -208,7 +211,10 @@ fn mend(
     for problem in &mut report.problems {
         let of_egg = problem.digest.map(|it| (it, blobs.get(&it), eggs.get(&it)));
         problem.repair = match (problem.kind, of_egg) {
-            (Kind::Foreign, _) => Some(quarantined(&cache.store.quarantine(&problem.path)?)),
+            // What has gone meanwhile is no reason to stop.
+            (Kind::Foreign, _) => {
+                cache.store.quarantine(&problem.path).ok().map(|to| quarantined(&to))
+            }
             (Kind::Damaged, Some((digest, Some(&stored), _))) => match moved.get(&digest) {
                 Some(done) => Some(done.clone()),
                 None => repair::quarantine(cache, stored)?

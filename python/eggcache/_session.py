@@ -86,14 +86,17 @@ class Session:
             self.read_only = answer["read_only"]
             if "warning" in answer:
                 logger.warning("%s.", answer["warning"])
-            if answer["torn"]:
-                logger.warning(
-                    "the machine went down while it copied; incomplete and removed: %s.",
-                    ", ".join(answer["torn"]),
-                )
+            self._tell_torn(answer["torn"])
         except Exception as error:
             self.give_up(error)
         self.seconds += time.monotonic() - started
+
+    def _tell_torn(self, names):
+        if names:
+            logger.warning(
+                "the machine went down while it copied; incomplete and removed: %s.",
+                ", ".join(names),
+            )
 
     def _version(self, project):
         found = self.pkg_resources.working_set.by_key.get(project)
@@ -202,6 +205,7 @@ class Session:
                 if found is not None:
                     return found
             raise
+        self._tell_torn(answer.get("torn"))
         found = self._at(dist, answer["path"])
         if found is None:
             raise _bridge.BridgeError("%s is not %s" % (answer["path"], dist))

@@ -111,6 +111,17 @@ impl Writer<'_> {
         )
     }
 
+    /// Whether an egg was evicted and its blob may still be there.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn is_evicted(&self, digest: Digest) -> Result<bool> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM evicted WHERE digest = ?")
+            .and_then(|mut statement| statement.exists([digest.to_string()]))
+            .map_err(|source| wrap(self.path, source))
+    }
+
     /// The blob of an evicted egg is gone.
     ///
     /// # Errors

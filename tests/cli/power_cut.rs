@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::support::{
-    Sandbox, assert_same_tree, files_in, names_in, noise, text, touch, tree, write,
+    Sandbox, assert_same_tree, chmod, files_in, names_in, noise, text, touch, tree, write,
 };
 
 /// What is done, in words and in deed.
@@ -102,6 +102,88 @@ fn an_egg_that_somebody_has_edited_is_left() {
     crate::support::assert_same(&before, &tree(&sandbox.path("out")));
 }
 
+/// Asserts that nothing in `out` is removed or changed after a restart.
+fn is_left(sandbox: &Sandbox) {
+    let before = tree(&sandbox.path("out"));
+    reboot(sandbox);
+    let opening = crate::serve::opening_with(sandbox, "eggs_directory", &sandbox.path("out"));
+    let opened = sandbox.shell(&format!("echo '{opening}' | $EGGCACHE serve | tail -1")).json();
+    assert_eq!(opened["torn"], serde_json::json!([]), "{opened}");
+    crate::support::assert_same(&before, &tree(&sandbox.path("out")));
+}
+
+#[test]
+fn what_has_the_bytes_of_an_egg_is_whole_whatever_its_modes_and_mtimes() {
+    let sandbox = copied();
+    chmod(&file(&sandbox, "foo/text.py"), 0o664);
+    is_left(&sandbox);
+    // As if buildout had built it.
+    for path in files_in(&sandbox.path("out")) {
+        touch(&path, 1_700_000_000, 7);
+    }
+    is_left(&sandbox);
+}
+
+#[test]
+fn a_part_of_an_egg_that_was_not_copied_from_the_cache_is_left() {
+    let sandbox = copied();
+    fs::remove_file(file(&sandbox, "foo/text.py")).unwrap();
+    for entry in walkdir::WalkDir::new(sandbox.path("out")).contents_first(true) {
+        touch(entry.unwrap().path(), 1_700_000_000, 7);
+    }
+    is_left(&sandbox);
+}
+
+#[test]
+fn a_blob_that_is_damaged_itself_proves_nothing() {
+    let sandbox = copied();
+    crate::damage::flip_last_bit(&sandbox.blob("foo"));
+    is_left(&sandbox);
+}
+
+#[test]
+fn eggs_that_were_copied_before_the_last_start_are_left() {
+    let sandbox = copied();
+    for path in files_in(&sandbox.path("cache/copies")) {
+        let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        record["since"] = (record["since"].as_i64().unwrap() + 100_000).into();
+        fs::write(&path, record.to_string()).unwrap();
+    }
+    spoil(&file(&sandbox, "foo/text.py"), Vec::clear);
+    is_left(&sandbox);
+}
+
+#[test]
+fn of_several_that_come_back_at_once_none_removes_what_another_has_copied() {
+    for _ in 0..10 {
+        let sandbox = copied();
+        spoil(&file(&sandbox, "foo/text.py"), Vec::clear);
+        reboot(&sandbox);
+        let mut processes: Vec<_> = (0..6)
+            .map(|_| sandbox.eggcache("-q materialize --into out --all").spawn().unwrap())
+            .collect();
+        for process in &mut processes {
+            assert!(process.wait().unwrap().success());
+        }
+        assert_whole(&sandbox);
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_serves_after_a_power_cut_and_removes_nothing() {
+    let sandbox = copied();
+    spoil(&file(&sandbox, "foo/text.py"), Vec::clear);
+    reboot(&sandbox);
+    for entry in walkdir::WalkDir::new(sandbox.path("cache")) {
+        let entry = entry.unwrap();
+        chmod(entry.path(), if entry.file_type().is_dir() { 0o555 } else { 0o444 });
+    }
+    let before = tree(&sandbox.path("out"));
+    let Some(copy) = sandbox.as_user("materialize --into out bar") else { return };
+    assert_cmd::Command::from_std(copy).assert().success();
+    crate::support::assert_same(&before, &tree(&sandbox.path("out")));
+}
+
 #[test]
 fn without_a_restart_nothing_is_removed() {
     let sandbox = copied();
@@ -121,11 +203,17 @@ fn a_record_that_a_power_cut_left_empty_counts_as_one_of_another_start() {
 }
 
 #[test]
-fn gc_forgets_directories_that_are_gone() {
+fn gc_forgets_directories_that_are_gone_for_long() {
     let sandbox = copied();
     sandbox.ok("materialize --into other/out --all");
     assert_eq!(files_in(&sandbox.path("cache/copies")).len(), 2);
     fs::remove_dir_all(sandbox.path("out")).unwrap();
+    // It may only be out of reach.
+    sandbox.ok("gc");
+    assert_eq!(files_in(&sandbox.path("cache/copies")).len(), 2);
+    for record in files_in(&sandbox.path("cache/copies")) {
+        touch(&record, 1_000_000_000, 0);
+    }
     sandbox.ok("gc");
     let records = files_in(&sandbox.path("cache/copies"));
     assert_eq!(records.len(), 1);

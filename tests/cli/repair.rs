@@ -125,6 +125,48 @@ fn a_wrong_row_of_a_key_that_another_egg_has_goes() {
 }
 
 #[test]
+fn the_next_build_mends_a_wrong_row() {
+    let sandbox = with_two();
+    // The row of one egg tells of the blob of the other, which has lost its own.
+    sandbox.sql(
+        "CREATE TEMP TABLE one AS SELECT digest FROM eggs WHERE name = 'good';
+         DELETE FROM eggs WHERE name = 'good';
+         UPDATE eggs SET digest = (SELECT digest FROM one) WHERE name = 'bad';",
+    );
+    let good = fs::read_dir(sandbox.path("eggs")).unwrap().count();
+    sandbox.fails("materialize --into out bad", 1).says(&["verify --repair"]);
+    sandbox.ok("add eggs");
+    assert_eq!(sandbox.listed(), ["bad==1.0", "good==1.0"]);
+    sandbox.ok("materialize --into out --all");
+    assert_eq!(names_in(&sandbox.path("out")).len(), good);
+    sandbox.ok("verify");
+}
+
+#[test]
+fn an_evicted_egg_is_not_brought_back() {
+    let sandbox = with_two();
+    sandbox.sql(
+        "INSERT INTO evicted SELECT digest, 0 FROM eggs WHERE name = 'bad';
+         DELETE FROM eggs WHERE name = 'bad'",
+    );
+    sandbox.ok("verify --repair");
+    sandbox.ok("reindex");
+    assert_eq!(sandbox.listed(), ["good==1.0"]);
+    sandbox.ok("gc").says(&["1 orphaned blob"]);
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn a_symlink_in_place_of_a_blob_leaves_nothing_to_repair() {
+    let sandbox = with_two();
+    let blob = sandbox.blob("bad");
+    fs::rename(&blob, sandbox.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(sandbox.path("elsewhere"), &blob).unwrap();
+    repaired(&sandbox);
+    repopulates(&sandbox);
+}
+
+#[test]
 fn what_is_no_blob_is_moved_out_of_the_store() {
     let sandbox = with_two();
     let blob = sandbox.blob("good");

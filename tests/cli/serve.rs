@@ -485,3 +485,16 @@ fn a_read_only_cache_is_told_and_serves() {
     assert!(text(&server.store(&egg)["error"]).contains("read-only"));
     server.close();
 }
+
+#[test]
+fn an_index_that_was_set_aside_meanwhile_is_not_written() {
+    let sandbox = Sandbox::new();
+    let egg = sandbox.egg("foo", "1.0");
+    let mut server = Server::open(&sandbox, &host());
+    sandbox.shell("for it in '' -wal -shm; do mv cache/index.sqlite$it cache/aside$it; done");
+    sandbox.ok("reindex");
+    let request = json!({"op": "store", "path": egg, "source_sha256": "", "variant": ""});
+    let answer = server.ask(&request);
+    assert!(text(&answer["error"]).contains("rebuilt by another process"), "{answer}");
+    assert_eq!(sandbox.listed(), [""; 0]);
+}
