@@ -180,8 +180,8 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
     Ok(report)
 }
 
-/// Whether index and blob agree on an egg, or one of them does not have it. An egg that is just being
-/// stored again has its new blob before its new row, so where that can be, nobody else may write.
+/// Whether index and blob agree on an egg, or one of them does not have it; nobody else writes
+/// meanwhile, where that can be.
 fn is_right(cache: &mut Cache, digest: Digest) -> Result<bool> {
     let store = &cache.store;
     let agree = |egg: Option<Egg>| match (egg, store.open(digest)) {
@@ -195,9 +195,10 @@ fn is_right(cache: &mut Cache, digest: Digest) -> Result<bool> {
     cache.index.write(|writer| Ok(agree(writer.of_digest(digest)?)))
 }
 
-/// Whether a row says what the blob says, apart from its last use.
+/// Whether a row tells of the egg that the blob holds. Where the egg comes from may differ: an `add`
+/// that dies while it stores the same egg again leaves the new blob to the old row.
 fn is_row_of(egg: &Egg, found: &Egg) -> bool {
-    Egg { used_at: egg.used_at, uses: egg.uses, ..found.clone() } == *egg
+    egg.key == found.key && egg.file_name == found.file_name && egg.counts == found.counts
 }
 
 /// Does about every problem what can be done, and notes it there.
