@@ -14,7 +14,7 @@
 //! `gc` gives it one.
 //!
 //! # Waiting
-//! Whoever removes holds the lock for about [`HOLD`] at a time and then lets go of it for as long,
+//! Whoever removes holds the lock for about `HOLD` at a time and then lets go of it for as long,
 //! so that nobody else waits longer than for one commit.
 
 use std::fs;

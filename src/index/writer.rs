@@ -157,7 +157,7 @@ impl Writer<'_> {
         self.execute("UPDATE state SET is_complete = 1", [])
     }
 
-    /// As [`Index::is_complete`].
+    /// As [`super::Index::is_complete`].
     ///
     /// # Errors
     /// What SQLite says.
