@@ -253,14 +253,17 @@ fn state<B: Deref<Target = [u8]>>(
     Ok(state)
 }
 
-/// Whether anything there has the mtime of the egg, which only a copy gives it.
+/// Whether anything there has the mtime of the egg, which only a copy gives it, or nothing there has
+/// any content, which no egg is without.
 fn is_copy(manifest: &Manifest, found: &[Entry]) -> bool {
     let expected: HashMap<&str, &Entry> =
         manifest.entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
     let has_mtime = |entry: &Entry| {
         expected.get(entry.path.as_str()).is_some_and(|expected| expected.mtime == entry.mtime)
     };
-    found.iter().any(has_mtime)
+    let has_content =
+        |entry: &Entry| matches!(entry.kind, EntryKind::File { size, .. } if size > 0);
+    found.iter().any(has_mtime) || !found.iter().any(has_content)
 }
 
 /// Whether an entry is as a copy leaves it, or as somebody has made it since, content apart: not if

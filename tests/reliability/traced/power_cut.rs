@@ -142,7 +142,7 @@ impl Story<'_> {
         if self.operations[running].mends && !has_ended {
             self.operations[running].run(sandbox);
         }
-        assert_copies_are_mended(&expected, sandbox);
+        assert_copies_are_mended(&expected, sandbox, survival);
         let eggs = expected.assert_sound(sandbox);
         for (_, egg) in self.promises.iter().filter(|&&(told, _)| told <= events) {
             let digest = eggs.get(text(&egg["file_name"]));
@@ -164,7 +164,7 @@ fn clear(sandbox: &Sandbox) {
 }
 
 /// Copies into a directory that a power cut has damaged end whole, after the start that follows it.
-fn assert_copies_are_mended(expected: &Expected<'_>, sandbox: &Sandbox) {
+fn assert_copies_are_mended(expected: &Expected<'_>, sandbox: &Sandbox, survival: Survival) {
     for record in files_in(&sandbox.path("cache/copies")) {
         let content = fs::read(&record).unwrap();
         // A record that is torn is the command's to deal with.
@@ -178,6 +178,18 @@ fn assert_copies_are_mended(expected: &Expected<'_>, sandbox: &Sandbox) {
             let name = blake3::hash(&[out.as_os_str().as_encoded_bytes(), &inode].concat());
             let name = format!("{}.json", &name.to_hex()[..32]);
             fs::rename(&record, record.with_file_name(name)).unwrap();
+        }
+    }
+    // Where times and modes are lost although a later name is not, which no journal does, a torn
+    // copy may lack the proof that it is one: it is then in the way, and never taken for whole.
+    if matches!(survival, Survival::Random(_)) {
+        let output = sandbox.eggcache("--json materialize --into out --all").output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        for egg in report["eggs"].as_array().unwrap().iter().filter(|it| it["outcome"] == "failed")
+        {
+            assert!(text(&egg["reason"]).contains("is in the way of"), "{egg}");
+            let name = text(&egg["file_name"]);
+            sandbox.shell(&format!("chmod -R u+rwX out/{name} && rm -r out/{name}"));
         }
     }
     expected.assert_materializes(sandbox, "out");
