@@ -7,7 +7,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::blob::Provenance;
-use crate::cache::{Cache, Commit, now};
+use crate::cache::{Cache, Commit};
+use crate::clock::now;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::EggKey;

@@ -14,13 +14,14 @@
 //! `gc` gives it one.
 //!
 //! # Waiting
-//! Whoever removes holds the lock for about `HOLD` at a time and then lets go of it for as long,
-//! so that nobody else waits longer than for one commit.
+//! Whoever removes holds the lock for about `HOLD` at a time and then lets go of it for as long, so
+//! that others get it in between (`benches/gc_wait.py`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use crate::clock::now;
 use crate::copies;
 use crate::digest::Digest;
 use crate::egg::Egg;
@@ -307,18 +308,16 @@ impl Cache {
         Ok(())
     }
 
-    /// Gives blobs without a row their rows back, and answers which: not those that are gone, evicted
-    /// or not whole, nor those of a key that another egg has.
+    /// Gives eggs whose blobs have no row their rows back, and answers which: not those whose blob is
+    /// gone or evicted, nor those of a key that another egg has.
     ///
     /// # Errors
     /// If the index cannot be read or written.
-    pub fn adopt(&mut self, orphans: &[Digest]) -> Result<Vec<Egg>> {
-        let store = &self.store;
-        let sound = orphans.iter().filter_map(|&digest| store.open(digest).ok().flatten());
-        let eggs: Vec<Egg> = sound.map(|blob| Egg::of_blob(&blob)).collect();
+    pub fn adopt(&mut self, eggs: Vec<Egg>) -> Result<Vec<Egg>> {
         if eggs.is_empty() {
             return Ok(eggs);
         }
+        let store = &self.store;
         self.index.write(|writer| {
             let mut adopted = Vec::new();
             for egg in eggs {
@@ -381,11 +380,4 @@ fn commit_one(
         Some(old) => Commit::Replaced { egg, old },
         None => Commit::Stored(egg),
     })
-}
-
-/// Seconds since the Unix epoch.
-#[must_use]
-pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -23,12 +23,13 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Deref;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::blob::{Blob, Decoder};
+use crate::clock::now;
 use crate::difference::is_bytecode;
 use crate::digest::Digest;
 use crate::egg::Egg;
@@ -114,9 +115,7 @@ pub fn begin(root: &Path, dir: &Path) -> Result<()> {
 }
 
 fn write(path: &Path, dir: &Path, boot: String) -> Result<()> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let since = i64::try_from(since).unwrap_or_default();
-    let record = Record { dir: dir.display().to_string(), boot, since };
+    let record = Record { dir: dir.display().to_string(), boot, since: now() };
     temp::write_durably(path, &serde_json::to_vec(&record).expect("texts and a number"))
 }
 

@@ -19,6 +19,12 @@ pub fn lossy<S: serde::Serializer>(
     serializer.collect_str(&path.display())
 }
 
+/// Device and inode: what tells a file from another of the same name.
+#[must_use]
+pub fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
 /// Makes the names in a directory durable.
 ///
 /// # Errors

@@ -9,7 +9,8 @@ use std::collections::{HashMap, HashSet};
 use pep440_rs::Version;
 use serde::Serialize;
 
-use crate::cache::{Cache, now};
+use crate::cache::Cache;
+use crate::clock::now;
 use crate::copies;
 use crate::digest::Digest;
 use crate::egg::Egg;
@@ -95,8 +96,7 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
             lost.retain(|egg| !keys.contains(&egg.key));
             lost
         } else {
-            let lost: Vec<Digest> = lost.iter().map(|egg| egg.digest).collect();
-            cache.adopt(&lost)?
+            cache.adopt(lost)?
         };
         orphans.retain(|orphan| adopted.iter().all(|egg| egg.digest != orphan.digest));
     }

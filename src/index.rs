@@ -9,20 +9,21 @@
 //! transaction. An index with more than this program knows is refused.
 //!
 //! # File systems
-//! Every commit is durable when it returns (`synchronous = EXTRA`, which also syncs the directory of a
-//! rollback journal). Write-ahead log on a local file system; rollback journal where another machine serves it. An
-//! index that cannot be written is opened read-only, and last use is then not recorded.
+//! Every commit is durable when it returns (`a_sync_that_is_left_out_is_found`): `synchronous = EXTRA`
+//! also syncs the directory of a rollback journal. Write-ahead log on a local file system; rollback
+//! journal where another machine serves it. An index that cannot be written is opened read-only, and
+//! last use is then not recorded.
 
 mod row;
 mod writer;
 
 use std::collections::HashSet;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior};
 
+use crate::clock::now;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
@@ -66,7 +67,7 @@ pub struct Index {
     connection: Connection,
     path: PathBuf,
     read_only: bool,
-    /// Device and inode of the file that was opened.
+    /// Of the file that was opened.
     identity: Option<(u64, u64)>,
 }
 
@@ -135,9 +136,8 @@ impl Index {
         });
         let [log, alone] = attempts;
         // What a writer that died left beside it is part of the index, and only a writer can tell.
-        let is_open = ["-journal", "-wal"].iter().any(|beside| {
-            let beside = PathBuf::from(format!("{}{beside}", path.display()));
-            beside.metadata().is_ok_and(|metadata| metadata.len() > 0)
+        let is_open = ["-journal", "-wal"].into_iter().any(|beside| {
+            beside_of(&path, beside).metadata().is_ok_and(|metadata| metadata.len() > 0)
         });
         if log.is_err() && is_open {
             let reason = "somebody who can write it has to open it once, to finish what a process \
@@ -178,7 +178,7 @@ impl Index {
     /// If this process does not own it.
     pub fn share(&self) -> Result<()> {
         for beside in ["", "-wal", "-shm"] {
-            let path = PathBuf::from(format!("{}{beside}", self.path.display()));
+            let path = beside_of(&self.path, beside);
             if path.exists() {
                 files::share(&path, path.parent().unwrap_or(&path))?;
             }
@@ -208,9 +208,7 @@ impl Index {
     /// If it cannot be renamed.
     pub fn set_aside(root: &Path) -> Result<PathBuf> {
         let index = root.join(FILE_NAME);
-        let seconds = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
+        let seconds = now();
         let mut aside = index.with_extension(format!("set-aside-{seconds}"));
         let mut another = 0;
         while aside.exists() {
@@ -219,10 +217,10 @@ impl Index {
         }
         // A log without its index is deleted by SQLite, so the index goes first.
         for log in ["", "-wal", "-shm"] {
-            let beside = |path: &Path| PathBuf::from(format!("{}{log}", path.display()));
-            match std::fs::rename(beside(&index), beside(&aside)) {
+            let from = beside_of(&index, log);
+            match std::fs::rename(&from, beside_of(&aside, log)) {
                 Err(error) if !log.is_empty() && error.kind() == std::io::ErrorKind::NotFound => {}
-                renamed => renamed.at("set aside", &beside(&index))?,
+                renamed => renamed.at("set aside", &from)?,
             }
         }
         Ok(aside)
@@ -388,7 +386,8 @@ fn wrap(path: &Path, source: rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
             Error::DamagedIndex { path, source }
         }
-        Some(ErrorCode::ReadOnly) if !is_moved(&source) => Error::DamagedIndex { path, source },
+        Some(ErrorCode::ReadOnly) if is_moved(&source) => Error::ReplacedIndex { path },
+        Some(ErrorCode::ReadOnly) => Error::DamagedIndex { path, source },
         None if !matches!(source, rusqlite::Error::QueryReturnedNoRows) => {
             Error::DamagedIndex { path, source }
         }
@@ -396,8 +395,15 @@ fn wrap(path: &Path, source: rusqlite::Error) -> Error {
     }
 }
 
+/// A file that SQLite keeps beside the index: its log, or its rollback journal.
+fn beside_of(index: &Path, suffix: &str) -> PathBuf {
+    let mut path = index.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
 fn identity(path: &Path) -> Option<(u64, u64)> {
-    path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+    path.metadata().ok().map(|metadata| files::identity(&metadata))
 }
 
 /// Whether the file was renamed under this process, which `reindex` does with a damaged one.

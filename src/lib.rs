@@ -28,7 +28,7 @@
 //! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk |
 //! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] `difference` |
-//! | primitives | [`error`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `beneath` `map` [`progress`] |
+//! | primitives | [`error`] [`clock`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `beneath` `map` [`progress`] |
 #![deny(unsafe_code)]
 
 pub mod add;
@@ -36,6 +36,7 @@ mod beneath;
 pub mod blob;
 pub mod blob_writer;
 pub mod cache;
+pub mod clock;
 mod copies;
 mod difference;
 pub mod digest;

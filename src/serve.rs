@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::add::{self, Replace};
 use crate::blob::Provenance;
-use crate::cache::{Cache, now};
+use crate::cache::Cache;
+use crate::clock::now;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::Host;

@@ -48,7 +48,7 @@ pub struct Stored {
     pub bytes: u64,
     /// Permission bits.
     pub mode: u32,
-    /// Device and inode: tells it from another file of that name.
+    /// Tells it from another file of that name.
     pub identity: (u64, u64),
     /// Whether it is a regular file.
     pub is_file: bool,
@@ -70,7 +70,7 @@ impl Stored {
             digest,
             bytes: metadata.size(),
             mode: metadata.mode() & 0o777,
-            identity: (metadata.dev(), metadata.ino()),
+            identity: files::identity(metadata),
             is_file: metadata.is_file(),
         }
     }

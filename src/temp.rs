@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -116,7 +116,7 @@ impl Drop for Temp {
 }
 
 fn is_same_file(path: &Path, file: &File) -> bool {
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let identity = |metadata: fs::Metadata| files::identity(&metadata);
     matches!(
         (path.symlink_metadata().map(identity), file.metadata().map(identity)),
         (Ok(by_path), Ok(by_handle)) if by_path == by_handle

@@ -234,7 +234,8 @@ fn mend(
             _ => None,
         };
     }
-    let adopted = cache.adopt(&report.orphans)?;
+    let lost = report.orphans.iter().filter_map(|&digest| cache.store.open(digest).ok().flatten());
+    let adopted = cache.adopt(lost.map(|blob| Egg::of_blob(&blob)).collect())?;
     report.orphans.retain(|orphan| adopted.iter().all(|egg| egg.digest != *orphan));
     report.adopted = adopted.len();
     report.quarantined = cache.store.quarantined().len();

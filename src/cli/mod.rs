@@ -11,7 +11,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use eggcache::cache::{Cache, now};
+use eggcache::cache::Cache;
+use eggcache::clock::now;
 use eggcache::egg::Egg;
 use eggcache::error::Error;
 use eggcache::tree::Hints;

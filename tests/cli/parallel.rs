@@ -6,8 +6,8 @@ use std::sync::Barrier;
 
 use serde_json::Value;
 
-use crate::serve::{Server, host};
-use crate::support::{EGGCACHE, Sandbox, assert_same_tree, make_egg, names_in, noise, text};
+use crate::serve::Server;
+use crate::support::{EGGCACHE, Sandbox, assert_same_tree, host, make_egg, names_in, noise, text};
 
 /// Starts a command for each line, all at once, and asserts that each succeeds.
 fn at_once(sandbox: &Sandbox, lines: impl IntoIterator<Item = String>) {

@@ -113,7 +113,7 @@ fn is_left(sandbox: &Sandbox) {
 }
 
 #[test]
-fn what_has_the_bytes_of_an_egg_is_whole_whatever_its_modes_and_mtimes() {
+fn modes_and_mtimes_that_somebody_has_set_are_no_damage() {
     let sandbox = copied();
     chmod(&file(&sandbox, "foo/text.py"), 0o664);
     is_left(&sandbox);

@@ -6,9 +6,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use serde_json::{Value, json};
 
 use crate::damage::{flip_last_bit, overwrite};
-use crate::support::{Mount, Sandbox, assert_same_tree, make_egg, names_in, noise, text, write};
-
-const SOABI: &str = "cpython-311-x86_64-linux-gnu";
+use crate::support::{
+    Mount, SOABI, Sandbox, assert_same_tree, host, make_egg, names_in, noise, text, write,
+};
 
 pub struct Server {
     child: Child,
@@ -101,18 +101,6 @@ pub fn opening_with(sandbox: &Sandbox, field: &str, path: &std::path::Path) -> V
     let mut opening = opening(sandbox, &host());
     opening[field] = json!(path);
     opening
-}
-
-pub fn host() -> Value {
-    json!({
-        "implementation": "cp",
-        "python": "3.11",
-        "soabi": SOABI,
-        "platform": "linux-x86_64",
-        "libc": "glibc 2.99",
-        "generation": 5,
-        "environment": "",
-    })
 }
 
 fn host_with(field: &str, value: impl Into<Value>) -> Value {

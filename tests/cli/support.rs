@@ -12,7 +12,7 @@ use std::process::Command as Process;
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use walkdir::WalkDir;
 
@@ -321,6 +321,22 @@ pub fn names_in(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = entries.map(|entry| name(entry.unwrap().file_name())).collect();
     names.sort();
     names
+}
+
+/// The ABI of the host that bridges are opened for.
+pub const SOABI: &str = "cpython-311-x86_64-linux-gnu";
+
+/// A host as the bridge is told of it.
+pub fn host() -> Value {
+    json!({
+        "implementation": "cp",
+        "python": "3.11",
+        "soabi": SOABI,
+        "platform": "linux-x86_64",
+        "libc": "glibc 2.99",
+        "generation": 5,
+        "environment": "",
+    })
 }
 
 #[track_caller]

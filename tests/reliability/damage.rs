@@ -8,7 +8,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::counts::{chosen, record};
-use crate::support::{Sandbox, assert_same_tree, chmod, names_in, noise};
+use crate::support::{Sandbox, assert_same_tree, chmod, host, names_in, noise};
 
 const EGGS: [&str; 3] = ["bad-1.0-py3.11.egg", "good-1.0-py3.11.egg", "last-1.0-py3.11.egg"];
 const LOG: &str = "cache/index.sqlite-wal";
@@ -39,9 +39,7 @@ impl Template {
         let mut bridge = sandbox.process(crate::support::EGGCACHE);
         bridge.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut bridge = bridge.spawn().unwrap();
-        let host = json!({"implementation": "cp", "python": "3.11", "soabi": "", "libc": "",
-            "platform": "linux-x86_64", "generation": 5, "environment": ""});
-        let open = json!({"op": "open", "cache": sandbox.path("cache"), "host": host});
+        let open = json!({"op": "open", "cache": sandbox.path("cache"), "host": host()});
         let store = json!({"op": "store", "path": egg, "source_sha256": "", "variant": ""});
         let mut lines =
             std::io::BufRead::lines(std::io::BufReader::new(bridge.stdout.take().unwrap()));

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use eggcache::add::{self, Outcome, Replace};
-use eggcache::cache::{Cache, now};
+use eggcache::cache::Cache;
+use eggcache::clock::now;
 use eggcache::digest::Digest;
 use eggcache::egg::Egg;
 use eggcache::materialize::{self, Outcome as Copied};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::driver::{Ended, Process, Processes, is_calm};
-use crate::support::{EGGCACHE, Sandbox};
+use crate::support::{EGGCACHE, Sandbox, host};
 
 pub struct Bridge<'p> {
     process: Process<'p>,
@@ -28,15 +28,7 @@ impl<'p> Bridge<'p> {
         if bridge.process.line().is_none() {
             return Err(bridge.process.end());
         }
-        let host = json!({
-            "implementation": "cp",
-            "python": "3.11",
-            "soabi": "cpython-311-x86_64-linux-gnu",
-            "platform": "linux-x86_64",
-            "libc": "glibc 2.99",
-            "generation": 5,
-            "environment": "",
-        });
+        let host = host();
         let cache = sandbox.path("cache");
         let open = json!({
             "op": "open", "cache": cache, "host": host, "buildout": "5.1.0", "setuptools": "80.0.0",

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::checks::{Expected, all_hold};
-use super::operations::{Listing, Operation, copy, listing, of_each_operation, sources};
+use super::checks::all_hold;
+use super::operations::{Operation, copy, of_each_operation};
+use super::rehearsal::Rehearsal;
 use super::tracer::{self, Call, Plan};
 use crate::counts::chosen;
-use crate::support::skip;
 
 /// Of how many crashes the quick part tries one; odd, so that both orders of the checks are tried,
 /// and no multiple of 3, so that some are followed by another.
@@ -38,22 +38,11 @@ fn crashes(calls: &[Call]) -> impl Iterator<Item = Crash> {
 }
 
 pub fn dies_anywhere(operation: &Operation) {
-    if !tracer::is_permitted() {
-        return skip("processes cannot be traced here");
-    }
-    let prepared = operation.prepared();
-    let sources = sources(&prepared);
-    let before = if operation.mends { Listing::new() } else { listing(&copy(&prepared)) };
-    let whole = copy(&prepared);
-    let trace = tracer::run(&operation.command(&whole), &whole.path(""), Plan::Record).unwrap();
-    assert!(operation.is_good(trace.code), "{}", trace.stderr);
-    assert_eq!(operation.refusals(&trace.stdout), [""; 0]);
-    let after = listing(&whole);
-    let expected = Expected { sources: &sources, before: &before, after: &after };
-
-    let cases = chosen(crashes(&trace.calls), STRIDE);
+    let Some(rehearsal) = Rehearsal::of(operation) else { return };
+    let (prepared, expected) = (&rehearsal.prepared, rehearsal.expected());
+    let cases = chosen(crashes(&rehearsal.calls), STRIDE);
     all_hold("crash", operation.name, cases, |&Crash { at, again, .. }| {
-        let sandbox = copy(&prepared);
+        let sandbox = copy(prepared);
         let dies_at = |at| {
             let command = operation.command(&sandbox);
             let trace = tracer::run(&command, &sandbox.path(""), Plan::Kill { at }).unwrap();

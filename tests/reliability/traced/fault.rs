@@ -4,11 +4,12 @@ use std::fmt;
 
 use nix::errno::Errno;
 
-use super::checks::{Expected, all_hold};
-use super::operations::{Listing, Operation, copy, listing, of_each_operation, sources};
+use super::checks::all_hold;
+use super::operations::{Operation, copy, listing, of_each_operation};
+use super::rehearsal::Rehearsal;
 use super::tracer::{self, Call, Plan};
 use crate::counts::{chosen, thorough};
-use crate::support::{names_in, skip};
+use crate::support::names_in;
 
 /// Of how many calls the quick part lets one fail, with one of its errors.
 const STRIDE: usize = 11;
@@ -50,22 +51,13 @@ fn faults(calls: &[Call]) -> Vec<Fault> {
 }
 
 pub fn fails_anywhere(operation: &Operation) {
-    if !tracer::is_permitted() {
-        return skip("processes cannot be traced here");
-    }
-    let prepared = operation.prepared();
-    let sources = sources(&prepared);
-    let before = if operation.mends { Listing::new() } else { listing(&copy(&prepared)) };
-    let whole = copy(&prepared);
-    let trace = tracer::run(&operation.command(&whole), &whole.path(""), Plan::Record).unwrap();
-    assert!(operation.is_good(trace.code), "{}", trace.stderr);
-    let copies = names_in(&whole.path("out"));
-    let after = listing(&whole);
-    let expected = Expected { sources: &sources, before: &before, after: &after };
+    let Some(rehearsal) = Rehearsal::of(operation) else { return };
+    let Rehearsal { prepared, copies, after, .. } = &rehearsal;
+    let expected = rehearsal.expected();
 
-    all_hold("fault", operation.name, faults(&trace.calls), |fault| {
+    all_hold("fault", operation.name, faults(&rehearsal.calls), |fault| {
         let &Fault { at, errno, lasts, .. } = fault;
-        let sandbox = copy(&prepared);
+        let sandbox = copy(prepared);
         let plan = Plan::Fail { at, errno, lasts };
         let trace = tracer::run(&operation.command(&sandbox), &sandbox.path(""), plan).unwrap();
         assert!(!trace.stderr.contains("panicked"), "{}", trace.stderr);
@@ -74,8 +66,8 @@ pub fn fails_anywhere(operation: &Operation) {
         if !operation.is_good(Some(code)) {
             assert_is_explained(operation, code, &trace.stderr);
         } else if operation.refusals(&trace.stdout).is_empty() {
-            assert_eq!(listing(&sandbox), after, "it has ended well");
-            assert_eq!(names_in(&sandbox.path("out")), copies, "it has ended well");
+            assert_eq!(&listing(&sandbox), after, "it has ended well");
+            assert_eq!(&names_in(&sandbox.path("out")), copies, "it has ended well");
         }
         if operation.mends {
             operation.run(&sandbox);

@@ -7,6 +7,7 @@ mod disk;
 mod fault;
 mod operations;
 mod power_cut;
+mod rehearsal;
 mod survival;
 mod tests;
 mod tracer;

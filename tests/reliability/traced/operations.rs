@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::support::{
-    EGGCACHE, Sandbox, Seen, chmod, files_in, names_in, noise, text, touch, tree, write,
+    EGGCACHE, Sandbox, Seen, chmod, files_in, host, names_in, noise, text, touch, tree, write,
 };
 
 /// The exit code that says that problems were found.
@@ -337,15 +337,7 @@ fn an_old_cache(sandbox: &Sandbox) {
 fn with_requests(sandbox: &Sandbox) {
     two_in_a_cache(sandbox);
     sandbox.egg("one", "1.0");
-    let host = json!({
-        "implementation": "cp",
-        "python": "3.11",
-        "soabi": "cpython-311-x86_64-linux-gnu",
-        "platform": "linux-x86_64",
-        "libc": "glibc 2.99",
-        "generation": 5,
-        "environment": "",
-    });
+    let host = host();
     let requests = [
         json!({"op": "open", "cache": "cache", "host": host, "buildout": "5.1.0"}),
         json!({"op": "materialize", "digest": sandbox.digest("rich"), "into": "out"}),
