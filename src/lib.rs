@@ -23,7 +23,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | the bridge to buildout, which calls operations | [`serve`] |
+//! | the bridge to buildout, which calls operations | [`serve`] `prefetch` |
 //! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`reindex`] |
 //! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk |
@@ -56,6 +56,7 @@ mod map;
 pub mod materialize;
 pub mod metadata;
 pub mod native;
+mod prefetch;
 pub mod progress;
 pub mod query;
 pub mod rebuild;

@@ -172,18 +172,40 @@ pub fn materialize_blob<B: Deref<Target = [u8]> + Sync>(
     if target.symlink_metadata().is_ok() {
         return present(&target, &blob.manifest);
     }
+    let temp = stage(store, blob, into, progress)?;
+    place(blob, temp, into)
+}
+
+/// Copies the egg of an open blob into a directory that is [`prepare`]d, under a temporary name.
+///
+/// # Errors
+/// [`Error::DamagedBlob`], or what the file system says.
+pub(crate) fn stage<B: Deref<Target = [u8]> + Sync>(
+    store: &Store,
+    blob: &Blob<B>,
+    into: &Path,
+    progress: &dyn Progress,
+) -> Result<Temp> {
     check_space(&blob.manifest, into)?;
     let is_directory = blob.manifest.entries[0].kind == EntryKind::Directory;
     let temp = if is_directory { Temp::dir(into)? } else { Temp::file(into)? };
     let copy = Copy { blob, temp: &temp, umask: files::mode_mask(into), progress };
     match copy.run() {
-        Ok(()) => {}
-        Err(Failure::Blob(bad)) => return Err(store.bad(blob.digest, &bad)),
+        Ok(()) => Ok(temp),
+        Err(Failure::Blob(bad)) => Err(store.bad(blob.digest, &bad)),
         Err(Failure::File { entry, source }) => {
-            let path = tree::path_of(&target, entry);
-            return Err(Error::Io { action: "write", path, source });
+            let path = tree::path_of(&into.join(&blob.manifest.file_name), entry);
+            Err(Error::Io { action: "write", path, source })
         }
     }
+}
+
+/// Gives a staged egg its name.
+///
+/// # Errors
+/// [`Error::InTheWay`], or what the file system says. It is then removed.
+pub(crate) fn place<B>(blob: &Blob<B>, temp: Temp, into: &Path) -> Result<Outcome> {
+    let target = into.join(&blob.manifest.file_name);
     match temp.persist_new(&target) {
         Ok(()) => Ok(Outcome::Copied(blob.manifest.counts())),
         // Another process was faster.

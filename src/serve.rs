@@ -18,11 +18,12 @@ use crate::egg::Egg;
 use crate::egg_key::Host;
 use crate::error::{Error, Result};
 use crate::materialize::{self, Outcome, Prepared};
+use crate::prefetch::Prefetch;
 use crate::progress::Silent;
 use crate::tree::Hints;
 
 /// Version of the protocol: it changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
@@ -38,6 +39,8 @@ enum Request {
     },
     /// Which eggs of a project work here.
     Find { name: String, variant: String },
+    /// Eggs that will be asked for, in that order.
+    Prefetch { digests: Vec<Digest>, into: PathBuf },
     /// Copy an egg into an eggs directory.
     Materialize { digest: Digest, into: PathBuf },
     /// Keep an egg that was built.
@@ -69,6 +72,11 @@ enum Answer {
     },
     Found {
         eggs: Vec<Candidate>,
+    },
+    Prefetching {
+        /// As of `open`, where another eggs directory was looked at just now.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        torn: Vec<String>,
     },
     Materialized {
         #[serde(serialize_with = "crate::fs::lossy")]
@@ -114,6 +122,8 @@ struct Session {
     provenance: Provenance,
     /// Eggs directories by the names that they were asked for.
     prepared: HashMap<PathBuf, PathBuf>,
+    /// Begins when there is something to do.
+    prefetch: Option<Prefetch>,
     used: Vec<Digest>,
     /// Eggs that turned out to be damaged: the next build of their key takes their place.
     damaged: Vec<Digest>,
@@ -170,6 +180,7 @@ fn answer(session: &mut Option<Session>, request: Request) -> Result<Answer> {
                 host,
                 provenance,
                 prepared: HashMap::new(),
+                prefetch: None,
                 used: Vec::new(),
                 damaged: Vec::new(),
                 unusable: Vec::new(),
@@ -190,6 +201,7 @@ fn answer(session: &mut Option<Session>, request: Request) -> Result<Answer> {
     let session = session.as_mut().ok_or_else(|| Error::Usage("the cache is not open".into()))?;
     match request {
         Request::Find { name, variant } => session.find(&name, &variant),
+        Request::Prefetch { digests, into } => session.prefetch(&digests, &into),
         Request::Materialize { digest, into } => session.materialize(digest, &into),
         Request::Store { path, source_sha256, variant, source, build_seconds } => {
             let provenance = Provenance { source, build_seconds, ..session.provenance.clone() };
@@ -231,26 +243,47 @@ impl Session {
         Ok(answer)
     }
 
+    fn prefetch(&mut self, digests: &[Digest], into: &Path) -> Result<Answer> {
+        let Prepared { path, torn } = self.prepare(into)?;
+        let store = &self.cache.store;
+        let prefetch = self.prefetch.get_or_insert_with(|| Prefetch::new(store.clone()));
+        prefetch.expect(digests, &path);
+        Ok(Answer::Prefetching { torn })
+    }
+
     fn copy(&mut self, digest: Digest, into: &Path) -> Result<Answer> {
         let miss = || Error::Miss { query: digest.to_string() };
-        let store = &self.cache.store;
-        let blob = store.open(digest)?.ok_or_else(miss)?;
+        let prefetched = match (&self.prefetch, self.prepared.get(into)) {
+            (Some(prefetch), Some(path)) if path.is_dir() => prefetch.take(digest, path),
+            _ => None,
+        };
+        let (blob, temp) = match prefetched {
+            Some((blob, temp)) => (blob, Some(temp)),
+            None => (self.cache.store.open(digest)?.ok_or_else(miss)?, None),
+        };
         let egg = self.cache.index.of_digest(digest)?.ok_or_else(miss)?;
-        materialize::check_row(store, &egg, &blob)?;
+        materialize::check_row(&self.cache.store, &egg, &blob)?;
         if !self.host.accepts(&blob.manifest.key) {
             return Err(miss());
         }
-        let prepared = self.prepared.get(into).filter(|prepared| prepared.is_dir());
-        let Prepared { path: into, torn } = if let Some(prepared) = prepared {
-            Prepared { path: prepared.clone(), torn: Vec::new() }
-        } else {
-            let prepared = materialize::prepare(&self.cache, into)?;
-            self.prepared.insert(into.to_owned(), prepared.path.clone());
-            prepared
-        };
+        let Prepared { path: into, torn } = self.prepare(into)?;
         let path = into.join(&blob.manifest.file_name);
-        let outcome = materialize::materialize_blob(store, &blob, &into, &Silent)?;
+        let outcome = match temp {
+            // Gone with its directory, if somebody has made that anew.
+            Some(temp) if temp.path().exists() => materialize::place(&blob, temp, &into)?,
+            _ => materialize::materialize_blob(&self.cache.store, &blob, &into, &Silent)?,
+        };
         Ok(Answer::Materialized { path, outcome, torn })
+    }
+
+    /// Makes an eggs directory ready, the first time that it is asked for.
+    fn prepare(&mut self, into: &Path) -> Result<Prepared> {
+        if let Some(path) = self.prepared.get(into).filter(|path| path.is_dir()) {
+            return Ok(Prepared { path: path.clone(), torn: Vec::new() });
+        }
+        let prepared = materialize::prepare(&self.cache, into)?;
+        self.prepared.insert(into.to_owned(), prepared.path.clone());
+        Ok(prepared)
     }
 
     fn store(

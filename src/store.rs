@@ -25,7 +25,7 @@ use crate::tree::Tree;
 /// Compressed frames that are kept in memory before they go to a temporary file, in bytes.
 const SPOOL_IN_MEMORY: usize = 16 << 20;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
     /// Whether a group shares the cache.

@@ -1,4 +1,4 @@
-"""The seam: the five methods of buildout where eggs are chosen, fetched and put in place.
+"""The seam: the methods of buildout where eggs are chosen, fetched and put in place.
 
 They have the same signatures from zc.buildout 2.13 to 6 and are looked up when they are called. A
 cached egg is offered as one that is available, not as one that is installed: what buildout logs,
@@ -84,6 +84,7 @@ def _generation(easy_install):
 def _install(buildout, easy_install):
     """Put the wrappers in place. They do nothing once the session has given up."""
     installer_class = easy_install.Installer
+    stock_install = installer_class.install
     stock_satisfied = installer_class._satisfied
     stock_fetch = installer_class._fetch
     stock_rescan = installer_class._env_rescan_dest
@@ -91,6 +92,11 @@ def _install(buildout, easy_install):
     stock_build = installer_class.build
     stock_move = easy_install._move_to_eggs_dir_and_compile
     stock_unload = type(buildout)._unload_extensions
+
+    def install(self, specs, working_set=None):
+        parse = easy_install.pkg_resources.Requirement.parse
+        _session.expect(self, map(parse, specs), working_set.by_key if working_set else ())
+        return stock_install(self, specs, working_set)
 
     def _satisfied(self, req, source=None):
         offered = _session.choose(self, req, source)
@@ -104,7 +110,7 @@ def _install(buildout, easy_install):
                 return dist, None
         dist, available = stock_satisfied(self, req, source)
         if available is not None:
-            available = _session.same_as(available, req, source) or available
+            available = _session.same_as(self, available, req, source) or available
         return dist, available
 
     def _fetch(self, dist, tmp, download_cache):
@@ -182,6 +188,7 @@ def _install(buildout, easy_install):
         stock_unload(self)
         finish()
 
+    installer_class.install = install
     installer_class._satisfied = _satisfied
     installer_class._fetch = _fetch
     installer_class._env_rescan_dest = _env_rescan_dest

@@ -3,9 +3,12 @@
 Any failure ends in one warning, and in a buildout that goes on as if there were no cache.
 """
 
+import fcntl
 import functools
+import glob
 import logging
 import os
+import shutil
 import time
 import urllib.request
 
@@ -17,11 +20,12 @@ logger = logging.getLogger("eggcache")
 class Offer:
     """A cached egg that is offered to buildout; carried by its distribution as ``.eggcache``."""
 
-    def __init__(self, egg, requirement, source):
+    def __init__(self, egg, requirement, source, installer):
         self.digest = egg["digest"]
         self.file_name = egg["file_name"]
         self.requirement = requirement
         self.source = source
+        self.installer = installer
         #: The distribution in the eggs directory, once it is there.
         self.arrived = None
 
@@ -67,6 +71,12 @@ class Session:
         #: Distributions that were put into an eggs directory since its last rescan.
         self.just_added = []
         self.built_locations = set()
+        #: Eggs of each project and variant, as the cache has told; for as long as that holds.
+        self.found = {}
+        #: Projects whose eggs were prefetched, or need not be.
+        self.expected = set()
+        #: Eggs directories that hold temporary copies until the program ends.
+        self.prefetched_into = set()
         self.hits = self.misses = self.stored = self.copied_bytes = 0
         self.seconds = 0.0
         self.bridge = None
@@ -111,6 +121,8 @@ class Session:
         bridge, self.bridge = self.bridge, None
         if bridge is not None:
             bridge.kill()
+            for directory in self.prefetched_into:
+                _sweep(directory)
 
     # -- Which version may be chosen
 
@@ -135,10 +147,10 @@ class Session:
             eggs = self._best(eggs, requirement, installer._prefer_final)
         else:
             return None
-        return eggs and self._offer(eggs[0], requirement, source)
+        return eggs and self._offer(eggs[0], requirement, source, installer)
 
     @guarded
-    def same_as(self, available, requirement, source):
+    def same_as(self, installer, available, requirement, source):
         """The offer that equals what the index has: of that version, built from that archive."""
         if self._is_custom(requirement) and not source:
             return None
@@ -149,11 +161,16 @@ class Session:
         ]
         sha256 = eggs and _sha256_of_link(available.location)
         eggs = [egg for egg in eggs if egg["source_sha256"] == sha256]
-        return eggs and self._offer(eggs[0], requirement, source)
+        return eggs and self._offer(eggs[0], requirement, source, installer)
 
     def _eggs_of(self, requirement):
-        answer = self.bridge.call("find", name=requirement.project_name, variant=self.variant)
-        return answer["eggs"]
+        asked = requirement.key, self.variant
+        eggs = self.found.get(asked)
+        if eggs is None:
+            eggs = self.bridge.call("find", name=requirement.project_name, variant=self.variant)["eggs"]
+            if eggs:  # another buildout may store the first at any time
+                self.found[asked] = eggs
+        return eggs
 
     def _same_version(self, left, right):
         parse = self.pkg_resources.parse_version
@@ -177,11 +194,11 @@ class Session:
         newest = max((version for version, _ in versions), default=None)
         return [egg for version, egg in versions if version == newest]
 
-    def _offer(self, egg, requirement, source):
+    def _offer(self, egg, requirement, source, installer):
         dist = self.pkg_resources.Distribution.from_filename(
             egg["file_name"], precedence=self.pkg_resources.EGG_DIST
         )
-        dist.eggcache = Offer(egg, requirement, source)
+        dist.eggcache = Offer(egg, requirement, source, installer)
         return dist
 
     def _is_custom(self, requirement):
@@ -190,12 +207,41 @@ class Session:
     # -- From the cache
 
     @guarded
+    def expect(self, installer, requirements, working_set=()):
+        """Let the program copy what ``requirements`` will ask for, while buildout does other work.
+
+        What is copied ahead is not yet in the eggs directory: only `materialize` puts it there.
+        """
+        if installer._dest is None or self.variant:
+            return
+        digests = []
+        for requirement in requirements:
+            if requirement.key in self.expected:
+                continue
+            self.expected.add(requirement.key)
+            if (
+                requirement.key in working_set
+                or installer._env[requirement.project_name]
+                or (requirement.marker and not requirement.marker.evaluate())
+            ):
+                continue
+            offered = self.choose(installer, installer._constrain(requirement), None)
+            if offered:
+                digests.append(offered.eggcache.digest)
+        if digests:
+            self.prefetched_into.add(installer._dest)
+            self._tell_torn(
+                self.bridge.call("prefetch", digests=digests, into=installer._dest).get("torn")
+            )
+
+    @guarded
     def materialize(self, dist, dest):
         """Copy an offered egg into ``dest``; answer its distribution there, or None."""
         offer = dist.eggcache
         try:
             answer = self.bridge.call("materialize", digest=offer.digest, into=dest)
         except _bridge.Refusal as refusal:
+            self.found.clear()
             if refusal.kind == "unusable":
                 logger.warning("%s; building %s.", refusal, dist)
                 return None
@@ -211,6 +257,8 @@ class Session:
             raise _bridge.BridgeError("%s is not %s" % (answer["path"], dist))
         self.hits += 1
         self.copied_bytes += answer.get("bytes", 0)
+        # What buildout reads next; the distribution keeps it.
+        self.expect(offer.installer, found.requires(_extras_of(found, offer.requirement)))
         return found
 
     def _at(self, dist, location):
@@ -261,6 +309,7 @@ class Session:
     def _store(self, location, source_sha256, source, seconds):
         if self.read_only or not location.endswith(".egg"):
             return
+        self.found.clear()
         self.bridge.post(
             "store",
             self._answered,
@@ -311,12 +360,33 @@ def canonical(name):
     return "-".join(part for part in name.lower().replace("_", "-").replace(".", "-").split("-") if part)
 
 
+def _sweep(directory):
+    """Remove what a program that was killed had copied ahead; a living one holds a lock on it."""
+    for path in glob.glob(os.path.join(glob.escape(directory), ".eggcache-*")):
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            pass
+        finally:
+            os.close(handle)
+
+
 def _pinned_version(requirement):
     """The version of a requirement for exactly one, as buildout tells it; else None."""
     specs = requirement.specs
     if len(specs) == 1 and specs[0][0] in ("==", "===") and not specs[0][1].endswith(".*"):
         return specs[0][1]
     return None
+
+
+def _extras_of(dist, requirement):
+    """The extras of a requirement that the distribution has; to complain is buildout's affair."""
+    return [extra for extra in requirement.extras if extra in dist.extras]
 
 
 def _sha256_of_link(location):

@@ -62,6 +62,11 @@ impl Server {
         self.ask(&json!({"op": "materialize", "digest": digest, "into": into}))
     }
 
+    fn prefetch(&mut self, sandbox: &Sandbox, digests: &[String]) -> Value {
+        let into = sandbox.path("out");
+        self.ask(&json!({"op": "prefetch", "digests": digests, "into": into}))
+    }
+
     pub fn store(&mut self, path: &std::path::Path) -> Value {
         self.ask(&json!({"op": "store", "path": path, "source_sha256": "", "variant": ""}))
     }
@@ -113,7 +118,7 @@ fn host_with(field: &str, value: impl Into<Value>) -> Value {
 fn the_greeting_tells_protocol_and_version() {
     let sandbox = Sandbox::new();
     let (mut server, greeting) = Server::start(&sandbox);
-    assert_eq!(greeting, json!({"protocol": 2, "eggcache": env!("CARGO_PKG_VERSION")}));
+    assert_eq!(greeting, json!({"protocol": 3, "eggcache": env!("CARGO_PKG_VERSION")}));
     server.end();
 }
 
@@ -157,6 +162,87 @@ fn a_built_egg_is_stored_found_and_copied() {
     assert_eq!(egg["build_seconds"], 1.5);
     assert_eq!(sandbox.ok("verify").stdout, "");
     sandbox.assert_tidy();
+}
+
+/// An egg that the cache has as well.
+fn added_egg(sandbox: &Sandbox, name: &str) -> std::path::PathBuf {
+    let egg = sandbox.egg(name, "1.0");
+    sandbox.ok(&format!("add {}", egg.display()));
+    egg
+}
+
+#[test]
+fn what_is_prefetched_is_copied_like_the_rest_and_what_is_not_asked_for_never_arrives() {
+    let sandbox = Sandbox::new();
+    let eggs = ["foo", "bar", "baz", "unasked"].map(|name| (name, added_egg(&sandbox, name)));
+    let mut server = Server::open(&sandbox, &host());
+    let digests = ["foo", "bar", "unasked", "foo"].map(|name| sandbox.digest(name));
+    assert_eq!(server.prefetch(&sandbox, &digests), json!({}));
+    for (name, egg) in &eggs[..3] {
+        let copied = server.materialize(&sandbox, &sandbox.digest(name));
+        assert_eq!(copied["outcome"], "copied", "{name}: {copied}");
+        assert_eq!(copied["files"], sandbox.json(&format!("show {name}"))["files"]);
+        assert_same_tree(egg, &sandbox.path("out").join(egg.file_name().unwrap()));
+    }
+    assert_eq!(server.prefetch(&sandbox, &digests), json!({}));
+    assert_eq!(server.materialize(&sandbox, &digests[0])["outcome"], "present");
+    server.close();
+    assert_eq!(
+        names_in(&sandbox.path("out")),
+        ["bar-1.0-py3.11.egg", "baz-1.0-py3.11.egg", "foo-1.0-py3.11.egg"]
+    );
+    assert_eq!(sandbox.json("show unasked")["uses"], 0);
+}
+
+#[test]
+fn what_cannot_be_prefetched_is_told_when_it_is_asked_for() {
+    let sandbox = Sandbox::new();
+    for name in ["damaged", "gone", "blocked"] {
+        sandbox.added(name, "1.0");
+    }
+    let digests = ["damaged", "gone", "blocked"].map(|name| sandbox.digest(name));
+    flip_last_bit(&sandbox.blob(&digests[0]));
+    std::fs::remove_file(sandbox.blob(&digests[1])).unwrap();
+    write(&sandbox.path("out/blocked-1.0-py3.11.egg"), b"in the way");
+    let mut server = Server::open(&sandbox, &host());
+    server.prefetch(&sandbox, &digests);
+    let kinds = digests.each_ref().map(|digest| server.materialize(&sandbox, digest));
+    let kinds = kinds.each_ref().map(|answer| text(&answer["kind"]));
+    assert_eq!(kinds, ["unusable", "unusable", "in-the-way"]);
+    server.close();
+    assert_eq!(names_in(&sandbox.path("out")), ["blocked-1.0-py3.11.egg"]);
+}
+
+#[test]
+fn what_was_prefetched_into_a_folder_that_was_made_anew_is_copied_again() {
+    let sandbox = Sandbox::new();
+    let egg = added_egg(&sandbox, "foo");
+    let digest = sandbox.digest("foo");
+    let mut server = Server::open(&sandbox, &host());
+    server.prefetch(&sandbox, std::slice::from_ref(&digest));
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::fs::remove_dir_all(sandbox.path("out")).unwrap();
+    std::fs::create_dir(sandbox.path("out")).unwrap();
+    assert_eq!(server.materialize(&sandbox, &digest)["outcome"], "copied");
+    assert_same_tree(&egg, &sandbox.path("out/foo-1.0-py3.11.egg"));
+    server.close();
+}
+
+#[test]
+fn a_killed_server_leaves_nothing_of_what_it_prefetched_to_the_next() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    sandbox.added("bar", "1.0");
+    let digests = ["foo", "bar"].map(|name| sandbox.digest(name));
+    let mut server = Server::open(&sandbox, &host());
+    server.prefetch(&sandbox, &digests);
+    server.materialize(&sandbox, &digests[0]);
+    server.child.kill().unwrap();
+    drop(server);
+    let mut server = Server::open(&sandbox, &host());
+    server.materialize(&sandbox, &digests[0]);
+    server.close();
+    assert_eq!(names_in(&sandbox.path("out")), ["foo-1.0-py3.11.egg"]);
 }
 
 #[test]
