@@ -3,8 +3,8 @@
 //! # Order of writes
 //! What makes a crash harmless is that there is never a row without its blob.
 //!
-//! - To add: write the blob under `tmp/` and sync it; take the write lock; rename it into `blobs/`
-//!   and sync that directory; insert the row; commit. A crash leaves at worst a blob without a row.
+//! - To add: write the blob under `tmp/` and sync it; take the write lock; rename it into `blobs/`;
+//!   insert the row; sync the directories; commit. A crash leaves at worst a blob without a row.
 //! - To remove, batch by batch: take the write lock, delete the rows and note that they are evicted,
 //!   commit, durably. Take the lock again, look again that the digest has no row, rename the blob
 //!   into `tmp/`, commit; then unlink it there. A crash leaves at worst a blob without a row.
@@ -17,6 +17,7 @@
 //! Whoever removes holds the lock for about `HOLD` at a time and then lets go of it for as long, so
 //! that others get it in between (`benches/gc_wait.py`).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -231,10 +232,13 @@ impl Cache {
     ) -> Result<Vec<Commit>> {
         let store = &self.store;
         let commits = self.index.write(|writer| {
-            staged
+            let mut changed = BTreeSet::new();
+            let commits = staged
                 .into_iter()
-                .map(|staged| commit_one(store, writer, staged, &replace))
-                .collect::<Result<Vec<_>>>()
+                .map(|staged| commit_one(store, writer, staged, &replace, &mut changed))
+                .collect::<Result<Vec<_>>>()?;
+            Store::sync(&changed)?;
+            Ok(commits)
         })?;
         let old: Vec<Digest> = commits
             .iter()
@@ -347,6 +351,7 @@ fn commit_one(
     writer: &Writer<'_>,
     mut staged: Staged,
     replace: impl Fn(&Egg) -> bool,
+    changed: &mut BTreeSet<PathBuf>,
 ) -> Result<Commit> {
     let digest = staged.written.digest;
     let (mut replaced, mut before) = (None, None);
@@ -374,7 +379,7 @@ fn commit_one(
     if let Some(before) = before {
         (egg.used_at, egg.uses) = (before.used_at, before.uses);
     }
-    store.persist(staged)?;
+    store.persist(staged, changed)?;
     writer.insert(&egg)?;
     Ok(match replaced {
         Some(old) => Commit::Replaced { egg, old },

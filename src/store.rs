@@ -4,6 +4,7 @@
 //! What never reaches a blob's path: a blob that is incomplete, not synced, or not named by the
 //! digest of its manifest. The store knows no index; [`crate::cache`] keeps the two together.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
 use std::io::BufWriter;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -138,19 +139,30 @@ impl Store {
         Ok(Staged { temp, written, manifest, provenance })
     }
 
-    /// Gives a staged blob its name, durably. The index's write lock is held.
+    /// Gives a staged blob its name, and adds to `changed` the directories that [`Store::sync`] then
+    /// has to make durable. The index's write lock is held.
     ///
     /// # Errors
     /// If it cannot be renamed.
-    pub fn persist(&self, staged: Staged) -> Result<()> {
+    pub fn persist(&self, staged: Staged, changed: &mut BTreeSet<PathBuf>) -> Result<()> {
         let path = self.blob_path(staged.written.digest);
         let dir = path.parent().unwrap_or(&self.root);
         if !dir.exists() {
             files::make_dir(dir)?;
-            files::sync_dir(&self.blobs())?;
+            changed.insert(self.blobs());
         }
         staged.temp.persist(&path).at("write", &path)?;
-        files::sync_dir(dir)
+        changed.insert(dir.to_owned());
+        Ok(())
+    }
+
+    /// Makes the names of blobs durable. The first sync of a journalling file system mostly is the
+    /// sync of all, so many names are given before.
+    ///
+    /// # Errors
+    /// If a directory cannot be synced.
+    pub fn sync(changed: &BTreeSet<PathBuf>) -> Result<()> {
+        changed.iter().try_for_each(|dir| files::sync_dir(dir))
     }
 
     /// Opens the blob of an egg; `None` if there is no such blob.
