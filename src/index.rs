@@ -14,6 +14,8 @@
 //! journal where another machine serves it. An index that cannot be written is opened read-only, and
 //! last use is then not recorded.
 
+#[cfg(test)]
+mod plans;
 mod row;
 mod writer;
 
@@ -300,6 +302,17 @@ impl Index {
         self.eggs("WHERE name = ? ORDER BY added_at, digest", [name])
     }
 
+    /// Eggs whose name contains `name`, or whose file name or digest contains `text`, in the order of
+    /// [`Index::all`]. This looks at every row.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn containing(&self, name: &str, text: &str) -> Result<Vec<Egg>> {
+        let rest = "WHERE instr(name, ?1) OR instr(file_name, ?2) OR instr(digest, ?2) \
+                    ORDER BY name, version, added_at, digest";
+        self.eggs(rest, [name, text])
+    }
+
     /// # Errors
     /// What SQLite says.
     pub fn of_file_name(&self, file_name: &str) -> Result<Vec<Egg>> {
@@ -328,7 +341,7 @@ impl Index {
     pub fn evicted(&self) -> Result<HashSet<Digest>> {
         let digests = || {
             let mut statement = self.connection.prepare_cached("SELECT digest FROM evicted")?;
-            let rows = statement.query_map([], |row| digest_of(row, "digest"))?;
+            let rows = statement.query_map([], |row| digest_of(row, 0))?;
             rows.filter_map(Result::transpose).collect::<rusqlite::Result<HashSet<Digest>>>()
         };
         digests().map_err(|source| wrap(&self.path, source))

@@ -20,8 +20,11 @@ pub struct Report {
 /// # Errors
 /// If the index cannot be read.
 pub fn list(cache: &Cache, text: Option<&str>, narrow: &Narrow) -> Result<Report> {
-    let mut eggs = cache.index.all()?;
-    eggs.retain(|egg| narrow.admits(egg) && text.is_none_or(|text| query::matches(egg, text)));
+    let mut eggs = match text {
+        Some(text) => query::matching(&cache.index, text)?,
+        None => cache.index.all()?,
+    };
+    eggs.retain(|egg| narrow.admits(egg));
     Ok(Report {
         bytes: eggs.iter().map(|egg| egg.counts.bytes).sum(),
         blob_bytes: eggs.iter().map(|egg| egg.blob_bytes).sum(),

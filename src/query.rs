@@ -98,16 +98,26 @@ fn candidates(index: &Index, text: &str) -> Result<Vec<Egg>> {
     index.of_project(&normalize_name(text))
 }
 
-/// Eggs whose name or file name contains `text`; all for the empty text.
-#[must_use]
-pub fn matches(egg: &Egg, text: &str) -> bool {
+/// Eggs of the version that `text` names, or whose name or file name contains it, or whose digest
+/// begins with it; by name, version as text, and when they were added.
+///
+/// # Errors
+/// If the index cannot be read.
+pub fn matching(index: &Index, text: &str) -> Result<Vec<Egg>> {
     let (name, version) = text.split_once("==").unwrap_or((text, ""));
+    let name = normalize_name(name.trim());
     if !version.is_empty() {
-        return egg.key.name == normalize_name(name) && same_version(&egg.key.version, version);
+        let mut eggs = index.of_project(&name)?;
+        eggs.retain(|egg| same_version(&egg.key.version, version.trim()));
+        return Ok(eggs);
     }
-    egg.key.name.contains(&normalize_name(text))
-        || egg.file_name.contains(text)
-        || (text.len() >= MIN_DIGEST && egg.digest.to_string().starts_with(text))
+    let mut eggs = index.containing(&name, text)?;
+    eggs.retain(|egg| {
+        egg.key.name.contains(&name)
+            || egg.file_name.contains(text)
+            || (text.len() >= MIN_DIGEST && egg.digest.to_string().starts_with(text))
+    });
+    Ok(eggs)
 }
 
 /// The pins of a requirements file: `name==version` lines. Comments, extras, environment markers

@@ -39,55 +39,57 @@ pub(super) fn key_values(key: &EggKey) -> [&dyn ToSql; 10] {
     ]
 }
 
+/// Reads a row of [`COLUMNS`] by their places: to find each by its name takes most of the time of a
+/// long list.
 pub(super) fn egg(row: &Row<'_>) -> rusqlite::Result<Egg> {
-    let count = |column: &str| row.get::<_, i64>(column).map(i64::unsigned_abs);
-    let known = |column: &str| {
+    let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
+    let known = |column: usize| {
         row.get::<_, String>(column).map(|text| Some(text).filter(|text| !text.is_empty()))
     };
-    let digest = |column: &str| digest_of(row, column);
+    let digest = |column: usize| digest_of(row, column);
     Ok(Egg {
-        digest: digest("digest")?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
-        file_name: row.get("file_name")?,
+        digest: digest(0)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
+        file_name: row.get(1)?,
         key: EggKey {
-            name: row.get("name")?,
-            version: row.get("version")?,
-            python: row.get("python")?,
-            abi: row.get("abi")?,
-            platform: row.get("platform")?,
-            libc: row.get("libc")?,
-            generation: row.get("generation")?,
-            source_sha256: row.get("source_sha256")?,
-            variant: row.get("variant")?,
-            environment: row.get("environment")?,
+            name: row.get(2)?,
+            version: row.get(3)?,
+            python: row.get(4)?,
+            abi: row.get(5)?,
+            platform: row.get(6)?,
+            libc: row.get(7)?,
+            generation: row.get(8)?,
+            source_sha256: row.get(9)?,
+            variant: row.get(10)?,
+            environment: row.get(11)?,
         },
         counts: Counts {
-            files: count("files")?,
-            directories: count("directories")?,
-            symlinks: count("symlinks")?,
-            bytes: count("bytes")?,
+            files: count(12)?,
+            directories: count(13)?,
+            symlinks: count(14)?,
+            bytes: count(15)?,
         },
-        blob_bytes: count("blob_bytes")?,
+        blob_bytes: count(16)?,
         provenance: Provenance {
-            added_at: row.get("added_at")?,
-            eggcache: row.get("eggcache")?,
-            buildout: known("buildout")?,
-            setuptools: known("setuptools")?,
-            source: known("source")?,
-            build_seconds: row.get("build_seconds")?,
-            replaces: digest("replaces")?,
+            added_at: row.get(17)?,
+            eggcache: row.get(18)?,
+            buildout: known(19)?,
+            setuptools: known(20)?,
+            source: known(21)?,
+            build_seconds: row.get(22)?,
+            replaces: digest(23)?,
         },
-        used_at: row.get("used_at")?,
-        uses: count("uses")?,
+        used_at: row.get(24)?,
+        uses: count(25)?,
     })
 }
 
 /// The digest in a column; `None` if it is ''.
-pub(super) fn digest_of(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Digest>> {
+pub(super) fn digest_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Digest>> {
     let text: String = row.get(column)?;
     let digest = Some(text).filter(|text| !text.is_empty()).map(|text| text.parse::<Digest>());
     digest.transpose().map_err(|error| {
         let kind = rusqlite::types::Type::Text;
-        rusqlite::Error::FromSqlConversionFailure(0, kind, Box::new(error))
+        rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(error))
     })
 }
 
