@@ -1,0 +1,56 @@
+"""docs/performance/results.json: what was measured last, by section.
+
+    put("growth", {"list": {...}, ...})
+
+keeps the entries that the section has of other names, as long as they come from the same machine
+and the same eggcache; else the section begins anew. No host names and no paths belong in it.
+"""
+
+import json
+import os
+import platform
+import re
+
+import contenders
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+FILE = os.path.join(ROOT, "docs", "performance", "results.json")
+
+
+def put(section, data):
+    results = load()
+    here = {"machine": machine(), "versions": contenders.versions()}
+    kept = results.get(section, {})
+    if (kept.get("machine"), kept.get("versions")) != (here["machine"], here["versions"]):
+        kept = {}
+    results[section] = {**here, "entries": {**kept.get("entries", {}), **data}}
+    os.makedirs(os.path.dirname(FILE), exist_ok=True)
+    with open(FILE + ".new", "w") as file:
+        json.dump(results, file, indent=1, sort_keys=True)
+        file.write("\n")
+    os.rename(FILE + ".new", FILE)
+
+
+def target(name, *values):
+    """What was measured for a row of the table of targets, see `report.TARGETS`."""
+    put("targets", {name: list(values)})
+
+
+def load():
+    try:
+        with open(FILE) as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return {}
+
+
+def machine():
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(memory / (1 << 30)),
+        "system": platform.system(),
+        # The number only: what distributions append can name a site.
+        "kernel": re.match(r"[0-9.]*[0-9]|", platform.release()).group(),
+        "architecture": platform.machine(),
+    }

@@ -1,0 +1,179 @@
+"""The sections of `bench.py` that measure one command against what else would do its work."""
+
+import os
+import sys
+import time
+
+import contenders
+import corpora
+import filesystems
+import measure
+import results
+from measure import Contender, Failed
+
+LARGE = 500 << 20  # bytes, from which on a corpus is measured less often
+SHORT = ["eggcache", "floor", "cp", "tar"]  # for a large corpus where it is not the main matter
+
+
+def materialize():
+    kinds = filesystems.chosen()
+    for corpus, eggs in corpora.chosen().items():
+        for kind in kinds:
+            large = measure.contents(eggs)[1] >= LARGE
+            short = large and kind != kinds[0]
+            for state in measure.STATES:
+                materialize_set(corpus, eggs, kind, state, SHORT if short else None, short)
+
+
+def materialize_set(corpus, eggs, kind, state, wanted, short):
+    with filesystems.fresh(kind) as place:
+        ready, left_out = contenders.materializing(place, eggs, wanted)
+        rounds, warm_up = rounds_for(eggs, len(ready), 2 if short else None)
+        figures = measure.alternate(ready, place.path, rounds, state, left_out, warm_up)
+        for contender in ready:
+            if contender.name in figures:
+                done = contender.check.done
+                figures[contender.name].update(files=done[0], bytes=done[1])
+        put("materialize", corpus, place, state, eggs, figures, left_out)
+
+
+def add():
+    """Everything into a fresh cache, against an archive of it."""
+    for corpus, eggs in corpora.chosen().items():
+        with filesystems.fresh(filesystems.chosen()[0]) as place:
+            source = contenders.copy_of(place, eggs)
+            ready, left_out = [], {}
+            command = [contenders.EGGCACHE, "-q", "add", source, "--cache"]
+            ready.append(Contender("eggcache", lambda into: command + [into], [source]))
+            pack = 'tar -C "$1" -c . | zstd -q -3 -T0 -o "$2"'
+            try:
+                contenders.installed("zstd")
+                for name, script in (("tar | zstd", pack), ("tar | zstd, sync", pack + ' && sync "$2"')):
+                    ready.append(Contender(name, shell(script, source), [source]))
+            except contenders.Missing as error:
+                measure.leave_out(left_out, "tar | zstd", error)
+            rounds, warm_up = rounds_for(eggs, len(ready))
+            figures = measure.alternate(ready, place.path, rounds, "warm", left_out, warm_up)
+            # What the runs have left tells that they have done something, and how well it is packed.
+            for name in figures:
+                written = os.path.join(place.path, "warm-%s-%d" % (name, rounds))
+                figures[name]["bytes"] = measure.on_disk(written)
+            put("add", corpus, place, "warm", eggs, figures, left_out)
+
+
+def verify():
+    """Every byte checked, against digests of the loose files by the same algorithm."""
+    for corpus, eggs in corpora.chosen().items():
+        with filesystems.fresh(filesystems.chosen()[0]) as place:
+            source = contenders.copy_of(place, eggs)
+            cache = contenders.cache_of(place.path, source)
+            ready, left_out = [], {}
+            command = [contenders.EGGCACHE, "-q", "--cache", cache, "verify"]
+            ready.append(Contender("eggcache", lambda into: command, [cache]))
+            try:
+                contenders.installed("b3sum")
+                # b3sum divides large files among the cores, xargs small ones.
+                each = 'find "$1" -type f -print0 | xargs -0 %s b3sum'
+                spread = "-n 200 -P %d" % results.machine()["cores"]
+                ready.append(Contender("b3sum", shell(each % "", source), [source]))
+                ready.append(Contender("xargs -P b3sum", shell(each % spread, source), [source]))
+            except contenders.Missing as error:
+                measure.leave_out(left_out, "b3sum", error)
+            for state in measure.STATES:
+                rounds, _ = rounds_for(eggs, 0)
+                figures = measure.alternate(ready, place.path, rounds, state, left_out)
+                put("verify", corpus, place, state, eggs, figures, left_out)
+
+
+def gc():
+    """Everything goes, against `rm -rf` of the loose eggs."""
+    for corpus, eggs in corpora.chosen().items():
+        for state in measure.STATES:
+            with filesystems.fresh(filesystems.chosen()[0]) as place:
+                source = contenders.copy_of(place, eggs)
+                cache = contenders.cache_of(place.path, source)
+                rounds, warm_up = rounds_for(eggs, 1)
+                # All that will be removed is made first, as ext4 is slow to create after that.
+                copies = {}
+                for number in range(rounds + 1):
+                    for name, origin in (("eggcache", cache), ("rm", source)):
+                        into = os.path.join(place.path, "%s-%s-%d" % (state, name, number))
+                        copies[into] = measure.run(["cp", "-a", origin, into])
+                time.sleep(2)  # --max-age counts whole seconds
+                command = [contenders.EGGCACHE, "-q", "gc", "--max-age", "0s", "--cache"]
+                left_out = {}
+                ready = [
+                    Contender("eggcache", lambda into: command + [into], check=no_blobs),
+                    Contender("rm", lambda into: ["rm", "-rf", into], check=gone),
+                ]
+                figures = measure.alternate(ready, place.path, rounds, state, left_out, warm_up)
+                put("gc", corpus, place, state, eggs, figures, left_out)
+
+
+def no_blobs(cache):
+    if measure.contents(os.path.join(cache, "blobs"))[0]:
+        raise Failed("gc has left blobs")
+
+
+def gone(folder):
+    if os.path.exists(folder):
+        raise Failed("%s is still there" % folder)
+
+
+def size():
+    """What the same eggs take on disk."""
+    for corpus, eggs in corpora.chosen().items():
+        with filesystems.fresh(filesystems.chosen()[0]) as place:
+            source = contenders.copy_of(place, eggs)
+            cache = contenders.cache_of(place.path, source)
+            os.sync()  # for file systems that allocate late
+            figures = {
+                "eggcache": {"disk": measure.on_disk(cache), "bytes": measure.contents(cache)[1]},
+                "eggs": {"disk": measure.on_disk(source), "bytes": measure.contents(source)[1]},
+            }
+            put("size", corpus, place, "", eggs, figures, {})
+
+
+def rounds_for(eggs, copies, few=None):
+    """How many rounds, and whether another is for warming up, of `copies` of the eggs each."""
+    bytes_of_copy = measure.on_disk(eggs)
+    large = bytes_of_copy >= LARGE
+    rounds = int(os.environ.get("ROUNDS") or few or (3 if large else 5))
+    if copies:
+        # Beside what the contenders start from, which is there already.
+        most = (filesystems.free() - (1 << 30)) // (bytes_of_copy * copies)
+        if most < rounds:
+            print("!!! space for %d rounds only" % most, file=sys.stderr, flush=True)
+        if most < 1:
+            sys.exit("not enough space below build/bench")
+        rounds = min(rounds, most)
+    return rounds, not large
+
+
+def shell(script, source):
+    return lambda into: ["sh", "-c", script, "sh", source, into]
+
+
+def put(section, corpus, place, state, eggs, figures, left_out):
+    files, size = measure.contents(eggs)
+    entry = {
+        "corpus": {"name": corpus, "eggs": len(os.listdir(eggs)), "files": files, "bytes": size},
+        "filesystem": place.kind,
+        "medium": place.medium,
+        "state": state,
+        "figures": figures,
+        "left_out": left_out,
+    }
+    where = "folder" if place.medium == "folder" else place.kind
+    results.put(section, {" ".join(filter(None, (corpus, where, state))): entry})
+    print("%s, %s (%s) %s" % (corpus, place.kind, place.medium, state))
+    for name, taken in sorted(figures.items(), key=lambda item: item[1].get("wall", 0)):
+        if "wall" in taken:
+            print(
+                "  %-17s %8.3f s (%.3f to %.3f), user+sys %7.3f s, %4d MiB, %d rounds"
+                % (name, taken["wall"], taken["min"], taken["max"], taken["cpu"],
+                   taken["memory"] >> 20, taken["rounds"])
+            )
+        else:
+            print("  %-17s %s" % (name, taken))
+    sys.stdout.flush()
