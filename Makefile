@@ -2,12 +2,14 @@
 PYTHON ?= python3
 FUZZ_SECONDS ?= 60
 TOOLS := build/tools/bin
+BENCH := build/bench/venv/bin
 
-.PHONY: help build wheel test demo lint deny fuzz reliability clean
+.PHONY: help build wheel test bench demo lint deny fuzz reliability clean
 
 help:
 	@echo "make demo   a real buildout, then the same without network from the cache"
 	@echo "make test   all tests, with real buildouts of five versions"
+	@echo "make bench  everything that is measured, and docs/performance.md from it"
 	@echo "make lint   formatting, lints, documentation"
 	@echo "make deny   licences and sources of the dependencies"
 	@echo "make reliability  all that can happen to a cache, and the table of docs/reliability.md"
@@ -31,7 +33,17 @@ wheel: build $(TOOLS)/python
 
 test: wheel
 	cargo test --locked --quiet
-	$(TOOLS)/python -m pytest tests/buildout
+	$(TOOLS)/python -m pytest tests/buildout tests/benches
+
+bench: build $(BENCH)/uv
+	cargo build --release --locked --quiet --example floor
+	$(PYTHON) benches/bench.py $(SECTIONS)
+	$(BENCH)/python benches/report.py
+
+$(BENCH)/uv: benches/requirements.txt
+	$(PYTHON) -m venv --clear build/bench/venv
+	$(BENCH)/python -m pip install -q --disable-pip-version-check -r benches/requirements.txt
+	touch $@
 
 demo: wheel
 	$(TOOLS)/python docs/demo/demo.py

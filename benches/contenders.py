@@ -17,7 +17,7 @@ from measure import Contender, Failed
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 EGGCACHE = os.environ.get("EGGCACHE") or os.path.join(ROOT, "target", "release", "eggcache")
 FLOOR = os.path.join(ROOT, "target", "release", "examples", "floor")
-UV = os.path.join(corpora.BUILD, "uv")
+UV = os.path.join(corpora.BUILD, "venv")
 # Wheels have no bytecode, which eggs have as soon as something of them was run.
 LEAST = {"uv": 0.6}
 
@@ -97,7 +97,7 @@ def tar(place, source, eggs):
 
 
 def uv(place, source, eggs):
-    program = os.path.join(uv_environment(), "bin", "uv")
+    program = uv_program()
     pins, wheels = wheels_of(eggs)
     here = shutil.copytree(wheels, os.path.join(place, "wheels"))
     cache = os.path.join(place, "uv-cache")
@@ -145,15 +145,12 @@ def installed(program):
         raise Missing(program + " is not installed")
 
 
-def uv_environment():
-    """An environment with PyPI's uv, made once."""
-    if not os.path.exists(os.path.join(UV, "bin", "uv")):
-        subprocess.check_call([sys.executable, "-m", "venv", "--clear", UV])
-        pip = [os.path.join(UV, "bin", "python"), "-m", "pip", "install", "-q"]
-        requirements = os.path.join(ROOT, "benches", "requirements-uv.txt")
-        if subprocess.call(pip + ["--disable-pip-version-check", "-r", requirements]) != 0:
-            raise Missing("pip cannot install uv")
-    return UV
+def uv_program():
+    """PyPI's uv, which `make` puts there."""
+    program = os.path.join(UV, "bin", "uv")
+    if not os.path.exists(program):
+        raise Missing("make build/bench/venv/bin/uv")
+    return program
 
 
 def wheels_of(eggs):
@@ -172,7 +169,7 @@ def wheels_of(eggs):
         os.makedirs(folder)
         with open(listed + ".new", "w") as file:
             file.write(pins)
-        pip = [os.path.join(uv_environment(), "bin", "python"), "-m", "pip", "wheel", "-q"]
+        pip = [os.path.join(UV, "bin", "python"), "-m", "pip", "wheel", "-q"]
         pip += ["--disable-pip-version-check", "--no-deps", "--wheel-dir", folder]
         measure.run(pip + ["-r", listed + ".new"])
         os.rename(listed + ".new", listed)

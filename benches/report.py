@@ -1,0 +1,421 @@
+"""docs/performance.md from docs/performance/results.json: its tables, and the plots beside it.
+
+    python3 benches/report.py
+
+Each section is one function here: it gets the entries of its section and the plots to make, and
+answers the Markdown that goes between `<!-- SECTION -->` and `<!-- end -->`. Without matplotlib
+the plots are left as they are.
+"""
+
+import json
+import os
+import re
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PAGE = os.path.join(ROOT, "docs", "performance.md")
+FOLDER = os.path.join(ROOT, "docs", "performance")
+
+NAMES = {
+    "eggcache": "eggcache",
+    "floor": "the floor",
+    "cp": "cp -a",
+    "rsync": "rsync -a",
+    "tar": "tar x",
+    "uv": "uv, copy mode",
+    "ostree": "ostree checkout",
+    "rm": "rm -rf",
+}
+FILESYSTEMS = {"ext4": "ext4", "btrfs": "Btrfs", "xfs": "XFS"}
+STATES = {"warm": "warm", "cold": "cold page cache", "": ""}
+
+
+def main():
+    with open(os.path.join(FOLDER, "results.json")) as file:
+        results = json.load(file)
+    try:
+        import plots
+    except ImportError:
+        print("!!! no matplotlib: the plots stay as they are", file=sys.stderr)
+        plots = NoPlots()
+    with open(PAGE) as file:
+        text = file.read()
+    text = page(text, results, plots)
+    with open(PAGE, "w") as file:
+        file.write(text)
+
+
+class NoPlots:
+    def bars(self, *_):
+        pass
+
+    lines = bars
+
+
+def page(text, results, plots):
+    """The page with each section's part renewed, of the sections that were measured."""
+    for section, write in SECTIONS.items():
+        entries = results if section == "targets" else results.get(section, {}).get("entries")
+        if not entries:
+            continue
+        marked = re.compile("(<!-- %s -->\n).*?(<!-- end -->)" % re.escape(section), re.DOTALL)
+        if not marked.search(text):
+            print("!!! no place for %s in %s" % (section, os.path.basename(PAGE)), file=sys.stderr)
+            continue
+        written = write(entries, plots)
+        if section != "targets":
+            written += "\n" + measured_with(results[section], written)
+        text = marked.sub(lambda match: match[1] + "\n" + written + "\n" + match[2], text)
+    return text
+
+
+# The sections.
+
+
+def materialize(entries, plots):
+    parts = []
+    for corpus, sets in by_corpus(entries):
+        parts.append(describe(corpus) + "\n")
+        names = order(sets)
+        rows = []
+        for name in names:
+            row = [shown(name)]
+            for entry in sets:
+                figures = entry["figures"]
+                if name not in figures:
+                    row.append("")
+                elif name == "eggcache":
+                    row.append("**%s**" % seconds(figures[name]["wall"]))
+                else:
+                    row.append("%s (%s)" % (seconds(figures[name]["wall"]), ratio(figures, name)))
+            rows.append(row)
+        parts.append(table([""] + [where(entry) for entry in sets], rows))
+        parts.append("On %s in more detail:\n" % where(sets[0]))
+        rows = [
+            [
+                shown(name),
+                "%s to %s" % (seconds(taken["min"]), seconds(taken["max"])),
+                seconds(taken["cpu"]),
+                mebibytes(taken["memory"]),
+                "{:,}".format(taken["files"]),
+                mebibytes(taken["bytes"]),
+            ]
+            for name, taken in sets[0]["figures"].items()
+            if name in names
+        ]
+        rows.sort(key=lambda row: [shown(name) for name in names].index(row[0]))
+        head = ["", "least to most", "user + system", "peak memory", "files written", "bytes"]
+        parts.append(table(head, rows))
+        parts.append("![%s](performance/materialize-%s.svg)\n" % (corpus["name"], slug(corpus)))
+        plots.bars(
+            os.path.join(FOLDER, "materialize-%s.svg" % slug(corpus)),
+            [
+                [panel(entry) for entry in sets if (entry["filesystem"], entry["medium"]) == kind]
+                for kind in unique((entry["filesystem"], entry["medium"]) for entry in sets)
+            ],
+        )
+    return "\n".join(parts + left_out(entries))
+
+
+def add(entries, plots):
+    parts = [compared(entries)]
+    rows = []
+    for corpus, sets in by_corpus(entries):
+        for name in order(sets):
+            kept = sets[0]["figures"][name].get("bytes")
+            if kept and "sync" not in name:
+                rows.append([corpus["name"], shown(name), mebibytes(kept)])
+    parts.append("What is written:\n")
+    parts.append(table(["", "", "on disk"], rows))
+    parts.append(pictured("add", entries, plots))
+    return "\n".join(parts + left_out(entries))
+
+
+def verify(entries, plots):
+    return "\n".join(
+        [compared(entries), pictured("verify", entries, plots)] + left_out(entries)
+    )
+
+
+def gc(entries, plots):
+    return "\n".join([compared(entries), pictured("gc", entries, plots)] + left_out(entries))
+
+
+def size(entries, plots):
+    rows = []
+    for corpus, sets in by_corpus(entries):
+        for entry in sets:
+            cache, eggs = entry["figures"]["eggcache"]["disk"], entry["figures"]["eggs"]["disk"]
+            row = [corpus["name"], where(entry), mebibytes(eggs), mebibytes(cache)]
+            rows.append(row + ["%.2f" % (cache / eggs)])
+    return table(["", "", "eggs directory", "cache", "cache / eggs directory"], rows)
+
+
+def targets(results, plots):
+    rows = []
+    for text, unit, most, stretch, measured in TARGETS:
+        values = measured(results)
+        row = [text, several(most, unit), several(stretch, unit)]
+        if not values:
+            rows.append(row + ["not measured", ""])
+            continue
+        told = "yes, stretch too" if within(values, stretch) else "yes"
+        row += [several(values, unit), told if within(values, most) else "**no**"]
+        rows.append(row)
+    return table(["", "at most", "stretch", "measured", "reached"], rows)
+
+
+SECTIONS = {
+    "targets": targets,
+    "materialize": materialize,
+    "add": add,
+    "verify": verify,
+    "gc": gc,
+    "size": size,
+}
+
+
+# The targets: text, unit, at most, stretch, and what tells the values. A row with one limit and
+# more values applies it to each of them; the values are those of web and scientific.
+
+CORPORA = ("web", "scientific")
+
+
+def against(section, state, others):
+    """The ratio of eggcache to the fastest of some contenders, on the main file system."""
+
+    def measured(results):
+        entries = results.get(section, {}).get("entries", {})
+        values = []
+        for corpus in CORPORA:
+            entry = main_one(entries, corpus, state)
+            figures = entry["figures"] if entry else {}
+            walls = [figures[name]["wall"] for name in others if name in figures]
+            if walls and "eggcache" in figures:
+                values.append(figures["eggcache"]["wall"] / min(walls))
+        return values if len(values) == len(CORPORA) else []
+
+    return measured
+
+
+def on_disk(results):
+    entries = results.get("size", {}).get("entries", {})
+    found = [main_one(entries, corpus, "") for corpus in CORPORA]
+    return [
+        entry["figures"]["eggcache"]["disk"] / entry["figures"]["eggs"]["disk"]
+        for entry in found
+        if entry
+    ]
+
+
+def peak(results):
+    entries = results.get("materialize", {}).get("entries", {}).values()
+    peaks = [e["figures"]["eggcache"]["memory"] for e in entries if "eggcache" in e["figures"]]
+    return [max(peaks) / (1 << 20)] if peaks else []
+
+
+def told(name):
+    """What another section has put with `results.target`."""
+    return lambda results: results.get("targets", {}).get("entries", {}).get(name, [])
+
+
+TARGETS = [
+    ("materialize, warm, against the floor: web / scientific", "", (1.4, 1.8), (1.15, 1.4),
+     against("materialize", "warm", ["floor"])),
+    ("against `cp -a`, warm: web / scientific", "", (0.55, 0.9), (0.45, 0.6),
+     against("materialize", "warm", ["cp"])),
+    ("against `cp -a`, cold page cache: web / scientific", "", (0.25,), (0.15,),
+     against("materialize", "cold", ["cp"])),
+    ("against uv's copy mode, warm: web / scientific", "", (0.5,), (0.4,),
+     against("materialize", "warm", ["uv"])),
+    ("against uv's copy mode, cold: web / scientific", "", (0.3,), (0.2,),
+     against("materialize", "cold", ["uv"])),
+    ("fresh buildout from the cache against fresh buildout on shared eggs", "", (1.3,), (1.0,),
+     told("fresh buildout")),
+    ("extra time of a cold buildout for populating", "%", (2,), (1,), told("populating")),
+    ("add against `tar \\| zstd -3 -T0`: web / scientific", "", (1.3,), (1.0,),
+     against("add", "warm", ["tar | zstd"])),
+    ("verify against `b3sum` of the loose eggs, cold: web / scientific", "", (0.5,), (0.3,),
+     against("verify", "cold", ["b3sum", "xargs -P b3sum"])),
+    ("cache size against the eggs directory on disk: web / scientific", "", (0.35,), (0.28,),
+     on_disk),
+    ("peak memory of materialize, any corpus", " MiB", (128,), (48,), peak),
+    ("look-up of one egg in 100,000, inside the process", " ms", (1,), (0.1,), told("look-up")),
+]
+
+
+def within(values, limits):
+    # As they are shown, so that no row contradicts itself.
+    limits = list(limits) * (len(values) if len(limits) == 1 else 1)
+    return all(round(value, 2) <= limit for value, limit in zip(values, limits))
+
+
+def several(values, unit):
+    return " / ".join(re.sub(r"^(\d+)\.00$", r"\1", "%.2f" % value) for value in values) + unit
+
+
+# What sections are made of.
+
+
+def table(head, rows):
+    """A Markdown table; all columns but the first to the right."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1)] + rows
+    return "".join("| %s |\n" % " | ".join(line) for line in lines)
+
+
+def compared(entries):
+    """A table of contenders and sets, with eggcache's share of what each other takes."""
+    names = order(list(entries.values()))
+    sets = [entry for _, some in by_corpus(entries) for entry in some]
+    rows = []
+    for name in names:
+        row = [shown(name)]
+        for entry in sets:
+            figures = entry["figures"]
+            if name not in figures:
+                row.append("")
+                continue
+            cell = seconds(figures[name]["wall"])
+            row.append("**%s**" % cell if name == "eggcache" else "%s (%s)" % (cell, ratio(figures, name)))
+        rows.append(row)
+    rows.append(
+        ["eggcache, user + system"]
+        + [seconds(e["figures"]["eggcache"]["cpu"]) if "eggcache" in e["figures"] else "" for e in sets]
+    )
+    head = ["%s, %s" % (entry["corpus"]["name"], STATES[entry["state"]]) for entry in sets]
+    return table([""] + head, rows)
+
+
+def pictured(section, entries, plots):
+    """A plot of all sets of a section, and the Markdown that shows it."""
+    plots.bars(
+        os.path.join(FOLDER, section + ".svg"),
+        [
+            [panel(entry, corpus["name"]) for entry in sets]
+            for corpus, sets in by_corpus(entries)
+        ],
+    )
+    return "![%s](performance/%s.svg)\n" % (section, section)
+
+
+def panel(entry, corpus=None):
+    figures = entry["figures"]
+    bars = [
+        (shown(name), figures[name]["wall"], figures[name]["min"], figures[name]["max"])
+        for name in order([entry])
+    ]
+    return ", ".join(filter(None, (corpus, where(entry)))), bars
+
+
+def by_corpus(entries):
+    """Corpora, the smaller ones first, with their sets: ext4 first, warm before cold."""
+    sets = sorted(
+        entries.values(),
+        key=lambda entry: (
+            entry["corpus"]["bytes"],
+            entry["medium"] == "folder",
+            (list(FILESYSTEMS) + [entry["filesystem"]]).index(entry["filesystem"]),
+            list(STATES).index(entry["state"]),
+        ),
+    )
+    names = unique(entry["corpus"]["name"] for entry in sets)
+    grouped = [[entry for entry in sets if entry["corpus"]["name"] == name] for name in names]
+    return [(some[0]["corpus"], some) for some in grouped]
+
+
+def main_one(entries, corpus, state):
+    """The set of a corpus on the main file system."""
+    for name, sets in by_corpus(entries):
+        for entry in sets:
+            if name["name"] == corpus and entry["state"] == state:
+                return entry
+    return None
+
+
+def order(sets):
+    """The contenders of some sets: eggcache, the floor, and the others from the fastest on."""
+    names = unique(name for entry in sets for name in entry["figures"])
+
+    def key(name):
+        first = next(entry["figures"][name] for entry in sets if name in entry["figures"])
+        return ({"eggcache": 0, "floor": 1}.get(name, 2), first["wall"])
+
+    return sorted(names, key=key)
+
+
+def left_out(entries):
+    """A sentence for each contender that could not run."""
+    reasons = unique(
+        "Without %s on %s, %s: %s.\n" % (shown(name), entry["corpus"]["name"], where(entry), reason)
+        for _, sets in by_corpus(entries)
+        for entry in sets
+        for name, reason in entry["left_out"].items()
+    )
+    return list(reasons)
+
+
+def measured_with(section, text):
+    """The machine, and the versions of what the text names."""
+    machine = section["machine"]
+    versions = [
+        "%s %s" % (name, version)
+        for name, version in sorted(section["versions"].items())
+        if name != "python" and re.search(r"\b%s\b" % name, text)
+    ]
+    rounds = unique(
+        str(taken["rounds"])
+        for _, sets in by_corpus(section["entries"])
+        for entry in sets
+        for taken in entry["figures"].values()
+        if "rounds" in taken
+    )
+    return "%s%d cores, %d GiB of memory, %s %s; %s.\n" % (
+        "Medians of %s rounds. " % " or ".join(rounds) if rounds else "",
+        machine["cores"],
+        machine["memory_gib"],
+        machine["system"],
+        machine["kernel"],
+        ", ".join(versions),
+    )
+
+
+def describe(corpus):
+    told = "**%s**: %d eggs, %s files, %s"
+    files = "{:,}".format(corpus["files"])
+    return told % (corpus["name"], corpus["eggs"], files, mebibytes(corpus["bytes"]))
+
+
+def where(entry):
+    kind = FILESYSTEMS.get(entry["filesystem"], entry["filesystem"])
+    folder = "a folder on " if entry["medium"] == "folder" else ""
+    return ", ".join(filter(None, (folder + kind, STATES[entry["state"]])))
+
+
+def ratio(figures, name):
+    if "eggcache" not in figures:
+        return "-"
+    return "%.2f" % (figures["eggcache"]["wall"] / figures[name]["wall"])
+
+
+def shown(name):
+    return NAMES.get(name, name).replace("|", "\\|")
+
+
+def seconds(value):
+    return "%.2f s" % value if value < 10 else "%.1f s" % value
+
+
+def mebibytes(value):
+    return "{:,.0f} MiB".format(value / (1 << 20))
+
+
+def slug(corpus):
+    return re.sub(r"[^a-z0-9]+", "-", corpus["name"].lower())
+
+
+def unique(values):
+    return list(dict.fromkeys(values))
+
+
+if __name__ == "__main__":
+    main()

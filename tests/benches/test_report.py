@@ -1,0 +1,116 @@
+"""The page of figures says what the results say; with the standard library only."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "benches"))
+
+import measure  # noqa: E402  it is not a package
+import report  # noqa: E402
+
+
+def figures(**walls):
+    return {
+        name: dict(wall=wall, min=wall, max=wall, cpu=wall, memory=40 << 20, files=7, bytes=9, rounds=5)
+        for name, wall in walls.items()
+    }
+
+
+def entry(corpus, filesystem, state, left_out=(), **walls):
+    return {
+        "corpus": {"name": corpus, "eggs": 2, "files": 7, "bytes": 9 + len(corpus)},
+        "filesystem": filesystem,
+        "medium": "loop device",
+        "state": state,
+        "figures": figures(**walls),
+        "left_out": dict(left_out),
+    }
+
+
+def results(**sections):
+    machine = {"cores": 2, "memory_gib": 24, "system": "Linux", "kernel": "6.1"}
+    return {
+        name: {"machine": machine, "versions": {"uv": "0.13.9"}, "entries": entries}
+        for name, entries in sections.items()
+    }
+
+
+class Plots(report.NoPlots):
+    def __init__(self):
+        self.made = []
+
+    def bars(self, file, rows):
+        self.made.append((os.path.basename(file), rows))
+
+
+def test_a_table_has_the_ratio_of_eggcache_to_each_contender():
+    entries = {
+        "a": entry("web", "xfs", "warm", eggcache=1.0, cp=4.0),
+        "b": entry("web", "ext4", "warm", eggcache=1.0, cp=2.0, uv=3.0),
+    }
+    text = report.materialize(entries, report.NoPlots())
+    assert "|  | ext4, warm | XFS, warm |" in text
+    assert "| cp -a | 2.00 s (0.50) | 4.00 s (0.25) |" in text
+    assert "| uv, copy mode | 3.00 s (0.33) |  |" in text
+
+
+def test_what_was_left_out_is_on_the_page():
+    missing = {"ostree": "ostree is not installed"}
+    entries = {"a": entry("web", "ext4", "warm", missing, eggcache=1.0)}
+    told = "Without ostree checkout on web, ext4, warm: ostree is not installed."
+    assert told in report.materialize(entries, report.NoPlots())
+
+
+def test_the_parts_between_the_markers_are_renewed_and_nothing_else():
+    text = "Before\n<!-- gc -->\nof last year\n<!-- end -->\nbetween\n<!-- add -->\nstays\n<!-- end -->\nafter\n"
+    measured = results(gc={"a": entry("web", "ext4", "cold", eggcache=1.0, rm=2.0)})
+    plots = Plots()
+    renewed = report.page(text, measured, plots)
+    assert "of last year" not in renewed and "rm -rf | 2.00 s (0.50)" in renewed
+    assert "<!-- end -->\nbetween\n<!-- add -->\nstays\n<!-- end -->\nafter\n" in renewed
+    assert report.page(renewed, measured, plots) == renewed
+    assert [name for name, _ in plots.made] == ["gc.svg"] * 2
+
+
+def test_targets_tell_what_is_reached():
+    def walls(corpus, **others):
+        return entry(corpus, "ext4", "warm", eggcache=1.0, **others)
+
+    measured = results(
+        materialize={
+            "a": walls("web", floor=0.9, cp=2.0, uv=1.9),
+            "b": walls("scientific", floor=0.8, cp=1.0, uv=2.0),
+        },
+        targets={"look-up": [0.2]},
+    )
+    rows = {row.split(" | ")[0]: row for row in report.targets(measured, None).splitlines()}
+    assert rows["| materialize, warm, against the floor: web / scientific"].endswith(
+        "| 1.40 / 1.80 | 1.15 / 1.40 | 1.11 / 1.25 | yes, stretch too |"
+    )
+    assert rows["| against `cp -a`, warm: web / scientific"].endswith("| 0.50 / 1 | **no** |")
+    assert rows["| against uv's copy mode, warm: web / scientific"].endswith("| **no** |")
+    assert rows["| look-up of one egg in 100,000, inside the process"].endswith(
+        "| 1 ms | 0.10 ms | 0.20 ms | yes |"
+    )
+    assert rows["| cache size against the eggs directory on disk: web / scientific"].endswith(
+        "| not measured |  |"
+    )
+
+
+def test_contenders_alternate_and_one_that_fails_has_no_figure(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sync", lambda: None)
+    ran = []
+
+    def contender(name, command):
+        def words(into):
+            ran.append((name, os.path.basename(into)))
+            return command
+
+        return measure.Contender(name, words)
+
+    left_out = {}
+    both = [contender("good", ["true"]), contender("bad", ["false"])]
+    taken = measure.alternate(both, str(tmp_path), 2, "warm", left_out)
+    assert sorted(taken) == ["good"] and taken["good"]["rounds"] == 2
+    assert sorted(left_out) == ["bad"]
+    assert [into for name, into in ran if name == "good"] == ["warm-good-%d" % n for n in range(3)]
