@@ -37,8 +37,9 @@ class Contender:
 def alternate(contenders, folder, rounds, state, left_out, warm_up=True):
     """Run each contender once in every round; answer the figures of each, by name.
 
-    One that fails has no figures from then on, and `left_out` tells why. Warm means that what a contender reads was read just before. A round of warming up comes
-    first and does not count; it is left out where it would take too much space.
+    One that fails has no figures from then on, and `left_out` tells why. Warm means that what a
+    contender reads was read just before. A round of warming up comes first and does not count; it is
+    left out where it would take too much space.
     """
     runs = {contender.name: [] for contender in contenders}
     for number in range(-1 if state == "warm" and warm_up else 0, rounds):

@@ -63,7 +63,7 @@ def page(text, results, plots):
             print("!!! no place for %s in %s" % (section, os.path.basename(PAGE)), file=sys.stderr)
             continue
         written = write(entries, plots)
-        if section != "targets":
+        if section not in ("targets", "buildouts", "growth"):
             written += "\n" + measured_with(results[section], written)
         text = marked.sub(lambda match: match[1] + "\n" + written + "\n" + match[2], text)
     return text
@@ -151,6 +151,27 @@ def size(entries, plots):
     return table(["", "", "eggs directory", "cache", "cache / eggs directory"], rows)
 
 
+def buildouts(entries, plots):
+    rows = []
+    for name, figures in sorted(entries.items()):
+        ours, theirs = figures["cache"], figures["shared"]
+        rows.append(
+            ["zc.buildout " + name]
+            + ["%s (%s)" % (seconds(of["wall"]), seconds(of["cpu"])) for of in (ours, theirs)]
+            + ["%.2f" % (ours["wall"] / theirs["wall"])]
+        )
+    return table(["", "from the cache", "on shared eggs", "ratio"], rows)
+
+
+def growth(entries, plots):
+    sizes = sorted(entries, key=int)
+    rows = [
+        [what] + ["%.*f ms" % (2 if entries[size][what] < 1 else 0, entries[size][what]) for size in sizes]
+        for what in entries[sizes[0]]
+    ]
+    return table([""] + ["{:,} eggs".format(int(size)) for size in sizes], rows)
+
+
 def targets(results, plots):
     rows = []
     for text, unit, most, stretch, measured in TARGETS:
@@ -172,6 +193,8 @@ SECTIONS = {
     "verify": verify,
     "gc": gc,
     "size": size,
+    "buildouts": buildouts,
+    "growth": growth,
 }
 
 
