@@ -13,18 +13,22 @@ use crate::egg_path::EggPath;
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
-/// A directory, and the one beneath it that was used last: entries come in the order of their
-/// paths, so most are in the same directory as the one before.
+/// Most directories that are kept open at once.
+const MAX_OPEN: usize = 8;
+
+/// A directory, and those beneath it that lead to the one that was used last: entries come in the
+/// order of their paths, so most are in one of them.
 #[derive(Debug)]
 pub struct Beneath<'a> {
     top: BorrowedFd<'a>,
-    last: Option<(String, OwnedFd)>,
+    /// Each is beneath the one before.
+    open: Vec<(String, OwnedFd)>,
 }
 
 impl<'a> Beneath<'a> {
     #[must_use]
     pub fn new(top: &'a File) -> Self {
-        Self { top: top.as_fd(), last: None }
+        Self { top: top.as_fd(), open: Vec::new() }
     }
 
     /// The open directory that an entry is in, and the entry's name there.
@@ -36,11 +40,23 @@ impl<'a> Beneath<'a> {
         if parent.is_empty() {
             return Ok((self.top, name));
         }
-        if self.last.as_ref().is_none_or(|(last, _)| last != parent) {
-            let opened = open(self.top, parent)?;
-            self.last = Some((parent.to_owned(), opened));
+        while let Some((last, _)) = self.open.last()
+            && below(parent, last).is_none()
+        {
+            self.open.pop();
         }
-        let (_, directory) = self.last.as_ref().expect("just opened");
+        let (from, rest) = match self.open.last() {
+            Some((last, directory)) => (directory.as_fd(), below(parent, last).unwrap_or(parent)),
+            None => (self.top, parent),
+        };
+        if !rest.is_empty() {
+            let opened = open(from, rest)?;
+            if self.open.len() == MAX_OPEN {
+                self.open.remove(0);
+            }
+            self.open.push((parent.to_owned(), opened));
+        }
+        let (_, directory) = self.open.last().expect("just opened");
         Ok((directory.as_fd(), name))
     }
 
@@ -52,6 +68,12 @@ impl<'a> Beneath<'a> {
         let (parent, name) = self.parent(path)?;
         Ok(openat(parent, name, DIRECTORY, Mode::empty())?)
     }
+}
+
+/// The rest of a path below a directory; empty if it is the directory itself.
+fn below<'p>(path: &'p str, directory: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(directory)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
 
 fn open(top: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
@@ -93,6 +115,30 @@ mod tests {
                 assert!(open(top.as_fd(), link).is_err(), "{link}");
                 assert!(open(top.as_fd(), &format!("{link}/b")).is_err(), "{link}/b");
             }
+        }
+    }
+
+    #[test]
+    fn every_entry_is_in_its_own_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep: Vec<String> = (0..12).map(|depth| vec!["d"; depth + 1].join("/")).collect();
+        let mut directories: Vec<&str> = deep.iter().map(String::as_str).collect();
+        directories.extend(["d-e", "de", "d/d-e", "d/de/d", "e/d"]);
+        for directory in &directories {
+            std::fs::create_dir_all(dir.path().join(directory)).unwrap();
+            std::fs::write(dir.path().join(directory).join("name"), directory).unwrap();
+        }
+        let top = File::open(dir.path()).unwrap();
+        let mut beneath = Beneath::new(&top);
+        directories.sort_unstable();
+        let again: Vec<&str> = directories.iter().rev().copied().collect();
+        for directory in directories.into_iter().chain(again) {
+            let path = EggPath::new(format!("{directory}/file")).unwrap();
+            let (parent, name) = beneath.parent(&path).unwrap();
+            assert_eq!(name, "file");
+            let found = openat(parent, "name", OFlags::RDONLY, Mode::empty()).unwrap();
+            assert_eq!(io::read_to_string(File::from(found)).unwrap(), directory);
+            assert!(beneath.open.len() <= MAX_OPEN);
         }
     }
 

@@ -5,7 +5,7 @@
 //! the digest of every file; what is decoded must have these digests. Frames have digests of their
 //! own, of the stored bytes, which find damage that decoding would not show.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use blake3::hazmat::ChainingValue;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ use crate::subtree;
 pub(crate) const MAGIC: [u8; 8] = *b"\x89egg\r\n\x1a\n";
 /// Version of the blob format that this crate writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
+/// What file systems clone in, in bytes: what is to be cloned begins at a multiple.
+pub const BLOCK: usize = 4096;
 /// Length of the header in bytes.
 pub const HEADER_LEN: usize = 128;
 /// Largest manifest that is decoded, in bytes.
@@ -244,6 +246,22 @@ impl<B: Deref<Target = [u8]>> Blob<B> {
         self.frame_size
     }
 
+    pub(crate) fn bytes(&self) -> &B {
+        &self.bytes
+    }
+
+    /// Where the content of a large file lies in the blob as it is, in whole blocks of
+    /// [`BLOCK`] but for the last; `None` if it lies there otherwise.
+    #[must_use]
+    pub fn raw_offset(&self, frames: Range<usize>) -> Option<u64> {
+        let frames = &self.frames[frames];
+        let begin = self.data_offset as u64 + frames.first()?.offset;
+        let is_raw = frames.iter().all(|frame| frame.encoding == Encoding::Raw);
+        let is_one =
+            frames.windows(2).all(|pair| pair[0].offset + pair[0].stored == pair[1].offset);
+        (is_raw && is_one && begin.is_multiple_of(BLOCK as u64)).then_some(begin)
+    }
+
     fn stored(&self, frame: usize) -> &[u8] {
         let Frame { offset, stored, .. } = self.frames[frame];
         let range = |at: u64| usize::try_from(at).expect("checked against the blob's length");
@@ -396,10 +414,16 @@ impl Decoder {
         Self { zstd, buffer: Vec::new() }
     }
 
-    fn decode(&mut self, stored: &[u8], size: usize) -> Option<&[u8]> {
+    /// The buffer, of this size in bytes, with anything in it.
+    pub(crate) fn buffer(&mut self, size: usize) -> &mut [u8] {
         if self.buffer.len() < size {
             self.buffer.resize(size, 0);
         }
+        &mut self.buffer[..size]
+    }
+
+    fn decode(&mut self, stored: &[u8], size: usize) -> Option<&[u8]> {
+        self.buffer(size);
         let buffer = &mut self.buffer[..size];
         let decoded = self.zstd.decompress_to_buffer(stored, buffer).ok()?;
         (decoded == size).then_some(&self.buffer[..size])

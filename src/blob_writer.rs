@@ -5,16 +5,33 @@ use std::io::{Read, Seek, Write};
 use blake3::hazmat::ChainingValue;
 use rayon::prelude::*;
 
-use crate::blob::{Encoding, Frame, HEADER_LEN, Header, Placement, Provenance};
+use crate::blob::{BLOCK, Encoding, Frame, HEADER_LEN, Header, Placement, Provenance};
 use crate::digest::Digest;
-use crate::layout::{FRAME_SIZE, Layout, Unit};
+use crate::layout::{Layout, Unit};
 use crate::manifest::{Entry, EntryKind, Manifest};
 use crate::subtree;
 
 /// zstd's own default: 3.5 times smaller eggs, and fast enough to hide behind a build.
 const LEVEL: i32 = 3;
-/// How many frames are in memory at once, for each thread.
-const FRAMES_PER_THREAD: usize = 8;
+/// How many bytes of content are in memory at once, for each thread.
+const BYTES_PER_THREAD: usize = 2 << 20;
+
+/// How the bytes of an egg are stored: what its blob is to be good for. docs/performance.md has the
+/// measurements behind the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packing {
+    /// As [`crate::layout::FRAME_SIZES`] allows, in bytes.
+    pub frame_size: u32,
+    /// Store files that are larger than a frame as they are, each from a multiple of [`BLOCK`] on.
+    pub clonable: bool,
+}
+
+impl Packing {
+    /// As small as is quick: every frame is compressed.
+    pub const SMALL: Self = Self { frame_size: 256 << 10, clonable: false };
+    /// For a file system that clones: a large file is not decoded but shares the blocks of the blob.
+    pub const CLONABLE: Self = Self { frame_size: 32 << 10, clonable: true };
+}
 
 /// Where the content of files is read from while a blob is written.
 pub trait Source: Sync {
@@ -69,27 +86,35 @@ impl<E> From<std::io::Error> for WriteError<E> {
 pub fn write<S: Source>(
     manifest: &mut Manifest,
     provenance: Provenance,
+    packing: Packing,
     source: &S,
     mut spool: impl Read + Write + Seek,
     mut output: impl Write,
 ) -> Result<Written, WriteError<S::Error>> {
-    let layout = Layout::of(&manifest.entries, FRAME_SIZE);
+    let layout = Layout::of(&manifest.entries, packing.frame_size);
+    let at_once = (BYTES_PER_THREAD / packing.frame_size as usize).max(1);
     for &entry in &layout.empty {
         set_digest(manifest, entry, Digest::of(b""));
     }
     let jobs: Vec<Job<'_>> = layout.units.iter().flat_map(Job::of).collect();
     let mut frames = Vec::with_capacity(jobs.len());
-    let mut offset = 0;
+    let mut offset: u64 = 0;
     let mut subtrees: Vec<ChainingValue> = Vec::new();
-    for batch in jobs.chunks(FRAMES_PER_THREAD * rayon::current_num_threads()) {
+    for batch in jobs.chunks(at_once * rayon::current_num_threads()) {
         let encoded: Vec<_> = batch
             .par_iter()
-            .map_init(Encoder::new, |encoder, job| {
-                encoder.encode(job, &manifest.entries, &layout.frame_sizes, source)
-            })
+            .map_init(
+                || Encoder::new(packing),
+                |encoder, job| encoder.encode(job, &manifest.entries, &layout.frame_sizes, source),
+            )
             .collect();
         for (job, encoded) in batch.iter().zip(encoded) {
             let encoded = encoded.map_err(WriteError::Source)?;
+            if packing.clonable && matches!(job, Job::Part { part: 0, .. }) {
+                let gap = gap_before_block(offset);
+                spool.write_all(gap)?;
+                offset += gap.len() as u64;
+            }
             spool.write_all(&encoded.stored)?;
             frames.push(Frame {
                 offset,
@@ -116,13 +141,15 @@ pub fn write<S: Source>(
     }
     let content = manifest.encode();
     let digest = Digest::of(&content);
-    let placement = Placement { frame_size: FRAME_SIZE, frames, provenance };
+    let placement = Placement { frame_size: packing.frame_size, frames, provenance };
     let mut text = content;
     text.push(b'\n');
     serde_json::to_writer(&mut text, &placement).expect("memory takes every byte");
     text.push(b'\n');
     let stored = zstd::bulk::compress(&text, LEVEL)?;
-    let data_offset = (HEADER_LEN + stored.len()) as u64;
+    let manifest_end = (HEADER_LEN + stored.len()) as u64;
+    let gap = if packing.clonable { gap_before_block(manifest_end) } else { &[] };
+    let data_offset = manifest_end + gap.len() as u64;
     let len = data_offset + offset;
     let header = Header {
         manifest_stored: stored.len() as u64,
@@ -133,10 +160,18 @@ pub fn write<S: Source>(
     };
     output.write_all(&header.encode())?;
     output.write_all(&stored)?;
+    output.write_all(gap)?;
     spool.rewind()?;
     std::io::copy(&mut spool, &mut output)?;
     output.flush()?;
     Ok(Written { digest, len })
+}
+
+/// Zeros from `offset` to the next block.
+fn gap_before_block(offset: u64) -> &'static [u8] {
+    static ZEROS: [u8; BLOCK] = [0; BLOCK];
+    &ZEROS[..usize::try_from(offset.next_multiple_of(BLOCK as u64) - offset)
+        .expect("less than a block")]
 }
 
 fn set_digest(manifest: &mut Manifest, entry: usize, found: Digest) {
@@ -182,14 +217,15 @@ enum Hashes {
 }
 
 struct Encoder {
+    packing: Packing,
     zstd: zstd::bulk::Compressor<'static>,
     content: Vec<u8>,
 }
 
 impl Encoder {
-    fn new() -> Self {
+    fn new(packing: Packing) -> Self {
         let zstd = zstd::bulk::Compressor::new(LEVEL).expect("memory for a zstd context");
-        Self { zstd, content: vec![0; FRAME_SIZE as usize] }
+        Self { packing, zstd, content: vec![0; packing.frame_size as usize] }
     }
 
     fn encode<S: Source>(
@@ -199,6 +235,7 @@ impl Encoder {
         frame_sizes: &[u32],
         source: &S,
     ) -> Result<Encoded, S::Error> {
+        let frame_size = self.packing.frame_size;
         let (size, hashes) = match *job {
             Job::Files { frame, entries: files } => {
                 let mut digests = Vec::with_capacity(files.len());
@@ -217,14 +254,16 @@ impl Encoder {
             }
             Job::Part { frame, entry, part, .. } => {
                 let content = &mut self.content[..frame_sizes[frame] as usize];
-                source.read(&entries[entry], part as u64 * u64::from(FRAME_SIZE), content)?;
-                let value = subtree::of_frame(part, FRAME_SIZE, content);
+                source.read(&entries[entry], part as u64 * u64::from(frame_size), content)?;
+                let value = subtree::of_frame(part, frame_size, content);
                 (frame_sizes[frame], Hashes::Subtree(value))
             }
         };
         let content = &self.content[..size as usize];
-        let (encoding, stored) = match self.zstd.compress(content) {
-            Ok(stored) if stored.len() < content.len() => (Encoding::Zstd, stored),
+        let stays_raw = self.packing.clonable && matches!(job, Job::Part { .. });
+        let compressed = (!stays_raw).then(|| self.zstd.compress(content));
+        let (encoding, stored) = match compressed {
+            Some(Ok(stored)) if stored.len() < content.len() => (Encoding::Zstd, stored),
             _ => (Encoding::Raw, content.to_vec()),
         };
         Ok(Encoded { encoding, stored_digest: Digest::of(&stored), stored, hashes })
@@ -246,7 +285,13 @@ mod tests {
 
     type Files = Vec<(String, Vec<u8>)>;
 
+    const PACKINGS: [Packing; 2] = [Packing::SMALL, Packing::CLONABLE];
+
     fn blob_of(files: &Files) -> Vec<u8> {
+        packed(files, Packing::SMALL)
+    }
+
+    fn packed(files: &Files, packing: Packing) -> Vec<u8> {
         let unknown = Digest::of(b"not read yet");
         let entry = |path: &EggPath, kind| Entry {
             path: path.clone(),
@@ -265,9 +310,8 @@ mod tests {
         let source = |entry: &Entry| contents[entry.path.as_str()].clone();
         let mut blob = Vec::new();
         let mut manifest = manifest(entries);
-        let spool = Cursor::new(Vec::new());
-        let written =
-            write(&mut manifest, Provenance::default(), &source, spool, &mut blob).unwrap();
+        let (provenance, spool) = (Provenance::default(), Cursor::new(Vec::new()));
+        let written = write(&mut manifest, provenance, packing, &source, spool, &mut blob).unwrap();
         assert_eq!(written.len, blob.len() as u64);
         assert_eq!(written.digest, Digest::of(&manifest.encode()));
         blob
@@ -314,8 +358,8 @@ mod tests {
         bytes
     }
 
-    fn sample() -> Files {
-        let frame = FRAME_SIZE as usize;
+    fn sample(packing: Packing) -> Files {
+        let frame = packing.frame_size as usize;
         [0, 1, 500, frame - 1, frame, frame + 1, 3 * frame + 7]
             .into_iter()
             .flat_map(|size| [(size, false), (size, true)])
@@ -325,14 +369,53 @@ mod tests {
 
     #[test]
     fn files_at_the_boundaries_survive() {
-        let mut files = sample();
-        files.sort();
-        assert_eq!(files_of(&blob_of(&files)).unwrap(), files);
+        for packing in PACKINGS {
+            let mut files = sample(packing);
+            files.sort();
+            assert_eq!(files_of(&packed(&files, packing)).unwrap(), files);
+        }
     }
 
     #[test]
     fn the_same_egg_gives_the_same_blob() {
-        assert_eq!(blob_of(&sample()), blob_of(&sample()));
+        for packing in PACKINGS {
+            let files = sample(packing);
+            assert_eq!(packed(&files, packing), packed(&files, packing));
+        }
+    }
+
+    #[test]
+    fn the_egg_digest_does_not_depend_on_the_packing() {
+        let digests = PACKINGS.map(|packing| {
+            Blob::open(&packed(&sample(Packing::SMALL), packing)[..]).unwrap().digest
+        });
+        assert_eq!(digests[0], digests[1]);
+    }
+
+    #[test]
+    fn a_large_file_of_a_clonable_blob_lies_there_in_blocks() {
+        for (packing, is_clonable) in [(Packing::CLONABLE, true), (Packing::SMALL, false)] {
+            let bytes = packed(&sample(packing), packing);
+            let blob = Blob::open(&bytes[..]).unwrap();
+            let mut large = 0;
+            for unit in &blob.layout.units {
+                let Unit::Large { entry, frames } = unit else { continue };
+                let name = blob.manifest.entries[*entry].path.as_str();
+                let Some(at) = blob.raw_offset(frames.clone()) else {
+                    assert!(!is_clonable, "{name}");
+                    continue;
+                };
+                large += 1;
+                let content = content(name[..7].parse().unwrap(), name.ends_with("true"));
+                let at = usize::try_from(at).unwrap();
+                assert_eq!(
+                    (at % 4096, &bytes[at..at + content.len()]),
+                    (0, &content[..]),
+                    "{name}"
+                );
+            }
+            assert_eq!(large, if is_clonable { 4 } else { 0 });
+        }
     }
 
     #[test]
@@ -354,6 +437,18 @@ mod tests {
             let mut bad = blob.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(files_of(&bad).is_err(), "bit {bit} of {}", blob.len() * 8);
+        }
+    }
+
+    #[test]
+    fn every_flipped_byte_of_a_clonable_blob_is_found() {
+        let large = content(Packing::CLONABLE.frame_size as usize + 9, false);
+        let blob =
+            packed(&vec![("a".into(), large), ("b".into(), content(9, true))], Packing::CLONABLE);
+        for byte in (0..blob.len()).step_by(101) {
+            let mut bad = blob.clone();
+            bad[byte] ^= 1;
+            assert!(files_of(&bad).is_err(), "byte {byte} of {}", blob.len());
         }
     }
 
@@ -393,13 +488,15 @@ mod tests {
 
     #[test]
     fn a_hostile_placement_is_refused() {
-        let files =
-            vec![("a".into(), content(FRAME_SIZE as usize, false)), ("b".into(), content(9, true))];
+        let files = vec![
+            ("a".into(), content(Packing::SMALL.frame_size as usize, false)),
+            ("b".into(), content(9, true)),
+        ];
         let blob = blob_of(&files);
         assert_eq!(files_of(&with_placement(&blob, |_| ())).unwrap(), files);
         for (what, path, value) in [
             ("no frame size", "/frame_size", 0_u64),
-            ("an odd frame size", "/frame_size", u64::from(FRAME_SIZE) - 1),
+            ("an odd frame size", "/frame_size", u64::from(Packing::SMALL.frame_size) - 1),
             ("a tiny frame size", "/frame_size", 1),
             ("a huge frame size", "/frame_size", 1 << 31),
             ("an offset beyond the end", "/frames/1/offset", u64::MAX),
@@ -425,13 +522,15 @@ mod tests {
         fn any_files_survive(
             files in prop::collection::btree_map(
                 "[a-z]{1,6}",
-                (0_usize..3 * FRAME_SIZE as usize, any::<bool>()),
+                (0_usize..3 * Packing::SMALL.frame_size as usize, any::<bool>()),
                 0..8,
             )
         ) {
             let files: Files =
                 files.into_iter().map(|(path, (size, dense))| (path, content(size, dense))).collect();
-            prop_assert_eq!(files_of(&blob_of(&files)).unwrap(), files);
+            for packing in PACKINGS {
+                prop_assert_eq!(&files_of(&packed(&files, packing)).unwrap(), &files);
+            }
         }
 
         #[test]

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::clock::now;
-use crate::copies;
+use crate::copies::{self, Records};
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
@@ -194,16 +194,10 @@ impl Cache {
         copies::check(&self.root, &self.store, &self.index, dir)
     }
 
-    /// As [`Cache::check_copies`], before eggs are copied there.
-    ///
-    /// # Errors
-    /// If no record of the directory can be made.
-    pub fn begin_copies(&self, dir: &Path) -> Result<Vec<String>> {
-        let torn = self.check_copies(dir);
-        if self.check_writable().is_ok() {
-            copies::begin(&self.root, dir)?;
-        }
-        Ok(torn)
+    /// Where it is recorded that eggs are copied to a directory; `None` if nowhere.
+    #[must_use]
+    pub fn records(&self) -> Option<Records> {
+        self.check_writable().ok().map(|()| Records::new(&self.root))
     }
 
     #[must_use]

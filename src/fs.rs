@@ -134,6 +134,47 @@ pub fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Whether files in `dir` can share blocks: then a copy writes no bytes.
+#[must_use]
+pub fn clones(dir: &Path) -> bool {
+    // Empty files have no blocks to share, but a file system that cannot says so all the same.
+    #[cfg(target_os = "linux")]
+    let try_clone = || {
+        let (from, to) = (tempfile::tempfile_in(dir)?, tempfile::tempfile_in(dir)?);
+        std::io::Result::Ok(rustix::fs::ioctl_ficlone(to, from)?)
+    };
+    #[cfg(not(target_os = "linux"))]
+    let try_clone = || {
+        let _ = dir;
+        Err::<(), _>(std::io::Error::from(std::io::ErrorKind::Unsupported))
+    };
+    try_clone().is_ok()
+}
+
+/// Copies bytes at `offset` of a file to the beginning of another, if the kernel can: a file system
+/// that clones whole blocks then writes none. Answers whether it could; if not, the other file may
+/// have a part of them.
+#[must_use]
+pub fn copy_range(from: &File, offset: u64, to: &File, len: u64) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        let (mut at, mut done) = (offset, 0);
+        while done < len {
+            let left = usize::try_from(len - done).unwrap_or(usize::MAX);
+            match rustix::fs::copy_file_range(from, Some(&mut at), to, Some(&mut done), left) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return false,
+            }
+        }
+        true
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (from, offset, to, len);
+        false
+    }
+}
+
 /// Makes a file that occupies `bytes` on the disk, if there is room and it is not there already.
 pub fn reserve(path: &Path, bytes: u64) {
     // A process that died may have left it empty; what has anything in it is not this file.

@@ -10,8 +10,6 @@ use std::ops::Range;
 
 use crate::manifest::{Entry, EntryKind};
 
-/// Frame size in bytes that the writer uses.
-pub const FRAME_SIZE: u32 = 256 << 10;
 /// Smallest and largest frame size that a reader accepts; it is always a power of two, which makes
 /// a frame of a large file a subtree of that file's BLAKE3.
 pub const FRAME_SIZES: std::ops::RangeInclusive<u32> = 4 << 10..=4 << 20;

@@ -13,7 +13,8 @@
 //! let mut cache = Cache::open(&root)?;
 //! add::add(&mut cache, &[egg], &add::Options::default(), &Silent)?;
 //! let egg = query::one(&cache.index, "hello==1.0", &query::Narrow::default())?;
-//! materialize::materialize(&cache, &[egg], &eggs, &Silent)?;
+//! let options = materialize::Options::default();
+//! materialize::materialize(&mut cache, &[egg], &eggs, options, &Silent)?;
 //! assert!(eggs.join("hello-1.0-py3.11.egg/EGG-INFO/PKG-INFO").is_file());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -25,7 +26,7 @@
 //! |---|---|
 //! | the bridge to buildout, which calls operations | [`serve`] `prefetch` |
 //! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`reindex`] |
-//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` [`query`] |
+//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `staging` [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk |
 //! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] `difference` |
 //! | primitives | [`error`] [`clock`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `beneath` `map` [`progress`] |
@@ -64,6 +65,7 @@ pub mod reindex;
 pub mod repair;
 pub mod serve;
 pub mod show;
+mod staging;
 pub mod store;
 mod subtree;
 mod temp;

@@ -10,20 +10,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use memmap2::Mmap;
-
 use crate::blob::Blob;
 use crate::digest::Digest;
-use crate::materialize;
+use crate::map::Mapped;
 use crate::progress::Silent;
+use crate::staging::stage;
 use crate::store::Store;
 use crate::temp::Temp;
 
-/// How many eggs wait to be asked for at most: each keeps a file open.
+/// How many eggs wait to be asked for at most: each keeps two files open.
 const MAX_READY: usize = 128;
 
 /// An egg that is whole under a temporary name, and the blob that it came from.
-pub type Ready = (Blob<Mmap>, Temp);
+pub type Ready = (Blob<Mapped>, Temp);
 
 /// An egg and the eggs directory that it is for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -142,6 +141,6 @@ fn copy(store: &Store, job: &Job) -> Option<Ready> {
     if job.into.join(&blob.manifest.file_name).symlink_metadata().is_ok() {
         return None;
     }
-    let temp = materialize::stage(store, &blob, &job.into, &Silent).ok()?;
+    let temp = stage(store, &blob, &job.into, &Silent).ok()?;
     Some((blob, temp))
 }

@@ -10,16 +10,15 @@ use std::io::BufWriter;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use rustix::fs::OFlags;
 
 use crate::blob::{BadBlob, Blob, FORMAT, Provenance};
-use crate::blob_writer::{self, WriteError, Written};
+use crate::blob_writer::{self, Packing, WriteError, Written};
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 use crate::fs as files;
 use crate::manifest::Manifest;
-use crate::map::map;
+use crate::map::{Mapped, map};
 use crate::temp::{self, TEMP_PREFIX, Temp};
 use crate::tree::Tree;
 
@@ -128,7 +127,9 @@ impl Store {
         let spool = tempfile::spooled_tempfile_in(SPOOL_IN_MEMORY, self.tmp());
         let mut manifest = tree.manifest.clone();
         let output = BufWriter::with_capacity(1 << 18, temp.handle());
-        let written = blob_writer::write(&mut manifest, provenance.clone(), tree, spool, output)
+        let packing = if files::clones(&self.tmp()) { Packing::CLONABLE } else { Packing::SMALL };
+        let of_blob = provenance.clone();
+        let written = blob_writer::write(&mut manifest, of_blob, packing, tree, spool, output)
             .map_err(|error| match error {
                 WriteError::Source(error) => error,
                 WriteError::Output(source) => {
@@ -170,7 +171,7 @@ impl Store {
     /// # Errors
     /// [`Error::DamagedBlob`] or [`Error::NewerFormat`] if its bytes are not what its name says,
     /// [`Error::UnreadableBlob`] if this user may not read it.
-    pub fn open(&self, digest: Digest) -> Result<Option<Blob<Mmap>>> {
+    pub fn open(&self, digest: Digest) -> Result<Option<Blob<Mapped>>> {
         let path = self.blob_path(digest);
         // Neither a FIFO in its place nor a symlink shall lead anywhere.
         let mut options = File::options();
@@ -187,8 +188,7 @@ impl Store {
             let reason = if metadata.is_file() { "it is empty" } else { "it is not a file" };
             return Err(Error::DamagedBlob { path, reason: reason.into() });
         }
-        let blob =
-            Blob::open(map(&file).at("map", &path)?).map_err(|bad| self.bad(digest, &bad))?;
+        let blob = Blob::open(map(file).at("map", &path)?).map_err(|bad| self.bad(digest, &bad))?;
         if blob.digest != digest {
             let reason = format!("it is the blob of {}", blob.digest);
             return Err(Error::DamagedBlob { path, reason });

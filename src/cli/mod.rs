@@ -82,9 +82,9 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
             } else {
                 chosen(&cache, &names, &narrow.into())?
             };
-            let report = materialize::materialize(&cache, &eggs, &into, &bar)?;
+            let options = materialize::Options { asked_at: Some(now()) };
+            let report = materialize::materialize(&mut cache, &eggs, &into, options, &bar)?;
             printer.report(&report, |report| text::materialized(report, global.verbose))?;
-            cache.index.record_use(&report.in_place(), now());
             match (report.failed().next(), report.missing().next()) {
                 (Some(_), _) => FAILURE,
                 (None, Some(_)) => MISS,

@@ -3,6 +3,7 @@
 
 mod add;
 mod bad_input;
+mod clone;
 mod damage;
 mod disk;
 mod forge;

@@ -366,6 +366,28 @@ impl Mount {
         Some(Self { at: at.to_owned() })
     }
 
+    /// Mounts a new file system of this kind at `at`, in an image beside it; `None`, with a line that
+    /// says so, where that cannot be.
+    pub fn of_kind(at: &Path, kind: &str) -> Option<Self> {
+        /// The least that XFS takes, in bytes; almost all of it is a hole.
+        const SIZE: u64 = 320 << 20;
+        fs::create_dir_all(at).unwrap();
+        let image = at.with_extension(kind);
+        fs::File::create(&image).unwrap().set_len(SIZE).unwrap();
+        let mut mkfs = Process::new(format!("mkfs.{kind}"));
+        if !mkfs.arg("-q").arg(&image).output().is_ok_and(|output| output.status.success()) {
+            skip(&format!("there is no mkfs.{kind}"));
+            return None;
+        }
+        let mut mount = Process::new("mount");
+        mount.args(["-o", "loop", "-t", kind]).arg(&image).arg(at);
+        if !mount.output().is_ok_and(|output| output.status.success()) {
+            skip(&format!("no {kind} can be mounted here"));
+            return None;
+        }
+        Some(Self { at: at.to_owned() })
+    }
+
     /// Shows the folder `of` at `at` by way of FUSE, as sshfs shows that of another machine; `None`,
     /// with a line that says so, where that cannot be.
     pub fn of_fuse(at: &Path, of: &Path) -> Option<Self> {

@@ -37,6 +37,7 @@ pub struct Case<'e> {
 }
 
 /// An egg in the cache.
+#[derive(Clone)]
 struct Kept {
     build: usize,
     damage: Option<Damage>,
@@ -171,14 +172,14 @@ impl<'e> Case<'e> {
     fn materialize(&mut self, key: Key, kept: bool) {
         let query = format!("{}=={}", name(key), version(key));
         let egg = query::one(&self.cache.index, &query, &Narrow::default());
-        let Some(expected) = self.model.get(&key) else {
+        let Some(expected) = self.model.get(&key).cloned() else {
             assert!(egg.is_err(), "{egg:?}");
             return;
         };
-        let (egg, build) = (egg.unwrap(), self.build(key, expected));
+        let (egg, build) = (egg.unwrap(), self.build(key, &expected));
         assert_eq!(egg.digest, build.digest);
         let into = self.dir.join(if kept { "kept" } else { "new" });
-        let mut report = materialize::materialize(&self.cache, &[egg], &into, &Silent).unwrap();
+        let mut report = self.copy(&[egg], &into);
         let outcome = report.eggs.pop().unwrap().outcome;
         let there = self.copied.get(&key).filter(|_| kept).copied();
         let path = into.join(file_name(key));
@@ -203,7 +204,6 @@ impl<'e> Case<'e> {
         if is_in_place {
             // Also where damage was overlooked: it is in bytes that no content comes from.
             assert_same_tree(&build.path, &path);
-            self.was_used(&[key]);
             if kept {
                 self.copied.insert(key, self.model[&key].build);
             }
@@ -217,7 +217,7 @@ impl<'e> Case<'e> {
     fn materialize_all(&mut self) {
         let into = self.dir.join("new");
         let eggs = self.listed();
-        let report = materialize::materialize(&self.cache, &eggs, &into, &Silent).unwrap();
+        let report = self.copy(&eggs, &into);
         assert_eq!(report.eggs.len(), self.model.len());
         let mut used = Vec::new();
         for egg in &eggs {
@@ -237,19 +237,19 @@ impl<'e> Case<'e> {
             }
         }
         assert_eq!(names_in(&into).len(), used.len());
-        self.was_used(&used);
         self.clear("new");
     }
 
-    /// What the command does after it has copied.
-    fn was_used(&mut self, keys: &[Key]) {
-        let digests: Vec<Digest> =
-            keys.iter().map(|key| self.build(*key, &self.model[key]).digest).collect();
-        self.cache.index.record_use(&digests, self.clock);
-        for key in keys {
-            let kept = self.model.get_mut(key).unwrap();
+    /// Copies eggs, which are then used, whatever comes of it.
+    fn copy(&mut self, eggs: &[Egg], into: &Path) -> materialize::Report {
+        let options = materialize::Options { asked_at: Some(self.clock) };
+        let report =
+            materialize::materialize(&mut self.cache, eggs, into, options, &Silent).unwrap();
+        for egg in eggs {
+            let kept = self.model.get_mut(&self.key_of(egg)).unwrap();
             (kept.uses, kept.used) = (kept.uses + 1, Some(self.clock));
         }
+        report
     }
 
     /// Asserts that the folder that stays has what was copied to it, as it was.

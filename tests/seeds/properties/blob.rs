@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use blake3::hazmat::HasherExt;
 use eggcache::blob::{Blob, Decoder, Provenance};
-use eggcache::blob_writer;
+use eggcache::blob_writer::{self, Packing};
 use eggcache::digest::Digest;
 use eggcache::egg_path::EggPath;
 use eggcache::layout::{FRAME_SIZES, Layout, Unit};
@@ -220,18 +220,21 @@ pub fn round_trip(input: &[u8]) -> bool {
     if total > 2 << 20 || manifest.check().is_err() {
         return false;
     }
-    let (spool, mut bytes) = (Cursor::new(Vec::new()), Vec::new());
     let source = |entry: &Entry| entries[&entry.path].1.clone();
-    let written =
-        blob_writer::write(&mut manifest, Provenance::default(), &source, spool, &mut bytes);
-    let digest = written.unwrap().digest;
-    let opened = Blob::open(&bytes[..]).unwrap();
-    assert_eq!((opened.digest, &opened.manifest), (digest, &manifest));
-    for (entry, (_, content)) in manifest.entries.iter().zip(entries.values()) {
-        if let EntryKind::File { digest, .. } = entry.kind {
-            assert_eq!(digest, Digest::of(content), "{:?}", entry.path);
+    for packing in [Packing::SMALL, Packing::CLONABLE] {
+        let (spool, mut bytes) = (Cursor::new(Vec::new()), Vec::new());
+        let provenance = Provenance::default();
+        let written =
+            blob_writer::write(&mut manifest, provenance, packing, &source, spool, &mut bytes);
+        let digest = written.unwrap().digest;
+        let opened = Blob::open(&bytes[..]).unwrap();
+        assert_eq!((opened.digest, &opened.manifest), (digest, &manifest));
+        for (entry, (_, content)) in manifest.entries.iter().zip(entries.values()) {
+            if let EntryKind::File { digest, .. } = entry.kind {
+                assert_eq!(digest, Digest::of(content), "{:?}", entry.path);
+            }
         }
+        assert!(opens(&bytes), "what is written can be read");
     }
-    assert!(opens(&bytes), "what is written can be read");
     true
 }
