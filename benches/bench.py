@@ -25,6 +25,8 @@ SECTIONS = {
     "verify": ("sections", "verify"),
     "gc": ("sections", "gc"),
     "size": ("sections", "size"),
+    "encodings": ("choices", "encodings"),
+    "packings": ("choices", "packings"),
     "buildouts": ("buildouts", "buildouts"),
     "growth": ("growth", "growth"),
 }

@@ -63,7 +63,7 @@ def page(text, results, plots):
             print("!!! no place for %s in %s" % (section, os.path.basename(PAGE)), file=sys.stderr)
             continue
         written = write(entries, plots)
-        if section not in ("targets", "buildouts", "growth"):
+        if section not in ("targets", "encodings", "buildouts", "growth"):
             written += "\n" + measured_with(results[section], written)
         text = marked.sub(lambda match: match[1] + "\n" + written + "\n" + match[2], text)
     return text
@@ -151,6 +151,50 @@ def size(entries, plots):
     return table(["", "", "eggs directory", "cache", "cache / eggs directory"], rows)
 
 
+def encodings(entries, plots):
+    parts = []
+    for corpus, rows in entries.items():
+        parts.append("**%s**\n" % corpus)
+        lines = []
+        for row in rows:
+            megabytes = row["bytes"] / 1e6
+            lines.append(
+                [
+                    "%d KiB, %s" % (row["frame_size"] >> 10, encoding(row)),
+                    "%.3f" % (row["stored"] / row["bytes"]),
+                    "" if row["codec"] == "raw" else "%.0f MB/s" % (megabytes / row["encode_seconds"]),
+                    "" if row["codec"] == "raw" else "%.0f MB/s" % (megabytes / row["decode_seconds"]),
+                    "%.1f%%" % (100 * row["raw_frames"] / row["frames"]),
+                ]
+            )
+        head = ["frames", "stored / content", "encode, one core", "decode, one core", "raw frames"]
+        parts.append(table(head, lines))
+    return "\n".join(parts)
+
+
+def encoding(row):
+    if row["codec"] != "zstd":
+        return row["codec"]
+    name = "zstd %d" % row["level"]
+    if row["raw_from"] < 1:
+        name += ", raw from %d%%" % round(100 * row["raw_from"])
+    return name
+
+
+def packings(entries, plots):
+    parts = []
+    for corpus, sets in by_corpus(entries):
+        for entry in sets:
+            head = ["%s, %s" % (corpus["name"], where(entry)), "materialize", "user + system", "cache"]
+            rows = [
+                [name, seconds(taken["wall"]), seconds(taken["cpu"]), mebibytes(taken["disk"])]
+                for name, taken in entry["figures"].items()
+            ]
+            rows.sort(key=lambda row: ("clonable" not in row[0], int(row[0].split()[0])))
+            parts.append(table(head, rows))
+    return "\n".join(parts + left_out(entries))
+
+
 def buildouts(entries, plots):
     rows = []
     for name, figures in sorted(entries.items()):
@@ -193,6 +237,8 @@ SECTIONS = {
     "verify": verify,
     "gc": gc,
     "size": size,
+    "encodings": encodings,
+    "packings": packings,
     "buildouts": buildouts,
     "growth": growth,
 }

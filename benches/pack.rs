@@ -1,0 +1,43 @@
+//! A cache whose blobs are packed in a given way, to measure what that is good for.
+//!
+//! ```text
+//! pack EGGS_DIRECTORY CACHE FRAME_SIZE compressed|clonable
+//! ```
+//!
+//! It has no index: `eggcache reindex` makes one.
+
+use std::fs::File;
+use std::io::{BufWriter, Cursor};
+use std::path::Path;
+
+use anyhow::{Result, anyhow, bail};
+use eggcache::blob::Provenance;
+use eggcache::blob_writer::{self, Packing};
+use eggcache::store::Store;
+use eggcache::tree::{Hints, Tree};
+use rayon::prelude::*;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [eggs, cache, frame_size, how] = &arguments[..] else {
+        bail!("pack EGGS_DIRECTORY CACHE FRAME_SIZE compressed|clonable");
+    };
+    let packing = Packing { frame_size: frame_size.parse()?, clonable: how == "clonable" };
+    let store = Store::new(Path::new(cache));
+    std::fs::create_dir_all(cache)?;
+    store.create()?;
+    let eggs: Vec<_> = std::fs::read_dir(eggs)?.collect::<std::io::Result<_>>()?;
+    eggs.par_iter().try_for_each(|egg| {
+        let tree = Tree::scan(&egg.path(), &Hints::default())?;
+        let mut manifest = tree.manifest.clone();
+        let temp = Path::new(cache).join("tmp").join(egg.file_name());
+        let (output, spool) = (BufWriter::new(File::create(&temp)?), Cursor::new(Vec::new()));
+        let provenance = Provenance::default();
+        let written = blob_writer::write(&mut manifest, provenance, packing, &tree, spool, output)
+            .map_err(|error| anyhow!("{error:?}"))?;
+        let path = store.blob_path(written.digest);
+        std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        std::fs::rename(temp, path)?;
+        Ok(())
+    })
+}
