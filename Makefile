@@ -36,7 +36,7 @@ test: wheel
 	$(TOOLS)/python -m pytest tests/buildout tests/benches
 
 bench: build $(BENCH)/uv
-	cargo build --release --locked --quiet --example floor
+	cargo build --release --locked --quiet --example floor --example synthetic
 	$(PYTHON) benches/bench.py $(SECTIONS)
 	$(BENCH)/python benches/report.py
 

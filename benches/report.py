@@ -63,7 +63,7 @@ def page(text, results, plots):
             print("!!! no place for %s in %s" % (section, os.path.basename(PAGE)), file=sys.stderr)
             continue
         written = write(entries, plots)
-        if section not in ("targets", "buildouts", "growth"):
+        if section != "targets":
             written += "\n" + measured_with(results[section], written)
         text = marked.sub(lambda match: match[1] + "\n" + written + "\n" + match[2], text)
     return text
@@ -165,11 +165,68 @@ def buildouts(entries, plots):
 
 def growth(entries, plots):
     sizes = sorted(entries, key=int)
-    rows = [
-        [what] + ["%.*f ms" % (2 if entries[size][what] < 1 else 0, entries[size][what]) for size in sizes]
-        for what in entries[sizes[0]]
+    head = [""] + ["{:,} eggs".format(int(size)) for size in sizes]
+
+    def rows(names, cell):
+        return [[shown_as] + [cell(entries[size], what) for size in sizes] for what, shown_as in names]
+
+    def per_egg(entry, what):
+        taken, eggs = entry[what], entry[what].get("eggs", entry["made"]["eggs"])
+        return "%s (%s)" % (short(taken["wall"]), short(taken["wall"] / eggs))
+
+    def of_verify(entry, _):
+        return short(entry["verify"]["wall"] / entry["made"]["stored"] * (1 << 20))
+
+    def memory(entry, what):
+        return mebibytes(entry[what]["memory"])
+
+    def made(entry, _):
+        told = "{:,} entries, %s of blobs".format(entry["made"]["entries"])
+        return told % mebibytes(entry["made"]["stored"])
+
+    parts = [
+        table(head, rows(OF_ONE_EGG, lambda entry, what: short(entry[what]["wall"]))),
+        "What looks at every egg; in parentheses: the time per egg, for gc per egg that goes.\n",
+        table(
+            head,
+            rows([("made", "")], made)
+            + rows(OF_ALL_EGGS, per_egg)
+            + rows([("verify", "verify, per MiB of blobs")], of_verify),
+        ),
+        "Peak memory, of which about 15 MiB are the least that can be told:\n",
+        table(head, rows(OF_ALL_EGGS, memory)),
     ]
-    return table([""] + ["{:,} eggs".format(int(size)) for size in sizes], rows)
+    if len(sizes) > 1:
+        curves = [
+            (shown_as.replace("`", ""), [(int(size), entries[size][what]["wall"]) for size in sizes])
+            for what, shown_as in OF_ONE_EGG + OF_ALL_EGGS
+            if what in PLOTTED
+        ]
+        file = os.path.join(FOLDER, "growth.svg")
+        title = "Growth; dotted: what takes as long for each egg, however many there are"
+        plots.lines(file, title, "eggs in the cache", "seconds", curves)
+        parts.append("![growth](performance/growth.svg)\n")
+    return "\n".join(parts)
+
+
+# What growth.py measures, and what the tables call it.
+OF_ONE_EGG = [
+    ("find", "`find`, one project, through the pipe"),
+    ("look-up", "look-up of one egg, inside the process"),
+    ("--version", "`--version`"),
+    ("list, one version", "`list NAME==VERSION`"),
+    ("add", "`add`, 32 new eggs"),
+]
+OF_ALL_EGGS = [
+    ("list, one project", "`list NAME`"),
+    ("list", "`list`"),
+    ("gc --dry-run", "`gc --dry-run`"),
+    ("gc, a tenth", "`gc`, of a tenth of the eggs"),
+    ("gc, all", "`gc`, of all that is left"),
+    ("verify", "`verify`"),
+    ("reindex", "`reindex`, without an index"),
+]
+PLOTTED = ("find", "add", "list", "gc --dry-run", "gc, a tenth", "gc, all", "verify", "reindex")
 
 
 def targets(results, plots):
@@ -385,21 +442,21 @@ def measured_with(section, text):
         for name, version in sorted(section["versions"].items())
         if name != "python" and re.search(r"\b%s\b" % name, text)
     ]
-    rounds = unique(
-        str(taken["rounds"])
-        for _, sets in by_corpus(section["entries"])
-        for entry in sets
-        for taken in entry["figures"].values()
+    rounds = {
+        taken["rounds"]
+        for entry in section["entries"].values()
+        for taken in entry.get("figures", entry).values()
         if "rounds" in taken
-    )
-    return "%s%d cores, %d GiB of memory, %s %s; %s.\n" % (
-        "Medians of %s rounds. " % " or ".join(rounds) if rounds else "",
+    }
+    few_to_most = " to ".join(map(str, sorted({min(rounds), max(rounds)}))) if rounds else ""
+    told = "%s%d cores, %d GiB of memory, %s %s" % (
+        "Medians of %s rounds. " % few_to_most if rounds else "",
         machine["cores"],
         machine["memory_gib"],
         machine["system"],
         machine["kernel"],
-        ", ".join(versions),
     )
+    return "; ".join(filter(None, (told, ", ".join(versions)))) + ".\n"
 
 
 def describe(corpus):
@@ -426,6 +483,18 @@ def shown(name):
 
 def seconds(value):
     return "%.2f s" % value if value < 10 else "%.1f s" % value
+
+
+def short(value):
+    """Three digits of a time, in the unit that suits it."""
+    for unit, factor in (("s", 1), ("ms", 1e3)):
+        if value * factor >= 1:
+            return "%s %s" % (digits(value * factor), unit)
+    return "%s µs" % digits(value * 1e6)
+
+
+def digits(value):
+    return "%.*f" % (2 if value < 10 else 1 if value < 100 else 0, value)
 
 
 def mebibytes(value):

@@ -42,6 +42,9 @@ class Plots(report.NoPlots):
     def bars(self, file, rows):
         self.made.append((os.path.basename(file), rows))
 
+    def lines(self, file, title, across, up, series):
+        self.made.append((os.path.basename(file), series))
+
 
 def test_a_table_has_the_ratio_of_eggcache_to_each_contender():
     entries = {
@@ -95,6 +98,26 @@ def test_targets_tell_what_is_reached():
     assert rows["| cache size against the eggs directory on disk: web / scientific"].endswith(
         "| not measured |  |"
     )
+
+
+def test_growth_has_the_time_per_egg():
+    def grown(eggs, wall):
+        names = [name for name, _ in report.OF_ONE_EGG + report.OF_ALL_EGGS]
+        taken = {name: {"wall": wall, "memory": 40 << 20, "rounds": 3} for name in names}
+        made = {"eggs": eggs, "entries": 100 * eggs, "bytes": 1, "stored": 8 << 20}
+        return {**taken, "gc, a tenth": {**taken["gc, a tenth"], "eggs": eggs // 10}, "made": made}
+
+    measured = results(growth={"10000": grown(10000, 2.0), "1000": grown(1000, 0.2)})
+    plots = Plots()
+    text = report.page("<!-- growth -->\n<!-- end -->\n", measured, plots)
+    assert "|  | 1,000 eggs | 10,000 eggs |" in text
+    assert "| `verify` | 200 ms (200 µs) | 2.00 s (200 µs) |" in text
+    assert "| `gc`, of a tenth of the eggs | 200 ms (2.00 ms) | 2.00 s (2.00 ms) |" in text
+    assert "| verify, per MiB of blobs | 25.0 ms | 250 ms |" in text
+    assert "| `verify` | 40 MiB | 40 MiB |" in text
+    assert "Medians of 3 rounds. 2 cores" in text
+    [(file, curves)] = plots.made
+    assert file == "growth.svg" and ("verify", [(1000, 0.2), (10000, 2.0)]) in curves
 
 
 def test_contenders_alternate_and_one_that_fails_has_no_figure(tmp_path, monkeypatch):
