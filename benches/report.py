@@ -163,6 +163,53 @@ def buildouts(entries, plots):
     return table(["", "from the cache", "on shared eggs", "ratio"], rows)
 
 
+def profile(entries, plots):
+    versions = sorted(entries, reverse=True)
+    runs = [entries[version][who] for version in versions for who in ("cache", "shared")]
+    known = [part for part, _ in PARTS]
+    rows = []
+    for part, shown_as in PARTS + [(None, "the rest")]:
+        parts = [part] if part else [it for run in runs for it in run["seconds"] if it not in known]
+        sums = [sum(run["seconds"].get(it, 0) for it in unique(parts)) for run in runs]
+        times = max(run["counts"].get(part, 0) for run in runs)
+        often = ", %d times" % times if (part or "").startswith("bridge") and times > 1 else ""
+        rows.append([shown_as + often] + ["%.0f ms" % (1000 * taken) if taken else "" for taken in sums])
+    rows.append(["all"] + ["%.0f ms" % (1000 * sum(run["seconds"].values())) for run in runs])
+    heads = [", from the cache", ", on shared eggs"]
+    return table([""] + [version + head for version in versions for head in heads], rows)
+
+
+# What timed_buildout.py counts, and what the table calls it.
+PARTS = [
+    ("process", "beginning and end of the interpreter"),
+    ("imports", "imports of zc.buildout, setuptools and pkg_resources"),
+    ("configuration", "reading the configuration"),
+    ("environments", "looking at the eggs in directories"),
+    ("metadata", "reading the metadata of eggs"),
+    ("resolving", "resolving, and the rest of getting eggs"),
+    ("signatures", "digest of what the recipe depends on"),
+    ("scripts", "writing scripts"),
+    ("eggcache", "the Python package of eggcache"),
+    ("bridge: start", "waiting for the program: start"),
+    ("bridge: open", "waiting: `open`"),
+    ("bridge: find", "waiting: `find`"),
+    ("bridge: prefetch", "waiting: `prefetch`"),
+    ("bridge: materialize", "waiting: `materialize`"),
+    ("bridge: close", "waiting: `close`"),
+]
+
+
+def populate(entries, plots):
+    rows = []
+    for version, figures in sorted(entries.items()):
+        ours, without = figures["cache"], figures["without"]
+        row = ["zc.buildout %s, %d eggs" % (version, ours["stored"])]
+        row += ["%s (%s)" % (seconds(of["wall"]), seconds(of["cpu"])) for of in (without, ours)]
+        ratios = ours["wall"] / without["wall"], ours["cpu"] / without["cpu"]
+        rows.append(row + ["%.3f (%.3f)" % ratios, seconds(ours["spent"])])
+    return table(["", "without", "with an empty cache", "ratio", "what eggcache says it spent"], rows)
+
+
 def growth(entries, plots):
     sizes = sorted(entries, key=int)
     head = [""] + ["{:,} eggs".format(int(size)) for size in sizes]
@@ -251,6 +298,8 @@ SECTIONS = {
     "gc": gc,
     "size": size,
     "buildouts": buildouts,
+    "profile": profile,
+    "populate": populate,
     "growth": growth,
 }
 

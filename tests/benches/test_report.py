@@ -100,6 +100,28 @@ def test_targets_tell_what_is_reached():
     )
 
 
+def test_a_profile_has_every_second_once():
+    def run(**seconds):
+        parts = {part.replace("_", ": "): taken for part, taken in seconds.items()}
+        return {"seconds": parts, "counts": {"bridge: find": 90}, "rounds": 3}
+
+    ours, theirs = run(imports=0.2, bridge_find=0.01, new=0.03), run(imports=0.2)
+    text = report.profile({"6.0.1": {"cache": ours, "shared": theirs}}, report.NoPlots())
+    assert "|  | 6.0.1, from the cache | 6.0.1, on shared eggs |" in text
+    assert "| imports of zc.buildout, setuptools and pkg_resources | 200 ms | 200 ms |" in text
+    assert "| waiting: `find`, 90 times | 10 ms |  |" in text
+    assert "| the rest | 30 ms |  |" in text
+    assert "| all | 240 ms | 200 ms |" in text
+
+
+def test_filling_the_cache_is_compared_with_a_buildout_without_one():
+    taken = figures(cache=10.2, without=10.0)
+    taken["cache"].update(stored=90, spent=0.15)
+    text = report.populate({"4.2.0": taken}, report.NoPlots())
+    row = "| 10.0 s (10.0 s) | 10.2 s (10.2 s) | 1.020 (1.020) | 0.15 s |"
+    assert "| zc.buildout 4.2.0, 90 eggs " + row in text
+
+
 def test_growth_has_the_time_per_egg():
     def grown(eggs, wall):
         names = [name for name, _ in report.OF_ONE_EGG + report.OF_ALL_EGGS]
