@@ -8,6 +8,8 @@ benches/report.py makes the tables and plots of docs/performance.md.
     BENCH_EGGS="NAME=DIRECTORY ..."   other eggs than the two pinned corpora
     FILESYSTEMS="ext4 btrfs xfs"      what to measure on; `folder` is a plain folder
     ROUNDS=5                          of each set; a large corpus has fewer by default
+    POPULATE="web-generation4 web"    cold buildouts of the section populate; by default the first
+    GROWTH="1000 10000 100000"        eggs in the caches of the section growth
 """
 
 import importlib
@@ -28,6 +30,7 @@ SECTIONS = {
     "encodings": ("choices", "encodings"),
     "packings": ("choices", "packings"),
     "buildouts": ("buildouts", "buildouts"),
+    "populate": ("populate", "populate"),
     "growth": ("growth", "growth"),
 }
 

@@ -2,10 +2,13 @@
 
 *cache* has the package and a cache with every egg; *shared* is stock buildout on a shared eggs
 directory. Both begin in a fresh folder, and then run once more in such a folder, with nothing to do.
+At last both begin in fresh folders once more, with clocks in them (benches/timed_buildout.py).
 """
 
+import json
 import os
 import shutil
+import statistics
 import subprocess
 
 import contenders
@@ -17,23 +20,29 @@ import results
 NAMES = ("web", "web-generation4")
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 DIST = os.path.join(os.path.dirname(corpora.HERE), "dist")
+TIMED = os.path.join(corpora.HERE, "timed_buildout.py")
 
 
 def buildouts():
     ratios = []
     for name in NAMES:
+        version = corpora.PINNED[name][0]
         with filesystems.fresh(filesystems.chosen()[0]) as place:
-            for what, figures in compared(name, place.path).items():
-                version = corpora.PINNED[name][0]
+            runs = made_ready(name, place.path)
+            for what, figures in compared(name, runs, place.path).items():
                 results.put("buildouts", {"%s, %s" % (version, what): figures})
                 ratio = figures["cache"]["wall"] / figures["shared"]["wall"]
                 print("%s %s: %.2f %s" % (version, what, ratio, figures), flush=True)
                 if what == "fresh folder":
                     ratios.append(round(ratio, 3))
+            figures = profiled(name, runs, place.path)
+            results.put("profile", {version: figures})
+            print("%s %s" % (version, figures), flush=True)
     results.target("fresh buildout", *ratios)
 
 
-def compared(name, folder):
+def made_ready(name, folder):
+    """For each contender its environment, and the option of `[buildout]` that tells it from others."""
     buildout, setuptools, place = corpora.PINNED[name]
     stock = corpora.venv(buildout, setuptools)
     cache, shared = os.path.join(folder, "cache"), os.path.join(folder, "shared")
@@ -42,34 +51,46 @@ def compared(name, folder):
     subprocess.check_call(["cp", "-a", corpora.eggs(name), eggs])
     add = [contenders.EGGCACHE, "-q", "--cache", cache, "add", "--generation"]
     subprocess.check_call(add + [buildout[0].replace("6", "5"), eggs])
-    runs = {
+    return {
         "cache": (with_package(stock, buildout, setuptools), "buildout:egg-cache=" + cache),
         "shared": (stock, "buildout:eggs-directory=" + shared),
     }
 
+
+def begun(name, into):
+    """A fresh folder with the configuration in it."""
+    os.mkdir(into)
+    configuration = os.path.join(corpora.HERE, "corpora", name + ".cfg")
+    shutil.copy(configuration, os.path.join(into, "buildout.cfg"))
+
+
+def within(into, *words):
+    """A command that runs in a folder, and whose output goes to `log` there."""
+    return ["sh", "-c", 'cd "$0" && "$@" >log 2>&1', into, *words]
+
+
+def installed(into):
+    if not os.path.exists(os.path.join(into, ".installed.cfg")):
+        raise measure.Failed("buildout has installed nothing")
+
+
+def compared(name, runs, folder):
     def command(who):
         venv, option = runs[who]
-        words = [os.path.join(venv, "bin", "buildout"), "-U", option]
-        return lambda into: ["sh", "-c", 'cd "$0" && "$@" >log 2>&1', into] + words
+        return lambda into: within(into, os.path.join(venv, "bin", "buildout"), "-U", option)
 
     def begin(into):
-        os.mkdir(into)
-        configuration = os.path.join(corpora.HERE, "corpora", name + ".cfg")
-        shutil.copy(configuration, os.path.join(into, "buildout.cfg"))
+        begun(name, into)
 
     def begin_and_run(who):
         def prepare(into):
-            begin(into)
+            begun(name, into)
             subprocess.check_call(command(who)(into))
 
         return prepare
 
-    def check(into):
-        if not os.path.exists(os.path.join(into, ".installed.cfg")):
-            raise measure.Failed("buildout has installed nothing")
-
     def contender(who, prepare):
-        return measure.Contender(who, command(who), prepare=prepare, check=check)
+        return measure.Contender(who, command(who), prepare=prepare, check=installed)
 
     found = {}
     for what, kinds in {
@@ -83,6 +104,34 @@ def compared(name, folder):
         if left_out:
             raise SystemExit("a buildout failed: %s" % left_out)
     return found
+
+
+def profiled(name, runs, folder):
+    """Median seconds of each part of the work, and how often it was begun."""
+    taken = {who: [] for who in runs}
+    for number in range(ROUNDS):
+        for who, (venv, option) in runs.items():
+            into = os.path.join(folder, "profiled-%s-%d" % (who, number))
+            begun(name, into)
+            os.sync()
+            python = os.path.join(venv, "bin", "python")
+            wall, _, _ = measure.run(within(into, python, TIMED, "times", "-U", option))
+            installed(into)
+            with open(os.path.join(into, "times")) as file:
+                times = json.load(file)
+            times["seconds"]["process"] = wall - sum(times["seconds"].values())
+            taken[who].append(times)
+    return {who: median_of_each(times) for who, times in taken.items()}
+
+
+def median_of_each(times):
+    parts = sorted({part for run in times for part in run["seconds"]})
+    middle = {part: [run["seconds"].get(part, 0) for run in times] for part in parts}
+    return {
+        "seconds": {part: round(statistics.median(some), 5) for part, some in middle.items()},
+        "counts": times[0]["counts"],
+        "rounds": len(times),
+    }
 
 
 def with_package(stock, buildout, setuptools):

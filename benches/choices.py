@@ -27,7 +27,7 @@ def encodings():
     """What frames shrink to, and how fast."""
     for corpus, eggs in corpora.chosen().items():
         rows = json.loads(subprocess.check_output([os.path.join(EXAMPLES, "codecs"), eggs]))
-        results.put("encodings", {corpus: rows})
+        results.put("encodings", {corpus: {"rows": rows}})
         for row in rows:
             print(corpus, row, flush=True)
 

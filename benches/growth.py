@@ -1,92 +1,114 @@
-"""How look-ups and listings grow with the number of eggs.
+"""How everything grows with the number of eggs.
 
-Indexes of 1,000, 10,000 and 100,000 rows (no blobs: what is measured is the index), by giving one
-real egg many names and versions: the round trip of `find` through `eggcache serve`, and the wall time
-of commands.
+Caches of 1,000, 10,000 and 100,000 small eggs of 100 entries each (benches/synthetic.rs), each on a
+file system of its own: what one egg takes, and what whole commands take, with their peak memory.
+
+    GROWTH="1000 10000"    other sizes
+
+The largest takes about 2 GB of disk.
 """
 
-import hashlib
 import os
 import random
-import shlex
-import shutil
 import sqlite3
 import statistics
 import subprocess
-import tempfile
 import time
 
+import contenders
+import filesystems
 import gc_wait
 import measure
 import results
 from contenders import EGGCACHE as PROGRAM
 
-SIZES = (1000, 10000, 100000)
+SIZES = [int(size) for size in os.environ.get("GROWTH", "1000 10000 100000").split()]
+TARGET = 100000  # the size that the table of targets tells of
+SYNTHETIC = os.path.join(contenders.ROOT, "target", "release", "examples", "synthetic")
 VERSIONS = 10  # of each project
-ASKED = 1000  # look-ups
+ASKED = 1000  # requests of one egg
+ADDED = 32  # eggs that one `add` is given
+RUNS, SECONDS = 9, 5  # of one command: as many as that, or until it has run that long
 
 
 def growth():
-    work = tempfile.mkdtemp(prefix="eggcache-growth-")
-    try:
-        for size in SIZES:
-            results.put("growth", {str(size): one(work, size)})
-    finally:
-        shutil.rmtree(work)
+    for size in SIZES:
+        with filesystems.fresh(filesystems.chosen()[0]) as place:
+            figures = one(place.path, size)
+        results.put("growth", {str(size): figures})
+        if size == TARGET:
+            results.target("look-up", round(1000 * figures["look-up"]["wall"], 3))
+        for what, taken in figures.items():
+            print("%7d eggs  %-20s %s" % (size, what, taken), flush=True)
 
 
-def one(work, size):
-    cache = os.path.join(work, str(size))
-    egg = gc_wait.make_egg(os.path.join(work, "eggs-%d" % size), "first")
-    subprocess.check_call([PROGRAM, "-q", "--cache", cache, "add", egg])
-    fill(os.path.join(cache, "index.sqlite"), size)
-    found = {"find": find(cache, size)}
+def one(folder, size):
+    cache = os.path.join(folder, "cache")
+    subprocess.check_call([SYNTHETIC, "make", str(size), cache])
+    found = {"reindex": measured(cache, ["reindex"], lambda _: remove_index(cache))}
+    eggs, entries, content, stored = counted(cache)
+    assert (eggs, entries) == (size, 100 * size), (eggs, entries)
+    found["made"] = {"eggs": eggs, "entries": entries, "bytes": content, "stored": stored}
+    found["find"] = {"wall": find(cache, size)}
+    told = subprocess.check_output([SYNTHETIC, "look-up", cache])
+    found["look-up"] = {"wall": float(told) / 1000}
     name = "project-%d" % (size // VERSIONS // 2)
-    for what, arguments in {
-        "--version": "--version",
-        "list, one project": "list %s" % name,
-        "list, one version": "list %s==1.0" % name,
-        "list": "list",
-        "gc --dry-run": "--json gc --dry-run --keep-versions 3 --max-age 1d",
-    }.items():
-        command = [PROGRAM, "--cache", cache] + shlex.split(arguments)
-        found[what] = statistics.median(1000 * measure.run(command)[0] for _ in range(5))
-    for what, told in found.items():
-        print("%7d eggs  %-18s %9.2f ms" % (size, what, told), flush=True)
+    found["--version"] = measured(cache, ["--version"])
+    found["list, one version"] = measured(cache, ["list", name + "==1.0"])
+    found["list, one project"] = measured(cache, ["list", name])
+    found["list"] = measured(cache, ["list"])
+    keep = ["gc", "--keep-versions"]
+    found["gc --dry-run"] = measured(cache, keep + ["3", "--dry-run"])
+    found["verify"] = measured(cache, ["verify"])
+    new = [os.path.join(folder, "new-%d" % turn) for turn in range(RUNS)]
+    for turn, place in enumerate(new):
+        for number in range(ADDED):
+            gc_wait.make_egg(place, "new%dof%d" % (number, turn))
+    found["add"] = measured(cache, ["add"], lambda turn: [new[turn]])
+    tenth = measured(cache, keep, lambda turn: [str(VERSIONS - 1 - turn)], runs=3)
+    found["gc, a tenth"] = {**tenth, "eggs": size // VERSIONS}
+    left = counted(cache)[0]
+    assert left == size - 3 * (size // VERSIONS) + ADDED * found["add"]["rounds"], left
+    time.sleep(2)  # --max-age counts whole seconds
+    found["gc, all"] = {**measured(cache, ["gc", "--max-age", "0s"], runs=1), "eggs": left}
+    assert counted(cache)[0] == 0
     return found
 
 
-def fill(index, size):
-    connection = sqlite3.connect(index)
-    cursor = connection.execute("SELECT * FROM eggs")
-    columns = [column[0] for column in cursor.description]
-    row = dict(zip(columns, cursor.fetchone()))
-    now = int(time.time())
+def measured(cache, words, more=lambda _: None, runs=RUNS):
+    """A command a few times; what `more` answers to the number of a run are words of that run."""
+    taken = []
+    while len(taken) < runs and sum(wall for wall, *_ in taken) < SECONDS:
+        command = [PROGRAM, "--cache", cache] + words + (more(len(taken)) or [])
+        os.sync()
+        taken.append(measure.run(command))
+    return measure.summary(taken)
 
-    def rows():
-        for number in range(size - 1):
-            name, version = "project-%d" % (number // VERSIONS), "1.%d" % (number % VERSIONS)
-            digest = hashlib.sha256(b"%d" % number).hexdigest()
-            file_name = "%s-%s-py3.11.egg" % (name.replace("-", "_"), version)
-            changed = {"name": name, "version": version, "digest": digest, "file_name": file_name}
-            yield [{**row, **changed, "used_at": now - number}[column] for column in columns]
 
-    marks = ", ".join("?" * len(columns))
-    with connection:
-        connection.executemany("INSERT INTO eggs VALUES (%s)" % marks, rows())
+def remove_index(cache):
+    for name in os.listdir(cache):
+        if name.startswith("index.sqlite"):
+            os.remove(os.path.join(cache, name))
+
+
+def counted(cache):
+    """How many eggs and entries, and their bytes before and after compression."""
+    connection = sqlite3.connect(os.path.join(cache, "index.sqlite"))
+    entries = "sum(files + directories + symlinks), sum(bytes), sum(blob_bytes)"
+    row = connection.execute("SELECT count(*), %s FROM eggs" % entries).fetchone()
     connection.close()
+    return row
 
 
 def find(cache, size):
-    """Milliseconds of one `find`, through the pipe and back."""
+    """Seconds of one `find`, through the pipe and back."""
     bridge = gc_wait.Bridge(cache)
     times = []
     for _ in range(ASKED):
-        name = "project-%d" % random.randrange((size - 1) // VERSIONS)
+        name = "project-%d" % random.randrange(size // VERSIONS)
         begin = time.perf_counter()
         eggs = bridge.ask({"op": "find", "name": name, "variant": ""})["eggs"]
-        times.append(1000 * (time.perf_counter() - begin))
+        times.append(time.perf_counter() - begin)
         assert len(eggs) == VERSIONS, (name, len(eggs))
     bridge.close()
     return statistics.median(times)
-

@@ -18,7 +18,7 @@ matplotlib.rcParams.update(
 from matplotlib import pyplot  # noqa: E402  it must not choose a backend by itself
 
 OURS, FLOOR, OTHERS = "#1c6fb0", "#c9c9c9", "#8c9bab"
-LINES = ["#1c6fb0", "#c25a00", "#2c8a4b", "#8b4fa8", "#8a6d00", "#555555"]
+LINES = ["#1c6fb0", "#c25a00", "#2c8a4b", "#8b4fa8", "#8a6d00", "#555555", "#b03060", "#00807a"]
 
 
 def bars(file, rows):
@@ -57,7 +57,10 @@ def bars(file, rows):
 
 
 def lines(file, title, across, up, series):
-    """Curves on logarithmic axes: `series` of (name, [(x, y)])."""
+    """Curves on logarithmic axes: `series` of (name, [(x, y)]).
+
+    Dotted lines behind them show what would grow as x does.
+    """
     figure, axis = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
     ends = []
     for place, (name, points) in enumerate(series):
@@ -68,6 +71,10 @@ def lines(file, title, across, up, series):
     axis.set_yscale("log")
     # Each curve is named at its end, where no name may lie on another.
     low, high = axis.get_ylim()
+    first, last = (pick(x for _, points in series for x, _ in points) for pick in (min, max))
+    for exponent in range(math.floor(math.log10(low / last)), math.ceil(math.log10(high / first))):
+        slope = 10**exponent
+        axis.plot((first, last), (first * slope, last * slope), ":", color="#b8b8b8", linewidth=0.8)
     gap = (high / low) ** 0.055
     below = 0.0
     for x, y, name, colour in sorted(ends, key=lambda end: end[1]):

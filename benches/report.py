@@ -63,7 +63,7 @@ def page(text, results, plots):
             print("!!! no place for %s in %s" % (section, os.path.basename(PAGE)), file=sys.stderr)
             continue
         written = write(entries, plots)
-        if section not in ("targets", "encodings", "buildouts", "growth"):
+        if section != "targets":
             written += "\n" + measured_with(results[section], written)
         text = marked.sub(lambda match: match[1] + "\n" + written + "\n" + match[2], text)
     return text
@@ -153,10 +153,10 @@ def size(entries, plots):
 
 def encodings(entries, plots):
     parts = []
-    for corpus, rows in entries.items():
+    for corpus, entry in sorted(entries.items(), reverse=True):
         parts.append("**%s**\n" % corpus)
         lines = []
-        for row in rows:
+        for row in entry["rows"]:
             megabytes = row["bytes"] / 1e6
             lines.append(
                 [
@@ -207,13 +207,117 @@ def buildouts(entries, plots):
     return table(["", "from the cache", "on shared eggs", "ratio"], rows)
 
 
+def profile(entries, plots):
+    versions = sorted(entries, reverse=True)
+    runs = [entries[version][who] for version in versions for who in ("cache", "shared")]
+    known = [part for part, _ in PARTS]
+    rows = []
+    for part, shown_as in PARTS + [(None, "the rest")]:
+        parts = [part] if part else [it for run in runs for it in run["seconds"] if it not in known]
+        sums = [sum(run["seconds"].get(it, 0) for it in unique(parts)) for run in runs]
+        times = max(run["counts"].get(part, 0) for run in runs)
+        often = ", %d times" % times if (part or "").startswith("bridge") and times > 1 else ""
+        rows.append([shown_as + often] + ["%.0f ms" % (1000 * taken) if taken else "" for taken in sums])
+    rows.append(["all"] + ["%.0f ms" % (1000 * sum(run["seconds"].values())) for run in runs])
+    heads = [", from the cache", ", on shared eggs"]
+    return table([""] + [version + head for version in versions for head in heads], rows)
+
+
+# What timed_buildout.py counts, and what the table calls it.
+PARTS = [
+    ("process", "beginning and end of the interpreter"),
+    ("imports", "imports of zc.buildout, setuptools and pkg_resources"),
+    ("configuration", "reading the configuration"),
+    ("environments", "looking at the eggs in directories"),
+    ("metadata", "reading the metadata of eggs"),
+    ("resolving", "resolving, and the rest of getting eggs"),
+    ("signatures", "digest of what the recipe depends on"),
+    ("scripts", "writing scripts"),
+    ("eggcache", "the Python package of eggcache"),
+    ("bridge: start", "waiting for the program: start"),
+    ("bridge: open", "waiting: `open`"),
+    ("bridge: find", "waiting: `find`"),
+    ("bridge: prefetch", "waiting: `prefetch`"),
+    ("bridge: materialize", "waiting: `materialize`"),
+    ("bridge: close", "waiting: `close`"),
+]
+
+
+def populate(entries, plots):
+    rows = []
+    for version, figures in sorted(entries.items()):
+        ours, without = figures["cache"], figures["without"]
+        row = ["zc.buildout %s, %d eggs" % (version, ours["stored"])]
+        row += ["%s (%s)" % (seconds(of["wall"]), seconds(of["cpu"])) for of in (without, ours)]
+        ratios = ours["wall"] / without["wall"], ours["cpu"] / without["cpu"]
+        rows.append(row + ["%.3f (%.3f)" % ratios, seconds(ours["spent"])])
+    return table(["", "without", "with an empty cache", "ratio", "what eggcache says it spent"], rows)
+
+
 def growth(entries, plots):
     sizes = sorted(entries, key=int)
-    rows = [
-        [what] + ["%.*f ms" % (2 if entries[size][what] < 1 else 0, entries[size][what]) for size in sizes]
-        for what in entries[sizes[0]]
+    head = [""] + ["{:,} eggs".format(int(size)) for size in sizes]
+
+    def rows(names, cell):
+        return [[shown_as] + [cell(entries[size], what) for size in sizes] for what, shown_as in names]
+
+    def per_egg(entry, what):
+        taken, eggs = entry[what], entry[what].get("eggs", entry["made"]["eggs"])
+        return "%s (%s)" % (short(taken["wall"]), short(taken["wall"] / eggs))
+
+    def of_verify(entry, _):
+        return short(entry["verify"]["wall"] / entry["made"]["stored"] * (1 << 20))
+
+    def memory(entry, what):
+        return mebibytes(entry[what]["memory"])
+
+    def made(entry, _):
+        told = "{:,} entries, %s of blobs".format(entry["made"]["entries"])
+        return told % mebibytes(entry["made"]["stored"])
+
+    parts = [
+        table(head, rows(OF_ONE_EGG, lambda entry, what: short(entry[what]["wall"]))),
+        "What looks at every egg; in parentheses: the time per egg, for gc per egg that goes.\n",
+        table(
+            head,
+            rows([("made", "")], made)
+            + rows(OF_ALL_EGGS, per_egg)
+            + rows([("verify", "verify, per MiB of blobs")], of_verify),
+        ),
+        "Peak memory, of which about 15 MiB are the least that can be told:\n",
+        table(head, rows(OF_ALL_EGGS, memory)),
     ]
-    return table([""] + ["{:,} eggs".format(int(size)) for size in sizes], rows)
+    if len(sizes) > 1:
+        curves = [
+            (shown_as.replace("`", ""), [(int(size), entries[size][what]["wall"]) for size in sizes])
+            for what, shown_as in OF_ONE_EGG + OF_ALL_EGGS
+            if what in PLOTTED
+        ]
+        file = os.path.join(FOLDER, "growth.svg")
+        title = "Growth; dotted: what takes as long for each egg, however many there are"
+        plots.lines(file, title, "eggs in the cache", "seconds", curves)
+        parts.append("![growth](performance/growth.svg)\n")
+    return "\n".join(parts)
+
+
+# What growth.py measures, and what the tables call it.
+OF_ONE_EGG = [
+    ("find", "`find`, one project, through the pipe"),
+    ("look-up", "look-up of one egg, inside the process"),
+    ("--version", "`--version`"),
+    ("list, one version", "`list NAME==VERSION`"),
+    ("add", "`add`, 32 new eggs"),
+]
+OF_ALL_EGGS = [
+    ("list, one project", "`list NAME`"),
+    ("list", "`list`"),
+    ("gc --dry-run", "`gc --dry-run`"),
+    ("gc, a tenth", "`gc`, of a tenth of the eggs"),
+    ("gc, all", "`gc`, of all that is left"),
+    ("verify", "`verify`"),
+    ("reindex", "`reindex`, without an index"),
+]
+PLOTTED = ("find", "add", "list", "gc --dry-run", "gc, a tenth", "gc, all", "verify", "reindex")
 
 
 def targets(results, plots):
@@ -240,6 +344,8 @@ SECTIONS = {
     "encodings": encodings,
     "packings": packings,
     "buildouts": buildouts,
+    "profile": profile,
+    "populate": populate,
     "growth": growth,
 }
 
@@ -431,21 +537,21 @@ def measured_with(section, text):
         for name, version in sorted(section["versions"].items())
         if name != "python" and re.search(r"\b%s\b" % name, text)
     ]
-    rounds = unique(
-        str(taken["rounds"])
-        for _, sets in by_corpus(section["entries"])
-        for entry in sets
-        for taken in entry["figures"].values()
+    rounds = {
+        taken["rounds"]
+        for entry in section["entries"].values()
+        for taken in entry.get("figures", entry).values()
         if "rounds" in taken
-    )
-    return "%s%d cores, %d GiB of memory, %s %s; %s.\n" % (
-        "Medians of %s rounds. " % " or ".join(rounds) if rounds else "",
+    }
+    few_to_most = " to ".join(map(str, sorted({min(rounds), max(rounds)}))) if rounds else ""
+    told = "%s%d cores, %d GiB of memory, %s %s" % (
+        "Medians of %s rounds. " % few_to_most if rounds else "",
         machine["cores"],
         machine["memory_gib"],
         machine["system"],
         machine["kernel"],
-        ", ".join(versions),
     )
+    return "; ".join(filter(None, (told, ", ".join(versions)))) + ".\n"
 
 
 def describe(corpus):
@@ -472,6 +578,18 @@ def shown(name):
 
 def seconds(value):
     return "%.2f s" % value if value < 10 else "%.1f s" % value
+
+
+def short(value):
+    """Three digits of a time, in the unit that suits it."""
+    for unit, factor in (("s", 1), ("ms", 1e3)):
+        if value * factor >= 1:
+            return "%s %s" % (digits(value * factor), unit)
+    return "%s µs" % digits(value * 1e6)
+
+
+def digits(value):
+    return "%.*f" % (2 if value < 10 else 1 if value < 100 else 0, value)
 
 
 def mebibytes(value):

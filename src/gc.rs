@@ -98,7 +98,8 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         } else {
             cache.adopt(lost)?
         };
-        orphans.retain(|orphan| adopted.iter().all(|egg| egg.digest != orphan.digest));
+        let have_rows: HashSet<Digest> = adopted.iter().map(|egg| egg.digest).collect();
+        orphans.retain(|orphan| !have_rows.contains(&orphan.digest));
     }
     let adopted_count = adopted.len();
     eggs.extend(adopted);

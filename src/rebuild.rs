@@ -100,7 +100,7 @@ fn as_stored(store: &Store, row: &Egg) -> Option<Egg> {
 /// Of several eggs of one key: the one that has a row, then not one that another says it replaces,
 /// then the first added.
 fn one_of_each_key(kept: Vec<Egg>, mut found: Vec<Egg>) -> (Vec<Egg>, Vec<Digest>) {
-    let replaced: Vec<Digest> =
+    let replaced: HashSet<Digest> =
         kept.iter().chain(&found).filter_map(|egg| egg.provenance.replaces).collect();
     found.sort_by_key(|egg| (replaced.contains(&egg.digest), egg.provenance.added_at, egg.digest));
     let mut chosen: HashMap<EggKey, Egg> = HashMap::new();

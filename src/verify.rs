@@ -1,7 +1,7 @@
 //! Verify: every frame of every blob, and that blobs and index agree. Reports every problem, and
 //! mends what it finds if that is asked for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -131,12 +131,11 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
     let eggs: HashMap<Digest, Egg> =
         cache.index.all()?.into_iter().map(|egg| (egg.digest, egg)).collect();
     let (mut report, blobs) = verify_store(&cache.store, &eggs, progress)?;
-    let is_damaged = |digest: &Digest| {
-        let of_blob = |it: &&Problem| it.digest == Some(*digest) && it.kind == Kind::Damaged;
-        report.problems.iter().any(|it| of_blob(&it))
-    };
+    let damaged = report.problems.iter().filter(|problem| problem.kind == Kind::Damaged);
+    let damaged: HashSet<Digest> = damaged.filter_map(|problem| problem.digest).collect();
     let orphans = blobs.keys().filter(|digest| !eggs.contains_key(digest));
-    let mut orphans: Vec<Digest> = orphans.filter(|digest| !is_damaged(digest)).copied().collect();
+    let mut orphans: Vec<Digest> =
+        orphans.filter(|digest| !damaged.contains(digest)).copied().collect();
     orphans.sort_unstable();
     // Others add and replace eggs meanwhile: what is odd is looked at again.
     for digest in orphans {
@@ -236,7 +235,8 @@ fn mend(
     }
     let lost = report.orphans.iter().filter_map(|&digest| cache.store.open(digest).ok().flatten());
     let adopted = cache.adopt(lost.map(|blob| Egg::of_blob(&blob)).collect())?;
-    report.orphans.retain(|orphan| adopted.iter().all(|egg| egg.digest != *orphan));
+    let have_rows: HashSet<Digest> = adopted.iter().map(|egg| egg.digest).collect();
+    report.orphans.retain(|orphan| !have_rows.contains(orphan));
     report.adopted = adopted.len();
     report.quarantined = cache.store.quarantined().len();
     Ok(())

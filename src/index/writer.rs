@@ -11,6 +11,12 @@ use crate::egg::Egg;
 use crate::egg_key::EggKey;
 use crate::error::Result;
 
+/// How much of the index may be in memory while all its rows are written, in KiB: that of 100,000
+/// eggs. Their keys are in no order, so what does not fit is written and read again and again.
+const ROOM_FOR_ALL: i64 = 64 << 10;
+/// SQLite's own.
+const USUAL_ROOM: i64 = 2000;
+
 /// The index while this process holds its write lock.
 #[derive(Debug)]
 pub struct Writer<'a> {
@@ -152,8 +158,16 @@ impl Writer<'_> {
     /// # Errors
     /// What SQLite says.
     pub fn replace_all<'e>(&self, eggs: impl IntoIterator<Item = &'e Egg>) -> Result<()> {
+        let set_room = |kibibytes: i64| {
+            // Negative: KiB, and not pages.
+            self.connection
+                .pragma_update(None, "cache_size", -kibibytes)
+                .map_err(|source| wrap(self.path, source))
+        };
         self.execute("DELETE FROM eggs", [])?;
+        set_room(ROOM_FOR_ALL)?;
         eggs.into_iter().try_for_each(|egg| self.insert(egg))?;
+        set_room(USUAL_ROOM)?;
         self.execute("UPDATE state SET is_complete = 1", [])
     }
 

@@ -42,6 +42,9 @@ class Plots(report.NoPlots):
     def bars(self, file, rows):
         self.made.append((os.path.basename(file), rows))
 
+    def lines(self, file, title, across, up, series):
+        self.made.append((os.path.basename(file), series))
+
 
 def test_a_table_has_the_ratio_of_eggcache_to_each_contender():
     entries = {
@@ -95,6 +98,48 @@ def test_targets_tell_what_is_reached():
     assert rows["| cache size against the eggs directory on disk: web / scientific"].endswith(
         "| not measured |  |"
     )
+
+
+def test_a_profile_has_every_second_once():
+    def run(**seconds):
+        parts = {part.replace("_", ": "): taken for part, taken in seconds.items()}
+        return {"seconds": parts, "counts": {"bridge: find": 90}, "rounds": 3}
+
+    ours, theirs = run(imports=0.2, bridge_find=0.01, new=0.03), run(imports=0.2)
+    text = report.profile({"6.0.1": {"cache": ours, "shared": theirs}}, report.NoPlots())
+    assert "|  | 6.0.1, from the cache | 6.0.1, on shared eggs |" in text
+    assert "| imports of zc.buildout, setuptools and pkg_resources | 200 ms | 200 ms |" in text
+    assert "| waiting: `find`, 90 times | 10 ms |  |" in text
+    assert "| the rest | 30 ms |  |" in text
+    assert "| all | 240 ms | 200 ms |" in text
+
+
+def test_filling_the_cache_is_compared_with_a_buildout_without_one():
+    taken = figures(cache=10.2, without=10.0)
+    taken["cache"].update(stored=90, spent=0.15)
+    text = report.populate({"4.2.0": taken}, report.NoPlots())
+    row = "| 10.0 s (10.0 s) | 10.2 s (10.2 s) | 1.020 (1.020) | 0.15 s |"
+    assert "| zc.buildout 4.2.0, 90 eggs " + row in text
+
+
+def test_growth_has_the_time_per_egg():
+    def grown(eggs, wall):
+        names = [name for name, _ in report.OF_ONE_EGG + report.OF_ALL_EGGS]
+        taken = {name: {"wall": wall, "memory": 40 << 20, "rounds": 3} for name in names}
+        made = {"eggs": eggs, "entries": 100 * eggs, "bytes": 1, "stored": 8 << 20}
+        return {**taken, "gc, a tenth": {**taken["gc, a tenth"], "eggs": eggs // 10}, "made": made}
+
+    measured = results(growth={"10000": grown(10000, 2.0), "1000": grown(1000, 0.2)})
+    plots = Plots()
+    text = report.page("<!-- growth -->\n<!-- end -->\n", measured, plots)
+    assert "|  | 1,000 eggs | 10,000 eggs |" in text
+    assert "| `verify` | 200 ms (200 µs) | 2.00 s (200 µs) |" in text
+    assert "| `gc`, of a tenth of the eggs | 200 ms (2.00 ms) | 2.00 s (2.00 ms) |" in text
+    assert "| verify, per MiB of blobs | 25.0 ms | 250 ms |" in text
+    assert "| `verify` | 40 MiB | 40 MiB |" in text
+    assert "Medians of 3 rounds. 2 cores" in text
+    [(file, curves)] = plots.made
+    assert file == "growth.svg" and ("verify", [(1000, 0.2), (10000, 2.0)]) in curves
 
 
 def test_contenders_alternate_and_one_that_fails_has_no_figure(tmp_path, monkeypatch):
