@@ -25,7 +25,7 @@
 //! |---|---|
 //! | the bridge to buildout, which calls operations | [`serve`] `prefetch` |
 //! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`reindex`] |
-//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` [`query`] |
+//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `staging` [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk |
 //! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] `difference` |
 //! | primitives | [`error`] [`clock`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `beneath` `map` [`progress`] |
@@ -64,6 +64,7 @@ pub mod reindex;
 pub mod repair;
 pub mod serve;
 pub mod show;
+mod staging;
 pub mod store;
 mod subtree;
 mod temp;

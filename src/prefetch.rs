@@ -14,8 +14,8 @@ use memmap2::Mmap;
 
 use crate::blob::Blob;
 use crate::digest::Digest;
-use crate::materialize;
 use crate::progress::Silent;
+use crate::staging::stage;
 use crate::store::Store;
 use crate::temp::Temp;
 
@@ -142,6 +142,6 @@ fn copy(store: &Store, job: &Job) -> Option<Ready> {
     if job.into.join(&blob.manifest.file_name).symlink_metadata().is_ok() {
         return None;
     }
-    let temp = materialize::stage(store, &blob, &job.into, &Silent).ok()?;
+    let temp = stage(store, &blob, &job.into, &Silent).ok()?;
     Some((blob, temp))
 }
