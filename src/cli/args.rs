@@ -128,6 +128,26 @@ pub enum Command {
         #[arg(long)]
         repair: bool,
     },
+    /// Prove that a buildout is self-contained and that its eggs are what they were; exit code 4 if
+    /// there is a problem.
+    #[command(after_help = "Examples:\n  eggcache check .\n  \
+        eggcache check --full --repair /srv/app\n  \
+        eggcache --json check . | jq .problems")]
+    Check {
+        /// The folder of the buildout.
+        #[arg(value_name = "BUILDOUT")]
+        buildout: PathBuf,
+        /// Compare every byte of every egg with the cache, not only sizes and times.
+        #[arg(long)]
+        full: bool,
+        /// Restore from the cache what has drifted. What was added to an egg goes to set-aside/ in the
+        /// eggs directory. Exit code 4 if a problem stays.
+        #[arg(long)]
+        repair: bool,
+        /// Its eggs directory; by default where buildout was told to put eggs.
+        #[arg(long, value_name = "DIR")]
+        eggs: Option<PathBuf>,
+    },
     /// Make a cache; every command does, and this one can let a group share it.
     #[command(after_help = "Example:\n  mkdir /srv/eggs && chgrp builders /srv/eggs\n  \
         eggcache --cache /srv/eggs init --shared")]
