@@ -62,6 +62,12 @@ impl Place {
         matches!(self.locate(&self.root, path), Where::Inside(_))
     }
 
+    /// Whether a path has the name of something inside, wherever symlinks lead it.
+    #[must_use]
+    pub fn has_name(&self, path: &Path) -> bool {
+        path.starts_with(&self.root) && path.components().all(|it| it != Component::ParentDir)
+    }
+
     /// A path for people: relative to the folder if it is inside.
     #[must_use]
     pub fn short(&self, path: &Path) -> PathBuf {
@@ -132,6 +138,8 @@ mod tests {
         assert_eq!(locate("out/missing"), outside("other/missing"));
         assert_eq!(locate("../app-2/x"), outside("app-2/x"));
         assert_eq!(locate("a/../.."), outside(""));
+        assert!(place.has_name(&top.join("app/out/c")) && !place.holds(&top.join("app/out/c")));
+        assert!(!place.has_name(&top.join("app/../other/c")));
         // A folder has more names than its canonical one.
         assert_eq!(locate(top.join("alias/a").to_str().unwrap()), inside("a"));
         assert_eq!(locate(top.join("alias/new/x").to_str().unwrap()), inside("new/x"));

@@ -147,7 +147,12 @@ impl Examiner<'_> {
             Some(Closest { digests, .. }) => Match::One(digests[0]),
         };
         if is_link {
-            it.has_drifted = !self.place.holds(&egg.path);
+            // One that leads outside is told as every symlink is.
+            it.has_drifted = true;
+            if self.place.holds(&egg.path) {
+                let what = "is a symlink in place of an egg".to_owned();
+                it.found.problems.push(finding(Kind::Changed, what));
+            }
         } else if best.is_none() {
             let what = unreadable.unwrap_or_else(|| "is not in the cache".to_owned());
             it.found.notes.push(finding(Kind::NotInCache, what));

@@ -196,7 +196,7 @@ fn imports(
                 if path.is_absolute() {
                     relocatable.see(place, &path, &text.short);
                 }
-                if real.symlink_metadata().is_err() {
+                if !real.exists() {
                     it.missing.entry(real).or_insert_with(|| text.short.clone());
                 } else if let Some(name) = real.file_name().filter(|_| is_egg(&real))
                     && let Some(python) = interpreter.and_then(|it| it.python.clone())
@@ -207,6 +207,8 @@ fn imports(
                 }
             }
             Where::Outside(_) if interpreter.is_some_and(|it| it.has_packages_in(&path)) => {}
+            // Through a symlink inside, which is told itself.
+            Where::Outside(_) if place.has_name(&from.join(&path)) => {}
             Where::Outside(real) => {
                 // One line for all eggs of a shared eggs directory.
                 let folder = if is_egg(&real) { real.parent() } else { None };
