@@ -3,6 +3,7 @@
 //! Everything is told from files: nothing of the buildout is run. What is a problem and what a note
 //! is in docs/check.md.
 
+mod content;
 mod egg;
 mod links;
 mod paths;

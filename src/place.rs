@@ -105,7 +105,7 @@ pub fn is_system(path: &Path) -> bool {
 /// Whether the loader looks there for libraries anyway.
 #[must_use]
 pub fn is_library_folder(path: &Path) -> bool {
-    ["/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64"]
+    ["/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib"]
         .iter()
         .any(|folder| path.starts_with(folder))
 }
@@ -154,6 +154,6 @@ mod tests {
             assert!(!is_system(Path::new(path)), "{path}");
         }
         assert!(is_library_folder(Path::new("/usr/lib/x86_64-linux-gnu")));
-        assert!(!is_library_folder(Path::new("/usr/local/lib")));
+        assert!(!is_library_folder(Path::new("/usr/local/lib64")));
     }
 }

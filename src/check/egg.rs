@@ -1,8 +1,6 @@
 //! One egg of a buildout: what it is in the cache, and what tells it from that.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
-use std::io::{Read, Seek};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -10,23 +8,21 @@ use rayon::prelude::*;
 use crate::difference::{Difference, What, differences, is_bytecode};
 use crate::digest::Digest;
 use crate::egg::Egg;
-use crate::egg_name::EggName;
-use crate::error::{Error, IoContext, Result};
+use crate::error::Error;
 use crate::manifest::{Entry, EntryKind, Manifest, Mtime};
 use crate::metadata;
-use crate::native;
-use crate::place::{Place, Where, is_library_folder};
+use crate::place::Place;
 use crate::progress::Progress;
 use crate::pyc;
 use crate::store::Store;
-use crate::tree::{self, Hints, Linked, Tree};
+use crate::tree::{self, Linked};
 
+use super::content::{
+    Content, INSTALLED_FROM, incomplete, is_file, is_shared_object, other_python,
+};
 use super::links;
 use super::report::{Finding, Findings, Kind};
 use super::verdict::{File, Verdict, judge};
-
-/// Where an installer notes what it has installed, which from buildout 5 on is a temporary file.
-const INSTALLED_FROM: &str = ".dist-info/direct_url.json";
 
 /// An egg as it stands in the buildout.
 #[derive(Debug)]
@@ -106,15 +102,6 @@ pub struct Examiner<'a> {
     pub store: Option<&'a Store>,
     pub full: bool,
     pub progress: &'a dyn Progress,
-}
-
-/// What was read of one file.
-#[derive(Default)]
-struct Content {
-    digest: Option<Digest>,
-    head: Vec<u8>,
-    run_paths: Vec<String>,
-    error: Option<String>,
 }
 
 impl Examiner<'_> {
@@ -210,7 +197,13 @@ impl Examiner<'_> {
                 let is_known = expected.contains_key(entry.path.as_str());
                 let is_open = matches!(what, None | Some(What::Mode));
                 let hash = what == Some(&What::Mtime) || (self.full && is_known && is_open);
-                self.read(egg, entry, hash)
+                let content = Content::read(&egg.path, entry, hash);
+                if let EntryKind::File { size, .. } = entry.kind
+                    && self.full
+                {
+                    self.progress.advance(size);
+                }
+                content
             })
             .collect();
         let is_same = |entry: &Entry, content: &Content| match expected
@@ -265,7 +258,12 @@ impl Examiner<'_> {
                 is_bytecode: is_bytecode(entry),
             });
             self.tell(egg, path, verdict, it);
-            self.run_paths(egg, entry, &content.run_paths, it);
+            let path = tree::path_of(&egg.path, entry);
+            let (notes, is_relative) = content.outside(self.place, &path);
+            it.found.notes.extend(notes.into_iter().map(|(kind, what)| {
+                Finding::new(kind, &self.place.short(&path), what).of_egg(&egg.file_name)
+            }));
+            it.relative_run_paths += usize::from(is_relative);
         }
         let missing = best.into_iter().flat_map(|best| &best.differences);
         for Difference { path, .. } in missing.filter(|it| it.what == What::Missing) {
@@ -289,76 +287,6 @@ impl Examiner<'_> {
         let path = if path.is_empty() { egg.path.clone() } else { egg.path.join(path) };
         list.push(Finding::new(kind, &self.place.short(&path), what).of_egg(&egg.file_name));
         it.has_drifted |= kind != Kind::Sourceless;
-    }
-
-    /// Reads what is needed of one file, once.
-    fn read(&self, egg: &Listed, entry: &Entry, hash: bool) -> Content {
-        let mut read = Content::default();
-        let EntryKind::File { size, .. } = entry.kind else { return read };
-        let is_compiled = pyc::source_of(entry.path.as_str()).is_some();
-        let is_object = is_shared_object(entry.path.file_name());
-        if is_compiled || is_object || hash {
-            let path = tree::path_of(&egg.path, entry);
-            if let Err(error) = Self::read_into(&path, is_compiled, is_object, hash, &mut read) {
-                read.error = Some(error.to_string());
-            }
-        }
-        if self.full {
-            self.progress.advance(size);
-        }
-        read
-    }
-
-    fn read_into(
-        path: &Path,
-        head: bool,
-        object: bool,
-        hash: bool,
-        read: &mut Content,
-    ) -> Result<()> {
-        let mut file = fs::File::open(path).at("open", path)?;
-        if object {
-            read.run_paths = native::run_paths(&file);
-            file.rewind().at("read", path)?;
-        }
-        if head {
-            (&file).take(pyc::HEADER as u64).read_to_end(&mut read.head).at("read", path)?;
-        }
-        if hash {
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(&read.head).update_reader(&file).at("read", path)?;
-            read.digest = Some(hasher.finalize().into());
-        }
-        Ok(())
-    }
-
-    /// Where a shared object looks for libraries.
-    fn run_paths(&self, egg: &Listed, entry: &Entry, folders: &[String], it: &mut Examined) {
-        let path = tree::path_of(&egg.path, entry);
-        let own = path.parent().unwrap_or(&path);
-        let mut is_relative = false;
-        for folder in folders {
-            let expanded = folder.replace("${ORIGIN}", "$ORIGIN");
-            let relative =
-                expanded.strip_prefix("$ORIGIN").map(|rest| rest.trim_start_matches('/'));
-            let located = self.place.locate(own, Path::new(relative.unwrap_or(folder)));
-            let what = match (located, relative) {
-                (Where::Inside(_), Some(_)) => {
-                    is_relative = true;
-                    continue;
-                }
-                (Where::Outside(real), None) if is_library_folder(&real) => continue,
-                (Where::Inside(_), None) => {
-                    format!("looks for libraries in {folder}, an absolute path")
-                }
-                (Where::Outside(_), _) => {
-                    format!("looks for libraries in {folder}, outside the buildout")
-                }
-            };
-            let finding = Finding::new(Kind::RunPath, &self.place.short(&path), what);
-            it.found.notes.push(finding.of_egg(&egg.file_name));
-        }
-        it.relative_run_paths += usize::from(is_relative);
     }
 }
 
@@ -403,52 +331,4 @@ fn only(manifests: &[(Digest, Manifest)]) -> Match {
         [(digest, _)] => Match::One(*digest),
         _ => Match::Several(manifests.iter().map(|(digest, _)| *digest).collect()),
     }
-}
-
-fn is_file(entry: &Entry) -> bool {
-    matches!(entry.kind, EntryKind::File { .. })
-}
-
-fn is_shared_object(name: &str) -> bool {
-    name.ends_with(".so") || name.contains(".so.")
-}
-
-/// What an egg lacks that every egg has.
-fn incomplete(egg: &Listed) -> Option<String> {
-    let root = egg.entries.first()?;
-    if is_file(root) {
-        return match Tree::scan(&egg.path, &Hints::default()) {
-            Err(Error::UnsoundEgg { reason, .. }) => Some(reason),
-            _ => None,
-        };
-    }
-    let has_metadata = egg.entries.iter().any(|entry| {
-        let is_empty = matches!(entry.kind, EntryKind::File { size: 0, .. });
-        metadata::is_metadata_path(entry.path.as_str()) && !is_empty
-    });
-    (!has_metadata).then(|| "has no metadata with a name and a version".to_owned())
-}
-
-/// Extension modules of which there is none for the Python of the egg.
-fn other_python(egg: &Listed, short: &Path) -> Vec<Finding> {
-    let Ok(EggName { python, .. }) = egg.file_name.parse() else { return Vec::new() };
-    let mut modules: BTreeMap<&str, BTreeSet<Option<String>>> = BTreeMap::new();
-    for entry in egg.entries.iter().filter(|entry| is_file(entry)) {
-        if let Some(module) = native::module_of(entry.path.as_str()) {
-            let python = native::python_of_module(entry.path.file_name());
-            modules.entry(module).or_default().insert(python);
-        }
-    }
-    let is_wrong = |pythons: &BTreeSet<Option<String>>| {
-        !python.is_empty() && !pythons.contains(&None) && !pythons.contains(&Some(python.clone()))
-    };
-    let wrong = modules.into_iter().filter(|(_, pythons)| is_wrong(pythons));
-    wrong
-        .map(|(module, pythons)| {
-            let pythons: Vec<String> = pythons.into_iter().flatten().collect();
-            let what =
-                format!("is compiled for Python {}, the egg is for {python}", pythons.join(", "));
-            Finding::new(Kind::OtherPython, &short.join(module), what).of_egg(&egg.file_name)
-        })
-        .collect()
 }

@@ -65,6 +65,7 @@ pub fn named(buildout: &Buildout, cache: Option<&Path>) -> Result<Named> {
     let mut relocatable = Relocatable::default();
     for text in scripts.iter().chain(&parts) {
         let interpreter = interpreter_of(text).and_then(|path| interpreters.get(path));
+        interpreter_of(text).inspect(|path| relocatable.see(place, path, &text.short));
         imports(place, text, interpreter, &mut relocatable, &mut it);
         for path in text.script.paths.iter().map(Path::new) {
             let is_own = interpreters.values().any(|interpreter| interpreter.owns(path));
@@ -153,7 +154,7 @@ fn used_interpreter(place: &Place, it: &Interpreter, scripts: &[Text], found: &m
             let what = format!("is run by {path}, which is not there");
             Finding::new(Kind::Interpreter, &text.short, what)
         }));
-    } else if !place.holds(&it.path) {
+    } else if !place.has_name(&it.path) && !place.holds(&it.path) {
         let packages = users.iter().filter(|text| {
             let is_packages = |import: &Import| match import {
                 Import::Absolute(path) => it.has_packages_in(Path::new(path)),
@@ -242,7 +243,7 @@ struct Relocatable(BTreeSet<PathBuf>);
 
 impl Relocatable {
     fn see(&mut self, place: &Place, path: &Path, text: &Path) {
-        if !self.0.contains(text) && place.holds(path) {
+        if !self.0.contains(text) && (place.has_name(path) || place.holds(path)) {
             self.0.insert(text.to_owned());
         }
     }
