@@ -123,6 +123,14 @@ pub fn is_egg(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "egg")
 }
 
+/// Whether buildout has made this folder to put an egg together in it.
+#[must_use]
+pub fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_named = name.starts_with("tmp") && !name.contains('.');
+    is_named && entries(path).is_ok_and(|within| within.iter().any(|path| is_egg(path)))
+}
+
 /// What is directly in a folder, sorted.
 ///
 /// # Errors
@@ -146,7 +154,8 @@ fn folders_with_eggs(folders: impl IntoIterator<Item = PathBuf>) -> Result<Vec<P
         let folder = folder.canonicalize().at("open directory", &folder)?;
         let walk = WalkDir::new(&folder).max_depth(MAX_DEPTH).into_iter().filter_entry(|entry| {
             let above = entry.path().parent();
-            !above.is_some_and(is_egg) && entry.file_name() != SET_ASIDE
+            let is_other = entry.file_name() == SET_ASIDE || is_temporary(entry.path());
+            !above.is_some_and(is_egg) && (entry.depth() == 0 || !is_other)
         });
         for entry in walk.flatten().filter(|entry| entry.depth() > 0 && is_egg(entry.path())) {
             found.extend(entry.path().parent().map(Path::to_owned));
@@ -186,6 +195,7 @@ mod tests {
             "app/eggs/v5/b-1.egg",
             "app/eggs/v5/cp311/c-1.egg",
             "app/eggs/v5/set-aside/d-1.egg",
+            "app/eggs/v5/tmpab12/e-1.egg",
             "app/develop-eggs/custom-1.egg",
         ]);
         let buildout = Buildout::open(&top.join("app"), None).unwrap();

@@ -26,7 +26,7 @@
 //! | the bridge to buildout, which calls operations | [`serve`] `prefetch` |
 //! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`check`] [`reindex`] |
 //! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `staging` [`query`] |
-//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk, `buildout` on disk, `interpreter` |
+//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter` |
 //! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] `difference` `pyc` `script` `pointer` |
 //! | primitives | [`error`] [`clock`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `place` `beneath` `map` [`progress`] |
 #![deny(unsafe_code)]
@@ -71,6 +71,7 @@ pub mod repair;
 mod script;
 pub mod serve;
 pub mod show;
+mod soundness;
 mod staging;
 pub mod store;
 mod subtree;

@@ -133,6 +133,34 @@ pub fn run_paths(content: impl Read + Seek) -> Vec<String> {
     folders.filter(|folder| !folder.is_empty()).collect()
 }
 
+/// Whether an ELF object of `size` bytes says that it has more: its last part is the table of its
+/// sections, or what a segment holds.
+pub fn is_cut_off(content: impl Read + Seek, size: u64) -> bool {
+    let cache = ReadCache::new(content);
+    let end = match object::FileKind::parse(&cache) {
+        Ok(object::FileKind::Elf32) => end_of::<elf::FileHeader32<Endianness>>(&cache),
+        Ok(object::FileKind::Elf64) => end_of::<elf::FileHeader64<Endianness>>(&cache),
+        _ => return false,
+    };
+    // What has no header that can be read is cut off before its end.
+    end.map_or(true, |end| end > size)
+}
+
+fn end_of<'a, Elf: FileHeader<Endian = Endianness>>(
+    data: impl object::ReadRef<'a>,
+) -> object::read::Result<u64> {
+    use object::read::elf::ProgramHeader;
+    let header = Elf::parse(data)?;
+    let endian = header.endian()?;
+    let sections = u64::from(header.e_shentsize(endian)) * u64::from(header.e_shnum(endian));
+    let mut end = header.e_shoff(endian).into().saturating_add(sections);
+    for segment in header.program_headers(endian, data)? {
+        let (offset, length) = segment.file_range(endian);
+        end = end.max(offset.saturating_add(length));
+    }
+    Ok(end)
+}
+
 fn dynamic_strings(
     content: impl Read + Seek,
     tags: &[elf::DynamicTag],
@@ -294,6 +322,19 @@ mod tests {
         assert_eq!(Native::inspect("cli.exe", Cursor::new(b"MZ\x90\0")), None);
         let broken = Native::inspect("a.so", Cursor::new(b"\x7fELF broken")).unwrap();
         assert_eq!((broken.abi(""), broken.libc().as_str()), ("", ""));
+    }
+
+    #[test]
+    fn an_object_that_was_cut_off_is_told() {
+        let object = object_of(&[(elf::SHT_DYNAMIC.0, &[0; 64])], b"\0");
+        let is_cut_off = |length: usize| {
+            is_cut_off(Cursor::new(&object[..length]), u64::try_from(length).unwrap())
+        };
+        assert!(!is_cut_off(object.len()));
+        for length in [object.len() - 1, object.len() / 2, 30] {
+            assert!(is_cut_off(length), "{length}");
+        }
+        assert!(!super::is_cut_off(Cursor::new(b"no object"), 9));
     }
 
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

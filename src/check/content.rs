@@ -1,6 +1,5 @@
 //! What one file of an egg tells, whatever the cache has: each is opened at most once.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::Path;
@@ -13,6 +12,7 @@ use crate::metadata;
 use crate::native;
 use crate::place::{Place, Where, is_library_folder, is_system};
 use crate::pyc;
+use crate::soundness;
 use crate::tree::{self, Hints, Tree};
 
 use super::egg::Listed;
@@ -138,28 +138,21 @@ pub fn incomplete(egg: &Listed) -> Option<String> {
         let is_empty = matches!(entry.kind, EntryKind::File { size: 0, .. });
         metadata::is_metadata_path(entry.path.as_str()) && !is_empty
     });
-    (!has_metadata).then(|| "has no metadata with a name and a version".to_owned())
+    if !has_metadata {
+        return Some("has no metadata with a name and a version".to_owned());
+    }
+    // What cannot be read has been told.
+    soundness::half_copied(&egg.path, &egg.entries).ok().flatten()
 }
 
 /// Extension modules of which there is none for the Python of the egg.
 #[must_use]
 pub fn other_python(egg: &Listed, short: &Path) -> Vec<Finding> {
     let Ok(EggName { python, .. }) = egg.file_name.parse() else { return Vec::new() };
-    let mut modules: BTreeMap<&str, BTreeSet<Option<String>>> = BTreeMap::new();
-    for entry in egg.entries.iter().filter(|entry| is_file(entry)) {
-        if let Some(module) = native::module_of(entry.path.as_str()) {
-            let python = native::python_of_module(entry.path.file_name());
-            modules.entry(module).or_default().insert(python);
-        }
-    }
-    let is_wrong = |pythons: &BTreeSet<Option<String>>| {
-        !python.is_empty() && !pythons.contains(&None) && !pythons.contains(&Some(python.clone()))
-    };
-    let wrong = modules.into_iter().filter(|(_, pythons)| is_wrong(pythons));
+    let wrong = soundness::other_python(&python, &egg.entries);
     wrong
+        .into_iter()
         .map(|(module, pythons)| {
-            let pythons: Vec<String> = pythons.into_iter().flatten().collect();
-            let pythons = pythons.join(", ");
             let what = format!("is compiled for Python {pythons}, the egg is for {python}");
             Finding::new(Kind::OtherPython, &short.join(module), what).of_egg(&egg.file_name)
         })

@@ -45,11 +45,11 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Keep eggs: egg directories, zipped eggs, or folders of them.
-    #[command(after_help = "Examples:\n  eggcache add eggs/v5\n  \
+    /// Keep eggs: egg directories, zipped eggs, folders of them, or all eggs of a buildout.
+    #[command(after_help = "Examples:\n  eggcache add eggs/v5\n  eggcache add /srv/buildout\n  \
         eggcache add eggs/lxml-6.1.3-py3.11-linux-x86_64.egg")]
     Add {
-        /// An egg directory, a zipped egg, or a folder with eggs directly in it.
+        /// An egg directory, a zipped egg, a folder with eggs directly in it, or a buildout.
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
         /// The major version of the zc.buildout that built them (5 stands for all from 5 on); told

@@ -38,6 +38,10 @@ pub fn added(report: &add::Report, verbose: bool) -> Text {
                 ));
                 continue;
             }
+            Outcome::Left { reason } => {
+                text.notes.push(format!("{path} is left: {reason}"));
+                continue;
+            }
             Outcome::Refused { reason } => {
                 text.problems.push(format!("{path}: {reason}"));
                 continue;

@@ -517,13 +517,13 @@ fn an_extension_module_for_another_python_is_a_problem() {
         &egg,
         "ext",
         "1.0",
-        &[("pkg/_x.cpython-312-x86_64-linux-gnu.so", b"")],
+        &[("pkg/_x.cpython-312-x86_64-linux-gnu.so", b"code")],
     );
     app.script("ext", &["ext-1.0-py3.11-linux-x86_64.egg"]);
     let (kind, path) = app.one_problem("");
     assert_eq!(kind, "other-python");
     assert!(path.ends_with("pkg/_x"), "{path:?}");
-    write(&egg.join("pkg/_x.cpython-311-x86_64-linux-gnu.so"), b"");
+    write(&egg.join("pkg/_x.cpython-311-x86_64-linux-gnu.so"), b"code");
     assert_eq!(problems(&app.check("", 0)), []);
 }
 
