@@ -75,7 +75,8 @@ pub fn half_copied(egg: &Path, entries: &[Entry]) -> Result<Option<String>> {
 }
 
 /// Whether a path, relative to the egg, is where an installer records what it has installed.
-fn is_record(path: &str) -> bool {
+#[must_use]
+pub fn is_record(path: &str) -> bool {
     match path.split_once('/') {
         Some((top, "RECORD")) => top == "EGG-INFO" || top.ends_with(".dist-info"),
         _ => false,

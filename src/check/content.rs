@@ -98,7 +98,8 @@ impl Content {
             && real.exists()
             && !is_system(&real)
         {
-            notes.push((Kind::Path, format!("says that it is of {}, outside", real.display())));
+            let what = "says that the egg was installed from a file outside that is still there";
+            notes.push((Kind::Path, what.to_owned()));
         }
         (notes, is_relative)
     }

@@ -14,6 +14,7 @@ use crate::metadata;
 use crate::place::Place;
 use crate::progress::Progress;
 use crate::pyc;
+use crate::soundness;
 use crate::store::Store;
 use crate::tree::{self, Linked};
 
@@ -221,7 +222,7 @@ impl Examiner<'_> {
             })
             .map(|(entry, _)| entry.path.as_str())
             .collect();
-        let installed = expected.keys().any(|path| path.ends_with(INSTALLED_FROM));
+        let installed = expected.keys().any(|path| is_of_installer(path));
         let is_other_build = is_other_build(&differences, &other, installed);
         if is_other_build {
             let what = "is another build than the one in the cache, and is not compared with it";
@@ -312,16 +313,21 @@ fn closest<'a>(manifests: &'a [(Digest, Manifest)], found: &'a [Entry]) -> Optio
 }
 
 /// Whether what differs is what two builds of one egg differ in, so that it was not one that has
-/// changed since: its metadata was written at another time, and what the installer writes of its own
-/// accord is not the same, or the native code where the installer writes nothing.
+/// changed since: its metadata was written at another time, and the installer's own files are not the
+/// same. They hold a digest of everything that was built; without them, native code tells.
 fn is_other_build(differences: &HashMap<&str, What>, other: &[&str], installed: bool) -> bool {
     let is_rewritten = differences.iter().any(|(path, what)| {
         metadata::is_metadata_path(path) && matches!(what, What::Mtime | What::Size)
     });
     let is_of_build = |path: &&str| {
-        if installed { path.ends_with(INSTALLED_FROM) } else { is_shared_object(path) }
+        if installed { is_of_installer(path) } else { is_shared_object(path) }
     };
     is_rewritten && other.iter().any(is_of_build)
+}
+
+/// Whether a file is one that an installer writes on its own account.
+fn is_of_installer(path: &str) -> bool {
+    soundness::is_record(path) || path.ends_with(INSTALLED_FROM)
 }
 
 /// The match of an egg that cannot be compared.

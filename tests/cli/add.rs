@@ -314,9 +314,10 @@ fn add_takes_the_eggs_of_a_buildout() {
 
 #[test]
 fn add_refuses_what_was_half_copied_and_says_what_is_missing() {
+    type Files<'a> = &'a [(&'a str, &'a [u8])];
     let record = b"one.py,sha256=x,4\ntwo.py,sha256=x,4\nns/__init__.py,sha256=x,4\n\
         ../../bin/one,sha256=x,4\n__pycache__/one.cpython-311.pyc,,\n";
-    let cases: [(&[(&str, &[u8])], &str); 4] = [
+    let cases: [(Files<'_>, &str); 4] = [
         (&[("one.py", b"abcd")], "two.py of its record is not there: half-copied?"),
         (&[("one.py", b"abcd"), ("two.py", b"")], "two.py has 0 bytes in place of 4"),
         (&[("one.py", b"abcd"), ("two.py", b"abcd"), ("_c.so", b"")], "_c.so is cut off"),
