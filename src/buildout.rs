@@ -63,7 +63,7 @@ impl Buildout {
         };
         let one = |names: &[&str], usual: &str| {
             let first = named(names).into_iter().find(|path| path.is_dir() && place.holds(path));
-            first.unwrap_or_else(|| place.root().join(usual))
+            first.and_then(|path| path.canonicalize().ok()).unwrap_or(place.root().join(usual))
         };
         let eggs_directories = match eggs {
             Some(eggs) if eggs.is_dir() => folders_with_eggs([eggs.to_owned()])?,

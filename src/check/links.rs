@@ -96,7 +96,7 @@ pub fn symlink(place: &Place, link: &Path, target: &Path, egg: Option<&str>, fou
             found.problems.push(finding(Kind::Symlink, what));
         }
         Where::Inside(_) if target.is_absolute() => {
-            let what = format!("leads to the absolute path {}", target.display());
+            let what = "leads inside by an absolute path: not relocatable".to_owned();
             found.notes.push(finding(Kind::NotRelocatable, what));
         }
         Where::Inside(_) => {}

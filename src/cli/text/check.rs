@@ -30,7 +30,7 @@ pub fn checked(report: &Report, verbose: bool) -> Text {
         text.problems.push(of_egg(egg, &problems, few));
     }
     for (egg, count) in repaired {
-        text.notes.push(format!("{egg} is restored: {}", counted(count, "problem")));
+        text.notes.push(format!("{} is restored: {}", plain(egg), counted(count, "problem")));
     }
     text.notes.extend(together(report.notes.iter().collect(), few));
     text.summary = summary(report, text.notes.len());
@@ -66,6 +66,7 @@ fn summary(report: &Report, notes: usize) -> String {
 
 /// The problems of one egg.
 fn of_egg(egg: &str, problems: &[&Finding], few: usize) -> String {
+    let name = plain(egg);
     let line = |problem: &Finding| {
         let path = within(&problem.path, egg).unwrap_or_else(|| problem.path.display().to_string());
         if path.is_empty() {
@@ -75,9 +76,9 @@ fn of_egg(egg: &str, problems: &[&Finding], few: usize) -> String {
         }
     };
     if let [problem] = problems {
-        return format!("{egg}: {}", line(problem));
+        return format!("{name}: {}", line(problem));
     }
-    let mut text = format!("{egg}: {}", counted(problems.len(), "problem"));
+    let mut text = format!("{name}: {}", counted(problems.len(), "problem"));
     for problem in problems.iter().take(few) {
         let _ = write!(text, "\n    {}", line(problem));
     }
