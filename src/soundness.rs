@@ -3,8 +3,8 @@
 //!
 //! The egg's own record is all there is to compare with, and it is often stale: buildout renames the
 //! metadata's folder, puts scripts elsewhere, leaves headers and compiled files out, and takes the
-//! `__init__.py` of namespaces away. So only what none of that explains counts: code that is recorded
-//! and absent, and what is shorter than recorded.
+//! `__init__.py` of namespaces away. So only what none of that explains counts: other files that are
+//! recorded and absent, and what is shorter than recorded.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -93,9 +93,7 @@ fn unlike_record(record: &str, sizes: &HashMap<&str, u64>) -> Option<String> {
             Some(&found) if found < size => {
                 return Some(format!("{path} has {found} bytes in place of {size}: half-copied?"));
             }
-            None if name != "__init__.py" && (name.ends_with(".py") || name.ends_with(".so")) => {
-                absent.push(path);
-            }
+            None if name != "__init__.py" => absent.push(path),
             _ => {}
         }
     }
@@ -140,7 +138,7 @@ mod tests {
                      ../../bin/a,sha256=x,9\n/usr/include/a.h,sha256=x,9\n\
                      a-1.dist-info/METADATA,sha256=x,9\na-1.dist-info/RECORD,,\n\
                      a-1.data/headers/a.h,sha256=x,9\n__pycache__/a.cpython-311.pyc,,\n\
-                     ns/__init__.py,sha256=x,9\ntests/data.txt,sha256=x,9\nno line\n";
+                     ns/__init__.py,sha256=x,9\nno line\n";
         assert_eq!(of(stale), "");
         assert_eq!(of("gone.py,sha256=x,9\n"), "gone.py of its record is not there: half-copied?");
         assert!(of("x.py,,1\ny.so,,1\n").starts_with("x.py and 1 more files of its record are"));
