@@ -7,13 +7,16 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::blob::Provenance;
+use crate::buildout::{self, Buildout, is_buildout, is_egg, is_temporary};
 use crate::cache::{Cache, Commit};
 use crate::clock::now;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::EggKey;
+use crate::egg_name::EggName;
 use crate::error::{Error, IoContext, Result};
 use crate::progress::{Progress, Unit};
+use crate::soundness;
 use crate::store::{Staged, Store};
 use crate::tree::{Hints, Tree};
 
@@ -28,6 +31,8 @@ pub struct Options {
     /// Where they come from; when and by what they are added is filled in.
     pub provenance: Provenance,
     pub replace: Replace,
+    /// They were built just now, so nothing is half-copied, and what is not there never was.
+    pub just_built: bool,
 }
 
 /// Which builds make place for a new one of their key.
@@ -88,6 +93,17 @@ pub enum Outcome {
     Refused {
         reason: String,
     },
+    /// No egg that a cache keeps, and nothing is wrong with it.
+    Left {
+        reason: String,
+    },
+}
+
+/// What is offered as an egg.
+struct Offered {
+    path: PathBuf,
+    /// Why it is not even looked at.
+    left: Option<&'static str>,
 }
 
 impl Report {
@@ -97,7 +113,7 @@ impl Report {
     }
 }
 
-/// Adds every egg at or directly below the paths.
+/// Adds every egg at or directly below the paths, and those of buildouts.
 ///
 /// # Errors
 /// If a path names no egg and no folder of eggs, or if the cache cannot be written. An egg that is
@@ -110,9 +126,22 @@ pub fn add(
 ) -> Result<Report> {
     cache.check_writable()?;
     cache.sweep()?;
-    let paths = paths.iter().map(|path| eggs_at(path)).collect::<Result<Vec<_>>>()?.concat();
-    progress.begin("adding", paths.len() as u64, Unit::Eggs);
-    let mut eggs = Vec::with_capacity(paths.len());
+    let mut offered = Vec::new();
+    for path in paths {
+        offered.extend(eggs_at(path)?);
+    }
+    progress.begin("adding", offered.len() as u64, Unit::Eggs);
+    let mut eggs = Vec::with_capacity(offered.len());
+    let mut paths = Vec::with_capacity(offered.len());
+    for Offered { path, left } in offered {
+        match left {
+            None => paths.push(path),
+            Some(reason) => {
+                let outcome = Outcome::Left { reason: reason.to_owned() };
+                eggs.push(Added { path, outcome });
+            }
+        }
+    }
     for batch in paths.chunks(BATCH) {
         eggs.extend(add_batch(cache, batch, options, progress)?);
     }
@@ -127,8 +156,7 @@ fn add_batch(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Vec<Added>> {
-    let trees: Vec<Result<Tree>> =
-        paths.par_iter().map(|path| Tree::scan(path, &options.hints)).collect();
+    let trees: Vec<Result<Tree>> = paths.par_iter().map(|path| scan(path, options)).collect();
     let others = trees
         .iter()
         .map(|tree| match tree {
@@ -173,6 +201,24 @@ fn add_batch(
         .collect())
 }
 
+/// Lists an egg. One that somebody has left there is also asked whether it is whole.
+fn scan(path: &Path, options: &Options) -> Result<Tree> {
+    let tree = Tree::scan(path, &options.hints)?;
+    if options.just_built {
+        return Ok(tree);
+    }
+    let entries = &tree.manifest.entries;
+    let name: Option<EggName> = tree.manifest.file_name.parse().ok();
+    let python = name.map(|name| name.python).unwrap_or_default();
+    let wrong = soundness::other_python(&python, entries).into_iter().next().map(|(module, it)| {
+        format!("{module} is compiled for Python {it}, the egg is for {python}")
+    });
+    match wrong.map_or_else(|| soundness::half_copied(path, entries), |wrong| Ok(Some(wrong)))? {
+        Some(reason) => Err(Error::UnsoundEgg { path: path.to_owned(), reason }),
+        None => Ok(tree),
+    }
+}
+
 fn stage(
     store: &Store,
     tree: &Tree,
@@ -204,21 +250,16 @@ fn refusal(error: Error, egg: &Path) -> Result<String> {
     }
 }
 
-/// A path that is an egg, or the eggs directly below it and what else is offered as one there.
-fn eggs_at(path: &Path) -> Result<Vec<PathBuf>> {
+/// A path that is an egg, or the eggs directly below it, or those of a buildout, and what else is
+/// offered as one there.
+fn eggs_at(path: &Path) -> Result<Vec<Offered>> {
     let metadata = path.symlink_metadata().at("read", path)?;
-    let is_egg = |path: &Path| {
-        path.extension().is_some_and(|extension| extension == "egg" || extension == "egg-link")
-    };
-    if is_egg(path) || !(metadata.is_dir() || path.is_dir()) {
-        return Ok(vec![path.to_owned()]);
+    if is_egg(path) || is_link(path) || !(metadata.is_dir() || path.is_dir()) {
+        return Ok(vec![Offered { path: path.to_owned(), left: None }]);
     }
-    let mut eggs = Vec::new();
-    for entry in std::fs::read_dir(path).at("read", path)? {
-        let found = entry.at("read", path)?.path();
-        if is_egg(&found) {
-            eggs.push(found);
-        }
+    let mut eggs = eggs_in(path)?;
+    if eggs.is_empty() && is_buildout(path) {
+        eggs = eggs_of(&Buildout::open(path, None)?)?;
     }
     if eggs.is_empty() {
         return Err(Error::UnsoundEgg {
@@ -226,8 +267,39 @@ fn eggs_at(path: &Path) -> Result<Vec<PathBuf>> {
             reason: "it is neither an egg nor a folder with eggs in it".into(),
         });
     }
-    eggs.sort_unstable();
     Ok(eggs)
+}
+
+fn eggs_in(folder: &Path) -> Result<Vec<Offered>> {
+    let found = buildout::entries(folder)?.into_iter().filter_map(|path| {
+        let left = is_temporary(&path)
+            .then_some("it is what an installation has left that was interrupted");
+        (left.is_some() || is_egg(&path) || is_link(&path)).then_some(Offered { path, left })
+    });
+    Ok(found.collect())
+}
+
+fn eggs_of(buildout: &Buildout) -> Result<Vec<Offered>> {
+    let mut eggs = Vec::new();
+    for folder in &buildout.eggs_directories {
+        eggs.extend(eggs_in(folder)?);
+    }
+    if buildout.develop_eggs.is_dir() {
+        let develop = eggs_in(&buildout.develop_eggs)?.into_iter();
+        eggs.extend(develop.map(|Offered { path, .. }| {
+            let left = if is_link(&path) {
+                "it is a develop egg, which stays with its project"
+            } else {
+                "it is a custom build, and nothing tells its options"
+            };
+            Offered { path, left: Some(left) }
+        }));
+    }
+    Ok(eggs)
+}
+
+fn is_link(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "egg-link")
 }
 
 impl From<Commit> for Outcome {

@@ -194,6 +194,14 @@ impl Cache {
         copies::check(&self.root, &self.store, &self.index, dir)
     }
 
+    /// Records that eggs are copied to a directory, which is canonical, if that can be recorded.
+    ///
+    /// # Errors
+    /// As [`Records::begin`].
+    pub fn begin_copies(&self, dir: &Path) -> Result<()> {
+        self.records().map_or(Ok(()), |records| records.begin(dir))
+    }
+
     /// Where it is recorded that eggs are copied to a directory; `None` if nowhere.
     #[must_use]
     pub fn records(&self) -> Option<Records> {

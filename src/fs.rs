@@ -175,6 +175,20 @@ pub fn copy_range(from: &File, offset: u64, to: &File, len: u64) -> bool {
     }
 }
 
+/// Lets two files or directories swap their names, in one step; answers whether the file system can.
+///
+/// # Errors
+/// If it can and does not.
+pub fn exchange(one: &Path, other: &Path) -> std::io::Result<bool> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+        // A file system or kernel without that flag.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Ok(false),
+        renamed => Ok(renamed.map(|()| true)?),
+    }
+}
+
 /// Makes a file that occupies `bytes` on the disk, if there is room and it is not there already.
 pub fn reserve(path: &Path, bytes: u64) {
     // A process that died may have left it empty; what has anything in it is not this file.

@@ -25,18 +25,20 @@
 //! | | |
 //! |---|---|
 //! | the bridge to buildout, which calls operations | [`serve`] `prefetch` |
-//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`reindex`] |
+//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`check`] [`reindex`] |
 //! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `staging` [`query`] |
-//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk |
-//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] `difference` |
-//! | primitives | [`error`] [`clock`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `beneath` `map` [`progress`] |
+//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter` |
+//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] `difference` `pyc` `script` `pointer` |
+//! | primitives | [`error`] [`clock`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `place` `beneath` `map` [`progress`] |
 #![deny(unsafe_code)]
 
 pub mod add;
 mod beneath;
 pub mod blob;
 pub mod blob_writer;
+mod buildout;
 pub mod cache;
+pub mod check;
 pub mod clock;
 mod copies;
 mod difference;
@@ -50,6 +52,7 @@ mod fs;
 pub mod gc;
 pub mod index;
 pub mod init;
+mod interpreter;
 pub mod layout;
 pub mod list;
 pub mod manifest;
@@ -57,14 +60,19 @@ mod map;
 pub mod materialize;
 pub mod metadata;
 pub mod native;
+mod place;
+mod pointer;
 mod prefetch;
 pub mod progress;
+mod pyc;
 pub mod query;
 pub mod rebuild;
 pub mod reindex;
 pub mod repair;
+mod script;
 pub mod serve;
 pub mod show;
+mod soundness;
 mod staging;
 pub mod store;
 mod subtree;

@@ -158,7 +158,7 @@ pub struct Prepared {
 /// If it cannot be made or read.
 pub fn prepare(cache: &Cache, into: &Path) -> Result<Prepared> {
     let prepared = clear(cache, into)?;
-    cache.records().map_or(Ok(()), |records| records.begin(&prepared.path))?;
+    cache.begin_copies(&prepared.path)?;
     Ok(prepared)
 }
 

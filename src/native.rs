@@ -6,7 +6,7 @@
 
 use std::io::{Read, Seek};
 
-use object::read::elf::{FileHeader, SectionHeader};
+use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 use object::{Endianness, ReadCache, elf};
 
 /// Most sections that an object may have: what its header can say without an extension.
@@ -104,61 +104,154 @@ fn glibc_version(need: &[u8]) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// Names of symbol versions and of libraries that an ELF object needs.
-fn needed_versions(content: impl Read + Seek) -> object::read::Result<Vec<Vec<u8>>> {
+/// The Python that an extension module is for, for example `3.11`; `None` if its file name does not
+/// say, or says the stable ABI.
+#[must_use]
+pub fn python_of_module(file_name: &str) -> Option<String> {
+    let tag = abi_tag(file_name)?;
+    let version = ["cpython-", "pypy", "cp"].iter().find_map(|start| tag.strip_prefix(start))?;
+    let digits = version.find(|c: char| !c.is_ascii_digit()).unwrap_or(version.len());
+    let (major, minor) = version[..digits].split_at_checked(1)?;
+    (!minor.is_empty()).then(|| format!("{major}.{minor}"))
+}
+
+/// The module that an extension module's path names: without the tag and the ending.
+#[must_use]
+pub fn module_of(path: &str) -> Option<&str> {
+    let stem = path.strip_suffix(".so").or_else(|| path.strip_suffix(".pyd"))?;
+    let name = stem.rfind('/').map_or(0, |slash| slash + 1);
+    let end = stem[name..].find('.').map_or(stem.len(), |dot| name + dot);
+    Some(&stem[..end])
+}
+
+/// Where an ELF object tells the loader to look for libraries (`DT_RPATH`, `DT_RUNPATH`), folder by
+/// folder.
+pub fn run_paths(content: impl Read + Seek) -> Vec<String> {
+    let found = dynamic_strings(content, &[elf::DT_RPATH, elf::DT_RUNPATH]).unwrap_or_default();
+    let text = found.iter().map(|list| String::from_utf8_lossy(list).into_owned());
+    let folders = text.flat_map(|list| list.split(':').map(str::to_owned).collect::<Vec<_>>());
+    folders.filter(|folder| !folder.is_empty()).collect()
+}
+
+/// Whether an ELF object of `size` bytes says that it has more: its last part is the table of its
+/// sections, or what a segment holds.
+pub fn is_cut_off(content: impl Read + Seek, size: u64) -> bool {
+    let cache = ReadCache::new(content);
+    let end = match object::FileKind::parse(&cache) {
+        Ok(object::FileKind::Elf32) => end_of::<elf::FileHeader32<Endianness>>(&cache),
+        Ok(object::FileKind::Elf64) => end_of::<elf::FileHeader64<Endianness>>(&cache),
+        _ => return false,
+    };
+    // What has no header that can be read is cut off before its end.
+    end.map_or(true, |end| end > size)
+}
+
+fn end_of<'a, Elf: FileHeader<Endian = Endianness>>(
+    data: impl object::ReadRef<'a>,
+) -> object::read::Result<u64> {
+    use object::read::elf::ProgramHeader;
+    let header = Elf::parse(data)?;
+    let endian = header.endian()?;
+    let sections = u64::from(header.e_shentsize(endian)) * u64::from(header.e_shnum(endian));
+    let mut end = header.e_shoff(endian).into().saturating_add(sections);
+    for segment in header.program_headers(endian, data)? {
+        let (offset, length) = segment.file_range(endian);
+        end = end.max(offset.saturating_add(length));
+    }
+    Ok(end)
+}
+
+fn dynamic_strings(
+    content: impl Read + Seek,
+    tags: &[elf::DynamicTag],
+) -> object::read::Result<Vec<Vec<u8>>> {
     let cache = ReadCache::new(content);
     match object::FileKind::parse(&cache)? {
-        object::FileKind::Elf32 => needed_versions_of::<elf::FileHeader32<Endianness>>(&cache),
-        object::FileKind::Elf64 => needed_versions_of::<elf::FileHeader64<Endianness>>(&cache),
+        object::FileKind::Elf32 => {
+            Sections::<elf::FileHeader32<Endianness>, _>::parse(&cache)?.dynamic_strings(tags)
+        }
+        object::FileKind::Elf64 => {
+            Sections::<elf::FileHeader64<Endianness>, _>::parse(&cache)?.dynamic_strings(tags)
+        }
         _ => Ok(Vec::new()),
     }
 }
 
-/// What is read is bounded before it is read: an object may say that it has any number of sections
-/// of any length, that lie over one another, and any number of needs at the same bytes.
-fn needed_versions_of<'a, Elf: FileHeader<Endian = Endianness>>(
-    data: impl object::ReadRef<'a>,
-) -> object::read::Result<Vec<Vec<u8>>> {
-    let header = Elf::parse(data)?;
-    let endian = header.endian()?;
-    if header.shnum(endian, data)? > MAX_SECTIONS {
-        return Ok(Vec::new());
+/// Names of symbol versions and of libraries that an ELF object needs.
+fn needed_versions(content: impl Read + Seek) -> object::read::Result<Vec<Vec<u8>>> {
+    let cache = ReadCache::new(content);
+    match object::FileKind::parse(&cache)? {
+        object::FileKind::Elf32 => {
+            Sections::<elf::FileHeader32<Endianness>, _>::parse(&cache)?.needed_versions()
+        }
+        object::FileKind::Elf64 => {
+            Sections::<elf::FileHeader64<Endianness>, _>::parse(&cache)?.needed_versions()
+        }
+        _ => Ok(Vec::new()),
     }
-    let sections = header.sections(endian, data)?;
-    let first = |kind: elf::SectionType| {
-        let mut sections = sections.iter();
-        let section = sections.find(|section| section.sh_type(endian) == kind)?;
-        (section.sh_size(endian).into() <= MAX_SECTION).then_some(section)
-    };
-    let mut names = Vec::new();
-    if let Some(section) = first(elf::SHT_GNU_VERNEED)
-        && let Some((mut needs, link)) = section.gnu_verneed(endian, data)?
-    {
-        let strings = sections.strings(endian, data, link)?;
-        while let Some((_, mut versions)) = needs.next()? {
-            while let Some(version) = versions.next()? {
-                if names.len() == MAX_NAMES {
-                    return Ok(names);
+}
+
+/// The sections of an ELF object. What is read is bounded before it is read: an object may say that
+/// it has any number of sections of any length, that lie over one another, and any number of names at
+/// the same bytes.
+struct Sections<'a, Elf: FileHeader<Endian = Endianness>, R: object::ReadRef<'a>> {
+    data: R,
+    endian: Endianness,
+    table: SectionTable<'a, Elf, R>,
+}
+
+impl<'a, Elf: FileHeader<Endian = Endianness>, R: object::ReadRef<'a>> Sections<'a, Elf, R> {
+    fn parse(data: R) -> object::read::Result<Self> {
+        let header = Elf::parse(data)?;
+        let endian = header.endian()?;
+        if header.shnum(endian, data)? > MAX_SECTIONS {
+            return Ok(Self { data, endian, table: SectionTable::default() });
+        }
+        Ok(Self { data, endian, table: header.sections(endian, data)? })
+    }
+
+    fn first(&self, kind: elf::SectionType) -> Option<&'a Elf::SectionHeader> {
+        let mut sections = self.table.iter();
+        let section = sections.find(|section| section.sh_type(self.endian) == kind)?;
+        (section.sh_size(self.endian).into() <= MAX_SECTION).then_some(section)
+    }
+
+    fn needed_versions(&self) -> object::read::Result<Vec<Vec<u8>>> {
+        let Self { data, endian, table } = self;
+        let mut names = Vec::new();
+        if let Some(section) = self.first(elf::SHT_GNU_VERNEED)
+            && let Some((mut needs, link)) = section.gnu_verneed(*endian, *data)?
+        {
+            let strings = table.strings(*endian, *data, link)?;
+            while let Some((_, mut versions)) = needs.next()? {
+                while let Some(version) = versions.next()? {
+                    if names.len() == MAX_NAMES {
+                        return Ok(names);
+                    }
+                    names.push(version.name(*endian, strings)?.to_vec());
                 }
-                names.push(version.name(endian, strings)?.to_vec());
             }
         }
+        names.extend(self.dynamic_strings(&[elf::DT_NEEDED])?);
+        names.truncate(MAX_NAMES);
+        Ok(names)
     }
-    if let Some(section) = first(elf::SHT_DYNAMIC)
-        && let Some((entries, link)) = section.dynamic(endian, data)?
-    {
-        let strings = sections.strings(endian, data, link)?;
-        for entry in entries {
-            use object::read::elf::Dyn;
-            if entry.tag(endian) == elf::DT_NEEDED {
-                if names.len() == MAX_NAMES {
-                    return Ok(names);
-                }
-                names.push(entry.string(endian, strings)?.to_vec());
+
+    fn dynamic_strings(&self, tags: &[elf::DynamicTag]) -> object::read::Result<Vec<Vec<u8>>> {
+        use object::read::elf::Dyn;
+        let Self { data, endian, table } = self;
+        let mut strings = Vec::new();
+        if let Some(section) = self.first(elf::SHT_DYNAMIC)
+            && let Some((entries, link)) = section.dynamic(*endian, *data)?
+        {
+            let names = table.strings(*endian, *data, link)?;
+            let entries = entries.iter().filter(|entry| tags.contains(&entry.tag(*endian)));
+            for entry in entries.take(MAX_NAMES) {
+                strings.push(entry.string(*endian, names)?.to_vec());
             }
         }
+        Ok(strings)
     }
-    Ok(names)
 }
 
 #[cfg(test)]
@@ -176,6 +269,37 @@ mod tests {
         for name in ["_a.so", "libssl.so.3", "libfoo.1.so", "a.py"] {
             assert_eq!(tag(name), "", "{name}");
         }
+    }
+
+    #[test]
+    fn the_python_of_an_extension_module_is_read_from_its_name() {
+        for (name, python, module) in [
+            ("a/_b.cpython-311-x86_64-linux-gnu.so", Some("3.11"), "a/_b"),
+            ("_b.cpython-38-darwin.so", Some("3.8"), "_b"),
+            ("_b.cpython-313t-x86_64-linux-gnu.so", Some("3.13"), "_b"),
+            ("a.b/_b.pypy39-pp73-x86_64-linux-gnu.so", Some("3.9"), "a.b/_b"),
+            ("_b.cp311-win_amd64.pyd", Some("3.11"), "_b"),
+            ("_b.abi3.so", None, "_b"),
+            ("a/_b.so", None, "a/_b"),
+        ] {
+            let file_name = name.rsplit('/').next().unwrap();
+            assert_eq!(python_of_module(file_name).as_deref(), python, "{name}");
+            assert_eq!(module_of(name), Some(module));
+        }
+        assert_eq!(module_of("a/b.py"), None);
+    }
+
+    #[test]
+    fn run_paths_are_read_folder_by_folder() {
+        let entry = |tag: elf::DynamicTag, at: u64| {
+            [tag.0.cast_unsigned(), at].map(u64::to_le_bytes).concat()
+        };
+        let dynamic =
+            [entry(elf::DT_RPATH, 1), entry(elf::DT_NEEDED, 1), entry(elf::DT_RUNPATH, 16)];
+        let strings = b"\0$ORIGIN:/opt/a\0/usr/lib\0";
+        let object = object_of(&[(elf::SHT_DYNAMIC.0, &dynamic.concat())], strings);
+        assert_eq!(run_paths(Cursor::new(object)), ["$ORIGIN", "/opt/a", "/usr/lib"]);
+        assert_eq!(run_paths(Cursor::new(b"\x7fELF broken")), [""; 0]);
     }
 
     #[test]
@@ -198,6 +322,19 @@ mod tests {
         assert_eq!(Native::inspect("cli.exe", Cursor::new(b"MZ\x90\0")), None);
         let broken = Native::inspect("a.so", Cursor::new(b"\x7fELF broken")).unwrap();
         assert_eq!((broken.abi(""), broken.libc().as_str()), ("", ""));
+    }
+
+    #[test]
+    fn an_object_that_was_cut_off_is_told() {
+        let object = object_of(&[(elf::SHT_DYNAMIC.0, &[0; 64])], b"\0");
+        let is_cut_off = |length: usize| {
+            is_cut_off(Cursor::new(&object[..length]), u64::try_from(length).unwrap())
+        };
+        assert!(!is_cut_off(object.len()));
+        for length in [object.len() - 1, object.len() / 2, 30] {
+            assert!(is_cut_off(length), "{length}");
+        }
+        assert!(!super::is_cut_off(Cursor::new(b"no object"), 9));
     }
 
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

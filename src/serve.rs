@@ -302,7 +302,7 @@ impl Session {
             environment: self.host.environment.clone(),
         };
         let replace = Replace::These(self.damaged.clone());
-        let options = add::Options { hints, provenance, replace };
+        let options = add::Options { hints, provenance, replace, just_built: true };
         if path.extension().is_none_or(|extension| extension != "egg") {
             let reason = "its name does not end in .egg".into();
             return Err(Error::UnsoundEgg { path, reason });

@@ -105,6 +105,23 @@ impl Temp {
         self.keep = true;
         Ok(())
     }
+
+    /// Takes the place of what has the name `to`, which is then removed. Where the file system can
+    /// exchange names, `to` is never without one of the two.
+    ///
+    /// # Errors
+    /// If it cannot be renamed; it is then removed.
+    pub fn replace(self, to: &Path) -> std::io::Result<()> {
+        // What was replaced now has the name that is removed when this is dropped.
+        if files::exchange(&self.path, to)? {
+            return Ok(());
+        }
+        let parent = to.parent().unwrap_or(to);
+        let aside = Self::dir(parent).map_err(std::io::Error::other)?;
+        let old = aside.path().join("removed");
+        fs::rename(to, &old)?;
+        self.persist_new(to).inspect_err(|_| drop(fs::rename(&old, to)))
+    }
 }
 
 impl Drop for Temp {
@@ -274,6 +291,23 @@ mod tests {
         assert_eq!(sweep(dir.path()).unwrap(), 0, "they are locked");
         drop(found);
         assert_eq!(sweep(dir.path()).unwrap(), 2);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_replaced_is_gone_and_never_without_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let egg = dir.path().join("a.egg");
+        fs::create_dir(&egg).unwrap();
+        fs::write(egg.join("old"), "").unwrap();
+        let temp = Temp::dir(dir.path()).unwrap();
+        fs::write(temp.path().join("new"), "").unwrap();
+        temp.replace(&egg).unwrap();
+        assert!(egg.join("new").exists() && !egg.join("old").exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        // A file takes the place of a directory.
+        Temp::file(dir.path()).unwrap().replace(&egg).unwrap();
+        assert!(egg.is_file());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

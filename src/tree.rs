@@ -13,6 +13,7 @@ use crate::egg_key::{EggKey, LAST_GENERATION, python_tag};
 use crate::egg_name::{EggName, normalize_name};
 use crate::egg_path::EggPath;
 use crate::error::{Error, IoContext, Result};
+use crate::fs as files;
 use crate::manifest::{Entry, EntryKind, MODE_MASK, Manifest, Mtime};
 use crate::metadata::{self, Metadata};
 use crate::native::Native;
@@ -139,7 +140,20 @@ impl Source for Tree {
 /// # Errors
 /// [`Error::UnsoundEgg`] for what an egg cannot hold.
 pub fn list(egg: &Path) -> Result<Vec<Entry>> {
+    Ok(list_linked(egg)?.0)
+}
+
+/// The files that have more names than one: path relative to the egg, device and inode, and how many
+/// names there are.
+pub type Linked = Vec<(EggPath, (u64, u64), u64)>;
+
+/// As [`list`], and which of the files have more names than one.
+///
+/// # Errors
+/// As [`list`].
+pub fn list_linked(egg: &Path) -> Result<(Vec<Entry>, Linked)> {
     let mut entries = Vec::new();
+    let mut linked = Linked::new();
     for found in WalkDir::new(egg).follow_root_links(false) {
         let found = found.map_err(|error| {
             let path = error.path().unwrap_or(egg).to_owned();
@@ -165,10 +179,13 @@ pub fn list(egg: &Path) -> Result<Vec<Entry>> {
             kind_of(&metadata).ok_or_else(|| unsound(format!("it is {}", oddity(&metadata))))?
         };
         let mode = if metadata.is_symlink() { MODE_MASK } else { metadata.mode() & MODE_MASK };
+        if !metadata.is_dir() && metadata.nlink() > 1 {
+            linked.push((path.clone(), files::identity(&metadata), metadata.nlink()));
+        }
         entries.push(Entry { path, mode, mtime: mtime_of(&metadata), kind });
     }
     entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    Ok(entries)
+    Ok((entries, linked))
 }
 
 impl EntryKind {

@@ -45,11 +45,11 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Keep eggs: egg directories, zipped eggs, or folders of them.
-    #[command(after_help = "Examples:\n  eggcache add eggs/v5\n  \
+    /// Keep eggs: egg directories, zipped eggs, folders of them, or all eggs of a buildout.
+    #[command(after_help = "Examples:\n  eggcache add eggs/v5\n  eggcache add /srv/buildout\n  \
         eggcache add eggs/lxml-6.1.3-py3.11-linux-x86_64.egg")]
     Add {
-        /// An egg directory, a zipped egg, or a folder with eggs directly in it.
+        /// An egg directory, a zipped egg, a folder with eggs directly in it, or a buildout.
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
         /// The major version of the zc.buildout that built them (5 stands for all from 5 on); told
@@ -127,6 +127,26 @@ pub enum Command {
         /// tells again what the blobs tell. Exit code 4 if a problem stays.
         #[arg(long)]
         repair: bool,
+    },
+    /// Prove that a buildout is self-contained and that its eggs are what they were; exit code 4 if
+    /// there is a problem.
+    #[command(after_help = "Examples:\n  eggcache check .\n  \
+        eggcache check --full --repair /srv/app\n  \
+        eggcache --json check . | jq .problems")]
+    Check {
+        /// The folder of the buildout.
+        #[arg(value_name = "BUILDOUT")]
+        buildout: PathBuf,
+        /// Compare every byte of every egg with the cache, not only sizes and times.
+        #[arg(long)]
+        full: bool,
+        /// Restore from the cache what has drifted. What was added to an egg goes to set-aside/ in the
+        /// eggs directory. Exit code 4 if a problem stays.
+        #[arg(long)]
+        repair: bool,
+        /// Its eggs directory; by default where buildout was told to put eggs.
+        #[arg(long, value_name = "DIR")]
+        eggs: Option<PathBuf>,
     },
     /// Make a cache; every command does, and this one can let a group share it.
     #[command(after_help = "Example:\n  mkdir /srv/eggs && chgrp builders /srv/eggs\n  \

@@ -16,7 +16,7 @@ use eggcache::clock::now;
 use eggcache::egg::Egg;
 use eggcache::error::Error;
 use eggcache::tree::Hints;
-use eggcache::{add, gc, init, list, materialize, query, reindex, serve, show, verify};
+use eggcache::{add, check, gc, init, list, materialize, query, reindex, serve, show, verify};
 
 use args::{Args, Command};
 use bar::Bar;
@@ -113,6 +113,18 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
         Command::Verify { repair } => {
             let report = verify::verify(&root, repair, &bar)?;
             printer.report(&report, text::verified)?;
+            if report.unsolved().next().is_none() { 0 } else { PROBLEMS }
+        }
+        Command::Check { buildout, full, repair, eggs } => {
+            // Looking at a buildout makes no cache.
+            let cache = if root.is_dir() { Some(open(&root, printer)?) } else { None };
+            if cache.is_none() {
+                let root = root.display();
+                printer.warning(&format!("there is no cache {root}: no egg is compared"));
+            }
+            let options = check::Options { eggs, full, repair };
+            let report = check::check(cache.as_ref(), &buildout, &options, &bar)?;
+            printer.report(&report, |report| text::checked(report, global.verbose))?;
             if report.unsolved().next().is_none() { 0 } else { PROBLEMS }
         }
         Command::Init { shared } => {

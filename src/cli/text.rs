@@ -1,5 +1,7 @@
 //! Reports as a person reads them.
 
+mod check;
+
 use std::fmt::Write;
 
 use bytesize::ByteSize;
@@ -8,6 +10,8 @@ use eggcache::egg::Egg;
 use eggcache::{add, gc, init, list, materialize, reindex, show, verify};
 
 use super::print::{GOOD, Text};
+
+pub use check::checked;
 
 pub fn added(report: &add::Report, verbose: bool) -> Text {
     use add::Outcome;
@@ -32,6 +36,10 @@ pub fn added(report: &add::Report, verbose: bool) -> Text {
                      --replace stores this one",
                     egg.digest.short()
                 ));
+                continue;
+            }
+            Outcome::Left { reason } => {
+                text.notes.push(format!("{path} is left: {reason}"));
                 continue;
             }
             Outcome::Refused { reason } => {

@@ -283,3 +283,64 @@ fn a_touched_egg_is_another_build() {
     touch(&egg.join("foo.py"), 1_000_000_000, 0);
     assert_eq!(sandbox.json("add eggs")["eggs"][0]["outcome"], "other");
 }
+
+#[test]
+fn add_takes_the_eggs_of_a_buildout() {
+    for eggs in ["app/eggs", "app/eggs/v5", "app/eggs/v5/cp311"] {
+        let sandbox = Sandbox::new();
+        let egg = sandbox.egg("foo", "1.0");
+        write(&sandbox.path("app/buildout.cfg"), b"");
+        let folder = sandbox.path(eggs);
+        fs::create_dir_all(&folder).unwrap();
+        fs::rename(egg, folder.join("foo-1.0-py3.11.egg")).unwrap();
+        make_egg(&sandbox.path("app/develop-eggs/bar-1.0-py3.11.egg"), "bar", "1.0", &[]);
+        write(&sandbox.path("app/develop-eggs/baz.egg-link"), b"/src/baz\n.\n");
+        make_egg(&folder.join("tmpab12_c/qux-1.0-py3.11.egg"), "qux", "1.0", &[]);
+        sandbox.ok("add app").says(&[
+            "1 egg stored",
+            "bar-1.0-py3.11.egg is left: it is a custom build",
+            "baz.egg-link is left: it is a develop egg",
+            "tmpab12_c is left: it is what an installation has left",
+        ]);
+        assert_eq!(sandbox.listed(), ["foo==1.0"], "{eggs}");
+        let report = sandbox.json("add app");
+        let outcomes = report["eggs"].as_array().unwrap().iter().map(|egg| text(&egg["outcome"]));
+        assert_eq!(outcomes.filter(|outcome| *outcome == "left").count(), 3);
+    }
+    let sandbox = Sandbox::new();
+    write(&sandbox.path("app/buildout.cfg"), b"");
+    sandbox.fails("add app", 1).says(&["neither an egg nor a folder with eggs"]);
+}
+
+#[test]
+fn add_refuses_what_was_half_copied_and_says_what_is_missing() {
+    type Files<'a> = &'a [(&'a str, &'a [u8])];
+    let record = b"one.py,sha256=x,4\ntwo.py,sha256=x,4\nns/__init__.py,sha256=x,4\n\
+        ../../bin/one,sha256=x,4\n__pycache__/one.cpython-311.pyc,,\n";
+    let cases: [(Files<'_>, &str); 4] = [
+        (&[("one.py", b"abcd")], "two.py of its record is not there: half-copied?"),
+        (&[("one.py", b"abcd"), ("two.py", b"")], "two.py has 0 bytes in place of 4"),
+        (&[("one.py", b"abcd"), ("two.py", b"abcd"), ("_c.so", b"")], "_c.so is cut off"),
+        (&[("one.py", b"abcd"), ("two.py", b"abcd")], ""),
+    ];
+    for (files, reason) in cases {
+        let sandbox = Sandbox::new();
+        let files = [&[("foo-1.0.dist-info/RECORD", &record[..])], files].concat();
+        sandbox.egg_with("foo", "1.0", &files);
+        if reason.is_empty() {
+            sandbox.ok("add eggs").says(&["1 egg stored"]);
+        } else {
+            sandbox.fails("add eggs", 1).says(&["foo-1.0-py3.11.egg", reason]);
+        }
+    }
+}
+
+#[test]
+fn add_refuses_an_egg_whose_modules_are_for_another_python() {
+    let sandbox = Sandbox::new();
+    let module = "pkg/_c.cpython-312-x86_64-linux-gnu.so";
+    let egg = sandbox.egg_with("foo", "1.0", &[(module, b"code")]);
+    sandbox.fails("add eggs", 1).says(&["pkg/_c is compiled for Python 3.12", "is for 3.11"]);
+    write(&egg.join("pkg/_c.cpython-311-x86_64-linux-gnu.so"), b"code");
+    sandbox.ok("add eggs").says(&["1 egg stored"]);
+}

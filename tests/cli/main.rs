@@ -3,6 +3,7 @@
 
 mod add;
 mod bad_input;
+mod check;
 mod clone;
 mod damage;
 mod disk;

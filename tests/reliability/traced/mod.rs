@@ -1,6 +1,7 @@
 //! The real program under `ptrace`: it dies at a call, a call fails, or the power goes after one.
 
 mod calls;
+mod check;
 mod checks;
 mod crash;
 mod disk;

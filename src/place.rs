@@ -1,0 +1,159 @@
+//! Whether a path is inside a folder or leaves it, as the kernel would go.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{IoContext, Result};
+
+/// A folder, canonical, and where paths lead in respect of it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    root: PathBuf,
+}
+
+/// Where a path leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Where {
+    /// Relative to the folder; empty for the folder itself.
+    Inside(PathBuf),
+    Outside(PathBuf),
+}
+
+impl Place {
+    /// # Errors
+    /// If the folder cannot be opened.
+    pub fn new(root: &Path) -> Result<Self> {
+        Ok(Self { root: root.canonicalize().at("open directory", root)? })
+    }
+
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a path leads. One that is relative is relative to `from`, a folder; what is not there is
+    /// where it would be.
+    #[must_use]
+    pub fn locate(&self, from: &Path, path: &Path) -> Where {
+        let path = from.join(path);
+        let mut here = path.as_path();
+        let mut missing = Vec::new();
+        let real = loop {
+            if let Ok(real) = here.canonicalize() {
+                break real;
+            }
+            match (here.parent(), here.components().next_back()) {
+                (Some(parent), Some(last)) => {
+                    missing.push(last);
+                    here = parent;
+                }
+                _ => break here.to_owned(),
+            }
+        };
+        let real = normalized(&real, missing.into_iter().rev());
+        match real.strip_prefix(&self.root) {
+            Ok(inside) => Where::Inside(inside.to_owned()),
+            Err(_) => Where::Outside(real),
+        }
+    }
+
+    /// Whether a path leads to something inside, or would.
+    #[must_use]
+    pub fn holds(&self, path: &Path) -> bool {
+        matches!(self.locate(&self.root, path), Where::Inside(_))
+    }
+
+    /// Whether a path has the name of something inside, wherever symlinks lead it.
+    #[must_use]
+    pub fn has_name(&self, path: &Path) -> bool {
+        path.starts_with(&self.root) && path.components().all(|it| it != Component::ParentDir)
+    }
+
+    /// A path for people: relative to the folder if it is inside.
+    #[must_use]
+    pub fn short(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.root).unwrap_or(path).to_owned()
+    }
+}
+
+/// `path` and more components, which do not exist, so that no symlink is among them.
+fn normalized<'a>(path: &Path, more: impl Iterator<Item = Component<'a>>) -> PathBuf {
+    let mut path = path.to_owned();
+    for component in more {
+        match component {
+            Component::ParentDir => {
+                path.pop();
+            }
+            Component::CurDir => {}
+            component => path.push(component),
+        }
+    }
+    path
+}
+
+/// Whether a path is below a folder of the operating system, which every machine has.
+#[must_use]
+pub fn is_system(path: &Path) -> bool {
+    const SYSTEM: [&str; 13] = [
+        "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin",
+        "/sys", "/usr", "/var",
+    ];
+    path == Path::new("/tmp")
+        || path == Path::new("/")
+        || SYSTEM.iter().any(|system| path.starts_with(system))
+}
+
+/// Whether the loader looks there for libraries anyway.
+#[must_use]
+pub fn is_library_folder(path: &Path) -> bool {
+    ["/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib"]
+        .iter()
+        .any(|folder| path.starts_with(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn paths_are_followed_as_the_kernel_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(top.join("app/a/b")).unwrap();
+        std::fs::create_dir_all(top.join("other/c")).unwrap();
+        symlink("../other", top.join("app/out")).unwrap();
+        symlink("a/b", top.join("app/in")).unwrap();
+        symlink("app", top.join("alias")).unwrap();
+        let place = Place::new(&top.join("alias")).unwrap();
+        let locate = |path: &str| place.locate(place.root(), Path::new(path));
+        let inside = |path: &str| Where::Inside(path.into());
+        let outside = |path: &str| Where::Outside(top.join(path));
+        assert_eq!(locate("a/b"), inside("a/b"));
+        assert_eq!(locate("."), inside(""));
+        assert_eq!(locate("in/x/../y"), inside("a/b/y"));
+        // `..` behind a symlink is of where it leads.
+        assert_eq!(locate("in/../x"), inside("a/x"));
+        assert_eq!(locate("out/c"), outside("other/c"));
+        assert_eq!(locate("out/missing"), outside("other/missing"));
+        assert_eq!(locate("../app-2/x"), outside("app-2/x"));
+        assert_eq!(locate("a/../.."), outside(""));
+        assert!(place.has_name(&top.join("app/out/c")) && !place.holds(&top.join("app/out/c")));
+        assert!(!place.has_name(&top.join("app/../other/c")));
+        // A folder has more names than its canonical one.
+        assert_eq!(locate(top.join("alias/a").to_str().unwrap()), inside("a"));
+        assert_eq!(locate(top.join("alias/new/x").to_str().unwrap()), inside("new/x"));
+    }
+
+    #[test]
+    fn folders_of_the_system_are_known_by_whole_names() {
+        for path in ["/usr/share/x", "/etc/passwd", "/dev/null", "/tmp", "/"] {
+            assert!(is_system(Path::new(path)), "{path}");
+        }
+        for path in ["/tmp/x", "/srv/eggs", "/opt/app", "/home/me", "/user"] {
+            assert!(!is_system(Path::new(path)), "{path}");
+        }
+        assert!(is_library_folder(Path::new("/usr/lib/x86_64-linux-gnu")));
+        assert!(!is_library_folder(Path::new("/usr/local/lib64")));
+    }
+}

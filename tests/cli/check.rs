@@ -1,0 +1,667 @@
+//! Check: every kind of damage in every place is found and, where an egg has drifted, repaired; and
+//! what is no damage is no problem.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::support::{
+    Sandbox, assert_same, assert_same_tree, chmod, names_in, text, touch, tree, write,
+};
+
+/// A buildout `app` in a sandbox, whose eggs are copies from the cache.
+struct App {
+    sandbox: Sandbox,
+    /// Its eggs directory, relative to the sandbox.
+    eggs: String,
+}
+
+const ALPHA: &str = "alpha-1.0-py3.11.egg";
+const NATIVE: &str = "native-1.0-py3.11-linux-x86_64.egg";
+const ZIPPED: &str = "zipped-1.0-py3.11.egg";
+const MODULE: &str = "_native.cpython-311-x86_64-linux-gnu.so";
+const TIME: i64 = 1_600_000_000;
+
+/// A compiled file of Python 3.11 for a source of this time and size.
+fn compiled(mtime: i64, size: usize) -> Vec<u8> {
+    let fields = [0, u32::try_from(mtime).unwrap(), u32::try_from(size).unwrap()];
+    let fields = fields.into_iter().flat_map(u32::to_le_bytes);
+    let magic = 3495_u16.to_le_bytes().into_iter().chain(*b"\r\n");
+    magic.chain(fields).chain(*b"code of the module").collect()
+}
+
+impl App {
+    fn new() -> Self {
+        Self::with_eggs_in("app/eggs/v5")
+    }
+
+    fn with_eggs_in(eggs: &str) -> Self {
+        let sandbox = Sandbox::new();
+        let source = b"x = 1\n";
+        let pyc = compiled(TIME, source.len());
+        let alpha = sandbox.egg_with(
+            "alpha",
+            "1.0",
+            &[
+                ("pkg/__init__.py", source),
+                ("pkg/deep/er/data.txt", b"some data\n"),
+                ("pkg/__pycache__/__init__.cpython-311.pyc", &pyc),
+            ],
+        );
+        touch(&alpha.join("pkg/__init__.py"), TIME, 0);
+        let built = sandbox.egg_with("native", "1.0", &[(MODULE, b"\x7fELF machine code")]);
+        fs::rename(built, sandbox.path("eggs").join(NATIVE)).unwrap();
+        sandbox.zipped_egg("zipped", "1.0");
+        sandbox.ok("add eggs");
+        sandbox.ok(&format!("materialize --into {eggs} --all"));
+        let app = Self { sandbox, eggs: eggs.to_owned() };
+        write(&app.path("buildout.cfg"), b"[buildout]\nparts = app\n");
+        write(&app.sandbox.path("venv/bin/python3.11"), b"");
+        app.script("app", &[ALPHA, NATIVE, ZIPPED]);
+        app
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.sandbox.path("app").join(name)
+    }
+
+    fn egg(&self, name: &str) -> PathBuf {
+        self.sandbox.path(&self.eggs).join(name)
+    }
+
+    /// The egg that `name` is a copy of.
+    fn original(&self, name: &str) -> PathBuf {
+        self.sandbox.path("eggs").join(name)
+    }
+
+    /// A script as buildout writes it, that imports these eggs.
+    fn script(&self, name: &str, eggs: &[&str]) {
+        let python = self.sandbox.path("venv/bin/python3.11");
+        let lines = eggs.iter().map(|egg| format!("  '{}',\n", self.egg(egg).display()));
+        let text = format!(
+            "#!{}\n\nimport sys\nsys.path[0:0] = [\n{}  ]\n\nimport alpha\n",
+            python.display(),
+            lines.collect::<String>()
+        );
+        write(&self.path(&format!("bin/{name}")), text.as_bytes());
+    }
+
+    /// What a check that ends with this code reports.
+    fn check(&self, options: &str, code: i32) -> Value {
+        self.sandbox.fails(&format!("--json check app {options}"), code).json()
+    }
+
+    /// Asserts that there is exactly one problem, and answers its kind and path.
+    #[track_caller]
+    fn one_problem(&self, options: &str) -> (String, PathBuf) {
+        let report = self.check(options, 4);
+        let found = problems(&report);
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].clone()
+    }
+
+    /// Asserts that a repair mends everything: the egg is what it was, and nothing is left to say.
+    #[track_caller]
+    fn is_repaired(&self, egg: &str) {
+        let report = self.check("--repair", 0);
+        for problem in report["problems"].as_array().unwrap() {
+            assert_eq!(problem["repair"], "restored", "{problem}");
+        }
+        assert_same_tree(&self.original(egg), &self.egg(egg));
+        assert_eq!(problems(&self.check("--full", 0)), []);
+        for name in names_in(&self.sandbox.path(&self.eggs)) {
+            assert!(!name.starts_with(".eggcache-"), "{name}");
+        }
+    }
+}
+
+fn listed(findings: &Value) -> Vec<(String, PathBuf)> {
+    let findings = findings.as_array().unwrap();
+    findings.iter().map(|it| (text(&it["kind"]).into(), text(&it["path"]).into())).collect()
+}
+
+fn problems(report: &Value) -> Vec<(String, PathBuf)> {
+    listed(&report["problems"])
+}
+
+fn kinds(findings: &Value) -> Vec<String> {
+    listed(findings).into_iter().map(|(kind, _)| kind).collect()
+}
+
+#[test]
+fn a_healthy_buildout_has_no_problem() {
+    for eggs in ["app/eggs", "app/eggs/v5", "app/eggs/v5/cp311"] {
+        let app = App::with_eggs_in(eggs);
+        for options in ["", "--full", "--repair"] {
+            let report = app.check(options, 0);
+            assert_eq!(problems(&report), [], "{eggs}");
+            assert_eq!(kinds(&report["notes"]), ["interpreter", "not-relocatable"], "{eggs}");
+            assert_eq!((&report["eggs"], &report["compared"]), (&3.into(), &3.into()));
+            assert_eq!(report["scripts"], 1);
+        }
+        app.sandbox.ok("check app").says(&["self-contained: 3 eggs", "0 problems, 2 notes"]);
+    }
+}
+
+#[test]
+fn a_check_changes_nothing() {
+    let app = App::new();
+    fs::remove_file(app.egg(ALPHA).join("alpha.py")).unwrap();
+    let before = tree(&app.path(""));
+    app.check("--full", 4);
+    assert_same(&before, &tree(&app.path("")));
+}
+
+/// A kind of damage to a file.
+type Damage = (&'static str, fn(&Path));
+
+const DAMAGES: [Damage; 7] = [
+    ("deleted", |path| fs::remove_file(path).unwrap()),
+    ("emptied", |path| fs::write(path, "").unwrap()),
+    ("cut off", |path| {
+        let content = fs::read(path).unwrap();
+        fs::write(path, &content[..content.len() - 1]).unwrap();
+    }),
+    ("grown", |path| {
+        let content = fs::read(path).unwrap();
+        fs::write(path, [&content[..], b"#"].concat()).unwrap();
+    }),
+    ("flipped", |path| {
+        let mut content = fs::read(path).unwrap();
+        *content.last_mut().unwrap() ^= 1;
+        fs::write(path, content).unwrap();
+    }),
+    ("a symlink", |path| {
+        fs::remove_file(path).unwrap();
+        symlink("alpha.py", path).unwrap();
+    }),
+    ("a directory", |path| {
+        fs::remove_file(path).unwrap();
+        fs::create_dir(path).unwrap();
+    }),
+];
+
+const PLACES: [(&str, &str); 6] = [
+    (ALPHA, "alpha.py"),
+    (ALPHA, "pkg/deep/er/data.txt"),
+    (ALPHA, "alpha-1.0.dist-info/METADATA"),
+    (ALPHA, "pkg/__pycache__/__init__.cpython-311.pyc"),
+    (NATIVE, MODULE),
+    (ZIPPED, ""),
+];
+
+#[test]
+fn every_damage_in_every_place_is_found_and_repaired() {
+    let app = App::new();
+    for (egg, place) in PLACES {
+        for (what, damage) in DAMAGES {
+            let path = app.egg(egg);
+            let path = if place.is_empty() { path } else { path.join(place) };
+            if egg == ZIPPED && what == "deleted" {
+                continue; // an egg that is gone has a test of its own
+            }
+            damage(&path);
+            let report = app.check("", 4);
+            let short = path.strip_prefix(app.path("").canonicalize().unwrap()).unwrap();
+            let is_named = |(_, path): &(String, PathBuf)| path == short;
+            assert!(problems(&report).iter().any(is_named), "{what} {place}: {report:#}");
+            assert!(report["problems"].as_array().unwrap().iter().all(|it| it["egg"] == egg));
+            app.is_repaired(egg);
+        }
+    }
+}
+
+#[test]
+fn a_mode_that_differs_is_found_and_repaired() {
+    let app = App::new();
+    for place in ["alpha.py", "pkg", ""] {
+        chmod(&app.egg(ALPHA).join(place), 0o700);
+        let (kind, _) = app.one_problem("");
+        assert_eq!(kind, "changed", "{place}");
+        app.is_repaired(ALPHA);
+    }
+}
+
+#[test]
+fn what_size_and_time_do_not_tell_is_found_in_full() {
+    let app = App::new();
+    for (egg, place) in PLACES {
+        let path = if place.is_empty() { app.egg(egg) } else { app.egg(egg).join(place) };
+        let seen = tree(&path).into_values().next().unwrap();
+        let mut content = fs::read(&path).unwrap();
+        *content.last_mut().unwrap() ^= 1;
+        fs::write(&path, content).unwrap();
+        touch(&path, seen.mtime.0, seen.mtime.1);
+        assert_eq!(problems(&app.check("", 0)), [], "{place}");
+        assert_eq!(app.one_problem("--full").0, "changed", "{place}");
+        app.check("--full --repair", 0);
+        assert_same_tree(&app.original(egg), &app.egg(egg));
+    }
+}
+
+#[test]
+fn a_file_that_is_only_touched_is_a_note() {
+    let app = App::new();
+    touch(&app.egg(ALPHA).join("alpha.py"), TIME + 5, 0);
+    let report = app.check("", 0);
+    assert!(kinds(&report["notes"]).contains(&"touched".into()));
+    app.is_repaired(ALPHA);
+}
+
+#[test]
+fn what_was_added_is_a_problem_and_is_never_lost() {
+    let app = App::new();
+    let place = "pkg/hotfix/patch.py";
+    for round in 0..2 {
+        write(&app.egg(ALPHA).join(place), format!("round = {round}\n").as_bytes());
+        let report = app.check("", 4);
+        assert_eq!(kinds(&report["problems"]), ["added", "added"]);
+        app.sandbox.ok("check app --repair").says(&["set-aside", "patch.py"]);
+        assert_same_tree(&app.original(ALPHA), &app.egg(ALPHA));
+    }
+    let aside = app.sandbox.path(&app.eggs).join("set-aside");
+    let folders = [format!("{ALPHA}.added"), format!("{ALPHA}-1.added")];
+    for (round, folder) in folders.iter().enumerate() {
+        let content = fs::read_to_string(aside.join(folder).join(place)).unwrap();
+        assert_eq!(content, format!("round = {round}\n"));
+    }
+    let report = app.check("", 0);
+    assert!(kinds(&report["notes"]).contains(&"leftover".into()), "it is said that it is there");
+}
+
+#[test]
+fn bytecode_that_python_adds_is_no_problem() {
+    let app = App::new();
+    let source = app.egg(ALPHA).join("alpha.py");
+    let seen = tree(&source).into_values().next().unwrap();
+    let pyc = app.egg(ALPHA).join("__pycache__/alpha.cpython-311.pyc");
+    write(&pyc, &compiled(seen.mtime.0, 6));
+    let report = app.check("--full", 0);
+    assert_eq!(problems(&report), []);
+    assert_eq!(kinds(&report["notes"]), ["interpreter", "not-relocatable"]);
+    assert_eq!(report["bytecode"], 1);
+    // And nobody asks for a repair: it stays.
+    app.check("--repair", 0);
+    assert!(pyc.exists());
+}
+
+#[test]
+fn bytecode_that_is_not_of_its_source_is_a_problem() {
+    let app = App::new();
+    let seen = tree(&app.egg(ALPHA).join("alpha.py")).into_values().next().unwrap();
+    for place in ["__pycache__/alpha.cpython-311.pyc", "alpha.pyc"] {
+        for content in [compiled(seen.mtime.0 - 9, 6), compiled(seen.mtime.0, 7), vec![0; 9]] {
+            write(&app.egg(ALPHA).join(place), &content);
+            let (kind, path) = app.one_problem("");
+            assert_eq!(kind, "stale-bytecode");
+            assert!(path.ends_with(place), "{path:?}");
+            app.is_repaired(ALPHA);
+        }
+    }
+    write(&app.egg(ALPHA).join("gone.pyc"), &compiled(1, 1));
+    let report = app.check("", 0);
+    assert!(kinds(&report["notes"]).contains(&"sourceless".into()));
+}
+
+#[test]
+fn an_egg_that_scripts_use_and_that_is_gone_comes_back() {
+    let app = App::new();
+    for egg in [ALPHA, ZIPPED] {
+        let path = app.egg(egg);
+        fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)).unwrap();
+        let (kind, _) = app.one_problem("");
+        assert_eq!(kind, "missing-egg");
+        app.is_repaired(egg);
+    }
+    app.script("other", &["unknown-1.0-py3.11.egg"]);
+    let report = app.check("--repair", 4);
+    assert_eq!(kinds(&report["problems"]), ["missing-egg"]);
+    assert!(kinds(&report["notes"]).contains(&"left".into()));
+}
+
+#[test]
+fn an_egg_that_several_in_the_cache_may_be_is_left() {
+    let app = App::new();
+    app.sandbox.ok(&format!("add --environment other eggs/{ALPHA}"));
+    assert_eq!(problems(&app.check("", 0)), [], "whichever it is, it is whole");
+    fs::remove_file(app.egg(ALPHA).join("alpha.py")).unwrap();
+    let before = tree(&app.egg(ALPHA));
+    let report = app.check("--repair", 4);
+    assert_eq!(kinds(&report["problems"]), ["missing"]);
+    app.sandbox.fails("check app --repair", 4).says(&["several eggs in the cache may be it"]);
+    assert_same(&before, &tree(&app.egg(ALPHA)));
+}
+
+#[test]
+fn the_candidate_that_is_nearest_is_compared() {
+    let app = App::new();
+    let other = app.sandbox.other_build("alpha", "1.0");
+    app.sandbox.ok(&format!("add --environment other {}", other.display()));
+    assert_eq!(problems(&app.check("--full", 0)), []);
+    fs::remove_file(app.egg(ALPHA).join("alpha.py")).unwrap();
+    app.is_repaired(ALPHA);
+}
+
+#[test]
+fn an_egg_that_the_cache_does_not_have_is_still_looked_into() {
+    let app = App::new();
+    let egg = app.egg("own-1.0-py3.11.egg");
+    crate::support::make_egg(&egg, "own", "1.0", &[]);
+    app.script("own", &["own-1.0-py3.11.egg"]);
+    let report = app.check("--full --repair", 0);
+    assert!(kinds(&report["notes"]).contains(&"not-in-cache".into()));
+    assert_eq!(report["compared"], 3);
+    write(&egg.join("own.pyc"), &compiled(1, 1));
+    assert_eq!(app.one_problem("").0, "stale-bytecode");
+    fs::remove_file(egg.join("own.pyc")).unwrap();
+    fs::remove_dir_all(egg.join("own-1.0.dist-info")).unwrap();
+    assert_eq!(app.one_problem("").0, "incomplete");
+    fs::remove_dir_all(&egg).unwrap();
+    fs::write(&egg, "PK\x03\x04 half a zip file").unwrap();
+    assert_eq!(app.one_problem("").0, "incomplete");
+}
+
+#[test]
+fn another_build_of_an_egg_is_no_drift() {
+    let app = App::new();
+    let url = "alpha-1.0.dist-info/direct_url.json";
+    write(&app.original(ALPHA).join(url), b"{\"url\": \"file:///tmp/one\"}");
+    app.sandbox.ok(&format!("add --replace eggs/{ALPHA}"));
+    app.is_rebuilt(url);
+    let report = app.check("--full", 0);
+    assert!(kinds(&report["notes"]).contains(&"other-build".into()), "{report:#}");
+    assert_eq!(report["compared"], 2);
+    // What no build leaves out is missing all the same, and what was built stays.
+    fs::remove_file(app.egg(ALPHA).join("pkg/__init__.py")).unwrap();
+    let report = app.check("--repair", 4);
+    assert_eq!(kinds(&report["problems"]), ["missing"]);
+}
+
+impl App {
+    /// Makes the metadata of an egg that of another build.
+    fn is_rebuilt(&self, url: &str) {
+        write(&self.egg(ALPHA).join(url), b"{\"url\": \"file:///tmp/another\"}");
+        touch(&self.egg(ALPHA).join("alpha-1.0.dist-info/METADATA"), TIME + 77, 0);
+    }
+}
+
+#[test]
+fn what_leads_outside_is_a_problem_wherever_it_is() {
+    let app = App::new();
+    let out = app.sandbox.path("outside");
+    write(&out.join("file"), b"");
+    write(&out.join("shared-1.0-py3.11.egg/x.py"), b"");
+    let out = out.canonicalize().unwrap();
+    let named = |text: &str| text.replace("OUT", out.to_str().unwrap());
+    let import = "#!OUT/../venv/bin/python3.11\nimport sys\nsys.path[0:0] = [\n  'OUT/shared-1.0-py3.11.egg',\n  ]\n";
+    let relative = "#!/bin/sh\nbase = os.path.dirname(base)\nsys.path[0:0] = [\n  join(base, '../outside'),\n  ]\n";
+    let eggs = app.eggs.strip_prefix("app/").unwrap();
+    let cases = [
+        ("path", "bin/shared".to_owned(), import),
+        ("path", "bin/relative".to_owned(), relative),
+        ("path", "bin/conf".to_owned(), "#!/bin/sh\nexec x -C OUT/file\n"),
+        ("path", "parts/instance/etc/zope.conf".to_owned(), "%define X OUT/file\n"),
+        ("path", "parts/a.cfg".to_owned(), "x = OUT/file\n"),
+        ("path", "develop-eggs/a.pth".to_owned(), "../../outside\n"),
+        ("path", format!("{eggs}/easy-install.pth"), "OUT\n"),
+        ("path", format!("{eggs}/{ALPHA}/a.pth"), "OUT\n"),
+        ("develop-egg", "develop-eggs/a.egg-link".to_owned(), "OUT\n../"),
+        ("develop-egg", "develop-eggs/b.egg-link".to_owned(), "../src/gone\n"),
+    ];
+    for (kind, path, content) in cases {
+        write(&app.path(&path), named(content).as_bytes());
+        let report = app.check("", 4);
+        assert!(problems(&report).contains(&(kind.to_owned(), path.clone().into())), "{report:#}");
+        assert!(app.sandbox.run("check app").get_output().stderr.ends_with(b"\n"));
+        fs::remove_file(app.path(&path)).unwrap();
+    }
+    for path in ["bin/link", "parts/link", "link", &format!("{eggs}/{ALPHA}/pkg/link")] {
+        for target in [&*out, Path::new("/etc/passwd"), Path::new("../../../../../../../gone")] {
+            fs::create_dir_all(app.path(path).parent().unwrap()).unwrap();
+            symlink(target, app.path(path)).unwrap();
+            let report = app.check("", 4);
+            let problem = ("symlink".to_owned(), path.into());
+            assert!(problems(&report).contains(&problem), "{path}: {report:#}");
+            app.sandbox.fails("check app", 4).says(&["not self-contained"]);
+            fs::remove_file(app.path(path)).unwrap();
+        }
+    }
+    assert_eq!(problems(&app.check("", 0)), []);
+}
+
+#[test]
+fn what_stays_inside_is_no_problem() {
+    let app = App::new();
+    let root = app.path("").canonicalize().unwrap();
+    let root = root.to_str().unwrap().trim_end_matches('/');
+    let eggs = app.eggs.strip_prefix("app/").unwrap();
+    write(&app.path("src/dev/setup.py"), b"");
+    write(&app.path("develop-eggs/dev.egg-link"), format!("{root}/src/dev\n.\n").as_bytes());
+    write(&app.path("develop-eggs/dev.pth"), b"import os\n../src/dev\n");
+    write(&app.path("parts/etc/a.conf"), format!("x {root}/var /dev/null /plone/x\n").as_bytes());
+    let relative = format!(
+        "#!/usr/bin/env python\nbase = os.path.dirname(base)\nsys.path[0:0] = [\n  \
+         join(base, '{eggs}/{ALPHA}'),\n  ]\n"
+    );
+    write(&app.path("bin/relative"), relative.as_bytes());
+    symlink("src/dev", app.path("link")).unwrap();
+    symlink(app.path("src"), app.path("absolute")).unwrap();
+    symlink(app.sandbox.path("venv/bin/python3.11"), app.path("bin/python3")).unwrap();
+    fs::hard_link(app.path("src/dev/setup.py"), app.path("src/copy.py")).unwrap();
+    symlink("/nowhere", app.path("src/dev/.git-link")).unwrap();
+    fs::remove_file(app.path("src/dev/.git-link")).unwrap();
+    write(&app.path("src/.git/config"), b"");
+    symlink("/nowhere", app.path("src/.git/link")).unwrap();
+    let report = app.check("", 0);
+    assert_eq!(problems(&report), []);
+    let mut notes = kinds(&report["notes"]);
+    notes.sort();
+    let expected =
+        ["develop-egg", "interpreter", "interpreter", "not-relocatable", "not-relocatable"];
+    assert_eq!(notes, expected, "{report:#}");
+}
+
+#[test]
+fn a_hard_link_with_something_outside_is_found_and_repaired() {
+    let app = App::new();
+    let (inside, outside) = (app.egg(ALPHA).join("alpha.py"), app.sandbox.path("shared.py"));
+    fs::hard_link(&inside, &outside).unwrap();
+    assert_eq!(app.one_problem("").0, "hard-link");
+    app.is_repaired(ALPHA);
+    assert_eq!(fs::read(&outside).unwrap(), b"x = 1\n");
+
+    let blob = app.sandbox.blob("alpha==1.0");
+    fs::create_dir_all(app.path("parts")).unwrap();
+    fs::hard_link(&blob, app.path("parts/blob")).unwrap();
+    app.sandbox.fails("check app", 4).says(&["parts/blob", "is one file with the blob"]);
+    app.check("--repair", 4);
+}
+
+#[test]
+fn an_egg_that_is_a_symlink_to_a_shared_one_is_replaced_by_a_copy() {
+    let app = App::new();
+    fs::remove_dir_all(app.egg(ALPHA)).unwrap();
+    symlink(app.original(ALPHA), app.egg(ALPHA)).unwrap();
+    let before = tree(&app.original(ALPHA));
+    assert_eq!(app.one_problem("").0, "symlink");
+    app.is_repaired(ALPHA);
+    assert!(!app.egg(ALPHA).is_symlink());
+    assert_same(&before, &tree(&app.original(ALPHA)));
+}
+
+#[test]
+fn nothing_outside_the_eggs_directory_is_ever_repaired() {
+    let app = App::new();
+    for folder in ["app/develop-eggs", "shared"] {
+        app.sandbox.ok(&format!("materialize --into {folder} alpha==1.0"));
+        fs::remove_file(app.sandbox.path(folder).join(ALPHA).join("alpha.py")).unwrap();
+    }
+    let before = tree(&app.sandbox.path("shared"));
+    let develop = tree(&app.path("develop-eggs"));
+    let report = app.check("--repair", 4);
+    assert_eq!(kinds(&report["problems"]), ["missing"]);
+    assert!(kinds(&report["notes"]).contains(&"left".into()));
+    let report = app.check("--repair --eggs shared", 4);
+    assert!(kinds(&report["problems"]).contains(&"path".into()), "it is outside");
+    assert_same(&before, &tree(&app.sandbox.path("shared")));
+    assert_same(&develop, &tree(&app.path("develop-eggs")));
+}
+
+#[test]
+fn an_extension_module_for_another_python_is_a_problem() {
+    let app = App::new();
+    let egg = app.egg("ext-1.0-py3.11-linux-x86_64.egg");
+    crate::support::make_egg(
+        &egg,
+        "ext",
+        "1.0",
+        &[("pkg/_x.cpython-312-x86_64-linux-gnu.so", b"code")],
+    );
+    app.script("ext", &["ext-1.0-py3.11-linux-x86_64.egg"]);
+    let (kind, path) = app.one_problem("");
+    assert_eq!(kind, "other-python");
+    assert!(path.ends_with("pkg/_x"), "{path:?}");
+    write(&egg.join("pkg/_x.cpython-311-x86_64-linux-gnu.so"), b"code");
+    assert_eq!(problems(&app.check("", 0)), []);
+}
+
+#[test]
+fn an_egg_for_another_python_than_its_script_runs_is_a_problem() {
+    let app = App::new();
+    write(&app.sandbox.path("venv/bin/python3.11"), b"");
+    let egg = "new-1.0-py3.12.egg";
+    crate::support::make_egg(&app.egg(egg), "new", "1.0", &[]);
+    assert_eq!(problems(&app.check("", 0)), [], "nobody uses it");
+    app.script("new", &[egg]);
+    let (kind, path) = app.one_problem("");
+    assert_eq!((kind.as_str(), path.to_str().unwrap()), ("other-python", "bin/new"));
+}
+
+#[test]
+fn an_interpreter_that_is_not_there_is_a_problem() {
+    let app = App::new();
+    fs::remove_file(app.sandbox.path("venv/bin/python3.11")).unwrap();
+    assert_eq!(app.one_problem("").0, "interpreter");
+}
+
+#[test]
+fn an_egg_that_no_script_uses_is_a_note() {
+    let app = App::new();
+    app.script("app", &[ALPHA, NATIVE]);
+    let report = app.check("", 0);
+    assert!(
+        listed(&report["notes"])
+            .iter()
+            .any(|(kind, path)| { kind == "unused" && path.ends_with(ZIPPED) })
+    );
+    // What buildout has noted of a recipe is a use.
+    write(
+        &app.path(".installed.cfg"),
+        format!("[app]\n__buildout_signature__ = {ZIPPED} x\n").as_bytes(),
+    );
+    assert!(!kinds(&app.check("", 0)["notes"]).contains(&"unused".into()));
+}
+
+#[test]
+fn run_paths_are_reported() {
+    let app = App::new();
+    let egg = app.egg("lib-1.0-py3.11-linux-x86_64.egg");
+    crate::support::make_egg(&egg, "lib", "1.0", &[]);
+    app.script("lib", &["lib-1.0-py3.11-linux-x86_64.egg"]);
+    app.sandbox.shell(&format!(
+        "cc -x c -shared -nostdlib -o {0}/one.so -Wl,-rpath,/opt/none:/usr/lib /dev/null && \
+         cc -x c -shared -nostdlib -o {0}/two.so -Wl,-rpath,'$ORIGIN/lib' /dev/null && \
+         cc -x c -shared -nostdlib -o {0}/three.so -Wl,-rpath,'$ORIGIN/../../../..' /dev/null",
+        egg.display()
+    ));
+    let report = app.check("", 0);
+    let notes = report["notes"].as_array().unwrap();
+    let run_paths: Vec<(&str, &str)> = notes
+        .iter()
+        .filter(|note| note["kind"] == "run-path")
+        .map(|note| (text(&note["path"]).rsplit('/').next().unwrap(), text(&note["what"])))
+        .collect();
+    assert_eq!(
+        run_paths,
+        [
+            ("", "shared objects look for libraries next to themselves: 1"),
+            ("one.so", "looks for libraries in /opt/none, outside the buildout"),
+            ("three.so", "looks for libraries in $ORIGIN/../../../.., outside the buildout"),
+        ]
+    );
+}
+
+#[test]
+fn what_installed_cfg_says_is_outside_is_told_once_for_a_folder() {
+    let app = App::new();
+    write(&app.sandbox.path("outside/a"), b"");
+    write(&app.sandbox.path("outside/b"), b"");
+    let out = app.sandbox.path("outside").canonicalize().unwrap();
+    let out = out.display();
+    let text =
+        format!("[app]\n__buildout_installed__ = {out}/a\n\t{out}/b\n_e = {out}\n_d = {out}\n");
+    write(&app.path(".installed.cfg"), text.as_bytes());
+    let report = app.check("", 4);
+    assert_eq!(kinds(&report["problems"]), ["path", "path"]);
+    app.sandbox.fails("check app", 4).says(&["says that 2 of its parts are in", "eggs-directory"]);
+    assert!(kinds(&report["notes"]).contains(&"path".into()));
+}
+
+#[test]
+fn a_buildout_that_was_moved_uses_the_eggs_of_its_old_folder() {
+    let app = App::new();
+    app.sandbox.shell("cp -a app moved");
+    let moved = app.sandbox.fails("check moved", 4);
+    moved.says(&["not self-contained", "bin/app imports 3 eggs of", "/app/eggs/v5, outside"]);
+    app.sandbox.shell("mv app gone");
+    app.sandbox.fails("check moved", 4).says(&["bin/app imports 3 eggs of"]);
+    app.sandbox.fails("check gone", 4).says(&["1 problem"]);
+}
+
+#[test]
+fn a_buildout_is_told_from_other_folders() {
+    let app = App::new();
+    app.sandbox.fails("check eggs", 2).says(&["eggs is not a buildout"]);
+    app.sandbox.fails("check nowhere", 2).says(&["nowhere is not a folder"]);
+    app.sandbox.fails("check app --eggs nowhere", 2).says(&["nowhere is not a folder with eggs"]);
+    app.sandbox.fails("check", 2);
+}
+
+#[test]
+fn without_a_cache_nothing_is_compared_and_no_cache_is_made() {
+    let app = App::new();
+    app.sandbox.shell("mv cache elsewhere");
+    let output = app.sandbox.ok("check app");
+    output.says(&["there is no cache", "0 of them compared", "0 problems"]);
+    assert!(!app.sandbox.path("cache").exists());
+    fs::remove_dir_all(app.egg(ALPHA).join("alpha-1.0.dist-info")).unwrap();
+    assert_eq!(app.one_problem("--repair").0, "incomplete");
+}
+
+#[test]
+fn a_damaged_blob_restores_nothing() {
+    let app = App::new();
+    fs::remove_file(app.egg(ALPHA).join("alpha.py")).unwrap();
+    crate::damage::flip_last_bit(&app.sandbox.blob("alpha==1.0"));
+    let before = tree(&app.egg(ALPHA));
+    let report = app.check("--repair", 4);
+    assert_eq!(kinds(&report["problems"]), ["missing"]);
+    assert_same(&before, &tree(&app.egg(ALPHA)));
+}
+
+#[test]
+fn an_egg_has_few_lines_unless_all_are_asked_for() {
+    let app = App::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        write(&app.egg(ALPHA).join(name), b"");
+    }
+    let few = app.sandbox.fails("check app", 4);
+    few.says(&["alpha-1.0-py3.11.egg: 5 problems\n    a is not part", "and 2 more; -v shows them"]);
+    assert!(!few.stderr.contains("    e is"));
+    assert_eq!(few.stdout, "");
+    app.sandbox.fails("-v check app", 4).says(&["    a is not part", "    e is not part"]);
+    let quiet = app.sandbox.fails("-q check app", 4);
+    assert!(quiet.stderr.contains("5 problems") && !quiet.stderr.contains("note"));
+}
