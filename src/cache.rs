@@ -31,6 +31,7 @@ use crate::fs as files;
 use crate::index::{self, Index, Writer};
 use crate::progress::Silent;
 use crate::rebuild::{Rebuilt, rebuild};
+use crate::root;
 use crate::store::{Staged, Store};
 
 /// How many eggs are evicted together.
@@ -184,7 +185,8 @@ impl Cache {
         self.check_writable()?;
         self.index.share()?;
         self.store.share()?;
-        copies::share(&self.root)
+        copies::share(&self.root)?;
+        root::share(&self.root)
     }
 
     /// Removes what a power cut has left torn in a directory that eggs were copied to, which is

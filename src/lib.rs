@@ -24,11 +24,11 @@
 //! | | |
 //! |---|---|
 //! | the bridge to buildout, which calls operations | [`serve`] `prefetch` |
-//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`reindex`] |
+//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`register`] [`roots`] [`gc`] [`verify`] [`reindex`] |
 //! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` [`query`] |
-//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk |
-//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] `difference` |
-//! | primitives | [`error`] [`clock`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `beneath` `map` [`progress`] |
+//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s, [`tree`] of an egg on disk |
+//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] [`plan`] `difference` |
+//! | primitives | [`error`] [`clock`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `record` `beneath` `map` [`progress`] |
 #![deny(unsafe_code)]
 
 pub mod add;
@@ -56,12 +56,17 @@ mod map;
 pub mod materialize;
 pub mod metadata;
 pub mod native;
+pub mod plan;
 mod prefetch;
 pub mod progress;
 pub mod query;
 pub mod rebuild;
+mod record;
+pub mod register;
 pub mod reindex;
 pub mod repair;
+pub mod root;
+pub mod roots;
 pub mod serve;
 pub mod show;
 pub mod store;

@@ -20,10 +20,11 @@ use crate::error::{Error, Result};
 use crate::materialize::{self, Outcome, Prepared};
 use crate::prefetch::Prefetch;
 use crate::progress::Silent;
+use crate::register;
 use crate::tree::Hints;
 
 /// Version of the protocol: it changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
@@ -51,6 +52,8 @@ enum Request {
         source: Option<String>,
         build_seconds: Option<f64>,
     },
+    /// Note which eggs a buildout uses that has succeeded.
+    Root { directory: PathBuf, eggs_directory: PathBuf, eggs: Vec<PathBuf> },
     /// Record what was used, and end.
     Close {},
 }
@@ -88,6 +91,7 @@ enum Answer {
         torn: Vec<String>,
     },
     Stored(add::Outcome),
+    Registered(register::Report),
     Closed {},
     Failed {
         error: String,
@@ -125,6 +129,8 @@ struct Session {
     /// Begins when there is something to do.
     prefetch: Option<Prefetch>,
     used: Vec<Digest>,
+    /// Which eggs this run has copied or stored, by their paths.
+    known: HashMap<PathBuf, Digest>,
     /// Eggs that turned out to be damaged: the next build of their key takes their place.
     damaged: Vec<Digest>,
     /// Eggs that are not offered again: damaged, gone, of a newer eggcache, or not for this host.
@@ -182,6 +188,7 @@ fn answer(session: &mut Option<Session>, request: Request) -> Result<Answer> {
                 prepared: HashMap::new(),
                 prefetch: None,
                 used: Vec::new(),
+                known: HashMap::new(),
                 damaged: Vec::new(),
                 unusable: Vec::new(),
             };
@@ -206,6 +213,9 @@ fn answer(session: &mut Option<Session>, request: Request) -> Result<Answer> {
         Request::Store { path, source_sha256, variant, source, build_seconds } => {
             let provenance = Provenance { source, build_seconds, ..session.provenance.clone() };
             session.store(path, source_sha256, variant, provenance)
+        }
+        Request::Root { directory, eggs_directory, eggs } => {
+            session.register(directory, eggs_directory, eggs)
         }
         Request::Open { .. } | Request::Close {} => unreachable!("answered above"),
     }
@@ -240,6 +250,9 @@ impl Session {
         }
         let answer = outcome?;
         self.used.push(digest);
+        if let Answer::Materialized { path, .. } = &answer {
+            self.known.insert(path.clone(), digest);
+        }
         Ok(answer)
     }
 
@@ -309,7 +322,32 @@ impl Session {
         }
         let mut report = add::add(&mut self.cache, std::slice::from_ref(&path), &options, &Silent)?;
         let added = report.eggs.pop().map(|added| added.outcome);
-        Ok(Answer::Stored(added.ok_or(Error::Miss { query: path.display().to_string() })?))
+        let added = added.ok_or_else(|| Error::Miss { query: path.display().to_string() })?;
+        if let add::Outcome::Stored { egg }
+        | add::Outcome::Replaced { egg, .. }
+        | add::Outcome::Present { egg } = &added
+        {
+            let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
+            self.known.extend(parent.map(|parent| (parent.join(&egg.file_name), egg.digest)));
+        }
+        Ok(Answer::Stored(added))
+    }
+
+    fn register(
+        &mut self,
+        directory: PathBuf,
+        eggs_directory: PathBuf,
+        eggs: Vec<PathBuf>,
+    ) -> Result<Answer> {
+        let options = register::Options {
+            directory,
+            eggs_directory,
+            python: self.host.python_tag(),
+            buildout: self.provenance.buildout.clone(),
+            eggs,
+            known: self.known.clone(),
+        };
+        Ok(Answer::Registered(register::register(&self.cache, &options)?))
     }
 
     fn record_use(&mut self) {

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sysconfig
 
-PROTOCOL = 3
+PROTOCOL = 4
 
 #: How many answers may be outstanding, so that neither side waits for a full pipe.
 MAX_PENDING = 16

@@ -104,9 +104,10 @@ pub enum Command {
         #[command(flatten)]
         narrow: Narrow,
     },
-    /// Remove eggs by policy, and what no egg needs.
+    /// Remove eggs by policy, and what no egg needs. What a buildout uses stays.
     #[command(after_help = "Examples:\n  eggcache gc --max-age 90d --dry-run\n  \
-        eggcache gc --max-size 20GiB --keep-versions 3")]
+        eggcache gc --max-size 20GiB --keep-versions 3\n  \
+        eggcache gc --dry-run --verbose    (why does each egg stay?)")]
     Gc {
         /// Remove what was not used for longer than this: 90d, 12h, 1y (m is minutes, mo months).
         #[arg(long, value_name = "AGE", value_parser = age)]
@@ -117,9 +118,26 @@ pub enum Command {
         /// Remove all but the N newest versions of each project, for each Python and platform.
         #[arg(long, value_name = "N", value_parser = at_least_one)]
         keep_versions: Option<usize>,
+        /// Keep what a buildout uses for this long after its folder is gone, 30d if absent: the folder
+        /// may be on a disk that is not mounted.
+        #[arg(long, value_name = "AGE", value_parser = age)]
+        grace: Option<i64>,
+        /// Remove also what buildouts use; each builds or fetches it again when it needs it anew.
+        #[arg(long)]
+        ignore_roots: bool,
         /// Only tell what would be removed.
         #[arg(long)]
         dry_run: bool,
+    },
+    /// List the buildouts that use the cache; what they use is kept by `gc`.
+    #[command(
+        after_help = "A buildout is listed once it has run with `egg-cache` and succeeded.\n\n\
+        Examples:\n  eggcache roots\n  eggcache roots --forget /srv/old-app"
+    )]
+    Roots {
+        /// Forget the buildout in this folder first; its next run lists it again.
+        #[arg(long, value_name = "DIR")]
+        forget: Option<PathBuf>,
     },
     /// Check every byte of every egg in the cache; exit code 4 if there is a problem.
     Verify {

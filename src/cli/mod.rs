@@ -15,8 +15,9 @@ use eggcache::cache::Cache;
 use eggcache::clock::now;
 use eggcache::egg::Egg;
 use eggcache::error::Error;
+use eggcache::plan::Rules;
 use eggcache::tree::Hints;
-use eggcache::{add, gc, init, list, materialize, query, reindex, serve, show, verify};
+use eggcache::{add, gc, init, list, materialize, query, reindex, roots, serve, show, verify};
 
 use args::{Args, Command};
 use bar::Bar;
@@ -39,7 +40,7 @@ pub fn main() -> ExitCode {
             // The library's errors tell their causes themselves.
             printer.error(&known.map_or_else(|| format!("{error:#}"), Error::to_string));
             ExitCode::from(match known {
-                Some(Error::Miss { .. }) => MISS,
+                Some(Error::Miss { .. } | Error::NotARoot { .. }) => MISS,
                 Some(Error::Usage(_) | Error::Ambiguous { .. } | Error::Requirements { .. }) => {
                     USAGE
                 }
@@ -101,14 +102,20 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
             printer.report(&report, text::shown)?;
             0
         }
-        Command::Gc { max_age, max_size, keep_versions, dry_run } => {
-            let options = gc::Options { max_age, max_size, keep_versions, dry_run };
+        Command::Gc { max_age, max_size, keep_versions, grace, ignore_roots, dry_run } => {
+            let rules = Rules { max_age, max_size, keep_versions };
+            let options = gc::Options { rules, grace, ignore_roots, dry_run };
             if !dry_run {
                 Cache::drop_ballast(&root);
             }
             let report = gc::gc(&mut open(&root, printer)?, &options, &bar)?;
-            printer.report(&report, text::collected)?;
+            printer.report(&report, |report| text::collected(report, global.verbose))?;
             0
+        }
+        Command::Roots { forget } => {
+            let report = roots::roots(&open(&root, printer)?, forget.as_deref())?;
+            printer.report(&report, text::roots)?;
+            if report.unreadable.is_empty() { 0 } else { PROBLEMS }
         }
         Command::Verify { repair } => {
             let report = verify::verify(&root, repair, &bar)?;

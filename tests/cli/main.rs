@@ -19,6 +19,7 @@ mod recovery;
 mod reindex;
 mod remote;
 mod repair;
+mod roots;
 mod round_trip;
 mod serve;
 mod shared;
