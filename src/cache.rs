@@ -29,6 +29,7 @@ use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
 use crate::fs as files;
 use crate::index::{self, Index, Writer};
+use crate::pin;
 use crate::progress::Silent;
 use crate::rebuild::{Rebuilt, rebuild};
 use crate::root;
@@ -186,7 +187,8 @@ impl Cache {
         self.index.share()?;
         self.store.share()?;
         copies::share(&self.root)?;
-        root::share(&self.root)
+        root::share(&self.root)?;
+        pin::share(&self.root)
     }
 
     /// Removes what a power cut has left torn in a directory that eggs were copied to, which is

@@ -87,6 +87,9 @@ pub enum Error {
     #[error("{} is not a buildout that uses this cache; `eggcache roots` lists them", path.display())]
     NotARoot { path: PathBuf },
 
+    #[error("{what} is not pinned; `eggcache pins` lists what is")]
+    NotAPin { what: String },
+
     #[error("{query} is ambiguous, name one of:\n{}", candidates.join("\n"))]
     Ambiguous { query: String, candidates: Vec<String> },
 

@@ -17,6 +17,7 @@ use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::EggKey;
 use crate::error::{Error, Result};
+use crate::pin::{self, Pattern, Pin};
 use crate::plan::{Evicted, Held, Kept, Plan, Rules, Stay, plan};
 use crate::progress::{Progress, Unit};
 use crate::root::{self, GRACE, Known};
@@ -107,10 +108,12 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     let (roots, unreadable) = root::all(cache.root(), now())?;
     let (kept, gone_roots): (Vec<_>, Vec<_>) =
         roots.into_iter().partition(|root| root.is_kept(grace, now()));
-    let held = if options.ignore_roots { Held::new() } else { held(&kept) };
+    let held =
+        held(&pin::all(cache.root())?, &eggs, if options.ignore_roots { &[] } else { &kept });
     let Plan { evicted, kept: kept_eggs } = plan(eggs, &options.rules, &held, now());
     let temporary_files = if options.dry_run { cache.store.abandoned()? } else { cache.sweep()? };
     if !options.dry_run {
+        pin::sweep(cache.root())?;
         root::note_gone(cache.root(), &kept)?;
         gone_roots.iter().try_for_each(root::forget)?;
         progress.begin("removing", (evicted.len() + orphans.len()) as u64, Unit::Eggs);
@@ -150,9 +153,16 @@ fn orphans(blobs: &[Stored], eggs: &[Egg]) -> Vec<Stored> {
     blobs.iter().filter(|blob| !known.contains(&blob.digest)).copied().collect()
 }
 
-/// What each root holds: an egg is told of the first that uses it, and how many others do.
-fn held(roots: &[Known]) -> Held {
+/// What pins and roots hold. An egg that several roots use is told of the first, and how many others
+/// do.
+fn held(pins: &[(Pin, Pattern)], eggs: &[Egg], roots: &[Known]) -> Held {
     let mut held = Held::new();
+    for egg in eggs {
+        let pin = pins.iter().find(|(_, pattern)| pattern.matches(egg));
+        held.extend(pin.map(|(pin, _)| {
+            (egg.digest, Stay::Pinned { pin: pin.what.clone(), note: pin.note.clone() })
+        }));
+    }
     for Known { root, .. } in roots {
         let digests: HashSet<Digest> = root.eggs.iter().filter_map(|egg| egg.digest).collect();
         for digest in digests {

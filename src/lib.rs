@@ -24,9 +24,9 @@
 //! | | |
 //! |---|---|
 //! | the bridge to buildout, which calls operations | [`serve`] `prefetch` |
-//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`register`] [`roots`] [`gc`] [`verify`] [`reindex`] |
+//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`reindex`] |
 //! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` [`query`] |
-//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s, [`tree`] of an egg on disk |
+//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s and [`pin`]s, [`tree`] of an egg on disk |
 //! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] [`plan`] `difference` |
 //! | primitives | [`error`] [`clock`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `record` `beneath` `map` [`progress`] |
 #![deny(unsafe_code)]
@@ -56,6 +56,8 @@ mod map;
 pub mod materialize;
 pub mod metadata;
 pub mod native;
+pub mod pin;
+pub mod pins;
 pub mod plan;
 mod prefetch;
 pub mod progress;

@@ -59,6 +59,10 @@ pub struct Kept {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 pub enum Stay {
+    Pinned {
+        pin: String,
+        note: Option<String>,
+    },
     /// A buildout uses it, and `more` others.
     Root {
         root: PathBuf,

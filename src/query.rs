@@ -9,7 +9,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::index::Index;
 
 /// Fewest hexadecimal digits that are taken for a digest.
-const MIN_DIGEST: usize = 8;
+pub const MIN_DIGEST: usize = 8;
 
 /// What an egg must also be, where a name alone is ambiguous.
 #[derive(Debug, Clone, Default)]

@@ -9,6 +9,7 @@ use crate::cache::Cache;
 use crate::clock::now;
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
+use crate::pin;
 use crate::root::{self, Known};
 
 #[derive(Debug, Serialize)]
@@ -29,7 +30,7 @@ pub struct Listed {
     pub cached: usize,
     /// Bytes of their blobs.
     pub bytes: u64,
-    /// Bytes of those that no other root uses.
+    /// Bytes of those that no other root uses and no pin is about.
     pub exclusive_bytes: u64,
 }
 
@@ -58,11 +59,14 @@ pub fn roots(cache: &Cache, forget: Option<&Path>) -> Result<Report> {
         }
         known = kept;
     }
-    let sizes: HashMap<Digest, u64> =
-        cache.index.all()?.into_iter().map(|egg| (egg.digest, egg.blob_bytes)).collect();
+    let (pins, eggs) = (pin::all(cache.root())?, cache.index.all()?);
+    let sizes: HashMap<Digest, u64> = eggs.iter().map(|egg| (egg.digest, egg.blob_bytes)).collect();
     let mut uses: HashMap<Digest, usize> = HashMap::new();
     for digest in known.iter().flat_map(digests_of) {
         *uses.entry(digest).or_default() += 1;
+    }
+    for egg in eggs.iter().filter(|egg| pins.iter().any(|(_, pattern)| pattern.matches(egg))) {
+        *uses.entry(egg.digest).or_default() += 1;
     }
     let listed = |known: Known| {
         let cached: HashMap<Digest, u64> =

@@ -104,7 +104,7 @@ pub enum Command {
         #[command(flatten)]
         narrow: Narrow,
     },
-    /// Remove eggs by policy, and what no egg needs. What a buildout uses stays.
+    /// Remove eggs by policy, and what no egg needs. What is pinned or a buildout uses stays.
     #[command(after_help = "Examples:\n  eggcache gc --max-age 90d --dry-run\n  \
         eggcache gc --max-size 20GiB --keep-versions 3\n  \
         eggcache gc --dry-run --verbose    (why does each egg stay?)")]
@@ -122,7 +122,7 @@ pub enum Command {
         /// may be on a disk that is not mounted.
         #[arg(long, value_name = "AGE", value_parser = age)]
         grace: Option<i64>,
-        /// Remove also what buildouts use; each builds or fetches it again when it needs it anew.
+        /// Remove also what buildouts use, but not what is pinned; each builds or fetches it again when it needs it anew.
         #[arg(long)]
         ignore_roots: bool,
         /// Only tell what would be removed.
@@ -139,6 +139,30 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         forget: Option<PathBuf>,
     },
+    /// Keep eggs whatever the policy of `gc` says.
+    #[command(
+        after_help = "WHAT is a name, name==version, a name with version specifiers, a name or \
+        a file name with * in it,\nan egg's file name, or at least 8 digits of its digest. It may be of \
+        an egg that is yet to come.\n`eggcache pins` lists what is pinned.\n\nExamples:\n  \
+        eggcache pin lxml==6.1.3 --note 'the release of May'\n  eggcache pin 'zope.interface>=5,<6'\n  \
+        eggcache pin 'zope.*'"
+    )]
+    Pin {
+        #[arg(required = true, value_name = "WHAT")]
+        what: Vec<String>,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+    /// Take pins away.
+    #[command(after_help = "Example:\n  eggcache unpin lxml==6.1.3")]
+    Unpin {
+        /// As it was pinned; `eggcache pins` lists it.
+        #[arg(required = true, value_name = "WHAT")]
+        what: Vec<String>,
+    },
+    /// List what is pinned.
+    Pins,
     /// Check every byte of every egg in the cache; exit code 4 if there is a problem.
     Verify {
         /// Mend what can be mended: what is damaged goes to quarantine/ in the cache, and the index

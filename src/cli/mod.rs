@@ -17,7 +17,9 @@ use eggcache::egg::Egg;
 use eggcache::error::Error;
 use eggcache::plan::Rules;
 use eggcache::tree::Hints;
-use eggcache::{add, gc, init, list, materialize, query, reindex, roots, serve, show, verify};
+use eggcache::{
+    add, gc, init, list, materialize, pins, query, reindex, roots, serve, show, verify,
+};
 
 use args::{Args, Command};
 use bar::Bar;
@@ -40,7 +42,7 @@ pub fn main() -> ExitCode {
             // The library's errors tell their causes themselves.
             printer.error(&known.map_or_else(|| format!("{error:#}"), Error::to_string));
             ExitCode::from(match known {
-                Some(Error::Miss { .. } | Error::NotARoot { .. }) => MISS,
+                Some(Error::Miss { .. } | Error::NotARoot { .. } | Error::NotAPin { .. }) => MISS,
                 Some(Error::Usage(_) | Error::Ambiguous { .. } | Error::Requirements { .. }) => {
                     USAGE
                 }
@@ -117,6 +119,11 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
             printer.report(&report, text::roots)?;
             if report.unreadable.is_empty() { 0 } else { PROBLEMS }
         }
+        Command::Pin { what, note } => {
+            change_pins(&root, &pins::Options::Pin { what, note }, printer)?
+        }
+        Command::Unpin { what } => change_pins(&root, &pins::Options::Unpin { what }, printer)?,
+        Command::Pins => change_pins(&root, &pins::Options::List, printer)?,
         Command::Verify { repair } => {
             let report = verify::verify(&root, repair, &bar)?;
             printer.report(&report, text::verified)?;
@@ -143,6 +150,12 @@ fn open(root: &Path, printer: &Printer) -> Result<Cache, Error> {
         printer.warning(&warning);
     }
     Ok(cache)
+}
+
+fn change_pins(root: &Path, options: &pins::Options, printer: &Printer) -> anyhow::Result<u8> {
+    let report = pins::pins(&open(root, printer)?, options)?;
+    printer.report(&report, |report| text::pinned(report, options))?;
+    Ok(0)
 }
 
 /// The eggs that the names name, all of them or none.

@@ -1,6 +1,7 @@
 //! Reports as a person reads them.
 
 mod gc;
+mod pins;
 mod roots;
 
 use std::fmt::Write;
@@ -12,6 +13,7 @@ use eggcache::{add, init, list, materialize, reindex, show, verify};
 
 use super::print::{GOOD, Text};
 pub use gc::collected;
+pub use pins::pinned;
 pub use roots::listed as roots;
 
 pub fn added(report: &add::Report, verbose: bool) -> Text {

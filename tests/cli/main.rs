@@ -14,6 +14,7 @@ mod old_caches;
 mod output;
 mod parallel;
 mod permissions;
+mod pins;
 mod power_cut;
 mod recovery;
 mod reindex;

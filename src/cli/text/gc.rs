@@ -22,11 +22,13 @@ pub fn collected(report: &Report, verbose: bool) -> Text {
         text.notes.push(format!("{would} the buildout {}: its folder is gone", root.display()));
     }
     if let (Some(excess), Some(max_size)) = (report.excess(), report.rules.max_size) {
+        let is_pinned = |stay: &Stay| matches!(stay, Stay::Pinned { .. });
+        let pinned = report.kept_eggs.iter().any(|kept| is_pinned(&kept.reason));
         text.notes.push(format!(
-            "what is kept is {} more than {}: buildouts use it (`eggcache roots`), and only \
-             --ignore-roots evicts that",
+            "what is kept is {} more than {}, as it is in use (`eggcache roots`){}",
             size(excess),
-            size(max_size)
+            size(max_size),
+            if pinned { " or pinned (`eggcache pins`)" } else { "; --ignore-roots evicts it too" }
         ));
     }
     let going = report.evicted.iter().map(|it| (&it.egg, goes(it.reason, &report.rules)));
@@ -42,16 +44,18 @@ pub fn collected(report: &Report, verbose: bool) -> Text {
 
 fn summary(report: &Report) -> String {
     let mut summary = format!(
-        "{} {} and {}, {}; {} stay, {}",
+        "{} {} and {}, {}; {} {}, {}",
         if report.dry_run { "would remove" } else { "removed" },
         eggs(report.evicted.len()),
         counted(report.orphans.len(), "orphaned blob"),
         size(report.freed_bytes),
         eggs(report.kept),
+        if report.kept == 1 { "stays" } else { "stay" },
         size(report.kept_bytes)
     );
     let count = |is: fn(&Stay) -> bool| report.kept_eggs.iter().filter(|it| is(&it.reason)).count();
     let kinds = [
+        (count(|stay| matches!(stay, Stay::Pinned { .. })), "pinned"),
         (count(|stay| matches!(stay, Stay::Root { .. })), "used by a buildout"),
         (count(|stay| *stay == Stay::NewestVersion), "of the newest versions"),
         (count(|stay| *stay == Stay::RecentlyUsed), "recently used"),
@@ -107,6 +111,8 @@ fn stays(reason: &Stay, rules: &Rules) -> String {
             let more = if *more > 0 { format!(" and {more} more") } else { String::new() };
             format!("used by {}{more}", plain(&root.display().to_string()))
         }
+        Stay::Pinned { pin, note: None } => format!("pinned by {pin}"),
+        Stay::Pinned { pin, note: Some(note) } => format!("pinned by {pin}: \"{}\"", plain(note)),
         Stay::NewestVersion => match rules.keep_versions.unwrap_or_default() {
             1 => "newest version".into(),
             keep => format!("newest {keep} versions"),

@@ -57,6 +57,7 @@ pub const REINDEX_OF_RUBBISH: Operation =
 pub const REPAIR: Operation =
     operation("verify --repair", with_a_damaged_blob, "verify --repair", true);
 pub const OLD_CACHE: Operation = operation("opening an old cache", an_old_cache, "list", false);
+pub const PIN: Operation = operation("pin", two_in_a_cache, "pin two rich==1.0", false);
 pub const SERVE: Operation = operation("serve", with_requests, "serve", false);
 
 /// Operations that follow each other in one sandbox, which the first prepares.
@@ -128,6 +129,11 @@ macro_rules! of_each_operation {
             #[test]
             fn of_the_opening_of_an_old_cache() {
                 $run(&operations::OLD_CACHE);
+            }
+
+            #[test]
+            fn of_pin() {
+                $run(&operations::PIN);
             }
 
             #[test]
