@@ -255,13 +255,23 @@ impl Cache {
         Ok(commits)
     }
 
-    /// Takes eggs out, rows first, and removes their blobs.
+    /// Takes eggs out, rows first, and removes their blobs, until the time is up. Answers how many of
+    /// them, the first ones, are done.
     ///
     /// # Errors
     /// If the index or the store cannot be written.
-    pub fn evict(&mut self, eggs: &[&Egg], evicted: impl Fn(Digest)) -> Result<()> {
+    pub fn evict(
+        &mut self,
+        eggs: &[&Egg],
+        until: Option<Instant>,
+        evicted: impl Fn(Digest),
+    ) -> Result<usize> {
+        let mut done = 0;
         for batch in eggs.chunks(EVICT_BATCH) {
             let begin = Instant::now();
+            if until.is_some_and(|until| begin >= until) {
+                break;
+            }
             let now = now();
             self.index.write(|writer| {
                 for egg in batch {
@@ -276,8 +286,9 @@ impl Cache {
             std::thread::sleep(begin.elapsed().min(HOLD));
             let digests: Vec<Digest> = batch.iter().map(|egg| egg.digest).collect();
             self.unlink_unreferenced(&digests, &evicted)?;
+            done += batch.len();
         }
-        Ok(())
+        Ok(done)
     }
 
     /// Removes those blobs that no row refers to, batch by batch. None, while the index does not have

@@ -87,6 +87,9 @@ pub enum Error {
     #[error("{} is not a buildout that uses this cache; `eggcache roots` lists them", path.display())]
     NotARoot { path: PathBuf },
 
+    #[error("{}: {reason}", path.display())]
+    Policy { path: PathBuf, reason: String },
+
     #[error("{what} is not pinned; `eggcache pins` lists what is")]
     NotAPin { what: String },
 

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -30,6 +31,8 @@ pub struct Options {
     pub grace: Option<i64>,
     /// Evict also what buildouts use.
     pub ignore_roots: bool,
+    /// For how long eggs are evicted.
+    pub time_limit: Option<Duration>,
     pub dry_run: bool,
 }
 
@@ -49,6 +52,8 @@ pub struct Report {
     pub kept: usize,
     pub kept_bytes: u64,
     pub kept_eggs: Vec<Kept>,
+    /// How many eggs would have gone, and there was no time.
+    pub postponed: usize,
     /// Folders of buildouts that are gone for so long that they are forgotten.
     pub forgotten_roots: Vec<PathBuf>,
     /// What is wrong with the records of roots that cannot be read.
@@ -110,7 +115,8 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         roots.into_iter().partition(|root| root.is_kept(grace, now()));
     let held =
         held(&pin::all(cache.root())?, &eggs, if options.ignore_roots { &[] } else { &kept });
-    let Plan { evicted, kept: kept_eggs } = plan(eggs, &options.rules, &held, now());
+    let Plan { mut evicted, kept: mut kept_eggs } = plan(eggs, &options.rules, &held, now());
+    let mut postponed = 0;
     let temporary_files = if options.dry_run { cache.store.abandoned()? } else { cache.sweep()? };
     if !options.dry_run {
         pin::sweep(cache.root())?;
@@ -124,7 +130,11 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         let blobs: HashSet<Digest> = blobs.iter().map(|blob| blob.digest).collect();
         let noted: Vec<Digest> = evicted_before.difference(&blobs).copied().collect();
         cache.unlink_unreferenced(&noted, |_| ())?;
-        cache.evict(&of_eggs, |_| progress.advance(1))?;
+        let until = options.time_limit.and_then(|limit| Instant::now().checked_add(limit));
+        let done = cache.evict(&of_eggs, until, |_| progress.advance(1))?;
+        let left = evicted.split_off(done);
+        postponed = left.len();
+        kept_eggs.extend(left.into_iter().map(|it| Kept { egg: it.egg, reason: Stay::Postponed }));
         progress.end();
         copies::forget_gone(cache.root())?;
         cache.take_ballast();
@@ -143,6 +153,7 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         orphan_bytes,
         temporary_files,
         kept_eggs,
+        postponed,
         forgotten_roots: gone_roots.into_iter().map(|known| known.root.directory).collect(),
         unreadable: unreadable.iter().map(Error::to_string).collect(),
     })
@@ -176,4 +187,36 @@ fn held(pins: &[(Pin, Pattern)], eggs: &[Egg], roots: &[Known]) -> Held {
         }
     }
     held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::add;
+    use crate::progress::Silent;
+
+    /// A cache with one egg.
+    fn cache(dir: &std::path::Path) -> Cache {
+        let egg = dir.join("foo-1.0-py3.11.egg");
+        std::fs::create_dir_all(egg.join("EGG-INFO")).unwrap();
+        std::fs::write(egg.join("EGG-INFO/PKG-INFO"), "Name: foo\nVersion: 1.0\n").unwrap();
+        let mut cache = Cache::open(&dir.join("cache")).unwrap();
+        add::add(&mut cache, &[egg], &add::Options::default(), &Silent).unwrap();
+        cache
+    }
+
+    #[test]
+    fn eggs_that_there_is_no_time_for_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cache = cache(dir.path());
+        let rules = Rules { max_size: Some(0), ..Rules::default() };
+        let mut options = Options { rules, time_limit: Some(Duration::ZERO), ..Options::default() };
+        let report = gc(&mut cache, &options, &Silent).unwrap();
+        assert_eq!((report.evicted.len(), report.postponed, report.kept), (0, 1, 1));
+        assert_eq!(report.kept_eggs[0].reason, Stay::Postponed);
+        assert_eq!(cache.index.all().unwrap().len(), 1);
+        options.time_limit = None;
+        assert_eq!(gc(&mut cache, &options, &Silent).unwrap().evicted.len(), 1);
+        assert_eq!(cache.index.all().unwrap(), []);
+    }
 }

@@ -23,15 +23,16 @@
 //!
 //! | | |
 //! |---|---|
-//! | the bridge to buildout, which calls operations | [`serve`] `prefetch` |
+//! | the bridge to buildout, which calls operations | [`serve`] `auto` `prefetch` |
 //! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`reindex`] |
 //! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s and [`pin`]s, [`tree`] of an egg on disk |
-//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] [`plan`] `difference` |
-//! | primitives | [`error`] [`clock`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `record` `beneath` `map` [`progress`] |
+//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] [`plan`] [`policy`] `difference` |
+//! | primitives | [`error`] [`clock`] [`quantity`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `record` `beneath` `map` [`progress`] |
 #![deny(unsafe_code)]
 
 pub mod add;
+mod auto;
 mod beneath;
 pub mod blob;
 pub mod blob_writer;
@@ -59,8 +60,10 @@ pub mod native;
 pub mod pin;
 pub mod pins;
 pub mod plan;
+pub mod policy;
 mod prefetch;
 pub mod progress;
+pub mod quantity;
 pub mod query;
 pub mod rebuild;
 mod record;

@@ -24,6 +24,18 @@ pub struct Rules {
     pub keep_versions: Option<usize>,
 }
 
+impl Rules {
+    /// These rules, and those of `others` that they say nothing of.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            max_age: self.max_age.or(others.max_age),
+            max_size: self.max_size.or(others.max_size),
+            keep_versions: self.keep_versions.or(others.keep_versions),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Plan {
     pub evicted: Vec<Evicted>,
@@ -71,6 +83,8 @@ pub enum Stay {
     /// One of the newest versions, of which there are older ones that go.
     NewestVersion,
     RecentlyUsed,
+    /// It would go, but there was no time.
+    Postponed,
     /// No rule is about it.
     NoRule,
 }

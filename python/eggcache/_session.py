@@ -357,12 +357,14 @@ class Session:
             if location.endswith(".egg") and realpath(os.path.dirname(location)) in folders
         ]
         try:
-            self.bridge.call(
+            answer = self.bridge.call(
                 "root",
                 directory=self.directory,
                 eggs_directory=self.eggs_directory,
                 eggs=sorted(eggs),
             )
+            if "warning" in answer:
+                logger.warning("%s; garbage is not collected.", answer["warning"])
         except _bridge.Refusal as refusal:
             logger.warning("%s; what this buildout uses may be evicted.", refusal)
 

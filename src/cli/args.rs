@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anstream::ColorChoice;
 use clap::builder::PossibleValuesParser;
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use eggcache::quantity::{age, size};
 use eggcache::query;
 
 /// Keep built eggs once, copy them into every buildout that needs them.
@@ -105,9 +106,13 @@ pub enum Command {
         narrow: Narrow,
     },
     /// Remove eggs by policy, and what no egg needs. What is pinned or a buildout uses stays.
-    #[command(after_help = "Examples:\n  eggcache gc --max-age 90d --dry-run\n  \
+    #[command(
+        after_help = "What is not said here is taken from eggcache.toml in the cache, if it is \
+        there:\n\n  [gc]\n  max-age = \"90d\"\n  max-size = \"20GiB\"\n  keep-versions = 3\n  \
+        grace = \"30d\"\n  auto = true    # after a buildout, at most once a day\n\nExamples:\n  eggcache gc --max-age 90d --dry-run\n  \
         eggcache gc --max-size 20GiB --keep-versions 3\n  \
-        eggcache gc --dry-run --verbose    (why does each egg stay?)")]
+        eggcache gc --dry-run --verbose    (why does each egg stay?)"
+    )]
     Gc {
         /// Remove what was not used for longer than this: 90d, 12h, 1y (m is minutes, mo months).
         #[arg(long, value_name = "AGE", value_parser = age)]
@@ -215,25 +220,6 @@ impl Global {
     }
 }
 
-fn age(text: &str) -> Result<i64, String> {
-    let span: jiff::Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    // A day is 24 hours here, a month 30 days and a year 365.
-    let days = i64::from(span.get_years()) * 365
-        + i64::from(span.get_months()) * 30
-        + i64::from(span.get_weeks()) * 7
-        + i64::from(span.get_days());
-    let seconds = i64::from(span.get_hours()) * 3600 + span.get_minutes() * 60 + span.get_seconds();
-    let total = days * 86_400 + seconds;
-    if total < 0 { Err("an age is not negative".into()) } else { Ok(total) }
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    if text.len() > 1 && text.bytes().all(|c| c.is_ascii_digit()) {
-        return Err(format!("a size has a unit: {text}MB or {text}GiB"));
-    }
-    text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
-}
-
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("at least 1".into()),
@@ -256,16 +242,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn ages_and_sizes_are_read() {
-        assert_eq!(age("90d"), Ok(90 * 86_400));
-        assert_eq!(age("1y 2h"), Ok(365 * 86_400 + 7200));
-        assert_eq!(age("12h"), Ok(12 * 3600));
-        assert!(age("soon").is_err() && age("-1d").is_err());
-        assert_eq!(size("20GiB"), Ok(20 << 30));
-        assert_eq!(size("500MB"), Ok(500_000_000));
-        assert!(size("much").is_err() && size("20").is_err());
     }
 }

@@ -16,6 +16,7 @@ use eggcache::clock::now;
 use eggcache::egg::Egg;
 use eggcache::error::Error;
 use eggcache::plan::Rules;
+use eggcache::policy::Policy;
 use eggcache::tree::Hints;
 use eggcache::{
     add, gc, init, list, materialize, pins, query, reindex, roots, serve, show, verify,
@@ -105,8 +106,14 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
             0
         }
         Command::Gc { max_age, max_size, keep_versions, grace, ignore_roots, dry_run } => {
-            let rules = Rules { max_age, max_size, keep_versions };
-            let options = gc::Options { rules, grace, ignore_roots, dry_run };
+            let policy = Policy::read(&root)?;
+            let options = gc::Options {
+                rules: Rules { max_age, max_size, keep_versions }.or(policy.rules),
+                grace: grace.or(policy.grace),
+                ignore_roots,
+                time_limit: None,
+                dry_run,
+            };
             if !dry_run {
                 Cache::drop_ballast(&root);
             }

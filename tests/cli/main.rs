@@ -15,6 +15,7 @@ mod output;
 mod parallel;
 mod permissions;
 mod pins;
+mod policy;
 mod power_cut;
 mod recovery;
 mod reindex;

@@ -21,7 +21,9 @@ pub fn collected(report: &Report, verbose: bool) -> Text {
         let would = if report.dry_run { "would forget" } else { "forgot" };
         text.notes.push(format!("{would} the buildout {}: its folder is gone", root.display()));
     }
-    if let (Some(excess), Some(max_size)) = (report.excess(), report.rules.max_size) {
+    if report.postponed == 0
+        && let (Some(excess), Some(max_size)) = (report.excess(), report.rules.max_size)
+    {
         let is_pinned = |stay: &Stay| matches!(stay, Stay::Pinned { .. });
         let pinned = report.kept_eggs.iter().any(|kept| is_pinned(&kept.reason));
         text.notes.push(format!(
@@ -118,6 +120,7 @@ fn stays(reason: &Stay, rules: &Rules) -> String {
             keep => format!("newest {keep} versions"),
         },
         Stay::RecentlyUsed => "recently used".into(),
+        Stay::Postponed => "left for the next time".into(),
         Stay::NoRule => "no rule is about it".into(),
     }
 }
