@@ -30,6 +30,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::fs as files;
 use crate::index::{self, Index, Writer};
 use crate::pin;
+use crate::plan::Evicted;
 use crate::progress::Silent;
 use crate::rebuild::{Rebuilt, rebuild};
 use crate::root;
@@ -149,7 +150,11 @@ impl Cache {
     #[must_use]
     pub fn damage(&self) -> Option<String> {
         let rows = || {
-            let read = self.index.all().map(drop).and_then(|()| self.index.evicted().map(drop));
+            let read = self
+                .index
+                .all()
+                .and_then(|_| self.index.evicted())
+                .and_then(|_| self.index.regrets(now()));
             read.err().map(|error| error.to_string())
         };
         self.index.damage().or_else(rows)
@@ -262,30 +267,32 @@ impl Cache {
     /// If the index or the store cannot be written.
     pub fn evict(
         &mut self,
-        eggs: &[&Egg],
+        evicted: &[Evicted],
         until: Option<Instant>,
-        evicted: impl Fn(Digest),
+        done_with: impl Fn(Digest),
     ) -> Result<usize> {
         let mut done = 0;
-        for batch in eggs.chunks(EVICT_BATCH) {
+        for batch in evicted.chunks(EVICT_BATCH) {
             let begin = Instant::now();
             if until.is_some_and(|until| begin >= until) {
                 break;
             }
             let now = now();
             self.index.write(|writer| {
-                for egg in batch {
+                for evicted in batch {
+                    let egg = &evicted.egg;
                     // Unless somebody has used it since, or stored it again.
                     let row = writer.of_digest(egg.digest)?;
                     if row.is_some_and(|row| row.used_at == egg.used_at) {
                         writer.evict(egg.digest, now)?;
+                        writer.remember(evicted, now)?;
                     }
                 }
                 Ok(())
             })?;
             std::thread::sleep(begin.elapsed().min(HOLD));
-            let digests: Vec<Digest> = batch.iter().map(|egg| egg.digest).collect();
-            self.unlink_unreferenced(&digests, &evicted)?;
+            let digests: Vec<Digest> = batch.iter().map(|it| it.egg.digest).collect();
+            self.unlink_unreferenced(&digests, &done_with)?;
             done += batch.len();
         }
         Ok(done)
@@ -394,6 +401,7 @@ fn commit_one(
     if let Some(before) = before {
         (egg.used_at, egg.uses) = (before.used_at, before.uses);
     }
+    writer.regret(&egg.key, now())?;
     store.persist(staged, changed)?;
     writer.insert(&egg)?;
     Ok(match replaced {

@@ -18,6 +18,7 @@ use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::EggKey;
 use crate::error::{Error, Result};
+use crate::index::Regrets;
 use crate::pin::{self, Pattern, Pin};
 use crate::plan::{Evicted, Held, Kept, Plan, Rules, Stay, plan};
 use crate::progress::{Progress, Unit};
@@ -56,6 +57,8 @@ pub struct Report {
     pub postponed: usize,
     /// Folders of buildouts that are gone for so long that they are forgotten.
     pub forgotten_roots: Vec<PathBuf>,
+    /// What earlier runs have evicted, and what of it was asked for again.
+    pub regrets: Regrets,
     /// What is wrong with the records of roots that cannot be read.
     pub unreadable: Vec<String>,
 }
@@ -116,6 +119,7 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     let held =
         held(&pin::all(cache.root())?, &eggs, if options.ignore_roots { &[] } else { &kept });
     let Plan { mut evicted, kept: mut kept_eggs } = plan(eggs, &options.rules, &held, now());
+    let regrets = cache.index.regrets(now())?;
     let mut postponed = 0;
     let temporary_files = if options.dry_run { cache.store.abandoned()? } else { cache.sweep()? };
     if !options.dry_run {
@@ -124,14 +128,13 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         gone_roots.iter().try_for_each(root::forget)?;
         progress.begin("removing", (evicted.len() + orphans.len()) as u64, Unit::Eggs);
         let of_orphans: Vec<Digest> = orphans.iter().map(|orphan| orphan.digest).collect();
-        let of_eggs: Vec<&Egg> = evicted.iter().map(|evicted| &evicted.egg).collect();
         cache.unlink_unreferenced(&of_orphans, |_| progress.advance(1))?;
         // Noted as evicted by a process that died after it had removed the blob.
         let blobs: HashSet<Digest> = blobs.iter().map(|blob| blob.digest).collect();
         let noted: Vec<Digest> = evicted_before.difference(&blobs).copied().collect();
         cache.unlink_unreferenced(&noted, |_| ())?;
         let until = options.time_limit.and_then(|limit| Instant::now().checked_add(limit));
-        let done = cache.evict(&of_eggs, until, |_| progress.advance(1))?;
+        let done = cache.evict(&evicted, until, |_| progress.advance(1))?;
         let left = evicted.split_off(done);
         postponed = left.len();
         kept_eggs.extend(left.into_iter().map(|it| Kept { egg: it.egg, reason: Stay::Postponed }));
@@ -154,6 +157,7 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         temporary_files,
         kept_eggs,
         postponed,
+        regrets,
         forgotten_roots: gone_roots.into_iter().map(|known| known.root.directory).collect(),
         unreadable: unreadable.iter().map(Error::to_string).collect(),
     })

@@ -3,6 +3,7 @@
 //! Pure, so that what a dry run prints is what a run does, and linear in the number of eggs but for
 //! sorting.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
@@ -48,6 +49,8 @@ pub struct Evicted {
     #[serde(flatten)]
     pub egg: Egg,
     pub reason: Reason,
+    /// The size limit under which it would stay, were that the only rule.
+    pub limit_bytes: u64,
 }
 
 /// Why an egg goes.
@@ -98,9 +101,13 @@ pub type Held = HashMap<Digest, Stay>;
 #[must_use]
 pub fn plan(eggs: Vec<Egg>, rules: &Rules, held: &Held, now: i64) -> Plan {
     let is_held = |egg: &Egg| held.contains_key(&egg.digest);
+    let limits = limits(&eggs, held);
     let mut evicted = Vec::new();
     let mut evict = |eggs: Vec<Egg>, reason| {
-        evicted.extend(eggs.into_iter().map(|egg| Evicted { egg, reason }));
+        evicted.extend(eggs.into_iter().map(|egg| {
+            let limit_bytes = limits[&egg.digest];
+            Evicted { egg, reason, limit_bytes }
+        }));
     };
     let mut kept = eggs;
     if let Some(max_age) = rules.max_age {
@@ -118,8 +125,7 @@ pub fn plan(eggs: Vec<Egg>, rules: &Rules, held: &Held, now: i64) -> Plan {
         (kept, newest) = (new, versions.newest);
     }
     if let Some(max_size) = rules.max_size {
-        // Of eggs that were used at the same time, the larger goes first.
-        kept.sort_by_key(|egg| (egg.used_at, std::cmp::Reverse(egg.blob_bytes), egg.digest));
+        kept.sort_by_key(turn);
         let mut size: u64 = kept.iter().map(|egg| egg.blob_bytes).sum();
         let (large, fitting) = kept.into_iter().partition(|egg| {
             let goes = size > max_size && !is_held(egg);
@@ -142,6 +148,24 @@ pub fn plan(eggs: Vec<Egg>, rules: &Rules, held: &Held, now: i64) -> Plan {
     };
     let kept = kept.into_iter().map(|egg| Kept { reason: reason(&egg), egg }).collect();
     Plan { evicted, kept }
+}
+
+/// Whose turn it is to go for want of space: of eggs that were used at the same time, the larger goes
+/// first.
+fn turn(egg: &Egg) -> (i64, Reverse<u64>, Digest) {
+    (egg.used_at, Reverse(egg.blob_bytes), egg.digest)
+}
+
+/// The size limit under which each egg stays: what is held, what goes after it, and itself.
+fn limits(eggs: &[Egg], held: &Held) -> HashMap<Digest, u64> {
+    let mut order: Vec<&Egg> = eggs.iter().collect();
+    order.sort_by_cached_key(|egg| (!held.contains_key(&egg.digest), Reverse(turn(egg))));
+    let mut sum = 0;
+    let limit = |egg: &Egg| {
+        sum += egg.blob_bytes;
+        (egg.digest, sum)
+    };
+    order.into_iter().map(limit).collect()
 }
 
 /// Where an egg stands in a list.
@@ -328,6 +352,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_limit_that_would_keep_an_egg_is_the_least_that_does(
+            eggs in prop::collection::vec((0_i64..5, 1_u64..50, any::<bool>()), 1..12),
+        ) {
+            let of = |(n, &(used_at, bytes, _)): (usize, &(i64, u64, bool))| {
+                egg(&format!("{n}"), used_at, bytes)
+            };
+            let is_held: Vec<bool> = eggs.iter().map(|egg| egg.2).collect();
+            let eggs: Vec<Egg> = eggs.iter().enumerate().map(of).collect();
+            let held = eggs.iter().zip(is_held).filter(|(_, is_held)| *is_held);
+            let held: Held = held.map(|(egg, _)| (egg.digest, root())).collect();
+            let goes = |max_size| {
+                let rules = Rules { max_size: Some(max_size), ..Rules::default() };
+                plan(eggs.clone(), &rules, &held, 50).evicted
+            };
+            for Evicted { egg, limit_bytes, .. } in goes(0) {
+                let goes_at = |limit| goes(limit).iter().any(|it| it.egg.digest == egg.digest);
+                prop_assert!(!goes_at(limit_bytes));
+                prop_assert!(goes_at(limit_bytes - 1));
+            }
+        }
+
         #[test]
         fn every_egg_either_goes_or_stays_and_what_is_held_stays(
             eggs in prop::collection::vec((0_i64..50, 1_u64..50, any::<bool>()), 0..20),

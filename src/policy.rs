@@ -13,7 +13,7 @@
 //! keep too much, or too little.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::Path;
 
 use toml::{Table, Value};
@@ -45,7 +45,8 @@ impl Policy {
     pub fn read(root: &Path) -> Result<Self> {
         let path = root.join(FILE_NAME);
         match fs::read_to_string(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            // Of a cache that is not there, or is a file, others tell.
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(Self::default()),
             text => {
                 text.at("read", &path)?.parse().map_err(|reason| Error::Policy { path, reason })
             }

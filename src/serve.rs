@@ -269,7 +269,10 @@ impl Session {
                 self.damaged.push(digest);
                 self.unusable.push(digest);
             }
-            Err(error) if is_unusable(error) => self.unusable.push(digest),
+            Err(error) if is_unusable(error) => {
+                self.unusable.push(digest);
+                self.cache.index.record_miss_of(digest, now());
+            }
             _ => {}
         }
         let answer = outcome?;

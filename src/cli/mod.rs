@@ -84,7 +84,7 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
             let eggs = if all {
                 list::list(&cache, None, &narrow.into())?.eggs
             } else {
-                chosen(&cache, &names, &narrow.into())?
+                chosen(&mut cache, &names, &narrow.into())?
             };
             let report = materialize::materialize(&cache, &eggs, &into, &bar)?;
             printer.report(&report, |report| text::materialized(report, global.verbose))?;
@@ -166,13 +166,16 @@ fn change_pins(root: &Path, options: &pins::Options, printer: &Printer) -> anyho
 }
 
 /// The eggs that the names name, all of them or none.
-fn chosen(cache: &Cache, names: &[String], narrow: &query::Narrow) -> anyhow::Result<Vec<Egg>> {
+fn chosen(cache: &mut Cache, names: &[String], narrow: &query::Narrow) -> anyhow::Result<Vec<Egg>> {
     let mut eggs = Vec::new();
     let mut missing = Vec::new();
     for name in names {
         match query::one(&cache.index, name, narrow) {
             Ok(egg) => eggs.push(egg),
-            Err(Error::Miss { query }) => missing.push(query),
+            Err(Error::Miss { query }) => {
+                query::record_miss(&mut cache.index, &query, narrow, now());
+                missing.push(query);
+            }
             Err(error) => return Err(error.into()),
         }
     }

@@ -19,7 +19,7 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<()> {
+    pub(super) fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<()> {
         self.connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(parameters))

@@ -18,6 +18,7 @@ mod pins;
 mod policy;
 mod power_cut;
 mod recovery;
+mod regrets;
 mod reindex;
 mod remote;
 mod repair;

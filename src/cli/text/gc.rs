@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use eggcache::egg::Egg;
 use eggcache::gc::Report;
+use eggcache::index::Regrets;
 use eggcache::plan::{Reason, Rules, Stay};
 
 use super::{align_right, counted, eggs, lines, minute, plain, size, span, table};
@@ -31,6 +32,17 @@ pub fn collected(report: &Report, verbose: bool) -> Text {
             size(excess),
             size(max_size),
             if pinned { " or pinned (`eggcache pins`)" } else { "; --ignore-roots evicts it too" }
+        ));
+    }
+    let Regrets { asked, limit_bytes, .. } = report.regrets;
+    if asked > 0 && report.rules.max_size.is_none_or(|max_size| max_size < limit_bytes) {
+        text.notes.push(format!(
+            "{} that {} evicted within a year {} asked for again; a limit of {} would have kept {}",
+            counted(asked, "egg"),
+            if asked == 1 { "was" } else { "were" },
+            if asked == 1 { "was" } else { "were" },
+            size(limit_bytes),
+            if asked == 1 { "it" } else { "them" },
         ));
     }
     let going = report.evicted.iter().map(|it| (&it.egg, goes(it.reason, &report.rules)));
