@@ -279,6 +279,7 @@ impl Cache {
             }
             let now = now();
             self.index.write(|writer| {
+                writer.forget_regrets(now)?;
                 for evicted in batch {
                     let egg = &evicted.egg;
                     // Unless somebody has used it since, or stored it again.

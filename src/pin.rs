@@ -107,6 +107,9 @@ impl Pattern {
 
 /// Whether all of `text` is like a pattern with `*` and `?`.
 fn is_like(pattern: &str, text: &str) -> bool {
+    if !pattern.contains(['*', '?']) {
+        return pattern == text;
+    }
     let (pattern, text): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut from) = (0, 0);

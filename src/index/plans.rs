@@ -61,6 +61,7 @@ fn no_query_about_one_egg_looks_at_all() {
                 writer.evict(egg.digest, 0)?;
                 let evicted = Evicted { egg: egg.clone(), reason: Reason::MaxSize, limit_bytes: 1 };
                 writer.remember(&evicted, 0)?;
+                writer.forget_regrets(0)?;
                 writer.regret(&egg.key, 0)?;
                 writer.is_evicted(egg.digest)?;
                 writer.forget_evicted(egg.digest)?;

@@ -62,13 +62,20 @@ impl Index {
 }
 
 impl Writer<'_> {
-    /// Remembers an egg that is evicted, and forgets what was evicted long ago.
+    /// Forgets what was evicted long ago.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn forget_regrets(&self, now: i64) -> Result<()> {
+        self.execute("DELETE FROM regrets WHERE evicted_at < ?", [now - MEMORY])
+    }
+
+    /// Remembers an egg that is evicted.
     ///
     /// # Errors
     /// What SQLite says.
     pub fn remember(&self, evicted: &Evicted, now: i64) -> Result<()> {
         let Evicted { egg, reason, limit_bytes } = evicted;
-        self.execute("DELETE FROM regrets WHERE evicted_at < ?", [now - MEMORY])?;
         let digest = egg.digest.to_string();
         let reason = match reason {
             Reason::MaxAge => "max-age",
