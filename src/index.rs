@@ -360,6 +360,14 @@ impl Index {
         }
     }
 
+    /// Makes eggs as young as `now`, without counting a use. Not, as with [`Index::record_use`], if that
+    /// takes waiting.
+    pub fn touch(&mut self, digests: &[Digest], now: i64) {
+        self.write_briefly(|writer| {
+            digests.iter().try_for_each(|&digest| writer.touch(digest, now))
+        });
+    }
+
     /// Writes what is worth no waiting and no error.
     fn write_briefly(&mut self, work: impl FnOnce(&mut Writer<'_>) -> Result<()>) {
         if self.read_only {

@@ -3,6 +3,12 @@
 //! Parts of a buildout that had nothing to do tell of no egg. What the buildout used before, is still
 //! in its place and has no other version in use now is therefore kept.
 //!
+//! # Order of writes
+//! The eggs are made young before the record is written, as what was used since it was planned for is
+//! not evicted. A `gc` that goes on at the same time thus keeps them: by the record if it saw that,
+//! else because they are young.
+//!
+//! # Waiting
 //! A buildout with nothing to do must not wait: an egg that has not changed since the last run is not
 //! looked at again, and a record that would change in nothing but the time is written once an hour.
 //! No failure to write one fails a buildout.
@@ -56,7 +62,7 @@ pub struct Report {
 ///
 /// # Errors
 /// If the folders of the buildout cannot be read or its record not written.
-pub fn register(cache: &Cache, options: &Options) -> Result<Report> {
+pub fn register(cache: &mut Cache, options: &Options) -> Result<Report> {
     let canonical = |path: &Path| path.canonicalize().at("open directory", path);
     let directory = canonical(&options.directory)?;
     let identity = files::identity(&directory.metadata().at("read", &directory)?);
@@ -85,6 +91,8 @@ pub fn register(cache: &Cache, options: &Options) -> Result<Report> {
             return Ok(report);
         }
     }
+    let used: Vec<Digest> = root.eggs.iter().filter_map(|egg| egg.digest).collect();
+    cache.index.touch(&used, root.last_run);
     let written = cache.check_writable().and_then(|()| root::write(cache.root(), &root));
     report.registered = match written {
         Err(error) if error.is_read_only() || error.is_full() || error.is_forbidden() => false,

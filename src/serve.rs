@@ -374,7 +374,7 @@ impl Session {
             eggs,
             known: self.known.clone(),
         };
-        let report = register::register(&self.cache, &options)?;
+        let report = register::register(&mut self.cache, &options)?;
         let warning = Policy::read(self.cache.root()).err().map(|error| error.to_string());
         self.has_succeeded = true;
         Ok(Answer::Registered { report, warning })

@@ -69,6 +69,7 @@ fn no_query_about_one_egg_looks_at_all() {
             })
             .unwrap();
         index.record_use(&[egg.digest], 0);
+        index.touch(&[egg.digest], 0);
         index.record_miss(&egg.key.name, |_| true, 0);
         index.record_miss_of(egg.digest, 0);
         index.regrets(0).unwrap();

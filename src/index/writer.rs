@@ -140,6 +140,15 @@ impl Writer<'_> {
 
     /// # Errors
     /// What SQLite says.
+    pub fn touch(&self, digest: Digest, now: i64) -> Result<()> {
+        self.execute(
+            "UPDATE eggs SET used_at = max(used_at, ?2) WHERE digest = ?1",
+            params![digest.to_string(), now],
+        )
+    }
+
+    /// # Errors
+    /// What SQLite says.
     pub fn record_use(&self, digest: Digest, now: i64) -> Result<()> {
         self.execute(
             "UPDATE eggs SET uses = uses + 1, used_at = max(used_at, ?2) WHERE digest = ?1",

@@ -120,6 +120,19 @@ fn gc_keeps_eggs_that_a_live_buildout_uses() {
 }
 
 #[test]
+fn what_is_registered_while_gc_plans_is_young() {
+    let sandbox = with_three();
+    sandbox.ok("materialize --into out foo==1.0");
+    sandbox.sql("UPDATE eggs SET used_at = 1, uses = 0");
+    let mut server = Server::open(&sandbox, &host());
+    server.register(&sandbox, &[&egg_of("1.0")]);
+    let egg = sandbox.json("show foo==1.0");
+    assert!(egg["used_at"].as_i64().unwrap() > 1);
+    assert_eq!(egg["uses"], 0);
+    server.close();
+}
+
+#[test]
 fn gc_says_when_what_buildouts_use_is_more_than_the_limit() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
