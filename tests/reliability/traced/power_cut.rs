@@ -223,19 +223,24 @@ fn a_sync_that_is_left_out_is_found() {
         return skip("processes cannot be traced here");
     }
     let mut story = Story::told(&[&operations::SERVE]);
-    let (events, egg) = story.promises[0].clone();
-    let cut = Cut { events, last: String::new(), survival: Survival::Strict };
-    story.holds_after(&cut);
-
-    let folder = PathBuf::from(format!("cache/blobs/{}", &text(&egg["digest"])[..2]));
+    let [(stored, answer), (registered, _)] = &story.promises[..] else { panic!("two promises") };
+    let (stored, registered) = (*stored, *registered);
+    let folder = PathBuf::from(format!("cache/blobs/{}", &text(&answer["egg"]["digest"])[..2]));
     let effects = story.effects.clone();
-    let mut needed = vec![Path::new("cache/index.sqlite-wal"), Path::new("cache/tmp"), &folder];
+    let mut needed = vec![
+        (stored, Path::new("cache/index.sqlite-wal")),
+        (stored, Path::new("cache/tmp")),
+        (stored, &folder),
+        (registered, Path::new("cache/roots")),
+    ];
     // Another egg may have made that folder.
     if effects.iter().any(|it| matches!(it, Effect::MakeDirectory { .. }) && it.path() == folder) {
-        needed.push(Path::new("cache/blobs"));
+        needed.push((stored, Path::new("cache/blobs")));
     }
-    for without in needed {
+    for (events, without) in needed {
+        let cut = Cut { events, last: String::new(), survival: Survival::Strict };
         story.effects.clone_from(&effects);
+        story.holds_after(&cut);
         for effect in &mut story.effects {
             let path = effect.path().to_owned();
             let is_it = path == without || path.parent() == Some(without) && path != folder;
