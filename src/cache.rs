@@ -29,8 +29,11 @@ use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
 use crate::fs as files;
 use crate::index::{self, Index, Writer};
+use crate::pin;
+use crate::plan::Evicted;
 use crate::progress::Silent;
 use crate::rebuild::{Rebuilt, rebuild};
+use crate::root;
 use crate::store::{Staged, Store};
 
 /// How many eggs are evicted together.
@@ -147,7 +150,11 @@ impl Cache {
     #[must_use]
     pub fn damage(&self) -> Option<String> {
         let rows = || {
-            let read = self.index.all().map(drop).and_then(|()| self.index.evicted().map(drop));
+            let read = self
+                .index
+                .all()
+                .and_then(|_| self.index.evicted())
+                .and_then(|_| self.index.regrets(now()));
             read.err().map(|error| error.to_string())
         };
         self.index.damage().or_else(rows)
@@ -184,7 +191,9 @@ impl Cache {
         self.check_writable()?;
         self.index.share()?;
         self.store.share()?;
-        copies::share(&self.root)
+        copies::share(&self.root)?;
+        root::share(&self.root)?;
+        pin::share(&self.root)
     }
 
     /// Removes what a power cut has left torn in a directory that eggs were copied to, which is
@@ -253,29 +262,43 @@ impl Cache {
         Ok(commits)
     }
 
-    /// Takes eggs out, rows first, and removes their blobs.
+    /// Takes eggs out, rows first, and removes their blobs, until the time is up. Answers how many of
+    /// them, the first ones, are done.
     ///
     /// # Errors
     /// If the index or the store cannot be written.
-    pub fn evict(&mut self, eggs: &[&Egg], evicted: impl Fn(Digest)) -> Result<()> {
-        for batch in eggs.chunks(EVICT_BATCH) {
+    pub fn evict(
+        &mut self,
+        evicted: &[Evicted],
+        until: Option<Instant>,
+        done_with: impl Fn(Digest),
+    ) -> Result<usize> {
+        let mut done = 0;
+        for batch in evicted.chunks(EVICT_BATCH) {
             let begin = Instant::now();
+            if until.is_some_and(|until| begin >= until) {
+                break;
+            }
             let now = now();
             self.index.write(|writer| {
-                for egg in batch {
+                writer.forget_regrets(now)?;
+                for evicted in batch {
+                    let egg = &evicted.egg;
                     // Unless somebody has used it since, or stored it again.
                     let row = writer.of_digest(egg.digest)?;
                     if row.is_some_and(|row| row.used_at == egg.used_at) {
                         writer.evict(egg.digest, now)?;
+                        writer.remember(evicted, now)?;
                     }
                 }
                 Ok(())
             })?;
             std::thread::sleep(begin.elapsed().min(HOLD));
-            let digests: Vec<Digest> = batch.iter().map(|egg| egg.digest).collect();
-            self.unlink_unreferenced(&digests, &evicted)?;
+            let digests: Vec<Digest> = batch.iter().map(|it| it.egg.digest).collect();
+            self.unlink_unreferenced(&digests, &done_with)?;
+            done += batch.len();
         }
-        Ok(())
+        Ok(done)
     }
 
     /// Removes those blobs that no row refers to, batch by batch. None, while the index does not have
@@ -381,6 +404,7 @@ fn commit_one(
     if let Some(before) = before {
         (egg.used_at, egg.uses) = (before.used_at, before.uses);
     }
+    writer.regret(&egg.key, now())?;
     store.persist(staged, changed)?;
     writer.insert(&egg)?;
     Ok(match replaced {

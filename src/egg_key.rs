@@ -63,7 +63,9 @@ impl Host {
             && key.environment == self.environment
     }
 
-    fn python_tag(&self) -> String {
+    /// The Python of eggs that it builds, for example `cp311`.
+    #[must_use]
+    pub fn python_tag(&self) -> String {
         python_tag(&self.implementation, &self.python)
     }
 }

@@ -84,6 +84,15 @@ pub enum Error {
     #[error("the cache has no egg for {query}")]
     Miss { query: String },
 
+    #[error("{} is not a buildout that uses this cache; `eggcache roots` lists them", path.display())]
+    NotARoot { path: PathBuf },
+
+    #[error("{}: {reason}", path.display())]
+    Policy { path: PathBuf, reason: String },
+
+    #[error("{what} is not pinned; `eggcache pins` lists what is")]
+    NotAPin { what: String },
+
     #[error("{query} is ambiguous, name one of:\n{}", candidates.join("\n"))]
     Ambiguous { query: String, candidates: Vec<String> },
 
@@ -109,6 +118,12 @@ impl Error {
         use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
         matches!(self, Self::Io { source, .. }
             if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem))
+    }
+
+    /// Whether it is the cache that cannot be written.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::ReadOnly { .. })
     }
 
     /// Whether a disk, or a share of it, is full.

@@ -256,6 +256,13 @@ pub fn boot_id() -> Option<String> {
     Some(id.trim().to_owned())
 }
 
+/// The name of this machine; empty where that cannot be told.
+#[must_use]
+pub fn machine() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
 /// Whether this process may make files in `dir`.
 #[must_use]
 pub fn is_writable(dir: &Path) -> bool {

@@ -16,6 +16,7 @@
 
 #[cfg(test)]
 mod plans;
+mod regret;
 mod row;
 mod writer;
 
@@ -31,14 +32,16 @@ use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
 use crate::fs as files;
 
+pub use regret::Regrets;
 use row::{digest_of, eggs, signed};
 pub use writer::Writer;
 
 /// Name of the index in the cache directory.
 pub const FILE_NAME: &str = "index.sqlite";
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../migrations/0001_create_eggs.sql"),
     include_str!("../migrations/0002_create_evicted.sql"),
+    include_str!("../migrations/0003_create_regrets.sql"),
 ];
 /// `PRAGMA application_id` of an index, which tells it from other SQLite databases: `EggC`.
 const APPLICATION_ID: i64 = 0x4567_6743;
@@ -350,12 +353,28 @@ impl Index {
     /// Records the use of eggs. What cannot be recorded in a short while is not: a use is worth no
     /// waiting and no error.
     pub fn record_use(&mut self, digests: &[Digest], now: i64) {
-        if self.read_only || digests.is_empty() {
+        if !digests.is_empty() {
+            self.write_briefly(|writer| {
+                digests.iter().try_for_each(|&digest| writer.record_use(digest, now))
+            });
+        }
+    }
+
+    /// Makes eggs as young as `now`, without counting a use. Not, as with [`Index::record_use`], if that
+    /// takes waiting.
+    pub fn touch(&mut self, digests: &[Digest], now: i64) {
+        self.write_briefly(|writer| {
+            digests.iter().try_for_each(|&digest| writer.touch(digest, now))
+        });
+    }
+
+    /// Writes what is worth no waiting and no error.
+    fn write_briefly(&mut self, work: impl FnOnce(&mut Writer<'_>) -> Result<()>) {
+        if self.read_only {
             return;
         }
         let _ = self.connection.busy_handler(Some(wait_briefly));
-        let _ = self
-            .write(|writer| digests.iter().try_for_each(|&digest| writer.record_use(digest, now)));
+        let _ = self.write(work);
         let _ = self.connection.busy_handler(Some(wait));
     }
 }

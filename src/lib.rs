@@ -24,15 +24,16 @@
 //!
 //! | | |
 //! |---|---|
-//! | the bridge to buildout, which calls operations | [`serve`] `prefetch` |
-//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`gc`] [`verify`] [`check`] [`reindex`] |
+//! | the bridge to buildout, which calls operations | [`serve`] `auto` `prefetch` |
+//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`check`] [`reindex`] |
 //! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `staging` [`query`] |
-//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter` |
-//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] `difference` `pyc` `script` `pointer` |
-//! | primitives | [`error`] [`clock`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `place` `beneath` `map` [`progress`] |
+//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s and [`pin`]s, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter` |
+//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] [`plan`] [`policy`] `difference` `pyc` `script` `pointer` |
+//! | primitives | [`error`] [`clock`] [`quantity`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `record` `place` `beneath` `map` [`progress`] |
 #![deny(unsafe_code)]
 
 pub mod add;
+mod auto;
 mod beneath;
 pub mod blob;
 pub mod blob_writer;
@@ -60,15 +61,24 @@ mod map;
 pub mod materialize;
 pub mod metadata;
 pub mod native;
+pub mod pin;
+pub mod pins;
 mod place;
+pub mod plan;
 mod pointer;
+pub mod policy;
 mod prefetch;
 pub mod progress;
 mod pyc;
+pub mod quantity;
 pub mod query;
 pub mod rebuild;
+mod record;
+pub mod register;
 pub mod reindex;
 pub mod repair;
+pub mod root;
+pub mod roots;
 mod script;
 pub mod serve;
 pub mod show;

@@ -4,12 +4,13 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::egg::Egg;
+use crate::egg_key::EggKey;
 use crate::egg_name::{EggName, normalize_name, same_version};
 use crate::error::{Error, IoContext, Result};
 use crate::index::Index;
 
 /// Fewest hexadecimal digits that are taken for a digest.
-const MIN_DIGEST: usize = 8;
+pub const MIN_DIGEST: usize = 8;
 
 /// What an egg must also be, where a name alone is ambiguous.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +25,12 @@ impl Narrow {
     /// Whether an egg is not ruled out. An egg of any Python or platform never is.
     #[must_use]
     pub fn admits(&self, egg: &Egg) -> bool {
-        let key = &egg.key;
+        self.admits_key(&egg.key)
+    }
+
+    /// As [`Narrow::admits`].
+    #[must_use]
+    pub fn admits_key(&self, key: &EggKey) -> bool {
         let python = self.python.as_deref().is_none_or(|wanted| {
             let wanted = wanted.replace('.', "");
             key.python.is_empty()
@@ -53,6 +59,16 @@ pub fn one(index: &Index, text: &str, narrow: &Narrow) -> Result<Egg> {
             query: text.to_owned(),
             candidates: found.iter().map(describe).collect(),
         }),
+    }
+}
+
+/// Notes that what `text` names was asked for in vain, if it names a version. What was evicted is then
+/// known to have been of use.
+pub fn record_miss(index: &mut Index, text: &str, narrow: &Narrow, now: i64) {
+    if let Some((name, version)) = text.split_once("==") {
+        let version = version.trim_start_matches('=').trim();
+        let is_asked = |key: &EggKey| same_version(&key.version, version) && narrow.admits_key(key);
+        index.record_miss(&normalize_name(name.trim()), is_asked, now);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Serve: the bridge to buildout. One process for each buildout run, JSON lines both ways.
 //!
 //! docs/protocol.md describes the lines. The first line, unasked, tells the protocol's version.
-//! After that every request line is answered by one line, in order. The end of the input ends it.
+//! After that every request line is answered by one line, in order. The end of the input ends it,
+//! after it has collected garbage if it is time for that.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::add::{self, Replace};
+use crate::auto;
 use crate::blob::Provenance;
 use crate::cache::Cache;
 use crate::clock::now;
@@ -18,12 +20,14 @@ use crate::egg::Egg;
 use crate::egg_key::Host;
 use crate::error::{Error, Result};
 use crate::materialize::{self, Outcome, Prepared};
+use crate::policy::Policy;
 use crate::prefetch::Prefetch;
 use crate::progress::Silent;
+use crate::register;
 use crate::tree::Hints;
 
 /// Version of the protocol: it changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
@@ -51,6 +55,8 @@ enum Request {
         source: Option<String>,
         build_seconds: Option<f64>,
     },
+    /// Note which eggs a buildout uses that has succeeded.
+    Root { directory: PathBuf, eggs_directory: PathBuf, eggs: Vec<PathBuf> },
     /// Record what was used, and end.
     Close {},
 }
@@ -88,6 +94,13 @@ enum Answer {
         torn: Vec<String>,
     },
     Stored(add::Outcome),
+    Registered {
+        #[serde(flatten)]
+        report: register::Report,
+        /// What keeps garbage from being collected.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        warning: Option<String>,
+    },
     Closed {},
     Failed {
         error: String,
@@ -125,10 +138,14 @@ struct Session {
     /// Begins when there is something to do.
     prefetch: Option<Prefetch>,
     used: Vec<Digest>,
+    /// Which eggs this run has copied or stored, by their paths.
+    known: HashMap<PathBuf, Digest>,
     /// Eggs that turned out to be damaged: the next build of their key takes their place.
     damaged: Vec<Digest>,
     /// Eggs that are not offered again: damaged, gone, of a newer eggcache, or not for this host.
     unusable: Vec<Digest>,
+    /// Whether the buildout has.
+    has_succeeded: bool,
 }
 
 /// Answers requests until the input ends.
@@ -142,7 +159,7 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
         output.flush()
     };
     say(&Answer::Greeting { protocol: PROTOCOL, eggcache: env!("CARGO_PKG_VERSION") })?;
-    let mut session = None;
+    let (mut session, mut succeeded) = (None, None);
     let mut line = Vec::new();
     let served = loop {
         line.clear();
@@ -153,7 +170,7 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
         }
         let answer = serde_json::from_slice(&line)
             .map_err(|error| Error::Usage(format!("not a request of protocol {PROTOCOL}: {error}")))
-            .and_then(|request| answer(&mut session, request));
+            .and_then(|request| answer(&mut session, &mut succeeded, request));
         if let Err(error) = say(&answer.unwrap_or_else(|error| failed(&error))) {
             break Err(error);
         }
@@ -162,10 +179,21 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
     if let Some(mut session) = session {
         session.record_use();
     }
+    if let Some(mut cache) = succeeded {
+        // Nobody waits for this, so nobody shall notice it.
+        let _ = std::env::set_current_dir("/");
+        let _ = rustix::process::nice(10);
+        auto::collect(&mut cache);
+    }
     served
 }
 
-fn answer(session: &mut Option<Session>, request: Request) -> Result<Answer> {
+/// Closing a session whose buildout has succeeded leaves its cache in `succeeded`.
+fn answer(
+    session: &mut Option<Session>,
+    succeeded: &mut Option<Cache>,
+    request: Request,
+) -> Result<Answer> {
     match request {
         Request::Open { cache, host, buildout, setuptools, eggs_directory } => {
             let cache = Cache::open(&cache)?;
@@ -182,8 +210,10 @@ fn answer(session: &mut Option<Session>, request: Request) -> Result<Answer> {
                 prepared: HashMap::new(),
                 prefetch: None,
                 used: Vec::new(),
+                known: HashMap::new(),
                 damaged: Vec::new(),
                 unusable: Vec::new(),
+                has_succeeded: false,
             };
             if let Some(mut before) = session.replace(opened) {
                 before.record_use();
@@ -193,6 +223,7 @@ fn answer(session: &mut Option<Session>, request: Request) -> Result<Answer> {
         Request::Close {} => {
             if let Some(mut session) = session.take() {
                 session.record_use();
+                *succeeded = Some(session.cache).filter(|_| session.has_succeeded);
             }
             return Ok(Answer::Closed {});
         }
@@ -206,6 +237,9 @@ fn answer(session: &mut Option<Session>, request: Request) -> Result<Answer> {
         Request::Store { path, source_sha256, variant, source, build_seconds } => {
             let provenance = Provenance { source, build_seconds, ..session.provenance.clone() };
             session.store(path, source_sha256, variant, provenance)
+        }
+        Request::Root { directory, eggs_directory, eggs } => {
+            session.register(directory, eggs_directory, eggs)
         }
         Request::Open { .. } | Request::Close {} => unreachable!("answered above"),
     }
@@ -235,11 +269,17 @@ impl Session {
                 self.damaged.push(digest);
                 self.unusable.push(digest);
             }
-            Err(error) if is_unusable(error) => self.unusable.push(digest),
+            Err(error) if is_unusable(error) => {
+                self.unusable.push(digest);
+                self.cache.index.record_miss_of(digest, now());
+            }
             _ => {}
         }
         let answer = outcome?;
         self.used.push(digest);
+        if let Answer::Materialized { path, .. } = &answer {
+            self.known.insert(path.clone(), digest);
+        }
         Ok(answer)
     }
 
@@ -309,7 +349,35 @@ impl Session {
         }
         let mut report = add::add(&mut self.cache, std::slice::from_ref(&path), &options, &Silent)?;
         let added = report.eggs.pop().map(|added| added.outcome);
-        Ok(Answer::Stored(added.ok_or(Error::Miss { query: path.display().to_string() })?))
+        let added = added.ok_or_else(|| Error::Miss { query: path.display().to_string() })?;
+        if let add::Outcome::Stored { egg }
+        | add::Outcome::Replaced { egg, .. }
+        | add::Outcome::Present { egg } = &added
+        {
+            let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
+            self.known.extend(parent.map(|parent| (parent.join(&egg.file_name), egg.digest)));
+        }
+        Ok(Answer::Stored(added))
+    }
+
+    fn register(
+        &mut self,
+        directory: PathBuf,
+        eggs_directory: PathBuf,
+        eggs: Vec<PathBuf>,
+    ) -> Result<Answer> {
+        let options = register::Options {
+            directory,
+            eggs_directory,
+            python: self.host.python_tag(),
+            buildout: self.provenance.buildout.clone(),
+            eggs,
+            known: self.known.clone(),
+        };
+        let report = register::register(&mut self.cache, &options)?;
+        let warning = Policy::read(self.cache.root()).err().map(|error| error.to_string());
+        self.has_succeeded = true;
+        Ok(Answer::Registered { report, warning })
     }
 
     fn record_use(&mut self) {

@@ -8,7 +8,10 @@ import stat
 import subprocess
 import sysconfig
 
-PROTOCOL = 3
+PROTOCOL = 4
+
+#: How long to wait for the program's end, in seconds. Once a day it goes on for a while by itself.
+PATIENCE = 1
 
 #: How many answers may be outstanding, so that neither side waits for a full pipe.
 MAX_PENDING = 16
@@ -83,7 +86,10 @@ class Bridge:
         try:
             self.call("close")
             self._process.stdin.close()
-            self._process.wait()
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            # It collects garbage, with nothing of ours open. Whoever adopts it waits for it.
+            self._process.returncode = 0
         finally:
             self.kill()
 

@@ -59,6 +59,13 @@ def finish():
         _session.close()
 
 
+def succeed():
+    """End the run, which was successful."""
+    if _session is not None and _session.pid == os.getpid():
+        _session.register()
+    finish()
+
+
 def _absolute(directory, buildout):
     """The cache's path; a relative one is relative to the file that sets it, as buildout has it."""
     directory = os.path.expanduser(directory)
@@ -96,7 +103,9 @@ def _install(buildout, easy_install):
     def install(self, specs, working_set=None):
         parse = easy_install.pkg_resources.Requirement.parse
         _session.expect(self, map(parse, specs), working_set.by_key if working_set else ())
-        return stock_install(self, specs, working_set)
+        found = stock_install(self, specs, working_set)
+        _session.ended_up_with(dist.location for dist in found)
+        return found
 
     def _satisfied(self, req, source=None):
         offered = _session.choose(self, req, source)
@@ -170,6 +179,11 @@ def _install(buildout, easy_install):
         return env
 
     def build(self, spec, build_ext):
+        locations = built(self, spec, build_ext)
+        _session.ended_up_with(locations or ())
+        return locations
+
+    def built(self, spec, build_ext):
         if _session.bridge is None:
             return stock_build(self, spec, build_ext)
         with _custom.building(_session, spec, build_ext):
@@ -186,7 +200,7 @@ def _install(buildout, easy_install):
 
     def _unload_extensions(self):
         stock_unload(self)
-        finish()
+        succeed()
 
     installer_class.install = install
     installer_class._satisfied = _satisfied

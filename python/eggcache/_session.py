@@ -59,6 +59,7 @@ class Session:
     def __init__(self, easy_install, options, directory, generation, custom):
         self.easy_install = easy_install
         self.pkg_resources = easy_install.pkg_resources
+        self.directory = options["directory"]
         self.eggs_directory = options["eggs-directory"]
         self.develop_eggs_directory = options["develop-eggs-directory"]
         self.fetch_archives = options.get("egg-cache-fetch-archives", "false") == "true"
@@ -71,6 +72,8 @@ class Session:
         #: Distributions that were put into an eggs directory since its last rescan.
         self.just_added = []
         self.built_locations = set()
+        #: Where the distributions are that buildout has resolved to.
+        self.locations = set()
         #: Eggs of each project and variant, as the cache has told; for as long as that holds.
         self.found = {}
         #: Projects whose eggs were prefetched, or need not be.
@@ -109,7 +112,9 @@ class Session:
             )
 
     def _version(self, project):
-        found = self.pkg_resources.working_set.by_key.get(project)
+        # By its requirement: keys are spelled otherwise by newer versions of setuptools.
+        requirement = self.pkg_resources.Requirement.parse(project)
+        found = self.pkg_resources.working_set.find(requirement)
         return found and found.version
 
     def give_up(self, error):
@@ -332,6 +337,36 @@ class Session:
             logger.warning("not stored: %s", answer["reason"])
 
     # -- The end
+
+    def ended_up_with(self, locations):
+        """What buildout has resolved to in one call."""
+        self.locations.update(locations)
+
+    @guarded
+    def register(self):
+        """Tell the cache which eggs this buildout uses. The run has succeeded."""
+        if not os.path.isdir(self.eggs_directory):
+            return
+        realpath = functools.lru_cache(None)(self.easy_install.realpath)
+        folders = realpath(self.eggs_directory), realpath(self.develop_eggs_directory)
+        # Extensions and recipes are part of this Python's own working set.
+        self.ended_up_with(dist.location for dist in self.pkg_resources.working_set)
+        eggs = [
+            location
+            for location in self.locations
+            if location.endswith(".egg") and realpath(os.path.dirname(location)) in folders
+        ]
+        try:
+            answer = self.bridge.call(
+                "root",
+                directory=self.directory,
+                eggs_directory=self.eggs_directory,
+                eggs=sorted(eggs),
+            )
+            if "warning" in answer:
+                logger.warning("%s; garbage is not collected.", answer["warning"])
+        except _bridge.Refusal as refusal:
+            logger.warning("%s; what this buildout uses may be evicted.", refusal)
 
     @guarded
     def _close(self):

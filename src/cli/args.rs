@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anstream::ColorChoice;
 use clap::builder::PossibleValuesParser;
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use eggcache::quantity::{age, size};
 use eggcache::query;
 
 /// Keep built eggs once, copy them into every buildout that needs them.
@@ -104,9 +105,14 @@ pub enum Command {
         #[command(flatten)]
         narrow: Narrow,
     },
-    /// Remove eggs by policy, and what no egg needs.
-    #[command(after_help = "Examples:\n  eggcache gc --max-age 90d --dry-run\n  \
-        eggcache gc --max-size 20GiB --keep-versions 3")]
+    /// Remove eggs by policy, and what no egg needs. What is pinned or a buildout uses stays.
+    #[command(
+        after_help = "What is not said here is taken from eggcache.toml in the cache, if it is \
+        there:\n\n  [gc]\n  max-age = \"90d\"\n  max-size = \"20GiB\"\n  keep-versions = 3\n  \
+        grace = \"30d\"\n  auto = true    # after a buildout, at most once a day\n\nExamples:\n  eggcache gc --max-age 90d --dry-run\n  \
+        eggcache gc --max-size 20GiB --keep-versions 3\n  \
+        eggcache gc --dry-run --verbose    (why does each egg stay?)"
+    )]
     Gc {
         /// Remove what was not used for longer than this: 90d, 12h, 1y (m is minutes, mo months).
         #[arg(long, value_name = "AGE", value_parser = age)]
@@ -117,10 +123,51 @@ pub enum Command {
         /// Remove all but the N newest versions of each project, for each Python and platform.
         #[arg(long, value_name = "N", value_parser = at_least_one)]
         keep_versions: Option<usize>,
+        /// Keep what a buildout uses for this long after its folder is gone, 30d if absent: the folder
+        /// may be on a disk that is not mounted.
+        #[arg(long, value_name = "AGE", value_parser = age)]
+        grace: Option<i64>,
+        /// Remove also what buildouts use, but not what is pinned; each builds or fetches it again when it needs it anew.
+        #[arg(long)]
+        ignore_roots: bool,
         /// Only tell what would be removed.
         #[arg(long)]
         dry_run: bool,
     },
+    /// List the buildouts that use the cache; what they use is kept by `gc`.
+    #[command(
+        after_help = "A buildout is listed once it has run with `egg-cache` and succeeded.\n\n\
+        Examples:\n  eggcache roots\n  eggcache roots --forget /srv/old-app"
+    )]
+    Roots {
+        /// Forget the buildout in this folder first; its next run lists it again.
+        #[arg(long, value_name = "DIR")]
+        forget: Option<PathBuf>,
+    },
+    /// Keep eggs whatever the policy of `gc` says.
+    #[command(
+        after_help = "WHAT is a name, name==version, a name with version specifiers, a name or \
+        a file name with * in it,\nan egg's file name, or at least 8 digits of its digest. It may be of \
+        an egg that is yet to come.\n`eggcache pins` lists what is pinned.\n\nExamples:\n  \
+        eggcache pin lxml==6.1.3 --note 'the release of May'\n  eggcache pin 'zope.interface>=5,<6'\n  \
+        eggcache pin 'zope.*'"
+    )]
+    Pin {
+        #[arg(required = true, value_name = "WHAT")]
+        what: Vec<String>,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+    /// Take pins away.
+    #[command(after_help = "Example:\n  eggcache unpin lxml==6.1.3")]
+    Unpin {
+        /// As it was pinned; `eggcache pins` lists it.
+        #[arg(required = true, value_name = "WHAT")]
+        what: Vec<String>,
+    },
+    /// List what is pinned.
+    Pins,
     /// Check every byte of every egg in the cache; exit code 4 if there is a problem.
     Verify {
         /// Mend what can be mended: what is damaged goes to quarantine/ in the cache, and the index
@@ -193,25 +240,6 @@ impl Global {
     }
 }
 
-fn age(text: &str) -> Result<i64, String> {
-    let span: jiff::Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    // A day is 24 hours here, a month 30 days and a year 365.
-    let days = i64::from(span.get_years()) * 365
-        + i64::from(span.get_months()) * 30
-        + i64::from(span.get_weeks()) * 7
-        + i64::from(span.get_days());
-    let seconds = i64::from(span.get_hours()) * 3600 + span.get_minutes() * 60 + span.get_seconds();
-    let total = days * 86_400 + seconds;
-    if total < 0 { Err("an age is not negative".into()) } else { Ok(total) }
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    if text.len() > 1 && text.bytes().all(|c| c.is_ascii_digit()) {
-        return Err(format!("a size has a unit: {text}MB or {text}GiB"));
-    }
-    text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
-}
-
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("at least 1".into()),
@@ -234,16 +262,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn ages_and_sizes_are_read() {
-        assert_eq!(age("90d"), Ok(90 * 86_400));
-        assert_eq!(age("1y 2h"), Ok(365 * 86_400 + 7200));
-        assert_eq!(age("12h"), Ok(12 * 3600));
-        assert!(age("soon").is_err() && age("-1d").is_err());
-        assert_eq!(size("20GiB"), Ok(20 << 30));
-        assert_eq!(size("500MB"), Ok(500_000_000));
-        assert!(size("much").is_err() && size("20").is_err());
     }
 }

@@ -3,24 +3,22 @@
 mod args;
 mod bar;
 mod print;
+mod run;
 mod text;
 
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use eggcache::cache::Cache;
-use eggcache::clock::now;
-use eggcache::egg::Egg;
 use eggcache::error::Error;
-use eggcache::tree::Hints;
-use eggcache::{add, check, gc, init, list, materialize, query, reindex, serve, show, verify};
+use eggcache::serve;
 
 use args::{Args, Command};
 use bar::Bar;
 use print::Printer;
+use run::Run;
 
 /// Exit codes, which scripts rely on. Usage errors of the command line itself are clap's, also 2.
 const FAILURE: u8 = 1;
@@ -39,7 +37,7 @@ pub fn main() -> ExitCode {
             // The library's errors tell their causes themselves.
             printer.error(&known.map_or_else(|| format!("{error:#}"), Error::to_string));
             ExitCode::from(match known {
-                Some(Error::Miss { .. }) => MISS,
+                Some(Error::Miss { .. } | Error::NotARoot { .. } | Error::NotAPin { .. }) => MISS,
                 Some(Error::Usage(_) | Error::Ambiguous { .. } | Error::Requirements { .. }) => {
                     USAGE
                 }
@@ -57,114 +55,7 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
     }
     let root = global.cache.map_or_else(default_cache, Ok)?;
     let bar = Bar::new(!global.json && !global.quiet && io::stderr().is_terminal());
-    let code = match command {
-        Command::Add { paths, generation, environment, source_sha256, replace } => {
-            let hints = Hints {
-                generation,
-                environment,
-                source_sha256: source_sha256.unwrap_or_default(),
-                ..Hints::default()
-            };
-            let replace = if replace { add::Replace::All } else { add::Replace::None };
-            let options = add::Options { hints, replace, ..add::Options::default() };
-            let report = add::add(&mut open(&root, printer)?, &paths, &options, &bar)?;
-            printer.report(&report, |report| text::added(report, global.verbose))?;
-            if report.refused().next().is_some() { FAILURE } else { 0 }
-        }
-        Command::Materialize { into, eggs, requirements, all, narrow } => {
-            let mut cache = open(&root, printer)?;
-            let mut names = eggs;
-            for file in requirements {
-                names.extend(query::requirements(&file)?);
-            }
-            let eggs = if all {
-                list::list(&cache, None, &narrow.into())?.eggs
-            } else {
-                chosen(&cache, &names, &narrow.into())?
-            };
-            let options = materialize::Options { asked_at: Some(now()) };
-            let report = materialize::materialize(&mut cache, &eggs, &into, options, &bar)?;
-            printer.report(&report, |report| text::materialized(report, global.verbose))?;
-            match (report.failed().next(), report.missing().next()) {
-                (Some(_), _) => FAILURE,
-                (None, Some(_)) => MISS,
-                (None, None) => 0,
-            }
-        }
-        Command::List { query, narrow } => {
-            let report = list::list(&open(&root, printer)?, query.as_deref(), &narrow.into())?;
-            printer.report(&report, text::listed)?;
-            0
-        }
-        Command::Show { egg, files, narrow } => {
-            let report = show::show(&open(&root, printer)?, &egg, &narrow.into(), files)?;
-            printer.report(&report, text::shown)?;
-            0
-        }
-        Command::Gc { max_age, max_size, keep_versions, dry_run } => {
-            let options = gc::Options { max_age, max_size, keep_versions, dry_run };
-            if !dry_run {
-                Cache::drop_ballast(&root);
-            }
-            let report = gc::gc(&mut open(&root, printer)?, &options, &bar)?;
-            printer.report(&report, text::collected)?;
-            0
-        }
-        Command::Verify { repair } => {
-            let report = verify::verify(&root, repair, &bar)?;
-            printer.report(&report, text::verified)?;
-            if report.unsolved().next().is_none() { 0 } else { PROBLEMS }
-        }
-        Command::Check { buildout, full, repair, eggs } => {
-            // Looking at a buildout makes no cache.
-            let cache = if root.is_dir() { Some(open(&root, printer)?) } else { None };
-            if cache.is_none() {
-                let root = root.display();
-                printer.warning(&format!("there is no cache {root}: no egg is compared"));
-            }
-            let options = check::Options { eggs, full, repair };
-            let report = check::check(cache.as_ref(), &buildout, &options, &bar)?;
-            printer.report(&report, |report| text::checked(report, global.verbose))?;
-            if report.unsolved().next().is_none() { 0 } else { PROBLEMS }
-        }
-        Command::Init { shared } => {
-            let report = init::init(&root, shared)?;
-            printer.report(&report, text::made)?;
-            0
-        }
-        Command::Reindex => {
-            let report = reindex::reindex(&root, &bar)?;
-            printer.report(&report, text::reindexed)?;
-            if report.rebuilt.unreadable.is_empty() { 0 } else { PROBLEMS }
-        }
-        Command::Serve => unreachable!("answered above: it names its cache itself"),
-    };
-    Ok(code)
-}
-
-fn open(root: &Path, printer: &Printer) -> Result<Cache, Error> {
-    let cache = Cache::open(root)?;
-    if let Some(warning) = cache.warning() {
-        printer.warning(&warning);
-    }
-    Ok(cache)
-}
-
-/// The eggs that the names name, all of them or none.
-fn chosen(cache: &Cache, names: &[String], narrow: &query::Narrow) -> anyhow::Result<Vec<Egg>> {
-    let mut eggs = Vec::new();
-    let mut missing = Vec::new();
-    for name in names {
-        match query::one(&cache.index, name, narrow) {
-            Ok(egg) => eggs.push(egg),
-            Err(Error::Miss { query }) => missing.push(query),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if !missing.is_empty() {
-        return Err(Error::Miss { query: missing.join(", ") }.into());
-    }
-    Ok(eggs)
+    Run { root, printer, bar, verbose: global.verbose }.command(command)
 }
 
 fn default_cache() -> anyhow::Result<PathBuf> {

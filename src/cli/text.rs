@@ -1,17 +1,22 @@
 //! Reports as a person reads them.
 
 mod check;
+mod gc;
+mod pins;
+mod roots;
 
 use std::fmt::Write;
 
 use bytesize::ByteSize;
 use comfy_table::{CellAlignment, Table, presets};
 use eggcache::egg::Egg;
-use eggcache::{add, gc, init, list, materialize, reindex, show, verify};
+use eggcache::{add, init, list, materialize, reindex, show, verify};
 
 use super::print::{GOOD, Text};
-
 pub use check::checked;
+pub use gc::collected;
+pub use pins::pinned;
+pub use roots::listed as roots;
 
 pub fn added(report: &add::Report, verbose: bool) -> Text {
     use add::Outcome;
@@ -199,42 +204,6 @@ pub fn shown(report: &show::Report) -> Text {
     Text { data, ..Text::default() }
 }
 
-pub fn collected(report: &gc::Report) -> Text {
-    let mut table = table(["egg", "size", "last used", "reason"]);
-    for evicted in &report.evicted {
-        let reason = match evicted.reason {
-            gc::Reason::MaxAge => "not used for longer than --max-age",
-            gc::Reason::KeepVersions => "newer versions are kept",
-            gc::Reason::MaxSize => "least recently used, over --max-size",
-        };
-        let egg = &evicted.egg;
-        table.add_row([
-            egg.file_name.clone(),
-            size(egg.blob_bytes),
-            minute(egg.used_at),
-            reason.into(),
-        ]);
-    }
-    align_right(&mut table, [1]);
-    let mut summary = format!(
-        "{} {} and {}, {}; {} stay, {}",
-        if report.dry_run { "would remove" } else { "removed" },
-        eggs(report.evicted.len()),
-        counted(report.orphans.len(), "orphaned blob"),
-        size(report.freed_bytes),
-        eggs(report.kept),
-        size(report.kept_bytes)
-    );
-    if report.temporary_files > 0 {
-        let _ = write!(summary, "; {}", counted(report.temporary_files, "temporary file"));
-    }
-    if report.adopted > 0 {
-        let _ = write!(summary, "; {} found that the index had lost", eggs(report.adopted));
-    }
-    let data = if report.evicted.is_empty() { String::new() } else { lines(&table) };
-    Text { data, summary, ..Text::default() }
-}
-
 pub fn verified(report: &verify::Report) -> Text {
     let mut text = Text::default();
     for problem in &report.problems {
@@ -356,6 +325,16 @@ fn size(bytes: u64) -> String {
 fn plain(text: &str) -> String {
     let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
     text.chars().map(escaped).collect()
+}
+
+/// A length of time in its largest unit that is whole: `90 days`.
+fn span(seconds: i64) -> String {
+    for (unit, what) in [(86_400, "day"), (3600, "hour"), (60, "minute")] {
+        if seconds % unit == 0 && seconds != 0 {
+            return counted(seconds / unit, what);
+        }
+    }
+    counted(seconds, "second")
 }
 
 fn or_any(text: &str) -> String {

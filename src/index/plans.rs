@@ -7,6 +7,7 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use super::*;
 use crate::blob::Provenance;
 use crate::manifest::tests::manifest;
+use crate::plan::{Evicted, Reason};
 
 /// What SQLite is asked while `work` is done, with how it finds the rows.
 fn plans(index: &mut Index, work: impl FnOnce(&mut Index)) -> Vec<(String, String)> {
@@ -58,14 +59,23 @@ fn no_query_about_one_egg_looks_at_all() {
                 writer.of_digest(egg.digest)?;
                 writer.has(egg.digest)?;
                 writer.evict(egg.digest, 0)?;
+                let evicted = Evicted { egg: egg.clone(), reason: Reason::MaxSize, limit_bytes: 1 };
+                writer.remember(&evicted, 0)?;
+                writer.forget_regrets(0)?;
+                writer.regret(&egg.key, 0)?;
                 writer.is_evicted(egg.digest)?;
                 writer.forget_evicted(egg.digest)?;
                 writer.delete(egg.digest)
             })
             .unwrap();
         index.record_use(&[egg.digest], 0);
+        index.touch(&[egg.digest], 0);
+        index.record_miss(&egg.key.name, |_| true, 0);
+        index.record_miss_of(egg.digest, 0);
+        index.regrets(0).unwrap();
     });
-    let of_eggs = |(sql, _): &&(String, String)| sql.contains("eggs") || sql.contains("evicted");
+    let tables = ["eggs", "evicted", "regrets"];
+    let of_eggs = |(sql, _): &&(String, String)| tables.iter().any(|table| sql.contains(table));
     let found: Vec<_> = plans.iter().filter(of_eggs).collect();
     assert!(found.len() >= 10, "{plans:#?}");
     for (sql, plan) in found {

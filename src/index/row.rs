@@ -50,18 +50,7 @@ pub(super) fn egg(row: &Row<'_>) -> rusqlite::Result<Egg> {
     Ok(Egg {
         digest: digest(0)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
         file_name: row.get(1)?,
-        key: EggKey {
-            name: row.get(2)?,
-            version: row.get(3)?,
-            python: row.get(4)?,
-            abi: row.get(5)?,
-            platform: row.get(6)?,
-            libc: row.get(7)?,
-            generation: row.get(8)?,
-            source_sha256: row.get(9)?,
-            variant: row.get(10)?,
-            environment: row.get(11)?,
-        },
+        key: key_of(row, 2)?,
         counts: Counts {
             files: count(12)?,
             directories: count(13)?,
@@ -80,6 +69,22 @@ pub(super) fn egg(row: &Row<'_>) -> rusqlite::Result<Egg> {
         },
         used_at: row.get(24)?,
         uses: count(25)?,
+    })
+}
+
+/// The key whose columns begin at `first`, in the order of [`key_values`].
+pub(super) fn key_of(row: &Row<'_>, first: usize) -> rusqlite::Result<EggKey> {
+    Ok(EggKey {
+        name: row.get(first)?,
+        version: row.get(first + 1)?,
+        python: row.get(first + 2)?,
+        abi: row.get(first + 3)?,
+        platform: row.get(first + 4)?,
+        libc: row.get(first + 5)?,
+        generation: row.get(first + 6)?,
+        source_sha256: row.get(first + 7)?,
+        variant: row.get(first + 8)?,
+        environment: row.get(first + 9)?,
     })
 }
 

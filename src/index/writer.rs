@@ -25,7 +25,7 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<()> {
+    pub(super) fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<()> {
         self.connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(parameters))
@@ -142,6 +142,15 @@ impl Writer<'_> {
     /// What SQLite says.
     pub fn delete(&self, digest: Digest) -> Result<()> {
         self.execute("DELETE FROM eggs WHERE digest = ?", [digest.to_string()])
+    }
+
+    /// # Errors
+    /// What SQLite says.
+    pub fn touch(&self, digest: Digest, now: i64) -> Result<()> {
+        self.execute(
+            "UPDATE eggs SET used_at = max(used_at, ?2) WHERE digest = ?1",
+            params![digest.to_string(), now],
+        )
     }
 
     /// # Errors

@@ -1,5 +1,6 @@
 """Options, and the two ways to switch the cache on."""
 
+import json
 import os
 import shutil
 
@@ -60,6 +61,7 @@ def test_as_an_extension_that_buildout_installs(world, tmp_path):
     output = second.run(env=env)
     assert summary(output)["misses"] == 0
     assert second.script("alpha") == "alpha 1.0"
+    assert len(json.loads(world.eggcache("roots", "--json").stdout)["roots"]) == 2
 
 
 def test_the_download_cache_is_left_alone_on_a_hit(newest_world):

@@ -352,9 +352,18 @@ fn a_cache_that_is_a_file_is_named() {
     let sandbox = Sandbox::new();
     sandbox.egg("foo", "1.0");
     write(&sandbox.path("cache"), b"mine");
-    for line in
-        ["add eggs", "list", "show foo", "gc", "verify", "reindex", "materialize --into out --all"]
-    {
+    for line in [
+        "add eggs",
+        "list",
+        "show foo",
+        "gc",
+        "roots",
+        "pin foo",
+        "pins",
+        "verify",
+        "reindex",
+        "materialize --into out --all",
+    ] {
         sandbox.fails(line, 1).says(&["cache is not a cache directory"]);
     }
     assert_eq!(fs::read(sandbox.path("cache")).unwrap(), b"mine");

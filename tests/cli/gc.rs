@@ -92,6 +92,44 @@ fn the_rules_work_together_and_the_first_is_the_reason() {
     );
 }
 
+/// The lines of a table, with single spaces.
+fn rows(table: &str) -> Vec<String> {
+    table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn a_dry_run_says_why_each_egg_goes_and_how_many_stay_for_what_reason() {
+    let plan = with_three().ok("gc --max-age 25d --keep-versions 1 --dry-run");
+    let rows = rows(&plan.stdout);
+    assert_eq!(rows[0], "EGG SIZE LAST USED REASON");
+    assert!(rows[1].starts_with("foo-1.9-py3.11.egg 10."), "{rows:?}");
+    assert!(rows[1].ends_with("UTC not used for 25 days"), "{rows:?}");
+    assert!(rows[2].starts_with("foo-1.10-py3.11.egg"), "{rows:?}");
+    assert!(rows[2].ends_with("UTC superseded version"), "{rows:?}");
+    assert_eq!(rows.len(), 3);
+    plan.says(&["1 egg stays", "(1 of the newest versions)"]);
+}
+
+#[test]
+fn a_verbose_run_says_of_every_egg_why_it_goes_or_stays() {
+    let plan = with_three().ok("gc --max-size 15kB --dry-run --verbose");
+    let ends: Vec<String> = rows(&plan.stdout)
+        .iter()
+        .map(|row| row.split_once(" UTC ").map_or(row.clone(), |it| it.1.to_owned()))
+        .collect();
+    let over = "goes over the size limit, least recently used";
+    assert_eq!(ends, ["EGG SIZE LAST USED REASON", over, over, "stays recently used"]);
+}
+
+#[test]
+fn the_report_says_of_every_egg_why_it_goes_or_stays() {
+    let report = with_three().json("gc --keep-versions 2");
+    assert_eq!(evicted(&report), [("1.9", "keep-versions")]);
+    let kept = report["kept_eggs"].as_array().unwrap();
+    let kept: Vec<_> = kept.iter().map(|it| (text(&it["version"]), text(&it["reason"]))).collect();
+    assert_eq!(kept, [("1.10", "newest-version"), ("1.11", "newest-version")]);
+}
+
 #[test]
 fn use_keeps_an_egg_young() {
     let sandbox = with_three();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Sandbox, text};
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 12] = [
     "add eggs",
     "materialize --into out --all",
     "list",
@@ -14,6 +14,9 @@ const COMMANDS: [&str; 9] = [
     "show foo --files",
     "gc",
     "gc --max-size 0 --dry-run",
+    "roots",
+    "pin foo",
+    "pins",
     "verify",
     "reindex",
 ];
@@ -241,14 +244,28 @@ fn a_full_standard_output_is_an_error() {
 #[test]
 fn every_command_has_a_help() {
     let sandbox = Sandbox::new();
-    for command in ["add", "materialize", "list", "show", "gc", "verify", "reindex", "serve"] {
+    let told = [
+        "add",
+        "materialize",
+        "list",
+        "show",
+        "gc",
+        "roots",
+        "pin",
+        "unpin",
+        "pins",
+        "verify",
+        "init",
+        "reindex",
+    ];
+    for command in told.into_iter().chain(["serve"]) {
         let output = sandbox.ok(&format!("{command} --help"));
         assert!(output.stdout.contains(&format!("Usage: eggcache {command}")), "{command}");
         assert!(output.stdout.contains("--cache"), "{command}");
         assert_eq!(output.stderr, "");
     }
     let help = sandbox.ok("--help").stdout;
-    for command in ["add", "materialize", "list", "show", "gc", "verify", "reindex"] {
+    for command in told {
         assert!(help.contains(&format!("\n  {command} ")), "{command}");
     }
     assert!(!sandbox.path("cache").exists());

@@ -37,6 +37,13 @@ impl Server {
         server
     }
 
+    /// A server that was asked to open a cache, whatever it has answered.
+    pub fn opened_by(sandbox: &Sandbox, opening: &Value) -> Self {
+        let (mut server, _) = Self::start(sandbox);
+        server.ask(opening);
+        server
+    }
+
     fn line(&mut self) -> Value {
         serde_json::from_str(&self.output.next().unwrap().unwrap()).unwrap()
     }
@@ -48,7 +55,7 @@ impl Server {
         self.line()
     }
 
-    fn ask(&mut self, request: &Value) -> Value {
+    pub fn ask(&mut self, request: &Value) -> Value {
         self.say(request.to_string().as_bytes())
     }
 
@@ -57,7 +64,7 @@ impl Server {
         found["eggs"].as_array().unwrap().clone()
     }
 
-    fn materialize(&mut self, sandbox: &Sandbox, digest: &str) -> Value {
+    pub fn materialize(&mut self, sandbox: &Sandbox, digest: &str) -> Value {
         let into = sandbox.path("out");
         self.ask(&json!({"op": "materialize", "digest": digest, "into": into}))
     }
@@ -69,6 +76,18 @@ impl Server {
 
     pub fn store(&mut self, path: &std::path::Path) -> Value {
         self.ask(&json!({"op": "store", "path": path, "source_sha256": "", "variant": ""}))
+    }
+
+    /// Tells that the buildout in the folder `app` has succeeded and uses these eggs of `out`.
+    pub fn register(&mut self, sandbox: &Sandbox, eggs: &[&str]) -> Value {
+        let out = sandbox.path("out");
+        std::fs::create_dir_all(sandbox.path("app")).unwrap();
+        self.ask(&json!({
+            "op": "root",
+            "directory": sandbox.path("app"),
+            "eggs_directory": out,
+            "eggs": eggs.iter().map(|egg| out.join(egg)).collect::<Vec<_>>(),
+        }))
     }
 
     pub fn close(&mut self) {
@@ -118,7 +137,7 @@ fn host_with(field: &str, value: impl Into<Value>) -> Value {
 fn the_greeting_tells_protocol_and_version() {
     let sandbox = Sandbox::new();
     let (mut server, greeting) = Server::start(&sandbox);
-    assert_eq!(greeting, json!({"protocol": 3, "eggcache": env!("CARGO_PKG_VERSION")}));
+    assert_eq!(greeting, json!({"protocol": 4, "eggcache": env!("CARGO_PKG_VERSION")}));
     server.end();
 }
 

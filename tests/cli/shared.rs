@@ -75,7 +75,11 @@ fn a_shared_cache_works_for_the_whole_group_whatever_their_umask() {
                 assert_same_tree(&sandbox.path(&format!("{egg}/{file_name}")), &copy);
             }
         }
-        // Each writes what the other has made: rows, the record of a directory, blobs.
+        // Each writes what the other has made: rows, the record of a directory, blobs, pins.
+        run(&sandbox, ANNE, umask, "pin anne", 0);
+        run(&sandbox, BOB, umask, "pin bob", 0);
+        run(&sandbox, ANNE, umask, "pin bob --note mine", 0);
+        run(&sandbox, BOB, umask, "unpin anne bob", 0);
         run(&sandbox, ANNE, umask, "materialize --into anne/out bob", 0);
         run(&sandbox, BOB, umask, "reindex", 0);
         run(&sandbox, BOB, umask, "gc --max-size 1B", 0);

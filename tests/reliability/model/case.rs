@@ -10,6 +10,7 @@ use eggcache::clock::now;
 use eggcache::digest::Digest;
 use eggcache::egg::Egg;
 use eggcache::materialize::{self, Outcome as Copied};
+use eggcache::plan::Rules;
 use eggcache::progress::Silent;
 use eggcache::query::{self, Narrow};
 use eggcache::rebuild::Rebuilt;
@@ -270,13 +271,13 @@ impl<'e> Case<'e> {
         let total: u64 = listed.iter().map(|egg| egg.blob_bytes).sum();
         // Between two steps of the clock.
         let youngest = policy.max_age.map(|steps| self.clock - STEP / 2 - STEP * signed(steps));
-        let options = gc::Options {
+        let rules = Rules {
             max_age: youngest.map(|youngest| now() - youngest),
             max_size: policy.max_size.map(|percent| total * percent / 100),
             keep_versions: policy.keep_versions,
-            dry_run: false,
         };
-        let goes = self.goes(listed, youngest, &options);
+        let options = gc::Options { rules, ..gc::Options::default() };
+        let goes = self.goes(listed, youngest, &rules);
         let plan =
             gc::gc(&mut self.cache, &gc::Options { dry_run: true, ..options.clone() }, &Silent);
         assert_eq!(evicted(&plan.unwrap()), goes);
@@ -295,16 +296,16 @@ impl<'e> Case<'e> {
     }
 
     /// What a policy must evict, one rule after the other, one egg after the other.
-    fn goes(&self, mut left: Vec<Egg>, young: Option<i64>, options: &gc::Options) -> Vec<Digest> {
+    fn goes(&self, mut left: Vec<Egg>, young: Option<i64>, rules: &Rules) -> Vec<Digest> {
         let all: Vec<Digest> = left.iter().map(|egg| egg.digest).collect();
         left.retain(|egg| young.is_none_or(|young| egg.used_at >= young));
-        if let Some(keep) = options.keep_versions {
+        if let Some(keep) = rules.keep_versions {
             let keys: BTreeSet<Key> = left.iter().map(|egg| self.key_of(egg)).collect();
             let newer = |key: Key| (key + 1..).take_while(|other| other % VERSIONS.len() != 0);
             let is_kept = |key| newer(key).filter(|it| keys.contains(it)).count() < keep;
             left.retain(|egg| is_kept(self.key_of(egg)));
         }
-        while let Some(max) = options.max_size
+        while let Some(max) = rules.max_size
             && left.iter().map(|egg| egg.blob_bytes).sum::<u64>() > max
         {
             let first = |egg: &&Egg| (egg.used_at, std::cmp::Reverse(egg.blob_bytes), egg.digest);

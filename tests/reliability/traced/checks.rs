@@ -51,6 +51,9 @@ impl Expected<'_> {
     /// there, that no egg is lost and that every copy comes out whole. Returns what the cache has.
     #[track_caller]
     pub fn assert_sound(&self, sandbox: &Sandbox) -> Listing {
+        // Neither has a record that cannot be read.
+        sandbox.ok("roots");
+        sandbox.ok("pins");
         let report = sandbox.json("verify");
         assert_eq!(report["problems"], json!([]));
         let on_disk = names_in(&sandbox.path("cache/tmp")).len();
@@ -126,6 +129,9 @@ impl Expected<'_> {
         assert_eq!(report["orphans"], json!([]));
         assert_eq!(report["temporary_files"], 0);
         assert_eq!(names_in(&sandbox.path("cache/tmp")), [""; 0]);
+        for records in ["cache/roots", "cache/pins"].map(|dir| names_in(&sandbox.path(dir))) {
+            assert!(records.iter().all(|name| !name.starts_with(".eggcache-")), "{records:?}");
+        }
         let listed = self.assert_materializes(sandbox, into);
         for (egg, digest) in eggs {
             assert_eq!(listed.get(egg), Some(digest), "gc without a policy evicts nothing");

@@ -57,6 +57,7 @@ pub const REINDEX_OF_RUBBISH: Operation =
 pub const REPAIR: Operation =
     operation("verify --repair", with_a_damaged_blob, "verify --repair", true);
 pub const OLD_CACHE: Operation = operation("opening an old cache", an_old_cache, "list", false);
+pub const PIN: Operation = operation("pin", two_in_a_cache, "pin two rich==1.0", false);
 pub const SERVE: Operation = operation("serve", with_requests, "serve", false);
 
 /// Operations that follow each other in one sandbox, which the first prepares.
@@ -131,6 +132,11 @@ macro_rules! of_each_operation {
             }
 
             #[test]
+            fn of_pin() {
+                $run(&operations::PIN);
+            }
+
+            #[test]
             fn of_serve() {
                 $run(&operations::SERVE);
             }
@@ -196,10 +202,20 @@ impl Operation {
                     assert_eq!(digest, egg["digest"].as_str(), "it was told so");
                 }
                 Some("copied") => assert!(sandbox.path(text(&answer["path"])).exists()),
+                _ if answer["registered"] == true => assert_root_is_there(sandbox, &answer),
                 _ => {}
             }
         }
     }
+}
+
+/// Asserts that the buildout that a server has registered is there with all that it uses.
+#[track_caller]
+pub fn assert_root_is_there(sandbox: &Sandbox, answer: &Value) {
+    let roots = &sandbox.json("roots")["roots"];
+    let eggs = roots[0]["eggs"].as_array().expect("it was told so");
+    let cached = eggs.iter().filter(|egg| !egg["digest"].is_null()).count();
+    assert_eq!(json!([eggs.len(), cached]), json!([answer["eggs"], answer["cached"]]), "{roots}");
 }
 
 /// The digests of the eggs of a cache by their file names.
@@ -295,6 +311,23 @@ fn garbage_of_every_kind(sandbox: &Sandbox) {
     sandbox.sql("UPDATE eggs SET used_at = 1 WHERE name = 'one'");
     sandbox.sql("DELETE FROM eggs WHERE name = 'three'");
     write(&sandbox.path("cache/tmp/.eggcache-abandoned"), b"half of a bl");
+    // Of two buildouts that are gone one is gone for long.
+    for name in ["gone", "long-gone"] {
+        let record = json!({
+            "directory": sandbox.path(name),
+            "identity": [0, 0],
+            "machine": fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim(),
+            "eggs_directory": sandbox.path(name),
+            "python": "cp311",
+            "buildout": null,
+            "first_run": 0,
+            "last_run": 0,
+            "eggs": [],
+        });
+        let record = record.to_string();
+        write(&sandbox.path(&format!("cache/roots/{name}.json")), record.as_bytes());
+    }
+    write(&sandbox.path("cache/roots/long-gone.gone"), b"1");
 }
 
 fn without_index(sandbox: &Sandbox) {
@@ -348,6 +381,7 @@ fn with_requests(sandbox: &Sandbox) {
             "variant": "",
         }),
         json!({"op": "materialize", "digest": sandbox.digest("two"), "into": "out"}),
+        json!({"op": "root", "directory": "eggs", "eggs_directory": "out", "eggs": []}),
         json!({"op": "close"}),
     ];
     let lines: Vec<String> = requests.iter().map(|request| format!("{request}\n")).collect();

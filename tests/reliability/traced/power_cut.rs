@@ -13,7 +13,8 @@ use super::calls::Effect;
 use super::checks::{Expected, all_hold};
 use super::disk::Disk;
 use super::operations::{
-    self, Listing, Operation, Sources, copy, listing, of_each_operation, sources,
+    self, Listing, Operation, Sources, assert_root_is_there, copy, listing, of_each_operation,
+    sources,
 };
 use super::survival::Survival;
 use super::tracer::{self, Plan};
@@ -50,7 +51,7 @@ struct Story<'a> {
     ends: Vec<usize>,
     /// What the cache had at the beginning, and at each end.
     listings: Vec<Listing>,
-    /// Eggs that a server has called stored, and how many effects there had been then.
+    /// What a server has answered, and how many effects there had been then.
     promises: Vec<(usize, Value)>,
     /// Where it happened, and where it is played again: paths are kept in the cache.
     sandbox: Sandbox,
@@ -84,9 +85,10 @@ impl<'a> Story<'a> {
         assert!(operation.is_good(trace.code), "{}", trace.stderr);
         assert_eq!(operation.refusals(&trace.stdout), [""; 0]);
         let begin = self.effects.len();
-        let stored = |line: &str| Some(serde_json::from_str::<Value>(line).ok()?["egg"].take());
-        let promise = |(done, line): &(usize, String)| Some((begin + done, stored(line)?));
-        let promises = trace.told.iter().filter_map(promise).filter(|it| it.1.is_object());
+        let answer = |line: &str| serde_json::from_str::<Value>(line).ok();
+        let promise = |(done, line): &(usize, String)| Some((begin + done, answer(line)?));
+        let is_promise = |answer: &Value| answer["egg"].is_object() || answer["registered"] == true;
+        let promises = trace.told.iter().filter_map(promise).filter(|it| is_promise(&it.1));
         self.promises.extend(promises);
         self.effects.extend(trace.done);
         self.ends.push(self.effects.len());
@@ -144,7 +146,12 @@ impl Story<'_> {
         }
         assert_copies_are_mended(&expected, sandbox, survival);
         let eggs = expected.assert_sound(sandbox);
-        for (_, egg) in self.promises.iter().filter(|&&(told, _)| told <= events) {
+        for (_, answer) in self.promises.iter().filter(|&&(told, _)| told <= events) {
+            if answer["registered"] == true {
+                assert_root_is_there(sandbox, answer);
+                continue;
+            }
+            let egg = &answer["egg"];
             let digest = eggs.get(text(&egg["file_name"]));
             assert_eq!(digest.map(String::as_str), egg["digest"].as_str(), "it was told so");
         }
@@ -216,19 +223,24 @@ fn a_sync_that_is_left_out_is_found() {
         return skip("processes cannot be traced here");
     }
     let mut story = Story::told(&[&operations::SERVE]);
-    let (events, egg) = story.promises[0].clone();
-    let cut = Cut { events, last: String::new(), survival: Survival::Strict };
-    story.holds_after(&cut);
-
-    let folder = PathBuf::from(format!("cache/blobs/{}", &text(&egg["digest"])[..2]));
+    let [(stored, answer), (registered, _)] = &story.promises[..] else { panic!("two promises") };
+    let (stored, registered) = (*stored, *registered);
+    let folder = PathBuf::from(format!("cache/blobs/{}", &text(&answer["egg"]["digest"])[..2]));
     let effects = story.effects.clone();
-    let mut needed = vec![Path::new("cache/index.sqlite-wal"), Path::new("cache/tmp"), &folder];
+    let mut needed = vec![
+        (stored, Path::new("cache/index.sqlite-wal")),
+        (stored, Path::new("cache/tmp")),
+        (stored, &folder),
+        (registered, Path::new("cache/roots")),
+    ];
     // Another egg may have made that folder.
     if effects.iter().any(|it| matches!(it, Effect::MakeDirectory { .. }) && it.path() == folder) {
-        needed.push(Path::new("cache/blobs"));
+        needed.push((stored, Path::new("cache/blobs")));
     }
-    for without in needed {
+    for (events, without) in needed {
+        let cut = Cut { events, last: String::new(), survival: Survival::Strict };
         story.effects.clone_from(&effects);
+        story.holds_after(&cut);
         for effect in &mut story.effects {
             let path = effect.path().to_owned();
             let is_it = path == without || path.parent() == Some(without) && path != folder;

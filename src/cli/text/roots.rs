@@ -1,0 +1,36 @@
+//! The buildouts that use the cache.
+
+use eggcache::root::State;
+use eggcache::roots::Report;
+
+use super::{align_right, counted, day, lines, minute, plain, size, table};
+use crate::cli::print::Text;
+
+pub fn listed(report: &Report) -> Text {
+    let mut table =
+        table(["buildout", "eggs", "in cache", "size", "only here", "last run", "state"]);
+    for listed in &report.roots {
+        let root = &listed.known.root;
+        table.add_row([
+            plain(&root.directory.display().to_string()),
+            root.eggs.len().to_string(),
+            listed.cached.to_string(),
+            size(listed.bytes),
+            size(listed.exclusive_bytes),
+            minute(root.last_run),
+            match listed.known.state {
+                State::Live => "live".into(),
+                State::Gone { gone_since } => format!("gone since {}", day(gone_since)),
+                State::Elsewhere => format!("on {}", plain(&root.machine)),
+            },
+        ]);
+    }
+    align_right(&mut table, [1, 2, 3, 4]);
+    let forgotten = report.forgotten.iter();
+    Text {
+        data: if report.roots.is_empty() { String::new() } else { lines(&table) },
+        problems: report.unreadable.clone(),
+        notes: forgotten.map(|directory| format!("forgot {}", directory.display())).collect(),
+        summary: counted(report.roots.len(), "buildout"),
+    }
+}

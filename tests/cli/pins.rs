@@ -1,0 +1,118 @@
+//! Pins: what stays whatever the policy says.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{Sandbox, names_in, text, write};
+
+/// A sandbox with eggs of zope.interface and foo that were not used for long.
+fn with_eggs() -> Sandbox {
+    let sandbox = Sandbox::new();
+    for version in ["5.4.0", "6.0"] {
+        sandbox.egg("zope.interface", version);
+    }
+    sandbox.egg("foo", "1.0");
+    sandbox.ok("add eggs");
+    sandbox.sql("UPDATE eggs SET used_at = 1");
+    sandbox
+}
+
+fn pins(sandbox: &Sandbox) -> Vec<Value> {
+    sandbox.json("pins")["pins"].as_array().unwrap().clone()
+}
+
+#[test]
+fn gc_keeps_what_is_pinned_whatever_it_is_told() {
+    for (pin, kept) in [
+        ("foo", vec!["foo==1.0"]),
+        ("Zope_Interface==5.4", vec!["zope-interface==5.4.0"]),
+        ("zope.interface>=6,<7", vec!["zope-interface==6.0"]),
+        ("zope.*", vec!["zope-interface==5.4.0", "zope-interface==6.0"]),
+        ("foo-1.0-py3.11.egg", vec!["foo==1.0"]),
+    ] {
+        let sandbox = with_eggs();
+        sandbox.ok(&format!("pin {pin}")).says(&["1 pin made"]);
+        sandbox.ok("gc --max-size 0 --max-age 1d --keep-versions 1 --ignore-roots");
+        assert_eq!(sandbox.listed(), kept, "{pin}");
+        sandbox.ok(&format!("unpin {pin}")).says(&["1 pin taken away"]);
+        sandbox.ok("gc --max-size 0");
+        assert_eq!(sandbox.listed(), [""; 0]);
+    }
+}
+
+#[test]
+fn an_egg_is_pinned_by_its_digest() {
+    let sandbox = with_eggs();
+    let digest = sandbox.digest("foo");
+    sandbox.ok(&format!("pin {}", &digest[..10]));
+    sandbox.ok("gc --max-size 0");
+    assert_eq!(sandbox.listed(), ["foo==1.0"]);
+}
+
+#[test]
+fn pins_are_listed_with_their_notes() {
+    let sandbox = with_eggs();
+    let pin = ["pin", "zope.*", "foo==1.0", "--note", "the release of May"];
+    assert!(sandbox.eggcache("").args(pin).status().unwrap().success());
+    let listed = pins(&sandbox);
+    assert_eq!(listed.len(), 2);
+    assert_eq!((&listed[0]["what"], &listed[0]["eggs"]), (&json!("foo==1.0"), &json!(1)));
+    assert_eq!((&listed[1]["what"], &listed[1]["eggs"]), (&json!("zope.*"), &json!(2)));
+    assert_eq!(listed[1]["note"], "the release of May");
+    let table = sandbox.ok("pins").stdout;
+    assert!(table.contains("zope.*") && table.contains("the release of May"), "{table}");
+    let kept = sandbox.ok("gc --max-size 0 --dry-run --verbose").stdout;
+    assert!(kept.contains("pinned by zope.*: \"the release of May\""), "{kept}");
+}
+
+#[test]
+fn a_pin_may_be_of_an_egg_that_is_yet_to_come() {
+    let sandbox = with_eggs();
+    sandbox.ok("pin bar").says(&["note: no egg in the cache is bar now"]);
+    sandbox.added("bar", "1.0");
+    sandbox.ok("gc --max-size 0");
+    assert_eq!(sandbox.listed(), ["bar==1.0"]);
+}
+
+#[test]
+fn pinning_again_changes_the_note_and_nothing_else() {
+    let sandbox = with_eggs();
+    sandbox.ok("pin foo --note first");
+    sandbox.ok("pin Foo --note second");
+    let listed = pins(&sandbox);
+    assert_eq!((listed.len(), text(&listed[0]["note"])), (1, "second"));
+}
+
+#[test]
+fn what_cannot_be_pinned_is_refused_and_nothing_is_pinned() {
+    let sandbox = with_eggs();
+    for what in ["foo>=x", "==1.0", "a/b"] {
+        sandbox.fails(&format!("pin foo {what}"), 2).says(&["cannot be pinned"]);
+    }
+    assert_eq!(pins(&sandbox).len(), 0);
+    sandbox.ok("pin foo");
+    sandbox.fails("unpin foo bar", 3).says(&["bar is not pinned", "eggcache pins"]);
+    assert_eq!(pins(&sandbox).len(), 1);
+}
+
+#[test]
+fn pins_survive_the_loss_of_the_index() {
+    let sandbox = with_eggs();
+    sandbox.ok("pin foo");
+    for name in names_in(&sandbox.path("cache")) {
+        if name.starts_with("index.sqlite") {
+            fs::remove_file(sandbox.path("cache").join(name)).unwrap();
+        }
+    }
+    sandbox.ok("gc --max-size 0");
+    assert_eq!(sandbox.listed(), ["foo==1.0"]);
+}
+
+#[test]
+fn gc_evicts_nothing_while_a_pin_cannot_be_read() {
+    let sandbox = with_eggs();
+    write(&sandbox.path("cache/pins/half.json"), b"{");
+    sandbox.fails("gc --max-size 0", 1).says(&["half.json"]);
+    assert_eq!(sandbox.listed().len(), 3);
+}
