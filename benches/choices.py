@@ -55,8 +55,8 @@ def compare(corpus, eggs, place, packings):
     for contender in ready:
         disk[contender.name] = measure.on_disk(contender.sources[0])
     left_out = {}
-    rounds, warm_up = sections.rounds_for(eggs, len(ready))
-    figures = measure.alternate(ready, place.path, rounds, "warm", left_out, warm_up)
+    rounds = sections.rounds_for(eggs, len(ready))
+    figures = measure.alternate(ready, place.path, rounds, "warm", left_out)
     for name in figures:
         figures[name]["disk"] = disk[name]
     sections.put("packings", corpus, place, "warm", eggs, figures, left_out)

@@ -38,8 +38,7 @@ def alternate(contenders, folder, rounds, state, left_out, warm_up=True):
     """Run each contender once in every round; answer the figures of each, by name.
 
     One that fails has no figures from then on, and `left_out` tells why. Warm means that what a
-    contender reads was read just before. A round of warming up comes first and does not count; it is
-    left out where it would take too much space.
+    contender reads was read just before. A round of warming up comes first then and does not count.
     """
     runs = {contender.name: [] for contender in contenders}
     for number in range(-1 if state == "warm" and warm_up else 0, rounds):

@@ -12,7 +12,7 @@ import results
 from measure import Contender, Failed
 
 LARGE = 500 << 20  # bytes, from which on a corpus is measured less often
-SHORT = ["eggcache", "floor", "cp", "tar"]  # for a large corpus where it is not the main matter
+FEW = ["eggcache", "floor", "cp", "tar", "uv"]  # for a large corpus
 
 
 def materialize():
@@ -20,16 +20,15 @@ def materialize():
     for corpus, eggs in corpora.chosen().items():
         for kind in kinds:
             large = measure.contents(eggs)[1] >= LARGE
-            short = large and kind != kinds[0]
             for state in measure.STATES:
-                materialize_set(corpus, eggs, kind, state, SHORT if short else None, short)
+                materialize_set(corpus, eggs, kind, state, FEW if large else None)
 
 
-def materialize_set(corpus, eggs, kind, state, wanted, short):
+def materialize_set(corpus, eggs, kind, state, wanted):
     with filesystems.fresh(kind) as place:
         ready, left_out = contenders.materializing(place, eggs, wanted)
-        rounds, warm_up = rounds_for(eggs, len(ready), 2 if short else None)
-        figures = measure.alternate(ready, place.path, rounds, state, left_out, warm_up)
+        rounds = rounds_for(eggs, len(ready))
+        figures = measure.alternate(ready, place.path, rounds, state, left_out)
         for contender in ready:
             if contender.name in figures:
                 done = contender.check.done
@@ -52,8 +51,8 @@ def add():
                     ready.append(Contender(name, shell(script, source), [source]))
             except contenders.Missing as error:
                 measure.leave_out(left_out, "tar | zstd", error)
-            rounds, warm_up = rounds_for(eggs, len(ready))
-            figures = measure.alternate(ready, place.path, rounds, "warm", left_out, warm_up)
+            rounds = rounds_for(eggs, len(ready))
+            figures = measure.alternate(ready, place.path, rounds, "warm", left_out)
             # What the runs have left tells that they have done something, and how well it is packed.
             for name in figures:
                 written = os.path.join(place.path, "warm-%s-%d" % (name, rounds))
@@ -80,7 +79,7 @@ def verify():
             except contenders.Missing as error:
                 measure.leave_out(left_out, "b3sum", error)
             for state in measure.STATES:
-                rounds, _ = rounds_for(eggs, 0)
+                rounds = rounds_for(eggs, 0)
                 figures = measure.alternate(ready, place.path, rounds, state, left_out)
                 put("verify", corpus, place, state, eggs, figures, left_out)
 
@@ -92,7 +91,7 @@ def gc():
             with filesystems.fresh(filesystems.chosen()[0]) as place:
                 source = contenders.copy_of(place, eggs)
                 cache = contenders.cache_of(place.path, source)
-                rounds, warm_up = rounds_for(eggs, 1)
+                rounds = rounds_for(eggs, 1)
                 # All that will be removed is made first, as ext4 is slow to create after that.
                 copies = {}
                 for number in range(rounds + 1):
@@ -106,7 +105,7 @@ def gc():
                     Contender("eggcache", lambda into: command + [into], check=no_blobs),
                     Contender("rm", lambda into: ["rm", "-rf", into], check=gone),
                 ]
-                figures = measure.alternate(ready, place.path, rounds, state, left_out, warm_up)
+                figures = measure.alternate(ready, place.path, rounds, state, left_out)
                 put("gc", corpus, place, state, eggs, figures, left_out)
 
 
@@ -134,20 +133,19 @@ def size():
             put("size", corpus, place, "", eggs, figures, {})
 
 
-def rounds_for(eggs, copies, few=None):
-    """How many rounds, and whether another is for warming up, of `copies` of the eggs each."""
+def rounds_for(eggs, copies):
+    """How many rounds of `copies` of the eggs each; another is for warming up."""
     bytes_of_copy = measure.on_disk(eggs)
-    large = bytes_of_copy >= LARGE
-    rounds = int(os.environ.get("ROUNDS") or few or (3 if large else 5))
+    rounds = int(os.environ.get("ROUNDS") or (3 if bytes_of_copy >= LARGE else 5))
     if copies:
         # Beside what the contenders start from, which is there already.
-        most = (filesystems.free() - (1 << 30)) // (bytes_of_copy * copies)
+        most = (filesystems.free() - (1 << 30)) // (bytes_of_copy * copies) - 1
         if most < rounds:
             print("!!! space for %d rounds only" % most, file=sys.stderr, flush=True)
         if most < 1:
             sys.exit("not enough space below build/bench")
         rounds = min(rounds, most)
-    return rounds, not large
+    return rounds
 
 
 def shell(script, source):

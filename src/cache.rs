@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::clock::now;
-use crate::copies::{self, Records};
+use crate::copies;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
@@ -206,15 +206,12 @@ impl Cache {
     /// Records that eggs are copied to a directory, which is canonical, if that can be recorded.
     ///
     /// # Errors
-    /// As [`Records::begin`].
+    /// If it can be and is not.
     pub fn begin_copies(&self, dir: &Path) -> Result<()> {
-        self.records().map_or(Ok(()), |records| records.begin(dir))
-    }
-
-    /// Where it is recorded that eggs are copied to a directory; `None` if nowhere.
-    #[must_use]
-    pub fn records(&self) -> Option<Records> {
-        self.check_writable().ok().map(|()| Records::new(&self.root))
+        match self.check_writable() {
+            Ok(()) => copies::begin(&self.root, dir),
+            Err(_) => Ok(()),
+        }
     }
 
     #[must_use]

@@ -95,39 +95,22 @@ fn checked(root: &Path, store: &Store, index: &Index, dir: &Path) -> Option<Vec<
     Some(removed)
 }
 
-/// The records of a cache that can be written.
-#[derive(Debug)]
-pub struct Records {
-    root: PathBuf,
-}
-
-impl Records {
-    #[must_use]
-    pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+/// Makes the record of a directory that eggs are about to be copied to, if it has none. A cache whose
+/// disk is full, or that this user may not write, still serves what it has, without a record.
+///
+/// # Errors
+/// If the record cannot be written for another reason.
+pub fn begin(root: &Path, dir: &Path) -> Result<()> {
+    let (Some(path), Some(boot)) = (record_of(root, dir), files::boot_id()) else { return Ok(()) };
+    if path.exists() || files::is_remote(dir) {
+        return Ok(());
     }
-
-    /// Makes the record of a directory that eggs are about to be copied to, if it has none. A cache
-    /// whose disk is full, or that this user may not write, still serves what it has, without a
-    /// record.
-    ///
-    /// # Errors
-    /// If the record cannot be written for another reason.
-    pub fn begin(&self, dir: &Path) -> Result<()> {
-        let root = &self.root;
-        let (Some(path), Some(boot)) = (record_of(root, dir), files::boot_id()) else {
-            return Ok(());
-        };
-        if path.exists() || files::is_remote(dir) {
-            return Ok(());
-        }
-        let made = files::make_dir(&records(root))
-            .and_then(|()| files::sync_dir(root))
-            .and_then(|()| write(&path, dir, boot));
-        match made {
-            Err(error) if error.is_full() || error.is_forbidden() => Ok(()),
-            made => made,
-        }
+    let made = files::make_dir(&records(root))
+        .and_then(|()| files::sync_dir(root))
+        .and_then(|()| write(&path, dir, boot));
+    match made {
+        Err(error) if error.is_full() || error.is_forbidden() => Ok(()),
+        made => made,
     }
 }
 

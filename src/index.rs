@@ -368,6 +368,17 @@ impl Index {
         });
     }
 
+    /// Brings what is in the write-ahead log to its place, so that nothing is left to do when the index
+    /// is closed. What cannot be done in a short while is left.
+    pub fn checkpoint(&mut self) {
+        if !self.read_only {
+            let _ = self.connection.busy_handler(Some(wait_briefly));
+            let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+            let _ = self.connection.query_row(checkpoint, [], |_| Ok(()));
+            let _ = self.connection.busy_handler(Some(wait));
+        }
+    }
+
     /// Writes what is worth no waiting and no error.
     fn write_briefly(&mut self, work: impl FnOnce(&mut Writer<'_>) -> Result<()>) {
         if self.read_only {

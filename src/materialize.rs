@@ -5,14 +5,12 @@
 //! way. Nothing in it is linked to the cache.
 //!
 //! # Order of writes
-//! What has to be on disk is written before there is much to write: a sync waits for all that the
-//! file system has to do. The record of the directory ([`crate::copies`]) and the use of the eggs are
-//! made durable while the first eggs are decoded, and no egg gets its name before the record is.
+//! The record of the directory ([`crate::copies`]) and the use of the eggs are made durable before the
+//! first egg is written: later, a sync would wait for all that the file system has to do by then.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -23,6 +21,7 @@ use crate::difference::difference;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
+use crate::fs as files;
 use crate::manifest::{Counts, Manifest};
 use crate::map::Mapped;
 use crate::progress::{self, Progress};
@@ -107,17 +106,21 @@ pub fn materialize(
             )));
         }
     }
-    let Prepared { path: into, torn } = clear(cache, into)?;
+    let Prepared { path: into, torn } = prepare(cache, into)?;
     progress.begin("copying", eggs.iter().map(|egg| egg.counts.bytes).sum(), progress::Unit::Bytes);
     // The largest first, so that no thread is left with it at the end.
     let mut seen = HashSet::new();
     let mut order: Vec<&Egg> = eggs.iter().filter(|egg| seen.insert(egg.digest)).collect();
     order.sort_by_key(|egg| std::cmp::Reverse(egg.counts.bytes));
-    let records = cache.records();
-    let (store, index) = (&cache.store, &mut cache.index);
-    let recorded: OnceLock<Result<()>> = OnceLock::new();
+    if let Some(asked_at) = options.asked_at {
+        let asked: Vec<Digest> = order.iter().map(|egg| egg.digest).collect();
+        cache.index.record_use(&asked, asked_at);
+        cache.index.checkpoint();
+    }
+    let store = &cache.store;
+    let mode_mask = files::mode_mask(&into);
     let copy = |egg: &Egg| {
-        let outcome = materialize_egg(store, egg, &into, &recorded, progress);
+        let outcome = materialize_egg(store, egg, &into, mode_mask, progress);
         let outcome = outcome.unwrap_or_else(|error| match error {
             Error::Miss { .. } => Outcome::Missing { reason: "its blob is gone".into() },
             Error::UnreadableBlob { .. } => Outcome::Missing { reason: error.to_string() },
@@ -125,20 +128,9 @@ pub fn materialize(
         });
         Materialized { file_name: egg.file_name.clone(), digest: egg.digest, outcome }
     };
-    let asked: Vec<Digest> = order.iter().map(|egg| egg.digest).collect();
-    let mut eggs: Vec<Materialized> = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let begun = || records.map_or(Ok(()), |records| records.begin(&into));
-            recorded.get_or_init(begun);
-            if let Some(asked_at) = options.asked_at {
-                index.record_use(&asked, asked_at);
-            }
-        });
-        order.into_par_iter().map(copy).collect()
-    });
+    let mut eggs: Vec<Materialized> = order.into_par_iter().map(copy).collect();
     eggs.sort_unstable_by(|a, b| a.file_name.cmp(&b.file_name));
     progress.end();
-    recorded.into_inner().unwrap_or(Ok(()))?;
     Ok(Report { into, eggs, torn })
 }
 
@@ -157,17 +149,11 @@ pub struct Prepared {
 /// # Errors
 /// If it cannot be made or read.
 pub fn prepare(cache: &Cache, into: &Path) -> Result<Prepared> {
-    let prepared = clear(cache, into)?;
-    cache.begin_copies(&prepared.path)?;
-    Ok(prepared)
-}
-
-/// As [`prepare`], but for the record of the directory.
-fn clear(cache: &Cache, into: &Path) -> Result<Prepared> {
     std::fs::create_dir_all(into).at("make directory", into)?;
     temp::sweep(into)?;
     let path = into.canonicalize().at("open directory", into)?;
     let torn = cache.check_copies(&path);
+    cache.begin_copies(&path)?;
     Ok(Prepared { path, torn })
 }
 
@@ -182,11 +168,21 @@ pub fn materialize_blob(
     into: &Path,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
+    copy_blob(store, blob, into, files::mode_mask(into), progress)
+}
+
+fn copy_blob(
+    store: &Store,
+    blob: &Blob<Mapped>,
+    into: &Path,
+    mode_mask: u32,
+    progress: &dyn Progress,
+) -> Result<Outcome> {
     let target = into.join(&blob.manifest.file_name);
     if target.symlink_metadata().is_ok() {
         return present(&target, &blob.manifest);
     }
-    let temp = stage(store, blob, into, progress)?;
+    let temp = stage(store, blob, into, mode_mask, progress)?;
     place(blob, temp, into)
 }
 
@@ -208,22 +204,13 @@ fn materialize_egg(
     store: &Store,
     egg: &Egg,
     into: &Path,
-    recorded: &OnceLock<Result<()>>,
+    mode_mask: u32,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
     let digest = egg.digest;
     let blob = store.open(digest)?.ok_or_else(|| Error::Miss { query: digest.to_string() })?;
     check_row(store, egg, &blob)?;
-    let target = into.join(&blob.manifest.file_name);
-    if target.symlink_metadata().is_ok() {
-        return present(&target, &blob.manifest);
-    }
-    let temp = stage(store, &blob, into, progress)?;
-    match recorded.wait() {
-        Ok(()) => place(&blob, temp, into),
-        // Told once, as the failure of all.
-        Err(error) => Ok(Outcome::Failed { reason: error.to_string() }),
-    }
+    copy_blob(store, &blob, into, mode_mask, progress)
 }
 
 /// Checks that a blob holds the egg that the index has told of.

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 
 use crate::blob::Blob;
 use crate::digest::Digest;
+use crate::fs as files;
 use crate::map::Mapped;
 use crate::progress::Silent;
 use crate::staging::stage;
@@ -141,6 +142,6 @@ fn copy(store: &Store, job: &Job) -> Option<Ready> {
     if job.into.join(&blob.manifest.file_name).symlink_metadata().is_ok() {
         return None;
     }
-    let temp = stage(store, &blob, &job.into, &Silent).ok()?;
+    let temp = stage(store, &blob, &job.into, files::mode_mask(&job.into), &Silent).ok()?;
     Some((blob, temp))
 }

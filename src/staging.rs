@@ -28,7 +28,8 @@ use crate::subtree;
 use crate::temp::Temp;
 use crate::tree;
 
-/// Copies the egg of an open blob into a directory, under a temporary name.
+/// Copies the egg of an open blob into a directory, under a temporary name. `mode_mask` is what
+/// [`files::mode_mask`] tells of the directory.
 ///
 /// # Errors
 /// [`Error::DamagedBlob`], or what the file system says.
@@ -36,12 +37,13 @@ pub fn stage(
     store: &Store,
     blob: &Blob<Mapped>,
     into: &Path,
+    mode_mask: u32,
     progress: &dyn Progress,
 ) -> Result<Temp> {
     check_space(&blob.manifest, into)?;
     let is_directory = blob.manifest.entries[0].kind == EntryKind::Directory;
     let temp = if is_directory { Temp::dir(into)? } else { Temp::file(into)? };
-    let copy = Copy { blob, temp: &temp, umask: files::mode_mask(into), progress };
+    let copy = Copy { blob, temp: &temp, mode_mask, progress };
     match copy.run() {
         Ok(()) => Ok(temp),
         Err(Failure::Blob(bad)) => Err(store.bad(blob.digest, &bad)),
@@ -71,7 +73,7 @@ struct Copy<'a, 't> {
     /// Stands for the egg itself: its directory, or its file if it is zipped.
     temp: &'t Temp,
     /// Mode bits that have to be set again.
-    umask: u32,
+    mode_mask: u32,
     progress: &'t dyn Progress,
 }
 
@@ -213,7 +215,7 @@ impl<'a> Copy<'a, '_> {
     }
 
     fn finish(&self, entry: &Entry, file: &File) -> std::io::Result<()> {
-        if entry.path.is_root() || entry.mode & self.umask != 0 {
+        if entry.path.is_root() || entry.mode & self.mode_mask != 0 {
             rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode))?;
         }
         Ok(files::set_mtime(file, None, entry.mtime.parts())?)
@@ -223,7 +225,7 @@ impl<'a> Copy<'a, '_> {
         if entry.path.is_root() {
             return self.finish(entry, self.temp.handle());
         }
-        if entry.mode & self.umask != 0 || entry.mode & 0o700 != 0o700 {
+        if entry.mode & self.mode_mask != 0 || entry.mode & 0o700 != 0o700 {
             let directory = beneath.directory(&entry.path)?;
             rustix::fs::fchmod(directory, Mode::from_raw_mode(entry.mode))?;
         }

@@ -24,7 +24,7 @@ use crate::tree;
 pub fn restore(store: &Store, digest: Digest, path: &Path) -> Result<Vec<PathBuf>> {
     let blob = store.open(digest)?.ok_or_else(|| Error::Miss { query: digest.to_string() })?;
     let folder = path.parent().unwrap_or(path);
-    let temp = stage(store, &blob, folder, &Silent)?;
+    let temp = stage(store, &blob, folder, files::mode_mask(folder), &Silent)?;
     let mut aside = Vec::new();
     if path.symlink_metadata().is_err() {
         temp.persist_new(path).at("write", path)?;
