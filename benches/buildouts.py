@@ -72,6 +72,9 @@ def within(into, *words):
 def installed(into):
     if not os.path.exists(os.path.join(into, ".installed.cfg")):
         raise measure.Failed("buildout has installed nothing")
+    with open(os.path.join(into, "log")) as log:
+        if "without the cache" in log.read():
+            raise measure.Failed("buildout went on without the cache")
 
 
 def compared(name, runs, folder):

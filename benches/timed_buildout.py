@@ -95,7 +95,7 @@ def wrap(clocks, buildout, easy_install):
     except ImportError:
         return
     clocks.wrap("bridge: start", _bridge.Bridge, "__init__")
-    clocks.wrap(lambda _, op: "bridge: " + op, _bridge.Bridge, "call", "post")
+    clocks.wrap(lambda _, op, *others: "bridge: " + op, _bridge.Bridge, "call", "post")
     clocks.wrap("eggcache", _session.Session, "__init__", "choose", "same_as", "expect", "materialize")
     clocks.wrap("eggcache", _session.Session, "built", "store_installed", "close")
 

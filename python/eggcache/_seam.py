@@ -6,8 +6,10 @@ which versions it reports as picked and in which order it writes scripts stay it
 """
 
 import atexit
+import contextlib
 import os
 import sys
+import tempfile
 import time
 
 from eggcache import _custom
@@ -93,6 +95,7 @@ def _install(buildout, easy_install):
     installer_class = easy_install.Installer
     stock_install = installer_class.install
     stock_satisfied = installer_class._satisfied
+    stock_get_dist = installer_class._get_dist
     stock_fetch = installer_class._fetch
     stock_rescan = installer_class._env_rescan_dest
     stock_make_env = installer_class._make_env
@@ -122,6 +125,15 @@ def _install(buildout, easy_install):
             available = _session.same_as(self, available, req, source) or available
         return dist, available
 
+    def _get_dist(self, requirement, ws):
+        if self._download_cache is not None or _session.bridge is None:
+            return stock_get_dist(self, requirement, ws)
+        # Buildout would make and remove a directory for each egg, and one from the cache needs none.
+        with contextlib.ExitStack() as self._eggcache_cleanup:
+            self._download_cache = ""
+            self._eggcache_cleanup.callback(delattr, self, "_download_cache")
+            return stock_get_dist(self, requirement, ws)
+
     def _fetch(self, dist, tmp, download_cache):
         offer = getattr(dist, "eggcache", None)
         if offer is not None:
@@ -133,7 +145,9 @@ def _install(buildout, easy_install):
             dist = stock_satisfied(self, offer.requirement, offer.source)[1]
             if dist is None:
                 return None
-        fetched = stock_fetch(self, dist, tmp, download_cache)
+        if not tmp:
+            tmp = self._eggcache_cleanup.enter_context(tempfile.TemporaryDirectory("get_dist"))
+        fetched = stock_fetch(self, dist, tmp, download_cache or None)
         if _session.variant and fetched is not None:
             _session.fetched_for_custom(fetched.location)
         return fetched
@@ -204,6 +218,7 @@ def _install(buildout, easy_install):
 
     installer_class.install = install
     installer_class._satisfied = _satisfied
+    installer_class._get_dist = _get_dist
     installer_class._fetch = _fetch
     installer_class._env_rescan_dest = _env_rescan_dest
     installer_class._make_env = _make_env
