@@ -33,6 +33,7 @@ use crate::pin;
 use crate::plan::Evicted;
 use crate::progress::Silent;
 use crate::rebuild::{Rebuilt, rebuild};
+use crate::recall;
 use crate::root;
 use crate::store::{Staged, Store};
 
@@ -192,6 +193,7 @@ impl Cache {
         self.index.share()?;
         self.store.share()?;
         copies::share(&self.root)?;
+        recall::share(&self.root)?;
         root::share(&self.root)?;
         pin::share(&self.root)
     }

@@ -22,6 +22,7 @@ use crate::index::Regrets;
 use crate::pin::{self, Pattern, Pin};
 use crate::plan::{Evicted, Held, Kept, Plan, Rules, Stay, plan};
 use crate::progress::{Progress, Unit};
+use crate::recall;
 use crate::root::{self, GRACE, Known};
 use crate::store::Stored;
 
@@ -141,6 +142,7 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         kept_eggs.extend(left.into_iter().map(|it| Kept { egg: it.egg, reason: Stay::Postponed }));
         progress.end();
         copies::forget_gone(cache.root())?;
+        recall::forget_old(cache.root())?;
         cache.take_ballast();
     }
     let evicted_bytes: u64 = evicted.iter().map(|evicted| evicted.egg.blob_bytes).sum();

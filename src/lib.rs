@@ -26,7 +26,7 @@
 //! |---|---|
 //! | the bridge to buildout, which calls operations | [`serve`] `auto` `prefetch` |
 //! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`check`] [`reindex`] |
-//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `staging` [`query`] |
+//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `recall` `staging` [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s and [`pin`]s, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter` |
 //! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] [`plan`] [`policy`] `difference` `pyc` `script` `pointer` |
 //! | primitives | [`error`] [`clock`] [`quantity`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `record` `place` `beneath` `map` [`progress`] |
@@ -73,6 +73,7 @@ mod pyc;
 pub mod quantity;
 pub mod query;
 pub mod rebuild;
+mod recall;
 mod record;
 pub mod register;
 pub mod reindex;

@@ -23,11 +23,12 @@ use crate::materialize::{self, Outcome, Prepared};
 use crate::policy::Policy;
 use crate::prefetch::Prefetch;
 use crate::progress::Silent;
+use crate::recall::Recall;
 use crate::register;
 use crate::tree::Hints;
 
 /// Version of the protocol: it changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
@@ -40,6 +41,8 @@ enum Request {
         setuptools: Option<String>,
         /// Looked at for what a power cut has left incomplete.
         eggs_directory: Option<PathBuf>,
+        /// What tells buildouts that want the same eggs from others.
+        configuration: Option<String>,
     },
     /// Which eggs of a project work here.
     Find { name: String, variant: String },
@@ -137,6 +140,9 @@ struct Session {
     prepared: HashMap<PathBuf, PathBuf>,
     /// Begins when there is something to do.
     prefetch: Option<Prefetch>,
+    recall: Option<Recall>,
+    /// What was copied or stored, in this order.
+    asked: Vec<Digest>,
     used: Vec<Digest>,
     /// Which eggs this run has copied or stored, by their paths.
     known: HashMap<PathBuf, Digest>,
@@ -195,7 +201,7 @@ fn answer(
     request: Request,
 ) -> Result<Answer> {
     match request {
-        Request::Open { cache, host, buildout, setuptools, eggs_directory } => {
+        Request::Open { cache, host, buildout, setuptools, eggs_directory, configuration } => {
             let cache = Cache::open(&cache)?;
             let (read_only, warning) = (cache.index.is_read_only(), cache.warning());
             let torn = match eggs_directory.and_then(|dir| dir.canonicalize().ok()) {
@@ -203,12 +209,15 @@ fn answer(
                 None => Vec::new(),
             };
             let provenance = Provenance { buildout, setuptools, ..Provenance::default() };
+            let recall = configuration.map(|it| Recall::of(cache.root(), &it, &host));
             let opened = Session {
                 cache,
                 host,
                 provenance,
                 prepared: HashMap::new(),
                 prefetch: None,
+                recall,
+                asked: Vec::new(),
                 used: Vec::new(),
                 known: HashMap::new(),
                 damaged: Vec::new(),
@@ -279,6 +288,7 @@ impl Session {
         self.used.push(digest);
         if let Answer::Materialized { path, .. } = &answer {
             self.known.insert(path.clone(), digest);
+            self.asked.push(digest);
         }
         Ok(answer)
     }
@@ -286,8 +296,13 @@ impl Session {
     fn prefetch(&mut self, digests: &[Digest], into: &Path) -> Result<Answer> {
         let Prepared { path, torn } = self.prepare(into)?;
         let store = &self.cache.store;
+        let is_first = self.prefetch.is_none();
         let prefetch = self.prefetch.get_or_insert_with(|| Prefetch::new(store.clone()));
         prefetch.expect(digests, &path);
+        // Now that there is an eggs directory, and that something is missing in it.
+        if let Some(recall) = self.recall.as_ref().filter(|_| is_first) {
+            prefetch.expect(recall.digests(), &path);
+        }
         Ok(Answer::Prefetching { torn })
     }
 
@@ -356,6 +371,7 @@ impl Session {
         {
             let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
             self.known.extend(parent.map(|parent| (parent.join(&egg.file_name), egg.digest)));
+            self.asked.push(egg.digest);
         }
         Ok(Answer::Stored(added))
     }
@@ -375,6 +391,9 @@ impl Session {
             known: self.known.clone(),
         };
         let report = register::register(&mut self.cache, &options)?;
+        if let Some(recall) = self.recall.as_ref().filter(|_| report.registered) {
+            let _ = recall.remember(&self.asked, &self.cache.index);
+        }
         let warning = Policy::read(self.cache.root()).err().map(|error| error.to_string());
         self.has_succeeded = true;
         Ok(Answer::Registered { report, warning })

@@ -7,6 +7,7 @@ which versions it reports as picked and in which order it writes scripts stay it
 
 import atexit
 import contextlib
+import hashlib
 import os
 import sys
 import tempfile
@@ -39,6 +40,7 @@ def start(buildout):
             _absolute(directory, buildout),
             _generation(easy_install),
             _custom.projects(buildout, easy_install.pkg_resources),
+            _configuration(buildout),
         )
         if session.bridge is None:
             return
@@ -81,6 +83,19 @@ def _absolute(directory, buildout):
     if os.path.isabs(source) and os.path.isfile(source):
         base = os.path.dirname(source)
     return os.path.abspath(os.path.join(base, directory))
+
+
+def _configuration(buildout):
+    """What tells this buildout from others that want other eggs: its pins, and what parts name."""
+    raw = getattr(buildout, "_raw", {})
+    versions = raw.get("buildout", {}).get("versions", "versions")
+    told = [
+        (section, option, value)
+        for section in raw
+        for option, value in raw[section].items()
+        if section == versions or option in ("eggs", "extensions", "parts", "recipe")
+    ]
+    return hashlib.sha256(repr(sorted(told)).encode("utf-8")).hexdigest()
 
 
 def _generation(easy_install):

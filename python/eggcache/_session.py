@@ -53,10 +53,11 @@ class Session:
     """State of one run.
 
     ``easy_install`` is the module ``zc.buildout.easy_install``, ``options`` is buildout's own
-    section, ``custom`` the canonical names of projects that a part builds with options.
+    section, ``custom`` the canonical names of projects that a part builds with options, and
+    ``configuration`` what tells buildouts that want the same eggs from others.
     """
 
-    def __init__(self, easy_install, options, directory, generation, custom):
+    def __init__(self, easy_install, options, directory, generation, custom, configuration):
         self.easy_install = easy_install
         self.pkg_resources = easy_install.pkg_resources
         self.directory = options["directory"]
@@ -95,6 +96,7 @@ class Session:
                 buildout=self._version("zc.buildout"),
                 setuptools=self._version("setuptools"),
                 eggs_directory=self.eggs_directory,
+                configuration=configuration,
             )
             self.read_only = answer["read_only"]
             if "warning" in answer:

@@ -137,7 +137,7 @@ fn host_with(field: &str, value: impl Into<Value>) -> Value {
 fn the_greeting_tells_protocol_and_version() {
     let sandbox = Sandbox::new();
     let (mut server, greeting) = Server::start(&sandbox);
-    assert_eq!(greeting, json!({"protocol": 4, "eggcache": env!("CARGO_PKG_VERSION")}));
+    assert_eq!(greeting, json!({"protocol": 5, "eggcache": env!("CARGO_PKG_VERSION")}));
     server.end();
 }
 
@@ -262,6 +262,55 @@ fn a_killed_server_leaves_nothing_of_what_it_prefetched_to_the_next() {
     server.materialize(&sandbox, &digests[0]);
     server.close();
     assert_eq!(names_in(&sandbox.path("out")), ["foo-1.0-py3.11.egg"]);
+}
+
+/// Whether a temporary copy in `out` has this file, now or within a while.
+fn is_copied_ahead(sandbox: &Sandbox, file: &str) -> bool {
+    (0..1000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        let copies = std::fs::read_dir(sandbox.path("out")).unwrap();
+        copies.flatten().any(|copy| {
+            copy.file_name().to_string_lossy().starts_with(".eggcache-")
+                && copy.path().join(file).exists()
+        })
+    })
+}
+
+#[test]
+fn what_a_buildout_asked_for_is_copied_ahead_for_the_next_of_its_configuration() {
+    let sandbox = Sandbox::new();
+    let digests = ["foo", "bar"].map(|name| {
+        sandbox.added(name, "1.0");
+        sandbox.digest(name)
+    });
+    let opening = opening_with(&sandbox, "configuration", std::path::Path::new("some pins"));
+    let mut server = Server::opened_by(&sandbox, &opening);
+    for digest in &digests {
+        server.materialize(&sandbox, digest);
+    }
+    let registered = server.register(&sandbox, &["foo-1.0-py3.11.egg", "bar-1.0-py3.11.egg"]);
+    assert_eq!(registered["registered"], true);
+    server.close();
+
+    std::fs::remove_dir_all(sandbox.path("out")).unwrap();
+    let mut server = Server::opened_by(&sandbox, &opening);
+    server.prefetch(&sandbox, &digests[..1]);
+    assert!(is_copied_ahead(&sandbox, "bar.py"));
+    assert_eq!(server.materialize(&sandbox, &digests[0])["outcome"], "copied");
+    server.close();
+    assert_eq!(names_in(&sandbox.path("out")), ["foo-1.0-py3.11.egg"], "only what is asked for");
+}
+
+#[test]
+fn a_run_that_did_not_succeed_is_not_recalled() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    let digest = sandbox.digest("foo");
+    let opening = opening_with(&sandbox, "configuration", std::path::Path::new("some pins"));
+    let mut server = Server::opened_by(&sandbox, &opening);
+    server.materialize(&sandbox, &digest);
+    server.close();
+    assert!(!sandbox.path("cache/recall").exists());
 }
 
 #[test]
