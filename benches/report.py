@@ -250,8 +250,11 @@ def populate(entries, plots):
         row = ["zc.buildout %s, %d eggs" % (version, ours["stored"])]
         row += ["%s (%s)" % (seconds(of["wall"]), seconds(of["cpu"])) for of in (without, ours)]
         ratios = ours["wall"] / without["wall"], ours["cpu"] / without["cpu"]
-        rows.append(row + ["%.3f (%.3f)" % ratios, seconds(ours["spent"])])
-    return table(["", "without", "with an empty cache", "ratio", "what eggcache says it spent"], rows)
+        row += ["%.3f (%.3f)" % ratios, seconds(ours["spent"]), seconds(figures["downloading"]["wall"])]
+        more = (ours["wall"] - without["wall"]) / figures["downloading"]["wall"]
+        rows.append(row + ["%.1f%%" % (100 * more)])
+    head = ["", "without", "with an empty cache", "ratio", "what eggcache says it spent"]
+    return table(head + ["without, downloading", "added to that"], rows)
 
 
 def growth(entries, plots):
