@@ -2,6 +2,7 @@
 
 mod args;
 mod bar;
+mod generate;
 mod print;
 mod run;
 mod text;
@@ -52,6 +53,12 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
     if let Command::Serve = command {
         serve::serve(io::stdin().lock(), io::stdout().lock())?;
         return Ok(0);
+    }
+    // These need no cache, so not even a home directory.
+    match &command {
+        Command::Completions { shell } => return generate::completions(*shell, printer),
+        Command::Man { out } => return generate::man(out.as_deref(), printer),
+        _ => {}
     }
     let root = global.cache.map_or_else(default_cache, Ok)?;
     let bar = Bar::new(!global.json && !global.quiet && io::stderr().is_terminal());

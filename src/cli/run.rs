@@ -97,7 +97,9 @@ impl Run<'_> {
                 self.printer.report(&report, text::reindexed)?;
                 Ok(if report.rebuilt.unreadable.is_empty() { 0 } else { PROBLEMS })
             }
-            Command::Serve => unreachable!("it names its cache itself"),
+            Command::Completions { .. } | Command::Man { .. } | Command::Serve => {
+                unreachable!("they do without a cache, or name it themselves")
+            }
         }
     }
 

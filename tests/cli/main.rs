@@ -9,6 +9,7 @@ mod damage;
 mod disk;
 mod forge;
 mod gc;
+mod generate;
 mod hostile;
 mod list_show;
 mod materialize;
