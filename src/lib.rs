@@ -29,7 +29,7 @@
 //! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `staging` [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s and [`pin`]s, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter` |
 //! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] [`plan`] [`policy`] `difference` `pyc` `script` `pointer` |
-//! | primitives | [`error`] [`clock`] [`quantity`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `record` `place` `beneath` `map` [`progress`] |
+//! | primitives | [`error`] [`clock`] [`quantity`] [`nearest`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `record` `place` `beneath` `map` [`progress`] |
 #![deny(unsafe_code)]
 
 pub mod add;
@@ -61,6 +61,7 @@ mod map;
 pub mod materialize;
 pub mod metadata;
 pub mod native;
+pub mod nearest;
 pub mod pin;
 pub mod pins;
 mod place;

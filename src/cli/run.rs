@@ -160,18 +160,20 @@ impl Run<'_> {
 fn chosen(cache: &mut Cache, names: &[String], narrow: &query::Narrow) -> anyhow::Result<Vec<Egg>> {
     let mut eggs = Vec::new();
     let mut missing = Vec::new();
+    let mut meant = Vec::new();
     for name in names {
         match query::one(&cache.index, name, narrow) {
             Ok(egg) => eggs.push(egg),
-            Err(Error::Miss { query }) => {
+            Err(Error::Miss { query, nearest }) => {
                 query::record_miss(&mut cache.index, &query, narrow, now());
                 missing.push(query);
+                meant.extend(nearest);
             }
             Err(error) => return Err(error.into()),
         }
     }
     if !missing.is_empty() {
-        return Err(Error::Miss { query: missing.join(", ") }.into());
+        return Err(Error::Miss { query: missing.join(", "), nearest: meant }.into());
     }
     Ok(eggs)
 }

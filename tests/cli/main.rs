@@ -13,6 +13,7 @@ mod generate;
 mod hostile;
 mod list_show;
 mod materialize;
+mod nearest;
 mod old_caches;
 mod output;
 mod parallel;
