@@ -1,5 +1,6 @@
 //! The words of the command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anstream::ColorChoice;
@@ -8,6 +9,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use eggcache::quantity::{age, size};
 use eggcache::query;
+
+use super::print::LogFormat;
 
 /// Keep built eggs once, copy them into every buildout that needs them.
 #[derive(Debug, Parser)]
@@ -55,6 +58,15 @@ pub struct Global {
         value_parser = PossibleValuesParser::new(["auto", "always", "never"])
     )]
     color: String,
+    /// How messages are written to standard error; json is one object for each line.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        value_parser = PossibleValuesParser::new(["text", "json"])
+    )]
+    log_format: String,
 }
 
 /// What to do.
@@ -283,6 +295,20 @@ impl Global {
             _ => ColorChoice::Auto,
         }
     }
+
+    pub fn log_format(&self) -> LogFormat {
+        if self.log_format == "json" { LogFormat::Json } else { LogFormat::Text }
+    }
+}
+
+/// How an error of the command line itself is told, before it is known what its words mean.
+pub fn log_format_of(words: impl Iterator<Item = OsString>) -> LogFormat {
+    let mut words = words.skip_while(|word| word != "--log-format" && word != "--log-format=json");
+    let json = match words.next() {
+        Some(word) if word == "--log-format" => words.next().is_some_and(|word| word == "json"),
+        word => word.is_some(),
+    };
+    if json { LogFormat::Json } else { LogFormat::Text }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -104,7 +104,7 @@ impl Run<'_> {
     }
 
     fn open(&self) -> Result<Cache, Error> {
-        let cache = Cache::open(&self.root)?;
+        let cache = Cache::open_telling(&self.root, &self.bar)?;
         if let Some(warning) = cache.warning() {
             self.printer.warning(&warning);
         }

@@ -12,6 +12,7 @@ mod gc;
 mod generate;
 mod hostile;
 mod list_show;
+mod log;
 mod materialize;
 mod nearest;
 mod old_caches;
