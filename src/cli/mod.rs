@@ -4,6 +4,8 @@ mod args;
 mod bar;
 mod generate;
 mod print;
+#[cfg(test)]
+mod reference;
 mod run;
 mod text;
 
