@@ -4,18 +4,21 @@ FUZZ_SECONDS ?= 60
 TOOLS := build/tools/bin
 BENCH := build/bench/venv/bin
 
-.PHONY: help build wheel test bench demo lint deny fuzz reliability clean
+.PHONY: help build wheel wheel-manylinux deb docs test bench demo lint deny fuzz reliability clean
 
 help:
 	@echo "make demo   a real buildout, then the same without network from the cache"
 	@echo "make test   all tests, with real buildouts of five versions"
 	@echo "make bench  everything that is measured, and docs/performance.md from it"
+	@echo "make docs   docs/reference/cli.md, from what --help prints"
 	@echo "make lint   formatting, lints, documentation"
 	@echo "make deny   licences and sources of the dependencies"
 	@echo "make reliability  all that can happen to a cache, and the table of docs/reliability.md"
 	@echo "make fuzz   hostile bytes to every parser, for FUZZ_SECONDS each (60)"
 	@echo "make build  the eggcache program: target/release/eggcache"
 	@echo "make wheel  the Python package with the program in it: dist/"
+	@echo "make wheel-manylinux  the same for other machines: build/manylinux/, and tries it"
+	@echo "make deb    a Debian package: build/deb/, and tries it"
 
 build:
 	cargo build --release --locked
@@ -31,6 +34,38 @@ wheel: build $(TOOLS)/python
 	@echo "building the wheel"
 	@$(TOOLS)/maturin build --release --locked --out dist >build/maturin.log 2>&1 || { cat build/maturin.log; exit 1; }
 
+# What pip takes on every Linux of the last ten years: zig links against the glibc of manylinux2014.
+# The first run makes the program that the second puts among the package's own files.
+MANYLINUX := PATH="$(CURDIR)/$(TOOLS):$$PATH" $(TOOLS)/maturin build --release --locked --zig \
+	--compatibility manylinux2014 --out build/manylinux
+wheel-manylinux: $(TOOLS)/python
+	$(TOOLS)/python -m pip install -q --disable-pip-version-check -r tests/packages/requirements.txt
+	rm -rf build/manylinux
+	mkdir -p build/manylinux python/eggcache/_bin
+	touch python/eggcache/_bin/eggcache
+	@echo "building the wheel with zig, twice"
+	@$(MANYLINUX) >build/manylinux.log 2>&1 || { cat build/manylinux.log; exit 1; }
+	$(PYTHON) -m zipfile -e build/manylinux/eggcache-*.whl build/manylinux/unpacked
+	cp build/manylinux/unpacked/eggcache-*.data/scripts/eggcache python/eggcache/_bin/
+	@$(MANYLINUX) >build/manylinux.log 2>&1 || { cat build/manylinux.log; exit 1; }
+	$(TOOLS)/python -m pytest tests/packages/test_wheel.py
+	EGGCACHE_WHEEL=$$(echo build/manylinux/eggcache-*.whl) \
+		$(TOOLS)/python -m pytest tests/buildout/test_second_buildout.py tests/buildout/test_options.py
+
+DEB := build/deb
+deb: build build/tools/cargo/bin/cargo-deb $(TOOLS)/python
+	rm -rf $(DEB)
+	mkdir -p $(DEB)/bash $(DEB)/zsh $(DEB)/fish
+	target/release/eggcache --quiet man --out $(DEB)/man
+	target/release/eggcache completions bash >$(DEB)/bash/eggcache
+	target/release/eggcache completions zsh >$(DEB)/zsh/_eggcache
+	target/release/eggcache completions fish >$(DEB)/fish/eggcache.fish
+	build/tools/cargo/bin/cargo-deb --quiet --no-build --no-strip --output $(DEB)/
+	$(TOOLS)/python -m pytest tests/packages/test_deb.py
+
+build/tools/cargo/bin/cargo-deb:
+	cargo install --quiet --locked --version '^3.8' --root build/tools/cargo cargo-deb
+
 test: wheel
 	cargo test --locked --quiet
 	$(TOOLS)/python -m pytest tests/buildout tests/benches
@@ -44,6 +79,9 @@ $(BENCH)/uv: benches/requirements.txt
 	$(PYTHON) -m venv --clear build/bench/venv
 	$(BENCH)/python -m pip install -q --disable-pip-version-check -r benches/requirements.txt
 	touch $@
+
+docs:
+	EGGCACHE_WRITE_DOCS=1 cargo test --locked --quiet --bin eggcache the_reference
 
 demo: wheel
 	$(TOOLS)/python docs/demo/demo.py

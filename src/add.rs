@@ -130,7 +130,6 @@ pub fn add(
     for path in paths {
         offered.extend(eggs_at(path)?);
     }
-    progress.begin("adding", offered.len() as u64, Unit::Eggs);
     let mut eggs = Vec::with_capacity(offered.len());
     let mut paths = Vec::with_capacity(offered.len());
     for Offered { path, left } in offered {
@@ -142,6 +141,7 @@ pub fn add(
             }
         }
     }
+    progress.begin("adding", paths.len() as u64, Unit::Eggs);
     for batch in paths.chunks(BATCH) {
         eggs.extend(add_batch(cache, batch, options, progress)?);
     }

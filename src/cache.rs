@@ -31,7 +31,7 @@ use crate::fs as files;
 use crate::index::{self, Index, Writer};
 use crate::pin;
 use crate::plan::Evicted;
-use crate::progress::Silent;
+use crate::progress::{Progress, Silent};
 use crate::rebuild::{Rebuilt, rebuild};
 use crate::recall;
 use crate::root;
@@ -85,6 +85,14 @@ impl Cache {
     /// # Errors
     /// [`Error::NotACache`] if `root` is something else, or what [`Index::open`] says.
     pub fn open(root: &Path) -> Result<Self> {
+        Self::open_telling(root, &Silent)
+    }
+
+    /// As [`Cache::open`], and tells how far it is where it rebuilds the index.
+    ///
+    /// # Errors
+    /// As [`Cache::open`].
+    pub fn open_telling(root: &Path, progress: &dyn Progress) -> Result<Self> {
         if let Err(error) = files::make_dirs_durably(root) {
             if root.symlink_metadata().is_ok() && !root.is_dir() {
                 let reason = "it is not a directory";
@@ -128,7 +136,7 @@ impl Cache {
             index.share()?;
         }
         let rebuilt =
-            if index.is_complete()? { None } else { Some(rebuild(&store, &mut index, &Silent)?) };
+            if index.is_complete()? { None } else { Some(rebuild(&store, &mut index, progress)?) };
         Ok(Self { root, store, index, rebuilt, read_only: None, warning })
     }
 
@@ -137,14 +145,14 @@ impl Cache {
     ///
     /// # Errors
     /// As [`Cache::open`], or if the index cannot be set aside.
-    pub fn open_mended(root: &Path) -> Result<(Self, Option<PathBuf>)> {
-        match Self::open(root) {
+    pub fn open_mended(root: &Path, progress: &dyn Progress) -> Result<(Self, Option<PathBuf>)> {
+        match Self::open_telling(root, progress) {
             Err(Error::NotAnIndex { .. } | Error::DamagedIndex { .. }) => {}
             Ok(cache) if cache.damage().is_some() => cache.check_writable()?,
             cache => return Ok((cache?, None)),
         }
         let aside = Index::set_aside(&root.canonicalize().at("open the cache directory", root)?)?;
-        Ok((Self::open(root)?, Some(aside)))
+        Ok((Self::open_telling(root, progress)?, Some(aside)))
     }
 
     /// What is wrong with the index first, if anything.

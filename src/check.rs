@@ -288,6 +288,7 @@ impl Check<'_> {
             };
             wanted.push((path.clone(), choice(&matched)));
         }
+        self.progress.begin("restoring", wanted.len() as u64, Unit::Eggs);
         let restored: Vec<(PathBuf, std::result::Result<Vec<PathBuf>, String>)> = wanted
             .into_par_iter()
             .map(|(path, choice)| {
@@ -298,9 +299,11 @@ impl Check<'_> {
                     }
                     restore::restore(store, digest, &path).map_err(|it| it.to_string())
                 });
+                self.progress.advance(1);
                 (path, restored)
             })
             .collect();
+        self.progress.end();
         for (path, restored) in restored {
             let short = place.short(&path);
             let name = path.file_name().unwrap_or_default().to_string_lossy();

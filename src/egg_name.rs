@@ -92,6 +92,12 @@ pub fn same_version(left: &str, right: &str) -> bool {
     }
 }
 
+/// Sorts versions as PEP 440 says, those from before it first and as text, each once.
+pub fn sort_versions(versions: &mut Vec<String>) {
+    versions.sort_by_cached_key(|version| (version.parse::<Version>().ok(), version.clone()));
+    versions.dedup();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +147,13 @@ mod tests {
         for name in ["Zope.Interface", "zope_interface", "zope-interface", "ZOPE.-_interface"] {
             assert_eq!(normalize_name(name), "zope-interface");
         }
+    }
+
+    #[test]
+    fn versions_are_sorted_as_pep_440_says() {
+        let mut versions = ["1.10", "1.9", "old", "1.9", "1.10rc1"].map(String::from).to_vec();
+        sort_versions(&mut versions);
+        assert_eq!(versions, ["old", "1.9", "1.10rc1", "1.10"]);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::nearest::Nearest;
+
 /// What can go wrong, with the file it went wrong on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -81,8 +83,12 @@ pub enum Error {
     ReadOnly { path: PathBuf, reason: &'static str },
 
     /// Nothing in the cache answers the query.
-    #[error("the cache has no egg for {query}")]
-    Miss { query: String },
+    #[error("the cache has no egg {query}{}", hints(nearest))]
+    Miss {
+        query: String,
+        /// What may have been meant, of each part of the query that something is known of.
+        nearest: Vec<(String, Nearest)>,
+    },
 
     #[error("{} is not a buildout that uses this cache; `eggcache roots` lists them", path.display())]
     NotARoot { path: PathBuf },
@@ -112,6 +118,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Nothing answers the query, and nothing is known that may have been meant.
+    pub fn miss(query: impl ToString) -> Self {
+        Self::Miss { query: query.to_string(), nearest: Vec::new() }
+    }
+
     /// Whether this user may not do it there, or nobody.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
@@ -145,6 +156,13 @@ fn advice(source: &io::Error) -> &'static str {
             "; check who owns it and how it is mounted"
         }
         _ => "",
+    }
+}
+
+fn hints(nearest: &[(String, Nearest)]) -> String {
+    match nearest {
+        [(_, nearest)] => format!("; {nearest}"),
+        several => several.iter().map(|(of, nearest)| format!("\n  {of}: {nearest}")).collect(),
     }
 }
 

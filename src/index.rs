@@ -14,6 +14,7 @@
 //! journal where another machine serves it. An index that cannot be written is opened read-only, and
 //! last use is then not recorded.
 
+mod names;
 #[cfg(test)]
 mod plans;
 mod regret;

@@ -208,7 +208,7 @@ fn materialize_egg(
     progress: &dyn Progress,
 ) -> Result<Outcome> {
     let digest = egg.digest;
-    let blob = store.open(digest)?.ok_or_else(|| Error::Miss { query: digest.to_string() })?;
+    let blob = store.open(digest)?.ok_or_else(|| Error::miss(digest))?;
     check_row(store, egg, &blob)?;
     copy_blob(store, &blob, into, mode_mask, progress)
 }

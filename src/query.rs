@@ -5,9 +5,10 @@ use std::path::Path;
 
 use crate::egg::Egg;
 use crate::egg_key::EggKey;
-use crate::egg_name::{EggName, normalize_name, same_version};
+use crate::egg_name::{EggName, normalize_name, same_version, sort_versions};
 use crate::error::{Error, IoContext, Result};
 use crate::index::Index;
+use crate::nearest::{Nearest, nearest};
 
 /// Fewest hexadecimal digits that are taken for a digest.
 pub const MIN_DIGEST: usize = 8;
@@ -48,18 +49,49 @@ impl Narrow {
 /// The one egg that `text` names.
 ///
 /// # Errors
-/// [`Error::Miss`], or [`Error::Ambiguous`] with the candidates.
+/// [`Error::Miss`] with what may have been meant, or [`Error::Ambiguous`] with the candidates.
 pub fn one(index: &Index, text: &str, narrow: &Narrow) -> Result<Egg> {
-    let mut found = candidates(index, text)?;
-    found.retain(|egg| narrow.admits(egg));
+    let (mut found, ruled_out): (Vec<Egg>, Vec<Egg>) =
+        candidates(index, text)?.into_iter().partition(|egg| narrow.admits(egg));
     match found.len() {
-        0 => Err(Error::Miss { query: text.to_owned() }),
+        0 => {
+            let nearest = nearest_to(index, text, &ruled_out)?;
+            let nearest = nearest.into_iter().map(|it| (text.to_owned(), it)).collect();
+            Err(Error::Miss { query: text.to_owned(), nearest })
+        }
         1 => Ok(found.remove(0)),
         _ => Err(Error::Ambiguous {
             query: text.to_owned(),
             candidates: found.iter().map(describe).collect(),
         }),
     }
+}
+
+/// What may have been meant by what names no egg but those that are ruled out.
+fn nearest_to(index: &Index, text: &str, ruled_out: &[Egg]) -> Result<Option<Nearest>> {
+    if !ruled_out.is_empty() {
+        let file_names = ruled_out.iter().map(|egg| egg.file_name.clone()).collect();
+        return Ok(Some(Nearest::RuledOut { file_names }));
+    }
+    let egg: Option<EggName> = text.parse().ok();
+    let name = egg.as_ref().map_or_else(|| text.split("==").next(), |egg| Some(&egg.name));
+    let asked = normalize_name(name.unwrap_or_default().trim());
+    let eggs = index.of_project(&asked)?;
+    if let Some((name, versions)) = name_and_versions(&eggs) {
+        return Ok(Some(Nearest::Versions { name, versions }));
+    }
+    let Some(name) = nearest(&asked, index.names()?) else { return Ok(None) };
+    let eggs = index.of_project(&name)?;
+    Ok(name_and_versions(&eggs).map(|(name, versions)| Nearest::Name { name, versions }))
+}
+
+/// The name of a project as the file name of its last egg spells it, and its versions.
+fn name_and_versions(eggs: &[Egg]) -> Option<(String, Vec<String>)> {
+    let last = eggs.last()?;
+    let spelt = last.file_name.parse::<EggName>().map(|name| name.name);
+    let mut versions = eggs.iter().map(|egg| egg.key.version.clone()).collect();
+    sort_versions(&mut versions);
+    Some((spelt.unwrap_or_else(|_| last.key.name.clone()), versions))
 }
 
 /// Notes that what `text` names was asked for in vain, if it names a version. What was evicted is then

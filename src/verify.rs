@@ -113,7 +113,7 @@ pub fn verify(root: &Path, repair: bool, progress: &dyn Progress) -> Result<Repo
         repair: None,
     };
     let mut report = if repair {
-        let (cache, aside) = Cache::open_mended(root)?;
+        let (cache, aside) = Cache::open_mended(root, progress)?;
         let aside = aside.unwrap_or_default();
         problem.repair = Some(format!("rebuilt from the blobs; it was {}", aside.display()));
         verify_cache(cache, repair, progress)?

@@ -1,16 +1,33 @@
 //! The words of the command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anstream::ColorChoice;
 use clap::builder::PossibleValuesParser;
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap_complete::Shell;
 use eggcache::quantity::{age, size};
 use eggcache::query;
 
+use super::print::LogFormat;
+
 /// Keep built eggs once, copy them into every buildout that needs them.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, disable_help_subcommand = true)]
+#[command(
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "Examples:\n  eggcache add eggs/v5\n  eggcache list zope\n  \
+        eggcache materialize --into eggs/v5 lxml==6.1.3\n  eggcache gc --max-size 20GiB --dry-run\n\n\
+        Exit codes:\n  0  fine\n  1  failure\n  2  the command line makes no sense, or names several eggs\n  \
+        3  the cache does not have it\n  4  problems found\n\n\
+        Environment:\n  EGGCACHE_DIR    the cache directory\n  \
+        XDG_CACHE_HOME  where the cache is by default; ~/.cache if not set\n  \
+        NO_COLOR        print no colour\n\n\
+        Files:\n  ~/.cache/eggcache                the cache, by default\n  \
+        ~/.cache/eggcache/eggcache.toml  what `gc` does where it is not told otherwise"
+)]
 pub struct Args {
     #[command(flatten)]
     pub global: Global,
@@ -21,7 +38,7 @@ pub struct Args {
 #[derive(Debug, ClapArgs)]
 pub struct Global {
     /// The cache directory; by default `eggcache` in the platform's cache folder.
-    #[arg(long, global = true, value_name = "DIR", env = "EGGCACHE_DIR")]
+    #[arg(long, global = true, value_name = "DIR", env = "EGGCACHE_DIR", hide_env_values = true)]
     pub cache: Option<PathBuf>,
     /// Print the report as JSON.
     #[arg(long, global = true)]
@@ -41,6 +58,15 @@ pub struct Global {
         value_parser = PossibleValuesParser::new(["auto", "always", "never"])
     )]
     color: String,
+    /// How messages are written to standard error; json is one object for each line.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        value_parser = PossibleValuesParser::new(["text", "json"])
+    )]
+    log_format: String,
 }
 
 /// What to do.
@@ -48,7 +74,8 @@ pub struct Global {
 pub enum Command {
     /// Keep eggs: egg directories, zipped eggs, folders of them, or all eggs of a buildout.
     #[command(after_help = "Examples:\n  eggcache add eggs/v5\n  eggcache add /srv/buildout\n  \
-        eggcache add eggs/lxml-6.1.3-py3.11-linux-x86_64.egg")]
+        eggcache add eggs/lxml-6.1.3-py3.11-linux-x86_64.egg\n\n\
+        Exit code 1 if an egg was refused; the others are kept.")]
     Add {
         /// An egg directory, a zipped egg, a folder with eggs directly in it, or a buildout.
         #[arg(required = true, value_name = "PATH")]
@@ -71,7 +98,8 @@ pub enum Command {
     #[command(
         after_help = "EGG is name==version, a name, an egg's file name, or at least 8 digits \
         of its digest.\n\nExamples:\n  eggcache materialize --into eggs/v5 lxml==6.1.3\n  \
-        eggcache materialize --into eggs/v5 --requirements requirements.txt --python 3.11"
+        eggcache materialize --into eggs/v5 --requirements requirements.txt --python 3.11\n\n\
+        Exit code 3 if the cache does not have one of them."
     )]
     Materialize {
         /// The eggs directory, made if needed.
@@ -89,6 +117,8 @@ pub enum Command {
         narrow: Narrow,
     },
     /// List the eggs in the cache.
+    #[command(after_help = "Examples:\n  eggcache list\n  eggcache list zope --python 3.11\n  \
+        eggcache --json list lxml | jq .eggs")]
     List {
         /// Part of a name or a file name, name==version, or at least 8 digits of a digest.
         query: Option<String>,
@@ -96,6 +126,9 @@ pub enum Command {
         narrow: Narrow,
     },
     /// Show everything that is known of an egg.
+    #[command(after_help = "Examples:\n  eggcache show lxml==6.1.3\n  \
+        eggcache show lxml --files --python 3.11\n\n\
+        Exit code 3 if the cache does not have it, 2 if several answer to it.")]
     Show {
         /// name==version, a name, an egg's file name, or at least 8 digits of its digest.
         egg: String,
@@ -111,7 +144,7 @@ pub enum Command {
         there:\n\n  [gc]\n  max-age = \"90d\"\n  max-size = \"20GiB\"\n  keep-versions = 3\n  \
         grace = \"30d\"\n  auto = true    # after a buildout, at most once a day\n\nExamples:\n  eggcache gc --max-age 90d --dry-run\n  \
         eggcache gc --max-size 20GiB --keep-versions 3\n  \
-        eggcache gc --dry-run --verbose    (why does each egg stay?)"
+        eggcache gc --dry-run --verbose    # why does each egg stay?"
     )]
     Gc {
         /// Remove what was not used for longer than this: 90d, 12h, 1y (m is minutes, mo months).
@@ -137,7 +170,8 @@ pub enum Command {
     /// List the buildouts that use the cache; what they use is kept by `gc`.
     #[command(
         after_help = "A buildout is listed once it has run with `egg-cache` and succeeded.\n\n\
-        Examples:\n  eggcache roots\n  eggcache roots --forget /srv/old-app"
+        Examples:\n  eggcache roots\n  eggcache roots --forget /srv/old-app\n\n\
+        Exit code 3 if the folder to forget is not listed, 4 if a record cannot be read."
     )]
     Roots {
         /// Forget the buildout in this folder first; its next run lists it again.
@@ -160,15 +194,18 @@ pub enum Command {
         note: Option<String>,
     },
     /// Take pins away.
-    #[command(after_help = "Example:\n  eggcache unpin lxml==6.1.3")]
+    #[command(after_help = "Examples:\n  eggcache unpin lxml==6.1.3\n  \
+        eggcache unpin 'zope.*'\n\nExit code 3 if it is not pinned.")]
     Unpin {
         /// As it was pinned; `eggcache pins` lists it.
         #[arg(required = true, value_name = "WHAT")]
         what: Vec<String>,
     },
     /// List what is pinned.
+    #[command(after_help = "Examples:\n  eggcache pins\n  eggcache --json pins | jq .pins")]
     Pins,
     /// Check every byte of every egg in the cache; exit code 4 if there is a problem.
+    #[command(after_help = "Examples:\n  eggcache verify\n  eggcache verify --repair")]
     Verify {
         /// Mend what can be mended: what is damaged goes to quarantine/ in the cache, and the index
         /// tells again what the blobs tell. Exit code 4 if a problem stays.
@@ -196,7 +233,7 @@ pub enum Command {
         eggs: Option<PathBuf>,
     },
     /// Make a cache; every command does, and this one can let a group share it.
-    #[command(after_help = "Example:\n  mkdir /srv/eggs && chgrp builders /srv/eggs\n  \
+    #[command(after_help = "Examples:\n  mkdir /srv/eggs && chgrp builders /srv/eggs\n  \
         eggcache --cache /srv/eggs init --shared")]
     Init {
         /// Whoever is in the group of the cache's directory can use all of it.
@@ -204,7 +241,27 @@ pub enum Command {
         shared: bool,
     },
     /// Rebuild the index from the blobs.
+    #[command(after_help = "Examples:\n  eggcache reindex\n\n\
+        Exit code 4 if a blob cannot be read; the others are in the index.")]
     Reindex,
+    /// Print a script that completes the words of this command in a shell.
+    #[command(
+        after_help = "Examples:\n  eggcache completions bash > ~/.local/share/bash-completion/completions/eggcache\n  \
+        eggcache completions zsh > ~/.zfunc/_eggcache\n  \
+        eggcache completions fish > ~/.config/fish/completions/eggcache.fish"
+    )]
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Print the man page of eggcache, or write that of each command too.
+    #[command(after_help = "Examples:\n  eggcache man | man -l -\n  \
+        eggcache man --out ~/.local/share/man/man1")]
+    Man {
+        /// Write eggcache.1 and a page for each command into this directory, made if needed.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Answer a buildout; the `eggcache` Python package runs this.
     #[command(hide = true)]
     Serve,
@@ -238,6 +295,20 @@ impl Global {
             _ => ColorChoice::Auto,
         }
     }
+
+    pub fn log_format(&self) -> LogFormat {
+        if self.log_format == "json" { LogFormat::Json } else { LogFormat::Text }
+    }
+}
+
+/// How an error of the command line itself is told, before it is known what its words mean.
+pub fn log_format_of(words: impl Iterator<Item = OsString>) -> LogFormat {
+    let mut words = words.skip_while(|word| word != "--log-format" && word != "--log-format=json");
+    let json = match words.next() {
+        Some(word) if word == "--log-format" => words.next().is_some_and(|word| word == "json"),
+        word => word.is_some(),
+    };
+    if json { LogFormat::Json } else { LogFormat::Text }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -255,12 +326,59 @@ fn sha256(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{Command, CommandFactory};
 
     use super::*;
+
+    /// The commands that a line of an example runs, each as the words that a shell makes of it.
+    fn commands(line: &str) -> Vec<Vec<String>> {
+        let mut commands = vec![vec![]];
+        for word in line.split(" #").next().unwrap_or_default().split('\'').enumerate() {
+            let all = commands.last_mut().unwrap();
+            match word {
+                // In quotes.
+                (n, text) if n % 2 == 1 => all.push(text.to_owned()),
+                (_, text) => {
+                    for word in text.split_whitespace() {
+                        match word {
+                            "|" | "&&" | ";" => commands.push(vec![]),
+                            word => commands.last_mut().unwrap().push(word.to_owned()),
+                        }
+                    }
+                }
+            }
+        }
+        for words in &mut commands {
+            words.truncate(words.iter().position(|word| word == ">").unwrap_or(words.len()));
+        }
+        commands.retain(|words| words.first().is_some_and(|word| word == "eggcache"));
+        commands
+    }
+
+    fn examples(command: &Command) -> Vec<String> {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let (_, examples) = help.split_once("Examples:\n").unwrap_or_default();
+        examples.lines().take_while(|line| !line.is_empty()).map(Into::into).collect()
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_example_of_every_help_is_understood() {
+        let all = Args::command();
+        for command in all.get_subcommands().chain([&all]).filter(|it| !it.is_hide_set()) {
+            let name = command.get_name();
+            let lines = examples(command);
+            let all: Vec<_> = lines.iter().flat_map(|line| commands(line)).collect();
+            assert!(!all.is_empty(), "{name} has no example");
+            for words in all {
+                let understood = Args::try_parse_from(&words);
+                assert!(understood.is_ok(), "{words:?}: {understood:?}");
+                assert!(name == "eggcache" || words.iter().any(|word| word == name), "{words:?}");
+            }
+        }
     }
 }

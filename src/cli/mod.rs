@@ -2,22 +2,26 @@
 
 mod args;
 mod bar;
+mod generate;
 mod print;
+#[cfg(test)]
+mod reference;
 mod run;
 mod text;
 
-use std::io::{self, IsTerminal};
+use std::env;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anstream::ColorChoice;
 use anyhow::Context;
 use clap::Parser;
 use eggcache::error::Error;
 use eggcache::serve;
 
-use args::{Args, Command};
-use bar::Bar;
-use print::Printer;
+use args::{Args, Command, Global};
+use print::{LogFormat, Printer};
 use run::Run;
 
 /// Exit codes, which scripts rely on. Usage errors of the command line itself are clap's, also 2.
@@ -27,8 +31,12 @@ const MISS: u8 = 3;
 const PROBLEMS: u8 = 4;
 
 pub fn main() -> ExitCode {
-    let args = Args::parse();
-    let printer = Printer::new(args.global.json, args.global.quiet, args.global.color());
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return misunderstood(&error),
+    };
+    let Global { json, quiet, .. } = args.global;
+    let printer = Printer::new(json, quiet, args.global.color(), args.global.log_format());
     match run(args, &printer) {
         Ok(code) => ExitCode::from(code),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -47,15 +55,31 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Words that make no sense, or a question that clap answers itself, as `--help`.
+fn misunderstood(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && args::log_format_of(env::args_os()) == LogFormat::Json {
+        let printer = Printer::new(false, false, ColorChoice::Never, LogFormat::Json);
+        let text = error.render().to_string();
+        printer.error(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+        return ExitCode::from(USAGE);
+    }
+    error.exit()
+}
+
 fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
     let Args { global, command } = args;
     if let Command::Serve = command {
         serve::serve(io::stdin().lock(), io::stdout().lock())?;
         return Ok(0);
     }
+    // These need no cache, so not even a home directory.
+    match &command {
+        Command::Completions { shell } => return generate::completions(*shell, printer),
+        Command::Man { out } => return generate::man(out.as_deref(), printer),
+        _ => {}
+    }
     let root = global.cache.map_or_else(default_cache, Ok)?;
-    let bar = Bar::new(!global.json && !global.quiet && io::stderr().is_terminal());
-    Run { root, printer, bar, verbose: global.verbose }.command(command)
+    Run { root, printer, bar: printer.bar(), verbose: global.verbose }.command(command)
 }
 
 fn default_cache() -> anyhow::Result<PathBuf> {

@@ -1,18 +1,29 @@
-//! The terminal: data on standard output, everything else on standard error.
+//! The terminal: data on standard output, everything else on standard error, as text or, for who
+//! collects logs, as one JSON object for each line.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
+use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
+use super::bar::{Bar, Show};
+
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
 pub const GOOD: Style = AnsiColor::Green.on_default().bold();
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
 
 pub struct Printer {
     json: bool,
     quiet: bool,
     color: ColorChoice,
+    log: LogFormat,
 }
 
 /// A report as text: data for standard output, and the rest for standard error.
@@ -27,9 +38,52 @@ pub struct Text {
     pub summary: String,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Error,
+    Problem,
+    Warning,
+    Note,
+    Summary,
+    Progress,
+}
+
+/// Where a stage of a long operation begins or ends.
+#[derive(Serialize)]
+pub struct Step {
+    pub event: &'static str,
+    pub stage: &'static str,
+    pub done: u64,
+    pub total: u64,
+    pub unit: &'static str,
+}
+
+/// A line of a log. Its fields are stable: programs read them.
+#[derive(Serialize)]
+struct Line<'a> {
+    level: Level,
+    message: &'a str,
+    #[serde(flatten)]
+    step: Option<&'a Step>,
+}
+
 impl Printer {
-    pub fn new(json: bool, quiet: bool, color: ColorChoice) -> Self {
-        Self { json, quiet, color }
+    pub fn new(json: bool, quiet: bool, color: ColorChoice, log: LogFormat) -> Self {
+        Self { json, quiet, color, log }
+    }
+
+    /// How the progress of an operation is told.
+    pub fn bar(&self) -> Bar {
+        let is_dumb = || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Bar::new(match self.log {
+            _ if self.quiet => Show::Nobody,
+            LogFormat::Json => Show::Log,
+            LogFormat::Text if self.json || !io::stderr().is_terminal() || is_dumb() => {
+                Show::Nobody
+            }
+            LogFormat::Text => Show::Person,
+        })
     }
 
     /// Prints a report: as JSON if that is wanted, else as `text` puts it.
@@ -42,33 +96,63 @@ impl Printer {
         if self.json {
             let json = serde_json::to_string_pretty(report)?;
             writeln!(stdout, "{json}")?;
-            return Ok(());
+            // The report tells all of it; a log is wanted beside it only where it is asked for.
+            if self.log == LogFormat::Text {
+                return Ok(());
+            }
         }
         let Text { data, problems, notes, summary } = text(report);
-        if !self.quiet {
+        if !self.quiet && !self.json {
             write!(stdout, "{data}")?;
-            stdout.flush()?;
         }
-        let mut stderr = AutoStream::new(io::stderr(), self.color).lock();
+        stdout.flush()?;
         for problem in problems {
-            writeln!(stderr, "{BAD}problem{BAD:#}: {problem}")?;
+            self.tell(Level::Problem, &problem)?;
         }
-        for note in notes.iter().filter(|_| !self.quiet) {
-            writeln!(stderr, "note: {note}")?;
-        }
-        if !self.quiet && !summary.is_empty() {
-            writeln!(stderr, "{summary}")?;
+        if !self.quiet {
+            for note in notes {
+                self.tell(Level::Note, &note)?;
+            }
+            if !summary.is_empty() {
+                self.tell(Level::Summary, &summary)?;
+            }
         }
         Ok(())
     }
 
     pub fn warning(&self, warning: &str) {
-        let mut stderr = AutoStream::new(io::stderr(), self.color).lock();
-        let _ = writeln!(stderr, "warning: {warning}");
+        let _ = self.tell(Level::Warning, warning);
     }
 
     pub fn error(&self, error: &str) {
-        let mut stderr = AutoStream::new(io::stderr(), self.color).lock();
-        let _ = writeln!(stderr, "{BAD}error{BAD:#}: {error}");
+        let _ = self.tell(Level::Error, error);
     }
+
+    fn tell(&self, level: Level, message: &str) -> io::Result<()> {
+        if self.log == LogFormat::Json {
+            let message = &strip_str(message).to_string();
+            return log(&Line { level, message, step: None });
+        }
+        let mut stderr = AutoStream::new(io::stderr(), self.color).lock();
+        match level {
+            Level::Error => writeln!(stderr, "{BAD}error{BAD:#}: {message}"),
+            Level::Problem => writeln!(stderr, "{BAD}problem{BAD:#}: {message}"),
+            Level::Warning => writeln!(stderr, "warning: {message}"),
+            Level::Note => writeln!(stderr, "note: {message}"),
+            Level::Summary | Level::Progress => writeln!(stderr, "{message}"),
+        }
+    }
+}
+
+/// Notes a step in the log. Nobody who reads it is no reason to stop.
+pub fn log_step(step: &Step) {
+    let message = format!("{}: {}", step.stage, step.event);
+    let _ = log(&Line { level: Level::Progress, message: &message, step: Some(step) });
+}
+
+/// In one piece: other processes may write to the same log.
+fn log(line: &Line) -> io::Result<()> {
+    let mut line = serde_json::to_string(line)?;
+    line.push('\n');
+    io::stderr().lock().write_all(line.as_bytes())
 }

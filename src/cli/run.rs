@@ -97,12 +97,14 @@ impl Run<'_> {
                 self.printer.report(&report, text::reindexed)?;
                 Ok(if report.rebuilt.unreadable.is_empty() { 0 } else { PROBLEMS })
             }
-            Command::Serve => unreachable!("it names its cache itself"),
+            Command::Completions { .. } | Command::Man { .. } | Command::Serve => {
+                unreachable!("they do without a cache, or name it themselves")
+            }
         }
     }
 
     fn open(&self) -> Result<Cache, Error> {
-        let cache = Cache::open(&self.root)?;
+        let cache = Cache::open_telling(&self.root, &self.bar)?;
         if let Some(warning) = cache.warning() {
             self.printer.warning(&warning);
         }
@@ -158,18 +160,20 @@ impl Run<'_> {
 fn chosen(cache: &mut Cache, names: &[String], narrow: &query::Narrow) -> anyhow::Result<Vec<Egg>> {
     let mut eggs = Vec::new();
     let mut missing = Vec::new();
+    let mut meant = Vec::new();
     for name in names {
         match query::one(&cache.index, name, narrow) {
             Ok(egg) => eggs.push(egg),
-            Err(Error::Miss { query }) => {
+            Err(Error::Miss { query, nearest }) => {
                 query::record_miss(&mut cache.index, &query, narrow, now());
                 missing.push(query);
+                meant.extend(nearest);
             }
             Err(error) => return Err(error.into()),
         }
     }
     if !missing.is_empty() {
-        return Err(Error::Miss { query: missing.join(", ") }.into());
+        return Err(Error::Miss { query: missing.join(", "), nearest: meant }.into());
     }
     Ok(eggs)
 }

@@ -129,7 +129,7 @@ fn show_of_an_unknown_egg_is_a_miss() {
     let sandbox = with_some();
     let output = sandbox.fails("show bar", 3);
     assert_eq!(output.stdout, "");
-    output.says(&["no egg for bar"]);
+    output.says(&["the cache has no egg bar"]);
     assert_eq!(sandbox.fails("--json show bar", 3).stdout, "");
 }
 

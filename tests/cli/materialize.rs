@@ -200,7 +200,7 @@ fn one_egg_in_the_way_does_not_keep_the_others() {
 #[test]
 fn an_unknown_egg_is_a_miss() {
     let (sandbox, _) = with_foo();
-    sandbox.fails("materialize --into new bar==1.0", 3).says(&["no egg for bar==1.0"]);
+    sandbox.fails("materialize --into new bar==1.0", 3).says(&["the cache has no egg bar==1.0"]);
     sandbox.fails("materialize --into new foo==2.0", 3).says(&["foo==2.0"]);
     sandbox.fails("materialize --into new bar-1.0-py3.11.egg", 3).says(&["bar-1.0-py3.11.egg"]);
     sandbox.fails("materialize --into new 0123456789abcdef", 3).says(&["0123456789abcdef"]);

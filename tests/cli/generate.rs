@@ -1,0 +1,133 @@
+//! Completions are those that a shell gives, and man pages those that `man` shows.
+
+use std::process::{Command, Output};
+
+use crate::support::{Sandbox, names_in, skip};
+
+/// What a shell does with a script that can read the completions in `$1`; `None`, with a line that
+/// says so, where there is no such shell.
+fn in_shell(shell: &[&str], completions: &str, script: &str) -> Option<String> {
+    let sandbox = Sandbox::new();
+    std::fs::write(sandbox.path("file"), sandbox.ok(completions).stdout).unwrap();
+    let mut process = sandbox.process(shell[0]);
+    let Ok(Output { status, stdout, stderr }) =
+        process.args(&shell[1..]).arg("-c").arg(script).env("TERM", "dumb").output()
+    else {
+        skip(&format!("there is no {}", shell[0]));
+        return None;
+    };
+    assert!(status.success() && stderr.is_empty(), "{}", String::from_utf8_lossy(&stderr));
+    Some(String::from_utf8(stdout).unwrap())
+}
+
+fn sorted(words: &str) -> Vec<&str> {
+    let mut words: Vec<&str> = words.lines().filter_map(|it| it.split('\t').next()).collect();
+    words.sort_unstable();
+    words
+}
+
+/// What bash offers for a line whose last word is to be completed.
+fn offered_by_bash(line: &str) -> String {
+    let words: Vec<String> = line.split(' ').map(|word| format!("'{word}'")).collect();
+    let last = words.len() - 1;
+    let script = format!(
+        ". ./file; COMP_WORDS=({}); COMP_CWORD={last}; COMP_LINE='{line}'; COMP_POINT={}; \
+         complete -p eggcache >/dev/null; _eggcache eggcache {} {}; \
+         printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        words.join(" "),
+        line.len(),
+        words[last],
+        words[last - 1],
+    );
+    in_shell(&["bash", "--norc", "--noprofile"], "completions bash", &script).unwrap_or_default()
+}
+
+#[test]
+fn bash_completes_commands_and_options() {
+    assert_eq!(sorted(&offered_by_bash("eggcache ma")), ["man", "materialize"]);
+    assert_eq!(sorted(&offered_by_bash("eggcache gc --max")), ["--max-age", "--max-size"]);
+    let shells = offered_by_bash("eggcache completions ");
+    assert!(sorted(&shells).contains(&"fish"), "{shells}");
+}
+
+#[test]
+fn bash_does_not_offer_what_is_for_programs() {
+    let offered = offered_by_bash("eggcache ");
+    assert!(!sorted(&offered).contains(&"serve"), "{offered}");
+}
+
+#[test]
+fn fish_completes_commands() {
+    let script = ". ./file; complete -C 'eggcache ma'";
+    if let Some(offered) = in_shell(&["fish", "--no-config"], "completions fish", script) {
+        assert_eq!(sorted(&offered), ["man", "materialize"]);
+    }
+}
+
+#[test]
+fn zsh_takes_the_completions() {
+    let script = "autoload -U compinit; compinit -D; . ./file; print $_comps[eggcache]";
+    if let Some(function) = in_shell(&["zsh", "-f"], "completions zsh", script) {
+        assert_eq!(function, "_eggcache\n");
+    }
+}
+
+#[test]
+fn there_are_completions_for_every_shell_that_is_offered() {
+    let sandbox = Sandbox::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = sandbox.ok(&format!("completions {shell}")).stdout;
+        assert!(script.contains("materialize"), "{shell}");
+        assert_eq!(sandbox.json(&format!("completions {shell}"))["script"], script);
+    }
+    sandbox.fails("completions sh", 2);
+    assert!(!sandbox.path("cache").exists());
+}
+
+#[test]
+fn every_command_has_a_man_page() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("man --out share/man1").says(&["man pages in share/man1"]);
+    let pages = names_in(&sandbox.path("share/man1"));
+    let help = sandbox.ok("--help").stdout;
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let commands = commands.split_once("\n\n").unwrap().0;
+    // What a command is said to do may be longer than a line.
+    let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    let mut wanted: Vec<String> = commands
+        .lines()
+        .filter(is_name)
+        .map(|line| format!("eggcache-{}.1", line.split_whitespace().next().unwrap()))
+        .chain(["eggcache.1".to_owned()])
+        .collect();
+    wanted.sort();
+    assert_eq!(pages, wanted);
+    let main = std::fs::read_to_string(sandbox.path("share/man1/eggcache.1")).unwrap();
+    assert_eq!(sandbox.ok("man").stdout, main);
+    for part in ["EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"] {
+        assert!(main.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn man_pages_are_shown_without_a_warning() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("man --out man1");
+    for page in names_in(&sandbox.path("man1")) {
+        let mandoc = ["-Tlint", "-W", "warning", &page];
+        let man = ["--warnings=all", "-l", "-Tutf8", &page];
+        for (program, words) in [("mandoc", mandoc.as_slice()), ("man", &man)] {
+            let mut process: Command = sandbox.process(program);
+            let process = process.current_dir(sandbox.path("man1")).args(words);
+            let Ok(Output { status, stdout, stderr }) = process.env("MANPAGER", "cat").output()
+            else {
+                skip(&format!("there is no {program}"));
+                continue;
+            };
+            let said = String::from_utf8_lossy(&stderr);
+            assert!(status.success() && said.is_empty(), "{page}: {said}");
+            // mandoc prints what it finds, man the page.
+            assert_eq!(stdout.is_empty(), program == "mandoc", "{page}");
+        }
+    }
+}

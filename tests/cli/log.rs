@@ -1,0 +1,161 @@
+//! What is told beside the data: to a person on a terminal, to nobody, or to who collects logs.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{EGGCACHE, Output, Sandbox, skip, text};
+
+fn with_two() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.egg("foo", "1.0");
+    sandbox.egg("bar", "2.0");
+    sandbox.ok("add eggs");
+    sandbox
+}
+
+/// Each line of a log.
+fn lines(output: &Output) -> Vec<Value> {
+    output.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn levels(lines: &[Value]) -> Vec<&str> {
+    lines.iter().map(|line| text(&line["level"])).collect()
+}
+
+/// What a terminal gets of a command; `None`, with a line that says so, where there is no `script`.
+fn on_terminal(sandbox: &Sandbox, line: &str, no_color: bool) -> Option<String> {
+    let mut process = sandbox.process("script");
+    process.args(["-qec", &format!("{EGGCACHE} --cache cache {line}"), "/dev/null"]);
+    process.env("TERM", "xterm").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+    if no_color {
+        process.env("NO_COLOR", "1");
+    }
+    let Ok(output) = process.output() else {
+        skip("there is no script");
+        return None;
+    };
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+/// The operations that may take long, where there is something to do for each.
+fn long_operations(sandbox: &Sandbox) -> Vec<&'static str> {
+    fs::create_dir_all(sandbox.path("app/eggs")).unwrap();
+    fs::write(sandbox.path("app/buildout.cfg"), "[buildout]\n").unwrap();
+    sandbox.ok("materialize --into app/eggs --all");
+    vec![
+        "add eggs",
+        "materialize --into out --all",
+        "verify",
+        "verify --repair",
+        "reindex",
+        "check app",
+        "check --full app",
+        "gc --max-size 0",
+    ]
+}
+
+#[test]
+fn a_long_operation_shows_its_rate_and_the_time_that_is_left_on_a_terminal() {
+    let sandbox = with_two();
+    for line in long_operations(&sandbox) {
+        let Some(seen) = on_terminal(&sandbox, line, false) else { return };
+        assert!(seen.contains("/s, ") && seen.contains(" left"), "{line}: {seen:?}");
+    }
+}
+
+#[test]
+fn an_index_that_is_rebuilt_shows_how_far_it_is() {
+    let sandbox = with_two();
+    fs::remove_file(sandbox.path("cache/index.sqlite")).unwrap();
+    let log = lines(&sandbox.ok("--log-format json reindex"));
+    assert_eq!(log[0]["stage"], "reading");
+    assert_eq!(log[1]["done"], 2);
+}
+
+#[test]
+fn nothing_moves_where_there_is_no_terminal_or_problems_only_are_wanted() {
+    let sandbox = with_two();
+    for line in long_operations(&sandbox) {
+        let output = sandbox.ok(line);
+        assert!(!output.stderr.contains(" left") && !output.stderr.contains('\r'), "{line}");
+    }
+    if let Some(seen) = on_terminal(&sandbox, "--quiet verify", false) {
+        assert_eq!(seen, "");
+    }
+}
+
+#[test]
+fn no_color_is_respected_on_a_terminal() {
+    let sandbox = with_two();
+    let is_coloured = |seen: &str| seen.contains("\x1b[32m") || seen.contains("\x1b[1m");
+    if let Some(seen) = on_terminal(&sandbox, "verify", false) {
+        assert!(is_coloured(&seen), "{seen:?}");
+        for line in ["verify", "--help", "show nothing"] {
+            let seen = on_terminal(&sandbox, line, true).unwrap();
+            assert!(!is_coloured(&seen), "{line}: {seen:?}");
+        }
+    }
+}
+
+#[test]
+fn a_log_in_json_has_one_object_for_each_line() {
+    let sandbox = with_two();
+    for line in long_operations(&sandbox) {
+        let line = format!("--log-format json {line}");
+        let log = lines(&sandbox.ok(&line));
+        assert_eq!(levels(&log)[..2], ["progress", "progress"], "{line}");
+        assert_eq!(levels(&log).last(), Some(&"summary"), "{line}");
+        for it in &log {
+            let message = text(&it["message"]);
+            assert!(!message.is_empty() && !message.contains('\x1b'), "{line}");
+        }
+        let [begin, end] = &log[..2] else { panic!() };
+        assert_eq!((&begin["event"], &begin["done"]), (&"begin".into(), &0.into()), "{line}");
+        assert_eq!((&end["event"], &end["done"]), (&"end".into(), &begin["total"]), "{line}");
+        for field in ["stage", "total", "unit"] {
+            assert_eq!(begin[field], end[field], "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_log_in_json_has_problems_notes_and_errors() {
+    let sandbox = with_two();
+    sandbox.other_build("foo", "1.0");
+    let log = lines(&sandbox.ok("--log-format json add other"));
+    assert!(levels(&log).contains(&"note"), "{log:?}");
+    crate::damage::flip_last_bit(&sandbox.blob("foo"));
+    let log = lines(&sandbox.fails("--log-format json verify", 4));
+    assert!(levels(&log).contains(&"problem"), "{log:?}");
+    let log = lines(&sandbox.fails("--log-format json show fooo", 3));
+    assert_eq!(levels(&log), ["error"]);
+    let message = "the cache has no egg fooo; the nearest name is foo (1.0)";
+    assert_eq!(text(&log[0]["message"]), message);
+    fs::remove_dir_all(sandbox.path("cache")).unwrap();
+    fs::create_dir(sandbox.path("app")).unwrap();
+    fs::write(sandbox.path("app/buildout.cfg"), "[buildout]\n").unwrap();
+    let log = lines(&sandbox.ok("--log-format json check app"));
+    assert_eq!(levels(&log)[0], "warning");
+}
+
+#[test]
+fn a_log_in_json_has_also_what_is_wrong_with_the_command_line() {
+    let sandbox = Sandbox::new();
+    for line in ["--log-format json shwo", "show --log-format=json", "--log-format json gc --x"] {
+        let log = lines(&sandbox.fails(line, 2));
+        assert_eq!(levels(&log), ["error"], "{line}");
+    }
+    sandbox.fails("shwo", 2).says(&["error: unrecognized subcommand", "show"]);
+    sandbox.fails("--log-format xml list", 2).says(&["[possible values: text, json]"]);
+}
+
+#[test]
+fn a_log_in_json_leaves_the_report_on_standard_output() {
+    let sandbox = with_two();
+    let output = sandbox.ok("--json --log-format json verify");
+    assert_eq!(output.json()["blobs"], 2);
+    assert_eq!(levels(&lines(&output)), ["progress", "progress", "summary"]);
+    let output = sandbox.ok("--quiet --log-format json verify");
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""));
+}

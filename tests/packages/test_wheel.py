@@ -1,0 +1,53 @@
+"""The wheel in ``build/manylinux``; ``make wheel-manylinux`` makes it and runs this.
+
+The tests of buildout then run with it, also as ``extensions = eggcache``.
+"""
+
+import glob
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+@pytest.fixture(scope="module")
+def wheel():
+    [wheel] = glob.glob(os.path.join(ROOT, "build", "manylinux", "*.whl"))
+    return wheel
+
+
+def test_it_is_what_it_is_named(wheel):
+    assert "manylinux2014" in wheel or "manylinux_2_17" in wheel
+    audited = subprocess.check_output(
+        [sys.executable, "-m", "auditwheel", "show", wheel], universal_newlines=True
+    )
+    # auditwheel wraps its lines.
+    audited = " ".join(audited.split())
+    tag = re.search(r'consistent with the following platform tag: "manylinux_2_(\d+)_', audited)
+    assert tag and int(tag.group(1)) <= 17, audited
+
+
+def test_no_program_in_it_needs_a_newer_glibc(wheel, tmp_path):
+    import zipfile
+
+    with zipfile.ZipFile(wheel) as archive:
+        programs = [name for name in archive.namelist() if name.endswith("/eggcache")]
+        assert len(programs) == 2, programs
+        for name in programs:
+            needed = {int(it) for it in re.findall(rb"GLIBC_2\.(\d+)", archive.read(name))}
+            assert max(needed) <= 17, (name, needed)
+
+
+def test_a_fresh_environment_has_command_and_package(wheel, tmp_path):
+    subprocess.check_call([sys.executable, "-m", "venv", str(tmp_path)])
+    program = lambda name: str(tmp_path / "bin" / name)
+    subprocess.check_call(
+        [program("python"), "-m", "pip", "install", "-q", "--no-index", "--no-deps", wheel]
+    )
+    told = subprocess.check_output([program("eggcache"), "--version"], universal_newlines=True)
+    assert told.startswith("eggcache ")
+    subprocess.check_call([program("python"), "-c", "import eggcache; eggcache.load"])
