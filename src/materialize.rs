@@ -23,6 +23,7 @@ use crate::difference::difference;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
+use crate::index::Usage;
 use crate::manifest::{Counts, Manifest};
 use crate::map::Mapped;
 use crate::progress::{self, Progress};
@@ -33,7 +34,8 @@ use crate::tree;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// When the eggs were asked for, in seconds since the Unix epoch: that is then their last use.
+    /// When the eggs were asked for, in seconds since the Unix epoch: that is then their last use, and
+    /// those that are not there yet are hits.
     pub asked_at: Option<i64>,
 }
 
@@ -125,13 +127,13 @@ pub fn materialize(
         });
         Materialized { file_name: egg.file_name.clone(), digest: egg.digest, outcome }
     };
-    let asked: Vec<Digest> = order.iter().map(|egg| egg.digest).collect();
+    let usage = usage(&order, &into);
     let mut eggs: Vec<Materialized> = std::thread::scope(|scope| {
         scope.spawn(|| {
             let begun = || records.map_or(Ok(()), |records| records.begin(&into));
             recorded.get_or_init(begun);
             if let Some(asked_at) = options.asked_at {
-                index.record_use(&asked, asked_at);
+                index.record(&usage, asked_at);
             }
         });
         order.into_par_iter().map(copy).collect()
@@ -140,6 +142,20 @@ pub fn materialize(
     progress.end();
     recorded.into_inner().unwrap_or(Ok(()))?;
     Ok(Report { into, eggs, torn })
+}
+
+/// What is about to be copied. It is recorded before it is done, as there is then little to sync.
+fn usage(eggs: &[&Egg], into: &Path) -> Usage {
+    let mut usage = Usage::default();
+    for egg in eggs {
+        if into.join(&egg.file_name).symlink_metadata().is_ok() {
+            usage.present.push(egg.digest);
+        } else {
+            usage.hits.push(egg.digest);
+            usage.copied_bytes += egg.counts.bytes;
+        }
+    }
+    usage
 }
 
 /// A directory that eggs can be copied into.

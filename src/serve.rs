@@ -19,6 +19,7 @@ use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::Host;
 use crate::error::{Error, Result};
+use crate::index::Usage;
 use crate::materialize::{self, Outcome, Prepared};
 use crate::policy::Policy;
 use crate::prefetch::Prefetch;
@@ -137,7 +138,7 @@ struct Session {
     prepared: HashMap<PathBuf, PathBuf>,
     /// Begins when there is something to do.
     prefetch: Option<Prefetch>,
-    used: Vec<Digest>,
+    usage: Usage,
     /// Which eggs this run has copied or stored, by their paths.
     known: HashMap<PathBuf, Digest>,
     /// Eggs that turned out to be damaged: the next build of their key takes their place.
@@ -177,7 +178,7 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
     };
     // The client is gone without a word; what it used was used all the same.
     if let Some(mut session) = session {
-        session.record_use();
+        session.record();
     }
     if let Some(mut cache) = succeeded {
         // Nobody waits for this, so nobody shall notice it.
@@ -209,20 +210,20 @@ fn answer(
                 provenance,
                 prepared: HashMap::new(),
                 prefetch: None,
-                used: Vec::new(),
+                usage: Usage { is_run: true, ..Usage::default() },
                 known: HashMap::new(),
                 damaged: Vec::new(),
                 unusable: Vec::new(),
                 has_succeeded: false,
             };
             if let Some(mut before) = session.replace(opened) {
-                before.record_use();
+                before.record();
             }
             return Ok(Answer::Opened { read_only, torn, warning });
         }
         Request::Close {} => {
             if let Some(mut session) = session.take() {
-                session.record_use();
+                session.record();
                 *succeeded = Some(session.cache).filter(|_| session.has_succeeded);
             }
             return Ok(Answer::Closed {});
@@ -276,8 +277,13 @@ impl Session {
             _ => {}
         }
         let answer = outcome?;
-        self.used.push(digest);
-        if let Answer::Materialized { path, .. } = &answer {
+        if let Answer::Materialized { path, outcome, .. } = &answer {
+            if let Outcome::Copied(counts) = outcome {
+                self.usage.hits.push(digest);
+                self.usage.copied_bytes += counts.bytes;
+            } else {
+                self.usage.present.push(digest);
+            }
             self.known.insert(path.clone(), digest);
         }
         Ok(answer)
@@ -333,6 +339,11 @@ impl Session {
         variant: String,
         provenance: Provenance,
     ) -> Result<Answer> {
+        // What was not built just now was installed already when the cache was asked.
+        if let Some(seconds) = provenance.build_seconds {
+            self.usage.misses += 1;
+            self.usage.build_seconds += seconds;
+        }
         let hints = Hints {
             generation: Some(self.host.generation),
             implementation: Some(self.host.implementation.clone()),
@@ -380,8 +391,9 @@ impl Session {
         Ok(Answer::Registered { report, warning })
     }
 
-    fn record_use(&mut self) {
-        self.cache.index.record_use(&std::mem::take(&mut self.used), now());
+    fn record(&mut self) {
+        let nothing = Usage { is_run: true, ..Usage::default() };
+        self.cache.index.record(&std::mem::replace(&mut self.usage, nothing), now());
     }
 }
 

@@ -168,6 +168,13 @@ pub enum Command {
     },
     /// List what is pinned.
     Pins,
+    /// Tell what is in the cache, what it is good for, and what the next `gc` would take.
+    #[command(
+        after_help = "A hit is an egg that was copied from the cache, a miss one that was asked for \
+        and had to be built.\nTime saved is what the builds of the hits had taken.\n\nExamples:\n  \
+        eggcache stats\n  eggcache --json stats | jq .usage.last_30_days"
+    )]
+    Stats,
     /// Check every byte of every egg in the cache; exit code 4 if there is a problem.
     Verify {
         /// Mend what can be mended: what is damaged goes to quarantine/ in the cache, and the index

@@ -4,19 +4,20 @@ mod check;
 mod gc;
 mod pins;
 mod roots;
+mod stats;
 
 use std::fmt::Write;
 
-use bytesize::ByteSize;
 use comfy_table::{CellAlignment, Table, presets};
 use eggcache::egg::Egg;
-use eggcache::{add, init, list, materialize, reindex, show, verify};
+use eggcache::{add, init, list, materialize, quantity, reindex, show, verify};
 
 use super::print::{GOOD, Text};
 pub use check::checked;
 pub use gc::collected;
 pub use pins::pinned;
 pub use roots::listed as roots;
+pub use stats::counted as stats;
 
 pub fn added(report: &add::Report, verbose: bool) -> Text {
     use add::Outcome;
@@ -318,7 +319,7 @@ fn counted(count: impl std::fmt::Display, what: &str) -> String {
 }
 
 fn size(bytes: u64) -> String {
-    ByteSize::b(bytes).display().iec().to_string()
+    quantity::shown_size(bytes)
 }
 
 /// Text without characters that a terminal would act on.
