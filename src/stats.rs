@@ -3,8 +3,12 @@
 //! Linear in the number of eggs, but for sorting. What is told of single projects, eggs and days is
 //! bounded, whatever the cache holds, and the rest is counted.
 
+mod chart;
 mod growth;
+mod html;
+mod page;
 mod sizes;
+mod treemap;
 
 use std::path::PathBuf;
 
@@ -13,12 +17,13 @@ use serde::Serialize;
 use crate::cache::Cache;
 use crate::clock::now;
 use crate::egg::Egg;
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::held::held;
 use crate::index::{DAY, Day, Regrets, Tally, day_of};
 use crate::pin;
 use crate::plan::{Evicted, Reason, Rules, plan};
 use crate::root::{self, GRACE};
+use crate::temp;
 
 pub use growth::Growth;
 pub use sizes::{Bucket, Project, Sizes, Version};
@@ -28,11 +33,13 @@ const LARGEST: usize = 10;
 /// How many of the eggs that the next gc takes are told of.
 const GOING: usize = 100;
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// What the next gc goes by, as [`crate::gc::Options`].
     pub rules: Rules,
     pub grace: Option<i64>,
+    /// Where to write a page with all of it.
+    pub html: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,6 +60,9 @@ pub struct Report {
     pub regrets: Regrets,
     /// What is wrong with the records of roots that cannot be read.
     pub unreadable: Vec<String>,
+    /// Where the page is, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub html: Option<PathBuf>,
 }
 
 /// What was done, up to and with today.
@@ -81,10 +91,10 @@ pub struct NextGc {
     pub first: Vec<Evicted>,
 }
 
-/// Tells what is in the cache and how it is used.
+/// Tells what is in the cache and how it is used, and writes the page if one is wanted.
 ///
 /// # Errors
-/// If the index or the records cannot be read.
+/// If the index or the records cannot be read, or the page not be written.
 pub fn stats(cache: &Cache, options: &Options) -> Result<Report> {
     let at = now();
     let eggs = cache.index.all()?;
@@ -93,7 +103,7 @@ pub fn stats(cache: &Cache, options: &Options) -> Result<Report> {
     let sizes = Sizes::of(&eggs, at);
     let largest = largest(&eggs);
     let (next_gc, unreadable) = next_gc(cache, eggs, options, at)?;
-    Ok(Report {
+    let mut report = Report {
         cache: cache.root().to_owned(),
         at,
         sizes,
@@ -104,7 +114,15 @@ pub fn stats(cache: &Cache, options: &Options) -> Result<Report> {
         next_gc,
         regrets: cache.index.regrets(at)?,
         unreadable: unreadable.iter().map(Error::to_string).collect(),
-    })
+        html: None,
+    };
+    if let Some(html) = &options.html {
+        let page = page::page(&report);
+        let path = std::path::absolute(html).at("write", html)?;
+        temp::write_durably(&path, page.as_bytes())?;
+        report.html = Some(html.clone());
+    }
+    Ok(report)
 }
 
 fn largest(eggs: &[Egg]) -> Vec<Egg> {

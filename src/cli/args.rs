@@ -172,9 +172,14 @@ pub enum Command {
     #[command(
         after_help = "A hit is an egg that was copied from the cache, a miss one that was asked for \
         and had to be built.\nTime saved is what the builds of the hits had taken.\n\nExamples:\n  \
-        eggcache stats\n  eggcache --json stats | jq .usage.last_30_days"
+        eggcache stats\n  eggcache stats --html stats.html\n  \
+        eggcache --json stats | jq .usage.last_30_days"
     )]
-    Stats,
+    Stats {
+        /// Also write a page with all of it, one file that loads nothing.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
     /// Check every byte of every egg in the cache; exit code 4 if there is a problem.
     Verify {
         /// Mend what can be mended: what is damaged goes to quarantine/ in the cache, and the index

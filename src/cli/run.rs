@@ -72,9 +72,9 @@ impl Run<'_> {
                     dry_run,
                 })
             }
-            Command::Stats => {
+            Command::Stats { html } => {
                 let Policy { rules, grace, .. } = Policy::read(&self.root)?;
-                let report = stats::stats(&self.open()?, &stats::Options { rules, grace })?;
+                let report = stats::stats(&self.open()?, &stats::Options { rules, grace, html })?;
                 self.printer.report(&report, text::stats)?;
                 Ok(0)
             }

@@ -9,6 +9,7 @@ mod stats;
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
+use eggcache::clock::{shown_day as day, shown_minute as minute};
 use eggcache::egg::Egg;
 use eggcache::{add, init, list, materialize, quantity, reindex, show, verify};
 
@@ -340,17 +341,4 @@ fn span(seconds: i64) -> String {
 
 fn or_any(text: &str) -> String {
     if text.is_empty() { "any".into() } else { text.into() }
-}
-
-fn day(seconds: i64) -> String {
-    time(seconds, "%Y-%m-%d")
-}
-
-fn minute(seconds: i64) -> String {
-    time(seconds, "%Y-%m-%d %H:%M UTC")
-}
-
-fn time(seconds: i64, format: &str) -> String {
-    jiff::Timestamp::from_second(seconds)
-        .map_or_else(|_| "?".into(), |time| time.strftime(format).to_string())
 }

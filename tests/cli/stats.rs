@@ -17,7 +17,7 @@ fn store_built(server: &mut Server, egg: &std::path::Path, seconds: f64) {
 fn with_two() -> Sandbox {
     let sandbox = Sandbox::new();
     let mut server = Server::open(&sandbox, &host());
-    let files: [(&str, &[u8]); 2] = [("noise", &noise(50_000)), ("silence", &[0; 100_000])];
+    let files: [(&str, &[u8]); 2] = [("noise", &noise(50_000)), ("silence", &vec![0; 100_000])];
     store_built(&mut server, &sandbox.egg_with("foo", "1.0", &files), 4.5);
     server.close();
     sandbox.added("bar", "1.0");
@@ -164,4 +164,76 @@ fn an_index_that_is_rebuilt_goes_on_counting() {
     let used = all(&sandbox);
     assert_eq!((&used["hits"], &used["misses"]), (&json!(2), &json!(0)));
     assert_eq!(used["saved_seconds"], 4.5, "the blob tells it");
+}
+
+/// The page, and how many bytes the blobs have.
+fn page(sandbox: &Sandbox) -> String {
+    sandbox.ok("stats --html page.html").says(&["wrote page.html"]);
+    std::fs::read_to_string(sandbox.path("page.html")).unwrap()
+}
+
+#[test]
+fn the_page_is_one_file_that_loads_nothing() {
+    let sandbox = with_two();
+    sandbox.ok("materialize --into out --all");
+    let page = page(&sandbox);
+    assert!(
+        page.contains("default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'")
+    );
+    for outside in ["http:", "https:", "//cdn", "@import", "src=", "<link rel=\"stylesheet\""] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert!(!page.contains("{{"), "a part of the template was left out");
+    assert!(page.contains("foo 1.0: "), "what it says of foo");
+}
+
+#[test]
+fn the_page_holds_the_report_as_json() {
+    let sandbox = with_two();
+    let page = page(&sandbox);
+    let (_, data) = page.split_once("id=\"data\">").unwrap();
+    let data: Value = serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap();
+    let mut report = sandbox.json("stats");
+    report["at"] = data["at"].clone();
+    assert_eq!(data, report);
+}
+
+#[test]
+fn the_page_takes_the_place_of_an_old_one_and_nothing_is_left_beside_it() {
+    let sandbox = with_two();
+    std::fs::create_dir(sandbox.path("pages")).unwrap();
+    std::fs::write(sandbox.path("pages/page.html"), "old").unwrap();
+    sandbox.ok("stats --html pages/page.html");
+    assert_eq!(crate::support::names_in(&sandbox.path("pages")), ["page.html"]);
+    sandbox.fails("stats --html nowhere/page.html", 1).says(&["nowhere"]);
+    sandbox.fails("stats --html pages", 1);
+    assert_eq!(crate::support::names_in(&sandbox.path("pages")), ["page.html"]);
+}
+
+#[test]
+fn an_egg_of_an_attacker_puts_no_markup_into_the_page() {
+    const HOSTILE: [&str; 5] =
+        ["<script>", "<img src=x onerror=alert(1)>", "\"><b>", "<!--", "a' onfocus='b"];
+    let sandbox = with_two();
+    let honest = page(&sandbox);
+    for (number, hostile) in HOSTILE.iter().enumerate() {
+        for (name, version) in [(*hostile, "1.0"), ("foo", *hostile)] {
+            let name = format!("{name}{number}");
+            let egg = sandbox.path(&format!("other/{name}-{version}-py3.11.egg"));
+            crate::support::make_egg(&egg, &name, version, &[]);
+        }
+    }
+    let added = sandbox
+        .process(crate::support::EGGCACHE)
+        .args(["--cache", "cache", "-q", "add"])
+        .args(["other", "--environment", "</script><script>alert(1)</script><!--"])
+        .output()
+        .unwrap();
+    assert!(sandbox.listed().len() > HOSTILE.len(), "{added:?}");
+    std::fs::write(sandbox.path("cache/eggcache.toml"), "[gc]\nmax-size = \"1B\"\n").unwrap();
+    let page = page(&sandbox);
+    assert!(page.contains("&lt;script&gt;") && page.contains("\\u003cscript\\u003e"));
+    for tag in ["<script", "</script", "<img", "<b>", "<!--"] {
+        assert_eq!(page.matches(tag).count(), honest.matches(tag).count(), "{tag}");
+    }
 }

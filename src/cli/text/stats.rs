@@ -38,11 +38,12 @@ pub fn counted(report: &Report) -> Text {
             let _ = write!(data, "\n{part}");
         }
     }
+    let wrote = report.html.as_ref().map(|path| format!("wrote {}", path.display()));
     Text {
         data,
         problems: report.unreadable.clone(),
         notes: untimed(&report.usage.all).into_iter().collect(),
-        ..Text::default()
+        summary: wrote.unwrap_or_default(),
     }
 }
 
