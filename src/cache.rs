@@ -28,7 +28,7 @@ use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
 use crate::fs as files;
-use crate::index::{self, Index, Writer};
+use crate::index::{self, Index, Tally, Writer};
 use crate::pin;
 use crate::plan::Evicted;
 use crate::progress::{Progress, Silent};
@@ -163,7 +163,8 @@ impl Cache {
                 .index
                 .all()
                 .and_then(|_| self.index.evicted())
-                .and_then(|_| self.index.regrets(now()));
+                .and_then(|_| self.index.regrets(now()))
+                .and_then(|_| self.index.days());
             read.err().map(|error| error.to_string())
         };
         self.index.damage().or_else(rows)
@@ -256,6 +257,7 @@ impl Cache {
                 .map(|staged| commit_one(store, writer, staged, &replace, &mut changed))
                 .collect::<Result<Vec<_>>>()?;
             Store::sync(&changed)?;
+            writer.tally(&stored(&commits), now())?;
             Ok(commits)
         })?;
         let old: Vec<Digest> = commits
@@ -376,6 +378,18 @@ impl Cache {
     pub fn sweep(&self) -> Result<usize> {
         self.store.sweep()
     }
+}
+
+/// What was stored.
+fn stored(commits: &[Commit]) -> Tally {
+    let mut tally = Tally::default();
+    for commit in commits {
+        if let Commit::Stored(egg) | Commit::Replaced { egg, .. } = commit {
+            tally.stored += 1;
+            tally.stored_bytes += egg.blob_bytes;
+        }
+    }
+    tally
 }
 
 fn commit_one(

@@ -119,7 +119,7 @@ pub enum Error {
 
 impl Error {
     /// Nothing answers the query, and nothing is known that may have been meant.
-    pub fn miss(query: impl ToString) -> Self {
+    pub fn miss(query: &(impl ToString + ?Sized)) -> Self {
         Self::Miss { query: query.to_string(), nearest: Vec::new() }
     }
 
@@ -160,9 +160,13 @@ fn advice(source: &io::Error) -> &'static str {
 }
 
 fn hints(nearest: &[(String, Nearest)]) -> String {
+    use std::fmt::Write;
     match nearest {
         [(_, nearest)] => format!("; {nearest}"),
-        several => several.iter().map(|(of, nearest)| format!("\n  {of}: {nearest}")).collect(),
+        several => several.iter().fold(String::new(), |mut text, (of, nearest)| {
+            let _ = write!(text, "\n  {of}: {nearest}");
+            text
+        }),
     }
 }
 

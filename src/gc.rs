@@ -18,12 +18,13 @@ use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::EggKey;
 use crate::error::{Error, Result};
+use crate::held::held;
 use crate::index::Regrets;
-use crate::pin::{self, Pattern, Pin};
-use crate::plan::{Evicted, Held, Kept, Plan, Rules, Stay, plan};
+use crate::pin;
+use crate::plan::{Evicted, Kept, Plan, Rules, Stay, plan};
 use crate::progress::{Progress, Unit};
 use crate::recall;
-use crate::root::{self, GRACE, Known};
+use crate::root::{self, GRACE};
 use crate::store::Stored;
 
 #[derive(Debug, Clone, Default)]
@@ -169,31 +170,6 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
 fn orphans(blobs: &[Stored], eggs: &[Egg]) -> Vec<Stored> {
     let known: HashSet<Digest> = eggs.iter().map(|egg| egg.digest).collect();
     blobs.iter().filter(|blob| !known.contains(&blob.digest)).copied().collect()
-}
-
-/// What pins and roots hold. An egg that several roots use is told of the first, and how many others
-/// do.
-fn held(pins: &[(Pin, Pattern)], eggs: &[Egg], roots: &[Known]) -> Held {
-    let mut held = Held::new();
-    for egg in eggs {
-        let pin = pins.iter().find(|(_, pattern)| pattern.matches(egg));
-        held.extend(pin.map(|(pin, _)| {
-            (egg.digest, Stay::Pinned { pin: pin.what.clone(), note: pin.note.clone() })
-        }));
-    }
-    for Known { root, .. } in roots {
-        let digests: HashSet<Digest> = root.eggs.iter().filter_map(|egg| egg.digest).collect();
-        for digest in digests {
-            held.entry(digest)
-                .and_modify(|stay| {
-                    if let Stay::Root { more, .. } = stay {
-                        *more += 1;
-                    }
-                })
-                .or_insert_with(|| Stay::Root { root: root.directory.clone(), more: 0 });
-        }
-    }
-    held
 }
 
 #[cfg(test)]

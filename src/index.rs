@@ -14,6 +14,7 @@
 //! journal where another machine serves it. An index that cannot be written is opened read-only, and
 //! last use is then not recorded.
 
+mod day;
 mod names;
 #[cfg(test)]
 mod plans;
@@ -33,16 +34,18 @@ use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
 use crate::fs as files;
 
+pub use day::{DAY, Day, Tally, Usage, day_of};
 pub use regret::Regrets;
 use row::{digest_of, eggs, signed};
 pub use writer::Writer;
 
 /// Name of the index in the cache directory.
 pub const FILE_NAME: &str = "index.sqlite";
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/0001_create_eggs.sql"),
     include_str!("../migrations/0002_create_evicted.sql"),
     include_str!("../migrations/0003_create_regrets.sql"),
+    include_str!("../migrations/0004_create_days.sql"),
 ];
 /// `PRAGMA application_id` of an index, which tells it from other SQLite databases: `EggC`.
 const APPLICATION_ID: i64 = 0x4567_6743;
@@ -351,17 +354,7 @@ impl Index {
         digests().map_err(|source| wrap(&self.path, source))
     }
 
-    /// Records the use of eggs. What cannot be recorded in a short while is not: a use is worth no
-    /// waiting and no error.
-    pub fn record_use(&mut self, digests: &[Digest], now: i64) {
-        if !digests.is_empty() {
-            self.write_briefly(|writer| {
-                digests.iter().try_for_each(|&digest| writer.record_use(digest, now))
-            });
-        }
-    }
-
-    /// Makes eggs as young as `now`, without counting a use. Not, as with [`Index::record_use`], if that
+    /// Makes eggs as young as `now`, without counting a use. Not, as with [`Index::record`], if that
     /// takes waiting.
     pub fn touch(&mut self, digests: &[Digest], now: i64) {
         self.write_briefly(|writer| {

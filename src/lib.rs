@@ -101,8 +101,8 @@
 //! | | |
 //! |---|---|
 //! | the bridge to buildout, which calls operations | [`serve`] `auto` `prefetch` |
-//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`check`] [`reindex`] |
-//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `recall` `staging` [`query`] |
+//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`check`] [`reindex`] [`stats`] |
+//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `recall` `staging` `held` [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s and [`pin`]s, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter` |
 //! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] [`plan`] [`policy`] `difference` `pyc` `script` `pointer` |
 //! | primitives | [`error`] [`clock`] [`quantity`] [`nearest`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `record` `place` `beneath` `map` [`progress`] |
@@ -127,6 +127,7 @@ pub mod egg_path;
 pub mod error;
 mod fs;
 pub mod gc;
+mod held;
 pub mod index;
 pub mod init;
 mod interpreter;
@@ -162,6 +163,7 @@ pub mod serve;
 pub mod show;
 mod soundness;
 mod staging;
+pub mod stats;
 pub mod store;
 mod subtree;
 mod temp;

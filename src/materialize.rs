@@ -22,6 +22,7 @@ use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
 use crate::fs as files;
+use crate::index::Usage;
 use crate::manifest::{Counts, Manifest};
 use crate::map::Mapped;
 use crate::progress::{self, Progress};
@@ -32,7 +33,8 @@ use crate::tree;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// When the eggs were asked for, in seconds since the Unix epoch: that is then their last use.
+    /// When the eggs were asked for, in seconds since the Unix epoch: that is then their last use, and
+    /// those that are not there yet are hits.
     pub asked_at: Option<i64>,
 }
 
@@ -113,8 +115,7 @@ pub fn materialize(
     let mut order: Vec<&Egg> = eggs.iter().filter(|egg| seen.insert(egg.digest)).collect();
     order.sort_by_key(|egg| std::cmp::Reverse(egg.counts.bytes));
     if let Some(asked_at) = options.asked_at {
-        let asked: Vec<Digest> = order.iter().map(|egg| egg.digest).collect();
-        cache.index.record_use(&asked, asked_at);
+        cache.index.record(&usage(&order, &into), asked_at);
         cache.index.checkpoint();
     }
     let store = &cache.store;
@@ -132,6 +133,20 @@ pub fn materialize(
     eggs.sort_unstable_by(|a, b| a.file_name.cmp(&b.file_name));
     progress.end();
     Ok(Report { into, eggs, torn })
+}
+
+/// What is about to be copied. It is recorded before it is done, as there is then little to sync.
+fn usage(eggs: &[&Egg], into: &Path) -> Usage {
+    let mut usage = Usage::default();
+    for egg in eggs {
+        if into.join(&egg.file_name).symlink_metadata().is_ok() {
+            usage.present.push(egg.digest);
+        } else {
+            usage.hits.push(egg.digest);
+            usage.copied_bytes += egg.counts.bytes;
+        }
+    }
+    usage
 }
 
 /// A directory that eggs can be copied into.
@@ -208,7 +223,7 @@ fn materialize_egg(
     progress: &dyn Progress,
 ) -> Result<Outcome> {
     let digest = egg.digest;
-    let blob = store.open(digest)?.ok_or_else(|| Error::miss(digest))?;
+    let blob = store.open(digest)?.ok_or_else(|| Error::miss(&digest))?;
     check_row(store, egg, &blob)?;
     copy_blob(store, &blob, into, mode_mask, progress)
 }

@@ -26,9 +26,62 @@ pub fn size(text: &str) -> Result<u64, String> {
     text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
 }
 
+/// A size in bytes, for people: `1.5 MiB`.
+#[must_use]
+pub fn shown_size(bytes: u64) -> String {
+    bytesize::ByteSize::b(bytes).display().iec().to_string()
+}
+
+/// A length of time in seconds, for people: `0.4 s`, `2 min 5 s`, `3 d 4 h`.
+#[must_use]
+pub fn shown_time(seconds: f64) -> String {
+    if seconds < 59.5 {
+        let digits = usize::from(seconds < 9.95);
+        return format!("{seconds:.digits$} s");
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "it saturates, after an eternity")]
+    let whole = seconds.round() as i64;
+    let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    let first = units.iter().position(|&(length, _)| whole >= length).unwrap_or(units.len() - 1);
+    let (mut rest, mut parts) = (whole, Vec::new());
+    for (length, unit) in &units[first..units.len().min(first + 2)] {
+        let count = rest / length;
+        rest %= length;
+        if count > 0 {
+            parts.push(format!("{count} {unit}"));
+        }
+    }
+    parts.join(" ")
+}
+
+/// A count, for people: `6,604`.
+#[must_use]
+pub fn shown_count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_and_counts_are_shown_in_units_that_fit() {
+        let times = [0.0, 0.44, 9.96, 59.6, 61.0, 3600.0, 3661.0, 90_061.0, 864_000.0];
+        let shown = times.map(shown_time);
+        let expected =
+            ["0.0 s", "0.4 s", "10 s", "1 min", "1 min 1 s", "1 h", "1 h 1 min", "1 d 1 h", "10 d"];
+        assert_eq!(shown, expected);
+        assert_eq!([0, 999, 1000, 1_234_567].map(shown_count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(shown_size(1536), "1.5 KiB");
+    }
 
     #[test]
     fn ages_and_sizes_are_read() {

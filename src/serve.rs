@@ -19,6 +19,7 @@ use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::Host;
 use crate::error::{Error, Result};
+use crate::index::Usage;
 use crate::materialize::{self, Outcome, Prepared};
 use crate::policy::Policy;
 use crate::prefetch::Prefetch;
@@ -143,7 +144,7 @@ struct Session {
     recall: Option<Recall>,
     /// What was copied or stored, in this order.
     asked: Vec<Digest>,
-    used: Vec<Digest>,
+    usage: Usage,
     /// Which eggs this run has copied or stored, by their paths.
     known: HashMap<PathBuf, Digest>,
     /// Eggs that turned out to be damaged: the next build of their key takes their place.
@@ -183,7 +184,7 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
     };
     // The client is gone without a word; what it used was used all the same.
     if let Some(mut session) = session {
-        session.record_use();
+        session.record();
     }
     if let Some(mut cache) = succeeded {
         // Nobody waits for this, so nobody shall notice it.
@@ -218,20 +219,20 @@ fn answer(
                 prefetch: None,
                 recall,
                 asked: Vec::new(),
-                used: Vec::new(),
+                usage: Usage { is_run: true, ..Usage::default() },
                 known: HashMap::new(),
                 damaged: Vec::new(),
                 unusable: Vec::new(),
                 has_succeeded: false,
             };
             if let Some(mut before) = session.replace(opened) {
-                before.record_use();
+                before.record();
             }
             return Ok(Answer::Opened { read_only, torn, warning });
         }
         Request::Close {} => {
             if let Some(mut session) = session.take() {
-                session.record_use();
+                session.record();
                 *succeeded = Some(session.cache).filter(|_| session.has_succeeded);
             }
             return Ok(Answer::Closed {});
@@ -285,8 +286,13 @@ impl Session {
             _ => {}
         }
         let answer = outcome?;
-        self.used.push(digest);
-        if let Answer::Materialized { path, .. } = &answer {
+        if let Answer::Materialized { path, outcome, .. } = &answer {
+            if let Outcome::Copied(counts) = outcome {
+                self.usage.hits.push(digest);
+                self.usage.copied_bytes += counts.bytes;
+            } else {
+                self.usage.present.push(digest);
+            }
             self.known.insert(path.clone(), digest);
             self.asked.push(digest);
         }
@@ -307,7 +313,7 @@ impl Session {
     }
 
     fn copy(&mut self, digest: Digest, into: &Path) -> Result<Answer> {
-        let miss = || Error::miss(digest);
+        let miss = || Error::miss(&digest);
         let prefetched = match (&self.prefetch, self.prepared.get(into)) {
             (Some(prefetch), Some(path)) if path.is_dir() => prefetch.take(digest, path),
             _ => None,
@@ -348,6 +354,11 @@ impl Session {
         variant: String,
         provenance: Provenance,
     ) -> Result<Answer> {
+        // What was not built just now was installed already when the cache was asked.
+        if let Some(seconds) = provenance.build_seconds {
+            self.usage.misses += 1;
+            self.usage.build_seconds += seconds;
+        }
         let hints = Hints {
             generation: Some(self.host.generation),
             implementation: Some(self.host.implementation.clone()),
@@ -364,7 +375,7 @@ impl Session {
         }
         let mut report = add::add(&mut self.cache, std::slice::from_ref(&path), &options, &Silent)?;
         let added = report.eggs.pop().map(|added| added.outcome);
-        let added = added.ok_or_else(|| Error::miss(path.display()))?;
+        let added = added.ok_or_else(|| Error::miss(&path.display()))?;
         if let add::Outcome::Stored { egg }
         | add::Outcome::Replaced { egg, .. }
         | add::Outcome::Present { egg } = &added
@@ -399,8 +410,9 @@ impl Session {
         Ok(Answer::Registered { report, warning })
     }
 
-    fn record_use(&mut self) {
-        self.cache.index.record_use(&std::mem::take(&mut self.used), now());
+    fn record(&mut self) {
+        let nothing = Usage { is_run: true, ..Usage::default() };
+        self.cache.index.record(&std::mem::replace(&mut self.usage, nothing), now());
     }
 }
 

@@ -204,6 +204,18 @@ pub enum Command {
     /// List what is pinned.
     #[command(after_help = "Examples:\n  eggcache pins\n  eggcache --json pins | jq .pins")]
     Pins,
+    /// Tell what is in the cache, what it is good for, and what the next `gc` would take.
+    #[command(
+        after_help = "A hit is an egg that was copied from the cache, a miss one that was asked for \
+        and had to be built.\nTime saved is what the builds of the hits had taken.\n\nExamples:\n  \
+        eggcache stats\n  eggcache stats --html stats.html\n  \
+        eggcache --json stats | jq .usage.last_30_days"
+    )]
+    Stats {
+        /// Also write a page with all of it, one file that loads nothing.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
     /// Check every byte of every egg in the cache; exit code 4 if there is a problem.
     #[command(after_help = "Examples:\n  eggcache verify\n  eggcache verify --repair")]
     Verify {

@@ -6,11 +6,12 @@ use eggcache::cache::Cache;
 use eggcache::clock::now;
 use eggcache::egg::Egg;
 use eggcache::error::Error;
+use eggcache::index::Usage;
 use eggcache::plan::Rules;
 use eggcache::policy::Policy;
 use eggcache::tree::Hints;
 use eggcache::{
-    add, check, gc, init, list, materialize, pins, query, reindex, roots, show, verify,
+    add, check, gc, init, list, materialize, pins, query, reindex, roots, show, stats, verify,
 };
 
 use super::args::Command;
@@ -70,6 +71,12 @@ impl Run<'_> {
                     time_limit: None,
                     dry_run,
                 })
+            }
+            Command::Stats { html } => {
+                let Policy { rules, grace, .. } = Policy::read(&self.root)?;
+                let report = stats::stats(&self.open()?, &stats::Options { rules, grace, html })?;
+                self.printer.report(&report, text::stats)?;
+                Ok(0)
             }
             Command::Roots { forget } => {
                 let report = roots::roots(&self.open()?, forget.as_deref())?;
@@ -173,6 +180,8 @@ fn chosen(cache: &mut Cache, names: &[String], narrow: &query::Narrow) -> anyhow
         }
     }
     if !missing.is_empty() {
+        let misses = missing.len() as u64;
+        cache.index.record(&Usage { misses, ..Usage::default() }, now());
         return Err(Error::Miss { query: missing.join(", "), nearest: meant }.into());
     }
     Ok(eggs)

@@ -4,19 +4,21 @@ mod check;
 mod gc;
 mod pins;
 mod roots;
+mod stats;
 
 use std::fmt::Write;
 
-use bytesize::ByteSize;
 use comfy_table::{CellAlignment, Table, presets};
+use eggcache::clock::{shown_day as day, shown_minute as minute};
 use eggcache::egg::Egg;
-use eggcache::{add, init, list, materialize, reindex, show, verify};
+use eggcache::{add, init, list, materialize, quantity, reindex, show, verify};
 
 use super::print::{GOOD, Text};
 pub use check::checked;
 pub use gc::collected;
 pub use pins::pinned;
 pub use roots::listed as roots;
+pub use stats::counted as stats;
 
 pub fn added(report: &add::Report, verbose: bool) -> Text {
     use add::Outcome;
@@ -318,7 +320,7 @@ fn counted(count: impl std::fmt::Display, what: &str) -> String {
 }
 
 fn size(bytes: u64) -> String {
-    ByteSize::b(bytes).display().iec().to_string()
+    quantity::shown_size(bytes)
 }
 
 /// Text without characters that a terminal would act on.
@@ -339,17 +341,4 @@ fn span(seconds: i64) -> String {
 
 fn or_any(text: &str) -> String {
     if text.is_empty() { "any".into() } else { text.into() }
-}
-
-fn day(seconds: i64) -> String {
-    time(seconds, "%Y-%m-%d")
-}
-
-fn minute(seconds: i64) -> String {
-    time(seconds, "%Y-%m-%d %H:%M UTC")
-}
-
-fn time(seconds: i64, format: &str) -> String {
-    jiff::Timestamp::from_second(seconds)
-        .map_or_else(|_| "?".into(), |time| time.strftime(format).to_string())
 }

@@ -68,13 +68,14 @@ fn no_query_about_one_egg_looks_at_all() {
                 writer.delete(egg.digest)
             })
             .unwrap();
-        index.record_use(&[egg.digest], 0);
+        let (hits, present) = (vec![egg.digest], vec![egg.digest]);
+        index.record(&Usage { hits, present, ..Usage::default() }, 0);
         index.touch(&[egg.digest], 0);
         index.record_miss(&egg.key.name, |_| true, 0);
         index.record_miss_of(egg.digest, 0);
         index.regrets(0).unwrap();
     });
-    let tables = ["eggs", "evicted", "regrets"];
+    let tables = ["eggs", "evicted", "regrets", "days"];
     let of_eggs = |(sql, _): &&(String, String)| tables.iter().any(|table| sql.contains(table));
     let found: Vec<_> = plans.iter().filter(of_eggs).collect();
     assert!(found.len() >= 10, "{plans:#?}");

@@ -50,7 +50,7 @@ impl Index {
     }
 
     /// Notes that eggs of a project were asked for which the cache does not have, if they were
-    /// evicted. What cannot be noted in a short while is not, as with [`Index::record_use`].
+    /// evicted. What cannot be noted in a short while is not, as with [`Index::record`].
     pub fn record_miss(&mut self, name: &str, is_asked: impl Fn(&EggKey) -> bool, now: i64) {
         self.write_briefly(|writer| writer.regret_some(name, is_asked, now));
     }

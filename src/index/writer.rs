@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, params};
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::row::{COLUMNS, eggs, key_values, signed};
-use super::{is_complete, wrap};
+use super::{Tally, is_complete, wrap};
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::EggKey;
@@ -25,11 +26,19 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    pub(super) fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<()> {
+    pub(super) fn execute(&self, sql: &str, parameters: impl Params) -> Result<()> {
         self.connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(parameters))
             .map(drop)
+            .map_err(|source| wrap(self.path, source))
+    }
+
+    /// The value that a change of one row returns; `None` if there is no such row.
+    fn returned<T: FromSql>(&self, sql: &str, parameters: impl Params) -> Result<Option<T>> {
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row(parameters, |row| row.get(0)).optional())
             .map_err(|source| wrap(self.path, source))
     }
 
@@ -110,7 +119,11 @@ impl Writer<'_> {
     /// # Errors
     /// What SQLite says.
     pub fn evict(&self, digest: Digest, now: i64) -> Result<()> {
-        self.delete(digest)?;
+        let sql = "DELETE FROM eggs WHERE digest = ? RETURNING blob_bytes";
+        if let Some(bytes) = self.returned::<i64>(sql, [digest.to_string()])? {
+            let evicted_bytes = bytes.unsigned_abs();
+            self.tally(&Tally { evicted: 1, evicted_bytes, ..Tally::default() }, now)?;
+        }
         self.execute(
             "INSERT OR REPLACE INTO evicted (digest, evicted_at) VALUES (?, ?)",
             params![digest.to_string(), now],
@@ -153,13 +166,15 @@ impl Writer<'_> {
         )
     }
 
+    /// Counts one use of an egg; answers how many seconds its build took, if that is known.
+    ///
     /// # Errors
     /// What SQLite says.
-    pub fn record_use(&self, digest: Digest, now: i64) -> Result<()> {
-        self.execute(
-            "UPDATE eggs SET uses = uses + 1, used_at = max(used_at, ?2) WHERE digest = ?1",
-            params![digest.to_string(), now],
-        )
+    pub fn use_once(&self, digest: Digest, now: i64) -> Result<Option<f64>> {
+        let sql = "UPDATE eggs SET uses = uses + 1, used_at = max(used_at, ?2) WHERE digest = ?1 \
+                   RETURNING build_seconds";
+        let seconds: Option<Option<f64>> = self.returned(sql, params![digest.to_string(), now])?;
+        Ok(seconds.flatten())
     }
 
     /// Puts `eggs` in place of all rows. The index is then complete.

@@ -31,6 +31,7 @@ mod roots;
 mod round_trip;
 mod serve;
 mod shared;
+mod stats;
 mod support;
 mod verify;
 

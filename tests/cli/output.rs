@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Sandbox, text};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "add eggs",
     "materialize --into out --all",
     "list",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 12] = [
     "gc",
     "gc --max-size 0 --dry-run",
     "roots",
+    "stats",
     "pin foo",
     "pins",
     "verify",
@@ -251,6 +252,7 @@ fn every_command_has_a_help() {
         "show",
         "gc",
         "roots",
+        "stats",
         "pin",
         "unpin",
         "pins",

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use eggcache::check::{Finding, Kind, Report};
+use eggcache::quantity::shown_count;
 
 use super::super::print::{BAD, GOOD, Text};
 use super::{counted, eggs, plain, size};
@@ -46,8 +47,11 @@ fn summary(report: &Report, notes: usize) -> String {
     } else {
         format!("{BAD}not self-contained{BAD:#}")
     };
-    let files =
-        format!("{} {}", thousands(report.files), if report.files == 1 { "file" } else { "files" });
+    let files = format!(
+        "{} {}",
+        shown_count(report.files),
+        if report.files == 1 { "file" } else { "files" }
+    );
     let mut summary = format!("{verdict}: {}, {files}, {}", eggs(report.eggs), size(report.bytes));
     let how = if report.full { "byte by byte" } else { "by size and time" };
     let _ = match report.compared {
@@ -125,17 +129,4 @@ fn together(findings: Vec<&Finding>, few: usize) -> Vec<String> {
         plain(&text)
     };
     groups.into_iter().map(line).collect()
-}
-
-/// `6,604` of 6604.
-fn thousands(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
