@@ -9,8 +9,7 @@
 //! file system has to do. The record of the directory ([`crate::copies`]) and the use of the eggs are
 //! made durable while the first eggs are decoded, and no egg gets its name before the record is.
 
-use std::collections::{HashMap, HashSet};
-use std::ops::Deref;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -19,17 +18,15 @@ use serde::Serialize;
 
 use crate::blob::Blob;
 use crate::cache::Cache;
-use crate::difference::difference;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
 use crate::manifest::{Counts, Manifest};
 use crate::map::Mapped;
 use crate::progress::{self, Progress};
-use crate::staging::stage;
+use crate::staging::{check_names, check_present, check_row, stage};
 use crate::store::Store;
 use crate::temp::{self, Temp};
-use crate::tree;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
@@ -94,19 +91,7 @@ pub fn materialize(
     options: Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
-    let mut names: HashMap<&str, Digest> = HashMap::new();
-    for egg in eggs {
-        if let Some(other) = names.insert(&egg.file_name, egg.digest)
-            && other != egg.digest
-        {
-            return Err(Error::Usage(format!(
-                "{} and {} are both named {}; materialize them into different directories",
-                other.short(),
-                egg.digest.short(),
-                egg.file_name
-            )));
-        }
-    }
+    check_names(eggs)?;
     let Prepared { path: into, torn } = clear(cache, into)?;
     progress.begin("copying", eggs.iter().map(|egg| egg.counts.bytes).sum(), progress::Unit::Bytes);
     // The largest first, so that no thread is left with it at the end.
@@ -226,34 +211,6 @@ fn materialize_egg(
     }
 }
 
-/// Checks that a blob holds the egg that the index has told of.
-///
-/// # Errors
-/// [`Error::WrongRow`] if it is another.
-pub fn check_row<B: Deref<Target = [u8]>>(store: &Store, egg: &Egg, blob: &Blob<B>) -> Result<()> {
-    let manifest = &blob.manifest;
-    if egg.key == manifest.key && egg.file_name == manifest.file_name {
-        return Ok(());
-    }
-    Err(Error::WrongRow {
-        path: store.blob_path(egg.digest),
-        wanted: egg.file_name.clone(),
-        found: manifest.file_name.clone(),
-    })
-}
-
 fn present(target: &Path, manifest: &Manifest) -> Result<Outcome> {
-    let difference = match tree::list(target) {
-        Ok(found) => difference(manifest, &found),
-        Err(Error::UnsoundEgg { path, reason }) => Some(format!("{}: {reason}", path.display())),
-        Err(error) => Some(error.to_string()),
-    };
-    match difference {
-        None => Ok(Outcome::Present),
-        Some(difference) => Err(Error::InTheWay {
-            target: target.to_owned(),
-            wanted: format!("{} {}", manifest.key.name, manifest.key.version),
-            difference,
-        }),
-    }
+    check_present(target, manifest).map(|()| Outcome::Present)
 }
