@@ -16,6 +16,8 @@ pub const INSTALLED: &str = ".installed.cfg";
 pub const CONFIGURATION: &str = "buildout.cfg";
 /// Where a repair puts what it found in an egg and what is not of the egg, below the eggs directory.
 pub const SET_ASIDE: &str = "set-aside";
+/// Folders of version control: what is in them is no part of what runs.
+pub const VERSION_CONTROL: [&str; 4] = [".git", ".hg", ".svn", ".bzr"];
 /// How deep below an eggs directory eggs are looked for: `v5`, and the ABI.
 const MAX_DEPTH: usize = 3;
 
@@ -27,6 +29,8 @@ pub struct Buildout {
     pub bin: PathBuf,
     pub parts: PathBuf,
     pub develop_eggs: PathBuf,
+    /// Folders inside that downloads, and what else can be fetched again, are kept in.
+    pub caches: Vec<PathBuf>,
     /// The content of `.installed.cfg`; empty if there is none.
     pub installed: String,
     /// The content of `buildout.cfg`; empty if there is none.
@@ -81,6 +85,11 @@ impl Buildout {
             bin: one(&["bin-directory", "_b"], "bin"),
             parts: one(&["parts-directory"], "parts"),
             develop_eggs: one(&["develop-eggs-directory", "_d"], "develop-eggs"),
+            caches: named(&["download-cache", "extends-cache", "egg-cache"])
+                .into_iter()
+                .filter_map(|path| path.canonicalize().ok())
+                .filter(|path| path != place.root() && path.starts_with(place.root()))
+                .collect(),
             eggs_directories,
             installed,
             configuration,
@@ -127,8 +136,14 @@ pub fn is_egg(path: &Path) -> bool {
 #[must_use]
 pub fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let is_named = name.starts_with("tmp") && !name.contains('.');
-    is_named && entries(path).is_ok_and(|within| within.iter().any(|path| is_egg(path)))
+    is_temporary_name(name)
+        && entries(path).is_ok_and(|within| within.iter().any(|path| is_egg(path)))
+}
+
+/// Whether a folder in an eggs directory has the name of one that buildout puts an egg together in.
+#[must_use]
+pub fn is_temporary_name(name: &str) -> bool {
+    name.starts_with("tmp") && !name.contains('.')
 }
 
 /// What is directly in a folder, sorted.

@@ -243,6 +243,10 @@ impl Check<'_> {
             notes.push(Finding::new(Kind::RunPath, Path::new(""), what));
         }
         let is_compared = |it: &&Examined| matches!(it.matched, Match::One(_) | Match::Several(_));
+        let digest = |(egg, examined): &(Listed, Examined)| match examined.matched {
+            Match::One(digest) => Some((place.short(&egg.path).display().to_string(), digest)),
+            _ => None,
+        };
         let mut report = Report {
             buildout: place.root().to_owned(),
             eggs_directories: self
@@ -253,6 +257,7 @@ impl Check<'_> {
                 .collect(),
             eggs: eggs.len(),
             compared: examined().filter(is_compared).count(),
+            digests: eggs.iter().filter_map(digest).collect(),
             files: eggs.iter().map(|(egg, _)| egg.files()).sum(),
             bytes: eggs.iter().map(|(egg, _)| egg.bytes()).sum(),
             scripts: named.scripts,

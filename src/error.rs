@@ -112,6 +112,17 @@ pub enum Error {
     #[error("{}, line {line}: {reason}", path.display())]
     Requirements { path: PathBuf, line: usize, reason: String },
 
+    /// What no archive can hold as it is.
+    #[error("{} cannot be bundled: {reason}; `--exclude` leaves it out", path.display())]
+    Unbundleable { path: PathBuf, reason: &'static str },
+
+    #[error("{} is not bundled: `eggcache check --full` finds {problems} in it", path.display())]
+    NotBundled { path: PathBuf, problems: String },
+
+    /// A file is not any more what it was when it was looked at.
+    #[error("{} changes while it is bundled; run this again when nothing runs there", path.display())]
+    Changing { path: PathBuf },
+
     /// The request itself makes no sense.
     #[error("{0}")]
     Usage(String),

@@ -249,6 +249,32 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     (found.f_blocks > 0).then(|| found.f_bfree.saturating_mul(found.f_frsize))
 }
 
+/// What a file system has left for this user.
+#[derive(Debug, Clone, Copy)]
+pub struct Space {
+    /// What it gives to files at a time, in bytes.
+    pub block: u64,
+    pub free_bytes: Option<u64>,
+    /// `None` where there are as many as are wanted.
+    pub free_inodes: Option<u64>,
+}
+
+/// What the file system at `path` has left; what is kept for root is for root only.
+///
+/// # Errors
+/// As statvfs(3).
+pub fn space(path: &Path) -> Result<Space> {
+    let found = rustix::fs::statvfs(path).at("look at the file system of", path)?;
+    let is_root = rustix::process::geteuid().is_root();
+    let blocks = if is_root { found.f_bfree } else { found.f_bavail };
+    let inodes = if is_root { found.f_ffree } else { found.f_favail };
+    Ok(Space {
+        block: found.f_frsize.max(1),
+        free_bytes: (found.f_blocks > 0).then(|| blocks.saturating_mul(found.f_frsize)),
+        free_inodes: (found.f_files > 0).then_some(inodes),
+    })
+}
+
 /// What tells this start of the machine from every other; `None` where that cannot be told.
 #[must_use]
 pub fn boot_id() -> Option<String> {

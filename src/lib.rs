@@ -101,11 +101,11 @@
 //! | | |
 //! |---|---|
 //! | the bridge to buildout, which calls operations | [`serve`] `auto` `prefetch` |
-//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`check`] [`reindex`] [`stats`] |
+//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`preflight`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`check`] [`bundle`] [`reindex`] [`stats`] |
 //! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `recall` `staging` `held` [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s and [`pin`]s, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter` |
 //! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] [`plan`] [`policy`] `difference` `pyc` `script` `pointer` |
-//! | primitives | [`error`] [`clock`] [`quantity`] [`nearest`] [`digest`] `subtree` [`egg_path`] `fs` `temp` `record` `place` `beneath` `map` [`progress`] |
+//! | primitives | [`error`] [`clock`] [`quantity`] [`nearest`] [`digest`] [`sha256`] `wildcard` `subtree` [`egg_path`] `fs` `temp` `record` `place` `beneath` `map` [`progress`] |
 #![deny(unsafe_code)]
 
 pub mod add;
@@ -114,6 +114,7 @@ mod beneath;
 pub mod blob;
 pub mod blob_writer;
 mod buildout;
+pub mod bundle;
 pub mod cache;
 pub mod check;
 pub mod clock;
@@ -146,6 +147,7 @@ pub mod plan;
 mod pointer;
 pub mod policy;
 mod prefetch;
+pub mod preflight;
 pub mod progress;
 mod pyc;
 pub mod quantity;
@@ -160,6 +162,7 @@ pub mod root;
 pub mod roots;
 mod script;
 pub mod serve;
+pub mod sha256;
 pub mod show;
 mod soundness;
 mod staging;
@@ -169,3 +172,4 @@ mod subtree;
 mod temp;
 pub mod tree;
 pub mod verify;
+mod wildcard;

@@ -8,8 +8,7 @@
 //! The record of the directory ([`crate::copies`]) and the use of the eggs are made durable before the
 //! first egg is written: later, a sync would wait for all that the file system has to do by then.
 
-use std::collections::{HashMap, HashSet};
-use std::ops::Deref;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -17,7 +16,6 @@ use serde::Serialize;
 
 use crate::blob::Blob;
 use crate::cache::Cache;
-use crate::difference::difference;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
@@ -26,10 +24,9 @@ use crate::index::Usage;
 use crate::manifest::{Counts, Manifest};
 use crate::map::Mapped;
 use crate::progress::{self, Progress};
-use crate::staging::stage;
+use crate::staging::{check_names, check_present, check_row, stage};
 use crate::store::Store;
 use crate::temp::{self, Temp};
-use crate::tree;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
@@ -95,19 +92,7 @@ pub fn materialize(
     options: Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
-    let mut names: HashMap<&str, Digest> = HashMap::new();
-    for egg in eggs {
-        if let Some(other) = names.insert(&egg.file_name, egg.digest)
-            && other != egg.digest
-        {
-            return Err(Error::Usage(format!(
-                "{} and {} are both named {}; materialize them into different directories",
-                other.short(),
-                egg.digest.short(),
-                egg.file_name
-            )));
-        }
-    }
+    check_names(eggs)?;
     let Prepared { path: into, torn } = prepare(cache, into)?;
     progress.begin("copying", eggs.iter().map(|egg| egg.counts.bytes).sum(), progress::Unit::Bytes);
     // The largest first, so that no thread is left with it at the end.
@@ -228,34 +213,6 @@ fn materialize_egg(
     copy_blob(store, &blob, into, mode_mask, progress)
 }
 
-/// Checks that a blob holds the egg that the index has told of.
-///
-/// # Errors
-/// [`Error::WrongRow`] if it is another.
-pub fn check_row<B: Deref<Target = [u8]>>(store: &Store, egg: &Egg, blob: &Blob<B>) -> Result<()> {
-    let manifest = &blob.manifest;
-    if egg.key == manifest.key && egg.file_name == manifest.file_name {
-        return Ok(());
-    }
-    Err(Error::WrongRow {
-        path: store.blob_path(egg.digest),
-        wanted: egg.file_name.clone(),
-        found: manifest.file_name.clone(),
-    })
-}
-
 fn present(target: &Path, manifest: &Manifest) -> Result<Outcome> {
-    let difference = match tree::list(target) {
-        Ok(found) => difference(manifest, &found),
-        Err(Error::UnsoundEgg { path, reason }) => Some(format!("{}: {reason}", path.display())),
-        Err(error) => Some(error.to_string()),
-    };
-    match difference {
-        None => Ok(Outcome::Present),
-        Some(difference) => Err(Error::InTheWay {
-            target: target.to_owned(),
-            wanted: format!("{} {}", manifest.key.name, manifest.key.version),
-            difference,
-        }),
-    }
+    check_present(target, manifest).map(|()| Outcome::Present)
 }

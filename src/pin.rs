@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::query::MIN_DIGEST;
 use crate::record;
 use crate::temp;
+use crate::wildcard::is_like;
 
 /// A pin as its file has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,36 +104,6 @@ impl Pattern {
     fn file_name(&self) -> String {
         record::name_of(self.spelling().as_bytes())
     }
-}
-
-/// Whether all of `text` is like a pattern with `*` and `?`.
-fn is_like(pattern: &str, text: &str) -> bool {
-    if !pattern.contains(['*', '?']) {
-        return pattern == text;
-    }
-    let (pattern, text): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), text.chars().collect());
-    let (mut at, mut from) = (0, 0);
-    // Where the last star is, and how much it stands for so far.
-    let mut star = None;
-    while from < text.len() {
-        match pattern.get(at) {
-            Some('*') => {
-                star = Some((at, from));
-                at += 1;
-            }
-            Some(&c) if c == '?' || c == text[from] => {
-                at += 1;
-                from += 1;
-            }
-            _ => {
-                let Some((of_star, taken)) = star else { return false };
-                star = Some((of_star, taken + 1));
-                (at, from) = (of_star + 1, taken + 1);
-            }
-        }
-    }
-    pattern[at..].iter().all(|&c| c == '*')
 }
 
 fn dir(cache: &Path) -> PathBuf {

@@ -88,11 +88,17 @@ pub fn state(path: &str, head: &[u8], source: Option<(Mtime, u64)>) -> State {
     }
 }
 
-/// Whether Python writes an mtime as this number. It takes whole seconds of a float, which for the
-/// last tenth of a microsecond is the next second.
+/// Whether Python writes an mtime as this number.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as Python does")]
-fn is_mtime(written: u32, Mtime(seconds, nanos): Mtime) -> bool {
-    written == seconds as u32 || (nanos >= 999_999_880 && written == (seconds + 1) as u32)
+fn is_mtime(written: u32, mtime: Mtime) -> bool {
+    written == mtime.0 as u32 || written == whole_seconds(mtime) as u32
+}
+
+/// The whole seconds that Python takes of an mtime. It takes them of a float, which for the last tenth
+/// of a microsecond is the next second.
+#[must_use]
+pub fn whole_seconds(Mtime(seconds, nanos): Mtime) -> i64 {
+    if nanos >= 999_999_880 { seconds.saturating_add(1) } else { seconds }
 }
 
 /// The minor version of Python 3 in the tag of a name: 11 of `a.cpython-311.pyc`.

@@ -26,6 +26,7 @@ use crate::prefetch::Prefetch;
 use crate::progress::Silent;
 use crate::recall::Recall;
 use crate::register;
+use crate::staging;
 use crate::tree::Hints;
 
 /// Version of the protocol: it changes with every change that an older client would misread.
@@ -323,7 +324,7 @@ impl Session {
             None => (self.cache.store.open(digest)?.ok_or_else(miss)?, None),
         };
         let egg = self.cache.index.of_digest(digest)?.ok_or_else(miss)?;
-        materialize::check_row(&self.cache.store, &egg, &blob)?;
+        staging::check_row(&self.cache.store, &egg, &blob)?;
         if !self.host.accepts(&blob.manifest.key) {
             return Err(miss());
         }

@@ -6,9 +6,10 @@
 //! system where that can be, without its bytes being written, and is checked all the same.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -17,6 +18,9 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::beneath::Beneath;
 use crate::blob::{BadBlob, Blob, Decoder};
+use crate::difference::difference;
+use crate::digest::Digest;
+use crate::egg::Egg;
 use crate::error::{Error, Result};
 use crate::fs as files;
 use crate::layout::Unit;
@@ -27,6 +31,63 @@ use crate::store::Store;
 use crate::subtree;
 use crate::temp::Temp;
 use crate::tree;
+
+/// Checks that no two eggs would have the same name in a directory.
+///
+/// # Errors
+/// [`Error::Usage`] if two would.
+pub fn check_names(eggs: &[Egg]) -> Result<()> {
+    let mut names: HashMap<&str, Digest> = HashMap::new();
+    for egg in eggs {
+        if let Some(other) = names.insert(&egg.file_name, egg.digest)
+            && other != egg.digest
+        {
+            return Err(Error::Usage(format!(
+                "{} and {} are both named {}; materialize them into different directories",
+                other.short(),
+                egg.digest.short(),
+                egg.file_name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a blob holds the egg that the index has told of.
+///
+/// # Errors
+/// [`Error::WrongRow`] if it is another.
+pub fn check_row<B: Deref<Target = [u8]>>(store: &Store, egg: &Egg, blob: &Blob<B>) -> Result<()> {
+    let manifest = &blob.manifest;
+    if egg.key == manifest.key && egg.file_name == manifest.file_name {
+        return Ok(());
+    }
+    Err(Error::WrongRow {
+        path: store.blob_path(egg.digest),
+        wanted: egg.file_name.clone(),
+        found: manifest.file_name.clone(),
+    })
+}
+
+/// Checks that what has the name of an egg in a directory is that egg.
+///
+/// # Errors
+/// [`Error::InTheWay`] if it is another.
+pub fn check_present(target: &Path, manifest: &Manifest) -> Result<()> {
+    let difference = match tree::list(target) {
+        Ok(found) => difference(manifest, &found),
+        Err(Error::UnsoundEgg { path, reason }) => Some(format!("{}: {reason}", path.display())),
+        Err(error) => Some(error.to_string()),
+    };
+    match difference {
+        None => Ok(()),
+        Some(difference) => Err(Error::InTheWay {
+            target: target.to_owned(),
+            wanted: format!("{} {}", manifest.key.name, manifest.key.version),
+            difference,
+        }),
+    }
+}
 
 /// Copies the egg of an open blob into a directory, under a temporary name. `mode_mask` is what
 /// [`files::mode_mask`] tells of the directory.

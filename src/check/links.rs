@@ -7,15 +7,13 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use crate::buildout::VERSION_CONTROL;
 use crate::fs as files;
 use crate::interpreter::is_python;
 use crate::place::{Place, Where};
 use crate::store::Store;
 
 use super::report::{Finding, Findings, Kind};
-
-/// Folders of version control: what is in them is no part of what runs.
-const VERSION_CONTROL: [&str; 4] = [".git", ".hg", ".svn", ".bzr"];
 
 /// A file that has more names than one.
 #[derive(Debug)]

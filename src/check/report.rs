@@ -1,8 +1,11 @@
 //! What a check finds.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+use crate::digest::Digest;
 
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
@@ -13,6 +16,8 @@ pub struct Report {
     pub eggs: usize,
     /// Eggs that were compared with the cache.
     pub compared: usize,
+    /// Of each egg that is one of the cache, by its path in the buildout: which.
+    pub digests: BTreeMap<String, Digest>,
     /// Files in the eggs.
     pub files: u64,
     pub bytes: u64,

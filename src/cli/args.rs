@@ -7,6 +7,7 @@ use anstream::ColorChoice;
 use clap::builder::PossibleValuesParser;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
+use eggcache::bundle::Mtimes;
 use eggcache::quantity::{age, size};
 use eggcache::query;
 
@@ -98,7 +99,8 @@ pub enum Command {
     #[command(
         after_help = "EGG is name==version, a name, an egg's file name, or at least 8 digits \
         of its digest.\n\nExamples:\n  eggcache materialize --into eggs/v5 lxml==6.1.3\n  \
-        eggcache materialize --into eggs/v5 --requirements requirements.txt --python 3.11\n\n\
+        eggcache materialize --into eggs/v5 --requirements requirements.txt --python 3.11\n  \
+        eggcache materialize --into eggs/v5 --requirements requirements.txt --preflight\n\n\
         Exit code 3 if the cache does not have one of them."
     )]
     Materialize {
@@ -113,6 +115,10 @@ pub enum Command {
         /// Every egg in the cache.
         #[arg(long, conflicts_with_all = ["eggs", "requirements"])]
         all: bool,
+        /// Only tell what is missing, and whether there is room for the rest. Nothing is written. Exit
+        /// code 3 if the cache lacks an egg, 1 if there is no room.
+        #[arg(long)]
+        preflight: bool,
         #[command(flatten)]
         narrow: Narrow,
     },
@@ -244,6 +250,51 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         eggs: Option<PathBuf>,
     },
+    /// Write a reproducible archive of a buildout, for an RPM, an image, or another machine; exit code 4
+    /// if a check finds a problem.
+    #[command(
+        after_help = "What goes in, and what differs between two archives, is in docs/bundle.md. \
+        PATTERN is a name (*.log), or a path from the top of the buildout (parts/*/log) in which ** \
+        stands for any folders; either stands for all that is below as well. --exclude is stronger.\n\n\
+        Examples:\n  eggcache bundle . -o ../app-1.0.tar.zst\n  \
+        eggcache bundle /srv/app -o app.tar.zst --prefix opt/app --exclude '*.log' --include var/templates\n  \
+        eggcache bundle --verify app.tar.zst"
+    )]
+    Bundle {
+        /// The folder of the buildout.
+        #[arg(value_name = "BUILDOUT", required_unless_present = "verify")]
+        buildout: Option<PathBuf>,
+        /// The archive: .tar.zst or .tar.
+        #[arg(short, long, value_name = "FILE", required_unless_present = "verify")]
+        output: Option<PathBuf>,
+        /// The folder in the archive, by default the name of the buildout's; '' for none.
+        #[arg(long, value_name = "DIR")]
+        prefix: Option<String>,
+        /// The mtime of what is of no egg, in seconds since the Unix epoch, or `source` for that of
+        /// each file; by default that of the newest file in the eggs. Eggs keep theirs, on which their
+        /// bytecode depends.
+        #[arg(long, value_name = "EPOCH", env = "SOURCE_DATE_EPOCH", value_parser = mtimes)]
+        mtime: Option<Mtimes>,
+        /// Leave this out.
+        #[arg(long, value_name = "PATTERN")]
+        exclude: Vec<String>,
+        /// Take this in although it would be left out: data, downloads, bytecode, an unused egg.
+        #[arg(long, value_name = "PATTERN")]
+        include: Vec<String>,
+        /// Take also the eggs in that no script, configuration or `.installed.cfg` names.
+        #[arg(long)]
+        unused: bool,
+        /// Its eggs directory; by default where buildout was told to put eggs.
+        #[arg(long, value_name = "DIR")]
+        eggs: Option<PathBuf>,
+        /// Check every byte of an archive against its manifest; exit code 4 if there is a problem.
+        #[arg(
+            long,
+            value_name = "ARCHIVE",
+            conflicts_with_all = ["buildout", "output", "prefix", "exclude", "include", "unused", "eggs"]
+        )]
+        verify: Option<PathBuf>,
+    },
     /// Make a cache; every command does, and this one can let a group share it.
     #[command(after_help = "Examples:\n  mkdir /srv/eggs && chgrp builders /srv/eggs\n  \
         eggcache --cache /srv/eggs init --shared")]
@@ -334,6 +385,16 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 fn sha256(text: &str) -> Result<String, String> {
     let hex = text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
     if hex { Ok(text.to_ascii_lowercase()) } else { Err("not 64 hexadecimal digits".into()) }
+}
+
+fn mtimes(text: &str) -> Result<Mtimes, String> {
+    /// What every archive can hold.
+    const LATEST: u64 = (1 << 33) - 1;
+    if text == "source" {
+        return Ok(Mtimes::Source);
+    }
+    let mtime = text.parse().ok().filter(|mtime| *mtime <= LATEST);
+    mtime.map(Mtimes::Given).ok_or_else(|| "neither seconds since 1970 nor `source`".into())
 }
 
 #[cfg(test)]

@@ -7,11 +7,13 @@ use eggcache::clock::now;
 use eggcache::egg::Egg;
 use eggcache::error::Error;
 use eggcache::index::Usage;
+use eggcache::nearest::Nearest;
 use eggcache::plan::Rules;
 use eggcache::policy::Policy;
 use eggcache::tree::Hints;
 use eggcache::{
-    add, check, gc, init, list, materialize, pins, query, reindex, roots, show, stats, verify,
+    add, bundle, check, gc, init, list, materialize, pins, preflight, query, reindex, roots, show,
+    stats, verify,
 };
 
 use super::args::Command;
@@ -39,12 +41,15 @@ impl Run<'_> {
                 let replace = if replace { add::Replace::All } else { add::Replace::None };
                 self.add(&paths, &add::Options { hints, replace, ..add::Options::default() })
             }
-            Command::Materialize { into, eggs, requirements, all, narrow } => {
-                let mut cache = self.open()?;
+            Command::Materialize { into, eggs, requirements, all, preflight, narrow } => {
                 let mut names = eggs;
                 for file in requirements {
                     names.extend(query::requirements(&file)?);
                 }
+                if preflight {
+                    return self.preflight(&names, all, &narrow.into(), &into);
+                }
+                let mut cache = self.open()?;
                 let eggs = if all {
                     list::list(&cache, None, &narrow.into())?.eggs
                 } else {
@@ -94,6 +99,24 @@ impl Run<'_> {
             Command::Check { buildout, full, repair, eggs } => {
                 self.check(&buildout, &check::Options { eggs, full, repair })
             }
+            Command::Bundle { verify: Some(archive), .. } => self.verify_bundle(&archive),
+            Command::Bundle {
+                buildout,
+                output,
+                prefix,
+                mtime,
+                exclude,
+                include,
+                unused,
+                eggs,
+                verify: None,
+            } => {
+                let mtimes = mtime.unwrap_or_default();
+                let output = output.unwrap_or_default();
+                let options =
+                    bundle::Options { output, eggs, prefix, mtimes, exclude, include, unused };
+                self.bundle(&buildout.unwrap_or_default(), &options)
+            }
             Command::Init { shared } => {
                 let report = init::init(&self.root, shared)?;
                 self.printer.report(&report, text::made)?;
@@ -135,6 +158,34 @@ impl Run<'_> {
         })
     }
 
+    /// Tells what copying eggs would take. A cache that is not there is not made.
+    fn preflight(
+        &self,
+        names: &[String],
+        all: bool,
+        narrow: &query::Narrow,
+        into: &Path,
+    ) -> anyhow::Result<u8> {
+        let cache = if self.root.is_dir() { Some(self.open()?) } else { None };
+        let (eggs, missing) = match &cache {
+            None => (Vec::new(), names.to_vec()),
+            Some(cache) if all => (list::list(cache, None, narrow)?.eggs, Vec::new()),
+            Some(cache) => {
+                let Found { eggs, missing, .. } = found(cache, names, narrow)?;
+                (eggs, missing)
+            }
+        };
+        let store = cache.as_ref().map(|cache| &cache.store);
+        let report = preflight::preflight(store, &eggs, missing, into)?;
+        self.printer.report(&report, |report| text::preflight(report, self.verbose))?;
+        let is_missing = !report.missing.is_empty();
+        Ok(match (report.fits && report.failed().next().is_none(), is_missing) {
+            (false, _) => FAILURE,
+            (true, true) => MISS,
+            (true, false) => 0,
+        })
+    }
+
     fn gc(&self, options: &gc::Options) -> anyhow::Result<u8> {
         if !options.dry_run {
             Cache::drop_ballast(&self.root);
@@ -151,38 +202,77 @@ impl Run<'_> {
     }
 
     fn check(&self, buildout: &Path, options: &check::Options) -> anyhow::Result<u8> {
-        // Looking at a buildout makes no cache.
-        let cache = if self.root.is_dir() { Some(self.open()?) } else { None };
-        if cache.is_none() {
-            let root = self.root.display();
-            self.printer.warning(&format!("there is no cache {root}: no egg is compared"));
-        }
+        let cache = self.open_to_look()?;
         let report = check::check(cache.as_ref(), buildout, options, &self.bar)?;
         self.printer.report(&report, |report| text::checked(report, self.verbose))?;
         Ok(if report.unsolved().next().is_none() { 0 } else { PROBLEMS })
+    }
+
+    /// Opens the cache to compare a buildout with it: that makes no cache.
+    fn open_to_look(&self) -> Result<Option<Cache>, Error> {
+        if self.root.is_dir() {
+            return self.open().map(Some);
+        }
+        let root = self.root.display();
+        self.printer.warning(&format!("there is no cache {root}: no egg is compared"));
+        Ok(None)
+    }
+
+    /// Checks a buildout byte by byte, and bundles it if there is no problem.
+    fn bundle(&self, buildout: &Path, options: &bundle::Options) -> anyhow::Result<u8> {
+        let cache = self.open_to_look()?;
+        let look = check::Options { eggs: options.eggs.clone(), full: true, repair: false };
+        let checked = check::check(cache.as_ref(), buildout, &look, &self.bar)?;
+        if checked.unsolved().next().is_some() {
+            self.printer.report(&checked, |report| text::not_bundled(report, self.verbose))?;
+            return Ok(PROBLEMS);
+        }
+        let report = bundle::bundle(cache.as_ref(), &checked, options, &self.bar)?;
+        self.printer.report(&report, |report| text::bundled(report, self.verbose))?;
+        Ok(0)
+    }
+
+    fn verify_bundle(&self, archive: &Path) -> anyhow::Result<u8> {
+        let report = bundle::verify(archive, &self.bar)?;
+        self.printer.report(&report, text::verified_bundle)?;
+        Ok(if report.problems.is_empty() { 0 } else { PROBLEMS })
     }
 }
 
 /// The eggs that the names name, all of them or none.
 fn chosen(cache: &mut Cache, names: &[String], narrow: &query::Narrow) -> anyhow::Result<Vec<Egg>> {
-    let mut eggs = Vec::new();
-    let mut missing = Vec::new();
-    let mut meant = Vec::new();
-    for name in names {
-        match query::one(&cache.index, name, narrow) {
-            Ok(egg) => eggs.push(egg),
-            Err(Error::Miss { query, nearest }) => {
-                query::record_miss(&mut cache.index, &query, narrow, now());
-                missing.push(query);
-                meant.extend(nearest);
-            }
-            Err(error) => return Err(error.into()),
-        }
+    let Found { eggs, missing, nearest } = found(cache, names, narrow)?;
+    for name in &missing {
+        query::record_miss(&mut cache.index, name, narrow, now());
     }
     if !missing.is_empty() {
         let misses = missing.len() as u64;
         cache.index.record(&Usage { misses, ..Usage::default() }, now());
-        return Err(Error::Miss { query: missing.join(", "), nearest: meant }.into());
+        return Err(Error::Miss { query: missing.join(", "), nearest }.into());
     }
     Ok(eggs)
+}
+
+/// What names name.
+struct Found {
+    eggs: Vec<Egg>,
+    /// Names of which the cache has none.
+    missing: Vec<String>,
+    /// What may have been meant by them.
+    nearest: Vec<(String, Nearest)>,
+}
+
+fn found(cache: &Cache, names: &[String], narrow: &query::Narrow) -> Result<Found, Error> {
+    let (mut eggs, mut missing, mut nearest) = (Vec::new(), Vec::new(), Vec::new());
+    for name in names {
+        match query::one(&cache.index, name, narrow) {
+            Ok(egg) => eggs.push(egg),
+            Err(Error::Miss { query, nearest: meant }) => {
+                missing.push(query);
+                nearest.extend(meant);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Found { eggs, missing, nearest })
 }

@@ -1,8 +1,10 @@
 //! Reports as a person reads them.
 
+mod bundle;
 mod check;
 mod gc;
 mod pins;
+mod preflight;
 mod roots;
 mod stats;
 
@@ -14,9 +16,11 @@ use eggcache::egg::Egg;
 use eggcache::{add, init, list, materialize, quantity, reindex, show, verify};
 
 use super::print::{GOOD, Text};
+pub use bundle::{bundled, not_bundled, verified as verified_bundle};
 pub use check::checked;
 pub use gc::collected;
 pub use pins::pinned;
+pub use preflight::planned as preflight;
 pub use roots::listed as roots;
 pub use stats::counted as stats;
 

@@ -3,6 +3,7 @@
 
 mod add;
 mod bad_input;
+mod bundle;
 mod check;
 mod clone;
 mod damage;
@@ -22,6 +23,7 @@ mod permissions;
 mod pins;
 mod policy;
 mod power_cut;
+mod preflight;
 mod recovery;
 mod regrets;
 mod reindex;
