@@ -32,7 +32,7 @@ pub fn compress<E: Send>(
     let (sender, receiver) = sync_channel(at_once);
     std::thread::scope(|scope| {
         let producer = scope.spawn(move || {
-            let mut frames = Frames { buffer: Vec::with_capacity(FRAME), sender };
+            let mut frames = Frames { buffer: Vec::with_capacity(FRAME), is_empty: true, sender };
             produce(&mut frames)?;
             frames.send_rest();
             Ok(())
@@ -68,12 +68,14 @@ fn pack(frame: &[u8]) -> io::Result<Vec<u8>> {
 /// Cuts what is written into frames.
 struct Frames {
     buffer: Vec<u8>,
+    /// Whether there is no frame yet: nothing at all is no zstd stream.
+    is_empty: bool,
     sender: SyncSender<Vec<u8>>,
 }
 
 impl Frames {
     fn send_rest(self) {
-        if !self.buffer.is_empty() {
+        if self.is_empty || !self.buffer.is_empty() {
             // Who has gone tells why.
             let _ = self.sender.send(self.buffer);
         }
@@ -85,6 +87,7 @@ impl Write for Frames {
         let taken = bytes.len().min(FRAME - self.buffer.len());
         self.buffer.extend_from_slice(&bytes[..taken]);
         if self.buffer.len() == FRAME {
+            self.is_empty = false;
             let frame = std::mem::replace(&mut self.buffer, Vec::with_capacity(FRAME));
             self.sender.send(frame).map_err(|_| io::ErrorKind::BrokenPipe)?;
         }
