@@ -33,7 +33,7 @@ wheel: build $(TOOLS)/python
 
 test: wheel
 	cargo test --locked --quiet
-	$(TOOLS)/python -m pytest tests/buildout tests/benches
+	$(TOOLS)/python -m pytest tests/buildout tests/benches tests/browser
 
 bench: build $(BENCH)/uv
 	cargo build --release --locked --quiet --examples
