@@ -1,7 +1,7 @@
 //! The page: everything that [`Report`] tells, in one file that needs no other.
 //!
 //! What is drawn is drawn here; the script of the page only shows what a mark says and moves the focus.
-//! No text gets into it but by way of [`html`].
+//! No text gets into it but by way of `html`.
 
 use std::fmt::Write;
 
