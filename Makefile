@@ -68,7 +68,7 @@ build/tools/cargo/bin/cargo-deb:
 
 test: wheel
 	cargo test --locked --quiet
-	$(TOOLS)/python -m pytest tests/buildout tests/benches
+	$(TOOLS)/python -m pytest tests/buildout tests/benches tests/browser
 
 bench: build $(BENCH)/uv
 	cargo build --release --locked --quiet --examples

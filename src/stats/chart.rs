@@ -140,11 +140,11 @@ fn chart(
     }
     let label = |slot: Option<&Slot>| slot.map(|it| shown_day(it.first)).unwrap_or_default();
     format!(
-        "<div class=\"chart\"><p class=\"most\">{}</p><svg viewBox=\"0 0 {x} {HEIGHT}\" \
-         preserveAspectRatio=\"none\" role=\"group\" aria-label=\"{}\" data-roving>{marks}</svg>\
+        "<div class=\"chart\" role=\"group\" aria-label=\"{}\" data-roving><p class=\"most\">{}</p>\
+         <svg viewBox=\"0 0 {x} {HEIGHT}\" preserveAspectRatio=\"none\">{marks}</svg>\
          <p class=\"axis\"><span>{}</span><span>{}</span><span>today</span></p></div>",
-        text(most_says),
         text(title),
+        text(most_says),
         label(slots.first()),
         label(slots.get(slots.len() / 2)),
     )

@@ -1,7 +1,7 @@
 //! The page: everything that [`Report`] tells, in one file that needs no other.
 //!
 //! What is drawn is drawn here; the script of the page only shows what a mark says and moves the focus.
-//! No text gets into it but by way of [`html`].
+//! No text gets into it but by way of `html`.
 
 use std::fmt::Write;
 
@@ -358,7 +358,7 @@ fn gc(next: &NextGc, regrets: &Regrets) -> String {
 
 fn going(next: &NextGc) -> String {
     let mut page = String::from(
-        "<div class=\"scroll\"><table class=\"names\"><thead><tr><th scope=\"col\">egg</th><th scope=\"col\">size</th>\
+        "<table class=\"names\"><thead><tr><th scope=\"col\">egg</th><th scope=\"col\">size</th>\
          <th scope=\"col\">last used</th><th scope=\"col\" class=\"rare\">reason</th></tr></thead><tbody>",
     );
     for Evicted { egg, reason, .. } in &next.first {
@@ -372,7 +372,7 @@ fn going(next: &NextGc) -> String {
             shown_day(egg.used_at)
         );
     }
-    page.push_str("</tbody></table></div>");
+    page.push_str("</tbody></table>");
     let more = next.eggs - next.first.len();
     if more > 0 {
         let _ = write!(

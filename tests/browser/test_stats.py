@@ -1,0 +1,239 @@
+"""The page of `eggcache stats --html` in a real browser.
+
+It needs Chromium and nothing of a network; where there is no Chromium, it says so. ``make test``
+builds the program.
+"""
+
+import json
+import pathlib
+import sqlite3
+import subprocess
+
+import pytest
+
+import devtools
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+EGGCACHE = ROOT / "target/release/eggcache"
+PROJECTS, VERSIONS = 70, 3
+HOSTILE = "<img src=x onerror=document.title='owned'>"
+
+pytestmark = pytest.mark.skipif(not devtools.program(), reason="THERE IS NO CHROMIUM")
+
+
+def make_egg(folder, name, version, size):
+    egg = folder / ("%s-%s-py3.11.egg" % (name, version))
+    info = egg / "EGG-INFO"
+    info.mkdir(parents=True)
+    (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % (name, version))
+    # Does not shrink much, and is the same every time.
+    (egg / "data.txt").write_text("".join("%x" % (i * i * 2654435761 % 2**31) for i in range(size)))
+
+
+def eggcache(cache, *words):
+    run = subprocess.run([EGGCACHE, "--cache", cache, *words], check=True, stdout=subprocess.PIPE)
+    return run.stdout
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The page of a cache with a history, and its report."""
+    folder = tmp_path_factory.mktemp("stats")
+    eggs, cache, page = folder / "eggs", folder / "cache", folder / "stats.html"
+    for project in range(PROJECTS):
+        for version in range(VERSIONS):
+            make_egg(eggs, "project.number%d" % project, "1.%d" % version, 20 + project * project * (version + 1))
+    make_egg(eggs, HOSTILE, "1.0", 9000)
+    make_egg(eggs, "a_project_with_a_name_of_some_length", "2026.11.24.post1", 40000)
+    eggcache(cache, "-q", "add", eggs)
+    index = sqlite3.connect(str(cache / "index.sqlite"))
+    index.execute("UPDATE eggs SET used_at = used_at - blob_bytes % 120 * 86400")
+    index.executemany(
+        "INSERT INTO days (day, runs, hits, misses, saved_seconds)"
+        " VALUES (unixepoch() / 86400 * 86400 - ? * 86400, 2, ?, ?, ?)",
+        [(ago, ago * 7 % 50, ago % 5, ago * 3.5) for ago in range(1, 60)],
+    )
+    index.commit()
+    index.close()
+    (cache / "eggcache.toml").write_text('[gc]\nmax-age = "60d"\nkeep-versions = 2\n')
+    eggcache(cache, "-q", "stats", "--html", page)
+    return page, json.loads(eggcache(cache, "--json", "stats"))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = devtools.Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(params=["light", "dark"])
+def page(request, browser, made):
+    browser.resize(1280, 900)
+    browser.prefer(request.param)
+    browser.open(made[0].as_uri())
+    return browser
+
+
+def test_nothing_is_loaded_and_nothing_complains(page):
+    urls = [it["request"]["url"] for it in page.told("Network.requestWillBeSent")]
+    assert [url for url in urls if not url.startswith("data:")] == urls[:1]
+    assert page.told("Runtime.exceptionThrown") == []
+    assert page.told("Log.entryAdded") == []
+    assert page.told("Runtime.consoleAPICalled") == []
+
+
+def test_what_an_attacker_has_named_is_text(page):
+    assert page.run("document.title").startswith("eggcache: ")
+    assert page.run("document.querySelectorAll('img, b, [onerror], [onfocus]').length") == 0
+    assert page.run("document.body.innerText.includes('<img src=x')")
+
+
+#: Sums of what the visible rectangles tell, and of their areas by it.
+AREAS = """(() => {
+  const map = [...document.querySelectorAll('.map')].find((it) => it.offsetWidth);
+  const whole = map.getBoundingClientRect();
+  return [...map.querySelectorAll('.t')].map((it) => {
+    const at = it.getBoundingClientRect();
+    return [Number(it.dataset.bytes), at.width * at.height / (whole.width * whole.height),
+      at.left >= whole.left - 1 && at.right <= whole.right + 1 &&
+      at.top >= whole.top - 1 && at.bottom <= whole.bottom + 1];
+  });
+})()"""
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_areas_are_the_size_of_the_cache(page, made, width):
+    page.resize(width, 800)
+    tiles = page.run(AREAS)
+    total = made[1]["blob_bytes"]
+    assert sum(size for size, _, _ in tiles) == total
+    assert all(inside for _, _, inside in tiles)
+    for size, area, _ in tiles:
+        # A project's border of a pixel on each side is not its versions'.
+        assert abs(area - size / total) < 0.006, (size / total, area)
+    assert sum(area for _, area, _ in tiles) > 0.85
+
+
+@pytest.mark.parametrize("width", [1280, 768, 390, 360])
+def test_nothing_is_wider_than_the_screen(page, width):
+    page.resize(width, 800)
+    page.run("document.querySelectorAll('details').forEach((it) => { it.open = true; })")
+    assert page.run("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    wide = """[...document.querySelectorAll('section *')]
+      .filter((it) => !it.closest('.map, svg') && it.getBoundingClientRect().right > innerWidth)
+      .map((it) => it.outerHTML.slice(0, 80))"""
+    assert page.run(wide) == []
+
+
+def test_labels_are_written_where_they_fit(page):
+    shown = """[...document.querySelectorAll('.map.wide .n')].filter((it) => it.offsetHeight)
+      .map((it) => [it.textContent, it.offsetTop + it.offsetHeight <= it.parentNode.clientHeight + 1])"""
+    shown = page.run(shown)
+    assert len(shown) > 10
+    assert all(fits for _, fits in shown), shown
+
+
+#: The least contrast (WCAG 2) of any text that is seen, and that text.
+CONTRAST = """(() => {
+  const parse = (color) => color.match(/[\\d.]+/g).map(Number);
+  const part = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
+  const behind = (it) => {
+    for (; it; it = it.parentElement) {
+      const color = parse(getComputedStyle(it).backgroundColor);
+      if (color.length === 3 || color[3] === 1) return color;
+    }
+    return [255, 255, 255];
+  };
+  let least = [99, ''];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const it = walk.currentNode.parentElement;
+    if (!walk.currentNode.data.trim() || !it.offsetHeight || it.closest('script, svg')) continue;
+    const [a, b] = [light(parse(getComputedStyle(it).color)), light(behind(it))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < least[0]) least = [contrast, walk.currentNode.data];
+  }
+  return least;
+})()"""
+
+
+def test_text_is_well_to_be_read(page):
+    page.run("document.querySelectorAll('details').forEach((it) => { it.open = true; })")
+    contrast, text = page.run(CONTRAST)
+    assert contrast >= 4.5, text
+
+
+def test_light_and_dark_differ(browser, made):
+    seen = set()
+    for scheme in ["light", "dark"]:
+        browser.prefer(scheme)
+        browser.open(made[0].as_uri())
+        seen.add(browser.run("getComputedStyle(document.body).backgroundColor"))
+    assert len(seen) == 2
+
+
+FOCUS = "document.activeElement.getAttribute('aria-label')"
+TIP = "(() => { const it = document.getElementById('tip'); return it.hidden ? null : it.textContent; })()"
+
+
+def test_the_keyboard_goes_from_mark_to_mark_and_each_says_what_it_is(page):
+    page.press("Tab")
+    first = page.run(FOCUS)
+    assert "last used" in first and page.run(TIP) == first
+    page.press("ArrowRight")
+    second = page.run(FOCUS)
+    assert second != first and page.run(TIP) == second
+    page.press("End")
+    page.press("Home")
+    assert page.run(FOCUS) == first
+    page.press("Escape")
+    assert page.run(TIP) is None
+    # One stop for all of the map.
+    page.press("Tab")
+    assert page.run("document.activeElement.tagName") == "SUMMARY"
+    page.press("Tab")
+    page.settle()
+    assert "misses" in page.run(FOCUS) and page.run(TIP) == page.run(FOCUS)
+
+
+def test_pointing_at_a_bar_says_what_it_is(page):
+    page.run("document.querySelector('.chart').scrollIntoView()")
+    page.settle()
+    at = page.run("""(() => {
+      const at = document.querySelector('.chart .t:nth-child(5)').getBoundingClientRect();
+      return [at.left + at.width / 2, at.top + at.height / 2];
+    })()""")
+    page.call("Input.dispatchMouseEvent", type="mouseMoved", x=at[0], y=at[1])
+    assert "misses" in page.run(TIP)
+    page.call("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+    assert page.run(TIP) is None
+
+
+def test_all_is_there_without_a_script(browser, made):
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(made[0].as_uri())
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)
+    titles = browser.run("[...document.querySelectorAll('.map.wide .t')].map((it) => it.title)")
+    assert len(titles) > 60 and all(titles)
+    assert browser.run("document.querySelectorAll('svg .t title').length") > 50
+
+
+def test_what_the_next_gc_takes_is_told_with_its_reason(page, made):
+    going = made[1]["next_gc"]
+    assert going["eggs"] > 10
+    rows = page.run("[...document.querySelectorAll('[aria-labelledby=gc] tbody tr')].map((it) => it.innerText)")
+    assert len(rows) == min(going["eggs"], 100)
+    assert all("not used for" in row or "superseded" in row for row in rows)
+
+
+def test_it_prints_in_few_pages(page):
+    page.prefer("light", media="print")
+    try:
+        page.call("Page.printToPDF", printBackground=True)
+        assert page.run("getComputedStyle(document.getElementById('tip')).display") == "none"
+    finally:
+        page.prefer("light")
