@@ -19,7 +19,7 @@ pub const LEVEL: i32 = 9;
 /// Most frames that are compressed at once.
 const MAX_AT_ONCE: usize = 8;
 
-/// Compresses what `produce` writes, and writes it to `out`.
+/// Compresses what `produce` writes, and writes it to `out`. Of nothing there is no frame.
 ///
 /// # Errors
 /// What `produce` says, unless `out` fails: then that, told by `failed`.

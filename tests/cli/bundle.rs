@@ -138,6 +138,10 @@ fn two_buildouts_of_one_cache_have_the_same_bytes_in_any_folder_on_any_day() {
         let run = format!("eggs/v5/{ALPHA}/__pycache__");
         assert!(left_out(&second).contains(&(run.as_str(), "bytecode")));
     }
+    let report = sandbox.json("bundle deep/elsewhere -o run.tar --include *.pyc");
+    assert!(!left_out(&report).iter().any(|(_, why)| *why == "bytecode"), "{report:#}");
+    let run = format!("eggs/v5/{ALPHA}/__pycache__/alpha.cpython-311.pyc");
+    assert!(paths(&sandbox, "run.tar").contains(&run));
 }
 
 #[test]

@@ -1,0 +1,219 @@
+"""`eggcache bundle` of what real buildouts make: it runs elsewhere, as an RPM and out of an image."""
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+HOWTO = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "howto")
+PINS = "app = 1.0\nbeta = 1.0\nnative = 1.0"
+
+
+def project(world, name, options="relative-paths = true", **kw):
+    """A buildout with the script `app`, which needs an egg that it does not name."""
+    if not (world.index / "app").exists():
+        world.wheel("app", "1.0", requires=["beta"])
+        world.wheel("beta", "1.0")
+        world.c_sdist("native", "1.0")
+    made = world.project(
+        name, "app native", options=options, sections="interpreter = py", versions=PINS, **kw
+    )
+    made.run()
+    return made
+
+
+def bundle(project, archive, *options, code=0):
+    """The report of a bundle whose folder is `app`."""
+    command = ["--json", "bundle", str(project.path), "-o", str(archive), "--prefix", "app"]
+    done = project.world.eggcache(*command, *options, check=False)
+    assert done.returncode == code, done.stdout
+    return json.loads(done.stdout)
+
+
+def manifest(archive, unpacked):
+    subprocess.check_call(["tar", "-xf", str(archive), "-C", str(unpacked), "app/.eggcache-bundle.json"])
+    with open(str(unpacked / "app" / ".eggcache-bundle.json")) as file:
+        return json.load(file)
+
+
+def unpack(archive, into):
+    into.mkdir()
+    subprocess.check_call(["tar", "-xf", str(archive), "-C", str(into)])
+    return into / "app"
+
+
+def output(*command):
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return subprocess.check_output([str(it) for it in command], env=environ, universal_newlines=True).strip()
+
+
+def runs_with_its_bytecode(project, app):
+    """Run what is unpacked in `app`, and have Python compile all that it would; answer the bytecode that
+    was there, of which nothing has changed.
+    """
+    before = project.snapshot(app)
+    assert output(app / "bin" / "app") == "app 1.0"
+    found = output(app / "bin" / "py", "-c", "import app, beta, native; print(app.__file__, native.flavour)")
+    assert found.startswith(str(app)) and found.endswith(" 0"), found
+    python = os.path.join(project.world.buildout.venv, "bin", "python")
+    subprocess.call([python, "-m", "compileall", "-q", str(app / "eggs")], stdout=subprocess.DEVNULL)
+    after = project.snapshot(app)
+    assert [path for path, it in before.items() if not stat.S_ISDIR(it[0]) and after[path] != it] == []
+    return [path for path in before if path.endswith(".pyc")]
+
+
+def without_times_of_folders(project, folder):
+    """A snapshot. The mtime of a folder is when rpm put the last file into it."""
+    found = project.snapshot(folder).items()
+    return {path: (mode, not stat.S_ISDIR(mode) and mtime, it) for path, (mode, mtime, it) in found}
+
+
+def problems(world, app, *options, cache=True):
+    options = [] if cache else ["--cache", str(world.path / "no-such-cache")]
+    done = world.eggcache("--json", "check", str(app), *options, check=False)
+    return json.loads(done.stdout)["problems"]
+
+
+def test_what_is_unpacked_elsewhere_runs_and_its_bytecode_is_used(world):
+    first = project(world, "first")
+    assert output(first.path / "bin" / "app") == "app 1.0"
+    archive = world.path / "app.tar.zst"
+    report = bundle(first, archive)
+    assert report["known_eggs"] == report["eggs"] > 0
+    verified = world.eggcache("bundle", "--verify", str(archive))
+    assert report["sha256"] in verified.stdout
+    app = unpack(archive, world.path / "unpacked")
+    first.path.rename(world.path / "out-of-reach")
+    bytecode = runs_with_its_bytecode(first, app)
+    # Of the other generations, the recipe is no egg with a package.
+    assert bytecode or world.buildout.generation < 5
+    assert problems(world, app) == []
+    assert problems(world, app, cache=False) == []
+
+
+def test_two_buildouts_of_one_cache_differ_in_what_names_their_folder_only(newest_world):
+    world = newest_world
+    for options, differ in (
+        ("relative-paths = true", {".installed.cfg"}),
+        ("", {".installed.cfg", "bin/app", "bin/py"}),
+    ):
+        entries = []
+        label = "relative" if options else "absolute"
+        archives = []
+        for name in ("one", "two-elsewhere"):
+            made = project(world, "%s-%s" % (label, name), options=options)
+            archive = world.path / ("%s-%s.tar.zst" % (label, name))
+            bundle(made, archive)
+            archives.append((made, archive))
+            unpacked = world.path / ("manifest-%s-%s" % (label, name))
+            unpacked.mkdir()
+            found = manifest(archive, unpacked)
+            entries.append({entry["path"]: entry for entry in found["entries"]})
+        assert set(entries[0]) == set(entries[1])
+        assert {path for path in entries[0] if entries[0][path] != entries[1][path]} == differ
+        if options:
+            reports = [bundle(made, path, "--exclude", ".installed.cfg") for made, path in archives]
+            assert reports[0]["sha256"] == reports[1]["sha256"]
+
+
+def test_a_buildout_with_a_shared_eggs_directory_is_not_bundled(newest_world):
+    world = newest_world
+    made = project(world, "first", options="eggs-directory = %s" % (world.path / "shared"))
+    report = bundle(made, world.path / "app.tar.zst", code=4)
+    assert "path" in {problem["kind"] for problem in report["problems"]}
+    assert not (world.path / "app.tar.zst").exists()
+
+
+def test_what_is_unpacked_can_be_built_again(newest_world):
+    world = newest_world
+    first = project(world, "first")
+    archive = world.path / "app.tar.zst"
+    bundle(first, archive)
+    app = unpack(archive, world.path / "unpacked")
+    first.path.rename(world.path / "out-of-reach")
+    world.cut_network()
+    first.path = app
+    first.run("-N", "-o")
+    assert output(app / "bin" / "app") == "app 1.0"
+    assert problems(world, app) == []
+
+
+def test_python_unpacks_the_same_as_tar(newest_world):
+    world = newest_world
+    first = project(world, "first")
+    bundle(first, world.path / "app.tar")
+    app = unpack(world.path / "app.tar", world.path / "by-tar")
+    with tarfile.open(str(world.path / "app.tar")) as archive:
+        assert {member.uname for member in archive} == {"root"}
+        archive.extractall(str(world.path / "by-python"))
+    files = {path: it for path, it in first.snapshot(app).items() if not os.path.isdir(str(app / path))}
+    found = first.snapshot(world.path / "by-python" / "app")
+    assert {path: found[path] for path in files} == files
+
+
+def needs(*programs):
+    missing = [program for program in programs if not shutil.which(program)]
+    if missing or os.geteuid() != 0:
+        why = "no %s" % ", ".join(missing) if missing else "only root can install into another root"
+        sys.stderr.write("\nSKIPPED %s: %s\n" % (os.environ.get("PYTEST_CURRENT_TEST"), why))
+        pytest.skip(why)
+
+
+def test_an_rpm_of_a_bundle_is_built_installed_and_runs(newest_world):
+    needs("rpm", "rpmbuild", "zstd")
+    world = newest_world
+    first = project(world, "first")
+    bundle(first, world.path / "app-1.0.tar.zst")
+    first.path.rename(world.path / "out-of-reach")
+    top, root = world.path / "rpmbuild", world.path / "root"
+    defines = {"_topdir": top, "_sourcedir": world.path, "app_name": "app", "app_version": "1.0"}
+    command = ["rpmbuild", "-bb", os.path.join(HOWTO, "app.spec")]
+    for name, value in defines.items():
+        command += ["--define", "%s %s" % (name, value)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    assert done.returncode == 0, done.stdout
+    [rpm] = top.glob("RPMS/*/app-1.0-1.*.rpm")
+    root.mkdir()
+    subprocess.check_call(
+        ["rpm", "--root", str(root), "--dbpath", "/var/lib/rpm", "--nodeps", "-i", str(rpm)]
+    )
+    app = root / "opt" / "app"
+    expected = unpack(world.path / "app-1.0.tar.zst", world.path / "unpacked")
+    assert without_times_of_folders(first, app) == without_times_of_folders(first, expected)
+    assert runs_with_its_bytecode(first, app)
+    assert problems(world, app) == []
+    assert problems(world, app, cache=False) == []
+
+
+def test_the_commands_of_the_container_file_unpack_a_bundle_that_runs(newest_world):
+    world = newest_world
+    first = project(world, "first")
+    image, root = world.path / "image", world.path / "root"
+    image.mkdir()
+    root.mkdir()
+    shutil.copy(os.path.join(HOWTO, "Containerfile"), str(image))
+    bundle(first, image / "app.tar.zst")
+    first.path.rename(world.path / "out-of-reach")
+    lines = (image / "Containerfile").read_text().splitlines()
+    [copied, of_stage] = [line.split()[1:] for line in lines if line.startswith("COPY ")]
+    [source, target] = copied
+    assert (image / source).is_file()
+    (root / "tmp").mkdir()
+    shutil.copy(str(image / source), str(root) + target)
+    [run] = [line[len("RUN ") :] for line in lines if line.startswith("RUN ")]
+    # Every absolute path is one in the image.
+    command = re.sub(r"(?<=\s)/", str(root) + "/", run)
+    subprocess.check_call(["sh", "-ec", command])
+    [stage, made, target] = of_stage
+    assert stage == "--from=unpacked" and made == target == "/app"
+    app = root / "app"
+    assert runs_with_its_bytecode(first, app)
+    [command] = [json.loads(line[len("CMD ") :]) for line in lines if line.startswith("CMD ")]
+    assert output(app / command[0], *command[1:]) == "app 1.0"
+    assert problems(world, app) == []
