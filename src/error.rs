@@ -3,6 +3,7 @@
 //! Every input/output error carries its path, and every message is a sentence that says what to do
 //! where something can be done. Data that is read never makes the library panic.
 
+use std::fmt::{Display, Write};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -119,7 +120,7 @@ pub enum Error {
 
 impl Error {
     /// Nothing answers the query, and nothing is known that may have been meant.
-    pub fn miss(query: impl ToString) -> Self {
+    pub fn miss(query: &dyn Display) -> Self {
         Self::Miss { query: query.to_string(), nearest: Vec::new() }
     }
 
@@ -162,7 +163,10 @@ fn advice(source: &io::Error) -> &'static str {
 fn hints(nearest: &[(String, Nearest)]) -> String {
     match nearest {
         [(_, nearest)] => format!("; {nearest}"),
-        several => several.iter().map(|(of, nearest)| format!("\n  {of}: {nearest}")).collect(),
+        several => several.iter().fold(String::new(), |mut text, (of, nearest)| {
+            let _ = write!(text, "\n  {of}: {nearest}");
+            text
+        }),
     }
 }
 

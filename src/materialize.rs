@@ -212,7 +212,7 @@ fn materialize_egg(
     progress: &dyn Progress,
 ) -> Result<Outcome> {
     let digest = egg.digest;
-    let blob = store.open(digest)?.ok_or_else(|| Error::miss(digest))?;
+    let blob = store.open(digest)?.ok_or_else(|| Error::miss(&digest))?;
     check_row(store, egg, &blob)?;
     let target = into.join(&blob.manifest.file_name);
     if target.symlink_metadata().is_ok() {

@@ -292,7 +292,7 @@ impl Session {
     }
 
     fn copy(&mut self, digest: Digest, into: &Path) -> Result<Answer> {
-        let miss = || Error::miss(digest);
+        let miss = || Error::miss(&digest);
         let prefetched = match (&self.prefetch, self.prepared.get(into)) {
             (Some(prefetch), Some(path)) if path.is_dir() => prefetch.take(digest, path),
             _ => None,
@@ -349,7 +349,7 @@ impl Session {
         }
         let mut report = add::add(&mut self.cache, std::slice::from_ref(&path), &options, &Silent)?;
         let added = report.eggs.pop().map(|added| added.outcome);
-        let added = added.ok_or_else(|| Error::miss(path.display()))?;
+        let added = added.ok_or_else(|| Error::miss(&path.display()))?;
         if let add::Outcome::Stored { egg }
         | add::Outcome::Replaced { egg, .. }
         | add::Outcome::Present { egg } = &added

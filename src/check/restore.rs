@@ -22,7 +22,7 @@ use crate::tree;
 /// # Errors
 /// [`Error::Miss`] if its blob is gone, or what the file system says. The old egg then stays.
 pub fn restore(store: &Store, digest: Digest, path: &Path) -> Result<Vec<PathBuf>> {
-    let blob = store.open(digest)?.ok_or_else(|| Error::miss(digest))?;
+    let blob = store.open(digest)?.ok_or_else(|| Error::miss(&digest))?;
     let folder = path.parent().unwrap_or(path);
     let temp = stage(store, &blob, folder, &Silent)?;
     let mut aside = Vec::new();
