@@ -214,7 +214,7 @@ impl Cache {
     /// Records that eggs are copied to a directory, which is canonical, if that can be recorded.
     ///
     /// # Errors
-    /// As [`Records::begin`].
+    /// As `Records::begin`.
     pub fn begin_copies(&self, dir: &Path) -> Result<()> {
         self.records().map_or(Ok(()), |records| records.begin(dir))
     }

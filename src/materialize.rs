@@ -6,7 +6,7 @@
 //!
 //! # Order of writes
 //! What has to be on disk is written before there is much to write: a sync waits for all that the
-//! file system has to do. The record of the directory ([`crate::copies`]) and the use of the eggs are
+//! file system has to do. The record of the directory (`crate::copies`) and the use of the eggs are
 //! made durable while the first eggs are decoded, and no egg gets its name before the record is.
 
 use std::collections::{HashMap, HashSet};
