@@ -3,6 +3,7 @@
 //! Every input/output error carries its path, and every message is a sentence that says what to do
 //! where something can be done. Data that is read never makes the library panic.
 
+use std::fmt::{Display, Write};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -130,7 +131,7 @@ pub enum Error {
 
 impl Error {
     /// Nothing answers the query, and nothing is known that may have been meant.
-    pub fn miss(query: &(impl ToString + ?Sized)) -> Self {
+    pub fn miss(query: &dyn Display) -> Self {
         Self::Miss { query: query.to_string(), nearest: Vec::new() }
     }
 
@@ -171,7 +172,6 @@ fn advice(source: &io::Error) -> &'static str {
 }
 
 fn hints(nearest: &[(String, Nearest)]) -> String {
-    use std::fmt::Write;
     match nearest {
         [(_, nearest)] => format!("; {nearest}"),
         several => several.iter().fold(String::new(), |mut text, (of, nearest)| {

@@ -5,7 +5,7 @@
 //! way. Nothing in it is linked to the cache.
 //!
 //! # Order of writes
-//! The record of the directory ([`crate::copies`]) and the use of the eggs are made durable before the
+//! The record of the directory (`crate::copies`) and the use of the eggs are made durable before the
 //! first egg is written: later, a sync would wait for all that the file system has to do by then.
 
 use std::collections::HashSet;

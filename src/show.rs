@@ -51,7 +51,7 @@ pub fn show(cache: &Cache, text: &str, narrow: &Narrow, entries: bool) -> Result
         // Evicted since its row was read, unless the row is still there.
         return Err(match cache.index.of_digest(egg.digest)? {
             Some(_) => Error::DamagedBlob { path, reason: "it is missing".into() },
-            None => Error::miss(text),
+            None => Error::miss(&text),
         });
     };
     let entries = entries.then(|| {
