@@ -116,8 +116,8 @@ def test_two_buildouts_at_once_on_one_eggs_directory_and_one_cache(world):
     world.wheel("beta", "1.0")
     shared = "eggs-directory = ../shared-eggs"
     projects = [world.project(name, options=shared) for name in ("one", "two")]
-    # Buildout 2 fails where another makes it at the same moment.
-    (world.path / "shared-eggs").mkdir()
+    # Buildout fails where another makes these at the same moment, with a cache and without.
+    (world.path / "shared-eggs" / "v5").mkdir(parents=True)
     running = [project.start() for project in projects]
     outputs = [process.communicate(timeout=300)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0], "\n".join(outputs)
