@@ -6,14 +6,6 @@ use serde_json::Value;
 
 use crate::support::{EGGCACHE, Output, Sandbox, skip, text};
 
-fn with_two() -> Sandbox {
-    let sandbox = Sandbox::new();
-    sandbox.egg("foo", "1.0");
-    sandbox.egg("bar", "2.0");
-    sandbox.ok("add eggs");
-    sandbox
-}
-
 /// Each line of a log.
 fn lines(output: &Output) -> Vec<Value> {
     output.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -57,7 +49,7 @@ fn long_operations(sandbox: &Sandbox) -> Vec<&'static str> {
 
 #[test]
 fn a_long_operation_shows_its_rate_and_the_time_that_is_left_on_a_terminal() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     for line in long_operations(&sandbox) {
         let Some(seen) = on_terminal(&sandbox, line, false) else { return };
         assert!(seen.contains("/s, ") && seen.contains(" left"), "{line}: {seen:?}");
@@ -66,7 +58,7 @@ fn a_long_operation_shows_its_rate_and_the_time_that_is_left_on_a_terminal() {
 
 #[test]
 fn an_index_that_is_rebuilt_shows_how_far_it_is() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     fs::remove_file(sandbox.path("cache/index.sqlite")).unwrap();
     let log = lines(&sandbox.ok("--log-format json reindex"));
     assert_eq!(log[0]["stage"], "reading");
@@ -75,7 +67,7 @@ fn an_index_that_is_rebuilt_shows_how_far_it_is() {
 
 #[test]
 fn nothing_moves_where_there_is_no_terminal_or_problems_only_are_wanted() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     for line in long_operations(&sandbox) {
         let output = sandbox.ok(line);
         assert!(!output.stderr.contains(" left") && !output.stderr.contains('\r'), "{line}");
@@ -87,7 +79,7 @@ fn nothing_moves_where_there_is_no_terminal_or_problems_only_are_wanted() {
 
 #[test]
 fn no_color_is_respected_on_a_terminal() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     let is_coloured = |seen: &str| seen.contains("\x1b[32m") || seen.contains("\x1b[1m");
     if let Some(seen) = on_terminal(&sandbox, "verify", false) {
         assert!(is_coloured(&seen), "{seen:?}");
@@ -100,7 +92,7 @@ fn no_color_is_respected_on_a_terminal() {
 
 #[test]
 fn a_log_in_json_has_one_object_for_each_line() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     for line in long_operations(&sandbox) {
         let line = format!("--log-format json {line}");
         let log = lines(&sandbox.ok(&line));
@@ -121,7 +113,7 @@ fn a_log_in_json_has_one_object_for_each_line() {
 
 #[test]
 fn a_log_in_json_has_problems_notes_and_errors() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     sandbox.other_build("foo", "1.0");
     let log = lines(&sandbox.ok("--log-format json add other"));
     assert!(levels(&log).contains(&"note"), "{log:?}");
@@ -152,7 +144,7 @@ fn a_log_in_json_has_also_what_is_wrong_with_the_command_line() {
 
 #[test]
 fn a_log_in_json_leaves_the_report_on_standard_output() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     let output = sandbox.ok("--json --log-format json verify");
     assert_eq!(output.json()["blobs"], 2);
     assert_eq!(levels(&lines(&output)), ["progress", "progress", "summary"]);

@@ -22,14 +22,6 @@ const COMMANDS: [&str; 13] = [
     "reindex",
 ];
 
-fn with_two() -> Sandbox {
-    let sandbox = Sandbox::new();
-    sandbox.egg("foo", "1.0");
-    sandbox.egg("bar", "2.0");
-    sandbox.ok("add eggs");
-    sandbox
-}
-
 /// The values of a field of every element of a list.
 fn each<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
     list.as_array().unwrap().iter().map(|it| text(&it[field])).collect()
@@ -42,7 +34,7 @@ fn column(text: &str, at: usize) -> Vec<&str> {
 
 #[test]
 fn every_command_prints_json_and_nothing_else() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     for line in COMMANDS {
         let output = sandbox.ok(&format!("--json {line}"));
         assert!(output.json().is_object(), "{line}");
@@ -53,13 +45,13 @@ fn every_command_prints_json_and_nothing_else() {
 
 #[test]
 fn json_is_asked_for_before_or_behind_the_command() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     assert_eq!(sandbox.ok("list --json").stdout, sandbox.ok("--json list").stdout);
 }
 
 #[test]
 fn nothing_is_printed_where_only_problems_are_wanted_and_there_is_none() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     for line in COMMANDS {
         let output = sandbox.ok(&format!("-q {line}"));
         assert_eq!(output.stderr, "", "{line}");
@@ -68,7 +60,7 @@ fn nothing_is_printed_where_only_problems_are_wanted_and_there_is_none() {
 
 #[test]
 fn a_summary_is_no_data() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     for line in ["add eggs", "materialize --into out --all", "gc", "verify", "reindex"] {
         let output = sandbox.ok(line);
         assert_eq!(output.stdout, "", "{line}");
@@ -78,7 +70,7 @@ fn a_summary_is_no_data() {
 
 #[test]
 fn the_text_of_list_agrees_with_its_json() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     let report = sandbox.json("list");
     let table = sandbox.ok("list").stdout;
     let rows = table.split_once('\n').unwrap().1;
@@ -92,7 +84,7 @@ fn the_text_of_list_agrees_with_its_json() {
 
 #[test]
 fn the_text_of_show_agrees_with_its_json() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     let report = sandbox.json("show foo --files");
     let output = sandbox.ok("show foo --files").stdout;
     for field in ["digest", "file_name", "name", "version", "blob"] {
@@ -105,7 +97,7 @@ fn the_text_of_show_agrees_with_its_json() {
 
 #[test]
 fn the_text_of_add_agrees_with_its_json() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     sandbox.egg("new", "1.0");
     let output = sandbox.shell("\"$EGGCACHE\" -v --cache second add eggs");
     let report = sandbox.shell("\"$EGGCACHE\" --json --cache third add eggs").json();
@@ -118,7 +110,7 @@ fn the_text_of_add_agrees_with_its_json() {
 
 #[test]
 fn the_text_of_materialize_agrees_with_its_json() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     sandbox.ok("materialize --into one foo");
     sandbox.ok("materialize --into two foo");
     let output = sandbox.ok("-v materialize --into one --all");
@@ -130,7 +122,7 @@ fn the_text_of_materialize_agrees_with_its_json() {
 
 #[test]
 fn the_text_of_gc_agrees_with_its_json() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     let report = sandbox.json("gc --max-size 0 --dry-run");
     let output = sandbox.ok("gc --max-size 0 --dry-run");
     let rows = output.stdout.split_once('\n').unwrap().1;
@@ -140,7 +132,7 @@ fn the_text_of_gc_agrees_with_its_json() {
 
 #[test]
 fn the_text_of_verify_agrees_with_its_json() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     crate::damage::flip_last_bit(&sandbox.blob("foo"));
     let report = sandbox.fails("--json verify", 4).json();
     let output = sandbox.fails("verify", 4);
@@ -155,7 +147,7 @@ fn the_text_of_verify_agrees_with_its_json() {
 
 #[test]
 fn the_text_of_reindex_agrees_with_its_json() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     let report = sandbox.json("reindex");
     let counts = format!(
         "{} eggs in the index: {} found, {} lost",
@@ -166,7 +158,7 @@ fn the_text_of_reindex_agrees_with_its_json() {
 
 #[test]
 fn an_error_is_on_standard_error_even_where_json_is_wanted() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     let output = sandbox.fails("--json show nothing", 3);
     assert_eq!(output.stdout, "");
     output.says(&["error: ", "nothing"]);
@@ -175,14 +167,14 @@ fn an_error_is_on_standard_error_even_where_json_is_wanted() {
 
 #[test]
 fn an_error_tells_its_cause_once() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     let message = sandbox.fails("add nowhere", 1).stderr;
     assert_eq!(message.matches("No such file").count(), 1, "{message}");
 }
 
 #[test]
 fn colour_is_printed_only_where_it_is_wanted() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     assert!(sandbox.ok("--color always verify").stderr.contains("\x1b["));
     for when in ["auto", "never"] {
         assert!(!sandbox.ok(&format!("--color {when} verify")).stderr.contains('\x1b'));
@@ -191,7 +183,7 @@ fn colour_is_printed_only_where_it_is_wanted() {
 
 #[test]
 fn a_broken_pipe_is_no_error() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     for line in COMMANDS {
         for line in [line.to_owned(), format!("--json {line}"), format!("-v {line}")] {
             let (reader, writer) = pipe().unwrap();
@@ -206,7 +198,7 @@ fn a_broken_pipe_is_no_error() {
 
 #[test]
 fn a_broken_pipe_for_messages_is_no_error() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     for line in COMMANDS {
         let (reader, writer) = pipe().unwrap();
         drop(reader);
@@ -236,7 +228,7 @@ fn a_list_that_is_longer_than_its_reader_wants_is_no_error() {
 
 #[test]
 fn a_full_standard_output_is_an_error() {
-    let sandbox = with_two();
+    let sandbox = Sandbox::with_two();
     let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else { return };
     let output = sandbox.eggcache("list").stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

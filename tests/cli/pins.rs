@@ -1,10 +1,8 @@
 //! Pins: what stays whatever the policy says.
 
-use std::fs;
-
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, names_in, text, write};
+use crate::support::{Sandbox, text, write};
 
 /// A sandbox with eggs of zope.interface and foo that were not used for long.
 fn with_eggs() -> Sandbox {
@@ -100,11 +98,7 @@ fn what_cannot_be_pinned_is_refused_and_nothing_is_pinned() {
 fn pins_survive_the_loss_of_the_index() {
     let sandbox = with_eggs();
     sandbox.ok("pin foo");
-    for name in names_in(&sandbox.path("cache")) {
-        if name.starts_with("index.sqlite") {
-            fs::remove_file(sandbox.path("cache").join(name)).unwrap();
-        }
-    }
+    sandbox.lose_index();
     sandbox.ok("gc --max-size 0");
     assert_eq!(sandbox.listed(), ["foo==1.0"]);
 }

@@ -298,11 +298,7 @@ fn a_root_is_forgotten_by_hand() {
 fn roots_survive_the_loss_of_the_index() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
-    for name in names_in(&sandbox.path("cache")) {
-        if name.starts_with("index.sqlite") {
-            fs::remove_file(sandbox.path("cache").join(name)).unwrap();
-        }
-    }
+    sandbox.lose_index();
     sandbox.ok("gc --max-size 0");
     assert_eq!(sandbox.listed(), ["foo==1.0"]);
 }

@@ -32,6 +32,24 @@ impl Sandbox {
         Self { dir }
     }
 
+    /// One whose cache has two eggs.
+    pub fn with_two() -> Self {
+        let sandbox = Self::new();
+        sandbox.egg("foo", "1.0");
+        sandbox.egg("bar", "2.0");
+        sandbox.ok("add eggs");
+        sandbox
+    }
+
+    /// Removes the index with its log.
+    pub fn lose_index(&self) {
+        for name in names_in(&self.path("cache")) {
+            if name.starts_with("index.sqlite") {
+                fs::remove_file(self.path("cache").join(name)).unwrap();
+            }
+        }
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
