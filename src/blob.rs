@@ -250,6 +250,12 @@ impl<B: Deref<Target = [u8]>> Blob<B> {
         &self.bytes
     }
 
+    /// The bytes themselves.
+    #[must_use]
+    pub fn into_bytes(self) -> B {
+        self.bytes
+    }
+
     /// Where the content of a large file lies in the blob as it is, in whole blocks of
     /// [`BLOCK`] but for the last; `None` if it lies there otherwise.
     #[must_use]

@@ -21,6 +21,14 @@ pub fn shown_minute(seconds: i64) -> String {
     shown(seconds, "%Y-%m-%d %H:%M UTC")
 }
 
+/// When a day begins in UTC, in seconds since the Unix epoch: of `2026-11-24`.
+#[must_use]
+pub fn day(text: &str) -> Option<i64> {
+    let date: jiff::civil::Date = text.parse().ok()?;
+    let begin = jiff::tz::TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0));
+    begin.ok().map(jiff::Timestamp::as_second)
+}
+
 fn shown(seconds: i64, format: &str) -> String {
     jiff::Timestamp::from_second(seconds)
         .map_or_else(|_| "?".into(), |time| time.strftime(format).to_string())

@@ -34,7 +34,7 @@ pub struct EggKey {
 pub const LAST_GENERATION: u8 = 5;
 
 /// The Python, machine and buildout that ask for an egg.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Host {
     /// PEP 425 abbreviation: `cp`, `pp`.

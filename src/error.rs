@@ -120,6 +120,20 @@ pub enum Error {
     #[error("{} is not bundled: `eggcache check --full` finds {problems} in it", path.display())]
     NotBundled { path: PathBuf, problems: String },
 
+    #[error("there is no remote {name}{}", told_nearest(nearest.as_deref(), "eggcache remote list"))]
+    NoRemote { name: String, nearest: Option<String> },
+
+    /// A remote cannot be used, or not for this.
+    #[error("remote {name}: {reason}")]
+    Remote { name: String, reason: String },
+
+    /// What a remote has of an egg is not to be used.
+    #[error("remote {name}: {what} is refused: {reason}")]
+    Refused { name: String, what: String, reason: String },
+
+    #[error("the signing key {}: {reason}", path.display())]
+    SigningKey { path: PathBuf, reason: &'static str },
+
     /// A file is not any more what it was when it was looked at.
     #[error("{} changes while it is bundled; run this again when nothing runs there", path.display())]
     Changing { path: PathBuf },
@@ -168,6 +182,13 @@ fn advice(source: &io::Error) -> &'static str {
             "; check who owns it and how it is mounted"
         }
         _ => "",
+    }
+}
+
+fn told_nearest(nearest: Option<&str>, command: &str) -> String {
+    match nearest {
+        Some(nearest) => format!("; the nearest name is {nearest}"),
+        None => format!("; `{command}` tells which there are"),
     }
 }
 

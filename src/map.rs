@@ -22,6 +22,12 @@ impl Deref for Mapped {
     }
 }
 
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 /// Maps a whole file, for reading.
 ///
 /// # Errors

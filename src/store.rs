@@ -120,10 +120,7 @@ impl Store {
     /// # Errors
     /// If the egg cannot be read or the blob not written; nothing is left behind.
     pub fn stage(&self, tree: &Tree, provenance: Provenance) -> Result<Staged> {
-        let temp = Temp::file(&self.tmp())?;
-        // From the beginning, so that others of the group can sweep it should this process die.
-        let mode = Permissions::from_mode(self.blob_mode());
-        temp.handle().set_permissions(mode).at("write", temp.path())?;
+        let temp = self.receive()?;
         let spool = tempfile::spooled_tempfile_in(SPOOL_IN_MEMORY, self.tmp());
         let mut manifest = tree.manifest.clone();
         let output = BufWriter::with_capacity(1 << 18, temp.handle());
@@ -136,6 +133,37 @@ impl Store {
                     Error::Io { action: "write", path: temp.path().to_owned(), source }
                 }
             })?;
+        temp.handle().sync_all().at("write", temp.path())?;
+        Ok(Staged { temp, written, manifest, provenance })
+    }
+
+    /// An empty temporary file for a blob that comes from elsewhere.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub(crate) fn receive(&self) -> Result<Temp> {
+        let temp = Temp::file(&self.tmp())?;
+        // From the beginning, so that others of the group can sweep it should this process die.
+        let mode = Permissions::from_mode(self.blob_mode());
+        temp.handle().set_permissions(mode).at("write", temp.path())?;
+        Ok(temp)
+    }
+
+    /// Takes a blob that has come from elsewhere, and syncs it. Its frames are not looked at.
+    ///
+    /// # Errors
+    /// [`Error::DamagedBlob`] or [`Error::NewerFormat`] if it is none.
+    pub(crate) fn received(&self, temp: Temp) -> Result<Staged> {
+        let file = temp.handle().try_clone().at("open", temp.path())?;
+        let path = || temp.path().to_owned();
+        let blob = Blob::open(map(file).at("map", temp.path())?).map_err(|bad| match bad {
+            BadBlob::NewerFormat(found) => {
+                Error::NewerFormat { path: path(), found, known: FORMAT }
+            }
+            bad => Error::DamagedBlob { path: path(), reason: bad.to_string() },
+        })?;
+        let written = Written { digest: blob.digest, len: blob.len() };
+        let (manifest, provenance) = (blob.manifest, blob.provenance);
         temp.handle().sync_all().at("write", temp.path())?;
         Ok(Staged { temp, written, manifest, provenance })
     }

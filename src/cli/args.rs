@@ -9,7 +9,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use eggcache::bundle::Mtimes;
 use eggcache::quantity::{age, size};
-use eggcache::query;
+use eggcache::{clock, query};
 
 use super::print::LogFormat;
 
@@ -303,6 +303,86 @@ pub enum Command {
         #[arg(long)]
         shared: bool,
     },
+    /// Say where else eggs may come from, and where those that are built here go.
+    #[command(
+        subcommand_required = true,
+        disable_help_subcommand = true,
+        after_help = "Examples:\n  \
+        eggcache remote add team s3://eggs/pool --key team.pub --push\n  eggcache remote list"
+    )]
+    Remote {
+        #[command(subcommand)]
+        command: RemoteCommand,
+    },
+    /// Bring eggs of the cache to a remote.
+    #[command(
+        after_help = "EGGCACHE_SIGNING_KEY names the file with the secret key that signs them, \
+        which `eggcache keygen` makes.\n\nExamples:\n  eggcache push lxml==6.1.3\n  \
+        eggcache push --all --to team\n  eggcache push --requirements requirements.txt --python 3.11\n\n\
+        Exit code 3 if the cache does not have one of them, 1 if one could not be pushed."
+    )]
+    Push {
+        #[arg(value_name = "EGG", required_unless_present_any = ["requirements", "all"])]
+        eggs: Vec<String>,
+        /// Also the eggs that a file of name==version lines pins.
+        #[arg(long, value_name = "FILE")]
+        requirements: Vec<PathBuf>,
+        /// Every egg in the cache.
+        #[arg(long, conflicts_with_all = ["eggs", "requirements"])]
+        all: bool,
+        /// The remote; by default all that were added with --push.
+        #[arg(long, value_name = "NAME")]
+        to: Option<String>,
+        #[command(flatten)]
+        narrow: Narrow,
+    },
+    /// Bring eggs from the remotes into the cache.
+    #[command(
+        after_help = "EGG is name==version or an egg's file name. `materialize` and buildouts \
+        pull what they need by themselves.\n\nExamples:\n  \
+        eggcache pull lxml==6.1.3 --python 3.11\n  \
+        eggcache pull --requirements requirements.txt --python 3.11\n\n\
+        Exit code 3 if no remote has one of them, 1 if one could not be pulled."
+    )]
+    Pull {
+        #[arg(value_name = "EGG", required_unless_present = "requirements")]
+        eggs: Vec<String>,
+        /// Also the eggs that a file of name==version lines pins.
+        #[arg(long, value_name = "FILE")]
+        requirements: Vec<PathBuf>,
+        /// The remote; by default all, in their order.
+        #[arg(long, value_name = "NAME")]
+        from: Option<String>,
+        #[command(flatten)]
+        narrow: Narrow,
+    },
+    /// Make a pair of keys: one that signs, and one that tells others whose signature it is.
+    #[command(after_help = "The secret key goes to FILE, for its owner alone, the public one to \
+        FILE.pub. Both are in the form of minisign. Where EGGCACHE_SIGNING_KEY_PASSWORD is set, the \
+        secret key has that password.\n\nExamples:\n  eggcache keygen team")]
+    Keygen {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Say whose signatures count on a remote.
+    #[command(after_help = "Examples:\n  eggcache trust team team.pub\n  \
+        eggcache trust team old.pub --until 2027-01-31 --note 'of the old builders'\n  \
+        eggcache trust team --remove E7620F1842B4E81F")]
+    Trust {
+        /// The remote.
+        name: String,
+        /// A public key, or the file that has it; with --remove also the key's id.
+        key: String,
+        /// From this day on (UTC) nothing counts that it has signed.
+        #[arg(long, value_name = "DAY", value_parser = day)]
+        until: Option<i64>,
+        /// What it is.
+        #[arg(long, value_name = "TEXT", conflicts_with = "remove")]
+        note: Option<String>,
+        /// Do not trust it any more.
+        #[arg(long, conflicts_with = "until")]
+        remove: bool,
+    },
     /// Rebuild the index from the blobs.
     #[command(after_help = "Examples:\n  eggcache reindex\n\n\
         Exit code 4 if a blob cannot be read; the others are in the index.")]
@@ -328,6 +408,52 @@ pub enum Command {
     /// Answer a buildout; the `eggcache` Python package runs this.
     #[command(hide = true)]
     Serve,
+}
+
+/// What to do with remotes.
+#[derive(Debug, Subcommand)]
+pub enum RemoteCommand {
+    /// Add a remote: an object store, a folder, or a web server that is only read.
+    #[command(
+        after_help = "URL is s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, \
+        an https address, or the path of a folder. Credentials come from the environment, as the \
+        tools of these stores have them (AWS_ACCESS_KEY_ID and so on); a store that everybody can \
+        read needs none.\n\nExamples:\n  \
+        eggcache remote add team s3://eggs/pool --key team.pub --push\n  \
+        eggcache remote add team s3://eggs --endpoint http://storage.example:8333 --key team.pub\n  \
+        eggcache remote add mirror https://eggs.example/pool --key team.pub"
+    )]
+    Add {
+        /// How it is called here.
+        name: String,
+        url: String,
+        /// A public key whose signatures count there, or the file that has it. Without any, nothing
+        /// of the remote is used.
+        #[arg(long = "key", value_name = "KEY")]
+        keys: Vec<String>,
+        /// Push there what buildouts build here.
+        #[arg(long)]
+        push: bool,
+        /// The server of an S3-compatible store that is not Amazon's.
+        #[arg(long, value_name = "URL")]
+        endpoint: Option<String>,
+        /// The region of an S3 store.
+        #[arg(long)]
+        region: Option<String>,
+        /// This machine of a cloud has the credentials itself.
+        #[arg(long)]
+        instance_credentials: bool,
+        /// Ask it before the others.
+        #[arg(long)]
+        first: bool,
+    },
+    /// List the remotes in the order in which they are asked.
+    #[command(after_help = "Examples:\n  eggcache remote list\n  \
+        eggcache --json remote list | jq .remotes")]
+    List,
+    /// Remove a remote: it is not asked any more. What it has stays.
+    #[command(after_help = "Examples:\n  eggcache remote remove team")]
+    Remove { name: String },
 }
 
 /// What an egg must also be.
@@ -385,6 +511,11 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 fn sha256(text: &str) -> Result<String, String> {
     let hex = text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
     if hex { Ok(text.to_ascii_lowercase()) } else { Err("not 64 hexadecimal digits".into()) }
+}
+
+/// When a day begins, in seconds since the Unix epoch.
+fn day(text: &str) -> Result<i64, String> {
+    clock::day(text).ok_or_else(|| "not a day like 2027-01-31".into())
 }
 
 fn mtimes(text: &str) -> Result<Mtimes, String> {

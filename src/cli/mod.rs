@@ -18,7 +18,7 @@ use anstream::ColorChoice;
 use anyhow::Context;
 use clap::Parser;
 use eggcache::error::Error;
-use eggcache::serve;
+use eggcache::{serve, signing};
 
 use args::{Args, Command, Global};
 use print::{LogFormat, Printer};
@@ -45,7 +45,12 @@ pub fn main() -> ExitCode {
             // The library's errors tell their causes themselves.
             printer.error(&known.map_or_else(|| format!("{error:#}"), Error::to_string));
             ExitCode::from(match known {
-                Some(Error::Miss { .. } | Error::NotARoot { .. } | Error::NotAPin { .. }) => MISS,
+                Some(
+                    Error::Miss { .. }
+                    | Error::NotARoot { .. }
+                    | Error::NotAPin { .. }
+                    | Error::NoRemote { .. },
+                ) => MISS,
                 Some(Error::Usage(_) | Error::Ambiguous { .. } | Error::Requirements { .. }) => {
                     USAGE
                 }
@@ -76,6 +81,10 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
     match &command {
         Command::Completions { shell } => return generate::completions(*shell, printer),
         Command::Man { out } => return generate::man(out.as_deref(), printer),
+        Command::Keygen { file } => {
+            printer.report(&signing::keygen(file)?, text::generated)?;
+            return Ok(0);
+        }
         _ => {}
     }
     let root = global.cache.map_or_else(default_cache, Ok)?;

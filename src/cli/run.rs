@@ -8,15 +8,19 @@ use eggcache::egg::Egg;
 use eggcache::error::Error;
 use eggcache::index::Usage;
 use eggcache::nearest::Nearest;
+use eggcache::object_client::Patience;
 use eggcache::plan::Rules;
 use eggcache::policy::Policy;
+use eggcache::remotes::{self, Remote};
+use eggcache::signing::{self, Signer};
 use eggcache::tree::Hints;
+use eggcache::upstream::Upstream;
 use eggcache::{
-    add, bundle, check, gc, init, list, materialize, pins, preflight, query, reindex, roots, show,
-    stats, verify,
+    add, bundle, check, gc, init, list, materialize, pins, preflight, pull, push, query, reindex,
+    remote, roots, show, stats, verify,
 };
 
-use super::args::Command;
+use super::args::{Command, RemoteCommand};
 use super::bar::Bar;
 use super::print::Printer;
 use super::{FAILURE, MISS, PROBLEMS, text};
@@ -42,10 +46,7 @@ impl Run<'_> {
                 self.add(&paths, &add::Options { hints, replace, ..add::Options::default() })
             }
             Command::Materialize { into, eggs, requirements, all, preflight, narrow } => {
-                let mut names = eggs;
-                for file in requirements {
-                    names.extend(query::requirements(&file)?);
-                }
+                let names = named(eggs, &requirements)?;
                 if preflight {
                     return self.preflight(&names, all, &narrow.into(), &into);
                 }
@@ -117,6 +118,21 @@ impl Run<'_> {
                     bundle::Options { output, eggs, prefix, mtimes, exclude, include, unused };
                 self.bundle(&buildout.unwrap_or_default(), &options)
             }
+            Command::Remote { command } => self.remote(command),
+            Command::Trust { name, key, remove: true, .. } => {
+                self.remotes(&remote::Options::Distrust { name, key })
+            }
+            Command::Trust { name, key, until, note, remove: false } => {
+                self.remotes(&remote::Options::Trust { name, key, until, note })
+            }
+            Command::Push { eggs, requirements, all, to, narrow } => {
+                let names = named(eggs, &requirements)?;
+                self.push(&names, all, to.as_deref(), &narrow.into())
+            }
+            Command::Pull { eggs, requirements, from, narrow } => {
+                let names = named(eggs, &requirements)?;
+                self.pull(&names, from.as_deref(), &narrow.into())
+            }
             Command::Init { shared } => {
                 let report = init::init(&self.root, shared)?;
                 self.printer.report(&report, text::made)?;
@@ -127,7 +143,10 @@ impl Run<'_> {
                 self.printer.report(&report, text::reindexed)?;
                 Ok(if report.rebuilt.unreadable.is_empty() { 0 } else { PROBLEMS })
             }
-            Command::Completions { .. } | Command::Man { .. } | Command::Serve => {
+            Command::Completions { .. }
+            | Command::Man { .. }
+            | Command::Keygen { .. }
+            | Command::Serve => {
                 unreachable!("they do without a cache, or name it themselves")
             }
         }
@@ -201,6 +220,96 @@ impl Run<'_> {
         Ok(0)
     }
 
+    fn remote(&self, command: RemoteCommand) -> anyhow::Result<u8> {
+        self.remotes(&match command {
+            RemoteCommand::List => remote::Options::List,
+            RemoteCommand::Remove { name } => remote::Options::Remove { name },
+            RemoteCommand::Add {
+                name,
+                url,
+                keys,
+                push,
+                endpoint,
+                region,
+                instance_credentials,
+                first,
+            } => {
+                let endpoint = endpoint.map(|text| remotes::endpoint(&text)).transpose()?;
+                let remote = Remote::new(&name, &url)?;
+                let remote = Remote { push, endpoint, region, instance_credentials, ..remote };
+                remote::Options::Add { remote: Box::new(remote), keys, first }
+            }
+        })
+    }
+
+    fn remotes(&self, options: &remote::Options) -> anyhow::Result<u8> {
+        let report = remote::remote(&self.open()?, options)?;
+        self.printer.report(&report, |report| text::remotes(report, options))?;
+        Ok(0)
+    }
+
+    fn push(
+        &self,
+        names: &[String],
+        all: bool,
+        to: Option<&str>,
+        narrow: &query::Narrow,
+    ) -> anyhow::Result<u8> {
+        let mut cache = self.open()?;
+        let known = remotes::read(&self.root)?;
+        let remotes: Vec<&Remote> = match to {
+            Some(name) => vec![&known[remotes::position(&known, name)?]],
+            None => known.iter().filter(|remote| remote.push).collect(),
+        };
+        if remotes.is_empty() {
+            let reason = "no remote is to be pushed to; name one with --to";
+            return Err(Error::Usage(reason.into()).into());
+        }
+        let Some(signer) = Signer::of_environment()? else {
+            let reason = "names no secret key to sign with; `eggcache keygen` makes one";
+            return Err(Error::Usage(format!("{} {reason}", signing::KEY_VARIABLE)).into());
+        };
+        let eggs = if all {
+            list::list(&cache, None, narrow)?.eggs
+        } else {
+            chosen(&mut cache, names, narrow)?
+        };
+        let mut code = 0;
+        for remote in remotes {
+            let report = push::push(&cache, &eggs, remote, &signer, &self.bar)?;
+            self.printer.report(&report, |report| text::pushed(report, self.verbose))?;
+            if report.failed().next().is_some() {
+                code = FAILURE;
+            }
+        }
+        Ok(code)
+    }
+
+    fn pull(
+        &self,
+        names: &[String],
+        from: Option<&str>,
+        narrow: &query::Narrow,
+    ) -> anyhow::Result<u8> {
+        let mut cache = self.open()?;
+        let mut remotes = remotes::read(&self.root)?;
+        if let Some(name) = from {
+            remotes = vec![remotes.swap_remove(remotes::position(&remotes, name)?)];
+        }
+        let upstream = Upstream::new(&remotes, Patience::COMMAND)?;
+        if upstream.is_empty() {
+            let reason = "no remote has a key that is trusted; `eggcache remote list` tells more";
+            return Err(Error::Usage(reason.into()).into());
+        }
+        let report = pull::pull(&mut cache, names, &upstream, narrow, &self.bar)?;
+        self.printer.report(&report, |report| text::pulled(report, self.verbose))?;
+        Ok(match (report.failed().next(), report.missing.first()) {
+            (Some(_), _) => FAILURE,
+            (None, Some(_)) => MISS,
+            (None, None) => 0,
+        })
+    }
+
     fn check(&self, buildout: &Path, options: &check::Options) -> anyhow::Result<u8> {
         let cache = self.open_to_look()?;
         let report = check::check(cache.as_ref(), buildout, options, &self.bar)?;
@@ -237,6 +346,14 @@ impl Run<'_> {
         self.printer.report(&report, text::verified_bundle)?;
         Ok(if report.problems.is_empty() { 0 } else { PROBLEMS })
     }
+}
+
+/// Names, and those that files of requirements have.
+fn named(mut names: Vec<String>, requirements: &[PathBuf]) -> Result<Vec<String>, Error> {
+    for file in requirements {
+        names.extend(query::requirements(file)?);
+    }
+    Ok(names)
 }
 
 /// The eggs that the names name, all of them or none.

@@ -5,6 +5,7 @@ mod check;
 mod gc;
 mod pins;
 mod preflight;
+mod remote;
 mod roots;
 mod stats;
 
@@ -21,6 +22,7 @@ pub use check::checked;
 pub use gc::collected;
 pub use pins::pinned;
 pub use preflight::planned as preflight;
+pub use remote::{generated, listed as remotes, pulled, pushed};
 pub use roots::listed as roots;
 pub use stats::counted as stats;
 

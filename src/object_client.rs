@@ -1,0 +1,634 @@
+//! Objects on a remote: the few requests that are made of an object store, each waited for by the
+//! thread that makes it.
+//!
+//! One thread of its own does all the input and output, so requests of several threads go on beside
+//! each other. How long it may all take is bounded by [`Patience`]. A remote that has failed is done
+//! without from then on: the delay is spent once and not for each egg.
+//!
+//! No error tells an address with what follows a `?`, nor a header: there are secrets in them.
+
+use std::fs::File;
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, TryStreamExt};
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::client::{HttpError, HttpErrorKind};
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::http::HttpBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use object_store::{
+    BackoffConfig, ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
+    RetryConfig, UpdateVersion, WriteMultipart,
+};
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::remotes::Remote;
+
+/// Largest object that is read into memory, in bytes: a list or a set of some ten thousand entries.
+const MAX_SMALL: u64 = 32 << 20;
+/// Beyond this many bytes a blob is uploaded in parts of as many, which are read one by one.
+const PART: usize = 8 << 20;
+/// Parts of one upload that are on their way at a time.
+const PARTS_ON_THEIR_WAY: usize = 2;
+
+/// How long a remote may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For a connection.
+    connect: Duration,
+    /// For one request with all its retries, but not for the bytes of a blob.
+    answer: Duration,
+    /// How often a request is made again that may succeed then.
+    retries: usize,
+    /// In each such time a transfer brings [`Patience::LEAST`] bytes, or is given up.
+    stall: Duration,
+}
+
+impl Patience {
+    /// Bytes of a transfer in each time of `stall`.
+    const LEAST: u64 = 32 << 10;
+
+    /// Beside a build, which can do without.
+    pub const BUILD: Self = Self {
+        connect: Duration::from_millis(1500),
+        answer: Duration::from_millis(2200),
+        retries: 2,
+        stall: Duration::from_millis(2200),
+    };
+
+    /// For somebody who has asked for nothing else.
+    pub const COMMAND: Self = Self {
+        connect: Duration::from_secs(10),
+        answer: Duration::from_mins(1),
+        retries: 8,
+        stall: Duration::from_secs(30),
+    };
+}
+
+/// One remote.
+#[derive(Debug, Clone)]
+pub struct Client {
+    name: Arc<str>,
+    store: Arc<dyn ObjectStore>,
+    prefix: ObjectPath,
+    patience: Patience,
+    /// What has failed, once something has.
+    down: Arc<Mutex<Option<String>>>,
+    requests: Arc<AtomicU64>,
+}
+
+/// A small object, and what it takes to replace just this version of it.
+#[derive(Debug)]
+pub struct Fetched {
+    pub bytes: Vec<u8>,
+    pub version: Version,
+}
+
+#[derive(Debug, Clone)]
+pub struct Version(UpdateVersion);
+
+/// An object in a listing.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// As it was named when it was written.
+    pub name: String,
+    pub bytes: u64,
+    /// Seconds since the Unix epoch, by the clock of the store.
+    pub modified_at: i64,
+}
+
+impl Client {
+    /// A client of a remote. Nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// [`Error::Remote`] if its address or what the environment says of it cannot be understood.
+    pub fn new(remote: &Remote, patience: Patience) -> Result<Self> {
+        let bad = |error: object_store::Error| Error::Remote {
+            name: remote.name.clone(),
+            reason: reason(&error),
+        };
+        // Before any client is made, as that chooses how TLS is done.
+        runtime();
+        let (store, prefix) = open(remote, patience).map_err(bad)?;
+        Ok(Self {
+            name: remote.name.as_str().into(),
+            store,
+            prefix,
+            patience,
+            down: Arc::default(),
+            requests: Arc::default(),
+        })
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many requests were made so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Why this remote is done without, once it is.
+    #[must_use]
+    pub fn down(&self) -> Option<String> {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Does without this remote from now on.
+    pub fn give_up(&self, reason: &str) {
+        self.down
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| reason.to_owned());
+    }
+
+    fn path(&self, name: &str) -> ObjectPath {
+        name.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
+    }
+
+    fn error(&self, reason: String) -> Error {
+        Error::Remote { name: self.name.to_string(), reason }
+    }
+
+    /// Makes one request and waits for its answer, for as long as patience has it.
+    fn ask<T: Send + 'static>(
+        &self,
+        limit: Option<Duration>,
+        request: impl Future<Output = object_store::Result<T>> + Send + 'static,
+    ) -> Result<object_store::Result<T>> {
+        if let Some(reason) = self.down() {
+            return Err(self.error(reason));
+        }
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = mpsc::sync_channel(1);
+        runtime().spawn(async move {
+            let answer = match limit {
+                None => Some(request.await),
+                Some(limit) => tokio::time::timeout(limit, request).await.ok(),
+            };
+            let _ = sender.send(answer);
+        });
+        let failure = match receiver.recv() {
+            Ok(Some(answer)) if !answer.as_ref().is_err_and(is_failure) => return Ok(answer),
+            Ok(Some(Err(error))) => reason(&error),
+            Ok(Some(Ok(_))) => unreachable!("an answer is no failure"),
+            Ok(None) => "it does not answer in time".into(),
+            Err(_) => "the request was dropped".into(),
+        };
+        self.give_up(&failure);
+        Err(self.error(failure))
+    }
+
+    /// Reads a small object; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Remote`]
+    pub fn get(&self, name: &str) -> Result<Option<Fetched>> {
+        let (store, path) = (self.store.clone(), self.path(name));
+        let answer = self.ask(Some(self.patience.answer), async move {
+            let found = store.get(&path).await?;
+            let version = Version(UpdateVersion {
+                e_tag: found.meta.e_tag.clone(),
+                version: found.meta.version.clone(),
+            });
+            let mut bytes = Vec::new();
+            let mut stream = found.into_stream();
+            while let Some(chunk) = stream.next().await {
+                bytes.extend_from_slice(&chunk?);
+                if bytes.len() as u64 > MAX_SMALL {
+                    let source = format!("{path} is larger than {MAX_SMALL} bytes").into();
+                    return Err(object_store::Error::Generic { store: "remote", source });
+                }
+            }
+            Ok(Fetched { bytes, version })
+        })?;
+        match answer {
+            Ok(fetched) => Ok(Some(fetched)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.error(reason(&error))),
+        }
+    }
+
+    /// Writes a small object that is not there yet; whether it was not.
+    ///
+    /// # Errors
+    /// [`Error::Remote`]
+    pub fn create(&self, name: &str, bytes: Vec<u8>) -> Result<bool> {
+        self.put(name, bytes, PutMode::Create)
+    }
+
+    /// Writes a small object in place of this version of it, or of none; whether it was still there.
+    ///
+    /// # Errors
+    /// [`Error::Remote`]
+    pub fn replace(&self, name: &str, bytes: Vec<u8>, version: Option<&Version>) -> Result<bool> {
+        match version {
+            None => self.create(name, bytes),
+            Some(Version(version)) => self.put(name, bytes, PutMode::Update(version.clone())),
+        }
+    }
+
+    fn put(&self, name: &str, bytes: Vec<u8>, mode: PutMode) -> Result<bool> {
+        let (store, path) = (self.store.clone(), self.path(name));
+        let answer = self.ask(Some(self.patience.answer), async move {
+            let payload = PutPayload::from(bytes);
+            match store.put_opts(&path, payload.clone(), mode.clone().into()).await {
+                // A folder cannot do that. What is lost if two write at once, the next one mends.
+                Err(object_store::Error::NotImplemented { .. })
+                    if matches!(mode, PutMode::Update(_)) =>
+                {
+                    store.put(&path, payload).await.map(drop)
+                }
+                answer => answer.map(drop),
+            }
+        })?;
+        match answer {
+            Ok(()) => Ok(true),
+            Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. }
+                | object_store::Error::NotModified { .. },
+            ) => Ok(false),
+            Err(error) => Err(self.error(reason(&error))),
+        }
+    }
+
+    /// Removes an object; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// [`Error::Remote`]
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let (store, path) = (self.store.clone(), self.path(name));
+        match self.ask(Some(self.patience.answer), async move { store.delete(&path).await })? {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.error(reason(&error))),
+        }
+    }
+
+    /// Everything below a folder.
+    ///
+    /// # Errors
+    /// [`Error::Remote`]
+    pub fn list(&self, folder: &str) -> Result<Vec<Listed>> {
+        let (store, path) = (self.store.clone(), self.path(folder));
+        let skipped =
+            if self.prefix.as_ref().is_empty() { 0 } else { self.prefix.as_ref().len() + 1 };
+        let answer = self.ask(None, async move {
+            let listed = store.list(Some(&path)).map_ok(|meta| Listed {
+                name: meta.location.as_ref()[skipped..].to_owned(),
+                bytes: meta.size,
+                modified_at: meta.last_modified.timestamp(),
+            });
+            listed.try_collect().await
+        })?;
+        answer.map_err(|error| self.error(reason(&error)))
+    }
+
+    /// Length of an object in bytes; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Remote`]
+    pub fn length(&self, name: &str) -> Result<Option<u64>> {
+        let (store, path) = (self.store.clone(), self.path(name));
+        match self.ask(Some(self.patience.answer), async move { store.head(&path).await })? {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.error(reason(&error))),
+        }
+    }
+
+    /// Writes the bytes of an object to a file, of which there are to be so many, and answers their
+    /// digest; `None` if there is no such object. A transfer that breaks goes on where it broke.
+    ///
+    /// # Errors
+    /// [`Error::Remote`], also if there are more or fewer.
+    pub fn download(
+        &self,
+        name: &str,
+        bytes: u64,
+        mut into: File,
+        progress: &dyn Progress,
+    ) -> Result<Option<Digest>> {
+        if let Some(reason) = self.down() {
+            return Err(self.error(reason));
+        }
+        // The bytes come through a channel that holds few of them: memory is bounded, and a slow disk
+        // slows the transfer.
+        let (sender, chunks) = mpsc::sync_channel(16);
+        let (store, path, patience) = (self.store.clone(), self.path(name), self.patience);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        runtime().spawn(async move {
+            let failure = transfer(store, path, bytes, patience, &sender).await.err();
+            if let Some(failure) = failure {
+                send(&sender, Err(failure)).await;
+            }
+        });
+        let (mut hasher, mut written) = (blake3::Hasher::new(), 0);
+        for chunk in chunks {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(Broken::Absent) => return Ok(None),
+                Err(Broken::Failed(reason)) => {
+                    self.give_up(&reason);
+                    return Err(self.error(reason));
+                }
+                Err(Broken::Wrong(reason)) => return Err(self.error(reason)),
+            };
+            written += chunk.len() as u64;
+            if written > bytes {
+                return Err(self.error(format!("it sends more than the {bytes} bytes of {name}")));
+            }
+            hasher.update(&chunk);
+            into.write_all(&chunk).map_err(|source| Error::Io {
+                action: "write",
+                path: name.into(),
+                source,
+            })?;
+            progress.advance(chunk.len() as u64);
+        }
+        if written < bytes {
+            return Err(self.error(format!("it sends {written} of the {bytes} bytes of {name}")));
+        }
+        Ok(Some(Digest::from(*hasher.finalize().as_bytes())))
+    }
+
+    /// Writes an object from memory that may be large, whether it is there or not.
+    ///
+    /// # Errors
+    /// [`Error::Remote`]
+    pub fn upload(
+        &self,
+        name: &str,
+        bytes: impl AsRef<[u8]> + Send + 'static,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let length = bytes.as_ref().len();
+        let (store, path) = (self.store.clone(), self.path(name));
+        // As long as there is progress at the rate that is the least.
+        let rounds = 2 + length as u64 / Patience::LEAST;
+        let limit =
+            self.patience.answer + self.patience.stall * u32::try_from(rounds).unwrap_or(9999);
+        let answer = self.ask(Some(limit), async move {
+            let bytes = bytes.as_ref();
+            if length <= PART {
+                return store.put(&path, PutPayload::from(bytes.to_vec())).await.map(drop);
+            }
+            let upload = store.put_multipart(&path).await?;
+            let mut writer = WriteMultipart::new_with_chunk_size(upload, PART);
+            for part in bytes.chunks(PART) {
+                writer.wait_for_capacity(PARTS_ON_THEIR_WAY).await?;
+                writer.write(part);
+            }
+            writer.finish().await.map(drop)
+        })?;
+        answer.map_err(|error| self.error(reason(&error)))?;
+        progress.advance(length as u64);
+        Ok(())
+    }
+}
+
+/// What ends a transfer.
+enum Broken {
+    Absent,
+    /// The remote is done without.
+    Failed(String),
+    /// This object is.
+    Wrong(String),
+}
+
+type Chunk = std::result::Result<Vec<u8>, Broken>;
+
+/// Sends the bytes of an object, and goes on where a transfer breaks as long as there is progress.
+async fn transfer(
+    store: Arc<dyn ObjectStore>,
+    path: ObjectPath,
+    bytes: u64,
+    patience: Patience,
+    sender: &mpsc::SyncSender<Chunk>,
+) -> std::result::Result<(), Broken> {
+    let (mut at, mut broken_at) = (0, None);
+    while at < bytes || broken_at.is_none() {
+        let range = (at > 0).then(|| (at..bytes).into());
+        let options = GetOptions { range, ..GetOptions::default() };
+        let begun = tokio::time::timeout(patience.answer, store.get_opts(&path, options)).await;
+        let failure = match begun {
+            Err(_) => "it does not answer in time".into(),
+            Ok(Err(object_store::Error::NotFound { .. })) => return Err(Broken::Absent),
+            Ok(Err(error)) => reason(&error),
+            Ok(Ok(found)) if found.meta.size != bytes => {
+                let reason = format!("{path} has {} bytes in place of {bytes}", found.meta.size);
+                return Err(Broken::Wrong(reason));
+            }
+            Ok(Ok(found)) => match pass_on(found, &mut at, patience, sender).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            },
+        };
+        // Without progress since it broke last, it will not come.
+        if broken_at == Some(at) {
+            return Err(Broken::Failed(failure));
+        }
+        broken_at = Some(at);
+    }
+    Ok(())
+}
+
+async fn pass_on(
+    found: object_store::GetResult,
+    at: &mut u64,
+    patience: Patience,
+    sender: &mpsc::SyncSender<Chunk>,
+) -> std::result::Result<(), String> {
+    let mut stream = found.into_stream();
+    let (mut since, mut brought) = (Instant::now(), 0);
+    loop {
+        let left = patience.stall.saturating_sub(since.elapsed());
+        let chunk = match tokio::time::timeout(left, stream.next()).await {
+            Err(_) => return Err("it sends too slowly".into()),
+            Ok(None) => return Ok(()),
+            Ok(Some(chunk)) => chunk.map_err(|error| reason(&error))?,
+        };
+        *at += chunk.len() as u64;
+        brought += chunk.len() as u64;
+        let waited = Instant::now();
+        send(sender, Ok(chunk.to_vec())).await;
+        // What the disk takes is not the remote's.
+        since += waited.elapsed();
+        if brought >= Patience::LEAST {
+            (since, brought) = (Instant::now(), 0);
+        }
+    }
+}
+
+/// Hands a chunk over without keeping the other transfers waiting.
+async fn send(sender: &mpsc::SyncSender<Chunk>, mut chunk: Chunk) {
+    while let Err(mpsc::TrySendError::Full(back)) = sender.try_send(chunk) {
+        chunk = back;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// The thread that does all input and output of remotes.
+fn runtime() -> &'static tokio::runtime::Handle {
+    static RUNTIME: OnceLock<tokio::runtime::Handle> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a process can watch its files");
+        let handle = runtime.handle().clone();
+        std::thread::Builder::new()
+            .name("remote".into())
+            .spawn(move || runtime.block_on(std::future::pending::<()>()))
+            .expect("a process can have another thread");
+        handle
+    })
+}
+
+fn open(
+    remote: &Remote,
+    patience: Patience,
+) -> object_store::Result<(Arc<dyn ObjectStore>, ObjectPath)> {
+    let url = remote.url.as_str();
+    let retry = RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(5),
+            base: 2.0,
+        },
+        max_retries: patience.retries,
+        retry_timeout: patience.answer,
+    };
+    let endpoint = remote.endpoint.as_ref();
+    let plain_http =
+        [Some(&remote.url), endpoint].into_iter().flatten().any(|it| it.scheme() == "http");
+    let options = ClientOptions::new()
+        .with_connect_timeout(patience.connect)
+        .with_timeout_disabled()
+        .with_allow_http(plain_http)
+        .with_user_agent(
+            concat!("eggcache/", env!("CARGO_PKG_VERSION")).parse().expect("it is a header's text"),
+        );
+    let is_set = |names: &[&str]| names.iter().any(|name| std::env::var_os(name).is_some());
+    let anonymous = |names: &[&str]| !remote.instance_credentials && !is_set(names);
+    let prefix = || ObjectPath::from_url_path(remote.url.path());
+    Ok(match remote.url.scheme() {
+        "s3" => {
+            let mut builder = AmazonS3Builder::from_env()
+                .with_url(url)
+                .with_retry(retry)
+                .with_client_options(options)
+                .with_skip_signature(anonymous(&[
+                    "AWS_ACCESS_KEY_ID",
+                    "AWS_WEB_IDENTITY_TOKEN_FILE",
+                    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+                    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                ]));
+            if let Some(endpoint) = endpoint {
+                builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/'));
+            }
+            if let Some(region) = &remote.region {
+                builder = builder.with_region(region);
+            }
+            (Arc::new(builder.build()?), prefix()?)
+        }
+        "gs" => {
+            let builder = GoogleCloudStorageBuilder::from_env()
+                .with_url(url)
+                .with_retry(retry)
+                .with_client_options(options)
+                .with_skip_signature(anonymous(&[
+                    "GOOGLE_SERVICE_ACCOUNT",
+                    "GOOGLE_SERVICE_ACCOUNT_PATH",
+                    "GOOGLE_SERVICE_ACCOUNT_KEY",
+                    "GOOGLE_APPLICATION_CREDENTIALS",
+                ]));
+            (Arc::new(builder.build()?), prefix()?)
+        }
+        "az" => {
+            let builder = MicrosoftAzureBuilder::from_env()
+                .with_url(url)
+                .with_retry(retry)
+                .with_client_options(options)
+                .with_skip_signature(anonymous(&[
+                    "AZURE_STORAGE_ACCOUNT_KEY",
+                    "AZURE_STORAGE_ACCESS_KEY",
+                    "AZURE_STORAGE_SAS_KEY",
+                    "AZURE_STORAGE_SAS_TOKEN",
+                    "AZURE_STORAGE_CLIENT_SECRET",
+                    "AZURE_CLIENT_SECRET",
+                    "AZURE_FEDERATED_TOKEN_FILE",
+                ]));
+            (Arc::new(builder.build()?), prefix()?)
+        }
+        "file" => {
+            let folder = remote.url.to_file_path().unwrap_or_default();
+            std::fs::create_dir_all(&folder).map_err(|source| object_store::Error::Generic {
+                store: "folder",
+                source: source.into(),
+            })?;
+            (Arc::new(LocalFileSystem::new_with_prefix(folder)?), ObjectPath::default())
+        }
+        _ => {
+            let builder =
+                HttpBuilder::new().with_url(url).with_retry(retry).with_client_options(options);
+            (Arc::new(builder.build()?), ObjectPath::default())
+        }
+    })
+}
+
+/// Whether an error is the remote's, and not an answer.
+fn is_failure(error: &object_store::Error) -> bool {
+    use object_store::Error;
+    !matches!(
+        error,
+        Error::NotFound { .. }
+            | Error::AlreadyExists { .. }
+            | Error::Precondition { .. }
+            | Error::NotModified { .. }
+    )
+}
+
+/// What went wrong, without addresses and headers.
+fn reason(error: &object_store::Error) -> String {
+    use object_store::Error;
+    match error {
+        Error::PermissionDenied { .. } => return "it does not allow that (403)".into(),
+        Error::Unauthenticated { .. } => return "it wants credentials (401)".into(),
+        _ => {}
+    }
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let (mut last, mut kind) = (error.to_string(), None);
+    while let Some(error) = source {
+        if let Some(http) = error.downcast_ref::<HttpError>() {
+            kind = Some(http.kind());
+        }
+        last = error.to_string();
+        source = error.source();
+    }
+    let what = match kind {
+        Some(HttpErrorKind::Connect) => "it cannot be reached",
+        Some(HttpErrorKind::Timeout) => "it does not answer in time",
+        Some(HttpErrorKind::Request | HttpErrorKind::Interrupted) => "the connection broke",
+        Some(_) => "it answers what is not understood",
+        None => return first_line(&last),
+    };
+    format!("{what} ({})", first_line(&last))
+}
+
+/// Of what a server says, as much as a line takes.
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(200).collect()
+}

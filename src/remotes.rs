@@ -1,0 +1,178 @@
+//! The remotes of a cache: where else its eggs may come from, whose signatures count there, and where
+//! what is built here goes to. `remotes.json` in the cache has them, in the order in which they are
+//! asked.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::error::{Error, Result};
+use crate::nearest::nearest;
+use crate::record;
+use crate::signing::Trusted;
+
+const FILE_NAME: &str = "remotes.json";
+
+/// The kinds of addresses.
+pub const SCHEMES: [&str; 6] = ["s3", "gs", "az", "https", "http", "file"];
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Remote {
+    pub name: String,
+    pub url: Url,
+    /// The server of an S3-compatible store, if it is not Amazon's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Url>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Whether what is built here is pushed there.
+    #[serde(default)]
+    pub push: bool,
+    /// Whether the machine itself has the credentials, as one of a cloud has.
+    #[serde(default)]
+    pub instance_credentials: bool,
+    /// Without any, nothing of it is used.
+    #[serde(default)]
+    pub trusted: Vec<Trusted>,
+}
+
+impl Remote {
+    /// A remote that nobody trusts yet.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] says what is wrong with name or address.
+    pub fn new(name: &str, url: &str) -> Result<Self> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || !name.chars().all(is_plain) {
+            let reason = "is no name of a remote: letters, digits, `-`, `_` and `.`";
+            return Err(Error::Usage(format!("{name:?} {reason}")));
+        }
+        Ok(Self {
+            name: name.into(),
+            url: address(url)?,
+            endpoint: None,
+            region: None,
+            push: false,
+            instance_credentials: false,
+            trusted: Vec::new(),
+        })
+    }
+
+    /// Whether only GET works there.
+    #[must_use]
+    pub fn is_web(&self) -> bool {
+        matches!(self.url.scheme(), "http" | "https")
+    }
+}
+
+/// The address of a remote; a path is one of a folder.
+///
+/// # Errors
+/// [`Error::Usage`] says what is wrong with it.
+fn address(text: &str) -> Result<Url> {
+    let usage = |reason: &str| Err(Error::Usage(format!("{text} {reason}")));
+    let url = match Url::parse(text) {
+        Ok(url) => url,
+        Err(_) if Path::new(text).is_absolute() => {
+            return Url::from_directory_path(text).or_else(|()| usage("is no address of a remote"));
+        }
+        Err(error) => return usage(&format!("is no address of a remote: {error}")),
+    };
+    if !SCHEMES.contains(&url.scheme()) {
+        return usage(&format!("has another scheme than {}", SCHEMES.join(", ")));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        // Not the address, which has a secret in it.
+        let reason = "an address has no user and no password: they come from the environment";
+        return Err(Error::Usage(reason.into()));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Error::Usage("an address of a remote has no `?` and no `#`".into()));
+    }
+    Ok(url)
+}
+
+/// Reads the server of an S3-compatible store.
+///
+/// # Errors
+/// [`Error::Usage`] if it is no address of a web server.
+pub fn endpoint(text: &str) -> Result<Url> {
+    let url = address(text)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Error::Usage(format!("{text} is not an address of http or https")));
+    }
+    Ok(url)
+}
+
+/// The remotes of the cache at `root`, in their order.
+///
+/// # Errors
+/// If the file that has them cannot be read.
+pub fn read(root: &Path) -> Result<Vec<Remote>> {
+    Ok(record::read(&root.join(FILE_NAME))?.unwrap_or_default())
+}
+
+/// # Errors
+/// If it cannot be written.
+pub fn write(root: &Path, remotes: &[Remote]) -> Result<()> {
+    record::write(root, FILE_NAME, &remotes)
+}
+
+/// The remote of a name.
+///
+/// # Errors
+/// [`Error::NoRemote`] with what may have been meant.
+pub fn position(remotes: &[Remote], name: &str) -> Result<usize> {
+    remotes.iter().position(|remote| remote.name == name).ok_or_else(|| Error::NoRemote {
+        name: name.into(),
+        nearest: nearest(name, remotes.iter().map(|remote| remote.name.clone()).collect()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_of_a_store_that_is_known() {
+        for good in [
+            "s3://bucket/eggs",
+            "gs://bucket",
+            "az://container/eggs",
+            "https://eggs.example/pool/",
+            "http://127.0.0.1:8080/",
+            "file:///srv/eggs",
+            "/srv/eggs",
+        ] {
+            assert!(Remote::new("team", good).is_ok(), "{good}");
+        }
+        for bad in ["ftp://host/", "eggs", "", "s3:", "https://host/?token=1", "https://host/#a"] {
+            let refused = Remote::new("team", bad);
+            // An S3 address without a bucket is refused when it is opened.
+            assert!(refused.is_err() || bad == "s3:", "{bad}");
+        }
+        for bad in ["", "a b", "a/b", "../a", "a\n"] {
+            assert!(Remote::new(bad, "s3://bucket").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_with_a_secret_is_refused_and_not_repeated() {
+        let refused = Remote::new("team", "https://me:hunter2@host/").unwrap_err().to_string();
+        assert!(refused.contains("environment") && !refused.contains("hunter2"), "{refused}");
+    }
+
+    #[test]
+    fn remotes_are_read_as_they_were_written() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read(dir.path()).unwrap(), []);
+        let remotes = [Remote::new("b", "s3://b").unwrap(), Remote::new("a", "/a").unwrap()];
+        write(dir.path(), &remotes).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), remotes);
+        assert_eq!(position(&remotes, "a").unwrap(), 1);
+        let missing = position(&remotes, "c").unwrap_err();
+        assert!(matches!(missing, Error::NoRemote { .. }));
+    }
+}
