@@ -13,7 +13,7 @@ use crate::add::{self, Listed, Outcome, Replace};
 use crate::cache::Cache;
 use crate::error::{IoContext, Result};
 
-/// How many eggs are kept together at most, as each has its files open.
+/// How many eggs are kept together at most: what is not yet kept is lost if the process is killed.
 const BATCH: usize = 32;
 
 /// What became of an egg, and the number that it was offered with.
@@ -102,6 +102,8 @@ impl Drop for Storing {
 
 fn work(shared: &Shared, root: &Path) {
     let mut cache = None;
+    // Of its own, so that no copy waits behind what is compressed.
+    let pool = rayon::ThreadPoolBuilder::new().start_handler(|_| step_back()).build().ok();
     loop {
         let mut state = shared.lock();
         while state.queue.is_empty() {
@@ -118,7 +120,8 @@ fn work(shared: &Shared, root: &Path) {
         let paths: Vec<PathBuf> = eggs.iter().map(|egg| egg.tree.path().to_owned()).collect();
         // Whoever waits shall not wait for ever, whatever happens.
         let kept = catch_unwind(AssertUnwindSafe(|| {
-            keep(&mut cache, root, eggs, &replace).map_err(|error| error.to_string())
+            let keep = || keep(&mut cache, root, eggs, &replace).map_err(|it| it.to_string());
+            if let Some(pool) = &pool { pool.install(keep) } else { keep() }
         }));
         let kept = kept.unwrap_or_else(|_| Err("storing has failed".into()));
         let mut state = shared.lock();
@@ -138,20 +141,24 @@ fn work(shared: &Shared, root: &Path) {
     }
 }
 
+/// Lets buildout have this thread's processor where there are too few.
+fn step_back() {
+    // Elsewhere this would be the whole process, answers included.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(10);
+}
+
 fn keep(
     cache: &mut Option<Cache>,
     root: &Path,
     eggs: Vec<Listed>,
     replace: &Replace,
 ) -> Result<Vec<Outcome>> {
-    let cache = match cache {
-        Some(cache) => cache,
-        None => {
-            let opened = Cache::open(root)?;
-            opened.check_writable()?;
-            opened.sweep()?;
-            cache.insert(opened)
-        }
-    };
-    add::keep(cache, eggs, replace)
+    if let Some(cache) = cache {
+        return add::keep(cache, eggs, replace);
+    }
+    let opened = Cache::open(root)?;
+    opened.check_writable()?;
+    opened.sweep()?;
+    add::keep(cache.insert(opened), eggs, replace)
 }

@@ -16,6 +16,9 @@ from eggcache import _bridge, _host
 
 logger = logging.getLogger("eggcache")
 
+#: For how long the cache is believed to have nothing of a project, in seconds.
+MISSED_FOR = 0.5
+
 
 class Offer:
     """A cached egg that is offered to buildout; carried by its distribution as ``.eggcache``."""
@@ -80,6 +83,8 @@ class Session:
         self.locations = set()
         #: Eggs of each project and variant, as the cache has told; for as long as that holds.
         self.found = {}
+        #: What the cache had nothing of when it was last asked, and when that was.
+        self.missed = None, 0.0
         #: Projects whose eggs were prefetched, or need not be.
         self.expected = set()
         #: Eggs directories that hold temporary copies until the program ends.
@@ -178,13 +183,16 @@ class Session:
         return eggs and self._offer(eggs[0], requirement, source, installer)
 
     def _eggs_of(self, requirement):
-        asked = requirement.key, self.variant
+        asked, now = (requirement.key, self.variant), time.monotonic()
         eggs = self.found.get(asked)
-        if eggs is None:
+        # Another buildout may store the first at any time, but buildout asks twice at once.
+        if eggs is None and (self.missed[0] != asked or now > self.missed[1] + MISSED_FOR):
             eggs = self.bridge.call("find", name=requirement.project_name, variant=self.variant)["eggs"]
-            if eggs:  # another buildout may store the first at any time
+            if eggs:
                 self.found[asked] = eggs
-        return eggs
+            else:
+                self.missed = asked, now
+        return eggs or []
 
     def _same_version(self, left, right):
         parse = self.pkg_resources.parse_version
@@ -324,6 +332,7 @@ class Session:
         if self.read_only or not location.endswith(".egg"):
             return
         self.found.clear()
+        self.missed = None, 0.0
         self.unsettled = True
         self.bridge.post(
             "store",
