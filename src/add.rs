@@ -97,6 +97,20 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The egg of its key that the cache has now.
+    #[must_use]
+    pub fn egg(&self) -> Option<&Egg> {
+        match self {
+            Self::Stored { egg }
+            | Self::Replaced { egg, .. }
+            | Self::Present { egg }
+            | Self::Other { egg } => Some(egg),
+            Self::Refused { .. } | Self::Left { .. } => None,
+        }
+    }
+}
+
 /// An egg that was listed and is to be kept.
 #[derive(Debug)]
 pub struct Listed {

@@ -131,6 +131,14 @@ pub enum Error {
     #[error("remote {name}: {what} is refused: {reason}")]
     Refused { name: String, what: String, reason: String },
 
+    /// A remote has an egg and cannot be used any more.
+    #[error("{0}")]
+    Unavailable(String),
+
+    /// A remote has an egg that cannot be had from it.
+    #[error("{0}")]
+    Unfetched(String),
+
     #[error("the signing key {}: {reason}", path.display())]
     SigningKey { path: PathBuf, reason: &'static str },
 

@@ -91,7 +91,7 @@ pub struct Fetched {
     pub version: Version,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version(UpdateVersion);
 
 /// An object in a listing.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::egg::Egg;
-use crate::egg_key::{EggKey, Host};
+use crate::egg_key::EggKey;
 use crate::entry::{self, Entry, Signed};
 use crate::error::{Error, Result};
 use crate::object_client::Client;
@@ -124,19 +124,18 @@ fn update(client: &Client, name: &str, published: &[&Published]) -> Result<()> {
     Err(Error::Remote { name: client.name().into(), reason })
 }
 
-/// Tells which eggs buildouts of a configuration use on such hosts.
+/// Tells which eggs the buildouts of a set use.
 ///
 /// # Errors
 /// [`Error::Remote`]
-pub fn set(client: &Client, configuration: &str, host: &Host, entries: &[Signed]) -> Result<()> {
-    let name = layout::set(configuration, host);
+pub fn set(client: &Client, name: &str, entries: &[Signed]) -> Result<()> {
     let text = entry::text(entries);
-    let found = client.get(&name)?;
+    let found = client.get(name)?;
     if found.as_ref().is_some_and(|found| found.bytes == text) {
         return Ok(());
     }
     // Whoever is faster knows as much.
-    client.replace(&name, text, found.map(|it| it.version).as_ref()).map(drop)
+    client.replace(name, text, found.map(|it| it.version).as_ref()).map(drop)
 }
 
 /// How long to wait after an attempt that somebody else was faster than: longer each time, and never

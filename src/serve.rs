@@ -17,7 +17,8 @@ use crate::cache::Cache;
 use crate::clock::now;
 use crate::digest::Digest;
 use crate::egg::Egg;
-use crate::egg_key::Host;
+use crate::egg_key::{EggKey, Host};
+use crate::egg_name::{normalize_name, same_version};
 use crate::error::{Error, Result};
 use crate::index::Usage;
 use crate::materialize::{self, Outcome, Prepared};
@@ -26,12 +27,13 @@ use crate::prefetch::Prefetch;
 use crate::progress::Silent;
 use crate::recall::Recall;
 use crate::register;
+use crate::session_remotes::Remotes;
 use crate::staging;
 use crate::storing::Storing;
 use crate::tree::Hints;
 
 /// Version of the protocol: it changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
@@ -46,9 +48,16 @@ enum Request {
         eggs_directory: Option<PathBuf>,
         /// What tells buildouts that want the same eggs from others.
         configuration: Option<String>,
+        /// Whether no network may be used.
+        #[serde(default)]
+        offline: bool,
     },
-    /// Which eggs of a project work here.
-    Find { name: String, variant: String },
+    /// Which eggs of a project work here; remotes are asked where the cache has none of the version.
+    Find { name: String, variant: String, version: Option<String> },
+    /// Projects that will be asked for: remotes may be asked meanwhile.
+    Look { wanted: Vec<Wanted> },
+    /// An egg that would be built now: whether somebody else builds it.
+    Lease { name: String, variant: String, version: String },
     /// Eggs that will be asked for, in that order.
     Prefetch { digests: Vec<Digest>, into: PathBuf },
     /// Copy an egg into an eggs directory.
@@ -69,6 +78,14 @@ enum Request {
     Close {},
 }
 
+/// A project that will be asked for, and its version if it is pinned.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    name: String,
+    version: Option<String>,
+}
+
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Answer {
@@ -83,9 +100,22 @@ enum Answer {
         /// What whoever uses this cache should know.
         #[serde(skip_serializing_if = "Option::is_none")]
         warning: Option<String>,
+        /// Whether there are remotes, and whether this builds for one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        remotes: Option<Role>,
     },
     Found {
         eggs: Vec<Candidate>,
+        /// What is wrong with remotes, and was not told yet.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
+    },
+    Looking {},
+    Leased {
+        lease: Leased,
+        /// After how many seconds to ask again.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        wait: Option<f64>,
     },
     Prefetching {
         /// As of `open`, where another eggs directory was looked at just now.
@@ -119,7 +149,14 @@ enum Answer {
         #[serde(skip_serializing_if = "Option::is_none")]
         warning: Option<String>,
     },
-    Closed {},
+    Closed {
+        /// What is wrong with remotes, and was not told yet.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
+        /// Eggs that a remote has now and did not have.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pushed: Option<usize>,
+    },
     Failed {
         error: String,
         kind: Kind,
@@ -135,16 +172,53 @@ struct Candidate {
     source_sha256: String,
 }
 
+/// What a buildout is to a cache with remotes.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// It takes what they have.
+    Reader,
+    /// Also, what it builds goes to one.
+    Builder,
+}
+
+/// Who builds an egg.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Leased {
+    /// This buildout, and the others wait for it.
+    Taken,
+    /// Somebody else.
+    Held,
+    /// Somebody else has: it is to be looked for again.
+    Built,
+    /// Whoever needs it.
+    None,
+}
+
 /// What a client can do about a failure.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Kind {
     /// The egg is gone or damaged: build it.
     Unusable,
+    /// A remote has the egg and cannot be used any more: build it. A warning was or will be told.
+    Unavailable,
     /// Something else stands in its place.
     InTheWay,
     /// Do without the cache.
     Failure,
+}
+
+impl Candidate {
+    fn of(egg: &Egg) -> Self {
+        Self {
+            digest: egg.digest,
+            version: egg.key.version.clone(),
+            file_name: egg.file_name.clone(),
+            source_sha256: egg.key.source_sha256.clone(),
+        }
+    }
 }
 
 struct Session {
@@ -169,6 +243,7 @@ struct Session {
     damaged: Vec<Digest>,
     /// Eggs that are not offered again: damaged, gone, of a newer eggcache, or not for this host.
     unusable: Vec<Digest>,
+    remotes: Option<Remotes>,
     /// Whether the buildout has.
     has_succeeded: bool,
 }
@@ -205,23 +280,32 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
     if let Some(mut session) = session {
         session.record();
     }
-    if let Some(mut cache) = succeeded {
+    if let Some(Session { mut cache, remotes, .. }) = succeeded {
         // Nobody waits for this, so nobody shall notice it.
         let _ = std::env::set_current_dir("/");
         let _ = rustix::process::nice(10);
+        drop(remotes);
         auto::collect(&mut cache);
     }
     served
 }
 
-/// Closing a session whose buildout has succeeded leaves its cache in `succeeded`.
+/// Closing a session whose buildout has succeeded leaves it in `succeeded`.
 fn answer(
     session: &mut Option<Session>,
-    succeeded: &mut Option<Cache>,
+    succeeded: &mut Option<Session>,
     request: Request,
 ) -> Result<Answer> {
     match request {
-        Request::Open { cache, host, buildout, setuptools, eggs_directory, configuration } => {
+        Request::Open {
+            cache,
+            host,
+            buildout,
+            setuptools,
+            eggs_directory,
+            configuration,
+            offline,
+        } => {
             let cache = Cache::open(&cache)?;
             let (read_only, warning) = (cache.index.is_read_only(), cache.warning());
             let torn = match eggs_directory.and_then(|dir| dir.canonicalize().ok()) {
@@ -229,7 +313,14 @@ fn answer(
                 None => Vec::new(),
             };
             let provenance = Provenance { buildout, setuptools, ..Provenance::default() };
-            let recall = configuration.map(|it| Recall::of(cache.root(), &it, &host));
+            let recall = configuration.as_ref().map(|it| Recall::of(cache.root(), it, &host));
+            let (remotes, failure) = match Remotes::open(&cache, &host, configuration) {
+                _ if offline => (None, None),
+                Ok(remotes) => (remotes, None),
+                Err(error) => (None, Some(error.to_string())),
+            };
+            let warning = warning.or(failure);
+            let role = remotes.as_ref().map(Remotes::role);
             let opened = Session {
                 cache,
                 host,
@@ -244,26 +335,36 @@ fn answer(
                 known: HashMap::new(),
                 damaged: Vec::new(),
                 unusable: Vec::new(),
+                remotes,
                 has_succeeded: false,
             };
             if let Some(mut before) = session.replace(opened) {
                 before.record();
             }
-            return Ok(Answer::Opened { read_only, torn, warning });
+            return Ok(Answer::Opened { read_only, torn, warning, remotes: role });
         }
         Request::Close {} => {
             if let Some(mut session) = session.take() {
                 session.settle();
                 session.record();
-                *succeeded = Some(session.cache).filter(|_| session.has_succeeded);
+                let closed = session.closed();
+                // What is still on its way to a remote is waited for when all is told.
+                *succeeded = Some(session).filter(|session| session.has_succeeded);
+                return Ok(closed);
             }
-            return Ok(Answer::Closed {});
+            return Ok(Answer::Closed { warnings: Vec::new(), pushed: None });
         }
         _ => {}
     }
     let session = session.as_mut().ok_or_else(|| Error::Usage("the cache is not open".into()))?;
     match request {
-        Request::Find { name, variant } => session.find(&name, &variant),
+        Request::Find { name, variant, version } => {
+            session.find(&normalize_name(&name), &variant, version.as_deref())
+        }
+        Request::Look { wanted } => session.look(&wanted),
+        Request::Lease { name, variant, version } => {
+            session.lease(&normalize_name(&name), &variant, &version)
+        }
         Request::Prefetch { digests, into } => session.prefetch(&digests, &into),
         Request::Materialize { digest, into } => session.materialize(digest, &into),
         Request::Store { path, source_sha256, variant, source, build_seconds } => {
@@ -279,20 +380,72 @@ fn answer(
 }
 
 impl Session {
-    fn find(&self, name: &str, variant: &str) -> Result<Answer> {
-        let mut eggs = self.cache.index.of_project(&crate::egg_name::normalize_name(name))?;
-        eggs.retain(|egg| {
-            egg.key.variant == variant
-                && self.host.accepts(&egg.key)
-                && !self.unusable.contains(&egg.digest)
-        });
-        let candidate = |egg: Egg| Candidate {
-            digest: egg.digest,
-            version: egg.key.version,
-            file_name: egg.file_name,
-            source_sha256: egg.key.source_sha256,
+    fn find(&mut self, name: &str, variant: &str, version: Option<&str>) -> Result<Answer> {
+        let is_usable = |key: &EggKey| key.variant == variant && self.host.accepts(key);
+        let mut eggs = self.cache.index.of_project(name)?;
+        eggs.retain(|egg| is_usable(&egg.key) && !self.unusable.contains(&egg.digest));
+        let is_wanted = |key: &EggKey| version.is_none_or(|it| same_version(&key.version, it));
+        let mut candidates: Vec<Candidate> = eggs.iter().map(Candidate::of).collect();
+        let mut warnings = Vec::new();
+        let is_known = version.is_some() && eggs.iter().any(|egg| is_wanted(&egg.key));
+        if let Some(remotes) = self.remotes.as_mut().filter(|_| !is_known) {
+            let offers = remotes.find(name, &self.host, |key| is_usable(key) && is_wanted(key));
+            if !offers.is_empty() {
+                let index = &self.cache.index;
+                let mut others = remotes.others(&self.host);
+                others.retain(|it| matches!(index.of_digest(it.entry.egg), Ok(None)));
+                remotes.expect_others(others);
+            }
+            for offer in offers {
+                let egg = offer.entry.egg();
+                if !self.unusable.contains(&egg.digest) && !eggs.iter().any(|it| it.key == egg.key)
+                {
+                    candidates.push(Candidate::of(&egg));
+                    remotes.offered.insert(egg.digest, offer);
+                }
+            }
+            warnings = remotes.warnings();
+        }
+        Ok(Answer::Found { eggs: candidates, warnings })
+    }
+
+    fn look(&mut self, wanted: &[Wanted]) -> Result<Answer> {
+        if let Some(remotes) = &mut self.remotes {
+            let mut names = Vec::new();
+            for Wanted { name, version } in wanted {
+                let name = normalize_name(name);
+                let eggs = self.cache.index.of_project(&name)?;
+                let is_here = |egg: &Egg| {
+                    self.host.accepts(&egg.key)
+                        && version.as_ref().is_some_and(|it| same_version(&egg.key.version, it))
+                };
+                if !eggs.iter().any(is_here) {
+                    names.push(name);
+                }
+            }
+            remotes.look(names, &self.host);
+        }
+        Ok(Answer::Looking {})
+    }
+
+    /// Whether this buildout is to build an egg, or to wait for somebody else's.
+    fn lease(&mut self, name: &str, variant: &str, version: &str) -> Result<Answer> {
+        let Some(remotes) = &mut self.remotes else {
+            return Ok(Answer::Leased { lease: Leased::None, wait: None });
         };
-        Ok(Answer::Found { eggs: eggs.into_iter().map(candidate).collect() })
+        let host = &self.host;
+        let is_wanted = |key: &EggKey| {
+            key.variant == variant && host.accepts(key) && same_version(&key.version, version)
+        };
+        // Another buildout with this cache may have been faster.
+        let eggs = self.cache.index.of_project(name)?;
+        let is_here = |egg: &Egg| is_wanted(&egg.key) && !self.unusable.contains(&egg.digest);
+        let (lease, wait) = if eggs.iter().any(is_here) {
+            (Leased::Built, None)
+        } else {
+            remotes.lease((name, variant, version), host, is_wanted)
+        };
+        Ok(Answer::Leased { lease, wait })
     }
 
     fn materialize(&mut self, digest: Digest, into: &Path) -> Result<Answer> {
@@ -302,6 +455,7 @@ impl Session {
                 self.damaged.push(digest);
                 self.unusable.push(digest);
             }
+            Err(Error::Unavailable(_) | Error::Unfetched(_)) => self.unusable.push(digest),
             Err(error) if is_unusable(error) => {
                 self.unusable.push(digest);
                 self.cache.index.record_miss_of(digest, now());
@@ -327,6 +481,9 @@ impl Session {
         let store = &self.cache.store;
         let is_first = self.prefetch.is_none();
         let prefetch = self.prefetch.get_or_insert_with(|| Prefetch::new(store.clone()));
+        if let Some(remotes) = &self.remotes {
+            remotes.expect(digests);
+        }
         prefetch.expect(digests, &path);
         // Now that there is an eggs directory, and that something is missing in it.
         if let Some(recall) = self.recall.as_ref().filter(|_| is_first) {
@@ -337,6 +494,9 @@ impl Session {
 
     fn copy(&mut self, digest: Digest, into: &Path) -> Result<Answer> {
         let miss = || Error::miss(&digest);
+        if let Some(remotes) = &self.remotes {
+            remotes.arrive(digest)?;
+        }
         let prefetched = match (&self.prefetch, self.prepared.get(into)) {
             (Some(prefetch), Some(path)) if path.is_dir() => prefetch.take(digest, path),
             _ => None,
@@ -398,7 +558,15 @@ impl Session {
         };
         let storing = match &self.storing {
             Some(storing) => storing,
-            None => self.storing.insert(Storing::new(self.cache.root())?),
+            None => {
+                let on_kept = self.remotes.as_ref().and_then(Remotes::on_kept);
+                let on_kept = move |egg: &Egg| {
+                    if let Some(on_kept) = &on_kept {
+                        on_kept(egg);
+                    }
+                };
+                self.storing.insert(Storing::new(self.cache.root(), on_kept)?)
+            }
         };
         if let Some(error) = storing.failure() {
             return Ok(Answer::Failed { error, kind: Kind::Failure });
@@ -449,11 +617,29 @@ impl Session {
         let report = register::register(&mut self.cache, &options)?;
         if let Some(recall) = self.recall.as_ref().filter(|_| report.registered) {
             let asked: Vec<Digest> = self.asked.iter().flatten().copied().collect();
-            let _ = recall.remember(&asked, &self.cache.index);
+            if let Ok(all) = recall.remember(&asked, &self.cache.index)
+                && let Some(remotes) = &self.remotes
+            {
+                let eggs: Result<Vec<Option<Egg>>> =
+                    all.iter().map(|&digest| self.cache.index.of_digest(digest)).collect();
+                remotes.finish(eggs?.into_iter().flatten().collect());
+            }
         }
         let warning = Policy::read(self.cache.root()).err().map(|error| error.to_string());
         self.has_succeeded = true;
         Ok(Answer::Registered { report, warning })
+    }
+
+    /// What there is to tell at the end, of which what is pushed is waited for a while.
+    fn closed(&mut self) -> Answer {
+        match &mut self.remotes {
+            None => Answer::Closed { warnings: Vec::new(), pushed: None },
+            Some(remotes) => {
+                let (pushed, mut warnings) = remotes.close();
+                warnings.extend(remotes.warnings());
+                Answer::Closed { warnings, pushed }
+            }
+        }
     }
 
     fn record(&mut self) {
@@ -471,12 +657,14 @@ fn is_unusable(error: &Error) -> bool {
             | Error::UnreadableBlob { .. }
             | Error::WrongRow { .. }
             | Error::Miss { .. }
+            | Error::Unfetched(_)
     )
 }
 
 fn failed(error: &Error) -> Answer {
     let kind = match error {
         error if is_unusable(error) => Kind::Unusable,
+        Error::Unavailable(_) => Kind::Unavailable,
         Error::InTheWay { .. } => Kind::InTheWay,
         _ => Kind::Failure,
     };

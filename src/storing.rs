@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 
 use crate::add::{self, Listed, Outcome, Replace};
 use crate::cache::Cache;
+use crate::egg::Egg;
 use crate::error::{IoContext, Result};
 
 /// How many eggs are kept together at most: what is not yet kept is lost if the process is killed.
@@ -54,13 +55,15 @@ pub struct Storing {
 }
 
 impl Storing {
+    /// Calls `on_kept` with each egg that the cache has then.
+    ///
     /// # Errors
     /// If there can be no thread.
-    pub fn new(cache: &Path) -> Result<Self> {
+    pub fn new(cache: &Path, on_kept: impl Fn(&Egg) + Send + 'static) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let (of_thread, root) = (Arc::clone(&shared), cache.to_owned());
         let thread = std::thread::Builder::new()
-            .spawn(move || work(&of_thread, &root))
+            .spawn(move || work(&of_thread, &root, &on_kept))
             .at("start to store in", cache)?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -100,7 +103,7 @@ impl Drop for Storing {
     }
 }
 
-fn work(shared: &Shared, root: &Path) {
+fn work(shared: &Shared, root: &Path, on_kept: &dyn Fn(&Egg)) {
     let mut cache = None;
     // Of its own, so that no copy waits behind what is compressed.
     let pool = rayon::ThreadPoolBuilder::new().start_handler(|_| step_back()).build().ok();
@@ -124,6 +127,7 @@ fn work(shared: &Shared, root: &Path) {
             if let Some(pool) = &pool { pool.install(keep) } else { keep() }
         }));
         let kept = kept.unwrap_or_else(|_| Err("storing has failed".into()));
+        kept.iter().flatten().filter_map(Outcome::egg).for_each(on_kept);
         let mut state = shared.lock();
         state.is_busy = false;
         match kept {

@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sysconfig
 
-PROTOCOL = 6
+PROTOCOL = 7
 
 #: How long to wait for the program's end, in seconds. Once a day it goes on for a while by itself.
 PATIENCE = 1
@@ -83,9 +83,9 @@ class Bridge:
         self._pending.append(answered)
 
     def close(self):
-        """Wait for outstanding answers, and let the program end."""
+        """Wait for outstanding answers, and let the program end. Answers what there is to tell."""
         try:
-            self.call("close")
+            answer = self.call("close")
             self._process.stdin.close()
             # Its output ends with it. To wait for itself with a timeout is to look now and then.
             if select.select([self._process.stdout], [], [], PATIENCE)[0]:
@@ -93,6 +93,7 @@ class Bridge:
             else:
                 # It collects garbage, with nothing of ours open. Whoever adopts it waits for it.
                 self._process.returncode = 0
+            return answer
         finally:
             self.kill()
 

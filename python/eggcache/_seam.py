@@ -160,6 +160,13 @@ def _install(buildout, easy_install):
             dist = stock_satisfied(self, offer.requirement, offer.source)[1]
             if dist is None:
                 return None
+        if not _session.variant:
+            # What is built elsewhere just now is waited for.
+            offered = _session.await_build(self, dist)
+            if offered:
+                offered.eggcache.arrived = _session.materialize(offered, self._dest)
+                if offered.eggcache.arrived is not None:
+                    return offered
         if not tmp:
             tmp = self._eggcache_cleanup.enter_context(tempfile.TemporaryDirectory("get_dist"))
         fetched = stock_fetch(self, dist, tmp, download_cache or None)
@@ -220,7 +227,10 @@ def _install(buildout, easy_install):
             offered = _session.choose(self, requirement, 1)
             if not offered and _session.bridge is not None:
                 available = self._satisfied(requirement, 1)[1]
-                offered = available if getattr(available, "eggcache", None) else None
+                if getattr(available, "eggcache", None):
+                    offered = available
+                elif available is not None:
+                    offered = _session.await_build(self, available, 1)
             if offered and self._dest is not None:
                 dist = _session.materialize(offered, self._dest)
                 if dist is not None:

@@ -92,6 +92,9 @@ class Session:
         #: Whether there may be eggs of which it is not known whether they are stored.
         self.unsettled = False
         self.hits = self.misses = self.stored = self.copied_bytes = 0
+        #: Eggs that are new on a remote; None if none is pushed to.
+        self.pushed = None
+        self.role = None
         self.seconds = 0.0
         #: Whether a method is at work whose time counts.
         self.is_timed = False
@@ -109,8 +112,11 @@ class Session:
                 setuptools=self._version("setuptools"),
                 eggs_directory=self.eggs_directory,
                 configuration=configuration,
+                offline=options.get("offline", "false") == "true",
             )
             self.read_only = answer["read_only"]
+            #: ``reader``, ``builder``, or None without remotes.
+            self.role = answer.get("remotes")
             if "warning" in answer:
                 logger.warning("%s.", answer["warning"])
             self._tell_torn(answer["torn"])
@@ -156,17 +162,15 @@ class Session:
             return None
         if self._is_custom(requirement) and not source:
             return None
-        eggs = self._eggs_of(requirement)
-        if not eggs:
-            return None
         pinned = _pinned_version(requirement)
         if pinned is not None:
+            eggs = self._eggs_of(requirement, pinned)
             eggs = [egg for egg in eggs if self._same_version(egg["version"], pinned)]
         elif installer._dest is None or not installer._newest:
-            eggs = self._best(eggs, requirement, installer._prefer_final)
+            eggs = self._best(self._eggs_of(requirement), requirement, installer._prefer_final)
         else:
             return None
-        return eggs and self._offer(eggs[0], requirement, source, installer)
+        return self._offer(eggs[0], requirement, source, installer) if eggs else None
 
     @guarded
     def same_as(self, installer, available, requirement, source):
@@ -175,24 +179,34 @@ class Session:
             return None
         eggs = [
             egg
-            for egg in self._eggs_of(requirement)
+            for egg in self._eggs_of(requirement, available.version)
             if egg["source_sha256"] and self._same_version(egg["version"], available.version)
         ]
         sha256 = eggs and _sha256_of_link(available.location)
         eggs = [egg for egg in eggs if egg["source_sha256"] == sha256]
         return eggs and self._offer(eggs[0], requirement, source, installer)
 
-    def _eggs_of(self, requirement):
-        asked, now = (requirement.key, self.variant), time.monotonic()
+    def _eggs_of(self, requirement, version=None):
+        asked, now = (requirement.key, self.variant, version), time.monotonic()
         eggs = self.found.get(asked)
         # Another buildout may store the first at any time, but buildout asks twice at once.
         if eggs is None and (self.missed[0] != asked or now > self.missed[1] + MISSED_FOR):
-            eggs = self.bridge.call("find", name=requirement.project_name, variant=self.variant)["eggs"]
+            eggs = self._find(requirement.project_name, version)
             if eggs:
                 self.found[asked] = eggs
             else:
                 self.missed = asked, now
         return eggs or []
+
+    def _find(self, name, version):
+        answer = self.bridge.call("find", name=name, variant=self.variant, version=version)
+        self._warn(answer)
+        return answer["eggs"]
+
+    def _warn(self, answer):
+        """Tell what is wrong with remotes; each is told once."""
+        for warning in answer.get("warnings", ()):
+            logger.warning("%s.", warning)
 
     def _same_version(self, left, right):
         parse = self.pkg_resources.parse_version
@@ -236,7 +250,7 @@ class Session:
         """
         if installer._dest is None or self.variant:
             return
-        digests = []
+        wanted = []
         for requirement in requirements:
             if requirement.key in self.expected:
                 continue
@@ -247,7 +261,11 @@ class Session:
                 or (requirement.marker and not requirement.marker.evaluate())
             ):
                 continue
-            offered = self.choose(installer, installer._constrain(requirement), None)
+            wanted.append(installer._constrain(requirement))
+        self._look(wanted, installer._newest)
+        digests = []
+        for requirement in wanted:
+            offered = self.choose(installer, requirement, None)
             if offered:
                 digests.append(offered.eggcache.digest)
         if digests:
@@ -255,6 +273,46 @@ class Session:
             self._tell_torn(
                 self.bridge.call("prefetch", digests=digests, into=installer._dest).get("torn")
             )
+
+    def _look(self, requirements, newest):
+        """Let the program ask remotes of all these at a time."""
+        if self.role is None:
+            return
+        pins = [(it.project_name, _pinned_version(it)) for it in requirements]
+        wanted = [{"name": name, "version": pin} for name, pin in pins if pin or not newest]
+        if len(wanted) > 1:
+            self.bridge.call("look", wanted=wanted)
+
+    @guarded
+    def await_build(self, installer, dist, source=None):
+        """The offer of what another builder has built while this one waited for it.
+
+        None where this one is to build it. What is waited for is one version of a project.
+        """
+        if self.role != "builder":
+            return None
+        has_told = False
+        requirement = dist.as_requirement()
+        while True:
+            answer = self.bridge.call(
+                "lease", name=dist.project_name, variant=self.variant, version=dist.version
+            )
+            if answer["lease"] == "held":
+                if not has_told and answer["wait"]:
+                    logger.info("%s is being built elsewhere; waiting for it.", dist)
+                    has_told = True
+                time.sleep(answer["wait"])
+                continue
+            if answer["lease"] != "built":
+                return None
+            self.found.clear()
+            self.missed = None, 0.0
+            eggs = [
+                egg
+                for egg in self._eggs_of(requirement, dist.version)
+                if self._same_version(egg["version"], dist.version)
+            ]
+            return self._offer(eggs[0], requirement, source, installer) if eggs else None
 
     @guarded
     def materialize(self, dist, dest):
@@ -264,6 +322,9 @@ class Session:
             answer = self.bridge.call("materialize", digest=offer.digest, into=dest)
         except _bridge.Refusal as refusal:
             self.found.clear()
+            if refusal.kind == "unavailable":
+                # What is wrong with its remote is told once, and not for each egg.
+                return None
             if refusal.kind == "unusable":
                 logger.warning("%s; building %s.", refusal, dist)
                 return None
@@ -323,7 +384,7 @@ class Session:
         for dist in self.pkg_resources.working_set:
             location = self.easy_install.realpath(dist.location)
             if os.path.dirname(location) == directory and location.endswith(".egg"):
-                eggs = self.bridge.call("find", name=dist.project_name, variant="")["eggs"]
+                eggs = self._find(dist.project_name, dist.version)
                 if not any(self._same_version(egg["version"], dist.version) for egg in eggs):
                     self._store(location, None, None, None)
 
@@ -409,7 +470,9 @@ class Session:
     @guarded
     def _close(self):
         self.settle()
-        self.bridge.close()
+        answer = self.bridge.close()
+        self._warn(answer)
+        self.pushed = answer.get("pushed")
 
     def close(self):
         """Say what the cache did, in one line."""
@@ -419,11 +482,13 @@ class Session:
         if self.bridge is None:
             return
         self.bridge = None
+        pushed = "" if self.pushed is None else ", %d pushed" % self.pushed
         logger.info(
-            "%d hits, %d misses, %d stored; %.1f MB copied, %.2f s spent.",
+            "%d hits, %d misses, %d stored%s; %.1f MB copied, %.2f s spent.",
             self.hits,
             self.misses,
             self.stored,
+            pushed,
             self.copied_bytes / 1e6,
             self.seconds,
         )
