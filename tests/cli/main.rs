@@ -32,6 +32,7 @@ mod repair;
 mod roots;
 mod round_trip;
 mod serve;
+mod serve_remote;
 mod shared;
 mod stats;
 mod support;

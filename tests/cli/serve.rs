@@ -114,7 +114,12 @@ impl Server {
     }
 
     pub fn close(&mut self) {
-        assert_eq!(self.ask(&json!({"op": "close"})), json!({}));
+        self.close_with(&json!({}));
+    }
+
+    /// Closes the session, with what there is to tell at the end.
+    pub fn close_with(&mut self, told: &Value) {
+        assert_eq!(self.ask(&json!({"op": "close"})), *told);
         self.end();
     }
 
@@ -133,7 +138,7 @@ impl Drop for Server {
     }
 }
 
-fn opening(sandbox: &Sandbox, host: &Value) -> Value {
+pub fn opening(sandbox: &Sandbox, host: &Value) -> Value {
     json!({
         "op": "open",
         "cache": sandbox.path("cache"),
