@@ -352,6 +352,14 @@ impl Session {
         }
         let Prepared { path: into, torn } = self.prepare(into)?;
         let path = into.join(&blob.manifest.file_name);
+        // What buildout asks for before it knows what else it needs: others are missing as well.
+        if self.prefetch.is_none()
+            && let Some(recall) = self.recall.as_ref().filter(|_| !path.exists())
+        {
+            let others = recall.digests().iter().copied().filter(|&other| other != digest);
+            let prefetch = self.prefetch.insert(Prefetch::new(self.cache.store.clone()));
+            prefetch.expect(&others.collect::<Vec<_>>(), &into);
+        }
         let outcome = match temp {
             // Gone with its directory, if somebody has made that anew.
             Some(temp) if temp.path().exists() => materialize::place(&blob, temp, &into)?,
