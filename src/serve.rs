@@ -225,6 +225,8 @@ struct Session {
     cache: Cache,
     host: Host,
     provenance: Provenance,
+    /// That of the buildout, as it was named.
+    eggs_directory: Option<PathBuf>,
     /// Eggs directories by the names that they were asked for.
     prepared: HashMap<PathBuf, PathBuf>,
     /// Begins when there is something to do.
@@ -308,7 +310,7 @@ fn answer(
         } => {
             let cache = Cache::open(&cache)?;
             let (read_only, warning) = (cache.index.is_read_only(), cache.warning());
-            let torn = match eggs_directory.and_then(|dir| dir.canonicalize().ok()) {
+            let torn = match eggs_directory.as_ref().and_then(|dir| dir.canonicalize().ok()) {
                 Some(dir) => cache.check_copies(&dir),
                 None => Vec::new(),
             };
@@ -325,6 +327,7 @@ fn answer(
                 cache,
                 host,
                 provenance,
+                eggs_directory,
                 prepared: HashMap::new(),
                 prefetch: None,
                 recall,
@@ -512,6 +515,17 @@ impl Session {
         }
         let Prepared { path: into, torn } = self.prepare(into)?;
         let path = into.join(&blob.manifest.file_name);
+        // What buildout asks for before it knows what else it needs: others are missing as well. Not
+        // where a custom build is put.
+        let canonical = |dir: &PathBuf| dir.canonicalize().ok();
+        if self.prefetch.is_none()
+            && let Some(recall) = self.recall.as_ref().filter(|_| !path.exists())
+            && self.eggs_directory.as_ref().and_then(canonical).as_ref() == Some(&into)
+        {
+            let others = recall.digests().iter().copied().filter(|&other| other != digest);
+            let prefetch = self.prefetch.insert(Prefetch::new(self.cache.store.clone()));
+            prefetch.expect(&others.collect::<Vec<_>>(), &into);
+        }
         let outcome = match temp {
             // Gone with its directory, if somebody has made that anew.
             Some(temp) if temp.path().exists() => materialize::place(&blob, temp, &into)?,

@@ -37,9 +37,10 @@ class Refusal(Exception):
 def find_program():
     """The program that belongs to this package.
 
-    First the copy inside the package: where buildout installs the wheel itself, scripts vanish.
+    First the copy inside the package: where buildout installs the wheel itself, scripts vanish. Its
+    name ends as it does because buildout takes the digest of whatever is installed, but for such files.
     """
-    inside = os.path.join(os.path.dirname(__file__), "_bin", "eggcache")
+    inside = os.path.join(os.path.dirname(__file__), "_bin", "eggcache-not-pyc")
     if os.path.isfile(inside):
         if not os.access(inside, os.X_OK):
             # Not every installer keeps the mode of package data.

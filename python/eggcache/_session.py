@@ -318,6 +318,7 @@ class Session:
     def materialize(self, dist, dest):
         """Copy an offered egg into ``dest``; answer its distribution there, or None."""
         offer = dist.eggcache
+        self.prefetched_into.add(dest)
         try:
             answer = self.bridge.call("materialize", digest=offer.digest, into=dest)
         except _bridge.Refusal as refusal:

@@ -311,7 +311,7 @@ fn what_a_buildout_asked_for_is_copied_ahead_for_the_next_of_its_configuration()
         sandbox.added(name, "1.0");
         sandbox.digest(name)
     });
-    let opening = opening_with(&sandbox, "configuration", std::path::Path::new("some pins"));
+    let mut opening = opening_with(&sandbox, "configuration", std::path::Path::new("some pins"));
     let mut server = Server::opened_by(&sandbox, &opening);
     for digest in &digests {
         server.materialize(&sandbox, digest);
@@ -320,13 +320,27 @@ fn what_a_buildout_asked_for_is_copied_ahead_for_the_next_of_its_configuration()
     assert_eq!(registered["registered"], true);
     server.close();
 
-    std::fs::remove_dir_all(sandbox.path("out")).unwrap();
-    let mut server = Server::opened_by(&sandbox, &opening);
-    server.prefetch(&sandbox, &digests[..1]);
-    assert!(is_copied_ahead(&sandbox, "bar.py"));
-    assert_eq!(server.materialize(&sandbox, &digests[0])["outcome"], "copied");
-    server.close();
-    assert_eq!(names_in(&sandbox.path("out")), ["foo-1.0-py3.11.egg"], "only what is asked for");
+    for (eggs_directory, is_expected, is_recalled) in
+        [("other", true, true), ("out", false, true), ("other", false, false)]
+    {
+        std::fs::remove_dir_all(sandbox.path("out")).unwrap();
+        opening["eggs_directory"] = json!(sandbox.path(eggs_directory));
+        let mut server = Server::opened_by(&sandbox, &opening);
+        if is_expected {
+            server.prefetch(&sandbox, &digests[..1]);
+        }
+        assert_eq!(server.materialize(&sandbox, &digests[0])["outcome"], "copied");
+        if is_recalled {
+            assert!(is_copied_ahead(&sandbox, "bar.py"));
+        } else {
+            // A custom build, say, which has a directory of its own.
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            assert_eq!(names_in(&sandbox.path("out")).len(), 1);
+        }
+        server.close();
+        let eggs = names_in(&sandbox.path("out"));
+        assert_eq!(eggs, ["foo-1.0-py3.11.egg"], "only what is asked for");
+    }
 }
 
 #[test]
