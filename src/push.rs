@@ -111,7 +111,7 @@ pub fn check(remote: &Remote, signer: &Signer) -> Result<()> {
     if remote.is_web() {
         return no("a web server is only read; push to the store that it serves".into());
     }
-    if !remote.trusted.iter().any(|trusted| trusted.key == signer.public) {
+    if !remote.trusts(&signer.public) {
         let (name, key) = (&remote.name, &signer.public);
         return no(format!("nobody trusts this key there: `eggcache trust {name} {key}`"));
     }

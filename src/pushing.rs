@@ -252,12 +252,6 @@ impl Pusher<'_> {
     /// what went wrong.
     fn push(&self, Job { eggs, configuration }: &Job) -> (usize, Option<String>) {
         let client = &self.source.client;
-        let digests: Vec<Digest> = eggs.iter().map(|egg| egg.digest).collect();
-        let set = configuration.as_ref().map(|it| layout::set(it, &self.host));
-        let known = set.as_ref().map(|set| Known::of(&self.root, client.name(), set));
-        if known.as_ref().is_some_and(|known| known.digests == digests) {
-            return (0, None);
-        }
         let bring =
             |egg: &Egg| publish::publish(self.source, &self.signer, &self.store, egg, &Silent);
         let results: Vec<Result<Published>> = eggs.par_iter().with_max_len(1).map(bring).collect();
@@ -271,11 +265,11 @@ impl Pusher<'_> {
             }
         }
         // Also of what was there: whoever brought it may have been cut off before its list.
-        let listed = publish::list(client, &there).and_then(|()| match set {
-            Some(set) if failure.is_none() && there.len() == eggs.len() => {
+        let listed = publish::list(client, &there).and_then(|()| match configuration {
+            Some(configuration) if failure.is_none() && there.len() == eggs.len() => {
                 let entries: Vec<Signed> = there.iter().map(|it| it.signed.clone()).collect();
-                publish::set(client, &set, &entries)?;
-                known.map_or(Ok(()), |known| known.remember(&digests))
+                publish::set(client, &layout::set(configuration, &self.host), &entries)?;
+                Told::of(&self.root, client.name(), configuration, &self.host).remember(eggs)
             }
             _ => Ok(()),
         });
@@ -284,22 +278,29 @@ impl Pusher<'_> {
     }
 }
 
-/// What was told to a remote of a set, so that it is not told again.
-struct Known {
+/// What a remote was told of a set, so that it is not told again.
+pub struct Told {
     dir: PathBuf,
     name: String,
     digests: Vec<Digest>,
 }
 
-impl Known {
-    fn of(root: &Path, remote: &str, set: &str) -> Self {
+impl Told {
+    pub fn of(cache: &Path, remote: &str, configuration: &str, host: &Host) -> Self {
+        let set = layout::set(configuration, host);
         let name = record::name_of(format!("{remote}\0{set}").as_bytes());
-        let dir = recall::dir(root);
+        let dir = recall::dir(cache);
         let digests = record::read(&dir.join(&name)).ok().flatten().unwrap_or_default();
         Self { dir, name, digests }
     }
 
-    fn remember(&self, digests: &[Digest]) -> Result<()> {
+    /// Whether it was told just these eggs.
+    pub fn covers(&self, eggs: &[Egg]) -> bool {
+        eggs.iter().map(|egg| egg.digest).eq(self.digests.iter().copied())
+    }
+
+    fn remember(&self, eggs: &[Egg]) -> Result<()> {
+        let digests: Vec<Digest> = eggs.iter().map(|egg| egg.digest).collect();
         record::write(&self.dir, &self.name, &digests)
     }
 }

@@ -60,6 +60,12 @@ impl Remote {
         })
     }
 
+    /// Whether a public key counts there, in base64.
+    #[must_use]
+    pub fn trusts(&self, key: &str) -> bool {
+        self.trusted.iter().any(|trusted| trusted.key == key)
+    }
+
     /// Whether only GET works there.
     #[must_use]
     pub fn is_web(&self) -> bool {

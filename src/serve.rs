@@ -392,19 +392,17 @@ impl Session {
         let mut warnings = Vec::new();
         let is_known = version.is_some() && eggs.iter().any(|egg| is_wanted(&egg.key));
         if let Some(remotes) = self.remotes.as_mut().filter(|_| !is_known) {
-            let offers = remotes.find(name, &self.host, |key| is_usable(key) && is_wanted(key));
-            if !offers.is_empty() {
-                let index = &self.cache.index;
-                let mut others = remotes.others(&self.host);
-                others.retain(|it| matches!(index.of_digest(it.entry.egg), Ok(None)));
-                remotes.expect_others(others);
-            }
+            let is_wanted = |key: &EggKey| is_usable(key) && is_wanted(key);
+            let (offers, mut others) = remotes.find(name, is_wanted);
+            let index = &self.cache.index;
+            others.retain(|it| matches!(index.of_digest(it.entry.egg), Ok(None)));
+            remotes.fetch(others);
             for offer in offers {
                 let egg = offer.entry.egg();
                 if !self.unusable.contains(&egg.digest) && !eggs.iter().any(|it| it.key == egg.key)
                 {
                     candidates.push(Candidate::of(&egg));
-                    remotes.offered.insert(egg.digest, offer);
+                    remotes.offer(offer);
                 }
             }
             warnings = remotes.warnings();
@@ -426,7 +424,7 @@ impl Session {
                     names.push(name);
                 }
             }
-            remotes.look(names, &self.host);
+            remotes.look(names);
         }
         Ok(Answer::Looking {})
     }
@@ -446,7 +444,7 @@ impl Session {
         let (lease, wait) = if eggs.iter().any(is_here) {
             (Leased::Built, None)
         } else {
-            remotes.lease((name, variant, version), host, is_wanted)
+            remotes.lease((name, variant, version), is_wanted)
         };
         Ok(Answer::Leased { lease, wait })
     }
@@ -573,7 +571,7 @@ impl Session {
         let storing = match &self.storing {
             Some(storing) => storing,
             None => {
-                let on_kept = self.remotes.as_ref().and_then(Remotes::on_kept);
+                let on_kept = self.remotes.as_mut().and_then(Remotes::on_kept);
                 let on_kept = move |egg: &Egg| {
                     if let Some(on_kept) = &on_kept {
                         on_kept(egg);
@@ -632,7 +630,7 @@ impl Session {
         if let Some(recall) = self.recall.as_ref().filter(|_| report.registered) {
             let asked: Vec<Digest> = self.asked.iter().flatten().copied().collect();
             if let Ok(all) = recall.remember(&asked, &self.cache.index)
-                && let Some(remotes) = &self.remotes
+                && let Some(remotes) = &mut self.remotes
             {
                 let eggs: Result<Vec<Option<Egg>>> =
                     all.iter().map(|&digest| self.cache.index.of_digest(digest)).collect();

@@ -120,6 +120,7 @@ fn closer(one: BadEntry, other: BadEntry) -> BadEntry {
 }
 
 /// Signs entries with a secret key.
+#[derive(Clone)]
 pub struct Signer {
     key: minisign::SecretKey,
     /// The public key that belongs to it, in base64.
