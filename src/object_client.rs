@@ -406,6 +406,13 @@ enum Broken {
     Wrong(String),
 }
 
+/// What keeps a transfer from going on.
+enum Interrupted {
+    /// Whoever waits has waited long enough.
+    Slow,
+    Broken(String),
+}
+
 type Chunk = std::result::Result<Vec<u8>, Broken>;
 
 /// Sends the bytes of an object, and goes on where a transfer breaks as long as there is progress.
@@ -422,7 +429,7 @@ async fn transfer(
         let options = GetOptions { range, ..GetOptions::default() };
         let begun = tokio::time::timeout(patience.answer, store.get_opts(&path, options)).await;
         let failure = match begun {
-            Err(_) => "it does not answer in time".into(),
+            Err(_) => return Err(Broken::Failed("it does not answer in time".into())),
             Ok(Err(object_store::Error::NotFound { .. })) => return Err(Broken::Absent),
             Ok(Err(error)) => reason(&error),
             Ok(Ok(found)) if found.meta.size != bytes => {
@@ -431,7 +438,10 @@ async fn transfer(
             }
             Ok(Ok(found)) => match pass_on(found, &mut at, patience, sender).await {
                 Ok(()) => return Ok(()),
-                Err(failure) => failure,
+                Err(Interrupted::Slow) => {
+                    return Err(Broken::Failed("it sends too slowly".into()));
+                }
+                Err(Interrupted::Broken(failure)) => failure,
             },
         };
         // Without progress since it broke last, it will not come.
@@ -448,15 +458,15 @@ async fn pass_on(
     at: &mut u64,
     patience: Patience,
     sender: &mpsc::SyncSender<Chunk>,
-) -> std::result::Result<(), String> {
+) -> std::result::Result<(), Interrupted> {
     let mut stream = found.into_stream();
     let (mut since, mut brought) = (Instant::now(), 0);
     loop {
         let left = patience.stall.saturating_sub(since.elapsed());
         let chunk = match tokio::time::timeout(left, stream.next()).await {
-            Err(_) => return Err("it sends too slowly".into()),
+            Err(_) => return Err(Interrupted::Slow),
             Ok(None) => return Ok(()),
-            Ok(Some(chunk)) => chunk.map_err(|error| reason(&error))?,
+            Ok(Some(chunk)) => chunk.map_err(|error| Interrupted::Broken(reason(&error)))?,
         };
         *at += chunk.len() as u64;
         brought += chunk.len() as u64;
