@@ -78,7 +78,7 @@ pub enum Command {
         eggcache add eggs/lxml-6.1.3-py3.11-linux-x86_64.egg\n\n\
         Exit code 1 if an egg was refused; the others are kept.")]
     Add {
-        /// An egg directory, a zipped egg, a folder with eggs directly in it, or a buildout.
+        /// An egg directory, a zipped egg, an eggs directory (its v5/ too), or a buildout.
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
         /// The major version of the zc.buildout that built them (5 stands for all from 5 on); told
