@@ -88,6 +88,9 @@ fn what_cannot_be_pinned_is_refused_and_nothing_is_pinned() {
     for what in ["foo>=x", "==1.0", "a/b"] {
         sandbox.fails(&format!("pin foo {what}"), 2).says(&["cannot be pinned"]);
     }
+    let said = sandbox.fails("pin foo=1.0", 2).stderr;
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("as in foo==1.2"), "{said}");
     assert_eq!(pins(&sandbox).len(), 0);
     sandbox.ok("pin foo");
     sandbox.fails("unpin foo bar", 3).says(&["bar is not pinned", "eggcache pins"]);
