@@ -51,7 +51,7 @@ impl Run<'_> {
                 }
                 let mut cache = self.open()?;
                 let eggs = if all {
-                    list::list(&cache, None, &narrow.into())?.eggs
+                    query::without_doubles(list::list(&cache, None, &narrow.into())?.eggs)
                 } else {
                     chosen(&mut cache, &names, &narrow.into())?
                 };
@@ -169,7 +169,9 @@ impl Run<'_> {
         let cache = if self.root.is_dir() { Some(self.open()?) } else { None };
         let (eggs, missing) = match &cache {
             None => (Vec::new(), names.to_vec()),
-            Some(cache) if all => (list::list(cache, None, narrow)?.eggs, Vec::new()),
+            Some(cache) if all => {
+                (query::without_doubles(list::list(cache, None, narrow)?.eggs), Vec::new())
+            }
             Some(cache) => {
                 let Found { eggs, missing, .. } = found(cache, names, narrow)?;
                 (eggs, missing)
