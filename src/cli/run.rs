@@ -134,7 +134,13 @@ impl Run<'_> {
     }
 
     fn open(&self) -> Result<Cache, Error> {
+        let is_there = self.root.exists();
         let cache = Cache::open_telling(&self.root, &self.bar)?;
+        if !is_there {
+            // Who has mistyped its name would wonder where the eggs are.
+            let root = self.root.display();
+            self.printer.note(&format!("there was no cache {root}: an empty one is made"));
+        }
         if let Some(warning) = cache.warning() {
             self.printer.warning(&warning);
         }
