@@ -17,8 +17,12 @@ fn levels(lines: &[Value]) -> Vec<&str> {
 
 /// What a terminal gets of a command; `None`, with a line that says so, where there is no `script`.
 fn on_terminal(sandbox: &Sandbox, line: &str, no_color: bool) -> Option<String> {
+    on_terminal_of(sandbox, 80, line, no_color)
+}
+
+fn on_terminal_of(sandbox: &Sandbox, columns: usize, line: &str, no_color: bool) -> Option<String> {
     let mut process = sandbox.process("script");
-    let command = format!("stty cols 80 rows 24; {EGGCACHE} --cache cache {line}");
+    let command = format!("stty cols {columns} rows 24; {EGGCACHE} --cache cache {line}");
     process.args(["-qec", &command, "/dev/null"]);
     process.env("TERM", "xterm").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
     if no_color {
@@ -168,4 +172,22 @@ fn a_log_in_json_leaves_the_report_on_standard_output() {
     assert_eq!(levels(&lines(&output)), ["progress", "progress", "summary"]);
     let output = sandbox.ok("--quiet --log-format json verify");
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn a_table_leaves_columns_out_where_a_terminal_is_too_narrow() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("a.project.with.a.long.name", "1.0");
+    sandbox.ok("add eggs");
+    let Some(list) = on_terminal_of(&sandbox, 80, "list", true) else { return };
+    assert!(list.lines().all(|line| line.len() <= 80), "{list}");
+    assert!(list.contains("VERSION") && list.contains("DIGEST") && !list.contains("GEN"), "{list}");
+    let wide = on_terminal_of(&sandbox, 120, "list", true).unwrap();
+    assert!(wide.contains("GEN") && wide.contains("STORED"), "{wide}");
+    assert!(sandbox.ok("list").stdout.contains("GEN"));
+    for (columns, is_told) in [(110, false), (140, true)] {
+        let gc = on_terminal_of(&sandbox, columns, "gc --max-size 1B --dry-run", true).unwrap();
+        assert_eq!(gc.contains("LAST USED"), is_told, "{gc}");
+        assert!(gc.contains("over the size limit"), "{gc}");
+    }
 }

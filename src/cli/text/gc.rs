@@ -7,7 +7,7 @@ use eggcache::gc::Report;
 use eggcache::index::Regrets;
 use eggcache::plan::{Reason, Rules, Stay};
 
-use super::{align_right, counted, eggs, lines, minute, plain, size, span, table};
+use super::{align_right, counted, eggs, fitted, minute, plain, size, span, table};
 use crate::cli::print::Text;
 
 pub fn collected(report: &Report, verbose: bool) -> Text {
@@ -106,7 +106,7 @@ fn rows<'e>(
         table.add_row(row);
     }
     align_right(&mut table, [1]);
-    if is_empty { String::new() } else { lines(&table) }
+    if is_empty { String::new() } else { fitted(&mut table, &[2]) }
 }
 
 /// Why an egg goes.
