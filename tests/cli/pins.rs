@@ -40,6 +40,14 @@ fn gc_keeps_what_is_pinned_whatever_it_is_told() {
 }
 
 #[test]
+fn gc_says_that_a_pin_keeps_more_than_the_limit() {
+    let sandbox = with_eggs();
+    sandbox.ok("pin foo");
+    let said = sandbox.ok("gc --max-size 1B --ignore-roots").stderr;
+    assert!(said.contains("as it is pinned (`eggcache pins`)"), "{said}");
+}
+
+#[test]
 fn an_egg_is_pinned_by_its_digest() {
     let sandbox = with_eggs();
     let digest = sandbox.digest("foo");
