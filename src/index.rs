@@ -5,8 +5,8 @@
 //! holds it for a short while, and waits for it for up to [`BUSY_TIMEOUT`].
 //!
 //! # Compatibility
-//! `migrations/` is an append-only list; `user_version` counts how many have run. Each runs in one
-//! transaction. An index with more than this program knows is refused.
+//! `migrations/` is an append-only list; `user_version` counts how many have run. What an index
+//! lacks runs in one transaction. An index with more than this program knows is refused.
 //!
 //! # File systems
 //! Every commit is durable when it returns (`a_sync_that_is_left_out_is_found`): `synchronous = EXTRA`
@@ -240,26 +240,22 @@ impl Index {
     }
 
     fn migrate(&mut self) -> Result<()> {
-        let mut version = self.check_version()?;
-        while version < MIGRATIONS.len() {
-            let path = self.path.clone();
-            let transaction = self.begin()?;
-            // Another process may have migrated while this one waited for the lock.
-            version = version_of(&transaction, &path)?;
-            if let Some(migration) = MIGRATIONS.get(version) {
-                transaction
-                    .execute_batch(migration)
-                    .and_then(|()| {
-                        transaction.pragma_update(None, "application_id", APPLICATION_ID)
-                    })
-                    .and_then(|()| {
-                        transaction.pragma_update(None, "user_version", signed(version as u64 + 1))
-                    })
-                    .map_err(|source| wrap(&path, source))?;
-                transaction.commit().map_err(|source| wrap(&path, source))?;
-                version += 1;
-            }
+        if self.check_version()? == MIGRATIONS.len() {
+            return Ok(());
         }
+        let path = self.path.clone();
+        let transaction = self.begin()?;
+        // Another process may have migrated while this one waited for the lock.
+        let version = version_of(&transaction, &path)?;
+        let migrated = || {
+            for migration in &MIGRATIONS[version..] {
+                transaction.execute_batch(migration)?;
+            }
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", signed(MIGRATIONS.len() as u64))
+        };
+        migrated().map_err(|source| wrap(&path, source))?;
+        transaction.commit().map_err(|source| wrap(&path, source))?;
         Ok(())
     }
 

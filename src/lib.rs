@@ -100,7 +100,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | the bridge to buildout, which calls operations | [`serve`] `auto` `prefetch` |
+//! | the bridge to buildout, which calls operations | [`serve`] `auto` `prefetch` `storing` |
 //! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`preflight`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`check`] [`bundle`] [`reindex`] [`stats`] |
 //! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `recall` `staging` `held` [`query`] |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s and [`pin`]s, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter` |
@@ -168,6 +168,7 @@ mod soundness;
 mod staging;
 pub mod stats;
 pub mod store;
+mod storing;
 mod subtree;
 mod temp;
 pub mod tree;

@@ -2,7 +2,7 @@
 //!
 //! docs/protocol.md describes the lines. The first line, unasked, tells the protocol's version.
 //! After that every request line is answered by one line, in order. The end of the input ends it,
-//! after it has collected garbage if it is time for that.
+//! after it has stored what was offered, and collected garbage if it is time for that.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::add::{self, Replace};
+use crate::add::{self, Added, Listed, Replace};
 use crate::auto;
 use crate::blob::Provenance;
 use crate::cache::Cache;
@@ -27,10 +27,11 @@ use crate::progress::Silent;
 use crate::recall::Recall;
 use crate::register;
 use crate::staging;
+use crate::storing::Storing;
 use crate::tree::Hints;
 
 /// Version of the protocol: it changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
@@ -52,7 +53,7 @@ enum Request {
     Prefetch { digests: Vec<Digest>, into: PathBuf },
     /// Copy an egg into an eggs directory.
     Materialize { digest: Digest, into: PathBuf },
-    /// Keep an egg that was built.
+    /// Keep an egg that was built, in a while.
     Store {
         path: PathBuf,
         source_sha256: String,
@@ -60,6 +61,8 @@ enum Request {
         source: Option<String>,
         build_seconds: Option<f64>,
     },
+    /// Wait until all that was stored is kept, and tell what became of it.
+    Settle {},
     /// Note which eggs a buildout uses that has succeeded.
     Root { directory: PathBuf, eggs_directory: PathBuf, eggs: Vec<PathBuf> },
     /// Record what was used, and end.
@@ -98,7 +101,17 @@ enum Answer {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         torn: Vec<String>,
     },
-    Stored(add::Outcome),
+    /// What is wrong with an egg that was to be stored.
+    Refused(add::Outcome),
+    Queued {
+        outcome: &'static str,
+    },
+    Settled {
+        outcomes: Vec<Added>,
+        /// Why the others were not stored, and nothing more is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failure: Option<String>,
+    },
     Registered {
         #[serde(flatten)]
         report: register::Report,
@@ -138,13 +151,19 @@ struct Session {
     cache: Cache,
     host: Host,
     provenance: Provenance,
+    /// That of the buildout, as it was named.
+    eggs_directory: Option<PathBuf>,
     /// Eggs directories by the names that they were asked for.
     prepared: HashMap<PathBuf, PathBuf>,
     /// Begins when there is something to do.
     prefetch: Option<Prefetch>,
     recall: Option<Recall>,
-    /// What was copied or stored, in this order.
-    asked: Vec<Digest>,
+    /// Begins with the first egg that is to be stored.
+    storing: Option<Storing>,
+    /// What became of eggs that were to be stored, and was not told yet.
+    settled: Vec<Added>,
+    /// What was copied or stored, in this order; none for what is not stored yet, or not at all.
+    asked: Vec<Option<Digest>>,
     usage: Usage,
     /// Which eggs this run has copied or stored, by their paths.
     known: HashMap<PathBuf, Digest>,
@@ -183,7 +202,8 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
             break Err(error);
         }
     };
-    // The client is gone without a word; what it used was used all the same.
+    // The client is gone without a word; what it used was used all the same, and what it has built
+    // is stored before the session is gone.
     if let Some(mut session) = session {
         session.record();
     }
@@ -206,7 +226,7 @@ fn answer(
         Request::Open { cache, host, buildout, setuptools, eggs_directory, configuration } => {
             let cache = Cache::open(&cache)?;
             let (read_only, warning) = (cache.index.is_read_only(), cache.warning());
-            let torn = match eggs_directory.and_then(|dir| dir.canonicalize().ok()) {
+            let torn = match eggs_directory.as_ref().and_then(|dir| dir.canonicalize().ok()) {
                 Some(dir) => cache.check_copies(&dir),
                 None => Vec::new(),
             };
@@ -216,9 +236,12 @@ fn answer(
                 cache,
                 host,
                 provenance,
+                eggs_directory,
                 prepared: HashMap::new(),
                 prefetch: None,
                 recall,
+                storing: None,
+                settled: Vec::new(),
                 asked: Vec::new(),
                 usage: Usage { is_run: true, ..Usage::default() },
                 known: HashMap::new(),
@@ -233,6 +256,7 @@ fn answer(
         }
         Request::Close {} => {
             if let Some(mut session) = session.take() {
+                session.settle();
                 session.record();
                 *succeeded = Some(session.cache).filter(|_| session.has_succeeded);
             }
@@ -247,8 +271,9 @@ fn answer(
         Request::Materialize { digest, into } => session.materialize(digest, &into),
         Request::Store { path, source_sha256, variant, source, build_seconds } => {
             let provenance = Provenance { source, build_seconds, ..session.provenance.clone() };
-            session.store(path, source_sha256, variant, provenance)
+            session.store(&path, source_sha256, variant, provenance)
         }
+        Request::Settle {} => Ok(session.settled()),
         Request::Root { directory, eggs_directory, eggs } => {
             session.register(directory, eggs_directory, eggs)
         }
@@ -295,7 +320,7 @@ impl Session {
                 self.usage.present.push(digest);
             }
             self.known.insert(path.clone(), digest);
-            self.asked.push(digest);
+            self.asked.push(Some(digest));
         }
         Ok(answer)
     }
@@ -330,6 +355,17 @@ impl Session {
         }
         let Prepared { path: into, torn } = self.prepare(into)?;
         let path = into.join(&blob.manifest.file_name);
+        // What buildout asks for before it knows what else it needs: others are missing as well. Not
+        // where a custom build is put.
+        let canonical = |dir: &PathBuf| dir.canonicalize().ok();
+        if self.prefetch.is_none()
+            && let Some(recall) = self.recall.as_ref().filter(|_| !path.exists())
+            && self.eggs_directory.as_ref().and_then(canonical).as_ref() == Some(&into)
+        {
+            let others = recall.digests().iter().copied().filter(|&other| other != digest);
+            let prefetch = self.prefetch.insert(Prefetch::new(self.cache.store.clone()));
+            prefetch.expect(&others.collect::<Vec<_>>(), &into);
+        }
         let outcome = match temp {
             // Gone with its directory, if somebody has made that anew.
             Some(temp) if temp.path().exists() => materialize::place(&blob, temp, &into)?,
@@ -350,7 +386,7 @@ impl Session {
 
     fn store(
         &mut self,
-        path: PathBuf,
+        path: &Path,
         source_sha256: String,
         variant: String,
         provenance: Provenance,
@@ -368,24 +404,45 @@ impl Session {
             variant,
             environment: self.host.environment.clone(),
         };
+        self.cache.check_writable()?;
+        // Now, so that nothing that buildout does with it later is taken for a part of it.
+        let tree = match add::list(path, &hints)? {
+            Ok(tree) => tree,
+            Err(reason) => return Ok(Answer::Refused(add::Outcome::Refused { reason })),
+        };
+        let storing = match &self.storing {
+            Some(storing) => storing,
+            None => self.storing.insert(Storing::new(self.cache.root())?),
+        };
+        if let Some(error) = storing.failure() {
+            return Ok(Answer::Failed { error, kind: Kind::Failure });
+        }
         let replace = Replace::These(self.damaged.clone());
-        let options = add::Options { hints, provenance, replace, just_built: true };
-        if path.extension().is_none_or(|extension| extension != "egg") {
-            let reason = "its name does not end in .egg".into();
-            return Err(Error::UnsoundEgg { path, reason });
+        storing.offer(self.asked.len(), Listed { tree, provenance }, replace);
+        self.asked.push(None);
+        Ok(Answer::Queued { outcome: "queued" })
+    }
+
+    /// Waits until all that was to be stored is.
+    fn settle(&mut self) {
+        let done = self.storing.as_ref().map(Storing::settle).unwrap_or_default();
+        for (number, path, outcome) in done {
+            if let add::Outcome::Stored { egg }
+            | add::Outcome::Replaced { egg, .. }
+            | add::Outcome::Present { egg } = &outcome
+            {
+                let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
+                self.known.extend(parent.map(|parent| (parent.join(&egg.file_name), egg.digest)));
+                self.asked[number] = Some(egg.digest);
+            }
+            self.settled.push(Added { path, outcome });
         }
-        let mut report = add::add(&mut self.cache, std::slice::from_ref(&path), &options, &Silent)?;
-        let added = report.eggs.pop().map(|added| added.outcome);
-        let added = added.ok_or_else(|| Error::miss(&path.display()))?;
-        if let add::Outcome::Stored { egg }
-        | add::Outcome::Replaced { egg, .. }
-        | add::Outcome::Present { egg } = &added
-        {
-            let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
-            self.known.extend(parent.map(|parent| (parent.join(&egg.file_name), egg.digest)));
-            self.asked.push(egg.digest);
-        }
-        Ok(Answer::Stored(added))
+    }
+
+    fn settled(&mut self) -> Answer {
+        self.settle();
+        let outcomes = std::mem::take(&mut self.settled);
+        Answer::Settled { outcomes, failure: self.storing.as_ref().and_then(Storing::failure) }
     }
 
     fn register(
@@ -394,6 +451,7 @@ impl Session {
         eggs_directory: PathBuf,
         eggs: Vec<PathBuf>,
     ) -> Result<Answer> {
+        self.settle();
         let options = register::Options {
             directory,
             eggs_directory,
@@ -404,7 +462,8 @@ impl Session {
         };
         let report = register::register(&mut self.cache, &options)?;
         if let Some(recall) = self.recall.as_ref().filter(|_| report.registered) {
-            let _ = recall.remember(&self.asked, &self.cache.index);
+            let asked: Vec<Digest> = self.asked.iter().flatten().copied().collect();
+            let _ = recall.remember(&asked, &self.cache.index);
         }
         let warning = Policy::read(self.cache.root()).err().map(|error| error.to_string());
         self.has_succeeded = true;

@@ -16,6 +16,9 @@ from eggcache import _bridge, _host
 
 logger = logging.getLogger("eggcache")
 
+#: For how long the cache is believed to have nothing of a project, in seconds.
+MISSED_FOR = 0.5
+
 
 class Offer:
     """A cached egg that is offered to buildout; carried by its distribution as ``.eggcache``."""
@@ -37,14 +40,17 @@ def guarded(method):
     def wrapper(self, *args, **kw):
         if self.bridge is None:
             return None
-        started = time.monotonic()
+        started, was_timed, self.is_timed = time.monotonic(), self.is_timed, True
         try:
             return method(self, *args, **kw)
         except Exception as error:
             self.give_up(error)
             return None
         finally:
-            self.seconds += time.monotonic() - started
+            self.is_timed = was_timed
+            # One guarded method may call another.
+            if not was_timed:
+                self.seconds += time.monotonic() - started
 
     return wrapper
 
@@ -77,12 +83,18 @@ class Session:
         self.locations = set()
         #: Eggs of each project and variant, as the cache has told; for as long as that holds.
         self.found = {}
+        #: What the cache had nothing of when it was last asked, and when that was.
+        self.missed = None, 0.0
         #: Projects whose eggs were prefetched, or need not be.
         self.expected = set()
         #: Eggs directories that hold temporary copies until the program ends.
         self.prefetched_into = set()
+        #: Whether there may be eggs of which it is not known whether they are stored.
+        self.unsettled = False
         self.hits = self.misses = self.stored = self.copied_bytes = 0
         self.seconds = 0.0
+        #: Whether a method is at work whose time counts.
+        self.is_timed = False
         self.bridge = None
         started = time.monotonic()
         try:
@@ -171,13 +183,16 @@ class Session:
         return eggs and self._offer(eggs[0], requirement, source, installer)
 
     def _eggs_of(self, requirement):
-        asked = requirement.key, self.variant
+        asked, now = (requirement.key, self.variant), time.monotonic()
         eggs = self.found.get(asked)
-        if eggs is None:
+        # Another buildout may store the first at any time, but buildout asks twice at once.
+        if eggs is None and (self.missed[0] != asked or now > self.missed[1] + MISSED_FOR):
             eggs = self.bridge.call("find", name=requirement.project_name, variant=self.variant)["eggs"]
-            if eggs:  # another buildout may store the first at any time
+            if eggs:
                 self.found[asked] = eggs
-        return eggs
+            else:
+                self.missed = asked, now
+        return eggs or []
 
     def _same_version(self, left, right):
         parse = self.pkg_resources.parse_version
@@ -245,6 +260,7 @@ class Session:
     def materialize(self, dist, dest):
         """Copy an offered egg into ``dest``; answer its distribution there, or None."""
         offer = dist.eggcache
+        self.prefetched_into.add(dest)
         try:
             answer = self.bridge.call("materialize", digest=offer.digest, into=dest)
         except _bridge.Refusal as refusal:
@@ -317,9 +333,11 @@ class Session:
         if self.read_only or not location.endswith(".egg"):
             return
         self.found.clear()
+        self.missed = None, 0.0
+        self.unsettled = True
         self.bridge.post(
             "store",
-            self._answered,
+            functools.partial(self._answered, location),
             path=location,
             source_sha256=source_sha256 or "",
             variant=self.variant,
@@ -327,16 +345,34 @@ class Session:
             build_seconds=seconds,
         )
 
-    def _answered(self, answer, refusal):
+    def _answered(self, location, answer, refusal):
         if refusal is not None:
-            # What can be read can still be served.
-            if not self.read_only:
-                logger.warning("%s; nothing more is stored.", refusal)
-            self.read_only = True
-        elif answer["outcome"] in ("stored", "replaced"):
+            self._stores_no_more(refusal)
+        else:
+            self._tell(location, answer)
+
+    def _tell(self, location, answer):
+        if answer["outcome"] in ("stored", "replaced"):
             self.stored += 1
         elif answer["outcome"] == "refused":
-            logger.warning("not stored: %s", answer["reason"])
+            logger.warning("not stored: %s: %s.", os.path.basename(location), answer["reason"])
+
+    def _stores_no_more(self, why):
+        # What can be read can still be served.
+        if not self.read_only:
+            logger.warning("%s; nothing more is stored.", why)
+        self.read_only = True
+
+    def settle(self):
+        """Wait until all eggs are stored that the program was given, and tell how that went."""
+        if not self.unsettled:
+            return
+        self.unsettled = False
+        answer = self.bridge.call("settle")
+        for told in answer["outcomes"]:
+            self._tell(told["path"], told)
+        if "failure" in answer:
+            self._stores_no_more(answer["failure"])
 
     # -- The end
 
@@ -347,6 +383,7 @@ class Session:
     @guarded
     def register(self):
         """Tell the cache which eggs this buildout uses. The run has succeeded."""
+        self.settle()
         if not os.path.isdir(self.eggs_directory):
             return
         realpath = functools.lru_cache(None)(self.easy_install.realpath)
@@ -372,6 +409,7 @@ class Session:
 
     @guarded
     def _close(self):
+        self.settle()
         self.bridge.close()
 
     def close(self):

@@ -7,7 +7,7 @@ use crate::support::{Sandbox, host, noise};
 
 /// Asks a server to keep an egg whose build took some seconds.
 fn store_built(server: &mut Server, egg: &std::path::Path, seconds: f64) {
-    let stored = server.ask(&json!({
+    let stored = server.stored(&json!({
         "op": "store", "path": egg, "source_sha256": "", "variant": "", "build_seconds": seconds,
     }));
     assert_eq!(stored["outcome"], "stored");
