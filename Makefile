@@ -37,6 +37,7 @@ wheel: build $(TOOLS)/python
 	rm -f dist/*.whl
 	@echo "building the wheel"
 	@$(TOOLS)/maturin build --release --locked --out dist >build/maturin.log 2>&1 || { cat build/maturin.log; exit 1; }
+	@ls dist/eggcache-*.whl
 
 # What pip takes on every Linux of the last ten years: zig links against the glibc of manylinux2014.
 # The first run makes the program that the second puts among the package's own files.

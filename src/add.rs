@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::blob::Provenance;
-use crate::buildout::{self, Buildout, is_buildout, is_egg, is_temporary};
+use crate::buildout::{self, Buildout, is_buildout, is_egg, is_temporary, layouts};
 use crate::cache::{Cache, Commit};
 use crate::clock::now;
 use crate::digest::Digest;
@@ -300,21 +300,27 @@ fn refusal(error: Error, egg: &Path) -> Result<String> {
     }
 }
 
-/// A path that is an egg, or the eggs directly below it, or those of a buildout, and what else is
+/// A path that is an egg, or the eggs of an eggs directory, or those of a buildout, and what else is
 /// offered as one there.
 fn eggs_at(path: &Path) -> Result<Vec<Offered>> {
     let metadata = path.symlink_metadata().at("read", path)?;
     if is_egg(path) || is_link(path) || !(metadata.is_dir() || path.is_dir()) {
         return Ok(vec![Offered { path: path.to_owned(), left: None }]);
     }
-    let mut eggs = eggs_in(path)?;
+    let mut eggs = Vec::new();
+    for folder in layouts(path)? {
+        eggs.extend(eggs_in(&folder)?);
+    }
     if eggs.is_empty() && is_buildout(path) {
         eggs = eggs_of(&Buildout::open(path, None)?)?;
     }
     if eggs.is_empty() {
         return Err(Error::UnsoundEgg {
             path: path.to_owned(),
-            reason: "it is neither an egg nor a folder with eggs in it".into(),
+            reason:
+                "it is neither an egg nor a folder with eggs in it (or in its v5/, or in a folder \
+                     of an ABI as cp311/), nor a buildout that has any"
+                    .into(),
         });
     }
     Ok(eggs)

@@ -20,6 +20,8 @@ pub const SET_ASIDE: &str = "set-aside";
 pub const VERSION_CONTROL: [&str; 4] = [".git", ".hg", ".svn", ".bzr"];
 /// How deep below an eggs directory eggs are looked for: `v5`, and the ABI.
 const MAX_DEPTH: usize = 3;
+/// How the names of folders of an ABI begin; a digit follows.
+const ABIS: &[&str] = &["cp", "pypy", "pp"];
 
 #[derive(Debug)]
 pub struct Buildout {
@@ -157,6 +159,31 @@ pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// An eggs directory with the folders of its layouts: `v5`, that of an ABI (as pip tags it: `cp311`), and
+/// such a one in `v5`. Other folders are none of its own: they may be buildouts.
+///
+/// # Errors
+/// If one cannot be read.
+pub fn layouts(eggs: &Path) -> Result<Vec<PathBuf>> {
+    let named = |folder: &Path, prefixes: &'static [&'static str]| -> Result<Vec<PathBuf>> {
+        let is_named = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let digit = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
+            let rest = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
+            rest.is_some_and(digit) && !is_egg(path) && path.is_dir()
+        };
+        Ok(entries(folder)?.into_iter().filter(is_named).collect())
+    };
+    let mut folders = vec![eggs.to_owned()];
+    folders.extend(named(eggs, ABIS)?);
+    for layout in named(eggs, &["v"])? {
+        let of_abis = named(&layout, ABIS)?;
+        folders.push(layout);
+        folders.extend(of_abis);
+    }
+    Ok(folders)
 }
 
 /// The folders at or below others that have eggs directly in them, canonical.

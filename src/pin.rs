@@ -63,7 +63,11 @@ impl Pattern {
             _ if versions.is_empty() => Versions::All,
             Some("") => return Err(bad("it names no version".into())),
             Some(version) if !version.contains([',', '*']) => Versions::Is(version.into()),
-            _ => Versions::Specified(versions.parse().map_err(|error| bad(format!("{error}")))?),
+            _ => {
+                let specified = versions.parse();
+                let why = || format!("versions are as in {name}==1.2 or {name}>=1,<2");
+                Versions::Specified(specified.map_err(|_| bad(why()))?)
+            }
         };
         Ok(Self { text: name.to_owned(), name: normalize_name(name), versions })
     }

@@ -36,24 +36,28 @@ pub struct Args {
     pub command: Command,
 }
 
+/// Below a command's own options, which who asks for help looks for.
+const GLOBAL: &str = "Options of every command";
+
 #[derive(Debug, ClapArgs)]
 pub struct Global {
     /// The cache directory; by default `eggcache` in the platform's cache folder.
-    #[arg(long, global = true, value_name = "DIR", env = "EGGCACHE_DIR", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR", env = "EGGCACHE_DIR", hide_env_values = true)]
     pub cache: Option<PathBuf>,
     /// Print the report as JSON.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
     /// Print problems only.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
     /// Print a line for each egg.
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, help_heading = GLOBAL, conflicts_with = "quiet")]
     pub verbose: bool,
     /// When to use colour.
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_name = "WHEN",
         default_value = "auto",
         value_parser = PossibleValuesParser::new(["auto", "always", "never"])
@@ -63,6 +67,7 @@ pub struct Global {
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_name = "FORMAT",
         default_value = "text",
         value_parser = PossibleValuesParser::new(["text", "json"])
@@ -78,7 +83,7 @@ pub enum Command {
         eggcache add eggs/lxml-6.1.3-py3.11-linux-x86_64.egg\n\n\
         Exit code 1 if an egg was refused; the others are kept.")]
     Add {
-        /// An egg directory, a zipped egg, a folder with eggs directly in it, or a buildout.
+        /// An egg directory, a zipped egg, an eggs directory (its v5/ too), or a buildout.
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
         /// The major version of the zc.buildout that built them (5 stands for all from 5 on); told
@@ -96,17 +101,15 @@ pub enum Command {
         replace: bool,
     },
     /// Copy eggs into an eggs directory.
-    #[command(
-        after_help = "EGG is name==version, a name, an egg's file name, or at least 8 digits \
-        of its digest.\n\nExamples:\n  eggcache materialize --into eggs/v5 lxml==6.1.3\n  \
+    #[command(after_help = "Examples:\n  eggcache materialize --into eggs/v5 lxml==6.1.3\n  \
         eggcache materialize --into eggs/v5 --requirements requirements.txt --python 3.11\n  \
         eggcache materialize --into eggs/v5 --requirements requirements.txt --preflight\n\n\
-        Exit code 3 if the cache does not have one of them."
-    )]
+        Exit code 3 if the cache does not have one of them.")]
     Materialize {
         /// The eggs directory, made if needed.
         #[arg(long, value_name = "DIR")]
         into: PathBuf,
+        /// name==version, a name, an egg's file name, or at least 8 digits of its digest.
         #[arg(value_name = "EGG", required_unless_present_any = ["requirements", "all"])]
         eggs: Vec<String>,
         /// Also the eggs that a file of name==version lines pins.
@@ -186,13 +189,14 @@ pub enum Command {
     },
     /// Keep eggs whatever the policy of `gc` says.
     #[command(
-        after_help = "WHAT is a name, name==version, a name with version specifiers, a name or \
-        a file name with * in it,\nan egg's file name, or at least 8 digits of its digest. It may be of \
-        an egg that is yet to come.\n`eggcache pins` lists what is pinned.\n\nExamples:\n  \
+        after_help = "A pin may be of an egg that is yet to come. `eggcache pins` lists what is \
+        pinned.\n\nExamples:\n  \
         eggcache pin lxml==6.1.3 --note 'the release of May'\n  eggcache pin 'zope.interface>=5,<6'\n  \
         eggcache pin 'zope.*'"
     )]
     Pin {
+        /// A name, name==version, a name with version specifiers, a name or a file name with * in it,
+        /// an egg's file name, or at least 8 digits of its digest.
         #[arg(required = true, value_name = "WHAT")]
         what: Vec<String>,
         /// Why.
@@ -213,7 +217,7 @@ pub enum Command {
     /// Tell what is in the cache, what it is good for, and what the next `gc` would take.
     #[command(
         after_help = "A hit is an egg that was copied from the cache, a miss one that was asked for \
-        and had to be built.\nTime saved is what the builds of the hits had taken.\n\nExamples:\n  \
+        and had to be built. Time saved is what the builds of the hits had taken.\n\nExamples:\n  \
         eggcache stats\n  eggcache stats --html stats.html\n  \
         eggcache --json stats | jq .usage.last_30_days"
     )]
@@ -257,7 +261,7 @@ pub enum Command {
         PATTERN is a name (*.log), or a path from the top of the buildout (parts/*/log) in which ** \
         stands for any folders; either stands for all that is below as well. --exclude is stronger.\n\n\
         Examples:\n  eggcache bundle . -o ../app-1.0.tar.zst\n  \
-        eggcache bundle /srv/app -o app.tar.zst --prefix opt/app --exclude '*.log' --include var/templates\n  \
+        eggcache bundle /srv/app -o app.tar.zst --include var/templates\n  \
         eggcache bundle --verify app.tar.zst"
     )]
     Bundle {
@@ -273,15 +277,15 @@ pub enum Command {
         /// The mtime of what is of no egg, in seconds since the Unix epoch, or `source` for that of
         /// each file; by default that of the newest file in the eggs. Eggs keep theirs, on which their
         /// bytecode depends.
-        #[arg(long, value_name = "EPOCH", env = "SOURCE_DATE_EPOCH", value_parser = mtimes)]
+        #[arg(long, value_name = "EPOCH", env = "SOURCE_DATE_EPOCH", hide_env_values = true, value_parser = mtimes)]
         mtime: Option<Mtimes>,
-        /// Leave this out.
+        /// Leave out what matches.
         #[arg(long, value_name = "PATTERN")]
         exclude: Vec<String>,
-        /// Take this in although it would be left out: data, downloads, bytecode, an unused egg.
+        /// Take in what matches although it would be left out: data, downloads, bytecode, an unused egg.
         #[arg(long, value_name = "PATTERN")]
         include: Vec<String>,
-        /// Take also the eggs in that no script, configuration or `.installed.cfg` names.
+        /// Take in also the eggs that nothing uses: no script, configuration or `.installed.cfg` names them.
         #[arg(long)]
         unused: bool,
         /// Its eggs directory; by default where buildout was told to put eggs.

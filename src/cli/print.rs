@@ -124,6 +124,13 @@ impl Printer {
         let _ = self.tell(Level::Warning, warning);
     }
 
+    /// What is worth knowing before there is a report.
+    pub fn note(&self, note: &str) {
+        if !self.quiet && (!self.json || self.log == LogFormat::Json) {
+            let _ = self.tell(Level::Note, note);
+        }
+    }
+
     pub fn error(&self, error: &str) {
         let _ = self.tell(Level::Error, error);
     }

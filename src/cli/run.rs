@@ -52,7 +52,7 @@ impl Run<'_> {
                 }
                 let mut cache = self.open()?;
                 let eggs = if all {
-                    list::list(&cache, None, &narrow.into())?.eggs
+                    query::without_doubles(list::list(&cache, None, &narrow.into())?.eggs)
                 } else {
                     chosen(&mut cache, &names, &narrow.into())?
                 };
@@ -153,7 +153,13 @@ impl Run<'_> {
     }
 
     fn open(&self) -> Result<Cache, Error> {
+        let is_there = self.root.exists();
         let cache = Cache::open_telling(&self.root, &self.bar)?;
+        if !is_there {
+            // Who has mistyped its name would wonder where the eggs are.
+            let root = self.root.display();
+            self.printer.note(&format!("there was no cache {root}: an empty one is made"));
+        }
         if let Some(warning) = cache.warning() {
             self.printer.warning(&warning);
         }
@@ -188,7 +194,9 @@ impl Run<'_> {
         let cache = if self.root.is_dir() { Some(self.open()?) } else { None };
         let (eggs, missing) = match &cache {
             None => (Vec::new(), names.to_vec()),
-            Some(cache) if all => (list::list(cache, None, narrow)?.eggs, Vec::new()),
+            Some(cache) if all => {
+                (query::without_doubles(list::list(cache, None, narrow)?.eggs), Vec::new())
+            }
             Some(cache) => {
                 let Found { eggs, missing, .. } = found(cache, names, narrow)?;
                 (eggs, missing)

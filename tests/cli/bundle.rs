@@ -392,7 +392,7 @@ fn a_member_that_was_changed_added_or_removed_is_named() {
             "another time",
         ),
         (
-            "touch -r app/bin/app ref; sed -i s/alpha/other/ app/bin/app; touch -r ref app/bin/app",
+            "touch -r app/bin/app ref; sed -i s/alpha/other/ app/bin/app; touch -r ref app/bin/app app/bin",
             "app/bin/app",
             "other content",
         ),

@@ -247,6 +247,7 @@ fn a_file_that_is_only_touched_is_a_note() {
     touch(&app.egg(ALPHA).join("alpha.py"), TIME + 5, 0);
     let report = app.check("", 0);
     assert!(kinds(&report["notes"]).contains(&"touched".into()));
+    app.sandbox.ok("check app").says(&["has the same content as in the cache, and another time"]);
     app.is_repaired(ALPHA);
 }
 
