@@ -79,6 +79,13 @@ pub enum Commit {
 }
 
 impl Cache {
+    /// Whether there is a cache at `root`, or something of one; also if that cannot be told.
+    #[must_use]
+    pub fn is_at(root: &Path) -> bool {
+        let is_there = |name: &str| root.join(name).try_exists().unwrap_or(true);
+        root.is_dir() && [index::FILE_NAME, "blobs"].into_iter().any(is_there)
+    }
+
     /// Opens the cache at `root`, making it if needed. One that this process cannot write is opened
     /// for reading. An index that is gone is rebuilt from the blobs.
     ///

@@ -2,6 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::fs as files;
+
+/// Longest file of an environment that is read, in bytes.
+const MAX_SETTINGS: u64 = 1 << 16;
+
 /// One interpreter, as scripts name it.
 #[derive(Debug, Clone)]
 pub struct Interpreter {
@@ -20,8 +25,9 @@ impl Interpreter {
         let real = path.canonicalize().ok();
         let environment = prefix(path);
         let settings = environment
-            .and_then(|prefix| std::fs::read_to_string(prefix.join("pyvenv.cfg")).ok())
+            .and_then(|prefix| files::read_short(&prefix.join("pyvenv.cfg"), MAX_SETTINGS).ok())
             .unwrap_or_default();
+        let settings = String::from_utf8_lossy(&settings);
         let version = setting(&settings, "version").or_else(|| setting(&settings, "version_info"));
         let named = |path: &Path| version_of_name(path.file_name()?.to_str()?);
         let python = named(path)

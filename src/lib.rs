@@ -170,6 +170,7 @@ pub mod stats;
 pub mod store;
 mod subtree;
 mod temp;
+mod texts;
 pub mod tree;
 pub mod verify;
 mod wildcard;
