@@ -61,6 +61,15 @@ impl Place {
         }
     }
 
+    /// Where an absolute path leads, whether that is inside or not.
+    #[must_use]
+    pub fn real(&self, path: &Path) -> PathBuf {
+        match self.locate(&self.root, path) {
+            Where::Inside(inside) => self.root.join(inside),
+            Where::Outside(real) => real,
+        }
+    }
+
     /// Whether a path leads to something inside, or would.
     #[must_use]
     pub fn holds(&self, path: &Path) -> bool {

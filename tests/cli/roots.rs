@@ -295,6 +295,32 @@ fn a_root_is_forgotten_by_hand() {
 }
 
 #[test]
+fn a_folder_that_is_not_listed_is_told_the_nearest() {
+    let sandbox = with_three();
+    use_in_app(&sandbox, "1.0");
+    for folder in ["ap", "app/parts/x", "apps"] {
+        sandbox.fails(&format!("roots --forget {folder}"), 3).says(&["the nearest is /", "/app"]);
+    }
+    let absolute = sandbox.path("app").canonicalize().unwrap();
+    let other = absolute.display().to_string().replacen("tmp", "tpm", 1);
+    if other.contains("tpm") {
+        let says = format!("the nearest is {}", absolute.display());
+        sandbox.fails(&format!("roots --forget {other}"), 3).says(&[&says]);
+    }
+    sandbox.fails("roots --forget elsewhere/else", 3).says(&["`eggcache roots` lists them"]);
+}
+
+#[test]
+fn a_folder_that_is_gone_is_forgotten_by_another_name_of_it() {
+    let sandbox = with_three();
+    use_in_app(&sandbox, "1.0");
+    std::os::unix::fs::symlink(".", sandbox.path("link")).unwrap();
+    fs::remove_dir_all(sandbox.path("app")).unwrap();
+    sandbox.ok("roots --forget link/app").says(&["forgot"]);
+    assert_eq!(roots(&sandbox).len(), 0);
+}
+
+#[test]
 fn roots_survive_the_loss_of_the_index() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
