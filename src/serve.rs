@@ -30,7 +30,7 @@ use crate::staging;
 use crate::tree::Hints;
 
 /// Version of the protocol: it changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
@@ -61,7 +61,13 @@ enum Request {
         build_seconds: Option<f64>,
     },
     /// Note which eggs a buildout uses that has succeeded.
-    Root { directory: PathBuf, eggs_directory: PathBuf, eggs: Vec<PathBuf> },
+    Root {
+        directory: PathBuf,
+        eggs_directory: PathBuf,
+        eggs: Vec<PathBuf>,
+        /// Whether every part was installed or updated.
+        whole: bool,
+    },
     /// Record what was used, and end.
     Close {},
 }
@@ -249,8 +255,8 @@ fn answer(
             let provenance = Provenance { source, build_seconds, ..session.provenance.clone() };
             session.store(path, source_sha256, variant, provenance)
         }
-        Request::Root { directory, eggs_directory, eggs } => {
-            session.register(directory, eggs_directory, eggs)
+        Request::Root { directory, eggs_directory, eggs, whole } => {
+            session.register(directory, eggs_directory, eggs, whole)
         }
         Request::Open { .. } | Request::Close {} => unreachable!("answered above"),
     }
@@ -393,12 +399,14 @@ impl Session {
         directory: PathBuf,
         eggs_directory: PathBuf,
         eggs: Vec<PathBuf>,
+        whole: bool,
     ) -> Result<Answer> {
         let options = register::Options {
             directory,
             eggs_directory,
             python: self.host.python_tag(),
             buildout: self.provenance.buildout.clone(),
+            whole,
             eggs,
             known: self.known.clone(),
         };

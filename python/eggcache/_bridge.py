@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sysconfig
 
-PROTOCOL = 5
+PROTOCOL = 6
 
 #: How long to wait for the program's end, in seconds. Once a day it goes on for a while by itself.
 PATIENCE = 1

@@ -87,6 +87,7 @@ impl Server {
             "directory": sandbox.path("app"),
             "eggs_directory": out,
             "eggs": eggs.iter().map(|egg| out.join(egg)).collect::<Vec<_>>(),
+            "whole": false,
         }))
     }
 
@@ -137,7 +138,7 @@ fn host_with(field: &str, value: impl Into<Value>) -> Value {
 fn the_greeting_tells_protocol_and_version() {
     let sandbox = Sandbox::new();
     let (mut server, greeting) = Server::start(&sandbox);
-    assert_eq!(greeting, json!({"protocol": 5, "eggcache": env!("CARGO_PKG_VERSION")}));
+    assert_eq!(greeting, json!({"protocol": 6, "eggcache": env!("CARGO_PKG_VERSION")}));
     server.end();
 }
 
