@@ -23,7 +23,7 @@ pub const VERSION_CONTROL: [&str; 4] = [".git", ".hg", ".svn", ".bzr"];
 /// How deep below an eggs directory eggs are looked for: `v5`, and the ABI.
 const MAX_DEPTH: usize = 3;
 /// Longest configuration that is read, in bytes: that of a large buildout has a few hundred KiB.
-const MAX_CONFIGURATION: u64 = 16 << 20;
+pub const MAX_CONFIGURATION: u64 = 16 << 20;
 
 #[derive(Debug)]
 pub struct Buildout {

@@ -122,6 +122,7 @@ mod copies;
 mod difference;
 pub mod digest;
 pub mod egg;
+pub mod egg_cache;
 pub mod egg_key;
 pub mod egg_name;
 pub mod egg_path;

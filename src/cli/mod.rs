@@ -18,7 +18,7 @@ use anstream::ColorChoice;
 use anyhow::Context;
 use clap::Parser;
 use eggcache::error::Error;
-use eggcache::serve;
+use eggcache::{egg_cache, serve};
 
 use args::{Args, Command, Global};
 use print::{LogFormat, Printer};
@@ -78,8 +78,17 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
         Command::Man { out } => return generate::man(out.as_deref(), printer),
         _ => {}
     }
-    let root = global.cache.map_or_else(default_cache, Ok)?;
+    let named = global.cache.or_else(|| egg_cache::of(command.buildout()?, &user()));
+    let root = named.map_or_else(default_cache, Ok)?;
     Run { root, printer, bar: printer.bar(), verbose: global.verbose }.command(command)
+}
+
+/// Where this user has what buildout reads.
+fn user() -> egg_cache::User {
+    egg_cache::User {
+        home: etcetera::home_dir().ok(),
+        buildout_home: env::var_os("BUILDOUT_HOME").map(PathBuf::from),
+    }
 }
 
 fn default_cache() -> anyhow::Result<PathBuf> {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::{
-    Output, Sandbox, assert_same, assert_same_tree, chmod, names_in, text, touch, tree, write,
+    EGGCACHE, Output, Sandbox, assert_same, assert_same_tree, chmod, names_in, text, touch, tree,
+    write,
 };
 
 /// A buildout `app` in a sandbox, whose eggs are copies from the cache.
@@ -767,4 +768,27 @@ fn what_a_buildout_holds_does_not_act_on_the_terminal() {
         let output = Output::of(&run.args(["--color", "always"]).assert());
         assert!(!output.stdout.contains("\u{1b}]") && !output.stderr.contains("\u{1b}]"), "{line}");
     }
+}
+
+#[test]
+fn the_cache_is_the_one_that_the_buildout_names() {
+    let app = App::new();
+    app.sandbox.shell("mv cache named; mkdir home");
+    let compared = |words: &[&str]| {
+        let mut check = app.sandbox.process(EGGCACHE);
+        let output = check.args(words).args(["--json", "check", "app"]).output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["compared"].clone()
+    };
+    assert_eq!(compared(&[]), 0);
+    write(&app.path("base.cfg"), b"[buildout]\negg-cache = ../named\n");
+    write(&app.path("buildout.cfg"), b"[buildout]\nextends = base.cfg\nparts = app\n");
+    assert_eq!(compared(&[]), 3);
+    assert_eq!(compared(&["--cache", "elsewhere"]), 0, "what is said is stronger");
+    write(&app.path("buildout.cfg"), b"[buildout]\nparts = app\n");
+    write(&app.sandbox.path(".buildout/default.cfg"), b"[buildout]\negg-cache = ~/named\n");
+    assert_eq!(compared(&[]), 3);
+    let mut bundle = app.sandbox.process(EGGCACHE);
+    let output = bundle.args(["--json", "bundle", "app", "-o", "app.tar"]).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["known_eggs"], 3);
 }
