@@ -19,6 +19,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -119,7 +120,11 @@ impl Cache {
         store.create()?;
         let tag = root.join("CACHEDIR.TAG");
         // A crash can have left it empty, a power cut without its bytes.
-        if fs::read(&tag).ok().is_none_or(|text| text != CACHEDIR_TAG.as_bytes()) {
+        let is_other = match files::read_short(&tag, CACHEDIR_TAG.len() as u64) {
+            Ok(text) => text != CACHEDIR_TAG.as_bytes(),
+            Err(error) => error.kind() != ErrorKind::InvalidInput, // no file, and not ours
+        };
+        if is_other {
             // Somebody else's, or no space: no backup is worth a failure.
             let _ = fs::write(&tag, CACHEDIR_TAG);
         }
