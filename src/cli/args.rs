@@ -328,6 +328,9 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+    /// Print the names of all projects in the cache; the completions of shells run this.
+    #[command(hide = true)]
+    Names,
     /// Answer a buildout; the `eggcache` Python package runs this.
     #[command(hide = true)]
     Serve,

@@ -127,8 +127,8 @@ impl Run<'_> {
                 self.printer.report(&report, text::reindexed)?;
                 Ok(if report.rebuilt.unreadable.is_empty() { 0 } else { PROBLEMS })
             }
-            Command::Completions { .. } | Command::Man { .. } | Command::Serve => {
-                unreachable!("they do without a cache, or name it themselves")
+            Command::Completions { .. } | Command::Man { .. } | Command::Names | Command::Serve => {
+                unreachable!("they do without a cache, or open it themselves")
             }
         }
     }
