@@ -792,3 +792,16 @@ fn the_cache_is_the_one_that_the_buildout_names() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["known_eggs"], 3);
 }
+
+#[test]
+fn a_python_in_the_bin_of_a_home_owns_nothing_of_the_home() {
+    let app = App::new();
+    write(&app.sandbox.path("bin/python3.11"), b"");
+    write(&app.sandbox.path("outside/file"), b"");
+    let top = app.sandbox.path("").canonicalize().unwrap();
+    let script = format!("#!{0}/bin/python3.11\nx = '{0}/outside/file'\n", top.display());
+    write(&app.path("bin/leak"), script.as_bytes());
+    assert_eq!(app.one_problem(""), ("path".to_owned(), "bin/leak".into()));
+    fs::create_dir_all(app.sandbox.path("lib/python3.11")).unwrap();
+    assert_eq!(problems(&app.check("", 0)), [], "it is where that Python is installed");
+}
