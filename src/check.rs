@@ -250,6 +250,7 @@ impl Check<'_> {
         };
         let mut report = Report {
             buildout: place.root().to_owned(),
+            cache: self.cache.map(|cache| cache.root().display().to_string()),
             eggs_directories: self
                 .buildout
                 .eggs_directories

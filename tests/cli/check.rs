@@ -784,6 +784,13 @@ fn the_cache_is_the_one_that_the_buildout_names() {
     write(&app.path("buildout.cfg"), b"[buildout]\nextends = base.cfg\nparts = app\n");
     assert_eq!(compared(&[]), 3);
     assert_eq!(compared(&["--cache", "elsewhere"]), 0, "what is said is stronger");
+    let mut check = app.sandbox.process(EGGCACHE);
+    let output = check.args(["--json", "check", "app"]).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        text(&report["cache"]),
+        app.sandbox.path("named").canonicalize().unwrap().to_str().unwrap()
+    );
     write(&app.path("buildout.cfg"), b"[buildout]\nparts = app\n");
     write(&app.sandbox.path(".buildout/default.cfg"), b"[buildout]\negg-cache = ~/named\n");
     assert_eq!(compared(&[]), 3);
