@@ -72,6 +72,12 @@ impl Pattern {
         Ok(Self { text: name.to_owned(), name: normalize_name(name), versions })
     }
 
+    /// The name that it is about, with its stars, spelled as PEP 503 has it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     #[must_use]
     pub fn matches(&self, egg: &Egg) -> bool {
         let is_named = is_like(&self.name, &egg.key.name) || is_like(&self.text, &egg.file_name);

@@ -73,7 +73,13 @@ enum Request {
     /// Wait until all that was stored is kept, and tell what became of it.
     Settle {},
     /// Note which eggs a buildout uses that has succeeded.
-    Root { directory: PathBuf, eggs_directory: PathBuf, eggs: Vec<PathBuf> },
+    Root {
+        directory: PathBuf,
+        eggs_directory: PathBuf,
+        eggs: Vec<PathBuf>,
+        /// Whether every part was installed or updated.
+        whole: bool,
+    },
     /// Record what was used, and end.
     Close {},
 }
@@ -375,8 +381,8 @@ fn answer(
             session.store(&path, source_sha256, variant, provenance)
         }
         Request::Settle {} => Ok(session.settled()),
-        Request::Root { directory, eggs_directory, eggs } => {
-            session.register(directory, eggs_directory, eggs)
+        Request::Root { directory, eggs_directory, eggs, whole } => {
+            session.register(directory, eggs_directory, eggs, whole)
         }
         Request::Open { .. } | Request::Close {} => unreachable!("answered above"),
     }
@@ -616,6 +622,7 @@ impl Session {
         directory: PathBuf,
         eggs_directory: PathBuf,
         eggs: Vec<PathBuf>,
+        whole: bool,
     ) -> Result<Answer> {
         self.settle();
         let options = register::Options {
@@ -623,6 +630,7 @@ impl Session {
             eggs_directory,
             python: self.host.python_tag(),
             buildout: self.provenance.buildout.clone(),
+            whole,
             eggs,
             known: self.known.clone(),
         };

@@ -117,6 +117,8 @@ def _install(buildout, easy_install):
     stock_build = installer_class.build
     stock_move = easy_install._move_to_eggs_dir_and_compile
     stock_unload = type(buildout)._unload_extensions
+    options_class = type(buildout["buildout"])
+    stock_call = options_class._call
 
     def install(self, specs, working_set=None):
         parse = easy_install.pkg_resources.Requirement.parse
@@ -239,7 +241,13 @@ def _install(buildout, easy_install):
 
     def _unload_extensions(self):
         stock_unload(self)
+        _session.finished_parts(buildout["buildout"].get("parts", "").split())
         succeed()
+
+    def _call(self, f):
+        installed = stock_call(self, f)
+        _session.parts.add(self.name)
+        return installed
 
     installer_class.install = install
     installer_class._satisfied = _satisfied
@@ -250,6 +258,7 @@ def _install(buildout, easy_install):
     installer_class.build = build
     easy_install._move_to_eggs_dir_and_compile = _move_to_eggs_dir_and_compile
     type(buildout)._unload_extensions = _unload_extensions
+    options_class._call = _call
     _custom.restore_offline(buildout, easy_install, _session)
 
 

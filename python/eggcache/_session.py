@@ -81,6 +81,9 @@ class Session:
         self.built_locations = set()
         #: Where the distributions are that buildout has resolved to.
         self.locations = set()
+        #: Parts that were installed or updated, and whether these are all.
+        self.parts = set()
+        self.whole = False
         #: Eggs of each project and variant, as the cache has told; for as long as that holds.
         self.found = {}
         #: What the cache had nothing of when it was last asked, and when that was.
@@ -441,6 +444,10 @@ class Session:
         """What buildout has resolved to in one call."""
         self.locations.update(locations)
 
+    def finished_parts(self, parts):
+        """The run is over, and these are the parts of the buildout."""
+        self.whole = self.parts.issuperset(parts)
+
     @guarded
     def register(self):
         """Tell the cache which eggs this buildout uses. The run has succeeded."""
@@ -462,6 +469,7 @@ class Session:
                 directory=self.directory,
                 eggs_directory=self.eggs_directory,
                 eggs=sorted(eggs),
+                whole=self.whole,
             )
             if "warning" in answer:
                 logger.warning("%s; garbage is not collected.", answer["warning"])

@@ -1,7 +1,7 @@
 //! The words of the command line.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anstream::ColorChoice;
 use clap::builder::PossibleValuesParser;
@@ -236,7 +236,9 @@ pub enum Command {
     },
     /// Prove that a buildout is self-contained and that its eggs are what they were; exit code 4 if
     /// there is a problem.
-    #[command(after_help = "Examples:\n  eggcache check .\n  \
+    #[command(after_help = "Where no other cache is said, it is the one that the buildout names: \
+        egg-cache in buildout.cfg, in a file that it extends, or in ~/.buildout/default.cfg.\n\n\
+        Examples:\n  eggcache check .\n  \
         eggcache check --full --repair /srv/app\n  \
         eggcache --json check . | jq .problems")]
     Check {
@@ -260,6 +262,7 @@ pub enum Command {
         after_help = "What goes in, and what differs between two archives, is in docs/bundle.md. \
         PATTERN is a name (*.log), or a path from the top of the buildout (parts/*/log) in which ** \
         stands for any folders; either stands for all that is below as well. --exclude is stronger.\n\n\
+        Where no other cache is said, it is the one that the buildout names, as for `eggcache check`.\n\n\
         Examples:\n  eggcache bundle . -o ../app-1.0.tar.zst\n  \
         eggcache bundle /srv/app -o app.tar.zst --include var/templates\n  \
         eggcache bundle --verify app.tar.zst"
@@ -409,6 +412,9 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+    /// Print the names of all projects in the cache; the completions of shells run this.
+    #[command(hide = true)]
+    Names,
     /// Answer a buildout; the `eggcache` Python package runs this.
     #[command(hide = true)]
     Serve,
@@ -477,6 +483,17 @@ pub struct Narrow {
 impl From<Narrow> for query::Narrow {
     fn from(Narrow { python, platform, generation }: Narrow) -> Self {
         Self { python, platform, generation }
+    }
+}
+
+impl Command {
+    /// The buildout that it is about, which may name a cache.
+    pub fn buildout(&self) -> Option<&Path> {
+        match self {
+            Self::Check { buildout, .. } => Some(buildout),
+            Self::Bundle { buildout, .. } => buildout.as_deref(),
+            _ => None,
+        }
     }
 }
 

@@ -146,8 +146,9 @@ impl Run<'_> {
             Command::Completions { .. }
             | Command::Man { .. }
             | Command::Keygen { .. }
+            | Command::Names
             | Command::Serve => {
-                unreachable!("they do without a cache, or name it themselves")
+                unreachable!("they do without a cache, or open it themselves")
             }
         }
     }
@@ -191,7 +192,7 @@ impl Run<'_> {
         narrow: &query::Narrow,
         into: &Path,
     ) -> anyhow::Result<u8> {
-        let cache = if self.root.is_dir() { Some(self.open()?) } else { None };
+        let cache = if Cache::is_at(&self.root) { Some(self.open()?) } else { None };
         let (eggs, missing) = match &cache {
             None => (Vec::new(), names.to_vec()),
             Some(cache) if all => {
@@ -327,11 +328,15 @@ impl Run<'_> {
 
     /// Opens the cache to compare a buildout with it: that makes no cache.
     fn open_to_look(&self) -> Result<Option<Cache>, Error> {
-        if self.root.is_dir() {
+        if Cache::is_at(&self.root) {
             return self.open().map(Some);
         }
         let root = self.root.display();
-        self.printer.warning(&format!("there is no cache {root}: no egg is compared"));
+        self.printer.warning(&if self.root.exists() {
+            format!("{root} is no cache: no egg is compared")
+        } else {
+            format!("there is no cache {root}: no egg is compared")
+        });
         Ok(None)
     }
 

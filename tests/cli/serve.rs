@@ -110,6 +110,7 @@ impl Server {
             "directory": sandbox.path("app"),
             "eggs_directory": out,
             "eggs": eggs.iter().map(|egg| out.join(egg)).collect::<Vec<_>>(),
+            "whole": false,
         }))
     }
 

@@ -237,3 +237,15 @@ fn an_egg_of_an_attacker_puts_no_markup_into_the_page() {
         assert_eq!(page.matches(tag).count(), honest.matches(tag).count(), "{tag}");
     }
 }
+
+#[test]
+fn an_egg_that_claims_any_time_is_counted() {
+    let sandbox = Sandbox::with_two();
+    for time in [i64::MIN, i64::MIN + 1, -1, i64::MAX] {
+        sandbox.sql(&format!("UPDATE eggs SET added_at = {time}, used_at = {time}"));
+        assert_eq!(sandbox.json("stats --html page.html")["eggs"], 2, "{time}");
+        sandbox.ok("stats");
+        sandbox.ok("list");
+        sandbox.ok("gc --max-age 90d --max-size 1TB --dry-run -v");
+    }
+}

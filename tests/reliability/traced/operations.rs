@@ -392,7 +392,7 @@ fn with_requests(sandbox: &Sandbox) {
         // Else the order of its calls and those of what follows would not repeat.
         json!({"op": "settle"}),
         json!({"op": "materialize", "digest": sandbox.digest("two"), "into": "out"}),
-        json!({"op": "root", "directory": "eggs", "eggs_directory": "out", "eggs": []}),
+        json!({"op": "root", "directory": "eggs", "eggs_directory": "out", "eggs": [], "whole": false}),
         json!({"op": "close"}),
     ];
     let lines: Vec<String> = requests.iter().map(|request| format!("{request}\n")).collect();
