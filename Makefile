@@ -4,12 +4,13 @@ FUZZ_SECONDS ?= 60
 TOOLS := build/tools/bin
 BENCH := build/bench/venv/bin
 
-.PHONY: help build wheel wheel-manylinux deb docs test bench demo lint deny fuzz reliability clean
+.PHONY: help build wheel wheel-manylinux deb docs test bench scale demo lint deny fuzz reliability clean
 
 help:
 	@echo "make demo   a real buildout, then the same without network from the cache"
 	@echo "make test   all tests, with real buildouts of five versions"
 	@echo "make bench  everything that is measured, and docs/performance.md from it"
+	@echo "make scale  what a remote takes of teams of all sizes: docs/scale.md"
 	@echo "make docs   docs/reference/cli.md, from what --help prints"
 	@echo "make lint   formatting, lints, documentation"
 	@echo "make deny   licences and sources of the dependencies"
@@ -84,6 +85,9 @@ $(BENCH)/uv: benches/requirements.txt
 	$(PYTHON) -m venv --clear build/bench/venv
 	$(BENCH)/python -m pip install -q --disable-pip-version-check -r benches/requirements.txt
 	touch $@
+
+scale:
+	$(PYTHON) benches/scale.py
 
 docs:
 	EGGCACHE_WRITE_DOCS=1 cargo test --locked --quiet --bin eggcache the_reference

@@ -27,6 +27,7 @@ LEFT = [
     ("docs/tutorial.md", "eggcache: 0 hits", "what buildout prints"),
     ("docs/format.md", "dd if=$BLOB", "needs zstd and b3sum; the_encoding_is_as_documented"),
     ("docs/performance.md", "make bench", "takes half an hour; tests/benches runs its parts"),
+    ("docs/scale.md", "make scale", "takes most of a minute; tests/benches runs its parts"),
     ("docs/performance.md", "perf record", "needs perf, and root in some places"),
     ("docs/howto/container.md", "cd ../image\ndocker build", "no engine; test_bundle.py runs its file"),
 ]
