@@ -23,9 +23,12 @@ help:
 build:
 	cargo build --release --locked
 
-$(TOOLS)/python:
+$(TOOLS)/python: $(TOOLS)/pytest
+
+$(TOOLS)/pytest: tests/requirements.txt
 	$(PYTHON) -m venv build/tools
 	$(TOOLS)/python -m pip install -q --disable-pip-version-check -r tests/requirements.txt
+	touch $@
 
 wheel: build $(TOOLS)/python
 	mkdir -p python/eggcache/_bin
@@ -69,6 +72,7 @@ build/tools/cargo/bin/cargo-deb:
 test: wheel
 	cargo test --locked --quiet
 	$(TOOLS)/python -m pytest tests/buildout tests/benches tests/browser
+	$(TOOLS)/python -m pytest tests/remote
 
 bench: build $(BENCH)/uv
 	cargo build --release --locked --quiet --examples
