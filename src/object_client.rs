@@ -165,6 +165,13 @@ impl Client {
         Error::Remote { name: self.name.to_string(), reason }
     }
 
+    /// The error for an answer that nothing was asked for which it could be.
+    fn failed(&self, error: &object_store::Error) -> Error {
+        let reason = reason(error);
+        self.give_up(&reason);
+        self.error(reason)
+    }
+
     /// Makes one request and waits for its answer, for as long as patience has it.
     fn ask<T: Send + 'static>(
         &self,
@@ -220,7 +227,7 @@ impl Client {
         match answer {
             Ok(fetched) => Ok(Some(fetched)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.error(reason(&error))),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -264,7 +271,7 @@ impl Client {
                 | object_store::Error::Precondition { .. }
                 | object_store::Error::NotModified { .. },
             ) => Ok(false),
-            Err(error) => Err(self.error(reason(&error))),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -276,7 +283,7 @@ impl Client {
         let (store, path) = (self.store.clone(), self.path(name));
         match self.ask(Some(self.patience.answer), async move { store.delete(&path).await })? {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.error(reason(&error))),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -296,7 +303,7 @@ impl Client {
             });
             listed.try_collect().await
         })?;
-        answer.map_err(|error| self.error(reason(&error)))
+        answer.map_err(|error| self.failed(&error))
     }
 
     /// Length of an object in bytes; `None` if there is none.
@@ -308,7 +315,7 @@ impl Client {
         match self.ask(Some(self.patience.answer), async move { store.head(&path).await })? {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.error(reason(&error))),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -392,7 +399,7 @@ impl Client {
             }
             sent
         })?;
-        answer.map_err(|error| self.error(reason(&error)))?;
+        answer.map_err(|error| self.failed(&error))?;
         progress.advance(length as u64);
         Ok(())
     }
@@ -456,7 +463,7 @@ async fn transfer(
     patience: Patience,
     sender: &mpsc::SyncSender<Chunk>,
 ) -> std::result::Result<(), Broken> {
-    let (mut at, mut broken_at) = (0, None);
+    let (mut at, mut broken_at): (u64, Option<u64>) = (0, None);
     while at < bytes || broken_at.is_none() {
         let range = (at > 0).then(|| (at..bytes).into());
         let options = GetOptions { range, ..GetOptions::default() };
@@ -474,8 +481,8 @@ async fn transfer(
                 Err(failure) => failure,
             },
         };
-        // Without progress since it broke last, it will not come.
-        if broken_at == Some(at) {
+        // A few bytes with each attempt would take forever.
+        if broken_at.is_some_and(|before| at < before + Patience::LEAST) {
             return Err(Broken::Failed(failure));
         }
         broken_at = Some(at);

@@ -103,6 +103,16 @@ class CutShort(Fault):
         client.sendall(answer.head(len(answer.body)) + answer.body[: self.bytes])
 
 
+class Unreadable(CutShort):
+    """The object has only so many bytes, and says otherwise: nobody ever gets more."""
+
+    def spoil(self, client, request, forward):
+        answer = forward(request)
+        told = dict(request.headers)
+        begin = int(told.get("range", told.get("Range", "bytes=0-")).split("=")[1].split("-")[0])
+        client.sendall(answer.head(len(answer.body)) + answer.body[: max(0, self.bytes - begin)])
+
+
 class Reset(CutShort):
     """So many bytes of the body, and the connection is reset."""
 
