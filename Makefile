@@ -24,9 +24,12 @@ help:
 build:
 	cargo build --release --locked
 
-$(TOOLS)/python:
+$(TOOLS)/python: $(TOOLS)/pytest
+
+$(TOOLS)/pytest: tests/requirements.txt
 	$(PYTHON) -m venv build/tools
 	$(TOOLS)/python -m pip install -q --disable-pip-version-check -r tests/requirements.txt
+	touch $@
 
 # The program inside the package. Buildout reads all of site-packages in every run, for the digest of what
 # a recipe depends on, but for files whose names end like this: 10 ms less (_bridge.py finds it).
@@ -75,6 +78,7 @@ build/tools/cargo/bin/cargo-deb:
 test: wheel
 	cargo test --locked --quiet
 	$(TOOLS)/python -m pytest tests/buildout tests/benches tests/browser
+	$(TOOLS)/python -m pytest tests/remote
 
 bench: build $(BENCH)/uv
 	cargo build --release --locked --quiet --examples

@@ -22,12 +22,15 @@ use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    BackoffConfig, ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
-    RetryConfig, UpdateVersion, WriteMultipart,
+    BackoffConfig, ClientOptions, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt,
+    PutMode, PutPayload, RetryConfig, UpdateVersion,
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::JoinSet;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::map::Mapped;
 use crate::progress::Progress;
 use crate::remotes::Remote;
 
@@ -37,6 +40,8 @@ const MAX_SMALL: u64 = 32 << 20;
 const PART: usize = 8 << 20;
 /// Parts of one upload that are on their way at a time.
 const PARTS_ON_THEIR_WAY: usize = 2;
+/// What all that are on their way take of memory, in bytes.
+const ROOM_FOR_PARTS: usize = 4 * PART;
 
 /// How long a remote may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +165,13 @@ impl Client {
         Error::Remote { name: self.name.to_string(), reason }
     }
 
+    /// The error for an answer that nothing was asked for which it could be.
+    fn failed(&self, error: &object_store::Error) -> Error {
+        let reason = reason(error);
+        self.give_up(&reason);
+        self.error(reason)
+    }
+
     /// Makes one request and waits for its answer, for as long as patience has it.
     fn ask<T: Send + 'static>(
         &self,
@@ -215,7 +227,7 @@ impl Client {
         match answer {
             Ok(fetched) => Ok(Some(fetched)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.error(reason(&error))),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -259,7 +271,7 @@ impl Client {
                 | object_store::Error::Precondition { .. }
                 | object_store::Error::NotModified { .. },
             ) => Ok(false),
-            Err(error) => Err(self.error(reason(&error))),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -271,7 +283,7 @@ impl Client {
         let (store, path) = (self.store.clone(), self.path(name));
         match self.ask(Some(self.patience.answer), async move { store.delete(&path).await })? {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.error(reason(&error))),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -291,7 +303,7 @@ impl Client {
             });
             listed.try_collect().await
         })?;
-        answer.map_err(|error| self.error(reason(&error)))
+        answer.map_err(|error| self.failed(&error))
     }
 
     /// Length of an object in bytes; `None` if there is none.
@@ -303,7 +315,7 @@ impl Client {
         match self.ask(Some(self.patience.answer), async move { store.head(&path).await })? {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.error(reason(&error))),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -362,39 +374,74 @@ impl Client {
         Ok(Some(Digest::from(*hasher.finalize().as_bytes())))
     }
 
-    /// Writes an object from memory that may be large, whether it is there or not.
+    /// Writes an object that may be large, whether it is there or not.
     ///
     /// # Errors
     /// [`Error::Remote`]
-    pub fn upload(
-        &self,
-        name: &str,
-        bytes: impl AsRef<[u8]> + Send + 'static,
-        progress: &dyn Progress,
-    ) -> Result<()> {
-        let length = bytes.as_ref().len();
+    pub(crate) fn upload(&self, name: &str, bytes: Mapped, progress: &dyn Progress) -> Result<()> {
+        let length = bytes.len();
         let (store, path) = (self.store.clone(), self.path(name));
         // As long as there is progress at the rate that is the least.
         let rounds = 2 + length as u64 / Patience::LEAST;
         let limit =
             self.patience.answer + self.patience.stall * u32::try_from(rounds).unwrap_or(9999);
         let answer = self.ask(Some(limit), async move {
-            let bytes = bytes.as_ref();
             if length <= PART {
-                return store.put(&path, PutPayload::from(bytes.to_vec())).await.map(drop);
+                let (payload, _room) = part(&bytes, 0).await;
+                return store.put(&path, payload).await.map(drop);
             }
-            let upload = store.put_multipart(&path).await?;
-            let mut writer = WriteMultipart::new_with_chunk_size(upload, PART);
-            for part in bytes.chunks(PART) {
-                writer.wait_for_capacity(PARTS_ON_THEIR_WAY).await?;
-                writer.write(part);
+            let mut upload = store.put_multipart(&path).await?;
+            let sent = send_parts(upload.as_mut(), &bytes).await;
+            if sent.is_err() {
+                let _ = upload.abort().await;
+            } else {
+                upload.complete().await?;
             }
-            writer.finish().await.map(drop)
+            sent
         })?;
-        answer.map_err(|error| self.error(reason(&error)))?;
+        answer.map_err(|error| self.failed(&error))?;
         progress.advance(length as u64);
         Ok(())
     }
+}
+
+/// Sends the parts of a large object, and waits until all have arrived.
+async fn send_parts(upload: &mut dyn MultipartUpload, bytes: &Mapped) -> object_store::Result<()> {
+    let mut parts = JoinSet::new();
+    let arrived = |part: Option<std::result::Result<_, tokio::task::JoinError>>| match part {
+        None => Ok(()),
+        Some(part) => part.map_err(|source| object_store::Error::JoinError { source })?,
+    };
+    for begin in (0..bytes.len()).step_by(PART) {
+        if parts.len() >= PARTS_ON_THEIR_WAY {
+            arrived(parts.join_next().await)?;
+        }
+        let (payload, room) = part(bytes, begin).await;
+        let sending = upload.put_part(payload);
+        parts.spawn(async move {
+            let sent = sending.await;
+            drop(room);
+            sent
+        });
+    }
+    while !parts.is_empty() {
+        arrived(parts.join_next().await)?;
+    }
+    Ok(())
+}
+
+/// A part of an object in memory, and the room that it takes there as long as it is on its way.
+async fn part(bytes: &Mapped, begin: usize) -> (PutPayload, SemaphorePermit<'static>) {
+    static ROOM: Semaphore = Semaphore::const_new(ROOM_FOR_PARTS);
+    let end = bytes.len().min(begin + PART);
+    let length = u32::try_from(end - begin).expect("a part is small");
+    let room = ROOM.acquire_many(length).await.expect("nobody closes it");
+    let mut copy = Vec::with_capacity(end - begin);
+    for piece in bytes[begin..end].chunks(1 << 20) {
+        copy.extend_from_slice(piece);
+        bytes.forget();
+    }
+    (PutPayload::from(copy), room)
 }
 
 /// What ends a transfer.
@@ -423,7 +470,7 @@ async fn transfer(
     patience: Patience,
     sender: &mpsc::SyncSender<Chunk>,
 ) -> std::result::Result<(), Broken> {
-    let (mut at, mut broken_at) = (0, None);
+    let (mut at, mut broken_at): (u64, Option<u64>) = (0, None);
     while at < bytes || broken_at.is_none() {
         let range = (at > 0).then(|| (at..bytes).into());
         let options = GetOptions { range, ..GetOptions::default() };
@@ -444,8 +491,8 @@ async fn transfer(
                 Err(Interrupted::Broken(failure)) => failure,
             },
         };
-        // Without progress since it broke last, it will not come.
-        if broken_at == Some(at) {
+        // A few bytes with each attempt would take forever.
+        if broken_at.is_some_and(|before| at < before + Patience::LEAST) {
             return Err(Broken::Failed(failure));
         }
         broken_at = Some(at);

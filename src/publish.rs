@@ -15,6 +15,7 @@ use crate::egg::Egg;
 use crate::egg_key::EggKey;
 use crate::entry::{self, Entry, Signed};
 use crate::error::{Error, Result};
+use crate::map::Mapped;
 use crate::object_client::Client;
 use crate::progress::Progress;
 use crate::remote_layout as layout;
@@ -58,9 +59,10 @@ pub fn publish(
     let blob = store.open(egg.digest)?.ok_or_else(|| Error::miss(&egg.file_name))?;
     for frame in 0..blob.frame_count() {
         blob.check_stored(frame).map_err(|bad| store.bad(egg.digest, &bad))?;
+        blob.bytes().forget();
     }
     let bytes = blob.into_bytes();
-    let digest = Digest::of(&bytes);
+    let digest = digest(&bytes);
     let blob = layout::blob(digest);
     let length = bytes.len() as u64;
     if length >= LARGE && client.length(&blob)? == Some(length) {
@@ -75,6 +77,16 @@ pub fn publish(
     }
     // Somebody was faster, or an attempt of ours had arrived after all.
     published(source, &name, &egg.key)?.ok_or_else(|| Error::miss(&egg.file_name))
+}
+
+/// The digest of a blob's bytes, of which few are in memory at a time.
+fn digest(bytes: &Mapped) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for piece in bytes.chunks(1 << 20) {
+        hasher.update(piece);
+        bytes.forget();
+    }
+    Digest::from(*hasher.finalize().as_bytes())
 }
 
 /// What the remote says of a key.

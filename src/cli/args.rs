@@ -349,7 +349,8 @@ pub enum Command {
         pull what they need by themselves.\n\nExamples:\n  \
         eggcache pull lxml==6.1.3 --python 3.11\n  \
         eggcache pull --requirements requirements.txt --python 3.11\n\n\
-        Exit code 3 if no remote has one of them, 1 if one could not be pulled."
+        Exit code 3 if no remote has one of them, 1 if one could not be pulled or a remote not be used \
+        for it."
     )]
     Pull {
         #[arg(value_name = "EGG", required_unless_present = "requirements")]
