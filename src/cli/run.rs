@@ -12,18 +12,17 @@ use eggcache::object_client::Patience;
 use eggcache::plan::Rules;
 use eggcache::policy::Policy;
 use eggcache::remotes::{self, Remote};
-use eggcache::signing::{self, Signer};
 use eggcache::tree::Hints;
 use eggcache::upstream::Upstream;
 use eggcache::{
     add, bundle, check, gc, init, list, materialize, pins, preflight, pull, push, query, reindex,
-    remote, roots, show, stats, verify,
+    remote, remote_gc, remote_verify, roots, show, stats, verify,
 };
 
 use super::args::{Command, RemoteCommand};
 use super::bar::Bar;
 use super::print::Printer;
-use super::{FAILURE, MISS, PROBLEMS, text};
+use super::{FAILURE, MISS, PROBLEMS, run_remote, text};
 
 /// What every command has.
 pub struct Run<'a> {
@@ -54,7 +53,9 @@ impl Run<'_> {
                 let eggs = if all {
                     list::list(&cache, None, &narrow.into())?.eggs
                 } else {
-                    chosen(&mut cache, &names, &narrow.into())?
+                    let narrow = narrow.into();
+                    self.pull_through(&mut cache, &names, &narrow, &into)?;
+                    chosen(&mut cache, &names, &narrow)?
                 };
                 self.materialize(&mut cache, &eggs, &into)
             }
@@ -133,6 +134,7 @@ impl Run<'_> {
                 let names = named(eggs, &requirements)?;
                 self.pull(&names, from.as_deref(), &narrow.into())
             }
+            Command::Sign { name } => self.sign(&name),
             Command::Init { shared } => {
                 let report = init::init(&self.root, shared)?;
                 self.printer.report(&report, text::made)?;
@@ -152,7 +154,7 @@ impl Run<'_> {
         }
     }
 
-    fn open(&self) -> Result<Cache, Error> {
+    pub(super) fn open(&self) -> Result<Cache, Error> {
         let cache = Cache::open_telling(&self.root, &self.bar)?;
         if let Some(warning) = cache.warning() {
             self.printer.warning(&warning);
@@ -222,6 +224,15 @@ impl Run<'_> {
 
     fn remote(&self, command: RemoteCommand) -> anyhow::Result<u8> {
         self.remotes(&match command {
+            RemoteCommand::Verify { name, full, repair } => {
+                return self.verify_remote(&name, remote_verify::Options { full, repair });
+            }
+            RemoteCommand::Gc { name, max_age, keep_versions, grace, untrusted, dry_run } => {
+                let rules = Rules { max_age, max_size: None, keep_versions };
+                let root_grace = Policy::read(&self.root)?.grace;
+                let options = remote_gc::Options { rules, grace, root_grace, untrusted, dry_run };
+                return self.gc_remote(&name, &options);
+            }
             RemoteCommand::List => remote::Options::List,
             RemoteCommand::Remove { name } => remote::Options::Remove { name },
             RemoteCommand::Add {
@@ -265,10 +276,7 @@ impl Run<'_> {
             let reason = "no remote is to be pushed to; name one with --to";
             return Err(Error::Usage(reason.into()).into());
         }
-        let Some(signer) = Signer::of_environment()? else {
-            let reason = "names no secret key to sign with; `eggcache keygen` makes one";
-            return Err(Error::Usage(format!("{} {reason}", signing::KEY_VARIABLE)).into());
-        };
+        let signer = run_remote::signer()?;
         let eggs = if all {
             list::list(&cache, None, narrow)?.eggs
         } else {
@@ -371,15 +379,19 @@ fn chosen(cache: &mut Cache, names: &[String], narrow: &query::Narrow) -> anyhow
 }
 
 /// What names name.
-struct Found {
-    eggs: Vec<Egg>,
+pub(super) struct Found {
+    pub eggs: Vec<Egg>,
     /// Names of which the cache has none.
-    missing: Vec<String>,
+    pub missing: Vec<String>,
     /// What may have been meant by them.
     nearest: Vec<(String, Nearest)>,
 }
 
-fn found(cache: &Cache, names: &[String], narrow: &query::Narrow) -> Result<Found, Error> {
+pub(super) fn found(
+    cache: &Cache,
+    names: &[String],
+    narrow: &query::Narrow,
+) -> Result<Found, Error> {
     let (mut eggs, mut missing, mut nearest) = (Vec::new(), Vec::new(), Vec::new());
     for name in names {
         match query::one(&cache.index, name, narrow) {
