@@ -101,10 +101,10 @@
 //! | | |
 //! |---|---|
 //! | the bridge to buildout, which calls operations | [`serve`] `auto` `prefetch` |
-//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`preflight`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`check`] [`bundle`] [`reindex`] [`stats`] |
-//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `recall` `staging` `held` [`query`] |
-//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s and [`pin`]s, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter` |
-//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] [`plan`] [`policy`] `difference` `pyc` `script` `pointer` |
+//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`preflight`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`check`] [`bundle`] [`reindex`] [`stats`] [`push`] [`pull`] [`remote`] [`remote_verify`] [`remote_gc`] [`sign`] |
+//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `recall` `staging` `held` [`query`] [`upstream`] `publish` `survey` |
+//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s and [`pin`]s, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter`, [`remotes`] and an [`object_client`] of each |
+//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] [`plan`] [`policy`] `difference` `pyc` `script` `pointer` [`entry`] [`signing`] [`remote_layout`] |
 //! | primitives | [`error`] [`clock`] [`quantity`] [`nearest`] [`digest`] [`sha256`] `wildcard` `subtree` [`egg_path`] `fs` `temp` `record` `place` `beneath` `map` [`progress`] |
 #![deny(unsafe_code)]
 
@@ -181,7 +181,7 @@ mod staging;
 pub mod stats;
 pub mod store;
 mod subtree;
-pub mod survey;
+mod survey;
 mod temp;
 pub mod tree;
 pub mod upstream;

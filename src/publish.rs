@@ -110,15 +110,15 @@ pub fn publish(
         there => there.map(|(_, version)| version),
     };
     let entry = Entry::new(egg, digest);
-    let signed = signer.signed(&entry)?;
-    if client.replace(&name, (signed.line() + "\n").into_bytes(), version.as_ref())? {
+    let line = signer.signed(&entry)?;
+    if client.replace(&name, (line.line() + "\n").into_bytes(), version.as_ref())? {
         // While nothing named it, a `gc` may have removed what was there.
         if let Some(bytes) = left
             && client.length(&blob)? != Some(length)
         {
             client.upload(&blob, bytes, progress)?;
         }
-        return Ok(Published { entry, signed, is_new: true });
+        return Ok(Published { entry, signed: line, is_new: true });
     }
     // Somebody was faster, or an attempt of ours had arrived after all.
     let there = published(source, &name, &egg.key)?;
@@ -156,7 +156,10 @@ fn with(mut lines: Vec<Signed>, published: &[&Published]) -> Vec<Signed> {
         let is_same =
             |line: &Signed| line.unchecked().is_ok_and(|listed| listed.key == it.entry.key);
         match lines.iter().position(is_same) {
-            Some(at) if lines[at].entry == it.signed.entry => {}
+            // It has one more of a key that takes the place of another just now.
+            Some(at)
+                if lines[at].entry == it.signed.entry
+                    && lines[at].signatures.len() > it.signed.signatures.len() => {}
             Some(at) => lines[at] = it.signed.clone(),
             None => lines.push(it.signed.clone()),
         }

@@ -17,7 +17,7 @@
 //! - Before any blob goes, the entries are listed again: what was pushed since is whole.
 //! - A blob that was brought anew since is young when it is looked at just before it would go.
 //! - A push that finds a blob there, and so does not bring it, looks again once its entry is written
-//!   ([`crate::publish`]). Between that last look of this and the removal is no time for a push to write
+//!   (`publish`). Between that last look of this and the removal is no time for a push to write
 //!   an entry and look, unless this process stands still there; then the next push of the key mends it.
 //! - A push that has found the entry before it goes adds the line to the list again after that. The
 //!   line names nothing, and whoever looks for the egg misses it, builds it and pushes it, with which
@@ -209,8 +209,8 @@ struct Removal<'a> {
 
 impl<'a> Removal<'a> {
     fn new(survey: &'a Survey, entries: Vec<&'a Filed>, time: i64, grace: i64) -> Self {
-        let names: HashSet<&str> = entries.iter().map(|it| it.listed.name.as_str()).collect();
-        let stays = |filed: &&Filed| !names.contains(filed.listed.name.as_str());
+        let going: HashSet<&str> = entries.iter().map(|it| it.listed.name.as_str()).collect();
+        let stays = |filed: &&Filed| !going.contains(filed.listed.name.as_str());
         let staying: Vec<&Filed> = survey.entries.iter().filter(stays).collect();
         // An entry that is filed at a second name says there what it says at the first.
         let said: HashSet<&str> = staying.iter().map(|it| it.signed.entry.as_str()).collect();

@@ -253,7 +253,7 @@ fn of_lines(
         let line = match line {
             Ok(line) => line,
             Err(bad) => {
-                problem(None, &format!("is not used: {bad}"));
+                problem(None, &format!("is none: {bad}"));
                 continue;
             }
         };
@@ -279,7 +279,6 @@ fn of_lines(
                 problem(egg, "names an entry that is not there");
                 dropped.insert(line.entry.clone());
             }
-            None => {} // it has come meanwhile, or cannot be read, which is told
             Some(filed) if filed.signed.entry != line.entry => {
                 problem(egg, "is not what its entry says");
             }
@@ -287,7 +286,8 @@ fn of_lines(
                 problem(egg, "has other signatures than its entry");
             }
             Some(_) if !keys.insert(entry.key.clone()) => problem(egg, "is there twice"),
-            Some(_) => {}
+            // Or the entry has come meanwhile, or cannot be read, which is told.
+            _ => {}
         }
     }
     Ok((problems, dropped))

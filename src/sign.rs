@@ -82,13 +82,13 @@ pub fn sign(remote: &Remote, signer: &Signer, progress: &dyn Progress) -> Result
     let mut by_key: HashMap<&EggKey, Signed> = HashMap::new();
     for done in done {
         match done {
-            Done::Signed(key, signed) => {
+            Done::Signed(key, line) => {
                 report.signed += 1;
-                by_key.insert(key, signed);
+                by_key.insert(key, line);
             }
-            Done::Present(key, signed) => {
+            Done::Present(key, line) => {
                 report.present += 1;
-                by_key.insert(key, signed);
+                by_key.insert(key, line);
             }
             Done::Left(left) => report.left.push(left),
             Done::Gone => {}
@@ -117,26 +117,26 @@ fn one<'a>(
     let mine = [Trusted { key: signer.public.clone(), until: None, note: None }];
     let mut found: Option<(Signed, Version)> = Some((filed.signed.clone(), filed.version.clone()));
     for attempt in 0..TRIES {
-        let Some((mut signed, version)) = found else { return Ok(Done::Gone) };
+        let Some((mut line, version)) = found else { return Ok(Done::Gone) };
         // It may have been written anew since it was looked at.
-        match signing::open(&signed, &remote.trusted, now()) {
+        match signing::open(&line, &remote.trusted, now()) {
             Ok(now) if now.key == entry.key => {}
             Ok(now) => return left(format!("it is of another egg, {} now", now.file_name)),
             Err(bad) => return left(bad.to_string()),
         }
-        if signing::open(&signed, &mine, now()).is_ok() {
-            return Ok(Done::Present(&entry.key, signed));
+        if signing::open(&line, &mine, now()).is_ok() {
+            return Ok(Done::Present(&entry.key, line));
         }
-        make_room(&mut signed, &remote.trusted);
-        signed.signatures.push(signer.sign(&signed.entry)?);
-        let line = (signed.line() + "\n").into_bytes();
-        if client.replace(name, line, Some(&version))? {
-            return Ok(Done::Signed(&entry.key, signed));
+        make_room(&mut line, &remote.trusted);
+        line.signatures.push(signer.sign(&line.entry)?);
+        let text = (line.line() + "\n").into_bytes();
+        if client.replace(name, text, Some(&version))? {
+            return Ok(Done::Signed(&entry.key, line));
         }
         std::thread::sleep(publish::jitter(attempt));
         found = client.get(name)?.and_then(|it| {
-            let signed = entry::lines(&it.bytes).into_iter().next()?;
-            Some((signed, it.version))
+            let line = entry::lines(&it.bytes).into_iter().next()?;
+            Some((line, it.version))
         });
     }
     let reason = format!("{name} is being written by others all the time; run this again");

@@ -25,7 +25,9 @@ use super::print::LogFormat;
         3  the cache does not have it\n  4  problems found\n\n\
         Environment:\n  EGGCACHE_DIR    the cache directory\n  \
         XDG_CACHE_HOME  where the cache is by default; ~/.cache if not set\n  \
-        NO_COLOR        print no colour\n\n\
+        NO_COLOR        print no colour\n  \
+        EGGCACHE_SIGNING_KEY           the secret key that `push` and `sign` sign with\n  \
+        EGGCACHE_SIGNING_KEY_PASSWORD  its password, if it has one\n\n\
         Files:\n  ~/.cache/eggcache                the cache, by default\n  \
         ~/.cache/eggcache/eggcache.toml  what `gc` does where it is not told otherwise"
 )]

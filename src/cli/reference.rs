@@ -17,7 +17,7 @@ fn page() -> String {
     let mut whole = Args::command().term_width(92);
     whole.build();
     for command in generate::told(&whole) {
-        let title = command.get_bin_name().unwrap_or_default().to_owned();
+        let title = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
         let help = command.clone().term_width(92).render_long_help().to_string();
         let help: Vec<&str> = help.lines().map(str::trim_end).collect();
         let help = help.join("\n");

@@ -1,4 +1,4 @@
-//! Commands about what a remote has, and what `materialize` gets from remotes.
+//! Commands about remotes, and what `materialize` gets from them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,14 +9,17 @@ use eggcache::egg_key::python_tag;
 use eggcache::egg_name::EggName;
 use eggcache::error::Error;
 use eggcache::object_client::Patience;
+use eggcache::plan::Rules;
+use eggcache::policy::Policy;
 use eggcache::query::Narrow;
 use eggcache::remotes::{self, Remote};
 use eggcache::signing::{self, Signer};
 use eggcache::upstream::Upstream;
-use eggcache::{pull, remote_gc, remote_verify, sign};
+use eggcache::{list, pull, push, remote, remote_gc, remote_verify, sign};
 
-use super::run::{Found, Run, found};
-use super::{PROBLEMS, text};
+use super::args::{Command, RemoteCommand};
+use super::run::{Found, Run, chosen, found, named};
+use super::{FAILURE, MISS, PROBLEMS, text};
 
 /// The key that signs.
 pub fn signer() -> Result<Signer, Error> {
@@ -27,6 +30,120 @@ pub fn signer() -> Result<Signer, Error> {
 }
 
 impl Run<'_> {
+    /// A command that is about remotes.
+    pub(super) fn of_remotes(&self, command: Command) -> anyhow::Result<u8> {
+        match command {
+            Command::Remote { command } => self.remote(command),
+            Command::Trust { name, key, remove: true, .. } => {
+                self.remotes(&remote::Options::Distrust { name, key })
+            }
+            Command::Trust { name, key, until, note, remove: false } => {
+                self.remotes(&remote::Options::Trust { name, key, until, note })
+            }
+            Command::Push { eggs, requirements, all, to, narrow } => {
+                let names = named(eggs, &requirements)?;
+                self.push(&names, all, to.as_deref(), &narrow.into())
+            }
+            Command::Pull { eggs, requirements, from, narrow } => {
+                let names = named(eggs, &requirements)?;
+                self.pull(&names, from.as_deref(), &narrow.into())
+            }
+            Command::Sign { name } => self.sign(&name),
+            _ => unreachable!("it is about remotes"),
+        }
+    }
+
+    fn remote(&self, command: RemoteCommand) -> anyhow::Result<u8> {
+        self.remotes(&match command {
+            RemoteCommand::Verify { name, full, repair } => {
+                return self.verify_remote(&name, remote_verify::Options { full, repair });
+            }
+            RemoteCommand::Gc { name, max_age, keep_versions, grace, untrusted, dry_run } => {
+                let rules = Rules { max_age, max_size: None, keep_versions };
+                let root_grace = Policy::read(&self.root)?.grace;
+                let options = remote_gc::Options { rules, grace, root_grace, untrusted, dry_run };
+                return self.gc_remote(&name, &options);
+            }
+            RemoteCommand::List => remote::Options::List,
+            RemoteCommand::Remove { name } => remote::Options::Remove { name },
+            RemoteCommand::Add {
+                name,
+                url,
+                keys,
+                push,
+                endpoint,
+                region,
+                instance_credentials,
+                first,
+            } => {
+                let endpoint = endpoint.map(|text| remotes::endpoint(&text)).transpose()?;
+                let remote = Remote::new(&name, &url)?;
+                let remote = Remote { push, endpoint, region, instance_credentials, ..remote };
+                remote::Options::Add { remote: Box::new(remote), keys, first }
+            }
+        })
+    }
+
+    fn remotes(&self, options: &remote::Options) -> anyhow::Result<u8> {
+        let report = remote::remote(&self.open()?, options)?;
+        self.printer.report(&report, |report| text::remotes(report, options))?;
+        Ok(0)
+    }
+
+    fn push(
+        &self,
+        names: &[String],
+        all: bool,
+        to: Option<&str>,
+        narrow: &Narrow,
+    ) -> anyhow::Result<u8> {
+        let mut cache = self.open()?;
+        let known = remotes::read(&self.root)?;
+        let remotes: Vec<&Remote> = match to {
+            Some(name) => vec![&known[remotes::position(&known, name)?]],
+            None => known.iter().filter(|remote| remote.push).collect(),
+        };
+        if remotes.is_empty() {
+            let reason = "no remote is to be pushed to; name one with --to";
+            return Err(Error::Usage(reason.into()).into());
+        }
+        let signer = signer()?;
+        let eggs = if all {
+            list::list(&cache, None, narrow)?.eggs
+        } else {
+            chosen(&mut cache, names, narrow)?
+        };
+        let mut code = 0;
+        for remote in remotes {
+            let report = push::push(&cache, &eggs, remote, &signer, &self.bar)?;
+            self.printer.report(&report, |report| text::pushed(report, self.verbose))?;
+            if report.failed().next().is_some() {
+                code = FAILURE;
+            }
+        }
+        Ok(code)
+    }
+
+    fn pull(&self, names: &[String], from: Option<&str>, narrow: &Narrow) -> anyhow::Result<u8> {
+        let mut cache = self.open()?;
+        let mut remotes = remotes::read(&self.root)?;
+        if let Some(name) = from {
+            remotes = vec![remotes.swap_remove(remotes::position(&remotes, name)?)];
+        }
+        let upstream = Upstream::new(&remotes, Patience::COMMAND)?;
+        if upstream.is_empty() {
+            let reason = "no remote has a key that is trusted; `eggcache remote list` tells more";
+            return Err(Error::Usage(reason.into()).into());
+        }
+        let report = pull::pull(&mut cache, names, &upstream, narrow, &self.bar)?;
+        self.printer.report(&report, |report| text::pulled(report, self.verbose))?;
+        Ok(match (report.failed().next(), report.missing.first()) {
+            (Some(_), _) => FAILURE,
+            (None, Some(_)) => MISS,
+            (None, None) => 0,
+        })
+    }
+
     fn remote_of(&self, name: &str) -> Result<Remote, Error> {
         let mut remotes = remotes::read(&self.root)?;
         Ok(remotes.swap_remove(remotes::position(&remotes, name)?))
