@@ -100,11 +100,11 @@
 //!
 //! | | |
 //! |---|---|
-//! | the bridge to buildout, which calls operations | [`serve`] `auto` `prefetch` `storing` |
-//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`preflight`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`check`] [`bundle`] [`reindex`] [`stats`] |
-//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `recall` `staging` `held` [`query`] |
-//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s and [`pin`]s, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter` |
-//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] [`plan`] [`policy`] `difference` `pyc` `script` `pointer` |
+//! | the bridge to buildout, which calls operations | [`serve`] `auto` `prefetch` `storing` `session_remotes` `fetching` `pushing` |
+//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`preflight`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`check`] [`bundle`] [`reindex`] [`stats`] [`push`] [`pull`] [`remote`] [`remote_verify`] [`remote_gc`] [`sign`] |
+//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `recall` `staging` `held` [`query`] [`upstream`] `publish` `lease` `survey` |
+//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s and [`pin`]s, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter`, [`remotes`] and an [`object_client`] of each |
+//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] [`plan`] [`policy`] `difference` `pyc` `script` `pointer` [`entry`] [`signing`] [`remote_layout`] |
 //! | primitives | [`error`] [`clock`] [`quantity`] [`nearest`] [`digest`] [`sha256`] `wildcard` `subtree` [`egg_path`] `fs` `temp` `record` `place` `beneath` `map` [`progress`] |
 #![deny(unsafe_code)]
 
@@ -167,7 +167,9 @@ mod record;
 pub mod register;
 pub mod reindex;
 pub mod remote;
+pub mod remote_gc;
 pub mod remote_layout;
+pub mod remote_verify;
 pub mod remotes;
 pub mod repair;
 pub mod root;
@@ -177,6 +179,7 @@ pub mod serve;
 mod session_remotes;
 pub mod sha256;
 pub mod show;
+pub mod sign;
 pub mod signing;
 mod soundness;
 mod staging;
@@ -184,6 +187,7 @@ pub mod stats;
 pub mod store;
 mod storing;
 mod subtree;
+mod survey;
 mod temp;
 mod texts;
 pub mod tree;

@@ -7,7 +7,6 @@
 //!
 //! No error tells an address with what follows a `?`, nor a header: there are secrets in them.
 
-use std::fs::File;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
@@ -28,6 +27,7 @@ use object_store::{
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 
+use crate::clock::now;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::map::Mapped;
@@ -98,6 +98,13 @@ pub struct Fetched {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version(UpdateVersion);
+
+#[cfg(test)]
+impl Version {
+    pub(crate) fn unknown() -> Self {
+        Self(UpdateVersion { e_tag: None, version: None })
+    }
+}
 
 /// An object in a listing.
 #[derive(Debug, Clone)]
@@ -311,15 +318,40 @@ impl Client {
     /// # Errors
     /// [`Error::Remote`]
     pub fn length(&self, name: &str) -> Result<Option<u64>> {
+        Ok(self.head(name)?.map(|listed| listed.bytes))
+    }
+
+    /// What a listing would say of an object; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Remote`]
+    pub fn head(&self, name: &str) -> Result<Option<Listed>> {
         let (store, path) = (self.store.clone(), self.path(name));
         match self.ask(Some(self.patience.answer), async move { store.head(&path).await })? {
-            Ok(meta) => Ok(Some(meta.size)),
+            Ok(meta) => Ok(Some(Listed {
+                name: name.to_owned(),
+                bytes: meta.size,
+                modified_at: meta.last_modified.timestamp(),
+            })),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.failed(&error)),
         }
     }
 
-    /// Writes the bytes of an object to a file, of which there are to be so many, and answers their
+    /// What time it is by the clock of the store, in seconds since the Unix epoch: when it has written
+    /// an object, which is removed again.
+    ///
+    /// # Errors
+    /// [`Error::Remote`]
+    pub fn clock(&self, name: &str) -> Result<i64> {
+        self.put(name, b"now".to_vec(), PutMode::Overwrite)?;
+        let written = self.head(name)?;
+        self.remove(name)?;
+        // Another process that asks the same may have removed it.
+        Ok(written.map_or_else(now, |listed| listed.modified_at))
+    }
+
+    /// Writes the bytes of an object somewhere, of which there are to be so many, and answers their
     /// digest; `None` if there is no such object. A transfer that breaks goes on where it broke.
     ///
     /// # Errors
@@ -328,7 +360,7 @@ impl Client {
         &self,
         name: &str,
         bytes: u64,
-        mut into: File,
+        mut into: impl Write,
         progress: &dyn Progress,
     ) -> Result<Option<Digest>> {
         if let Some(reason) = self.down() {

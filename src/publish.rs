@@ -5,6 +5,19 @@
 //! names, wherever this is cut off. The entry is written only if there is none, so the first build
 //! of a key wins everywhere; a list says again what entries say, and the next publisher of a project
 //! mends it.
+//!
+//! # Beside a `gc` of the remote
+//! `gc` takes the line out of the list, then the entry, then the blob if nothing names it and it is not
+//! young (`remote_gc`). What is published meanwhile is whole at the end:
+//!
+//! - The entry is gone: the blob is brought anew, and is young. Where it was there already and was not
+//!   sent, it is asked for again after the entry is written, and sent if it went in between. From then
+//!   on the entry names it, and `gc` looks at the entries once more before it removes a blob.
+//! - The entry is still there: nothing is brought. If it goes after that, the list may name an egg
+//!   that is gone. Whoever looks for the egg misses it, builds it and publishes that, and the line in
+//!   the list is replaced.
+//! - The entry is there and its blob is gone, by a fault or a `gc` that stood still between its last
+//!   look and the removal: the blob is brought, or, if this is another build, the entry replaced.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -16,9 +29,10 @@ use crate::egg_key::EggKey;
 use crate::entry::{self, Entry, Signed};
 use crate::error::{Error, Result};
 use crate::map::Mapped;
-use crate::object_client::Client;
+use crate::object_client::{Client, Version};
 use crate::progress::Progress;
 use crate::remote_layout as layout;
+use crate::remotes::Remote;
 use crate::signing::Signer;
 use crate::store::Store;
 use crate::upstream::Source;
@@ -38,6 +52,22 @@ pub struct Published {
     pub is_new: bool,
 }
 
+/// Whether this key may write there, as far as that can be told before.
+///
+/// # Errors
+/// [`Error::Remote`]
+pub fn check(remote: &Remote, signer: &Signer) -> Result<()> {
+    let no = |reason: String| Err(Error::Remote { name: remote.name.clone(), reason });
+    if remote.is_web() {
+        return no("a web server is only read; push to the store that it serves".into());
+    }
+    if !remote.trusted.iter().any(|trusted| trusted.key == signer.public) {
+        let (name, key) = (&remote.name, &signer.public);
+        return no(format!("nobody trusts this key there: `eggcache trust {name} {key}`"));
+    }
+    Ok(())
+}
+
 /// Brings one egg to a remote, but for the list of its project.
 ///
 /// # Errors
@@ -52,9 +82,12 @@ pub fn publish(
 ) -> Result<Published> {
     let client = &source.client;
     let name = layout::entry(&egg.key);
-    if let Some(published) = published(source, &name, &egg.key)? {
+    let there = published(source, &name, &egg.key)?;
+    if let Some((there, _)) = &there
+        && client.length(&layout::blob(there.entry.blob))? == Some(there.entry.blob_bytes)
+    {
         progress.advance(egg.blob_bytes);
-        return Ok(published);
+        return Ok(there.clone());
     }
     let blob = store.open(egg.digest)?.ok_or_else(|| Error::miss(&egg.file_name))?;
     for frame in 0..blob.frame_count() {
@@ -65,18 +98,33 @@ pub fn publish(
     let digest = digest(&bytes);
     let blob = layout::blob(digest);
     let length = bytes.len() as u64;
+    let mut left = Some(bytes);
     if length >= LARGE && client.length(&blob)? == Some(length) {
         progress.advance(length);
-    } else {
+    } else if let Some(bytes) = left.take() {
         client.upload(&blob, bytes, progress)?;
     }
+    let version = match there {
+        // It had lost its blob, and has it again.
+        Some((there, _)) if there.entry.blob == digest => {
+            return Ok(Published { is_new: true, ..there });
+        }
+        there => there.map(|(_, version)| version),
+    };
     let entry = Entry::new(egg, digest);
-    let signed = signer.signed(&entry)?;
-    if client.create(&name, (signed.line() + "\n").into_bytes())? {
-        return Ok(Published { entry, signed, is_new: true });
+    let line = signer.signed(&entry)?;
+    if client.replace(&name, (line.line() + "\n").into_bytes(), version.as_ref())? {
+        // While nothing named it, a `gc` may have removed what was there.
+        if let Some(bytes) = left
+            && client.length(&blob)? != Some(length)
+        {
+            client.upload(&blob, bytes, progress)?;
+        }
+        return Ok(Published { entry, signed: line, is_new: true });
     }
     // Somebody was faster, or an attempt of ours had arrived after all.
-    published(source, &name, &egg.key)?.ok_or_else(|| Error::miss(&egg.file_name))
+    let there = published(source, &name, &egg.key)?;
+    there.map(|(there, _)| there).ok_or_else(|| Error::miss(&egg.file_name))
 }
 
 /// The digest of a blob's bytes, of which few are in memory at a time.
@@ -90,12 +138,12 @@ fn digest(bytes: &Mapped) -> Digest {
 }
 
 /// What the remote says of a key.
-fn published(source: &Source, name: &str, key: &EggKey) -> Result<Option<Published>> {
+fn published(source: &Source, name: &str, key: &EggKey) -> Result<Option<(Published, Version)>> {
     let Some(fetched) = source.client.get(name)? else { return Ok(None) };
     let signed = entry::lines(&fetched.bytes).into_iter().next();
     let signed = signed.unwrap_or(Signed { entry: String::new(), signatures: Vec::new() });
     let entry = source.check(&signed, |found| found == key)?;
-    Ok(Some(Published { entry, signed, is_new: false }))
+    Ok(Some((Published { entry, signed, is_new: false }, fetched.version)))
 }
 
 /// Adds entries to the lists of their projects.
@@ -108,27 +156,48 @@ pub fn list(client: &Client, published: &[Published]) -> Result<()> {
         let key = &it.entry.key;
         lists.entry(layout::project(&key.name, &key.python)).or_default().push(it);
     }
-    lists.iter().try_for_each(|(name, published)| update(client, name, published))
+    lists.iter().try_for_each(|(name, published)| {
+        rewrite(client, name, |lines| with(lines, published)).map(drop)
+    })
 }
 
-fn update(client: &Client, name: &str, published: &[&Published]) -> Result<()> {
+/// The lines of a list, and those of entries that it lacks.
+fn with(mut lines: Vec<Signed>, published: &[&Published]) -> Vec<Signed> {
+    for it in published {
+        // What the entry says counts, whatever stands in the list.
+        let is_same =
+            |line: &Signed| line.unchecked().is_ok_and(|listed| listed.key == it.entry.key);
+        match lines.iter().position(is_same) {
+            // It has one more of a key that takes the place of another just now.
+            Some(at)
+                if lines[at].entry == it.signed.entry
+                    && lines[at].signatures.len() > it.signed.signatures.len() => {}
+            Some(at) => lines[at] = it.signed.clone(),
+            None => lines.push(it.signed.clone()),
+        }
+    }
+    lines
+}
+
+/// Changes the lines of a list or a set, again if somebody else has written it meanwhile, and answers
+/// whether it had to be written. One of no lines stays: no store removes just this version of one.
+///
+/// # Errors
+/// [`Error::Remote`], also where others write it all the time.
+pub fn rewrite(
+    client: &Client,
+    name: &str,
+    change: impl Fn(Vec<Signed>) -> Vec<Signed>,
+) -> Result<bool> {
     for attempt in 0..TRIES {
         let found = client.get(name)?;
-        let mut lines = found.as_ref().map_or_else(Vec::new, |it| entry::lines(&it.bytes));
-        let before = lines.clone();
-        for it in published {
-            // What the entry says counts, whatever stands in the list.
-            let is_same =
-                |line: &Signed| line.unchecked().is_ok_and(|listed| listed.key == it.entry.key);
-            match lines.iter().position(is_same) {
-                Some(at) if lines[at].entry == it.signed.entry => {}
-                Some(at) => lines[at] = it.signed.clone(),
-                None => lines.push(it.signed.clone()),
-            }
+        let before = found.as_ref().map_or(&[][..], |it| &it.bytes);
+        let text = entry::text(&change(entry::lines(before)));
+        if text == before {
+            return Ok(false);
         }
-        let version = found.map(|it| it.version);
-        if lines == before || client.replace(name, entry::text(&lines), version.as_ref())? {
-            return Ok(());
+        if client.replace(name, text, found.map(|it| it.version).as_ref())? {
+            return Ok(true);
         }
         std::thread::sleep(jitter(attempt));
     }

@@ -69,7 +69,7 @@ pub fn push(
     signer: &Signer,
     progress: &dyn Progress,
 ) -> Result<Report> {
-    check(remote, signer)?;
+    publish::check(remote, signer)?;
     let source = Source::new(remote, Patience::COMMAND)?;
     progress.begin("pushing", eggs.iter().map(|egg| egg.blob_bytes).sum(), Unit::Bytes);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(AT_A_TIME).build();
@@ -100,20 +100,4 @@ pub fn push(
     let mut eggs: Vec<Pushed> = eggs.iter().zip(results).map(pushed).collect();
     eggs.sort_by(|a, b| a.file_name.cmp(&b.file_name));
     Ok(Report { remote: remote.name.clone(), eggs, requests: source.client.requests() })
-}
-
-/// Whether this key may write there, as far as that can be told before.
-///
-/// # Errors
-/// [`Error::Remote`]
-pub fn check(remote: &Remote, signer: &Signer) -> Result<()> {
-    let no = |reason: String| Err(Error::Remote { name: remote.name.clone(), reason });
-    if remote.is_web() {
-        return no("a web server is only read; push to the store that it serves".into());
-    }
-    if !remote.trusts(&signer.public) {
-        let (name, key) = (&remote.name, &signer.public);
-        return no(format!("nobody trusts this key there: `eggcache trust {name} {key}`"));
-    }
-    Ok(())
 }

@@ -13,6 +13,8 @@ pub const ENTRIES: &str = "entries";
 pub const PROJECTS: &str = "projects";
 pub const SETS: &str = "sets";
 pub const LEASES: &str = "leases";
+/// Written for a moment to learn what time it is there.
+pub const CLOCK: &str = "v1/clock";
 
 /// A blob, by the digest of its bytes.
 #[must_use]
@@ -59,6 +61,35 @@ pub fn lease(name: &str, version: &str, variant: &str, host: &Host) -> String {
     format!("{VERSION}/{LEASES}/{}", digest(&Built { host, name, variant, version }))
 }
 
+/// What an object is, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Blob(Digest),
+    Entry,
+    Project,
+    Set,
+    Lease,
+    Clock,
+}
+
+/// What stands at a name; `None` if nothing of this layout does.
+#[must_use]
+pub fn place(object: &str) -> Option<Place> {
+    if object == CLOCK {
+        return Some(Place::Clock);
+    }
+    let parts: Vec<&str> = object.strip_prefix(VERSION)?.strip_prefix('/')?.split('/').collect();
+    let digest = |text: &str| text.parse::<Digest>().ok();
+    match parts[..] {
+        [BLOBS, _, text] => digest(text).filter(|it| blob(*it) == object).map(Place::Blob),
+        [ENTRIES, name, text] if !name.is_empty() => digest(text).map(|_| Place::Entry),
+        [PROJECTS, name, python] if !name.is_empty() && !python.is_empty() => Some(Place::Project),
+        [SETS, text] => digest(text).map(|_| Place::Set),
+        [LEASES, text] => digest(text).map(|_| Place::Lease),
+        _ => None,
+    }
+}
+
 /// What hosts that are alike have in common.
 fn partition(host: &Host) -> Host {
     Host { generation: host.generation.min(LAST_GENERATION), ..host.clone() }
@@ -92,5 +123,22 @@ mod tests {
         assert_ne!(lease("a", "1", "", &host), lease("a", "1", "v", &host));
         assert_ne!(project("a", "cp311"), project("a", ""));
         assert!(blob(Digest::of(b"")).starts_with("v1/blobs/af/af"));
+    }
+
+    #[test]
+    fn every_name_says_what_stands_there() {
+        let host = Host::default();
+        let digest = Digest::of(b"");
+        assert_eq!(place(&blob(digest)), Some(Place::Blob(digest)));
+        assert_eq!(place(&entry(&key())), Some(Place::Entry));
+        assert_eq!(place(&project("a", "cp311")), Some(Place::Project));
+        assert_eq!(place(&project("a", "")), Some(Place::Project));
+        assert_eq!(place(&set("a", &host)), Some(Place::Set));
+        assert_eq!(place(&lease("a", "1", "", &host)), Some(Place::Lease));
+        assert_eq!(place(CLOCK), Some(Place::Clock));
+        let misplaced = blob(digest).replace("/af/", "/ag/");
+        for foreign in ["", "v1", "v1/", "v2/sets/a", "v1/sets/a", "v1/projects/a", &misplaced] {
+            assert_eq!(place(foreign), None, "{foreign}");
+        }
     }
 }

@@ -25,7 +25,9 @@ use super::print::LogFormat;
         3  the cache does not have it\n  4  problems found\n\n\
         Environment:\n  EGGCACHE_DIR    the cache directory\n  \
         XDG_CACHE_HOME  where the cache is by default; ~/.cache if not set\n  \
-        NO_COLOR        print no colour\n\n\
+        NO_COLOR        print no colour\n  \
+        EGGCACHE_SIGNING_KEY           the secret key that `push` and `sign` sign with\n  \
+        EGGCACHE_SIGNING_KEY_PASSWORD  its password, if it has one\n\n\
         Files:\n  ~/.cache/eggcache                the cache, by default\n  \
         ~/.cache/eggcache/eggcache.toml  what `gc` does where it is not told otherwise"
 )]
@@ -101,10 +103,12 @@ pub enum Command {
         replace: bool,
     },
     /// Copy eggs into an eggs directory.
-    #[command(after_help = "Examples:\n  eggcache materialize --into eggs/v5 lxml==6.1.3\n  \
+    #[command(after_help = "What the cache does not have is pulled from the remotes, if it is \
+        name==version or a file name; without --python for the Python of the eggs that are there \
+        already.\n\nExamples:\n  eggcache materialize --into eggs/v5 lxml==6.1.3\n  \
         eggcache materialize --into eggs/v5 --requirements requirements.txt --python 3.11\n  \
         eggcache materialize --into eggs/v5 --requirements requirements.txt --preflight\n\n\
-        Exit code 3 if the cache does not have one of them.")]
+        Exit code 3 if neither the cache nor a remote has one of them.")]
     Materialize {
         /// The eggs directory, made if needed.
         #[arg(long, value_name = "DIR")]
@@ -323,8 +327,9 @@ pub enum Command {
     },
     /// Bring eggs of the cache to a remote.
     #[command(
-        after_help = "EGGCACHE_SIGNING_KEY names the file with the secret key that signs them, \
-        which `eggcache keygen` makes.\n\nExamples:\n  eggcache push lxml==6.1.3\n  \
+        after_help = "EGG is name==version, a name, an egg's file name, or at least 8 digits of its \
+        digest. EGGCACHE_SIGNING_KEY names the file with the secret key that signs them, which \
+        `eggcache keygen` makes.\n\nExamples:\n  eggcache push lxml==6.1.3\n  \
         eggcache push --all --to team\n  eggcache push --requirements requirements.txt --python 3.11\n\n\
         Exit code 3 if the cache does not have one of them, 1 if one could not be pushed."
     )]
@@ -369,6 +374,7 @@ pub enum Command {
         FILE.pub. Both are in the form of minisign. Where EGGCACHE_SIGNING_KEY_PASSWORD is set, the \
         secret key has that password.\n\nExamples:\n  eggcache keygen team")]
     Keygen {
+        /// The secret key; the public one is beside it.
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
@@ -390,6 +396,19 @@ pub enum Command {
         /// Do not trust it any more.
         #[arg(long, conflicts_with = "until")]
         remove: bool,
+    },
+    /// Add the signature of another key to what a remote has, so that the key before it can be done
+    /// without.
+    #[command(
+        after_help = "EGGCACHE_SIGNING_KEY names the file with the secret key. It has to be trusted on \
+        the remote, as does the key that has signed so far: what nobody trusted has signed is left, and \
+        told. Once the others trust the new key as well, the old one can go.\n\nExamples:\n  \
+        eggcache trust team new.pub\n  EGGCACHE_SIGNING_KEY=new eggcache sign team\n  \
+        eggcache trust team --remove old.pub"
+    )]
+    Sign {
+        /// The remote.
+        name: String,
     },
     /// Rebuild the index from the blobs.
     #[command(after_help = "Examples:\n  eggcache reindex\n\n\
@@ -437,6 +456,7 @@ pub enum RemoteCommand {
     Add {
         /// How it is called here.
         name: String,
+        /// Where it is.
         url: String,
         /// A public key whose signatures count there, or the file that has it. Without any, nothing
         /// of the remote is used.
@@ -464,7 +484,57 @@ pub enum RemoteCommand {
     List,
     /// Remove a remote: it is not asked any more. What it has stays.
     #[command(after_help = "Examples:\n  eggcache remote remove team")]
-    Remove { name: String },
+    Remove {
+        /// The remote.
+        name: String,
+    },
+    /// Check everything that a remote has; exit code 4 if there is a problem.
+    #[command(
+        after_help = "Every entry is signed by a key that is trusted here and stands where its key \
+        says, its blob is there, and lists and sets say what entries say. It needs a listing, so name \
+        the store and not a web server before it.\n\nExamples:\n  eggcache remote verify team\n  \
+        eggcache remote verify team --full\n  eggcache remote verify team --repair\n\n\
+        Exit code 4 if a problem stays."
+    )]
+    Verify {
+        /// The remote.
+        name: String,
+        /// Read every blob as well, and compare its digest.
+        #[arg(long)]
+        full: bool,
+        /// Make lists and sets say again what the entries say.
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Remove eggs from a remote by policy, and what no egg needs. What this cache pins, or its
+    /// buildouts use, stays.
+    #[command(
+        after_help = "Nobody knows when an egg of a remote was last used: its age is that of its \
+        entry there. What others use is known to them alone, so pin here what is to stay. It needs a \
+        listing, so name the store and not a web server before it.\n\nExamples:\n  \
+        eggcache remote gc team --keep-versions 3 --dry-run\n  \
+        eggcache remote gc team --max-age 1y\n  \
+        eggcache remote gc team --dry-run --verbose    # why does each egg stay?"
+    )]
+    Gc {
+        /// The remote.
+        name: String,
+        /// Remove what was pushed longer ago than this: 90d, 12h, 1y (m is minutes, mo months).
+        #[arg(long, value_name = "AGE", value_parser = age)]
+        max_age: Option<i64>,
+        /// Remove all but the N newest versions of each project, for each Python and platform.
+        #[arg(long, value_name = "N", value_parser = at_least_one)]
+        keep_versions: Option<usize>,
+        /// Leave blobs that are younger than this, 1d if absent: their entry may be yet to come.
+        #[arg(long, value_name = "AGE", value_parser = age)]
+        grace: Option<i64>,
+        /// Remove also entries that no trusted key has signed: they keep others from pushing these eggs.
+        #[arg(long)]
+        untrusted: bool,
+        /// Only tell what would be removed.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// What an egg must also be.
@@ -575,6 +645,9 @@ mod tests {
             }
         }
         for words in &mut commands {
+            // What is set for one command alone.
+            let is_set = |word: &String| word.starts_with("EGGCACHE_") && word.contains('=');
+            words.drain(..words.iter().take_while(|word| is_set(word)).count());
             words.truncate(words.iter().position(|word| word == ">").unwrap_or(words.len()));
         }
         commands.retain(|words| words.first().is_some_and(|word| word == "eggcache"));
@@ -592,18 +665,41 @@ mod tests {
         Args::command().debug_assert();
     }
 
+    /// What `--help` of each command prints, with its words: `remote`, and `remote add`.
+    fn told(command: &Command, words: &[String]) -> Vec<(Vec<String>, Command)> {
+        let mut all = vec![(words.to_vec(), command.clone())];
+        for below in command.get_subcommands().filter(|it| !it.is_hide_set()) {
+            let words = [words, &[below.get_name().to_owned()]].concat();
+            all.extend(told(below, &words));
+        }
+        all
+    }
+
     #[test]
     fn every_example_of_every_help_is_understood() {
-        let all = Args::command();
-        for command in all.get_subcommands().chain([&all]).filter(|it| !it.is_hide_set()) {
-            let name = command.get_name();
-            let lines = examples(command);
+        for (name, command) in told(&Args::command(), &[]) {
+            let lines = examples(&command);
             let all: Vec<_> = lines.iter().flat_map(|line| commands(line)).collect();
-            assert!(!all.is_empty(), "{name} has no example");
-            for words in all {
-                let understood = Args::try_parse_from(&words);
+            assert!(!all.is_empty(), "{name:?} has no example");
+            for words in &all {
+                let understood = Args::try_parse_from(words);
                 assert!(understood.is_ok(), "{words:?}: {understood:?}");
-                assert!(name == "eggcache" || words.iter().any(|word| word == name), "{words:?}");
+            }
+            // Some of them need another command before.
+            let is_of = |words: &Vec<String>| words.windows(name.len()).any(|it| *it == name[..]);
+            assert!(name.is_empty() || all.iter().any(is_of), "{name:?}: {all:?}");
+        }
+    }
+
+    #[test]
+    fn every_word_of_the_command_line_is_explained() {
+        for (name, command) in told(&Args::command(), &[]) {
+            let below = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for word in command.get_arguments() {
+                // What takes more than a line is explained below all of them.
+                let is_told_below =
+                    word.get_value_names().is_some_and(|it| below.contains(it[0].as_str()));
+                assert!(word.get_help().is_some() || is_told_below, "{name:?}: {}", word.get_id());
             }
         }
     }

@@ -60,8 +60,7 @@ pub fn man(out: Option<&Path>, printer: &Printer) -> anyhow::Result<u8> {
         None => pages.page = Some(page(&whole)?),
         Some(out) => {
             fs::create_dir_all(out).at("make directory", out)?;
-            let commands = whole.get_subcommands().filter(|command| !command.is_hide_set());
-            for command in commands.chain([&whole]) {
+            for command in told(&whole) {
                 let name = command.get_display_name().unwrap_or(NAME);
                 let path = out.join(format!("{name}.1"));
                 fs::write(&path, page(command)?).at("write", &path)?;
@@ -79,8 +78,13 @@ pub fn man(out: Option<&Path>, printer: &Printer) -> anyhow::Result<u8> {
     Ok(0)
 }
 
+/// A command, and all below it that are not hidden.
+pub fn told(command: &Command) -> Vec<&Command> {
+    let below = command.get_subcommands().filter(|command| !command.is_hide_set());
+    std::iter::once(command).chain(below.flat_map(told)).collect()
+}
+
 fn page(command: &Command) -> anyhow::Result<String> {
-    let is_whole = command.has_subcommands();
     let man = Man::new(command.clone()).date(DATE).source(format!("{NAME} {}", version()));
     let mut text = Vec::new();
     man.render_title(&mut text)?;
@@ -88,14 +92,18 @@ fn page(command: &Command) -> anyhow::Result<String> {
     man.render_synopsis_section(&mut text)?;
     man.render_description_section(&mut text)?;
     man.render_options_section(&mut text)?;
-    if is_whole {
+    if command.has_subcommands() {
         man.render_subcommands_section(&mut text)?;
     }
     let mut roff = Roff::new();
     let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     sections(&help, &mut roff);
-    if !is_whole {
-        roff.control("SH", ["SEE ALSO"]).text([roman(format!("{NAME}(1)"))]);
+    // The pages of the commands above it: `remote` of `remote add`.
+    let name = command.get_display_name().unwrap_or(NAME);
+    let above = name.match_indices('-').map(|(at, _)| format!("{}(1)", &name[..at]));
+    let above: Vec<String> = above.collect();
+    if !above.is_empty() {
+        roff.control("SH", ["SEE ALSO"]).text([roman(above.join(", "))]);
     }
     roff.to_writer(&mut text)?;
     // clap_mangen sets its lists of values off by more than a page needs.

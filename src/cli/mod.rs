@@ -8,6 +8,7 @@ mod print;
 #[cfg(test)]
 mod reference;
 mod run;
+mod run_remote;
 mod text;
 
 use std::env;

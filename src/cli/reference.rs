@@ -8,6 +8,7 @@ use std::fs;
 use clap::CommandFactory;
 
 use super::args::Args;
+use super::generate;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/cli.md");
 
@@ -15,22 +16,12 @@ fn page() -> String {
     let mut page = "# Every command\n\nMade by `make docs` from what `--help` prints.\n".to_owned();
     let mut whole = Args::command().term_width(92);
     whole.build();
-    let names: Vec<String> = whole
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set())
-        .map(|command| command.get_name().to_owned())
-        .collect();
-    let mut section = |title: &str, help: String| {
+    for command in generate::told(&whole) {
+        let title = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
+        let help = command.clone().term_width(92).render_long_help().to_string();
         let help: Vec<&str> = help.lines().map(str::trim_end).collect();
         let help = help.join("\n");
         let _ = write!(page, "\n## {title}\n\n```text\n{}\n```\n", help.trim_end());
-    };
-    section("eggcache", whole.render_long_help().to_string());
-    for name in names {
-        if let Some(command) = whole.find_subcommand_mut(&name) {
-            *command = command.clone().term_width(92);
-            section(&format!("eggcache {name}"), command.render_long_help().to_string());
-        }
     }
     page
 }

@@ -8,19 +8,15 @@ use eggcache::egg::Egg;
 use eggcache::error::Error;
 use eggcache::index::Usage;
 use eggcache::nearest::Nearest;
-use eggcache::object_client::Patience;
 use eggcache::plan::Rules;
 use eggcache::policy::Policy;
-use eggcache::remotes::{self, Remote};
-use eggcache::signing::{self, Signer};
 use eggcache::tree::Hints;
-use eggcache::upstream::Upstream;
 use eggcache::{
-    add, bundle, check, gc, init, list, materialize, pins, preflight, pull, push, query, reindex,
-    remote, roots, show, stats, verify,
+    add, bundle, check, gc, init, list, materialize, pins, preflight, query, reindex, roots, show,
+    stats, verify,
 };
 
-use super::args::{Command, RemoteCommand};
+use super::args::Command;
 use super::bar::Bar;
 use super::print::Printer;
 use super::{FAILURE, MISS, PROBLEMS, text};
@@ -50,13 +46,7 @@ impl Run<'_> {
                 if preflight {
                     return self.preflight(&names, all, &narrow.into(), &into);
                 }
-                let mut cache = self.open()?;
-                let eggs = if all {
-                    query::without_doubles(list::list(&cache, None, &narrow.into())?.eggs)
-                } else {
-                    chosen(&mut cache, &names, &narrow.into())?
-                };
-                self.materialize(&mut cache, &eggs, &into)
+                self.materialize(&names, all, &narrow.into(), &into)
             }
             Command::List { query, narrow } => {
                 let report = list::list(&self.open()?, query.as_deref(), &narrow.into())?;
@@ -118,21 +108,11 @@ impl Run<'_> {
                     bundle::Options { output, eggs, prefix, mtimes, exclude, include, unused };
                 self.bundle(&buildout.unwrap_or_default(), &options)
             }
-            Command::Remote { command } => self.remote(command),
-            Command::Trust { name, key, remove: true, .. } => {
-                self.remotes(&remote::Options::Distrust { name, key })
-            }
-            Command::Trust { name, key, until, note, remove: false } => {
-                self.remotes(&remote::Options::Trust { name, key, until, note })
-            }
-            Command::Push { eggs, requirements, all, to, narrow } => {
-                let names = named(eggs, &requirements)?;
-                self.push(&names, all, to.as_deref(), &narrow.into())
-            }
-            Command::Pull { eggs, requirements, from, narrow } => {
-                let names = named(eggs, &requirements)?;
-                self.pull(&names, from.as_deref(), &narrow.into())
-            }
+            command @ (Command::Remote { .. }
+            | Command::Trust { .. }
+            | Command::Push { .. }
+            | Command::Pull { .. }
+            | Command::Sign { .. }) => self.of_remotes(command),
             Command::Init { shared } => {
                 let report = init::init(&self.root, shared)?;
                 self.printer.report(&report, text::made)?;
@@ -153,7 +133,7 @@ impl Run<'_> {
         }
     }
 
-    fn open(&self) -> Result<Cache, Error> {
+    pub(super) fn open(&self) -> Result<Cache, Error> {
         let is_there = self.root.exists();
         let cache = Cache::open_telling(&self.root, &self.bar)?;
         if !is_there {
@@ -173,9 +153,22 @@ impl Run<'_> {
         Ok(if report.refused().next().is_some() { FAILURE } else { 0 })
     }
 
-    fn materialize(&self, cache: &mut Cache, eggs: &[Egg], into: &Path) -> anyhow::Result<u8> {
+    fn materialize(
+        &self,
+        names: &[String],
+        all: bool,
+        narrow: &query::Narrow,
+        into: &Path,
+    ) -> anyhow::Result<u8> {
+        let mut cache = self.open()?;
+        let eggs = if all {
+            query::without_doubles(list::list(&cache, None, narrow)?.eggs)
+        } else {
+            self.pull_through(&mut cache, names, narrow, into)?;
+            chosen(&mut cache, names, narrow)?
+        };
         let options = materialize::Options { asked_at: Some(now()) };
-        let report = materialize::materialize(cache, eggs, into, options, &self.bar)?;
+        let report = materialize::materialize(&mut cache, &eggs, into, options, &self.bar)?;
         self.printer.report(&report, |report| text::materialized(report, self.verbose))?;
         Ok(match (report.failed().next(), report.missing().next()) {
             (Some(_), _) => FAILURE,
@@ -229,98 +222,6 @@ impl Run<'_> {
         Ok(0)
     }
 
-    fn remote(&self, command: RemoteCommand) -> anyhow::Result<u8> {
-        self.remotes(&match command {
-            RemoteCommand::List => remote::Options::List,
-            RemoteCommand::Remove { name } => remote::Options::Remove { name },
-            RemoteCommand::Add {
-                name,
-                url,
-                keys,
-                push,
-                endpoint,
-                region,
-                instance_credentials,
-                first,
-            } => {
-                let endpoint = endpoint.map(|text| remotes::endpoint(&text)).transpose()?;
-                let remote = Remote::new(&name, &url)?;
-                let remote = Remote { push, endpoint, region, instance_credentials, ..remote };
-                remote::Options::Add { remote: Box::new(remote), keys, first }
-            }
-        })
-    }
-
-    fn remotes(&self, options: &remote::Options) -> anyhow::Result<u8> {
-        let report = remote::remote(&self.open()?, options)?;
-        self.printer.report(&report, |report| text::remotes(report, options))?;
-        Ok(0)
-    }
-
-    fn push(
-        &self,
-        names: &[String],
-        all: bool,
-        to: Option<&str>,
-        narrow: &query::Narrow,
-    ) -> anyhow::Result<u8> {
-        let mut cache = self.open()?;
-        let known = remotes::read(&self.root)?;
-        let remotes: Vec<&Remote> = match to {
-            Some(name) => vec![&known[remotes::position(&known, name)?]],
-            None => known.iter().filter(|remote| remote.push).collect(),
-        };
-        if remotes.is_empty() {
-            let reason = "no remote is to be pushed to; name one with --to";
-            return Err(Error::Usage(reason.into()).into());
-        }
-        let Some(signer) = Signer::of_environment()? else {
-            let reason = "names no secret key to sign with; `eggcache keygen` makes one";
-            return Err(Error::Usage(format!("{} {reason}", signing::KEY_VARIABLE)).into());
-        };
-        let eggs = if all {
-            list::list(&cache, None, narrow)?.eggs
-        } else {
-            chosen(&mut cache, names, narrow)?
-        };
-        let mut code = 0;
-        for remote in remotes {
-            let report = push::push(&cache, &eggs, remote, &signer, &self.bar)?;
-            self.printer.report(&report, |report| text::pushed(report, self.verbose))?;
-            if report.failed().next().is_some() {
-                code = FAILURE;
-            }
-        }
-        Ok(code)
-    }
-
-    fn pull(
-        &self,
-        names: &[String],
-        from: Option<&str>,
-        narrow: &query::Narrow,
-    ) -> anyhow::Result<u8> {
-        let mut cache = self.open()?;
-        let mut remotes = remotes::read(&self.root)?;
-        if let Some(name) = from {
-            remotes = vec![remotes.swap_remove(remotes::position(&remotes, name)?)];
-        }
-        let upstream = Upstream::new(&remotes, Patience::COMMAND)?;
-        if upstream.is_empty() {
-            let reason = "no remote has a key that is trusted; `eggcache remote list` tells more";
-            return Err(Error::Usage(reason.into()).into());
-        }
-        let report = pull::pull(&mut cache, names, &upstream, narrow, &self.bar)?;
-        self.printer.report(&report, |report| text::pulled(report, self.verbose))?;
-        // Nobody knows whether a remote has it that cannot be asked, or whose answer does not count.
-        let is_known = report.complaints.is_empty();
-        Ok(match (report.failed().next(), report.missing.first()) {
-            (None, None) => 0,
-            (None, Some(_)) if is_known => MISS,
-            _ => FAILURE,
-        })
-    }
-
     fn check(&self, buildout: &Path, options: &check::Options) -> anyhow::Result<u8> {
         let cache = self.open_to_look()?;
         let report = check::check(cache.as_ref(), buildout, options, &self.bar)?;
@@ -364,7 +265,10 @@ impl Run<'_> {
 }
 
 /// Names, and those that files of requirements have.
-fn named(mut names: Vec<String>, requirements: &[PathBuf]) -> Result<Vec<String>, Error> {
+pub(super) fn named(
+    mut names: Vec<String>,
+    requirements: &[PathBuf],
+) -> Result<Vec<String>, Error> {
     for file in requirements {
         names.extend(query::requirements(file)?);
     }
@@ -372,7 +276,11 @@ fn named(mut names: Vec<String>, requirements: &[PathBuf]) -> Result<Vec<String>
 }
 
 /// The eggs that the names name, all of them or none.
-fn chosen(cache: &mut Cache, names: &[String], narrow: &query::Narrow) -> anyhow::Result<Vec<Egg>> {
+pub(super) fn chosen(
+    cache: &mut Cache,
+    names: &[String],
+    narrow: &query::Narrow,
+) -> anyhow::Result<Vec<Egg>> {
     let Found { eggs, missing, nearest } = found(cache, names, narrow)?;
     for name in &missing {
         query::record_miss(&mut cache.index, name, narrow, now());
@@ -386,15 +294,19 @@ fn chosen(cache: &mut Cache, names: &[String], narrow: &query::Narrow) -> anyhow
 }
 
 /// What names name.
-struct Found {
-    eggs: Vec<Egg>,
+pub(super) struct Found {
+    pub eggs: Vec<Egg>,
     /// Names of which the cache has none.
-    missing: Vec<String>,
+    pub missing: Vec<String>,
     /// What may have been meant by them.
     nearest: Vec<(String, Nearest)>,
 }
 
-fn found(cache: &Cache, names: &[String], narrow: &query::Narrow) -> Result<Found, Error> {
+pub(super) fn found(
+    cache: &Cache,
+    names: &[String],
+    narrow: &query::Narrow,
+) -> Result<Found, Error> {
     let (mut eggs, mut missing, mut nearest) = (Vec::new(), Vec::new(), Vec::new());
     for name in names {
         match query::one(&cache.index, name, narrow) {

@@ -6,6 +6,7 @@ mod gc;
 mod pins;
 mod preflight;
 mod remote;
+mod remote_gc;
 mod roots;
 mod stats;
 
@@ -22,7 +23,10 @@ pub use check::checked;
 pub use gc::collected;
 pub use pins::pinned;
 pub use preflight::planned as preflight;
-pub use remote::{generated, listed as remotes, pulled, pushed};
+pub use remote::{
+    generated, listed as remotes, pulled, pushed, signed, verified as verified_remote,
+};
+pub use remote_gc::collected as collected_remote;
 pub use roots::listed as roots;
 pub use stats::counted as stats;
 

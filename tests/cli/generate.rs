@@ -120,6 +120,16 @@ fn zsh_completes_the_names_of_eggs() {
 }
 
 #[test]
+fn bash_completes_commands_below_a_command() {
+    let offered = offered_by_bash("eggcache remote ");
+    let offered = sorted(&offered);
+    for word in ["add", "gc", "list", "remove", "verify"] {
+        assert!(offered.contains(&word), "{word}: {offered:?}");
+    }
+    assert!(sorted(&offered_by_bash("eggcache remote gc --keep")).contains(&"--keep-versions"));
+}
+
+#[test]
 fn bash_does_not_offer_what_is_for_programs() {
     let offered = offered_by_bash("eggcache ");
     assert!(!sorted(&offered).contains(&"serve"), "{offered}");
@@ -153,29 +163,36 @@ fn there_are_completions_for_every_shell_that_is_offered() {
     assert!(!sandbox.path("cache").exists());
 }
 
+/// The commands that the help of one names, each with the words before it.
+fn commands_of(sandbox: &Sandbox, words: &str) -> Vec<String> {
+    let help = sandbox.ok(&format!("{words} --help")).stdout;
+    let Some((_, commands)) = help.split_once("Commands:\n") else { return Vec::new() };
+    let commands = commands.split_once("\n\n").unwrap().0;
+    // What a command is said to do may be longer than a line.
+    let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    let names = commands.lines().filter(is_name).map(|line| line.split_whitespace().next());
+    let names = names.map(|name| format!("{words} {}", name.unwrap()).trim().to_owned());
+    names.flat_map(|name| [commands_of(sandbox, &name), vec![name]].concat()).collect()
+}
+
 #[test]
 fn every_command_has_a_man_page() {
     let sandbox = Sandbox::new();
     sandbox.ok("man --out share/man1").says(&["man pages in share/man1"]);
     let pages = names_in(&sandbox.path("share/man1"));
-    let help = sandbox.ok("--help").stdout;
-    let (_, commands) = help.split_once("Commands:\n").unwrap();
-    let commands = commands.split_once("\n\n").unwrap().0;
-    // What a command is said to do may be longer than a line.
-    let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
-    let mut wanted: Vec<String> = commands
-        .lines()
-        .filter(is_name)
-        .map(|line| format!("eggcache-{}.1", line.split_whitespace().next().unwrap()))
-        .chain(["eggcache.1".to_owned()])
-        .collect();
+    let commands = commands_of(&sandbox, "");
+    assert!(commands.contains(&"remote add".to_owned()), "{commands:?}");
+    let pages_of = commands.iter().map(|it| format!("eggcache-{}.1", it.replace(' ', "-")));
+    let mut wanted: Vec<String> = pages_of.chain(["eggcache.1".to_owned()]).collect();
     wanted.sort();
     assert_eq!(pages, wanted);
-    let main = std::fs::read_to_string(sandbox.path("share/man1/eggcache.1")).unwrap();
-    assert_eq!(sandbox.ok("man").stdout, main);
+    let read = |name: &str| std::fs::read_to_string(sandbox.path("share/man1").join(name)).unwrap();
+    assert_eq!(sandbox.ok("man").stdout, read("eggcache.1"));
     for part in ["EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"] {
-        assert!(main.contains(part), "{part}");
+        assert!(read("eggcache.1").contains(part), "{part}");
     }
+    let nested = read("eggcache-remote-add.1");
+    assert!(nested.contains("eggcache\\-remote(1)") || nested.contains("eggcache-remote(1)"));
 }
 
 #[test]

@@ -54,9 +54,9 @@ pub fn collected(report: &Report, verbose: bool) -> Text {
     let staying = report.kept_eggs.iter().map(|it| (&it.egg, stays(&it.reason, &report.rules)));
     text.data = if verbose {
         let going = going.map(|(egg, reason)| ("goes", egg, reason));
-        rows(going.chain(staying.map(|(egg, reason)| ("stays", egg, reason))), true)
+        rows("last used", going.chain(staying.map(|(egg, reason)| ("stays", egg, reason))), true)
     } else {
-        rows(going.map(|(egg, reason)| ("", egg, reason)), false)
+        rows("last used", going.map(|(egg, reason)| ("", egg, reason)), false)
     };
     text
 }
@@ -93,14 +93,15 @@ fn summary(report: &Report) -> String {
     summary
 }
 
-fn rows<'e>(
+pub(super) fn rows<'e>(
+    when: &str,
     rows: impl Iterator<Item = (&'static str, &'e Egg, String)>,
     with_verdict: bool,
 ) -> String {
     let mut table = if with_verdict {
-        table(["egg", "size", "last used", "", "reason"])
+        table(["egg", "size", when, "", "reason"])
     } else {
-        table(["egg", "size", "last used", "reason"])
+        table(["egg", "size", when, "reason"])
     };
     let mut is_empty = true;
     for (verdict, egg, reason) in rows {
@@ -124,7 +125,7 @@ fn goes(reason: Reason, rules: &Rules) -> String {
 }
 
 /// Why an egg stays.
-fn stays(reason: &Stay, rules: &Rules) -> String {
+pub(super) fn stays(reason: &Stay, rules: &Rules) -> String {
     match reason {
         Stay::Root { root, more } => {
             let more = if *more > 0 { format!(" and {more} more") } else { String::new() };

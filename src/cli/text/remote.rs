@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use eggcache::clock::{now, shown_day as day};
 use eggcache::signing::Generated;
-use eggcache::{pull, push, remote};
+use eggcache::{pull, push, remote, remote_verify, sign};
 
-use super::{eggs, lines, plain, size, table};
-use crate::cli::print::Text;
+use super::{counted, eggs, lines, plain, size, table};
+use crate::cli::print::{GOOD, Text};
 
 pub fn listed(report: &remote::Report, options: &remote::Options) -> Text {
     use remote::Options;
@@ -160,5 +160,71 @@ pub fn pulled(report: &pull::Report, verbose: bool) -> Text {
         text.problems.extend(report.complaints.iter().cloned());
     }
     text.summary = format!("{} pulled ({}), {present} already there", eggs(pulled), size(bytes));
+    text
+}
+
+pub fn verified(report: &remote_verify::Report) -> Text {
+    let mut text = Text::default();
+    for problem in &report.problems {
+        let of = match &problem.file_name {
+            Some(egg) => format!("{} ({})", plain(egg), plain(&problem.name)),
+            None => plain(&problem.name),
+        };
+        let what = plain(&problem.what);
+        match &problem.repair {
+            None => text.problems.push(format!("{of}: {what}")),
+            Some(repair) => text.notes.push(format!("{of}: {what}; {repair}")),
+        }
+    }
+    let bytes = if report.bytes > 0 {
+        format!("{} of {} read", size(report.bytes), size(report.blob_bytes))
+    } else {
+        format!("{} not read", size(report.blob_bytes))
+    };
+    text.summary = format!(
+        "remote {}: {}, {} ({bytes}), {}, {}: ",
+        report.remote,
+        counted(report.entries, "entrie").replace("1 entrie", "1 entry"),
+        counted(report.blobs, "blob"),
+        counted(report.lists, "list"),
+        counted(report.sets, "set"),
+    );
+    let _ = match (text.problems.len(), text.notes.len()) {
+        (0, 0) => write!(text.summary, "{GOOD}no problem{GOOD:#}"),
+        (0, repaired) => {
+            write!(text.summary, "{GOOD}{} repaired{GOOD:#}", counted(repaired, "problem"))
+        }
+        (count, 0) => write!(text.summary, "{}", counted(count, "problem")),
+        (count, repaired) => {
+            write!(text.summary, "{} repaired, {count} not", counted(repaired, "problem"))
+        }
+    };
+    if !report.orphans.is_empty() {
+        let _ = write!(
+            text.summary,
+            "; {} that nothing names ({}), which `eggcache remote gc` clears",
+            counted(report.orphans.len(), "blob"),
+            size(report.orphan_bytes)
+        );
+    }
+    text
+}
+
+pub fn signed(report: &sign::Report) -> Text {
+    let mut text = Text::default();
+    text.notes.extend(
+        report
+            .left
+            .iter()
+            .map(|left| format!("{} is left: {}", plain(&left.what), plain(&left.reason))),
+    );
+    text.summary = format!(
+        "remote {}: {} signed with the key {}, {} had its signature, {} left",
+        report.remote,
+        eggs(report.signed),
+        report.key,
+        report.present,
+        report.left.len()
+    );
     text
 }

@@ -1,0 +1,133 @@
+//! `materialize` gets from the remotes what the cache does not have.
+
+use std::fs;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use crate::pool::Pool;
+use crate::support::{assert_same_tree, names_in, write};
+
+#[test]
+fn what_the_cache_lacks_is_pulled_and_is_there_from_then_on() {
+    let pool = Pool::with_two();
+    let output = pool.of("reader", "materialize --into out foo==1.0 --python 3.11");
+    assert!(!output.stderr.contains("warning"), "{}", output.stderr);
+    let [egg, copy] = ["eggs", "out"].map(|it| pool.sandbox.path(it).join("foo-1.0-py3.11.egg"));
+    assert_same_tree(&egg, &copy);
+    fs::rename(pool.sandbox.path("pool"), pool.sandbox.path("gone")).unwrap();
+    pool.of("reader", "materialize --into again foo==1.0 --python 3.11");
+    assert_eq!(pool.eggs("again"), ["foo-1.0-py3.11.egg"]);
+}
+
+#[test]
+fn a_file_of_requirements_is_served_from_cache_and_remotes_together() {
+    let pool = Pool::with_two();
+    pool.of("reader", "pull foo==1.0 --python 3.11");
+    write(&pool.sandbox.path("pins.txt"), b"foo==1.0\nbar==2.0\n");
+    // The Python of what the cache has is that of the rest.
+    pool.of("reader", "materialize --into out --requirements pins.txt");
+    assert_eq!(pool.eggs("out"), ["bar-2.0-py3.11.egg", "foo-1.0-py3.11.egg"]);
+}
+
+#[test]
+fn the_python_is_that_of_a_file_name_or_of_the_eggs_that_are_there() {
+    let pool = Pool::with_two();
+    pool.of("reader", "materialize --into out foo-1.0-py3.11.egg");
+    pool.of("reader", "materialize --into out bar==2.0");
+    assert_eq!(pool.eggs("out"), ["bar-2.0-py3.11.egg", "foo-1.0-py3.11.egg"]);
+}
+
+#[test]
+fn without_a_python_remotes_are_not_asked_and_that_is_said() {
+    let pool = Pool::with_two();
+    let output = pool.run("reader", "key", "materialize --into out foo==1.0", 3);
+    output.says(&["warning: remotes are not asked for foo==1.0", "--python 3.11", "has no egg"]);
+    for name in ["old-1.0-py3.10.egg", "new-1.0-py3.11.egg"] {
+        fs::create_dir_all(pool.sandbox.path("out").join(name)).unwrap();
+    }
+    let output = pool.run("reader", "key", "materialize --into out foo==1.0", 3);
+    output.says(&["say for which Python"]);
+}
+
+#[test]
+fn what_no_remote_has_is_missing_as_before() {
+    let pool = Pool::with_two();
+    for line in ["foo==3.0 --python 3.11", "foo", "foo==1.0 --python 3.12"] {
+        let line = format!("materialize --into out {line}");
+        let output = pool.run("reader", "key", &line, 3);
+        output.says(&["error: the cache has no egg foo"]);
+        assert!(!output.stderr.contains("warning"), "{line}: {}", output.stderr);
+    }
+    assert!(!pool.sandbox.path("out").exists());
+}
+
+#[test]
+fn several_that_answer_to_a_name_are_told() {
+    let pool = Pool::empty();
+    for platform in ["linux-x86_64", "linux-aarch64"] {
+        let egg = pool.sandbox.path(&format!("eggs/foo-1.0-py3.11-{platform}.egg"));
+        crate::support::make_egg(&egg, "foo", "1.0", &[]);
+    }
+    pool.fill();
+    let line = "materialize --into out foo==1.0 --python 3.11";
+    let output = pool.run("reader", "key", line, 2);
+    output.says(&["foo==1.0 is ambiguous", "linux-x86_64", "linux-aarch64"]);
+    pool.of("reader", &format!("{line} --platform linux-aarch64"));
+    assert_eq!(pool.eggs("out"), ["foo-1.0-py3.11-linux-aarch64.egg"]);
+}
+
+#[test]
+fn what_is_not_what_was_signed_is_not_copied() {
+    let pool = Pool::with_two();
+    let blob = pool.blob("foo", "");
+    let mut bytes = fs::read(&blob).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&blob, bytes).unwrap();
+    let line = "materialize --into out foo==1.0 --python 3.11";
+    let output = pool.run("reader", "key", line, 3);
+    output.says(&[
+        "warning",
+        "its blob has another digest",
+        "error: the cache has no egg foo==1.0",
+    ]);
+    assert!(!pool.sandbox.path("out").exists());
+    assert_eq!(names_in(&pool.sandbox.path("reader/tmp")), [""; 0]);
+}
+
+#[test]
+fn a_remote_that_does_not_answer_costs_a_bounded_delay_once_and_is_one_warning() {
+    let pool = Pool::with_two();
+    // It takes connections, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    pool.of("reader", &format!("remote add silent {url} --key key.pub --first"));
+    let names = "foo==1.0 foo-1.0-py3.11.egg bar==2.0 baz==1.0";
+    let line = format!("materialize --into out {names} --python 3.11");
+    let begin = Instant::now();
+    let output = pool.run("reader", "key", &line, 3);
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    let warnings = output.stderr.matches("warning").count();
+    assert_eq!(warnings, 1, "{}", output.stderr);
+    output.says(&["warning: remote silent: it does not answer in time", "has no egg baz==1.0"]);
+    pool.of("reader", "remote remove silent");
+    pool.of("reader", "materialize --into out foo==1.0 bar==2.0");
+}
+
+#[test]
+fn a_preflight_pulls_nothing() {
+    let pool = Pool::with_two();
+    let line = "materialize --preflight --into out foo==1.0 --python 3.11";
+    pool.run("reader", "key", line, 3);
+    assert_eq!(pool.json("list")["eggs"].as_array().map(Vec::len), Some(2));
+    let report = pool.of("reader", "--json list").json();
+    assert_eq!(report["eggs"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn a_cache_without_remotes_asks_nobody() {
+    let pool = Pool::with_two();
+    pool.of("reader", "remote remove team");
+    let output = pool.run("reader", "key", "materialize --into out foo==1.0", 3);
+    assert!(!output.stderr.contains("warning"), "{}", output.stderr);
+}

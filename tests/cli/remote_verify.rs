@@ -1,0 +1,213 @@
+//! `remote verify`: what is wrong with a remote is found, and what can be mended is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::pool::{Pool, entry_text};
+use crate::support::write;
+
+/// Changes the first line of a list, a set or an entry.
+fn change(path: &Path, by: impl Fn(&str) -> String) {
+    let text = fs::read_to_string(path).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    fs::write(path, by(first) + rest).unwrap();
+}
+
+fn line_of(entry: &str) -> String {
+    serde_json::json!({"entry": entry, "signatures": []}).to_string() + "\n"
+}
+
+fn entry(pool: &Pool, egg: &str) -> PathBuf {
+    pool.object(&format!("entries/{egg}"), "")
+}
+
+#[test]
+fn a_pool_that_was_pushed_has_no_problem() {
+    let pool = Pool::with_two();
+    pool.ok("remote verify team").says(&["2 entries, 2 blobs", "2 lists", "no problem"]);
+    let report = pool.json("remote verify team --full");
+    assert_eq!(report["bytes"], report["blob_bytes"]);
+    assert_eq!((report["entries"].as_u64(), report["sets"].as_u64()), (Some(2), Some(0)));
+    let before = pool.content();
+    pool.ok("remote verify team --repair");
+    assert_eq!(pool.content(), before);
+}
+
+type Damage = fn(&Pool);
+
+/// What is done to a pool with `foo` and `bar`, what is found, and whether `--repair` mends it.
+const DAMAGES: [(&str, Damage, &[&str], bool); 15] = [
+    ("a blob is gone", |pool| fs::remove_file(pool.blob("foo", "")).unwrap(), &["missing"], false),
+    ("a blob is cut", |pool| fs::write(pool.blob("foo", ""), "").unwrap(), &["damaged"], false),
+    (
+        "an entry is none",
+        |pool| fs::write(entry(pool, "foo"), "{}\n").unwrap(),
+        &["damaged"],
+        false,
+    ),
+    ("an entry is empty", |pool| fs::write(entry(pool, "foo"), "").unwrap(), &["damaged"], false),
+    (
+        "an entry has a second name",
+        |pool| {
+            let name = format!("v1/entries/foo/{}", "a".repeat(64));
+            fs::copy(entry(pool, "foo"), pool.sandbox.path("pool").join(name)).unwrap();
+        },
+        &["misplaced"],
+        false,
+    ),
+    (
+        "an entry was changed",
+        |pool| change(&entry(pool, "foo"), |line| line.replace("py3.11.egg", "py3.12.egg") + "\n"),
+        &["untrusted", "list"],
+        false,
+    ),
+    (
+        "an entry is not signed",
+        |pool| {
+            let path = entry(pool, "foo");
+            fs::write(&path, line_of(&entry_text(&path))).unwrap();
+        },
+        &["untrusted", "list"],
+        false,
+    ),
+    (
+        "an entry is a newer eggcache's",
+        |pool| fs::write(entry(pool, "foo"), line_of("{\"format\":9}")).unwrap(),
+        &["unreadable"],
+        false,
+    ),
+    (
+        "a list is gone",
+        |pool| fs::remove_file(pool.object("projects/foo", "")).unwrap(),
+        &["list"],
+        true,
+    ),
+    (
+        "a line of a list is damaged",
+        |pool| change(&pool.object("projects/foo", ""), |line| line[1..].to_owned() + "\n"),
+        &["list", "list"],
+        true,
+    ),
+    (
+        "a list says something else",
+        |pool| {
+            let path = pool.object("projects/foo", "");
+            change(&path, |line| line.replace("foo-1.0", "foo-1.1") + "\n");
+        },
+        &["list"],
+        true,
+    ),
+    (
+        "a line is there twice",
+        |pool| change(&pool.object("projects/foo", ""), |line| format!("{line}\n{line}\n")),
+        &["list"],
+        true,
+    ),
+    (
+        "a line is in the list of another",
+        |pool| {
+            let line = fs::read(entry(pool, "foo")).unwrap();
+            let list = pool.object("projects/bar", "");
+            fs::write(&list, [fs::read(&list).unwrap(), line].concat()).unwrap();
+        },
+        &["list"],
+        true,
+    ),
+    (
+        "an entry is gone that a list and a set name",
+        |pool| {
+            pool.write_set(&[entry(pool, "foo"), entry(pool, "bar")]);
+            fs::remove_file(entry(pool, "foo")).unwrap();
+        },
+        &["list", "set"],
+        true,
+    ),
+    (
+        "something else is there",
+        |pool| write(&pool.sandbox.path("pool/v1/blobs/notes.txt"), b"notes"),
+        &["foreign"],
+        false,
+    ),
+];
+
+#[test]
+fn every_damage_is_found_and_what_lists_say_is_mended() {
+    for (what, damage, kinds, is_mended) in DAMAGES {
+        let pool = Pool::with_two();
+        damage(&pool);
+        let found = pool.problems("");
+        let found: Vec<&str> = found.iter().map(|(kind, _)| kind.as_str()).collect();
+        assert_eq!(found, kinds, "{what}");
+        let code = if kinds.is_empty() { 0 } else { 4 };
+        pool.run("cache", "key", "remote verify team", code);
+        pool.run("cache", "key", "remote verify team --repair", if is_mended { 0 } else { 4 });
+        let left: Vec<(String, String)> = pool.problems("");
+        assert_eq!(left.is_empty(), is_mended, "{what}: {left:?}");
+        assert!(left.iter().all(|(kind, _)| kind != "list" && kind != "set"), "{what}: {left:?}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_found_by_reading_everything() {
+    let pool = Pool::with_two();
+    let blob = pool.blob("foo", "");
+    let mut bytes = fs::read(&blob).unwrap();
+    bytes[200] ^= 1;
+    fs::write(&blob, bytes).unwrap();
+    assert_eq!(pool.problems(""), []);
+    let [(kind, what)] = &pool.problems("--full")[..] else { panic!("one problem") };
+    assert_eq!((kind.as_str(), what.as_str()), ("damaged", "its bytes are not those of its name"));
+}
+
+#[test]
+fn an_entry_that_nobody_trusted_has_signed_is_told_with_its_key() {
+    let pool = Pool::with_two();
+    pool.ok("keygen stranger");
+    pool.ok("trust team stranger.pub");
+    pool.ok("trust team --remove key.pub");
+    let output = pool.run("cache", "key", "remote verify team", 4);
+    output.says(&["foo-1.0-py3.11.egg", "is signed with the key", "which is not trusted"]);
+    pool.ok("trust team key.pub --until 2020-01-01");
+    pool.run("cache", "key", "remote verify team", 4).says(&["which was trusted until 2020-01-01"]);
+}
+
+#[test]
+fn a_blob_that_nothing_names_is_no_problem() {
+    let pool = Pool::with_two();
+    let digest = "0b".repeat(32);
+    write(&pool.sandbox.path(&format!("pool/v1/blobs/0b/{digest}")), b"half");
+    pool.ok("remote verify team").says(&["no problem", "1 blob that nothing names (4 B)"]);
+    assert_eq!(pool.json("remote verify team")["orphans"], serde_json::json!([digest]));
+}
+
+#[test]
+fn a_list_is_the_same_after_it_was_rebuilt() {
+    let pool = Pool::with_two();
+    let before = pool.content();
+    fs::remove_dir_all(pool.sandbox.path("pool/v1/projects")).unwrap();
+    pool.ok("remote verify team --repair")
+        .says(&["rewritten from the entries", "2 problems repaired"]);
+    assert_eq!(pool.content(), before);
+    pool.of("reader", "pull foo==1.0 --python 3.11");
+}
+
+#[test]
+fn a_web_server_has_no_listing_and_that_is_said() {
+    let pool = Pool::empty();
+    pool.ok("remote add mirror http://127.0.0.1:9/ --key key.pub");
+    for line in ["remote verify mirror", "remote gc mirror", "sign mirror"] {
+        let output = pool.run("cache", "key", line, 1);
+        output.says(&["remote mirror: a web server"]);
+    }
+    let missing = pool.run("cache", "key", "remote verify tema", 3);
+    missing.says(&["there is no remote tema; the nearest name is team"]);
+}
+
+#[test]
+fn an_empty_folder_is_a_remote_without_problems() {
+    let pool = Pool::empty();
+    let report: Value = pool.json("remote verify team --full --repair");
+    assert_eq!((&report["entries"], &report["problems"]), (&0.into(), &serde_json::json!([])));
+}
