@@ -165,7 +165,7 @@ impl Client {
     }
 
     fn path(&self, name: &str) -> ObjectPath {
-        name.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
+        name.split('/').fold(self.prefix.clone(), ObjectPath::join)
     }
 
     fn error(&self, reason: String) -> Error {

@@ -228,17 +228,17 @@ fn work(shared: &Shared, pusher: &Pusher<'_>) {
         state.is_busy = true;
         drop(state);
         // Whoever waits shall not wait for ever, whatever happens.
-        let pushed = catch_unwind(AssertUnwindSafe(|| match &pool {
+        let result = catch_unwind(AssertUnwindSafe(|| match &pool {
             Some(pool) => pool.install(|| pusher.push(&job)),
             None => pusher.push(&job),
         }));
-        let (pushed, failure) = pushed.unwrap_or((0, Some("pushing has failed".into())));
+        let (new, failure) = result.unwrap_or((0, Some("pushing has failed".into())));
         let done: HashSet<String> =
             job.eggs.iter().map(|egg| lease_of(egg, &pusher.host)).collect();
         shared.release(|name| done.contains(name));
         let mut state = shared.lock();
         state.is_busy = false;
-        state.pushed += pushed;
+        state.pushed += new;
         // One sentence for a remote that is down, and not one for each egg.
         if let Some(failure) = failure.filter(|failure| !state.failures.contains(failure)) {
             state.failures.push(failure);

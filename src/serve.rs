@@ -574,17 +574,12 @@ impl Session {
             Ok(tree) => tree,
             Err(reason) => return Ok(Answer::Refused(add::Outcome::Refused { reason })),
         };
-        let storing = match &self.storing {
-            Some(storing) => storing,
-            None => {
-                let on_kept = self.remotes.as_mut().and_then(Remotes::on_kept);
-                let on_kept = move |egg: &Egg| {
-                    if let Some(on_kept) = &on_kept {
-                        on_kept(egg);
-                    }
-                };
-                self.storing.insert(Storing::new(self.cache.root(), on_kept)?)
-            }
+        let storing = if let Some(storing) = &self.storing {
+            storing
+        } else {
+            let on_kept = self.remotes.as_mut().and_then(Remotes::on_kept);
+            let on_kept = move |egg: &Egg| on_kept.iter().for_each(|on_kept| on_kept(egg));
+            self.storing.insert(Storing::new(self.cache.root(), on_kept)?)
         };
         if let Some(error) = storing.failure() {
             return Ok(Answer::Failed { error, kind: Kind::Failure });

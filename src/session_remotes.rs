@@ -26,11 +26,14 @@ const AT_A_TIME: usize = 8;
 /// How long the end of a buildout waits for what is pushed. It goes on after that.
 const PUSH_WAIT: Duration = Duration::from_secs(20);
 
+/// What is done with an egg that is kept.
+pub type OnKept = Box<dyn Fn(&Egg) + Send>;
+
 pub struct Remotes {
     root: PathBuf,
     host: Host,
     configuration: Option<String>,
-    remotes: Vec<Remote>,
+    usable: Vec<Remote>,
     /// If what is built here goes to one of them.
     signer: Option<Signer>,
     /// Once they were needed.
@@ -73,7 +76,7 @@ impl Remotes {
             root: cache.root().to_owned(),
             host: host.clone(),
             configuration,
-            remotes,
+            usable: remotes,
             signer,
             live: None,
             offered: HashMap::new(),
@@ -98,7 +101,7 @@ impl Remotes {
     }
 
     fn start(&self) -> Result<Live> {
-        let upstream = Arc::new(Upstream::new(&self.remotes, Patience::BUILD)?);
+        let upstream = Arc::new(Upstream::new(&self.usable, Patience::BUILD)?);
         let pushing = match &self.signer {
             Some(signer) => Pushing::new(&self.root, &upstream, signer.clone(), &self.host)?,
             None => None,
@@ -200,10 +203,8 @@ impl Remotes {
     }
 
     /// What is to be done with each egg that is kept.
-    pub fn on_kept(&mut self) -> Option<Box<dyn Fn(&Egg) + Send>> {
-        if self.signer.is_none() {
-            return None;
-        }
+    pub fn on_kept(&mut self) -> Option<OnKept> {
+        self.signer.as_ref()?;
         let pushing = self.live()?.pushing.as_ref()?;
         Some(Box::new(pushing.on_kept()))
     }
@@ -211,7 +212,7 @@ impl Remotes {
     /// Pushes what a buildout that has succeeded uses, unless that was told before.
     pub fn finish(&mut self, eggs: Vec<Egg>) {
         let Some(signer) = &self.signer else { return };
-        let remote = self.remotes.iter().find(|it| it.push && it.trusts(&signer.public));
+        let remote = self.usable.iter().find(|it| it.push && it.trusts(&signer.public));
         let configuration = self.configuration.clone();
         let is_told =
             remote.zip(configuration.as_deref()).is_some_and(|(remote, configuration)| {

@@ -132,7 +132,7 @@ impl Source {
         if digest.ok_or_else(|| Error::miss(&entry.file_name))? != entry.blob {
             return Err(refuse("its blob has another digest"));
         }
-        let staged = match store.received(temp) {
+        let staged = match Store::received(temp) {
             Err(Error::DamagedBlob { reason, .. }) => return Err(refuse(&reason)),
             staged => staged?,
         };
