@@ -327,13 +327,13 @@ pub enum Command {
     },
     /// Bring eggs of the cache to a remote.
     #[command(
-        after_help = "EGG is name==version, a name, an egg's file name, or at least 8 digits of its \
-        digest. EGGCACHE_SIGNING_KEY names the file with the secret key that signs them, which \
+        after_help = "EGGCACHE_SIGNING_KEY names the file with the secret key that signs them, which \
         `eggcache keygen` makes.\n\nExamples:\n  eggcache push lxml==6.1.3\n  \
         eggcache push --all --to team\n  eggcache push --requirements requirements.txt --python 3.11\n\n\
         Exit code 3 if the cache does not have one of them, 1 if one could not be pushed."
     )]
     Push {
+        /// name==version, a name, an egg's file name, or at least 8 digits of its digest.
         #[arg(value_name = "EGG", required_unless_present_any = ["requirements", "all"])]
         eggs: Vec<String>,
         /// Also the eggs that a file of name==version lines pins.
@@ -349,15 +349,14 @@ pub enum Command {
         narrow: Narrow,
     },
     /// Bring eggs from the remotes into the cache.
-    #[command(
-        after_help = "EGG is name==version or an egg's file name. `materialize` and buildouts \
+    #[command(after_help = "`materialize` and buildouts \
         pull what they need by themselves.\n\nExamples:\n  \
         eggcache pull lxml==6.1.3 --python 3.11\n  \
         eggcache pull --requirements requirements.txt --python 3.11\n\n\
         Exit code 3 if no remote has one of them, 1 if one could not be pulled or a remote not be used \
-        for it."
-    )]
+        for it.")]
     Pull {
+        /// name==version, or an egg's file name.
         #[arg(value_name = "EGG", required_unless_present = "requirements")]
         eggs: Vec<String>,
         /// Also the eggs that a file of name==version lines pins.
