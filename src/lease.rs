@@ -18,7 +18,7 @@ const LIFETIME: Duration = Duration::from_secs(30);
 /// For how long others wait for a builder that lives.
 const WAIT: Duration = Duration::from_mins(20);
 /// Between two looks, at first and at most.
-const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(8));
 
 /// What this process holds.
 #[derive(Debug)]

@@ -50,8 +50,9 @@ pub struct Patience {
     connect: Duration,
     /// For one request with all its retries, but not for the bytes of a blob.
     answer: Duration,
-    /// How often a request is made again that may succeed then.
+    /// How often a request is made again that may succeed then, and how long that waits at most.
     retries: usize,
+    most_between: Duration,
     /// In each such time a transfer brings [`Patience::LEAST`] bytes, or is given up.
     stall: Duration,
 }
@@ -64,7 +65,8 @@ impl Patience {
     pub const BUILD: Self = Self {
         connect: Duration::from_millis(1500),
         answer: Duration::from_millis(2200),
-        retries: 2,
+        retries: 4,
+        most_between: Duration::from_millis(800),
         stall: Duration::from_millis(2200),
     };
 
@@ -73,6 +75,7 @@ impl Patience {
         connect: Duration::from_secs(10),
         answer: Duration::from_mins(1),
         retries: 8,
+        most_between: Duration::from_secs(10),
         stall: Duration::from_secs(30),
     };
 }
@@ -593,8 +596,9 @@ fn open(
     let retry = RetryConfig {
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(5),
-            base: 2.0,
+            max_backoff: patience.most_between,
+            // Each wait is longer than the one before, and many clients do not wait as long.
+            base: 4.0,
         },
         max_retries: patience.retries,
         retry_timeout: patience.answer,

@@ -23,6 +23,8 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
+use rayon::prelude::*;
+
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::EggKey;
@@ -156,9 +158,12 @@ pub fn list(client: &Client, published: &[Published]) -> Result<()> {
         let key = &it.entry.key;
         lists.entry(layout::project(&key.name, &key.python)).or_default().push(it);
     }
-    lists.iter().try_for_each(|(name, published)| {
+    let add = |(name, published): (&String, &Vec<&Published>)| {
         rewrite(client, name, |lines| with(lines, published)).map(drop)
-    })
+    };
+    // One that cannot be written does not keep the others.
+    let results: Vec<Result<()>> = lists.par_iter().map(add).collect();
+    results.into_iter().collect()
 }
 
 /// The lines of a list, and those of entries that it lacks.

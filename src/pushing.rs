@@ -4,7 +4,7 @@
 //! What is built under a lease is brought there as soon as it is kept, as others wait for it. All that
 //! a buildout uses is brought there when it has succeeded, and then the set that says so.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -34,6 +34,8 @@ const AT_A_TIME: usize = 4;
 #[derive(Debug)]
 struct Job {
     eggs: Vec<Egg>,
+    /// What the remote has said of some of them: they have come from there.
+    known: HashMap<Digest, Signed>,
     /// That of the buildouts that use just these.
     configuration: Option<String>,
 }
@@ -155,15 +157,24 @@ impl Pushing {
         move |egg| {
             let mut state = shared.lock();
             if state.held.contains(&lease_of(egg, &host)) {
-                state.queue.push(Job { eggs: vec![egg.clone()], configuration: None });
+                state.queue.push(Job {
+                    eggs: vec![egg.clone()],
+                    known: HashMap::new(),
+                    configuration: None,
+                });
                 shared.changed.notify_all();
             }
         }
     }
 
     /// Brings all that a buildout uses there, and says that it does.
-    pub fn finish(&self, eggs: Vec<Egg>, configuration: Option<String>) {
-        self.shared.lock().queue.push(Job { eggs, configuration });
+    pub fn finish(
+        &self,
+        eggs: Vec<Egg>,
+        known: HashMap<Digest, Signed>,
+        configuration: Option<String>,
+    ) {
+        self.shared.lock().queue.push(Job { eggs, known, configuration });
         self.shared.changed.notify_all();
     }
 
@@ -250,28 +261,33 @@ fn work(shared: &Shared, pusher: &Pusher<'_>) {
 impl Pusher<'_> {
     /// Brings eggs there, their lists, and the set that names them all; answers how many are new, and
     /// what went wrong.
-    fn push(&self, Job { eggs, configuration }: &Job) -> (usize, Option<String>) {
+    fn push(&self, Job { eggs, known, configuration }: &Job) -> (usize, Option<String>) {
         let client = &self.source.client;
+        let is_other = |egg: &&Egg| !known.contains_key(&egg.digest);
+        let others: Vec<&Egg> = eggs.iter().filter(is_other).collect();
         let bring =
-            |egg: &Egg| publish::publish(self.source, &self.signer, &self.store, egg, &Silent);
-        let results: Vec<Result<Published>> = eggs.par_iter().with_max_len(1).map(bring).collect();
-        let (mut there, mut failure) = (Vec::new(), None);
-        for result in results {
+            |egg: &&Egg| publish::publish(self.source, &self.signer, &self.store, egg, &Silent);
+        let results: Vec<Result<Published>> =
+            others.par_iter().with_max_len(1).map(bring).collect();
+        let (mut there, mut entries, mut failure) = (Vec::new(), known.clone(), None);
+        for (egg, result) in others.iter().zip(results) {
             match result {
-                Ok(published) => there.push(published),
+                Ok(published) => {
+                    entries.insert(egg.digest, published.signed.clone());
+                    there.push(published);
+                }
                 // Gone from the cache meanwhile.
                 Err(Error::Miss { .. }) => {}
                 Err(error) => failure = Some(error.to_string()),
             }
         }
         // Also of what was there: whoever brought it may have been cut off before its list.
-        let listed = publish::list(client, &there).and_then(|()| match configuration {
-            Some(configuration) if failure.is_none() && there.len() == eggs.len() => {
-                let entries: Vec<Signed> = there.iter().map(|it| it.signed.clone()).collect();
-                publish::set(client, &layout::set(configuration, &self.host), &entries)?;
-                Told::of(&self.root, client.name(), configuration, &self.host).remember(eggs)
-            }
-            _ => Ok(()),
+        let listed = publish::list(client, &there).and_then(|()| {
+            let all: Option<Vec<Signed>> =
+                eggs.iter().map(|egg| entries.get(&egg.digest).cloned()).collect();
+            let (Some(configuration), Some(all)) = (configuration, all) else { return Ok(()) };
+            publish::set(client, &layout::set(configuration, &self.host), &all)?;
+            Told::of(&self.root, client.name(), configuration, &self.host).remember(eggs)
         });
         let new = there.iter().filter(|it| it.is_new).count();
         (new, failure.or_else(|| listed.err().map(|error| error.to_string())))

@@ -218,9 +218,15 @@ impl Remotes {
             remote.zip(configuration.as_deref()).is_some_and(|(remote, configuration)| {
                 Told::of(&self.root, &remote.name, configuration, &self.host).covers(&eggs)
             });
-        if !is_told && let Some(Live { pushing: Some(pushing), .. }) = self.live() {
-            pushing.finish(eggs, configuration);
+        if is_told || self.live().is_none() {
+            return;
         }
+        let Some(Live { pushing: Some(pushing), upstream, .. }) = &self.live else { return };
+        let is_there =
+            |offer: &&Offer| upstream.source(offer).client.name() == pushing.source().client.name();
+        let known = self.offered.values().filter(is_there);
+        let known = known.map(|offer| (offer.entry.egg, offer.signed.clone())).collect();
+        pushing.finish(eggs, known, configuration);
     }
 
     /// Waits a while for what is pushed: how many eggs are new there, and what went wrong.
