@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::client::{HttpError, HttpErrorKind};
+use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    BackoffConfig, ClientOptions, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt,
-    PutMode, PutPayload, RetryConfig, UpdateVersion,
+    BackoffConfig, ClientConfigKey, ClientOptions, GetOptions, MultipartUpload, ObjectStore,
+    ObjectStoreExt, PutMode, PutPayload, RetryConfig, UpdateVersion,
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
@@ -42,6 +42,8 @@ const PART: usize = 8 << 20;
 const PARTS_ON_THEIR_WAY: usize = 2;
 /// What all that are on their way take of memory, in bytes.
 const ROOM_FOR_PARTS: usize = 4 * PART;
+
+const USER_AGENT: &str = concat!("eggcache/", env!("CARGO_PKG_VERSION"));
 
 /// How long a remote may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -588,6 +590,31 @@ fn runtime() -> &'static tokio::runtime::Handle {
     })
 }
 
+/// Makes the clients of stores that know who asks. They do not go where a server leads: whoever that is
+/// would get a token, or an address with a signature in it.
+#[derive(Debug)]
+struct Straight {
+    connect: Duration,
+}
+
+impl HttpConnector for Straight {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        // The credentials of a machine of a cloud come by http.
+        let allow_http = options.get_config_value(&ClientConfigKey::AllowHttp);
+        let client = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(self.connect)
+            .https_only(allow_http.as_deref() != Some("true"))
+            .redirect(reqwest::redirect::Policy::none())
+            .build();
+        let client = client.map_err(|error| object_store::Error::Generic {
+            store: "remote",
+            source: error.into(),
+        })?;
+        Ok(HttpClient::new(client))
+    }
+}
+
 fn open(
     remote: &Remote,
     patience: Patience,
@@ -610,9 +637,8 @@ fn open(
         .with_connect_timeout(patience.connect)
         .with_timeout_disabled()
         .with_allow_http(plain_http)
-        .with_user_agent(
-            concat!("eggcache/", env!("CARGO_PKG_VERSION")).parse().expect("it is a header's text"),
-        );
+        .with_user_agent(USER_AGENT.parse().expect("it is a header's text"));
+    let straight = Straight { connect: patience.connect };
     let is_set = |names: &[&str]| names.iter().any(|name| std::env::var_os(name).is_some());
     let anonymous = |names: &[&str]| !remote.instance_credentials && !is_set(names);
     let prefix = || ObjectPath::from_url_path(remote.url.path());
@@ -622,6 +648,7 @@ fn open(
                 .with_url(url)
                 .with_retry(retry)
                 .with_client_options(options)
+                .with_http_connector(straight)
                 .with_skip_signature(anonymous(&[
                     "AWS_ACCESS_KEY_ID",
                     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -641,6 +668,7 @@ fn open(
                 .with_url(url)
                 .with_retry(retry)
                 .with_client_options(options)
+                .with_http_connector(straight)
                 .with_skip_signature(anonymous(&[
                     "GOOGLE_SERVICE_ACCOUNT",
                     "GOOGLE_SERVICE_ACCOUNT_PATH",
@@ -654,6 +682,7 @@ fn open(
                 .with_url(url)
                 .with_retry(retry)
                 .with_client_options(options)
+                .with_http_connector(straight)
                 .with_skip_signature(anonymous(&[
                     "AZURE_STORAGE_ACCOUNT_KEY",
                     "AZURE_STORAGE_ACCESS_KEY",
@@ -715,13 +744,56 @@ fn reason(error: &object_store::Error) -> String {
         Some(HttpErrorKind::Timeout) => "it does not answer in time",
         Some(HttpErrorKind::Request | HttpErrorKind::Interrupted) => "the connection broke",
         Some(_) => "it answers what is not understood",
-        None => return first_line(&last),
+        None => {
+            return match last.strip_prefix("Server returned non-2xx status code: ") {
+                Some(answer) => answered(answer),
+                None => first_line(&last),
+            };
+        }
     };
     format!("{what} ({})", first_line(&last))
+}
+
+/// What a server has answered: its status, and the code that S3 has for an error. Of the rest nothing,
+/// as some servers repeat the request in it.
+fn answered(answer: &str) -> String {
+    let status = answer.split(": ").next().unwrap_or_default();
+    let code = answer.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    let code = code.map(|(code, _)| code).filter(|code| {
+        (1..=40).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphabetic())
+    });
+    let status = first_line(status);
+    match code {
+        Some(code) => format!("it answers {status} ({code})"),
+        None => format!("it answers {status}"),
+    }
 }
 
 /// Of what a server says, as much as a line takes.
 fn first_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_answer_only_the_status_and_the_code_are_told() {
+        for (answer, told) in [
+            ("503 Service Unavailable: ", "it answers 503 Service Unavailable"),
+            ("400 Bad Request: X-Token: hunter2", "it answers 400 Bad Request"),
+            (
+                "404 Not Found: <?xml?>\n<Error><Code>NoSuchBucket</Code><Key>a</Key></Error>",
+                "it answers 404 Not Found (NoSuchBucket)",
+            ),
+            (
+                "500 Internal Server Error: <Code>hunter2</Code>",
+                "it answers 500 Internal Server Error",
+            ),
+        ] {
+            assert_eq!(answered(answer), told);
+        }
+    }
 }

@@ -107,11 +107,21 @@ impl Source {
     }
 
     /// What a list or a set claims.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] or [`Error::Remote`]
     fn claims(&self, name: &str) -> Result<Vec<(Entry, Signed)>> {
         let Some(fetched) = self.client.get(name)? else { return Ok(Vec::new()) };
-        let claims = entry::lines(&fetched.bytes).into_iter();
+        let claims = entry::lines(&fetched.bytes);
+        if claims.is_empty() && !fetched.bytes.is_empty() {
+            // As the page with which a network asks whoever comes to log in.
+            return Err(self.refuse(name, "it is not a list of eggs".into(), true));
+        }
         // What cannot be understood may be a newer eggcache's.
-        Ok(claims.filter_map(|signed| Some((signed.unchecked().ok()?, signed))).collect())
+        Ok(claims
+            .into_iter()
+            .filter_map(|signed| Some((signed.unchecked().ok()?, signed)))
+            .collect())
     }
 
     /// Downloads the blob of an entry that counts.

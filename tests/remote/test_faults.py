@@ -47,17 +47,20 @@ FAULTS = {
     "it has nothing": (always(faults.Status(404)), "no remote has alpha==1.0", 3),
     "it has no blobs": (on(of_blobs, faults.Status(404)), "remote team: its blob is gone", 1),
     "it forbids blobs": (on(of_blobs, faults.Status(403)), "it does not allow that (403)", 1),
-    "it says 412": (always(faults.Status(412)), "412", 1),
-    "it says 412 of blobs": (on(of_blobs, faults.Status(412)), "412", 1),
-    "it says 304": (always(faults.Status(304)), "304", 1),
-    "it has too much to do": (always(faults.Status(429, Retry_After="3600")), "429", 1),
-    "it fails": (always(faults.Status(500, "\33[31mall is lost\n" * 999)), "500", 1),
-    "it is not ready": (always(faults.Status(503)), "503", 1),
+    "it says 412": (always(faults.Status(412)), "it answers 412", 1),
+    "it says 412 of blobs": (on(of_blobs, faults.Status(412)), "it answers 412", 1),
+    "it says 304": (always(faults.Status(304)), "it answers 304", 1),
+    "it has too much to do": (always(faults.Status(429, Retry_After="3600")), "it answers 429 Too Many Requests", 1),
+    "it fails": (always(faults.Status(500, "\33[31mall is lost\n" * 999)), "it answers 500", 1),
+    "it is not ready": (always(faults.Status(503)), "it answers 503 Service Unavailable\n", 1),
     "a bit of a list is another": (on(of_lists, faults.Flipped(0.3)), "is refused", 1),
-    "a list is no list": (on(of_lists, faults.Changed(lambda _: b"\0\xff\n" * 999)), "no remote has", 3),
-    "a list is a page": (
-        on(of_lists, faults.Changed(lambda _: b"<!DOCTYPE html><p>Please log in")), "no remote has", 3
+    "a list is no list": (
+        on(of_lists, faults.Changed(lambda _: b"\0\xff\n" * 999)), "it is not a list of eggs", 1
     ),
+    "it is a page": (
+        always(faults.Status(200, "<!DOCTYPE html><p>Please log in")), "it is not a list of eggs", 1
+    ),
+    "a list is empty": (on(of_lists, faults.Changed(lambda _: b"")), "no remote has alpha==1.0", 3),
     "a bit of a blob is another": (on(of_blobs, faults.Flipped(0.9)), "another digest", 1),
     "the first bit of a blob is another": (on(of_blobs, faults.Flipped(0)), "another digest", 1),
     "a blob is longer": (on(of_blobs, faults.Changed(lambda it: it + b"0")), "in place of", 1),
