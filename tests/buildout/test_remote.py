@@ -1,7 +1,10 @@
 """Buildouts that share what they build through a remote."""
 
+import functools
+import http.server
 import json
 import shutil
+import threading
 
 import pytest
 
@@ -28,6 +31,31 @@ class Team:
 
     def env(self):
         return {"EGGCACHE_SIGNING_KEY": str(self.key)}
+
+
+class Mirror(http.server.SimpleHTTPRequestHandler):
+    """A web server that notes what it is asked for."""
+
+    asked = []
+
+    def do_GET(self):
+        self.asked.append(self.path.split("/")[2])
+        super().do_GET()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def mirror(newest_team):
+    """The address of a read-only mirror of the remote."""
+    handler = functools.partial(Mirror, directory=str(newest_team.pool))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    Mirror.asked.clear()
+    yield "http://127.0.0.1:%d/" % server.server_address[1]
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture
@@ -120,3 +148,34 @@ def test_offline_nothing_is_asked_of_a_remote(newest_team):
     output = reader.run("-o", check=False)
     assert reader.returncode != 0, output
     assert not reader.eggs()
+
+
+def test_a_known_buildout_asks_for_its_set_and_then_for_blobs_alone(newest_team, mirror):
+    newest_team.world.wheel("alpha", "1.0", requires=["beta"])
+    newest_team.world.wheel("beta", "2.0")
+    pins = {"versions": "alpha = 1.0\nbeta = 2.0"}
+    builder = newest_team.member("builder", push=True, **pins)
+    builder.run(env=newest_team.env())
+    eggs = len(builder.eggs())
+
+    reader = newest_team.member("reader", url=mirror, **pins)
+    assert summary(reader.run()) == {"hits": eggs, "misses": 0, "stored": 0}
+    assert Mirror.asked == ["sets"] + ["blobs"] * eggs
+    Mirror.asked.clear()
+    assert summary(reader.run())["misses"] == 0
+    shutil.rmtree(str(reader.path / "eggs"))
+    assert summary(reader.run()) == {"hits": eggs, "misses": 0, "stored": 0}
+    assert not Mirror.asked, "a cache that has everything asks for nothing"
+
+
+def test_another_buildout_asks_for_a_list_and_a_blob_of_each_egg(newest_team, mirror):
+    newest_team.world.wheel("alpha", "1.0")
+    newest_team.world.wheel("beta", "2.0")
+    versions = "alpha = 1.0\nbeta = 2.0"
+    newest_team.member("builder", push=True, versions=versions).run(env=newest_team.env())
+    reader = newest_team.member("reader", url=mirror, eggs="alpha beta", versions=versions)
+    hits = summary(reader.run())
+    assert hits["misses"] == hits["stored"] == 1
+    # Of beta there is no list.
+    eggs = len(reader.eggs())
+    assert sorted(Mirror.asked) == ["blobs"] * (eggs - 1) + ["projects"] * eggs + ["sets"]
