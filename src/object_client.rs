@@ -725,11 +725,11 @@ fn is_failure(error: &object_store::Error) -> bool {
 /// What went wrong, without addresses and headers.
 fn reason(error: &object_store::Error) -> String {
     use object_store::Error;
-    match error {
-        Error::PermissionDenied { .. } => return "it does not allow that (403)".into(),
-        Error::Unauthenticated { .. } => return "it wants credentials (401)".into(),
-        _ => {}
-    }
+    let denied = match error {
+        Error::PermissionDenied { .. } => Some("it does not allow that (403"),
+        Error::Unauthenticated { .. } => Some("it wants credentials (401"),
+        _ => None,
+    };
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let (mut last, mut kind) = (error.to_string(), None);
     while let Some(error) = source {
@@ -738,6 +738,11 @@ fn reason(error: &object_store::Error) -> String {
         }
         last = error.to_string();
         source = error.source();
+    }
+    if let Some(denied) = denied {
+        // Such as that the clocks differ too much.
+        let code = code(&last).map_or_else(String::new, |code| format!(", {code}"));
+        return format!("{denied}{code})");
     }
     let what = match kind {
         Some(HttpErrorKind::Connect) => "it cannot be reached",
@@ -757,16 +762,19 @@ fn reason(error: &object_store::Error) -> String {
 /// What a server has answered: its status, and the code that S3 has for an error. Of the rest nothing,
 /// as some servers repeat the request in it.
 fn answered(answer: &str) -> String {
-    let status = answer.split(": ").next().unwrap_or_default();
-    let code = answer.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-    let code = code.map(|(code, _)| code).filter(|code| {
-        (1..=40).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphabetic())
-    });
-    let status = first_line(status);
-    match code {
+    let status = first_line(answer.split(": ").next().unwrap_or_default());
+    match code(answer) {
         Some(code) => format!("it answers {status} ({code})"),
         None => format!("it answers {status}"),
     }
+}
+
+/// The code that S3 has for an error.
+fn code(answer: &str) -> Option<&str> {
+    let (code, _) = answer.split_once("<Code>")?.1.split_once("</Code>")?;
+    let is_code =
+        (1..=40).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_code.then_some(code)
 }
 
 /// Of what a server says, as much as a line takes.
