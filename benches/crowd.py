@@ -23,9 +23,9 @@ class Store:
         self.tenths = collections.Counter()
 
     def ask(self, at, kind="GET"):
-        """Whether a request is answered; a DELETE counts as a write."""
+        """Whether a request is answered; what removes something counts as a write."""
         self.counts[kind] += 1
-        group = "GET" if kind == "GET" else "PUT"
+        group = "GET" if kind in ("GET", "HEAD") else "PUT"
         self.seconds[group][int(at)] += 1
         limit = (rules.PARTITION_GETS if group == "GET" else rules.PARTITION_PUTS) / 10
         tenth = group, int(at * 10)
@@ -39,38 +39,33 @@ class Store:
         return max(self.seconds[group].values(), default=0)
 
 
-#: How often a refused request is made again, and by how much the pause may grow each time: what
-#: src/object_client.rs does beside a build, what it does for a command, and what would be patient.
-Patience = collections.namedtuple("Patience", "retries base")
-OF_BUILD = Patience(rules.BUILD_RETRIES, rules.BACKOFF_BASE)
-OF_COMMAND = Patience(rules.COMMAND_RETRIES, rules.BACKOFF_BASE)
-PATIENT = Patience(12, 4.0)
-
-
 class Backoff:
-    """How a request is made again (object_store, client/backoff.rs); the transfer of a blob begins
-    once more where it broke."""
+    """How a request that was refused `at` some moment is made again (object_store, client/backoff.rs).
+    The transfer of a blob begins once more where it broke, unless its time is over."""
 
-    def __init__(self, chance, patience, is_blob):
+    def __init__(self, chance, patience, at, is_blob=False):
         self.chance, self.patience, self.rounds = chance, patience, 2 if is_blob else 1
-        self.begin()
+        self.begin(at)
 
-    def begin(self):
-        self.left, self.next = self.patience.retries, rules.BACKOFF[0]
+    def begin(self, at):
+        self.left, self.next = self.patience.retries, rules.BACKOFF
         self.rounds -= 1
+        self.until = at + self.patience.answer
 
-    def sleep(self):
-        """Seconds until the next attempt, or None."""
+    def again(self, at):
+        """When a request is made again that was made then, or None; that it is refused takes as long as
+        any answer."""
+        at += rules.FIRST_BYTE
         if not self.left:
             if not self.rounds:
                 return None
-            self.begin()
-            return 0.0
-        first, most = rules.BACKOFF
+            self.begin(at)
+            return at
         self.left -= 1
-        sleep = self.next
-        self.next = min(most, self.chance.uniform(first, self.next * self.patience.base))
-        return sleep
+        pause = self.next
+        longest = self.next * rules.BACKOFF_BASE
+        self.next = min(self.patience.most_between, self.chance.uniform(rules.BACKOFF, longest))
+        return at + pause if at + pause + rules.FIRST_BYTE <= self.until else None
 
 
 class Queue:
@@ -89,30 +84,18 @@ class Queue:
             yield (at, *event)
 
 
-def look_as_is(chance, looks, age):
-    """src/lease.rs: 0.25 s, twice as long each time up to 4 s, and 40 to 120 ms beside that."""
+def look_as_is(chance, looks):
+    """src/lease.rs: 0.25 s, twice as long each time up to 8 s, and 40 to 120 ms beside that."""
     first, most = rules.LOOK
     return min(first * 2 ** min(looks, 6), most) + chance.uniform(0.04, 0.12)
-
-
-def look_rarely(chance, looks, age):
-    """The same up to 8 s, and half of it more or less."""
-    return min(rules.LOOK[0] * 2 ** min(looks, 6), 8.0) * chance.uniform(0.5, 1.5)
 
 
 Herd = collections.namedtuple("Herd", "store builds alone fetched waits")
 
 
-def herd(
-    builders,
-    within,
-    build,
-    look=look_as_is,
-    patience=OF_BUILD,
-    is_limited=True,
-    seed=SEED,
-):
-    """All want one egg that nobody has built, within so many seconds. `look` is None without leases.
+def herd(builders, within, build, look=look_as_is, patience=rules.OF_BUILD, is_limited=True, seed=SEED):
+    """All want one egg that nobody has built, within so many seconds, with one configuration that is
+    new. `look` is None where all but the first only read: they know of no leases.
 
     Who is refused too often does without the remote for the rest of its run: it builds alone.
     """
@@ -120,15 +103,15 @@ def herd(
     store, queue = Store(is_limited), Queue()
     arrivals = [chance.uniform(0, within) for _ in range(builders)]
     for builder, at in enumerate(arrivals):
-        queue.put(at, builder, "list", 0, None)
-    is_taken, built_at = False, math.inf
+        queue.put(at, builder, "set", 0, None)
+    first, built_at, told_at = None, math.inf, math.inf
     builds, alone, fetched, waits = 0, 0, 0, []
     for at, builder, what, looks, backoff in queue:
         if what == "built":
-            # The entry, the blob, the entry, the list; then the lease is looked at and released.
-            for kind in ("GET", "PUT", "PUT", "GET", "PUT", *(("GET", "DELETE") if look else ())):
+            # The entry, the blob, the entry, the list; the lease is looked at and released; the end.
+            for kind in "GET PUT PUT GET PUT GET POST GET HEAD GET GET PUT".split():
                 store.ask(at, kind)
-            built_at = min(built_at, at)
+            built_at = told_at = at
             continue
         if what == "renew":
             if at < built_at:
@@ -136,38 +119,47 @@ def herd(
                 store.ask(at, "PUT")
                 queue.put(at + rules.RENEWAL, builder, "renew", 0, None)
             continue
-        if not store.ask(at, "PUT" if what == "take" else "GET"):
-            backoff = backoff or Backoff(chance, patience, what == "blob")
-            sleep = backoff.sleep()
-            if sleep is None:
+        if not store.ask(at, "PUT" if what in ("take", "tell") else "GET"):
+            backoff = backoff or Backoff(chance, patience, at, what == "blob")
+            again = backoff.again(at)
+            if again is not None:
+                queue.put(again, builder, what, looks, backoff)
+            elif what == "once more":
+                # Of this one the model has that it does not lose the remote: nobody else builds.
+                queue.put(at + 1, builder, what, looks, None)
+            elif what not in ("compare", "tell"):
                 alone += 1
-            else:
-                queue.put(at + sleep, builder, what, looks, backoff)
             continue
         then = at + rules.FIRST_BYTE
-        if what == "list" and at < built_at:
-            if look is None:
-                builds += 1
-                queue.put(at + build, builder, "built", 0, None)
-            else:
-                queue.put(then, builder, "look" if looks else "take", looks, None)
-        elif what == "list":
+        if what == "set":
+            queue.put(then, builder, "list", 0, None)
+        elif what == "list" and at >= built_at:
             queue.put(then, builder, "blob", looks, None)
-        elif what == "take" and not is_taken:
-            is_taken = True
+        elif what == "list" and look is None and first is not None:
             builds += 1
-            queue.put(at + build, builder, "built", 0, None)
-            queue.put(at + rules.RENEWAL, builder, "renew", 0, None)
+        elif what == "list":
+            first = builder if look is None else first
+            queue.put(then, builder, "look" if looks else "take", looks, None)
+        elif what == "take" and first in (None, builder):
+            first = builder
+            queue.put(then, builder, "once more", 0, None)
         elif what == "take":
             queue.put(then, builder, "look", looks, None)
+        elif what == "once more":
+            builds += 1
+            queue.put(then + build, builder, "built", 0, None)
+            queue.put(at + rules.RENEWAL, builder, "renew", 0, None)
         elif what == "look" and at < built_at:
-            pause = look(chance, looks, at - arrivals[builder])
-            queue.put(then + pause, builder, "look", looks + 1, None)
+            queue.put(then + look(chance, looks), builder, "look", looks + 1, None)
         elif what == "look":
             queue.put(then, builder, "list", looks + 1, None)
-        else:
+        elif what == "blob":
             fetched += 1
             waits.append(then - max(arrivals[builder], built_at))
+            if look is not None:
+                queue.put(then, builder, "compare", 0, None)
+        elif what == "compare" and at < told_at:
+            queue.put(then, builder, "tell", 0, None)
     return Herd(store, builds, alone, fetched, sorted(waits))
 
 
@@ -177,7 +169,7 @@ Start = collections.namedtuple("Start", "store without seconds")
 def start(
     builders,
     within,
-    patience=OF_BUILD,
+    patience=rules.OF_BUILD,
     blobs=len(rules.BLOBS["web"]),
     seed=SEED,
 ):
@@ -197,12 +189,12 @@ def start(
         if is_down[builder]:
             continue
         if not store.ask(at):
-            backoff = backoff or Backoff(chance, patience, is_blob)
-            sleep = backoff.sleep()
-            if sleep is None:
+            backoff = backoff or Backoff(chance, patience, at, is_blob)
+            again = backoff.again(at)
+            if again is None:
                 is_down[builder] = True
             else:
-                queue.put(at + sleep, builder, is_blob, backoff)
+                queue.put(again, builder, is_blob, backoff)
             continue
         after = transfer if is_blob else rules.FIRST_BYTE
         end = max(end, at + after)

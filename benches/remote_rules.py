@@ -11,9 +11,8 @@ import os
 
 # Prices: Amazon S3 Standard and CloudFront, us-east-1, in dollars, as listed in March 2026, without
 # free tiers and contracts. Traffic out has tiers: (up to so many GB a month, each GB).
-PUT = 0.005 / 1000  # also POST and LIST
+PUT = 0.005 / 1000  # also POST and LIST; S3 is asked to remove something by POST
 GET = 0.0004 / 1000  # also HEAD
-DELETE = 0.0
 STORED_GB_MONTH = 0.023
 EGRESS_GB = [(10e3, 0.09), (50e3, 0.085), (150e3, 0.07), (math.inf, 0.05)]
 CDN_GET = 0.01 / 10_000
@@ -38,16 +37,19 @@ LARGE = 1 << 20
 # src/object_client.rs
 PART = 8 << 20
 MAX_SMALL = 32 << 20
-BUILD_RETRIES = 2
-COMMAND_RETRIES = 8
-BACKOFF = (0.1, 5.0)  # seconds, at first and at most
-BACKOFF_BASE = 2.0
-ANSWER = 2.2  # seconds that a request beside a build may take, with its retries
-# src/pull.rs, and whatever else fetches beside a buildout
+BACKOFF = 0.1  # seconds until a request is made again, at first
+BACKOFF_BASE = 4.0
+#: How often a request is made again, seconds until then at most, and for all of it.
+Patience = collections.namedtuple("Patience", "retries most_between answer")
+OF_BUILD = Patience(4, 0.8, 2.2)
+OF_COMMAND = Patience(8, 10.0, 60.0)
+# src/pull.rs, src/fetching.rs and, for lists, src/session_remotes.rs
 AT_A_TIME = 8
+# src/pushing.rs
+PUSHED_AT_A_TIME = 4
 # src/lease.rs
 RENEWAL = 10  # seconds
-LOOK = (0.25, 4)  # seconds between two looks, at first and at most
+LOOK = (0.25, 8)  # seconds between two looks, at first and at most
 WAIT = 20 * 60  # seconds, for a builder that lives
 
 with open(os.path.join(os.path.dirname(__file__), "corpora", "blob-bytes.json")) as file:
@@ -66,20 +68,21 @@ class Requests(collections.Counter):
 
     @property
     def made(self):
-        return self["GET"] + self["HEAD"] + self["PUT"] + self["DELETE"] - self["parts"]
+        return self["GET"] + self["HEAD"] + self["PUT"] + self["POST"] - self["parts"]
 
     @property
     def billed(self):
         return sum(count for kind, count in self.items() if kind != "parts")
 
     def price(self):
-        reads, writes = self["GET"] + self["HEAD"], self["PUT"]
-        return reads * GET + writes * PUT + self["DELETE"] * DELETE
+        reads, writes = self["GET"] + self["HEAD"], self["PUT"] + self["POST"]
+        return reads * GET + writes * PUT
 
 
 def known(blobs):
-    """A buildout of a configuration that the remote knows: the set, then the blobs that are missing."""
-    return Requests(GET=1 + blobs)
+    """A buildout of a configuration that the remote knows: the set, then the blobs that are missing. If
+    none is, it asks for nothing."""
+    return Requests(GET=1 + blobs if blobs else 0)
 
 
 def hit():
@@ -101,9 +104,10 @@ def upload(blob_bytes):
 
 
 def push(blob_bytes, is_there=False):
-    """An egg: is its entry there? If not, the blob and the entry; then the list of its project."""
+    """An egg: are its entry and its blob there? If not, the blob and the entry; then the list of its
+    project."""
     if is_there:
-        return Requests(GET=2)
+        return Requests(GET=2, HEAD=1)
     asked = Requests(GET=1, HEAD=int(blob_bytes >= LARGE))
     return asked + upload(blob_bytes) + Requests(PUT=1) + Requests(GET=1, PUT=1)
 
@@ -112,10 +116,17 @@ def push_set(is_changed=True):
     return Requests(GET=1, PUT=int(is_changed))
 
 
+def finish(eggs, came, is_changed=True):
+    """The end of a buildout that pushes, and whose set was not told from this cache before. What came
+    from the remote in this run is known to be there, and nothing else: also not what was just built."""
+    return push(0, is_there=True).times(eggs - came) + push_set(is_changed)
+
+
 def lease(build_seconds):
-    """Of who builds: it is taken, renewed (GET, PUT), looked at once more and released."""
+    """Of who builds: it is taken, the list read once more, the lease renewed (GET, PUT), looked at once
+    more and released (POST)."""
     renewals = int(build_seconds // RENEWAL)
-    return Requests(PUT=1 + renewals, GET=renewals + 1, DELETE=1)
+    return Requests(PUT=1 + renewals, GET=1 + renewals + 1, POST=1)
 
 
 def entry_line(name, version, source_sha256="", **provenance):
@@ -170,16 +181,23 @@ def set_bytes(eggs):
 
 def wait_known(eggs, blobs, blob_bytes, first_byte=FIRST_BYTE):
     """Seconds that a buildout of so many eggs waits for its set and for blobs, some at a time."""
+    if not blobs:
+        return 0.0
     rounds = math.ceil(blobs / AT_A_TIME) * first_byte
-    transfers = max(rounds, first_byte + blob_bytes / BANDWIDTH) if blobs else 0
+    transfers = max(rounds, first_byte + blob_bytes / BANDWIDTH)
     return first_byte + set_bytes(eggs) / BANDWIDTH + transfers
 
 
-def wait_unknown(blobs, blob_bytes, misses=0, versions=1, builds=BUILD):
-    """One project after another, as buildout asks: its list, and its blob or a build."""
-    lists = (blobs + misses) * (FIRST_BYTE + versions * ENTRY / BANDWIDTH)
-    built = misses * (FIRST_BYTE + builds)  # the lease
-    return FIRST_BYTE + lists + blobs * FIRST_BYTE + blob_bytes / BANDWIDTH + built
+def wait_build(builds=BUILD):
+    """Seconds from an empty list on: the lease, the list once more, and the build."""
+    return 2 * FIRST_BYTE + builds
+
+
+def wait_finish(eggs, came, is_changed=True):
+    """Seconds of the end of a buildout that pushes: entries and blobs, then lists, some at a time; the
+    set, read and written."""
+    rounds = math.ceil((eggs - came) / PUSHED_AT_A_TIME)
+    return (3 * rounds + 1 + is_changed) * FIRST_BYTE
 
 
 def tiered(gigabytes, tiers):

@@ -4,7 +4,8 @@
 
 Needs the standard library alone, is the same each time, and takes less than a minute. Each section is
 one function here, which answers the Markdown between `<!-- SECTION -->` and `<!-- end -->`. Prices,
-times and limits are in remote_rules.py, the model of a team in team.py, that of crowds in crowd.py.
+times and limits are in remote_rules.py, the order of what a buildout asks for in order.py, the model of
+a team in team.py, that of crowds in crowd.py.
 """
 
 import functools
@@ -14,6 +15,7 @@ import sys
 from statistics import mean
 
 import crowd
+import order
 import remote_rules as rules
 import svg
 import team
@@ -27,6 +29,7 @@ FOLDER = os.path.join(ROOT, "docs", "scale")
 TEAMS = (1, 100, 10_000)
 HERD = 10_000
 HERD_BUILD = 300  # seconds that the egg of the release day takes to build
+AHEAD = order.Run("web")
 SITES = 10  # of a large team, where each has a mirror
 CHANGED = round(team.EGGS * team.PIN_DAYS / team.RELEASE_DAYS)  # eggs of an application, in a week
 
@@ -70,6 +73,8 @@ def of_teams():
         rows.append([heading] + [""] * len(TEAMS))
         rows += [
             ["requests per buildout"] + ["%.1f" % (it.requests().billed / it.buildouts) for it in here],
+            ["the same where all push"]
+            + ["%.1f" % ((it.requests() + it.told).billed / it.buildouts) for it in here],
             ["bytes per buildout"] + [size(it.egress() / it.buildouts) for it in here],
             ["wait, with building what is new, per buildout"] + [seconds(it.wait / it.buildouts) for it in here],
             ["the same without the remote"]
@@ -111,30 +116,40 @@ def plot_bills():
 def of_buildouts():
     rows = []
     for name, blobs in BLOBS.items():
-        for case in buildouts_of(blobs):
+        for case in buildouts_of(name, blobs):
             what, requests, read, wait, built = case
             row = ["%s: %s" % (name, what), count(requests.billed), size(read), seconds(wait)]
             rows.append(row + [seconds(built * rules.BUILD) if built else ""])
     return table(["", "requests", "bytes read", "wait", "building instead"], rows)
 
 
-def buildouts_of(blobs):
+def buildouts_of(name, blobs):
     """(what, requests, bytes that are read, seconds, eggs that would be built) of buildouts that need
     eggs with these blobs."""
     eggs, whole = len(blobs), sum(blobs)
     lines = rules.set_bytes(eggs)
-    for what, missing in (("nothing is missing", 0), ("%d eggs are missing" % CHANGED, CHANGED), ("empty cache", eggs)):
-        part = whole * missing / eggs
-        wait = rules.wait_known(eggs, missing, part)
-        yield what, rules.known(missing), part + lines, wait, missing
+    yield "nothing is missing", rules.known(0), 0, rules.wait_known(eggs, 0, 0), 0
+    part = whole * CHANGED / eggs
+    asked, read, wait = rules.known(CHANGED), part + lines, rules.wait_known(eggs, CHANGED, part)
+    yield "%d eggs are missing" % CHANGED, asked, read, wait, CHANGED
+    # Of each that did not come in this run its entry and its list, and the set once more.
+    asked += rules.finish(eggs, CHANGED, is_changed=False)
+    read += lines + (eggs - CHANGED) * 2 * ENTRY
+    wait += rules.wait_finish(eggs, CHANGED, is_changed=False)
+    yield "the same, and it pushes", asked, read, wait, CHANGED
+    wait = rules.wait_known(eggs, eggs, whole)
+    yield "empty cache", rules.known(eggs), whole + lines, wait, eggs
     # The set is not there. Lists have one entry each.
     found = rules.miss() + rules.hit().times(eggs)
-    wait = rules.wait_unknown(eggs, whole)
+    wait = order.Run(name, blob_bytes=whole / eggs).seconds
     yield "empty cache, the configuration is new", found, whole + lines, wait, eggs
+    found += rules.finish(eggs, eggs)
+    wait += rules.wait_finish(eggs, eggs)
+    yield "the same, and it pushes", found, whole + lines, wait, eggs
     built = rules.miss() + (rules.miss() + rules.lease(rules.BUILD)).times(eggs)
-    pushed = functools.reduce(Requests.__add__, map(rules.push, blobs)) + rules.push_set()
-    wait = rules.wait_unknown(0, 0, misses=eggs)
-    yield "nobody has built any, and it pushes", built + pushed, 0, wait, eggs
+    pushed = functools.reduce(Requests.__add__, map(rules.push, blobs)) + rules.finish(eggs, 0)
+    wait = order.Run(name, is_built=True).seconds + rules.wait_finish(eggs, 0)
+    yield "nobody has built any, and it pushes", built + pushed, 4 * lines, wait, eggs
 
 
 def of_eviction():
@@ -160,21 +175,17 @@ def of_eviction():
 
 
 HERDS = [
-    ("no leases", 300, None, crowd.OF_BUILD),
-    ("leases", 300, crowd.look_as_is, crowd.OF_BUILD),
-    ("leases", 10, crowd.look_as_is, crowd.OF_BUILD),
-    ("leases", 1, crowd.look_as_is, crowd.OF_BUILD),
-    ("leases, patient with 503", 300, crowd.look_as_is, crowd.PATIENT),
-    ("leases, patient with 503", 1, crowd.look_as_is, crowd.PATIENT),
-    ("the same, and looks up to 8 s apart", 300, crowd.look_rarely, crowd.PATIENT),
-    ("the same, and looks up to 8 s apart", 1, crowd.look_rarely, crowd.PATIENT),
+    ("all but one only read", 300, None),
+    ("all may push", 300, crowd.look_as_is),
+    ("all may push", 10, crowd.look_as_is),
+    ("all may push", 1, crowd.look_as_is),
 ]
 
 
 def of_herd():
     rows, curves = [], []
-    for name, within, look, patience in HERDS:
-        herd = crowd.herd(HERD, within, HERD_BUILD, look, patience)
+    for name, within, look in HERDS:
+        herd = crowd.herd(HERD, within, HERD_BUILD, look)
         builds = herd.builds + herd.alone
         requests = sum(herd.store.counts.values())
         price = Requests(herd.store.counts).price()
@@ -182,7 +193,7 @@ def of_herd():
             [
                 "%s; all come within %s" % (name, "5 min" if within == 300 else "%d s" % within),
                 count(builds),
-                count(round(builds * HERD_BUILD / 3600)),
+                hours(builds * HERD_BUILD),
                 count(requests),
                 count(herd.store.peak()),
                 "%.1f s (%.0f s)" % (mean(herd.waits), herd.waits[-1]) if herd.waits else "",
@@ -190,12 +201,8 @@ def of_herd():
             ]
         )
         if within == 300:
-            label = {"leases": "leases", "leases, patient with 503": None}.get(name, name)
-            label = "looks up to 8 s apart" if label and label.startswith("the same") else label
-            if label:
-                asked = herd.store.seconds["GET"]
-                whole = [(second, asked[second]) for second in range(0, HERD_BUILD + 30)]
-                curves.append((label, whole))
+            asked = herd.store.seconds["GET"]
+            curves.append((name, [(second, asked[second]) for second in range(0, HERD_BUILD + 30)]))
     svg.lines(
         os.path.join(FOLDER, "herd.svg"),
         "10,000 builders want a new egg within 5 minutes; it takes 5 minutes to build",
@@ -215,15 +222,14 @@ def of_starts():
     rows = []
     for builders, within in STARTS:
         row = ["%s within %d s" % (count(builders), within)]
-        for patience in (crowd.OF_BUILD, crowd.PATIENT):
-            if builders / within > 150 and builders > 1000 and patience is crowd.PATIENT:
-                # Millions of requests, and nothing to learn from them.
-                row += ["not computed", ""]
-                continue
-            it = start(builders, within, patience)
-            row += [count(it.without), count(it.store.peak())]
+        it = start(builders, within, rules.OF_BUILD)
+        row += [count(it.without), count(it.store.peak()), "%.0f s" % it.seconds]
+        # Millions of requests, and nothing to learn from them.
+        is_computed = builders / within <= 150 or builders <= 1000
+        row.append(count(start(builders, within, rules.OF_COMMAND).without) if is_computed else "not computed")
         rows.append(row)
-    return table(["", "without the remote", "most GET/s", "patient: without it", "most GET/s"], rows)
+    head = ["", "do without the remote", "most GET/s", "until the last is done", "with the patience of a command"]
+    return table(head, rows)
 
 
 def of_writers():
@@ -274,11 +280,11 @@ def of_cdn():
         stored = it.stored() / 1e9 * rules.STORED_GB_MONTH
         through = edge + (asked - hits) * rules.GET + writes.price() + stored
         free = (
-            it.requests()["PUT"] * rules.FREE_EGRESS["put"]
-            + it.requests()["GET"] * rules.FREE_EGRESS["get"]
+            (it.requests()["PUT"] + it.requests()["POST"]) * rules.FREE_EGRESS["put"]
+            + (it.requests()["GET"] + it.requests()["HEAD"]) * rules.FREE_EGRESS["get"]
             + it.stored() / 1e9 * rules.FREE_EGRESS["stored"]
         )
-        sets = it.buildouts * rules.set_bytes(team.EGGS)
+        sets = it.sets * rules.set_bytes(team.EGGS)
         # Each site fetches a blob once, and asks for each set anew.
         fetched = min(it.egress() - sets, SITES * (it.stored_bytes / 2))
         mirrored = Requests(it.requests())
@@ -324,6 +330,8 @@ def of_assumptions():
         ["one partition of S3", "%s GET and %s PUT a second" % (count(rules.PARTITION_GETS), count(rules.PARTITION_PUTS))],
         ["building an egg", "%.2f s" % rules.BUILD],
         ["an application", "%d eggs, sizes of the web corpus" % team.EGGS],
+        ["of its lists, asked for together with others", "%.0f%%" % (100 * AHEAD.ahead / team.EGGS)],
+        ["of all its lists, one after the other", count(AHEAD.rounds)],
         ["projects, by Zipf's law", count(team.PROJECTS)],
         ["a project releases every", "%d working days" % team.RELEASE_DAYS],
         ["pins change every", "%d working days" % team.PIN_DAYS],

@@ -12,6 +12,7 @@ import math
 import operator
 import random
 
+import order
 import remote_rules as rules
 from remote_rules import Requests
 
@@ -108,18 +109,23 @@ class World:
 class Month:
     """What the builders of a team ask for in a month, the mean of several months of a small team.
 
-    `is_warm`: whether a builder keeps its local cache, or is a new machine for each buildout.
+    `is_warm`: whether a builder keeps its local cache, or is a new machine for each buildout. Whoever is
+    first with new pins pushes, and all others read; `told` is what they would ask for beside that if
+    they pushed as well.
     """
 
     def __init__(self, builders, is_warm, seed=SEED):
         self.is_warm = is_warm
         self.buildouts = builders * BUILDOUTS * DAYS
+        self.sets = 0.0  # that are asked for
+        self.told = Requests()
         self.blobs = 0.0  # that are fetched, or would be if they were not built
         self.blob_bytes = 0.0
         self.wait = 0.0
         self.changes = 0.0  # of the pins of applications
         self.built, self.built_bytes = 0.0, 0.0
         self.first_blobs = 0.0  # that are found in lists
+        self.again = 0.0  # that are asked for at the end of a buildout that pushes
         self.pushes = Requests()
         self.distinct, self.stored_bytes = 0.0, 0.0
         self.of_application = {}
@@ -135,20 +141,27 @@ class Month:
     def follow(self, world, weight):
         """One builder, which counts for so many."""
         habits = [world.application() for _ in HABITS]
-        local = set()
+        local, told = set(), set()
         for day in range(2 * DAYS):
             for application in world.random.choices(habits, HABITS, k=BUILDOUTS):
                 wanted = world.eggs(application, day)
                 missing = wanted - local if self.is_warm else wanted
+                is_told = self.is_warm and wanted in told
                 if self.is_warm:
                     local |= missing
+                    told.add(wanted)
                 if day >= DAYS:
                     size = world.bytes(missing)
                     self.blobs += len(missing) * weight
                     self.blob_bytes += size * weight
                     self.wait += rules.wait_known(EGGS, len(missing), size) * weight
-                    count = self.of_application.get(application, 0)
-                    self.of_application[application] = count + weight
+                    if not is_told:
+                        asked = rules.finish(EGGS, len(missing), is_changed=False)
+                        self.told += asked.times(weight)
+                    if missing:
+                        self.sets += weight
+                        count = self.of_application.get(application, 0)
+                        self.of_application[application] = count + weight
 
     def first_builds(self, world, weight):
         """The first buildout after the pins of an application have changed does not know the set."""
@@ -169,7 +182,11 @@ class Month:
                     self.built_bytes += world.bytes(new) * weight
                     found = changed - new
                     self.first_blobs += len(found) * weight
-                    wait = rules.wait_unknown(len(found), world.bytes(found), misses=len(new))
+                    self.again += (EGGS - len(found)) * weight
+                    wait = order.wait(len(found), world.bytes(found), misses=len(new))
+                    wait += rules.wait_finish(EGGS, len(found))
+                    # It is one of those of `follow`, and what it asks for at its end is counted here.
+                    self.told.subtract(rules.finish(EGGS, len(changed), is_changed=False).times(weight))
                     wait -= rules.wait_known(EGGS, len(changed), world.bytes(changed))
                     self.wait += wait * weight
                     for project, *_ in new:
@@ -177,18 +194,20 @@ class Month:
         self.distinct += len(there) * weight
 
     def requests(self):
-        # Each buildout asks for its set. Whoever is first with new pins asks for lists beside that,
-        # builds what nobody has, with a lease, and pushes it.
+        # Who lacks something asks for the set. Whoever is first with new pins asks for lists beside
+        # that, builds what nobody has, with a lease, and pushes it.
         fetched = max(0.0, self.blobs - self.built)
-        asked = Requests(GET=self.buildouts + fetched + self.first_blobs + self.built)
+        asked = Requests(GET=self.sets + fetched + self.first_blobs + self.built)
         leases = rules.lease(rules.BUILD).times(self.built)
-        return asked + leases + self.pushes + rules.push_set().times(self.changes)
+        ends = rules.push(0, is_there=True).times(self.again) + rules.push_set().times(self.changes)
+        return asked + leases + self.pushes + ends
 
     def egress(self):
-        """Blobs, sets, and lists of few versions."""
-        lists = (self.first_blobs + 2 * self.built) * 3 * rules.ENTRY
+        """Blobs, sets, entries, and lists of few versions."""
+        lists = (self.first_blobs + 3 * self.built + self.again) * 3 * rules.ENTRY
         fetched = max(0.0, self.blob_bytes - self.built_bytes)
-        return fetched + self.buildouts * rules.set_bytes(EGGS) + lists
+        sets = self.sets * rules.set_bytes(EGGS)
+        return fetched + sets + lists + self.again * rules.ENTRY
 
     def stored(self):
         return self.stored_bytes + self.distinct * 2 * rules.ENTRY
@@ -242,4 +261,4 @@ def cdn(month, edges=4, ttl=60):
         rate = count / seconds / edges
         sets += count * (rate * ttl / (1 + rate * ttl))
     sets /= sum(month.of_application.values())
-    return {"blobs": blobs, "sets": sets, "fetched": fetched, "asked": month.buildouts}
+    return {"blobs": blobs, "sets": sets, "fetched": fetched, "asked": month.sets}

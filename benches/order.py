@@ -1,0 +1,84 @@
+"""In which order a buildout finds out what it needs, and how long it waits for lists, blobs and builds.
+
+Whatever a part names is known at once, and what an egg requires once that egg is there: all of it that
+is new goes to the remote together (python/eggcache/_session.py, `expect`). What is built is not looked
+at that way: what it requires is asked for one by one.
+"""
+
+import json
+import math
+import os
+
+import remote_rules as rules
+
+with open(os.path.join(os.path.dirname(__file__), "corpora", "requires.json")) as file:
+    #: What the parts of a corpus install, and which eggs of it each egg requires.
+    CORPORA = json.load(file)
+
+
+class Run:
+    """A buildout of a configuration that is new: `seconds` that it waits, and for how many eggs it has
+    asked together with others (`ahead`), in how many `rounds` of lists."""
+
+    def __init__(self, corpus, is_built=False, blob_bytes=0.0):
+        self.requires, self.is_built = CORPORA[corpus]["requires"], is_built
+        self.blob_bytes = blob_bytes  # of each
+        self.seconds = rules.FIRST_BYTE  # the set, which is not there
+        self.rounds, self.ahead = 0, 0
+        self.listed, self.here = set(), set()
+        self.arrives, self.line, self.workers = {}, 0.0, [0.0] * rules.AT_A_TIME
+        for names in CORPORA[corpus]["installs"]:
+            self.install(names)
+
+    def install(self, names):
+        """As `Installer.install` of zc.buildout."""
+        self.expect(names)
+        for name in names:
+            self.get(name)
+        left, done = names[::-1], set()
+        while left:
+            name = left.pop(0)
+            if name not in done:
+                done.add(name)
+                self.get(name)
+                left += self.requires[name][::-1]
+
+    def expect(self, names):
+        new = [name for name in names if name not in self.listed]
+        self.listed.update(new)
+        self.ask(math.ceil(len(new) / rules.AT_A_TIME))
+        self.ahead += len(new) if len(new) > 1 else 0
+        for name in () if self.is_built else new:
+            begins = max(self.seconds, self.workers.pop(0))
+            self.line = max(begins + rules.FIRST_BYTE, self.line) + self.blob_bytes / rules.BANDWIDTH
+            self.arrives[name] = self.line
+            self.workers = sorted(self.workers + [self.line])
+
+    def ask(self, rounds):
+        self.rounds += rounds
+        self.seconds += rounds * (rules.FIRST_BYTE + rules.ENTRY / rules.BANDWIDTH)
+
+    def get(self, name):
+        if name in self.here:
+            return
+        self.here.add(name)
+        if not self.is_built:
+            self.seconds = max(self.seconds, self.arrives[name])
+            self.expect(self.requires[name])
+            return
+        if name not in self.listed:
+            self.listed.add(name)
+            self.ask(1)
+        self.seconds += rules.wait_build()
+
+
+#: Seconds until all eggs of an application are there, however fast the line.
+WHOLE = Run("web").seconds
+
+
+def wait(blobs, blob_bytes, misses=0):
+    """Seconds for so many eggs of an application whose configuration is new: at most one list and one
+    blob after the other."""
+    asked = min(blobs * 2 * rules.FIRST_BYTE, WHOLE)
+    built = misses * (rules.FIRST_BYTE + rules.wait_build())
+    return rules.FIRST_BYTE + asked + blob_bytes / rules.BANDWIDTH + built

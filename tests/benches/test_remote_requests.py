@@ -1,0 +1,205 @@
+"""What `eggcache serve` asks of a store is what benches/remote_rules.py says that it asks."""
+
+import hashlib
+import http.server
+import json
+import os
+import random
+import re
+import subprocess
+import threading
+
+import pytest
+
+from test_scale import Requests, program, rules
+
+HOST = {
+    "implementation": "cp",
+    "python": "3.11",
+    "soabi": "cpython-311-x86_64-linux-gnu",
+    "platform": "linux-x86_64",
+    "libc": "glibc 2.36",
+    "generation": 5,
+    "environment": "",
+}
+
+
+class Store(http.server.BaseHTTPRequestHandler):
+    """As much of S3 as eggcache asks for. Notes each request."""
+
+    protocol_version = "HTTP/1.1"
+    objects, asked = {}, []
+    lock = threading.Lock()
+
+    def answer(self, code, body=b"", etag=None, length=None):
+        self.send_response(code)
+        if etag:
+            self.send_header("ETag", etag)
+            self.send_header("Last-Modified", "Tue, 24 Nov 2026 12:00:00 GMT")
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        body = self.note()
+        if body is None:
+            self.answer(404)
+        elif self.command == "HEAD":
+            self.answer(200, b"", etag(body), len(body))
+        else:
+            self.answer(200, body, etag(body))
+
+    do_HEAD = do_GET
+
+    def do_PUT(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with self.lock:
+            there = self.note()
+            if self.headers.get("If-None-Match") == "*" and there is not None:
+                return self.answer(412)
+            if "If-Match" in self.headers and self.headers["If-Match"] != etag(there or b""):
+                return self.answer(412)
+            self.objects[self.path] = body
+        return self.answer(200, b"", etag(body))
+
+    def do_POST(self):
+        """Removes an object: the client asks for several at a time, and of us for one."""
+        text = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        (key,) = re.findall("<Key>(.*?)</Key>", text)
+        self.asked.append(self.command)
+        self.objects.pop("/eggs/" + key)
+        self.answer(200, b"<DeleteResult><Deleted><Key>%s</Key></Deleted></DeleteResult>" % key.encode())
+
+    def note(self):
+        self.asked.append(self.command)
+        return self.objects.get(self.path)
+
+    def log_message(self, *args):
+        pass
+
+
+def etag(body):
+    return '"%s"' % hashlib.md5(body).hexdigest()
+
+
+class Pool:
+    """A store, and machines with caches of their own that know it."""
+
+    def __init__(self, path):
+        self.path, self.program = path, program()
+        self.handler = type("Handler", (Store,), {"objects": {}, "asked": []})
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.env = dict(os.environ, EGGCACHE_SIGNING_KEY=str(path / "key"))
+        self.env.update(AWS_ACCESS_KEY_ID="id", AWS_SECRET_ACCESS_KEY="secret")
+        subprocess.check_call([self.program, "-q", "keygen", str(path / "key")], cwd=str(path))
+
+    def machine(self, name, push=True):
+        cache = self.path / name
+        words = ["remote", "add", "team", "s3://eggs", "--region", "us-east-1", "--key", "key.pub"]
+        words += ["--endpoint", "http://127.0.0.1:%d" % self.server.server_address[1]]
+        command = [self.program, "-q", "--cache", str(cache)] + words + (["--push"] if push else [])
+        subprocess.check_call(command, cwd=str(self.path))
+        return cache
+
+    def buildout(self, cache, eggs, pins="these"):
+        """What buildout asks for in a run that succeeds; answers how many requests of each kind were
+        made, and how many eggs were built."""
+        self.handler.asked.clear()
+        session, into = Serve(self), self.path / ("out-" + pins + "-" + cache.name)
+        session.ask("open", cache=str(cache), host=HOST, configuration=pins)
+        session.ask("look", wanted=[{"name": name, "version": "1.0"} for name in eggs])
+        paths, built = [], 0
+        for name in eggs:
+            what = {"name": name, "variant": "", "version": "1.0"}
+            found = session.ask("find", **what)["eggs"]
+            if found:
+                found = session.ask("materialize", digest=found[0]["digest"], into=str(into))
+                paths.append(found["path"])
+                continue
+            built += 1
+            session.ask("lease", **what)
+            paths.append(str(self.egg(into, name)))
+            session.ask("store", path=paths[-1], source_sha256="", variant="", build_seconds=0.5)
+        session.ask("settle")
+        session.ask("root", directory=str(into), eggs_directory=str(into), eggs=paths, whole=True)
+        assert not session.ask("close").get("warnings")
+        session.end()
+        return Requests(self.handler.asked), built
+
+    def egg(self, into, name):
+        chance = random.Random(name)
+        info = into / (name + "-1.0-py3.11.egg") / "EGG-INFO"
+        info.mkdir(parents=True)
+        (info / "PKG-INFO").write_text("Name: %s\nVersion: 1.0\n" % name)
+        (info / "data").write_bytes(bytes(chance.getrandbits(8) for _ in range(1000)))
+        return info.parent
+
+
+class Serve:
+    def __init__(self, pool):
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([pool.program, "serve"], env=pool.env, stdin=pipe, stdout=pipe)
+        self.process.stdout.readline()
+
+    def ask(self, op, **request):
+        self.process.stdin.write(json.dumps(dict(request, op=op)).encode() + b"\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        assert "error" not in answer, answer
+        return answer
+
+    def end(self):
+        self.process.communicate()
+
+
+@pytest.fixture
+def pool(tmp_path):
+    pool = Pool(tmp_path)
+    yield pool
+    pool.server.shutdown()
+    pool.server.server_close()
+
+
+EGGS = ["egg%d" % number for number in range(5)]
+#: Of each that is built: its list, its lease, and that it is pushed.
+BUILT = rules.miss() + rules.lease(0) + rules.push(1)
+
+
+def test_whoever_builds_all_pushes_it_and_asks_for_it_again_at_the_end(pool):
+    assert pool.buildout(pool.machine("first"), EGGS) == (
+        rules.miss() + BUILT.times(5) + rules.finish(5, 0),
+        5,
+    )
+
+
+def test_a_kept_cache_asks_for_nothing_and_of_new_pins_for_what_did_not_come_in_this_run(pool):
+    first, second = pool.machine("first"), pool.machine("second")
+    pool.buildout(first, EGGS)
+    assert pool.buildout(first, EGGS) == (Requests(), 0)
+    # All is here, and the remote was not told that these pins want it.
+    assert pool.buildout(first, EGGS, "others") == (rules.finish(5, 0), 0)
+    pool.buildout(second, EGGS + ["more"], "more")
+    told = rules.known(1) + rules.finish(6, 1, is_changed=False)
+    assert pool.buildout(first, EGGS + ["more"], "more") == (told, 0)
+    assert pool.buildout(first, EGGS + ["more"], "more") == (Requests(), 0)
+
+
+def test_who_only_reads_asks_for_a_set_and_blobs_or_for_lists_and_blobs(pool):
+    pool.buildout(pool.machine("first"), EGGS)
+    reader = pool.machine("reader", push=False)
+    assert pool.buildout(reader, EGGS) == (rules.known(5), 0)
+    assert pool.buildout(reader, EGGS) == (Requests(), 0)
+    other = pool.machine("other", push=False)
+    assert pool.buildout(other, EGGS, "others") == (rules.miss() + rules.hit().times(5), 0)
+
+
+def test_a_new_machine_that_pushes_asks_for_nothing_again_that_it_has_asked_for(pool):
+    pool.buildout(pool.machine("first"), EGGS)
+    second, third = pool.machine("second"), pool.machine("third")
+    found = rules.miss() + rules.hit().times(5)
+    assert pool.buildout(second, EGGS, "others") == (found + rules.finish(5, 5), 0)
+    # What the set brings before buildout asks for it is asked for again, at present.
+    asked, built = pool.buildout(third, EGGS)
+    known = [rules.known(5) + rules.finish(5, came, is_changed=False) for came in range(1, 6)]
+    assert asked in known and built == 0
