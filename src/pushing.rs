@@ -227,6 +227,7 @@ struct Pusher<'a> {
 
 fn work(shared: &Shared, pusher: &Pusher<'_>) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(AT_A_TIME).build().ok();
+    let mut entries = HashMap::new();
     loop {
         let mut state = shared.lock();
         while state.queue.is_empty() {
@@ -240,8 +241,8 @@ fn work(shared: &Shared, pusher: &Pusher<'_>) {
         drop(state);
         // Whoever waits shall not wait for ever, whatever happens.
         let result = catch_unwind(AssertUnwindSafe(|| match &pool {
-            Some(pool) => pool.install(|| pusher.push(&job)),
-            None => pusher.push(&job),
+            Some(pool) => pool.install(|| pusher.push(&job, &mut entries)),
+            None => pusher.push(&job, &mut entries),
         }));
         let (new, failure) = result.unwrap_or((0, Some("pushing has failed".into())));
         let done: HashSet<String> =
@@ -260,16 +261,21 @@ fn work(shared: &Shared, pusher: &Pusher<'_>) {
 
 impl Pusher<'_> {
     /// Brings eggs there, their lists, and the set that names them all; answers how many are new, and
-    /// what went wrong.
-    fn push(&self, Job { eggs, known, configuration }: &Job) -> (usize, Option<String>) {
+    /// what went wrong. What is known to be there is in `entries`, and stays.
+    fn push(
+        &self,
+        Job { eggs, known, configuration }: &Job,
+        entries: &mut HashMap<Digest, Signed>,
+    ) -> (usize, Option<String>) {
         let client = &self.source.client;
-        let is_other = |egg: &&Egg| !known.contains_key(&egg.digest);
+        entries.extend(known.clone());
+        let is_other = |egg: &&Egg| !entries.contains_key(&egg.digest);
         let others: Vec<&Egg> = eggs.iter().filter(is_other).collect();
         let bring =
             |egg: &&Egg| publish::publish(self.source, &self.signer, &self.store, egg, &Silent);
         let results: Vec<Result<Published>> =
             others.par_iter().with_max_len(1).map(bring).collect();
-        let (mut there, mut entries, mut failure) = (Vec::new(), known.clone(), None);
+        let (mut there, mut failure) = (Vec::new(), None);
         for (egg, result) in others.iter().zip(results) {
             match result {
                 Ok(published) => {

@@ -224,7 +224,9 @@ impl Remotes {
         let Some(Live { pushing: Some(pushing), upstream, .. }) = &self.live else { return };
         let is_there =
             |offer: &&Offer| upstream.source(offer).client.name() == pushing.source().client.name();
-        let known = self.offered.values().filter(is_there);
+        // Also what the set tells of eggs that were in the cache before.
+        let of_set = upstream.of_set(|_| true);
+        let known = self.offered.values().chain(&of_set).filter(is_there);
         let known = known.map(|offer| (offer.entry.egg, offer.signed.clone())).collect();
         pushing.finish(eggs, known, configuration);
     }
