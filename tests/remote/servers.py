@@ -59,9 +59,9 @@ def stop(process, how=signal.SIGTERM):
 class Weed:
     """SeaweedFS with one bucket, which everybody may read and one identity write."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, program=None):
         beside = os.path.join(os.path.dirname(sys.executable), "weed")
-        self.program = beside if os.path.exists(beside) else shutil.which("weed")
+        self.program = program or (beside if os.path.exists(beside) else shutil.which("weed"))
         assert self.program, WITHOUT_WEED
         self.folder = folder
         self.data = os.path.join(folder, "data")
