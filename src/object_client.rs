@@ -457,6 +457,13 @@ enum Broken {
 
 type Chunk = std::result::Result<Vec<u8>, Broken>;
 
+/// How far a transfer had come when it last made progress.
+struct Pace {
+    /// Bytes that had arrived.
+    from: u64,
+    since: Instant,
+}
+
 /// Sends the bytes of an object, and goes on where a transfer breaks as long as there is progress.
 async fn transfer(
     store: Arc<dyn ObjectStore>,
@@ -465,29 +472,30 @@ async fn transfer(
     patience: Patience,
     sender: &mpsc::SyncSender<Chunk>,
 ) -> std::result::Result<(), Broken> {
-    let (mut at, mut broken_at): (u64, Option<u64>) = (0, None);
+    let (mut at, mut broken_at) = (0, None);
+    let mut pace = Pace { from: 0, since: Instant::now() };
     while at < bytes || broken_at.is_none() {
         let range = (at > 0).then(|| (at..bytes).into());
         let options = GetOptions { range, ..GetOptions::default() };
-        let begun = tokio::time::timeout(patience.answer, store.get_opts(&path, options)).await;
-        let failure = match begun {
-            Err(_) => "it does not answer in time".into(),
+        let left = patience.answer.saturating_sub(pace.since.elapsed());
+        let failure = match tokio::time::timeout(left, store.get_opts(&path, options)).await {
+            Err(_) => return Err(Broken::Failed("it does not answer in time".into())),
             Ok(Err(object_store::Error::NotFound { .. })) => return Err(Broken::Absent),
             Ok(Err(error)) => reason(&error),
             Ok(Ok(found)) if found.meta.size != bytes => {
                 let reason = format!("{path} has {} bytes in place of {bytes}", found.meta.size);
                 return Err(Broken::Wrong(reason));
             }
-            Ok(Ok(found)) => match pass_on(found, &mut at, patience, sender).await {
+            Ok(Ok(found)) => match pass_on(found, &mut at, &mut pace, patience, sender).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             },
         };
-        // A few bytes with each attempt would take forever.
-        if broken_at.is_some_and(|before| at < before + Patience::LEAST) {
+        // A few bytes with each attempt would take forever, and so would a wait for each.
+        if broken_at == Some(pace.from) || pace.since.elapsed() >= patience.answer {
             return Err(Broken::Failed(failure));
         }
-        broken_at = Some(at);
+        broken_at = Some(pace.from);
     }
     Ok(())
 }
@@ -495,34 +503,42 @@ async fn transfer(
 async fn pass_on(
     found: object_store::GetResult,
     at: &mut u64,
+    pace: &mut Pace,
     patience: Patience,
     sender: &mpsc::SyncSender<Chunk>,
 ) -> std::result::Result<(), String> {
     let mut stream = found.into_stream();
-    let (mut since, mut brought) = (Instant::now(), 0);
+    let mut begun = Instant::now();
     loop {
-        let left = patience.stall.saturating_sub(since.elapsed());
+        let left = patience.stall.saturating_sub(pace.since.max(begun).elapsed());
         let chunk = match tokio::time::timeout(left, stream.next()).await {
             Err(_) => return Err("it sends too slowly".into()),
             Ok(None) => return Ok(()),
             Ok(Some(chunk)) => chunk.map_err(|error| reason(&error))?,
         };
         *at += chunk.len() as u64;
-        brought += chunk.len() as u64;
         let waited = Instant::now();
-        send(sender, Ok(chunk.to_vec())).await;
-        // What the disk takes is not the remote's.
-        since += waited.elapsed();
-        if brought >= Patience::LEAST {
-            (since, brought) = (Instant::now(), 0);
+        if !send(sender, Ok(chunk.to_vec())).await {
+            return Ok(());
+        }
+        if *at >= pace.from + Patience::LEAST {
+            *pace = Pace { from: *at, since: Instant::now() };
+        } else {
+            // What the disk takes is not the remote's.
+            pace.since += waited.elapsed();
+            begun += waited.elapsed();
         }
     }
 }
 
-/// Hands a chunk over without keeping the other transfers waiting.
-async fn send(sender: &mpsc::SyncSender<Chunk>, mut chunk: Chunk) {
-    while let Err(mpsc::TrySendError::Full(back)) = sender.try_send(chunk) {
-        chunk = back;
+/// Hands a chunk over without keeping the other transfers waiting; whether anybody wants it.
+async fn send(sender: &mpsc::SyncSender<Chunk>, mut chunk: Chunk) -> bool {
+    loop {
+        chunk = match sender.try_send(chunk) {
+            Ok(()) => return true,
+            Err(mpsc::TrySendError::Disconnected(_)) => return false,
+            Err(mpsc::TrySendError::Full(back)) => back,
+        };
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -731,7 +747,53 @@ fn first_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
+    use crate::progress::Silent;
+
+    /// A client of a web server that gives each connection to `answer`.
+    fn client(answer: fn(TcpStream)) -> Client {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                std::thread::spawn(move || {
+                    let mut stream = stream.unwrap();
+                    let _ = stream.read(&mut [0; 4096]);
+                    answer(stream);
+                });
+            }
+        });
+        Client::new(&Remote::new("web", &url).unwrap(), Patience::BUILD).unwrap()
+    }
+
+    #[test]
+    fn a_build_waits_for_a_blob_once_and_not_with_each_attempt() {
+        const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+            Content-Length: 100000\r\n\r\n";
+        let silent = |stream: TcpStream| {
+            std::thread::sleep(Duration::from_secs(60));
+            drop(stream);
+        };
+        let slow = |mut stream: TcpStream| {
+            let _ = stream.write_all(HEAD);
+            while stream.write_all(b"a").is_ok() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        };
+        for (answer, says) in
+            [(silent as fn(TcpStream), "it does not answer in time"), (slow, "it sends too slowly")]
+        {
+            let client = client(answer);
+            let begun = Instant::now();
+            let refused = client.download("a", 100_000, tempfile::tempfile().unwrap(), &Silent);
+            assert_eq!(refused.unwrap_err().to_string(), format!("remote web: {says}"));
+            assert!(begun.elapsed() < Patience::BUILD.answer * 3 / 2, "{:?}", begun.elapsed());
+            assert_eq!(client.down().as_deref(), Some(says));
+        }
+    }
 
     #[test]
     fn of_an_answer_only_the_status_and_the_code_are_told() {
