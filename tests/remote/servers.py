@@ -137,6 +137,10 @@ class Weed:
                 return None
             raise
 
+    def write(self, name, data):
+        """Puts an object into the place of another, past S3."""
+        self._ask("PUT", "filer", "/buckets/%s/%s" % (BUCKET, name), data)
+
     def remove(self, name):
         """Takes an object away, past S3."""
         self._ask("DELETE", "filer", "/buckets/%s/%s" % (BUCKET, name))
