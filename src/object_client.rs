@@ -774,7 +774,7 @@ mod tests {
         const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
             Content-Length: 100000\r\n\r\n";
         let silent = |stream: TcpStream| {
-            std::thread::sleep(Duration::from_secs(60));
+            std::thread::sleep(Duration::from_mins(1));
             drop(stream);
         };
         let slow = |mut stream: TcpStream| {

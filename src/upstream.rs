@@ -236,6 +236,22 @@ impl Upstream {
         self.accepted(&claims, is_wanted)
     }
 
+    /// Where else the egg of an offer may be had, which could not be had there: from a remote that comes
+    /// after it.
+    #[must_use]
+    pub fn instead_of(&self, offer: &Offer) -> Option<Offer> {
+        let key = &offer.entry.key;
+        let list = layout::project(&key.name, &key.python);
+        let set = self.set.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        let listed = projects.get(&list).cloned().unwrap_or_default();
+        drop(projects);
+        let later = set.into_iter().chain(listed).filter(|claim| claim.source > offer.source);
+        let mut later: Vec<Claim> = later.collect();
+        later.sort_by_key(|claim| claim.source);
+        self.accepted(&later, |found| found == key).into_iter().next()
+    }
+
     fn accepted(&self, claims: &[Claim], is_wanted: impl Fn(&EggKey) -> bool) -> Vec<Offer> {
         let mut keys = HashSet::new();
         let wanted = claims.iter().filter(|claim| is_wanted(&claim.entry.key));
