@@ -32,6 +32,7 @@ SECTIONS = {
     "buildouts": ("buildouts", "buildouts"),
     "populate": ("populate", "populate"),
     "growth": ("growth", "growth"),
+    "remote": ("remote", "remote"),
 }
 
 

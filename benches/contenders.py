@@ -188,6 +188,8 @@ def versions():
         "zstd": ["zstd", "--version"],
         "b3sum": ["b3sum", "--version"],
         "rm": ["rm", "--version"],
+        "aws": [os.path.join(UV, "bin", "aws"), "--version"],
+        "SeaweedFS": [os.path.join(UV, "bin", "weed"), "version"],
     }
     told = {"python": platform.python_version()}
     for name, command in asked.items():

@@ -25,6 +25,7 @@ NAMES = {
     "uv": "uv, copy mode",
     "ostree": "ostree checkout",
     "rm": "rm -rf",
+    "aws": "aws s3 sync",
 }
 FILESYSTEMS = {"ext4": "ext4", "btrfs": "Btrfs", "xfs": "XFS"}
 STATES = {"warm": "warm", "cold": "cold page cache", "": ""}
@@ -257,6 +258,26 @@ def populate(entries, plots):
     return table(head + ["without, downloading", "added to that"], rows)
 
 
+def remote(entries, plots):
+    parts = []
+    for corpus, sets in by_corpus(entries):
+        for entry in sets:
+            figures = entry["figures"]
+            head = ["%s, %s" % (corpus["name"], where(entry)), "", "least to most", "user + system"]
+            rows = []
+            for name in order([entry]):
+                taken = figures[name]
+                cell = seconds(taken["wall"])
+                ours = name == "eggcache"
+                cell = "**%s**" % cell if ours else "%s (%s)" % (cell, ratio(figures, name))
+                spread = "%s to %s" % (seconds(taken["min"]), seconds(taken["max"]))
+                row = [shown(name), cell, spread, seconds(taken["cpu"]), mebibytes(taken["memory"])]
+                rows.append(row + [str(taken["requests"])])
+            parts.append(table(head + ["peak memory", "requests"], rows))
+    parts.append("The store is SeaweedFS.\n")
+    return "\n".join(parts + left_out(entries))
+
+
 def growth(entries, plots):
     sizes = sorted(entries, key=int)
     head = [""] + ["{:,} eggs".format(int(size)) for size in sizes]
@@ -350,6 +371,7 @@ SECTIONS = {
     "profile": profile,
     "populate": populate,
     "growth": growth,
+    "remote": remote,
 }
 
 
@@ -392,6 +414,14 @@ def peak(results):
     return [max(peaks) / (1 << 20)] if peaks else []
 
 
+def pull(results):
+    entry = main_one(results.get("remote", {}).get("entries", {}), "web", "warm")
+    figures = entry["figures"] if entry else {}
+    if not {"eggcache", "aws"} <= set(figures):
+        return []
+    return [figures["eggcache"]["wall"] / figures["aws"]["wall"]]
+
+
 def told(name):
     """What another section has put with `results.target`."""
     return lambda results: results.get("targets", {}).get("entries", {}).get(name, [])
@@ -418,6 +448,8 @@ TARGETS = [
     ("cache size against the eggs directory on disk: web / scientific", "", (0.35,), (0.28,),
      on_disk),
     ("peak memory of materialize, any corpus", " MiB", (128,), (48,), peak),
+    ("pull from a store on the loopback against `aws s3 sync` of the blobs, web", "", (0.7,), (0.5,),
+     pull),
     ("look-up of one egg in 100,000, inside the process", " ms", (1,), (0.1,), told("look-up")),
 ]
 

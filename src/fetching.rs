@@ -150,7 +150,17 @@ fn fetch(shared: &Shared, upstream: &Upstream, store: &Store) {
         drop(state);
         // Whoever waits shall not wait for ever, whatever happens.
         let fetched = catch_unwind(AssertUnwindSafe(|| {
-            upstream.source(&offer).fetch(&offer.entry, store, &Silent)
+            let fetch = |offer: &Offer| upstream.source(offer).fetch(&offer.entry, store, &Silent);
+            let mut fetched = fetch(&offer);
+            let mut at = offer.clone();
+            while fetched.is_err()
+                && let Some(next) =
+                    upstream.instead_of(&at).filter(|it| it.entry.egg == offer.entry.egg)
+            {
+                fetched = fetch(&next);
+                at = next;
+            }
+            fetched
         }));
         let mut state = shared.lock();
         match fetched {

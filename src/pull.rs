@@ -146,9 +146,9 @@ fn offer(upstream: &Upstream, text: &str, narrow: &Narrow) -> Result<Option<Offe
 }
 
 /// Transfers beside each other, and commits what has arrived together.
-fn transfer<'a>(
+fn transfer(
     cache: &mut Cache,
-    offers: &'a [Offer],
+    offers: &[Offer],
     upstream: &Upstream,
     pool: &rayon::ThreadPool,
     progress: &dyn Progress,
@@ -166,9 +166,19 @@ fn transfer<'a>(
     progress.begin("pulling", wanted.iter().map(|it| it.entry.blob_bytes).sum(), Unit::Bytes);
     let store = cache.store.clone();
     let (sender, arrived) = mpsc::channel();
-    let fetch = |sender: &mut mpsc::Sender<_>, offer: &'a Offer| {
-        let staged = upstream.source(offer).fetch(&offer.entry, &store, progress);
-        let _ = sender.send((offer, staged));
+    let fetch = |sender: &mut mpsc::Sender<_>, offer: &Offer| {
+        let bring = |offer: &Offer| upstream.source(offer).fetch(&offer.entry, &store, progress);
+        let brought = match bring(offer) {
+            Ok(staged) => (offer.clone(), Ok(staged)),
+            Err(error) => {
+                let next = |last: &Offer| upstream.instead_of(last);
+                let mut others = std::iter::successors(next(offer), next);
+                let brought = others.find_map(|it| Some((it.clone(), Ok(bring(&it).ok()?))));
+                // Where no other has it either, the first reason is told.
+                brought.unwrap_or_else(|| (offer.clone(), Err(error)))
+            }
+        };
+        let _ = sender.send(brought);
     };
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -187,12 +197,12 @@ fn transfer<'a>(
                     Err(error) => {
                         let reason = match error {
                             Error::Miss { .. } => {
-                                let name = upstream.source(offer).client.name();
+                                let name = upstream.source(&offer).client.name();
                                 format!("remote {name}: its blob is gone")
                             }
                             error => error.to_string(),
                         };
-                        eggs.push(pulled(upstream, offer, Outcome::Failed { reason }));
+                        eggs.push(pulled(upstream, &offer, Outcome::Failed { reason }));
                     }
                 }
             }
@@ -203,7 +213,7 @@ fn transfer<'a>(
                     Commit::Kept { same: true, .. } => Outcome::Present,
                     Commit::Kept { existing, .. } => Outcome::Other { existing: existing.digest },
                 };
-                pulled(upstream, offer, outcome)
+                pulled(upstream, &offer, outcome)
             }));
         }
         Ok::<(), Error>(())

@@ -252,6 +252,20 @@ impl Upstream {
         self.projects.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
     }
 
+    /// Where else the egg of an offer may be had, which could not be had there: from a remote that comes
+    /// after it.
+    #[must_use]
+    pub fn instead_of(&self, offer: &Offer) -> Option<Offer> {
+        let key = &offer.entry.key;
+        let set = self.set.get().into_iter().flatten();
+        let list = self.list(&key.name, &key.python);
+        let claims = set.chain(list.get().into_iter().flatten());
+        let later = claims.filter(|claim| claim.source > offer.source).cloned();
+        let mut later: Vec<Claim> = later.collect();
+        later.sort_by_key(|claim| claim.source);
+        self.accepted(&later, |found| found == key).into_iter().next()
+    }
+
     fn accepted(&self, claims: &[Claim], is_wanted: impl Fn(&EggKey) -> bool) -> Vec<Offer> {
         let mut keys = HashSet::new();
         let wanted = claims.iter().filter(|claim| is_wanted(&claim.entry.key));

@@ -84,6 +84,7 @@ def test_targets_tell_what_is_reached():
             "a": walls("web", floor=0.9, cp=2.0, uv=1.9),
             "b": walls("scientific", floor=0.8, cp=1.0, uv=2.0),
         },
+        remote={"a": walls("web", aws=2.0)},
         targets={"look-up": [0.2]},
     )
     rows = {row.split(" | ")[0]: row for row in report.targets(measured, None).splitlines()}
@@ -92,6 +93,8 @@ def test_targets_tell_what_is_reached():
     )
     assert rows["| against `cp -a`, warm: web / scientific"].endswith("| 0.50 / 1 | **no** |")
     assert rows["| against uv's copy mode, warm: web / scientific"].endswith("| **no** |")
+    pull = "| pull from a store on the loopback against `aws s3 sync` of the blobs, web"
+    assert rows[pull].endswith("| 0.70 | 0.50 | 0.50 | yes, stretch too |")
     assert rows["| look-up of one egg in 100,000, inside the process"].endswith(
         "| 1 ms | 0.10 ms | 0.20 ms | yes |"
     )
@@ -120,6 +123,16 @@ def test_filling_the_cache_is_compared_with_a_buildout_without_one():
     text = report.populate({"4.2.0": taken}, report.NoPlots())
     row = "| 10.0 s (10.0 s) | 10.2 s (10.2 s) | 1.020 (1.020) | 0.15 s | 20.0 s | 1.0% |"
     assert "| zc.buildout 4.2.0, 90 eggs " + row in text
+
+
+def test_a_pull_is_compared_with_another_that_brings_the_same_blobs():
+    pulled = entry("web", "ext4", "warm", eggcache=1.0, aws=2.0)
+    pulled["figures"]["eggcache"]["requests"] = 180
+    pulled["figures"]["aws"]["requests"] = 91
+    text = report.remote({"web": pulled}, report.NoPlots())
+    assert "| web, ext4, warm |  | least to most | user + system | peak memory | requests |" in text
+    assert "| eggcache | **1.00 s** | 1.00 s to 1.00 s | 1.00 s | 40 MiB | 180 |" in text
+    assert "| aws s3 sync | 2.00 s (0.50) | 2.00 s to 2.00 s | 2.00 s | 40 MiB | 91 |" in text
 
 
 def test_growth_has_the_time_per_egg():

@@ -182,7 +182,7 @@ def nginx(tmp_path_factory):
 def pool(weed, machine, keys, request):
     """Makes machines that know a part of the bucket which is this test's own: those that build and
     push have credentials and a key, those that only pull have neither."""
-    prefix = request.node.name.split("[")[0]
+    prefix = request.node.name.replace("[", "-").replace("]", "")
     url = "s3://%s/%s" % (servers.BUCKET, prefix)
 
     class Pool:
@@ -198,6 +198,18 @@ def pool(weed, machine, keys, request):
         def _knowing(self, it):
             it.trusts(url, keys()[1], more=["--endpoint", weed.endpoint, "--push"])
             return it
+
+        def lets_know(self, it, port=None, key=None):
+            """Lets a machine go to another port in place of the store's, or to that again."""
+            it.run("-q", "remote", "remove", "team")
+            endpoint = "http://127.0.0.1:%d" % port if port else weed.endpoint
+            it.trusts(url, key or keys()[1], more=["--endpoint", endpoint])
+
+        def blobs_are_whole(self, builder):
+            """No blob on the store is a part of one that the builder has."""
+            files = (builder.cache / "blobs").rglob("*")
+            whole = [path.read_bytes() for path in files if path.is_file()]
+            return all(weed.read(name) in whole for name in self.names("blobs"))
 
         def names(self, folder):
             return weed.names("%s/v1/%s" % (prefix, folder))

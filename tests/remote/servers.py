@@ -1,6 +1,8 @@
 """Real servers on free ports of the loopback: SeaweedFS as an S3 store, and nginx as a web server."""
 
 import contextlib
+import datetime
+import ipaddress
 import json
 import os
 import re
@@ -59,9 +61,9 @@ def stop(process, how=signal.SIGTERM):
 class Weed:
     """SeaweedFS with one bucket, which everybody may read and one identity write."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, program=None):
         beside = os.path.join(os.path.dirname(sys.executable), "weed")
-        self.program = beside if os.path.exists(beside) else shutil.which("weed")
+        self.program = program or (beside if os.path.exists(beside) else shutil.which("weed"))
         assert self.program, WITHOUT_WEED
         self.folder = folder
         self.data = os.path.join(folder, "data")
@@ -137,6 +139,10 @@ class Weed:
                 return None
             raise
 
+    def write(self, name, data):
+        """Puts an object into the place of another, past S3."""
+        self._ask("PUT", "filer", "/buckets/%s/%s" % (BUCKET, name), data)
+
     def remove(self, name):
         """Takes an object away, past S3."""
         self._ask("DELETE", "filer", "/buckets/%s/%s" % (BUCKET, name))
@@ -158,6 +164,38 @@ class Weed:
             is_folder = entry["Mode"] & 0x80000000
             found += self.names(name) if is_folder else [name]
         return found
+
+
+def make_certificate(certificate, key):
+    """A certificate of 127.0.0.1 that nobody trusts who is not told to, and its key."""
+    # Here, as `make bench` runs only SeaweedFS and does without.
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    secret = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "eggcache tests")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(secret.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(here, critical=False)
+        .sign(secret, hashes.SHA256())
+    )
+    with open(certificate, "wb") as file:
+        file.write(made.public_bytes(serialization.Encoding.PEM))
+    with open(key, "wb") as file:
+        file.write(secret.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ))
 
 
 class Nginx:
@@ -183,6 +221,14 @@ http {{
         autoindex off;
         access_log {folder}/access.log short;
     }}
+    server {{
+        listen 127.0.0.1:{https} ssl;
+        ssl_certificate {folder}/certificate;
+        ssl_certificate_key {folder}/key;
+        root {root};
+        access_log {folder}/access.log short;
+        rewrite ^/downgraded/(.*)$ http://127.0.0.1:{port}/$1 redirect;
+    }}
 }}
 """
 
@@ -194,11 +240,15 @@ http {{
         os.makedirs(self.root)
         # nginx drops its rights, and the folders of pytest are for their owner alone.
         user = "user root;\n" if os.geteuid() == 0 else ""
-        [self.port] = free_ports(1)
+        self.port, self.https = free_ports(2)
+        self.certificate = os.path.join(folder, "certificate")
+        make_certificate(self.certificate, os.path.join(folder, "key"))
         self.access_log = os.path.join(folder, "access.log")
         conf = os.path.join(folder, "nginx.conf")
         with open(conf, "w") as file:
-            file.write(user + self.CONF.format(folder=folder, root=self.root, port=self.port))
+            file.write(user + self.CONF.format(
+                folder=folder, root=self.root, port=self.port, https=self.https
+            ))
         log = os.path.join(folder, "error.log")
         with open(os.path.join(folder, "output"), "wb") as output:
             self.process = subprocess.Popen(

@@ -36,6 +36,7 @@ def on(kind, fault):
 #: The fault, what the command says of it, and its exit code.
 FAULTS = {
     "it is silent": (always(faults.Silent()), "does not answer in time", 1),
+    "it is silent about blobs": (on(of_blobs, faults.Silent()), "does not answer in time", 1),
     "a list comes a byte a second": (on(of_lists, faults.Slow()), "does not answer in time", 1),
     "a blob comes a byte a second": (on(of_blobs, faults.Slow()), "sends too slowly", 1),
     "it resets every connection": (always(faults.Reset(0)), "the connection broke", 1),

@@ -108,18 +108,10 @@ def test_a_secret_key_is_for_its_owner_alone_and_its_password_is_nowhere(builder
     assert_kept(builder, done)
 
 
-def by_proxy(builder, pool, proxy):
-    """Lets a builder go through a proxy."""
-    builder.run("-q", "remote", "remove", "team")
-    url = "s3://%s/%s" % (servers.BUCKET, pool.prefix)
-    endpoint = "http://127.0.0.1:%d" % proxy.port
-    builder.trusts(url, "secret.key.pub", more=["--endpoint", endpoint])
-
-
 def test_no_secret_is_on_a_command_line_or_sent_while_it_runs(builder, pool, weed):
     """The store is silent, so that there is time to look."""
     with faults.Proxy(weed.ports["s3"], lambda request: faults.Silent()) as proxy:
-        by_proxy(builder, pool, proxy)
+        pool.lets_know(builder, proxy.port, "secret.key.pub")
         running = builder.start("push", "--to", "team", "--all")
         servers.wait_until(lambda: proxy.requests, "nothing is asked of the store")
         shown = b""
@@ -147,7 +139,7 @@ def test_credentials_are_not_sent_to_where_a_store_leads(builder, pool, weed):
             307, Location="http://localhost:%d%s" % (elsewhere.port, request.path)
         )
         with faults.Proxy(weed.ports["s3"], leads) as proxy:
-            by_proxy(builder, pool, proxy)
+            pool.lets_know(builder, proxy.port, "secret.key.pub")
             done = builder.run("push", "--to", "team", "--all", code=1)
     assert not elsewhere.requests
     assert "remote team: it answers 307 Temporary Redirect" in done.err, str(done)
@@ -159,7 +151,7 @@ def test_what_a_store_says_is_told_without_what_it_repeats(builder, pool, weed):
     repeats = lambda request: faults.Status(400, repr(request.headers))  # noqa: E731
     builder.env["AWS_SESSION_TOKEN"] = WRONG
     with faults.Proxy(weed.ports["s3"], repeats) as proxy:
-        by_proxy(builder, pool, proxy)
+        pool.lets_know(builder, proxy.port, "secret.key.pub")
         done = builder.run("push", "--to", "team", "--all", code=1)
     assert "it answers 400 Bad Request" in done.err, str(done)
     assert_kept(builder, done)

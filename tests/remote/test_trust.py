@@ -248,6 +248,39 @@ def test_an_egg_that_is_refused_at_one_remote_comes_from_the_next(pool, tmp_path
     assert any("it is not signed" in it for it in done.json["complaints"])
 
 
+@pytest.mark.parametrize("fault", ["gone", "damaged", "of another egg"])
+def test_a_blob_that_cannot_be_had_at_one_remote_comes_from_the_next(pool, tmp_path, keys, fault):
+    """As of a mirror that has got the list and not yet the blob."""
+    name = pool.builder.egg("alpha", data=[10_000])
+    pool.builder.egg("beta", data=[10_000])
+    pool.builder.push()
+    second = tmp_path / "second"
+    shutil.copytree(str(pool.folder), str(second))
+    [alpha], [beta] = pool.lines("alpha"), pool.lines("beta")
+    blob = pool.blob(alpha)
+    data = bytearray(blob.read_bytes())
+    data[-1] ^= 1
+    blob.unlink()
+    if fault == "damaged":
+        blob.write_bytes(bytes(data))
+    elif fault == "of another egg":
+        shutil.copy(str(pool.blob(beta)), str(blob))
+    reader = pool.reader()
+    reader.trusts(second, keys()[1], name="second")
+    done = reader.pull("alpha==1.0", "beta==1.0")
+    assert set(done.outcomes.values()) == {"pulled"}, str(done)
+    remotes = {egg["file_name"]: egg["remote"] for egg in done.json["eggs"]}
+    assert remotes.pop(name) == "second" and list(remotes.values()) == ["team"]
+    reader.is_sound()
+    # Where the next has it no better, the first reason is told.
+    other = pool.of("other")
+    pool.blob(alpha).unlink(missing_ok=True)
+    shutil.copytree(str(pool.folder), str(tmp_path / "third"))
+    other.trusts(tmp_path / "third", keys()[1], name="third")
+    [egg] = other.pull("alpha==1.0", code=1).json["eggs"]
+    assert egg["remote"] == "team" and "remote team: its blob is gone" in egg["reason"], egg
+
+
 def test_other_programs_of_minisign_read_keys_and_signatures(pool, keys):
     """And eggcache reads what they sign: the form is minisign's."""
     name = pool.builder.egg("alpha")

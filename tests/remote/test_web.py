@@ -18,9 +18,9 @@ def mirror(nginx, machine, keys, request):
         folder = "%s/%s" % (nginx.root, below)
         builder = machine("builder", key=keys()[0])
 
-        def reader(self, name="reader", port=nginx.port):
+        def reader(self, name="reader", port=nginx.port, scheme="http", above=""):
             reader = machine(name)
-            reader.trusts("http://127.0.0.1:%d/%s" % (port, self.below), keys()[1])
+            reader.trusts("%s://127.0.0.1:%d/%s%s" % (scheme, port, above, self.below), keys()[1])
             return reader
 
         def requests(self):
@@ -42,6 +42,28 @@ def test_what_is_pushed_into_a_folder_is_pulled_by_http(mirror):
     asked = mirror.requests()
     assert {(method, status) for method, _, status, _, _, _ in asked} == {("GET", "200")}
     assert len(asked) == 4 == pulled.json["requests"]
+
+
+def test_a_certificate_counts_where_it_is_trusted(mirror, nginx):
+    name = mirror.builder.egg("alpha")
+    mirror.builder.push()
+    reader = mirror.reader(port=nginx.https, scheme="https")
+    done = reader.pull("alpha==1.0", code=1)
+    [complaint] = done.json["complaints"]
+    assert complaint.startswith("remote team: ") and "certificate" in complaint, complaint
+    assert mirror.requests() == []
+    reader.env["SSL_CERT_FILE"] = nginx.certificate
+    assert reader.pull("alpha==1.0").outcomes == {name: "pulled"}
+
+
+def test_nobody_is_led_from_https_to_http(mirror, nginx):
+    mirror.builder.egg("alpha")
+    mirror.builder.push()
+    reader = mirror.reader(port=nginx.https, scheme="https", above="downgraded/")
+    reader.env["SSL_CERT_FILE"] = nginx.certificate
+    done = reader.pull("alpha==1.0", code=1)
+    assert done.json["complaints"] and reader.has() == []
+    assert mirror.requests() == []
 
 
 def test_nginx_lists_nothing(mirror, nginx):

@@ -1,0 +1,192 @@
+"""A store that fails while something is pushed: whoever reads finds all of an egg or nothing of it, and
+what was told to be there is there."""
+
+import pytest
+
+import faults
+import servers
+
+
+def of(folder, method="PUT"):
+    return lambda request: request.method == method and "/v1/%s/" % folder in request.path
+
+
+class Lost(faults.Fault):
+    """The request is done, and its answer does not arrive."""
+
+    def spoil(self, client, request, forward):
+        forward(request)
+
+
+def first(kind, fault, times=1):
+    counter = faults.Counter(kind)
+    return lambda request: fault if counter.up_to(times, request) else None
+
+
+def push(pool, weed, rule, code=0):
+    """A builder that pushes through a proxy with a rule; it is let know the store itself after that."""
+    builder = pool.builder()
+    name = builder.egg("alpha", data=[2_000_000])
+    with faults.Proxy(weed.ports["s3"], rule) as proxy:
+        pool.lets_know(builder, proxy.port)
+        done = builder.push(code=code)
+    pool.lets_know(builder)
+    return builder, name, done
+
+
+def is_found(pool, builder, name):
+    """Somebody else gets the egg, and the store has one blob, one entry and one list of it."""
+    reader = pool.reader()
+    assert reader.pull("alpha==1.0").outcomes == {name: "pulled"}
+    assert reader.materialized(name) == builder.materialized(name)
+    assert [len(pool.names(folder)) for folder in ("blobs", "entries", "projects")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("folder", ["blobs", "entries", "projects"])
+def test_an_answer_that_is_lost_is_no_harm(pool, weed, folder):
+    """The blob, the entry or the list has arrived, and nobody has said so."""
+    builder, name, done = push(pool, weed, first(of(folder), Lost()))
+    assert done.outcomes[name] in ("pushed", "present"), str(done)
+    is_found(pool, builder, name)
+
+
+def test_what_fails_for_a_moment_is_pushed(pool, weed):
+    rule = first(lambda request: request.method == "PUT", faults.Status(503), times=3)
+    builder, name, done = push(pool, weed, rule)
+    assert done.outcomes == {name: "pushed"}
+    is_found(pool, builder, name)
+
+
+def test_where_the_blob_is_not_taken_nothing_is_promised(pool, weed):
+    builder, name, done = push(pool, weed, lambda request: (
+        faults.Status(507, "<Code>QuotaExceeded</Code>") if of("blobs")(request) else None
+    ), code=1)
+    assert "remote team: it answers 507 Insufficient Storage (QuotaExceeded)" in done.out + done.err
+    assert pool.names("") == []
+    assert builder.push().outcomes == {name: "pushed"}
+    is_found(pool, builder, name)
+
+
+def test_where_the_entry_is_not_taken_the_next_push_does_the_rest(pool, weed):
+    rule = lambda request: faults.Status(403) if of("entries")(request) else None  # noqa: E731
+    builder, name, done = push(pool, weed, rule, code=1)
+    assert "it does not allow that (403)" in done.out + done.err
+    assert [name.split("/")[2] for name in pool.names("")] == ["blobs"]
+    pool.reader().pull("alpha==1.0", code=3)
+    assert builder.push().outcomes == {name: "pushed"}
+    assert pool.blobs_are_whole(builder)
+
+
+def test_where_the_list_is_not_taken_the_next_push_does_the_rest(pool, weed):
+    rule = lambda request: faults.Status(403) if of("projects")(request) else None  # noqa: E731
+    builder, name, done = push(pool, weed, rule, code=1)
+    assert "remote team: it does not allow that (403)" in done.err, str(done)
+    assert builder.push().outcomes == {name: "present"}
+    is_found(pool, builder, name)
+
+
+def test_a_blob_that_is_spoilt_on_its_way_to_the_store_is_served_to_nobody(pool, weed):
+    class Spoilt(faults.Fault):
+        def spoil(self, client, request, forward):
+            body = bytearray(request.body)
+            body[-1] ^= 1
+            request.body = bytes(body)
+            super().spoil(client, request, forward)
+
+    rule = first(of("blobs"), Spoilt(), times=100)
+    builder, name, done = push(pool, weed, rule, code=None)
+    if done.code == 0:
+        # A store that does not check what it gets.
+        refused = pool.reader().pull("alpha==1.0", code=1)
+        assert "another digest" in refused.out, str(refused)
+    else:
+        assert "remote team: " in done.out + done.err, str(done)
+        assert pool.names("entries") == []
+        assert builder.push().outcomes == {name: "pushed"}
+        is_found(pool, builder, name)
+
+
+def test_an_old_list_is_not_written_over_a_newer_one(pool, weed):
+    """A cache on the way shows an old list with its old ETag: If-Match keeps the newer one."""
+    builder = pool.builder()
+    builder.egg("alpha")
+    builder.push()
+    old = []
+
+    def rule(request):
+        if not of("projects", "GET")(request):
+            return None
+        return Old(old)
+
+    class Old(faults.Fault):
+        def __init__(self, answers):
+            self.answers = answers
+
+        def spoil(self, client, request, forward):
+            if not self.answers:
+                self.answers.append(forward(request))
+            super().spoil(client, request, lambda _: self.answers[0])
+
+    with faults.Proxy(weed.ports["s3"], rule) as proxy:
+        pool.lets_know(builder, proxy.port)
+        builder.egg("alpha", "2.0")
+        builder.push()
+        other = pool.builder("other")
+        other.egg("alpha", "3.0")
+        other.push()
+        builder.egg("alpha", "4.0")
+        done = builder.push(code=1)
+    assert "is being written by others all the time" in done.err, str(done)
+    [lines] = pool.lists().values()
+    assert len(lines) == 3
+    pool.lets_know(builder)
+    builder.push()
+    [lines] = pool.lists().values()
+    assert len(lines) == 4
+
+
+def test_a_page_in_place_of_a_list_is_not_added_to(pool, weed):
+    """As the one with which a network asks whoever comes to log in."""
+    builder = pool.builder()
+    builder.egg("alpha")
+    builder.push()
+    before = pool.lists()
+    builder.egg("alpha", "2.0")
+    page = first(of("projects", "GET"), faults.Status(200, "<p>Please log in"), times=100)
+    with faults.Proxy(weed.ports["s3"], page) as proxy:
+        pool.lets_know(builder, proxy.port)
+        done = builder.push(code=1)
+    assert "remote team: " in done.err, str(done)
+    assert pool.lists() == before
+    pool.lets_know(builder)
+    builder.push()
+    [lines] = pool.lists().values()
+    assert len(lines) == 2
+
+
+def test_a_list_that_is_damaged_in_the_store_is_mended(pool, weed):
+    builder, reader = pool.builder(), pool.reader()
+    name = builder.egg("alpha")
+    builder.push()
+    [(path, lines)] = pool.lists().items()
+    weed.write(path, b"\0" * 1000)
+    assert "it is not a list of eggs" in reader.pull("alpha==1.0", code=1).out
+    assert builder.push().outcomes == {name: "present"}
+    assert pool.lists() == {path: lines}
+    reader.pull("alpha==1.0")
+
+
+def test_a_push_that_is_killed_is_done_again(pool, weed):
+    builder = pool.builder()
+    name = builder.egg("alpha", data=[20_000_000])
+    parts = lambda request: "partNumber" in request.path  # noqa: E731
+    with faults.Proxy(weed.ports["s3"], first(parts, faults.Silent(), times=100)) as proxy:
+        pool.lets_know(builder, proxy.port)
+        running = builder.start("push", "--to", "team", "--all")
+        servers.wait_until(lambda: any(map(parts, proxy.requests)), "no part is sent")
+        running.process.kill()
+        running.done()
+    assert pool.names("entries") == []
+    pool.lets_know(builder)
+    assert builder.push().outcomes == {name: "pushed"}
+    is_found(pool, builder, name)
