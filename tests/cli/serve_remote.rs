@@ -284,3 +284,52 @@ fn a_cache_without_remotes_is_as_before() {
     server.close_with(&json!({}));
     assert!(names_in(&sandbox.path("cache")).iter().all(|name| name != "remotes.json"));
 }
+
+/// Whether nobody holds a lease any more, or soon does not.
+fn leases_go(team: &Team) -> bool {
+    (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        team.objects("leases").is_empty()
+    })
+}
+
+#[test]
+fn nobody_waits_for_a_lease_of_its_own() {
+    let team = Team::new();
+    let mut server = open(&team.builder);
+    for _ in 0..2 {
+        assert_eq!(lease(&mut server, "foo"), json!({"lease": "taken"}));
+    }
+}
+
+#[test]
+fn a_lease_goes_with_the_egg_also_where_that_spells_its_version_otherwise() {
+    let team = Team::new();
+    let mut server = open(&team.builder);
+    let asked = json!({"op": "lease", "name": "Foo", "variant": "", "version": "1.0.0"});
+    assert_eq!(server.ask(&asked), json!({"lease": "taken"}));
+    server.store(&team.builder.egg("foo", "1.0"));
+    assert!(leases_go(&team));
+    assert_eq!(team.objects("blobs").len(), 1);
+}
+
+#[test]
+fn a_lease_goes_when_the_egg_is_refused() {
+    let team = Team::new();
+    let mut server = open(&team.builder);
+    assert_eq!(lease(&mut server, "foo"), json!({"lease": "taken"}));
+    let egg = team.builder.egg("foo", "1.0");
+    std::os::unix::fs::symlink("/etc/passwd", egg.join("outside")).unwrap();
+    let offer = json!({"op": "store", "path": egg, "source_sha256": "", "variant": ""});
+    assert_eq!(server.ask(&offer)["outcome"], "refused");
+    assert!(leases_go(&team));
+}
+
+#[test]
+fn a_lease_of_what_was_not_stored_goes_with_the_next_one() {
+    let team = Team::new();
+    let mut server = open(&team.builder);
+    assert_eq!(lease(&mut server, "foo"), json!({"lease": "taken"}));
+    assert_eq!(lease(&mut server, "bar"), json!({"lease": "taken"}));
+    assert_eq!(team.objects("leases").len(), 1);
+}
