@@ -640,7 +640,9 @@ impl Session {
         } else {
             let on_done = self.remotes.as_mut().and_then(Remotes::on_done);
             let on_done = move |key: &EggKey, egg: Option<&Egg>| {
-                on_done.iter().for_each(|on_done| on_done(key, egg));
+                if let Some(on_done) = &on_done {
+                    on_done(key, egg);
+                }
             };
             self.storing.insert(Storing::new(self.cache.root(), on_done)?)
         };
@@ -714,7 +716,7 @@ impl Session {
             None => Answer::Closed { warnings: Vec::new(), pushed: None },
             Some(remotes) => {
                 let (pushed, mut warnings) = remotes.close();
-                warnings.extend(remotes.warnings());
+                warnings.extend(remotes.last_warnings());
                 Answer::Closed { warnings, pushed }
             }
         }

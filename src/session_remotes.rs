@@ -19,7 +19,7 @@ use crate::pushing::{Pushing, Told};
 use crate::remotes::{self, Remote};
 use crate::serve::{Leased, Role};
 use crate::signing::Signer;
-use crate::upstream::{Offer, Upstream};
+use crate::upstream::{Offer, Source, Upstream};
 
 /// Lists that are asked for at a time.
 const AT_A_TIME: usize = 8;
@@ -259,13 +259,26 @@ impl Remotes {
         (Some(progress.pushed), failures)
     }
 
-    /// What is wrong with remotes and was not told yet.
+    /// What is wrong with remotes and was not told yet: of each one thing, as whatever is refused is
+    /// built and the buildout goes on.
     pub fn warnings(&mut self) -> Vec<String> {
+        let sources = self.live.as_ref().map_or(&[][..], |live| live.upstream.sources());
+        let all = sources.iter().filter_map(Source::first_complaint).chain(self.failure.clone());
+        self.untold(all.collect())
+    }
+
+    /// As [`Remotes::warnings`], now that nothing will be added to it.
+    pub fn last_warnings(&mut self) -> Vec<String> {
         let complaints = self.live.as_ref().map(|live| live.upstream.complaints());
-        let all = complaints.unwrap_or_default().into_iter().chain(self.failure.clone());
-        let new: Vec<String> = all.filter(|it| !self.told.contains(it)).collect();
-        self.told.extend(new.iter().cloned());
-        new
+        self.untold(
+            complaints.unwrap_or_default().into_iter().chain(self.failure.clone()).collect(),
+        )
+    }
+
+    fn untold(&mut self, mut complaints: Vec<String>) -> Vec<String> {
+        complaints.retain(|it| !self.told.contains(it));
+        self.told.extend(complaints.iter().cloned());
+        complaints
     }
 }
 
