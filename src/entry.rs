@@ -72,7 +72,7 @@ impl Entry {
 }
 
 /// An entry and its signatures, as they are stored: nothing of it is checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Signed {
     /// What is signed: the JSON of an [`Entry`].

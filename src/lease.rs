@@ -17,6 +17,8 @@ pub const RENEWAL: Duration = Duration::from_secs(10);
 const LIFETIME: Duration = Duration::from_secs(30);
 /// For how long others wait for a builder that lives.
 const WAIT: Duration = Duration::from_mins(20);
+/// How often in a row a lease may be there for who writes it and not for who reads it.
+const MOST_VANISHED: u32 = 3;
 /// Between two looks, at first and at most.
 const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(8));
 
@@ -74,6 +76,8 @@ pub struct Attempt {
     /// What was last seen of the holder, and since when.
     seen: Option<(Version, Instant)>,
     looks: u32,
+    /// How often in a row it could not be taken and was not there.
+    vanished: u32,
     lifetime: Duration,
 }
 
@@ -92,7 +96,7 @@ pub enum Look {
 
 impl Default for Attempt {
     fn default() -> Self {
-        Self { began: Instant::now(), seen: None, looks: 0, lifetime: LIFETIME }
+        Self { began: Instant::now(), seen: None, looks: 0, vanished: 0, lifetime: LIFETIME }
     }
 }
 
@@ -109,8 +113,16 @@ impl Attempt {
         }
         let Some(found) = client.get(name)? else {
             self.seen = None;
-            return Ok(Look::Released);
+            self.vanished += 1;
+            // A store that always says so takes no leases.
+            let is_over = self.vanished >= MOST_VANISHED || self.began.elapsed() >= WAIT;
+            return Ok(if is_over { Look::Over } else { Look::Released });
         };
+        self.vanished = 0;
+        if found.bytes == lease.text() {
+            // It was written by an attempt whose answer did not come.
+            return Ok(Look::Taken(lease));
+        }
         match &self.seen {
             Some((version, since)) if *version == found.version => {
                 if since.elapsed() >= self.lifetime
@@ -190,5 +202,16 @@ mod tests {
         let began = Instant::now().checked_sub(WAIT).unwrap();
         let mut other = Attempt { began, ..Attempt::default() };
         assert!(matches!(other.look(&client, NAME).unwrap(), Look::Over));
+    }
+
+    #[test]
+    fn nobody_asks_for_ever_for_what_can_neither_be_written_nor_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let client = client(dir.path());
+        // To be written it is there, to be read it is not.
+        std::fs::create_dir_all(dir.path().join(NAME)).unwrap();
+        let mut attempt = Attempt::default();
+        let looks: Vec<Look> = (0..3).map(|_| attempt.look(&client, NAME).unwrap()).collect();
+        assert!(matches!(looks[..], [Look::Released, Look::Released, Look::Over]), "{looks:?}");
     }
 }

@@ -818,10 +818,13 @@ fn code(answer: &str) -> Option<&str> {
     is_code.then_some(code)
 }
 
-/// Of what a server says, as much as a line takes.
-fn first_line(text: &str) -> String {
+/// Of what a server says, as much as a line takes, and nothing that a terminal would obey.
+pub(crate) fn first_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
-    line.chars().filter(|c| !c.is_control()).take(200).collect()
+    line.chars()
+        .filter(|&c| c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric())
+        .take(200)
+        .collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! What is built under a lease is brought there as soon as it is kept, as others wait for it. All that
 //! a buildout uses is brought there when it has succeeded, and then the set that says so.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,8 @@ use rayon::prelude::*;
 
 use crate::digest::Digest;
 use crate::egg::Egg;
-use crate::egg_key::Host;
+use crate::egg_key::{EggKey, Host};
+use crate::egg_name::same_version;
 use crate::entry::Signed;
 use crate::error::{Error, IoContext, Result};
 use crate::lease::{self, Lease};
@@ -38,14 +39,35 @@ struct Job {
     known: HashMap<Digest, Signed>,
     /// That of the buildouts that use just these.
     configuration: Option<String>,
+    /// What was built and is not brought there, as the cache does not have it.
+    dropped: Vec<EggKey>,
+}
+
+/// What is built here under a lease.
+#[derive(Debug)]
+struct Held {
+    lease: String,
+    name: String,
+    variant: String,
+    /// As whoever asked for it spells it: its metadata may spell it otherwise.
+    version: String,
+    /// Whether the cache was given it.
+    is_built: bool,
+}
+
+impl Held {
+    fn is_of(&self, key: &EggKey) -> bool {
+        self.name == key.name
+            && self.variant == key.variant
+            && same_version(&self.version, &key.version)
+    }
 }
 
 #[derive(Debug, Default)]
 struct State {
     queue: Vec<Job>,
     is_busy: bool,
-    /// Names of the leases that are held.
-    held: HashSet<String>,
+    held: Vec<Held>,
     pushed: usize,
     failures: Vec<String>,
     is_over: bool,
@@ -68,10 +90,12 @@ impl Shared {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn release(&self, is_done: impl Fn(&str) -> bool) {
-        self.lock().held.retain(|name| !is_done(name));
-        let mut leases = self.leases();
-        leases.extract_if(.., |lease| is_done(lease.name())).for_each(Lease::release);
+    fn release(&self, is_done: impl Fn(&Held) -> bool) {
+        let done: Vec<Held> = self.lock().held.extract_if(.., |held| is_done(held)).collect();
+        if !done.is_empty() {
+            let is_done = |lease: &mut Lease| done.iter().any(|held| held.lease == lease.name());
+            self.leases().extract_if(.., is_done).for_each(Lease::release);
+        }
     }
 }
 
@@ -145,22 +169,44 @@ impl Pushing {
         layout::lease(name, version, variant, &self.host)
     }
 
-    /// Holds a lease until its egg is there.
-    pub fn hold(&self, lease: Lease) {
-        self.shared.lock().held.insert(lease.name().to_owned());
+    /// Holds a lease until its egg is there, or will not be.
+    pub fn hold(&self, lease: Lease, (name, variant, version): (&str, &str, &str)) {
+        let (name, variant, version) = (name.into(), variant.into(), version.into());
+        let held = Held { lease: lease.name().into(), name, variant, version, is_built: false };
+        self.shared.lock().held.push(held);
         self.shared.leases().push(lease);
     }
 
-    /// What to do with each egg that is kept: bring it there if others wait for it.
-    pub fn on_kept(&self) -> impl Fn(&Egg) + Send + 'static {
-        let (shared, host) = (Arc::clone(&self.shared), self.host.clone());
-        move |egg| {
+    /// Whether a lease is held here: nobody waits for itself.
+    #[must_use]
+    pub fn holds(&self, lease: &str) -> bool {
+        self.shared.lock().held.iter().any(|held| held.lease == lease)
+    }
+
+    /// What was built was given to the cache, which tells what becomes of it.
+    pub fn built(&self, key: &EggKey) {
+        let mut state = self.shared.lock();
+        state.held.iter_mut().filter(|held| held.is_of(key)).for_each(|held| held.is_built = true);
+    }
+
+    /// Lets go of the leases of what was not given to the cache. One egg is built after the other, so
+    /// with the next one that is over: it has failed, or is not what it was taken for.
+    pub fn give_up_unbuilt(&self) {
+        self.shared.release(|held| !held.is_built);
+    }
+
+    /// What to do when the cache is done with an egg that was built: bring it there if others wait
+    /// for it, or let them no longer wait.
+    pub fn on_done(&self) -> impl Fn(&EggKey, Option<&Egg>) + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move |key, egg| {
             let mut state = shared.lock();
-            if state.held.contains(&lease_of(egg, &host)) {
+            if state.held.iter().any(|held| held.is_of(key)) {
                 state.queue.push(Job {
-                    eggs: vec![egg.clone()],
+                    eggs: egg.into_iter().cloned().collect(),
                     known: HashMap::new(),
                     configuration: None,
+                    dropped: if egg.is_none() { vec![key.clone()] } else { Vec::new() },
                 });
                 shared.changed.notify_all();
             }
@@ -174,7 +220,8 @@ impl Pushing {
         known: HashMap<Digest, Signed>,
         configuration: Option<String>,
     ) {
-        self.shared.lock().queue.push(Job { eggs, known, configuration });
+        let job = Job { eggs, known, configuration, dropped: Vec::new() };
+        self.shared.lock().queue.push(job);
         self.shared.changed.notify_all();
     }
 
@@ -211,11 +258,6 @@ impl Drop for Pushing {
     }
 }
 
-/// The name of the lease that an egg was built under, if it was.
-fn lease_of(egg: &Egg, host: &Host) -> String {
-    layout::lease(&egg.key.name, &egg.key.version, &egg.key.variant, host)
-}
-
 /// What the thread has that pushes.
 struct Pusher<'a> {
     source: &'a Source,
@@ -245,9 +287,8 @@ fn work(shared: &Shared, pusher: &Pusher<'_>) {
             None => pusher.push(&job, &mut entries),
         }));
         let (new, failure) = result.unwrap_or((0, Some("pushing has failed".into())));
-        let done: HashSet<String> =
-            job.eggs.iter().map(|egg| lease_of(egg, &pusher.host)).collect();
-        shared.release(|name| done.contains(name));
+        let keys = || job.eggs.iter().map(|egg| &egg.key).chain(&job.dropped);
+        shared.release(|held| keys().any(|key| held.is_of(key)));
         let mut state = shared.lock();
         state.is_busy = false;
         state.pushed += new;
@@ -264,7 +305,7 @@ impl Pusher<'_> {
     /// what went wrong. What is known to be there is in `entries`, and stays.
     fn push(
         &self,
-        Job { eggs, known, configuration }: &Job,
+        Job { eggs, known, configuration, .. }: &Job,
         entries: &mut HashMap<Digest, Signed>,
     ) -> (usize, Option<String>) {
         let client = &self.source.client;

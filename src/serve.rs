@@ -450,7 +450,9 @@ impl Session {
 
     /// Whether this buildout is to build an egg, or to wait for somebody else's.
     fn lease(&mut self, name: &str, variant: &str, version: &str) -> Result<Answer> {
-        let Some(remotes) = &mut self.remotes else {
+        // Where nothing is kept, nothing comes of waiting for this one.
+        let is_full = self.storing.as_ref().is_some_and(|storing| storing.failure().is_some());
+        let Some(remotes) = self.remotes.as_mut().filter(|_| !is_full) else {
             return Ok(Answer::Leased { lease: Leased::None, wait: None });
         };
         let host = &self.host;
@@ -629,16 +631,26 @@ impl Session {
         };
         self.cache.check_writable()?;
         // Now, so that nothing that buildout does with it later is taken for a part of it.
-        let tree = match add::list(path, &hints)? {
+        let listed = add::list(path, &hints);
+        if let Some(remotes) = &self.remotes {
+            remotes.built(
+                listed.as_ref().ok().and_then(|it| it.as_ref().ok()).map(|it| &it.manifest.key),
+            );
+        }
+        let tree = match listed? {
             Ok(tree) => tree,
             Err(reason) => return Ok(Answer::Refused(add::Outcome::Refused { reason })),
         };
         let storing = if let Some(storing) = &self.storing {
             storing
         } else {
-            let on_kept = self.remotes.as_mut().and_then(Remotes::on_kept);
-            let on_kept = move |egg: &Egg| on_kept.iter().for_each(|on_kept| on_kept(egg));
-            self.storing.insert(Storing::new(self.cache.root(), on_kept)?)
+            let on_done = self.remotes.as_mut().and_then(Remotes::on_done);
+            let on_done = move |key: &EggKey, egg: Option<&Egg>| {
+                if let Some(on_done) = &on_done {
+                    on_done(key, egg);
+                }
+            };
+            self.storing.insert(Storing::new(self.cache.root(), on_done)?)
         };
         if let Some(error) = storing.failure() {
             return Ok(Answer::Failed { error, kind: Kind::Failure });
@@ -710,7 +722,7 @@ impl Session {
             None => Answer::Closed { warnings: Vec::new(), pushed: None },
             Some(remotes) => {
                 let (pushed, mut warnings) = remotes.close();
-                warnings.extend(remotes.warnings());
+                warnings.extend(remotes.last_warnings());
                 Answer::Closed { warnings, pushed }
             }
         }

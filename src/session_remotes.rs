@@ -19,15 +19,15 @@ use crate::pushing::{Pushing, Told};
 use crate::remotes::{self, Remote};
 use crate::serve::{Leased, Role};
 use crate::signing::Signer;
-use crate::upstream::{Offer, Upstream};
+use crate::upstream::{Offer, Source, Upstream};
 
 /// Lists that are asked for at a time.
 const AT_A_TIME: usize = 8;
 /// How long the end of a buildout waits for what is pushed. It goes on after that.
 const PUSH_WAIT: Duration = Duration::from_secs(20);
 
-/// What is done with an egg that is kept.
-pub type OnKept = Box<dyn Fn(&Egg) + Send>;
+/// What is done when the cache is done with an egg that was built.
+pub type OnDone = Box<dyn Fn(&EggKey, Option<&Egg>) + Send>;
 
 pub struct Remotes {
     root: PathBuf,
@@ -169,7 +169,7 @@ impl Remotes {
     /// Whether this process is to build an egg, and after how many seconds to ask again if not.
     pub fn lease(
         &mut self,
-        (name, variant, version): (&str, &str, &str),
+        egg @ (name, variant, version): (&str, &str, &str),
         is_wanted: impl Fn(&EggKey) -> bool,
     ) -> (Leased, Option<f64>) {
         const NONE: (Leased, Option<f64>) = (Leased::None, None);
@@ -178,6 +178,10 @@ impl Remotes {
         }
         let Some(Live { upstream, pushing: Some(pushing), .. }) = &self.live else { return NONE };
         let lease = pushing.lease_of(name, version, variant);
+        if pushing.holds(&lease) {
+            return (Leased::Taken, None);
+        }
+        pushing.give_up_unbuilt();
         let attempt = self.attempts.entry(lease.clone()).or_default();
         let taken = match attempt.look(&pushing.source().client, &lease) {
             Ok(Look::Held(wait)) => return (Leased::Held, Some(wait.as_secs_f64())),
@@ -192,7 +196,7 @@ impl Remotes {
         match taken {
             Some(taken) if is_built => taken.release(),
             Some(taken) => {
-                pushing.hold(taken);
+                pushing.hold(taken, egg);
                 return (Leased::Taken, None);
             }
             None if is_built => {}
@@ -202,11 +206,24 @@ impl Remotes {
         (Leased::Built, None)
     }
 
-    /// What is to be done with each egg that is kept.
-    pub fn on_kept(&mut self) -> Option<OnKept> {
+    fn pushing(&self) -> Option<&Pushing> {
+        self.live.as_ref()?.pushing.as_ref()
+    }
+
+    /// What was built was given to the cache, or, without a key, is nothing that it takes.
+    pub fn built(&self, key: Option<&EggKey>) {
+        match (self.pushing(), key) {
+            (Some(pushing), Some(key)) => pushing.built(key),
+            (Some(pushing), None) => pushing.give_up_unbuilt(),
+            (None, _) => {}
+        }
+    }
+
+    /// What is to be done when the cache is done with an egg that was built.
+    pub fn on_done(&mut self) -> Option<OnDone> {
         self.signer.as_ref()?;
         let pushing = self.live()?.pushing.as_ref()?;
-        Some(Box::new(pushing.on_kept()))
+        Some(Box::new(pushing.on_done()))
     }
 
     /// Pushes what a buildout that has succeeded uses, unless that was told before.
@@ -233,7 +250,7 @@ impl Remotes {
 
     /// Waits a while for what is pushed: how many eggs are new there, and what went wrong.
     pub fn close(&self) -> (Option<usize>, Vec<String>) {
-        let Some(pushing) = self.live.as_ref().and_then(|live| live.pushing.as_ref()) else {
+        let Some(pushing) = self.pushing() else {
             return (self.signer.as_ref().map(|_| 0), Vec::new());
         };
         let progress = pushing.wait(PUSH_WAIT);
@@ -244,13 +261,26 @@ impl Remotes {
         (Some(progress.pushed), failures)
     }
 
-    /// What is wrong with remotes and was not told yet.
+    /// What is wrong with remotes and was not told yet: of each one thing, as whatever is refused is
+    /// built and the buildout goes on.
     pub fn warnings(&mut self) -> Vec<String> {
+        let sources = self.live.as_ref().map_or(&[][..], |live| live.upstream.sources());
+        let all = sources.iter().filter_map(Source::first_complaint).chain(self.failure.clone());
+        self.untold(all.collect())
+    }
+
+    /// As [`Remotes::warnings`], now that nothing will be added to it.
+    pub fn last_warnings(&mut self) -> Vec<String> {
         let complaints = self.live.as_ref().map(|live| live.upstream.complaints());
-        let all = complaints.unwrap_or_default().into_iter().chain(self.failure.clone());
-        let new: Vec<String> = all.filter(|it| !self.told.contains(it)).collect();
-        self.told.extend(new.iter().cloned());
-        new
+        self.untold(
+            complaints.unwrap_or_default().into_iter().chain(self.failure.clone()).collect(),
+        )
+    }
+
+    fn untold(&mut self, mut complaints: Vec<String>) -> Vec<String> {
+        complaints.retain(|it| !self.told.contains(it));
+        self.told.extend(complaints.iter().cloned());
+        complaints
     }
 }
 

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use crate::add::{self, Listed, Outcome, Replace};
 use crate::cache::Cache;
 use crate::egg::Egg;
+use crate::egg_key::EggKey;
 use crate::error::{IoContext, Result};
 
 /// How many eggs are kept together at most: what is not yet kept is lost if the process is killed.
@@ -55,15 +56,19 @@ pub struct Storing {
 }
 
 impl Storing {
-    /// Calls `on_kept` with each egg that the cache has then.
+    /// Calls `on_done` with the key of each egg that was offered, and with the egg if the cache has it
+    /// then.
     ///
     /// # Errors
     /// If there can be no thread.
-    pub fn new(cache: &Path, on_kept: impl Fn(&Egg) + Send + 'static) -> Result<Self> {
+    pub fn new(
+        cache: &Path,
+        on_done: impl Fn(&EggKey, Option<&Egg>) + Send + 'static,
+    ) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let (of_thread, root) = (Arc::clone(&shared), cache.to_owned());
         let thread = std::thread::Builder::new()
-            .spawn(move || work(&of_thread, &root, &on_kept))
+            .spawn(move || work(&of_thread, &root, &on_done))
             .at("start to store in", cache)?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -103,7 +108,7 @@ impl Drop for Storing {
     }
 }
 
-fn work(shared: &Shared, root: &Path, on_kept: &dyn Fn(&Egg)) {
+fn work(shared: &Shared, root: &Path, on_done: &dyn Fn(&EggKey, Option<&Egg>)) {
     let mut cache = None;
     // Of its own, so that no copy waits behind what is compressed.
     let pool = rayon::ThreadPoolBuilder::new().start_handler(|_| step_back()).build().ok();
@@ -121,13 +126,19 @@ fn work(shared: &Shared, root: &Path, on_kept: &dyn Fn(&Egg)) {
         state.is_busy = true;
         drop(state);
         let paths: Vec<PathBuf> = eggs.iter().map(|egg| egg.tree.path().to_owned()).collect();
+        let keys: Vec<EggKey> = eggs.iter().map(|egg| egg.tree.manifest.key.clone()).collect();
         // Whoever waits shall not wait for ever, whatever happens.
         let kept = catch_unwind(AssertUnwindSafe(|| {
             let keep = || keep(&mut cache, root, eggs, &replace).map_err(|it| it.to_string());
             if let Some(pool) = &pool { pool.install(keep) } else { keep() }
         }));
         let kept = kept.unwrap_or_else(|_| Err("storing has failed".into()));
-        kept.iter().flatten().filter_map(Outcome::egg).for_each(on_kept);
+        match &kept {
+            Ok(outcomes) => {
+                keys.iter().zip(outcomes).for_each(|(key, outcome)| on_done(key, outcome.egg()));
+            }
+            Err(_) => keys.iter().for_each(|key| on_done(key, None)),
+        }
         let mut state = shared.lock();
         state.is_busy = false;
         match kept {
@@ -138,7 +149,9 @@ fn work(shared: &Shared, root: &Path, on_kept: &dyn Fn(&Egg)) {
             // The disk is full, say: what is still queued would fare no better.
             Err(failure) => {
                 state.failure = Some(failure);
-                state.queue.clear();
+                for (_, egg) in state.queue.drain(..) {
+                    on_done(&egg.tree.manifest.key, None);
+                }
             }
         }
         shared.changed.notify_all();

@@ -8,10 +8,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::clock::now;
+use crate::digest::Digest;
 use crate::egg_key::{EggKey, Host};
+use crate::egg_name::EggName;
+use crate::egg_path::EggPath;
 use crate::entry::{self, BadEntry, Entry, Signed};
 use crate::error::{Error, Result};
-use crate::object_client::{Client, Patience};
+use crate::object_client::{Client, Patience, first_line};
 use crate::progress::Progress;
 use crate::remote_layout as layout;
 use crate::remotes::{self, Remote};
@@ -20,6 +23,8 @@ use crate::store::{Staged, Store};
 
 /// After how many entries and blobs that are not what was signed a remote is done without.
 const FORGED: usize = 3;
+/// How many things that are refused are counted.
+const MOST_COUNTED: usize = 10_000;
 
 /// The remotes of a cache, each with its client.
 #[derive(Debug)]
@@ -42,8 +47,11 @@ pub struct Source {
 
 #[derive(Debug, Default)]
 struct Refused {
+    /// What was said of the first.
+    first: Option<String>,
     sentences: BTreeSet<String>,
-    forged: usize,
+    /// What nobody can have signed so.
+    forged: HashSet<Digest>,
 }
 
 /// An egg that a remote has, by an entry that counts.
@@ -83,24 +91,36 @@ impl Source {
         let unchecked = signed.unchecked();
         let what = unchecked.as_ref().map_or("an entry", |entry| &entry.file_name);
         let entry = signing::open(signed, &self.trusted, now()).and_then(|entry| {
-            if is_asked(&entry.key) { Ok(entry) } else { Err(BadEntry::OtherEgg(entry.file_name)) }
+            let name = &entry.file_name;
+            if !is_asked(&entry.key) {
+                return Err(BadEntry::OtherEgg(entry.file_name));
+            }
+            if name.parse::<EggName>().is_err() || EggPath::new(name.as_str()).is_err() {
+                return Err(BadEntry::Malformed("its file name is not one of an egg".into()));
+            }
+            Ok(entry)
         });
         entry.map_err(|bad| {
             let is_forged = !matches!(bad, BadEntry::UnknownKey(_) | BadEntry::ExpiredKey(..));
-            self.refuse(what, bad.to_string(), is_forged)
+            let forged = is_forged.then(|| Digest::of(signed.line().as_bytes()));
+            self.refuse(what, &bad.to_string(), forged)
         })
     }
 
     /// The error for something that is refused. After a few things that nobody can have signed so, the
     /// remote is done without.
-    fn refuse(&self, what: &str, reason: String, is_forged: bool) -> Error {
+    fn refuse(&self, what: &str, reason: &str, forged: Option<Digest>) -> Error {
         let name = self.client.name().to_owned();
-        let error = Error::Refused { name, what: what.to_owned(), reason };
+        // It ends in a log, and anybody may have written it.
+        let (what, reason) = (first_line(what), first_line(reason));
+        let error = Error::Refused { name, what, reason };
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.sentences.insert(error.to_string()) {
-            refused.forged += usize::from(is_forged);
+        refused.first.get_or_insert_with(|| error.to_string());
+        if refused.sentences.len() < MOST_COUNTED {
+            refused.sentences.insert(error.to_string());
         }
-        if refused.forged >= FORGED {
+        refused.forged.extend(forged);
+        if refused.forged.len() >= FORGED {
             self.client.give_up("too much of what it has is refused");
         }
         error
@@ -115,7 +135,8 @@ impl Source {
         let claims = entry::lines(&fetched.bytes);
         if claims.is_empty() && !fetched.bytes.is_empty() {
             // As the page with which a network asks whoever comes to log in.
-            return Err(self.refuse(name, "it is not a list of eggs".into(), true));
+            let forged = Some(Digest::of(&fetched.bytes));
+            return Err(self.refuse(name, "it is not a list of eggs", forged));
         }
         // What cannot be understood may be a newer eggcache's.
         Ok(claims
@@ -130,7 +151,7 @@ impl Source {
     /// [`Error::Refused`] if it is another blob, [`Error::Miss`] if it is gone, or
     /// [`Error::Remote`].
     pub fn fetch(&self, entry: &Entry, store: &Store, progress: &dyn Progress) -> Result<Staged> {
-        let refuse = |reason: &str| self.refuse(&entry.file_name, reason.into(), true);
+        let refuse = |reason: &str| self.refuse(&entry.file_name, reason, Some(entry.blob));
         let temp = store.receive()?;
         let file = temp.handle().try_clone().map_err(|source| Error::Io {
             action: "open",
@@ -159,13 +180,25 @@ impl Source {
     #[must_use]
     pub fn complaint(&self) -> Option<String> {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut sentences = refused.sentences.iter();
-        match (sentences.next(), sentences.len(), self.client.down()) {
-            (None, _, None) => None,
-            (None, _, Some(reason)) => Some(format!("remote {}: {reason}", self.client.name())),
-            (Some(only), 0, _) => Some(only.clone()),
-            (Some(first), more, _) => Some(format!("{first}; and {more} more")),
+        let more = match refused.sentences.len() {
+            0 | 1 => String::new(),
+            all => format!("; and {} more", all - 1),
+        };
+        match (&refused.first, self.client.down()) {
+            (None, None) => None,
+            (None, Some(reason)) => Some(format!("remote {}: {reason}", self.client.name())),
+            (Some(first), None) => Some(format!("{first}{more}")),
+            (Some(first), Some(reason)) => Some(format!("{first}{more}; {reason}")),
         }
+    }
+
+    /// What there is to say of it before all is known: the first thing that was refused, or why it is
+    /// done without. That stays the same.
+    #[must_use]
+    pub fn first_complaint(&self) -> Option<String> {
+        let first = self.refused.lock().unwrap_or_else(PoisonError::into_inner).first.clone();
+        let name = self.client.name();
+        first.or_else(|| self.client.down().map(|reason| format!("remote {name}: {reason}")))
     }
 }
 
@@ -269,9 +302,20 @@ impl Upstream {
     fn accepted(&self, claims: &[Claim], is_wanted: impl Fn(&EggKey) -> bool) -> Vec<Offer> {
         let mut keys = HashSet::new();
         let wanted = claims.iter().filter(|claim| is_wanted(&claim.entry.key));
-        let accepted = wanted.filter_map(|Claim { signed, source, .. }| {
-            let entry = self.sources[*source].check(signed, &is_wanted).ok()?;
-            Some(Offer { entry, signed: signed.clone(), source: *source })
+        let mut refused = HashSet::new();
+        let accepted = wanted.filter_map(|Claim { signed, source: at, .. }| {
+            // Also one that is done without since it was asked. To check a signature takes a while, and
+            // a list has room for thousands of the same that is none.
+            let source = &self.sources[*at];
+            if source.client.down().is_some() || refused.contains(&(at, signed)) {
+                return None;
+            }
+            let entry = source.check(signed, &is_wanted);
+            let Ok(entry) = entry else {
+                refused.insert((at, signed));
+                return None;
+            };
+            Some(Offer { entry, signed: signed.clone(), source: *at })
         });
         accepted.filter(|offer| keys.insert(offer.entry.key.clone())).collect()
     }

@@ -284,3 +284,108 @@ fn a_cache_without_remotes_is_as_before() {
     server.close_with(&json!({}));
     assert!(names_in(&sandbox.path("cache")).iter().all(|name| name != "remotes.json"));
 }
+
+/// Whether nobody holds a lease any more, or soon does not.
+fn leases_go(team: &Team) -> bool {
+    (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        team.objects("leases").is_empty()
+    })
+}
+
+#[test]
+fn nobody_waits_for_a_lease_of_its_own() {
+    let team = Team::new();
+    let mut server = open(&team.builder);
+    for _ in 0..2 {
+        assert_eq!(lease(&mut server, "foo"), json!({"lease": "taken"}));
+    }
+}
+
+#[test]
+fn a_lease_goes_with_the_egg_also_where_that_spells_its_version_otherwise() {
+    let team = Team::new();
+    let mut server = open(&team.builder);
+    let asked = json!({"op": "lease", "name": "Foo", "variant": "", "version": "1.0.0"});
+    assert_eq!(server.ask(&asked), json!({"lease": "taken"}));
+    server.store(&team.builder.egg("foo", "1.0"));
+    assert!(leases_go(&team));
+    assert_eq!(team.objects("blobs").len(), 1);
+}
+
+#[test]
+fn a_lease_goes_when_the_egg_is_refused() {
+    let team = Team::new();
+    let mut server = open(&team.builder);
+    assert_eq!(lease(&mut server, "foo"), json!({"lease": "taken"}));
+    let egg = team.builder.egg("foo", "1.0");
+    std::os::unix::fs::symlink("/etc/passwd", egg.join("outside")).unwrap();
+    let offer = json!({"op": "store", "path": egg, "source_sha256": "", "variant": ""});
+    assert_eq!(server.ask(&offer)["outcome"], "refused");
+    assert!(leases_go(&team));
+}
+
+#[test]
+fn a_lease_of_what_was_not_stored_goes_with_the_next_one() {
+    let team = Team::new();
+    let mut server = open(&team.builder);
+    assert_eq!(lease(&mut server, "foo"), json!({"lease": "taken"}));
+    assert_eq!(lease(&mut server, "bar"), json!({"lease": "taken"}));
+    assert_eq!(team.objects("leases").len(), 1);
+}
+
+/// Has the list of a project say something else.
+fn rewrite(team: &Team, name: &str, change: impl Fn(&str) -> String) {
+    let list = team.builder.path(&format!("pool/v1/projects/{name}/cp311"));
+    std::fs::write(&list, change(&std::fs::read_to_string(&list).unwrap())).unwrap();
+}
+
+#[test]
+fn what_a_remote_says_is_one_line_of_a_log_and_no_more() {
+    let team = Team::new();
+    team.pushed("foo");
+    rewrite(&team, "foo", |line| {
+        line.replace("foo-1.0-py3.11.egg", &format!("{}\\\\n\\\\u001b[2Jx", "foo".repeat(1000)))
+    });
+    let answer = find(&mut open(&team.reader), "foo", "1.0");
+    let warning = text(&answer["warnings"][0]);
+    assert!(warning.contains("is refused: its signature"), "{warning}");
+    assert!(!warning.contains(char::is_control) && warning.len() < 500, "{warning:?}");
+}
+
+#[test]
+fn what_a_remote_has_too_much_of_is_told_once_and_counted_at_the_end() {
+    let team = Team::new();
+    for name in ["foo", "bar", "baz"] {
+        team.pushed(name);
+    }
+    team.builder.ok("keygen another");
+    let (key, other) = (team.builder.path("key.pub"), team.builder.path("another.pub"));
+    team.reader.ok(&format!("trust team {}", other.display()));
+    team.reader.ok(&format!("trust team {} --remove", key.display()));
+    let mut server = open(&team.reader);
+    assert!(find(&mut server, "foo", "1.0")["warnings"].is_array());
+    for name in ["bar", "baz"] {
+        assert_eq!(find(&mut server, name, "1.0"), json!({"eggs": []}));
+    }
+    let closed = server.ask(&json!({"op": "close"}));
+    let warnings = closed["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{closed}");
+    let warning = text(&warnings[0]);
+    assert!(warning.contains("foo-1.0-py3.11.egg") && warning.ends_with("and 2 more"), "{warning}");
+}
+
+#[test]
+fn a_remote_is_done_without_after_three_forged_entries_and_no_more_are_looked_at() {
+    let team = Team::new();
+    team.pushed("foo");
+    rewrite(&team, "foo", |line| {
+        let forged = |n| line.replace("\\\"added_at\\\":", &format!("\\\"added_at\\\":{n}"));
+        (1..100).map(forged).chain([line.to_owned()]).collect()
+    });
+    let mut server = open(&team.reader);
+    let answer = find(&mut server, "foo", "1.0");
+    assert_eq!(answer["eggs"], json!([]), "{answer}");
+    let closed = server.ask(&json!({"op": "close"}));
+    assert!(text(&closed["warnings"][0]).contains("too much of what it has"), "{closed}");
+}
