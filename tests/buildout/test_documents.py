@@ -28,6 +28,8 @@ LEFT = [
     ("docs/format.md", "dd if=$BLOB", "needs zstd and b3sum; the_encoding_is_as_documented"),
     ("docs/performance.md", "make bench", "takes half an hour; tests/benches runs its parts"),
     ("docs/performance.md", "perf record", "needs perf, and root in some places"),
+    ("docs/howto/remote.md", "python3 -m venv weed", "needs PyPI and a port; the store is tried elsewhere"),
+    ("docs/howto/remote.md", "umask 077", "needs a secret of a CI"),
     ("docs/howto/rpm.md", "", "by the tests of bundle"),
     ("docs/howto/container.md", "", "by the tests of bundle"),
 ]

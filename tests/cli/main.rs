@@ -30,6 +30,7 @@ mod recovery;
 mod regrets;
 mod reindex;
 mod remote;
+mod remote_document;
 mod remote_gc;
 mod remote_verify;
 mod repair;
