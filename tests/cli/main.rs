@@ -32,6 +32,7 @@ mod reindex;
 mod remote;
 mod remote_document;
 mod remote_gc;
+mod remote_races;
 mod remote_verify;
 mod repair;
 mod roots;
@@ -40,6 +41,7 @@ mod serve;
 mod shared;
 mod sign;
 mod stats;
+mod store;
 mod support;
 mod verify;
 
