@@ -4,12 +4,13 @@ FUZZ_SECONDS ?= 60
 TOOLS := build/tools/bin
 BENCH := build/bench/venv/bin
 
-.PHONY: help build wheel wheel-manylinux deb docs test bench demo lint deny fuzz reliability clean
+.PHONY: help build wheel wheel-manylinux deb docs test bench scale demo lint deny fuzz reliability clean
 
 help:
 	@echo "make demo   a real buildout, then the same without network from the cache"
 	@echo "make test   all tests, with real buildouts of five versions"
 	@echo "make bench  everything that is measured, and docs/performance.md from it"
+	@echo "make scale  what a remote takes of teams of all sizes: docs/scale.md"
 	@echo "make docs   docs/reference/cli.md, from what --help prints"
 	@echo "make lint   formatting, lints, documentation"
 	@echo "make deny   licences and sources of the dependencies"
@@ -23,16 +24,24 @@ help:
 build:
 	cargo build --release --locked
 
-$(TOOLS)/python:
+$(TOOLS)/python: $(TOOLS)/pytest
+
+$(TOOLS)/pytest: tests/requirements.txt
 	$(PYTHON) -m venv build/tools
 	$(TOOLS)/python -m pip install -q --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+# The program inside the package. Buildout reads all of site-packages in every run, for the digest of what
+# a recipe depends on, but for files whose names end like this: 10 ms less (_bridge.py finds it).
+INSIDE := python/eggcache/_bin/eggcache-not-pyc
 
 wheel: build $(TOOLS)/python
 	mkdir -p python/eggcache/_bin
-	cmp -s target/release/eggcache python/eggcache/_bin/eggcache || cp target/release/eggcache python/eggcache/_bin/
+	cmp -s target/release/eggcache $(INSIDE) || cp target/release/eggcache $(INSIDE)
 	rm -f dist/*.whl
 	@echo "building the wheel"
 	@$(TOOLS)/maturin build --release --locked --out dist >build/maturin.log 2>&1 || { cat build/maturin.log; exit 1; }
+	@ls dist/eggcache-*.whl
 
 # What pip takes on every Linux of the last ten years: zig links against the glibc of manylinux2014.
 # The first run makes the program that the second puts among the package's own files.
@@ -42,11 +51,11 @@ wheel-manylinux: $(TOOLS)/python
 	$(TOOLS)/python -m pip install -q --disable-pip-version-check -r tests/packages/requirements.txt
 	rm -rf build/manylinux
 	mkdir -p build/manylinux python/eggcache/_bin
-	touch python/eggcache/_bin/eggcache
+	touch $(INSIDE)
 	@echo "building the wheel with zig, twice"
 	@$(MANYLINUX) >build/manylinux.log 2>&1 || { cat build/manylinux.log; exit 1; }
 	$(PYTHON) -m zipfile -e build/manylinux/eggcache-*.whl build/manylinux/unpacked
-	cp build/manylinux/unpacked/eggcache-*.data/scripts/eggcache python/eggcache/_bin/
+	cp build/manylinux/unpacked/eggcache-*.data/scripts/eggcache $(INSIDE)
 	@$(MANYLINUX) >build/manylinux.log 2>&1 || { cat build/manylinux.log; exit 1; }
 	$(TOOLS)/python -m pytest tests/packages/test_wheel.py
 	EGGCACHE_WHEEL=$$(echo build/manylinux/eggcache-*.whl) \
@@ -69,6 +78,7 @@ build/tools/cargo/bin/cargo-deb:
 test: wheel
 	cargo test --locked --quiet
 	$(TOOLS)/python -m pytest tests/buildout tests/benches tests/browser
+	$(TOOLS)/python -m pytest tests/remote
 
 bench: build $(BENCH)/uv
 	cargo build --release --locked --quiet --examples
@@ -79,6 +89,9 @@ $(BENCH)/uv: benches/requirements.txt
 	$(PYTHON) -m venv --clear build/bench/venv
 	$(BENCH)/python -m pip install -q --disable-pip-version-check -r benches/requirements.txt
 	touch $@
+
+scale:
+	$(PYTHON) benches/scale.py
 
 docs:
 	EGGCACHE_WRITE_DOCS=1 cargo test --locked --quiet --bin eggcache the_reference

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::blob::Provenance;
-use crate::buildout::{self, Buildout, is_buildout, is_egg, is_temporary};
+use crate::buildout::{self, Buildout, is_buildout, is_egg, is_temporary, layouts};
 use crate::cache::{Cache, Commit};
 use crate::clock::now;
 use crate::digest::Digest;
@@ -15,7 +15,7 @@ use crate::egg::Egg;
 use crate::egg_key::EggKey;
 use crate::egg_name::EggName;
 use crate::error::{Error, IoContext, Result};
-use crate::progress::{Progress, Unit};
+use crate::progress::{Progress, Silent, Unit};
 use crate::soundness;
 use crate::store::{Staged, Store};
 use crate::tree::{Hints, Tree};
@@ -31,8 +31,6 @@ pub struct Options {
     /// Where they come from; when and by what they are added is filled in.
     pub provenance: Provenance,
     pub replace: Replace,
-    /// They were built just now, so nothing is half-copied, and what is not there never was.
-    pub just_built: bool,
 }
 
 /// Which builds make place for a new one of their key.
@@ -99,6 +97,28 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The egg of its key that the cache has now.
+    #[must_use]
+    pub fn egg(&self) -> Option<&Egg> {
+        match self {
+            Self::Stored { egg }
+            | Self::Replaced { egg, .. }
+            | Self::Present { egg }
+            | Self::Other { egg } => Some(egg),
+            Self::Refused { .. } | Self::Left { .. } => None,
+        }
+    }
+}
+
+/// An egg that was listed and is to be kept.
+#[derive(Debug)]
+pub struct Listed {
+    pub tree: Tree,
+    /// As of [`Options`].
+    pub provenance: Provenance,
+}
+
 /// What is offered as an egg.
 struct Offered {
     path: PathBuf,
@@ -156,21 +176,63 @@ fn add_batch(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Vec<Added>> {
-    let trees: Vec<Result<Tree>> = paths.par_iter().map(|path| scan(path, options)).collect();
-    let others = trees
+    let provenance = &options.provenance;
+    let listed = paths
+        .par_iter()
+        .map(|path| Ok(Listed { tree: scan(path, options)?, provenance: provenance.clone() }))
+        .collect();
+    let outcomes = keep_each(cache, paths, listed, &options.replace, progress)?;
+    let added = |(path, outcome): (&PathBuf, _)| Added { path: path.clone(), outcome };
+    Ok(paths.iter().zip(outcomes).map(added).collect())
+}
+
+/// Lists an egg that was built just now: nothing in it is half-copied, and what is not there never
+/// was. Answers why it is refused, if it is not sound.
+///
+/// # Errors
+/// If something else is wrong than the egg.
+pub fn list(path: &Path, hints: &Hints) -> Result<std::result::Result<Tree, String>> {
+    match Tree::scan(path, hints) {
+        Ok(tree) => Ok(Ok(tree)),
+        Err(error) => refusal(error, path).map(Err),
+    }
+}
+
+/// Keeps eggs that were listed, all under one hold of the write lock. One that has changed since is
+/// refused.
+///
+/// # Errors
+/// If the cache cannot be written; then none of them is kept.
+pub fn keep(cache: &mut Cache, eggs: Vec<Listed>, replace: &Replace) -> Result<Vec<Outcome>> {
+    let paths: Vec<PathBuf> = eggs.iter().map(|egg| egg.tree.path().to_owned()).collect();
+    let eggs = eggs.into_iter().map(Ok).collect();
+    let outcomes = keep_each(cache, &paths, eggs, replace, &Silent)?;
+    cache.take_ballast();
+    Ok(outcomes)
+}
+
+/// What becomes of the eggs at these paths, each listed or found to be not sound.
+fn keep_each(
+    cache: &mut Cache,
+    paths: &[PathBuf],
+    listed: Vec<Result<Listed>>,
+    replace: &Replace,
+    progress: &dyn Progress,
+) -> Result<Vec<Outcome>> {
+    let others = listed
         .iter()
-        .map(|tree| match tree {
-            Ok(tree) => other_build(cache, &tree.manifest.key),
+        .map(|listed| match listed {
+            Ok(listed) => other_build(cache, &listed.tree.manifest.key),
             Err(_) => Ok(None),
         })
-        .map(|other| other.map(|other| other.filter(|&digest| options.replace.covers(digest))))
+        .map(|other| other.map(|other| other.filter(|&digest| replace.covers(digest))))
         .collect::<Result<Vec<_>>>()?;
     let store = &cache.store;
-    let staged: Vec<Result<Staged>> = trees
+    let staged: Vec<Result<Staged>> = listed
         .into_par_iter()
         .zip(others)
-        .map(|(tree, replaces)| {
-            let staged = stage(store, &tree?, &options.provenance, replaces);
+        .map(|(listed, replaces)| {
+            let staged = stage(store, listed?, replaces);
             progress.advance(1);
             staged
         })
@@ -186,27 +248,20 @@ fn add_batch(
             Err(error) => refusals.push(Some(refusal(error, path)?)),
         }
     }
-    let mut commits = cache.commit(sound, |egg| options.replace.covers(egg.digest))?.into_iter();
-    let mut outcome = |refusal: Option<String>| match refusal {
+    let mut commits = cache.commit(sound, |egg| replace.covers(egg.digest))?.into_iter();
+    let outcome = |refusal: Option<String>| match refusal {
         Some(reason) => Outcome::Refused { reason },
         None => commits.next().map_or_else(
             || Outcome::Refused { reason: "it was not committed".into() },
             Outcome::from,
         ),
     };
-    Ok(paths
-        .iter()
-        .zip(refusals)
-        .map(|(path, refusal)| Added { path: path.clone(), outcome: outcome(refusal) })
-        .collect())
+    Ok(refusals.into_iter().map(outcome).collect())
 }
 
-/// Lists an egg. One that somebody has left there is also asked whether it is whole.
+/// Lists an egg that somebody has left there, and asks whether it is whole.
 fn scan(path: &Path, options: &Options) -> Result<Tree> {
     let tree = Tree::scan(path, &options.hints)?;
-    if options.just_built {
-        return Ok(tree);
-    }
     let entries = &tree.manifest.entries;
     let name: Option<EggName> = tree.manifest.file_name.parse().ok();
     let python = name.map(|name| name.python).unwrap_or_default();
@@ -219,19 +274,14 @@ fn scan(path: &Path, options: &Options) -> Result<Tree> {
     }
 }
 
-fn stage(
-    store: &Store,
-    tree: &Tree,
-    provenance: &Provenance,
-    replaces: Option<Digest>,
-) -> Result<Staged> {
+fn stage(store: &Store, listed: Listed, replaces: Option<Digest>) -> Result<Staged> {
     let provenance = Provenance {
         added_at: now(),
         eggcache: env!("CARGO_PKG_VERSION").to_owned(),
         replaces,
-        ..provenance.clone()
+        ..listed.provenance
     };
-    store.stage(tree, provenance)
+    store.stage(&listed.tree, provenance)
 }
 
 /// The egg that the cache has of a key.
@@ -250,21 +300,27 @@ fn refusal(error: Error, egg: &Path) -> Result<String> {
     }
 }
 
-/// A path that is an egg, or the eggs directly below it, or those of a buildout, and what else is
+/// A path that is an egg, or the eggs of an eggs directory, or those of a buildout, and what else is
 /// offered as one there.
 fn eggs_at(path: &Path) -> Result<Vec<Offered>> {
     let metadata = path.symlink_metadata().at("read", path)?;
     if is_egg(path) || is_link(path) || !(metadata.is_dir() || path.is_dir()) {
         return Ok(vec![Offered { path: path.to_owned(), left: None }]);
     }
-    let mut eggs = eggs_in(path)?;
+    let mut eggs = Vec::new();
+    for folder in layouts(path)? {
+        eggs.extend(eggs_in(&folder)?);
+    }
     if eggs.is_empty() && is_buildout(path) {
         eggs = eggs_of(&Buildout::open(path, None)?)?;
     }
     if eggs.is_empty() {
         return Err(Error::UnsoundEgg {
             path: path.to_owned(),
-            reason: "it is neither an egg nor a folder with eggs in it".into(),
+            reason:
+                "it is neither an egg nor a folder with eggs in it (or in its v5/, or in a folder \
+                     of an ABI as cp311/), nor a buildout that has any"
+                    .into(),
         });
     }
     Ok(eggs)

@@ -5,11 +5,13 @@
 //! directory, and with `abi-tag-eggs = true` in one more, named by the ABI.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
 use crate::error::{Error, IoContext, Result};
+use crate::fs as files;
 use crate::place::Place;
 
 pub const INSTALLED: &str = ".installed.cfg";
@@ -20,6 +22,10 @@ pub const SET_ASIDE: &str = "set-aside";
 pub const VERSION_CONTROL: [&str; 4] = [".git", ".hg", ".svn", ".bzr"];
 /// How deep below an eggs directory eggs are looked for: `v5`, and the ABI.
 const MAX_DEPTH: usize = 3;
+/// How the names of folders of an ABI begin; a digit follows.
+const ABIS: &[&str] = &["cp", "pypy", "pp"];
+/// Longest configuration that is read, in bytes: that of a large buildout has a few hundred KiB.
+pub const MAX_CONFIGURATION: u64 = 16 << 20;
 
 #[derive(Debug)]
 pub struct Buildout {
@@ -42,7 +48,8 @@ impl Buildout {
     /// told.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is no buildout or no such eggs directory.
+    /// [`Error::Usage`] if there is no buildout or no such eggs directory, or if its configuration
+    /// cannot be read.
     pub fn open(root: &Path, eggs: Option<&Path>) -> Result<Self> {
         if !root.is_dir() {
             return Err(Error::Usage(format!("{} is not a folder", root.display())));
@@ -56,10 +63,14 @@ impl Buildout {
         }
         let place = Place::new(root)?;
         let read = |name: &str| {
-            let text = std::fs::read(place.root().join(name)).unwrap_or_default();
-            String::from_utf8_lossy(&text).into_owned()
+            let path = place.root().join(name);
+            match files::read_short(&path, MAX_CONFIGURATION) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+                // What it names would not be looked at.
+                text => Ok(String::from_utf8_lossy(&text.at("read", &path)?).into_owned()),
+            }
         };
-        let (installed, configuration) = (read(INSTALLED), read(CONFIGURATION));
+        let (installed, configuration) = (read(INSTALLED)?, read(CONFIGURATION)?);
         let named = |names: &[&str]| -> Vec<PathBuf> {
             let values = settings(&installed).chain(settings(&configuration));
             let values = values.filter(|(key, value)| names.contains(key) && !value.contains("${"));
@@ -67,7 +78,9 @@ impl Buildout {
         };
         let one = |names: &[&str], usual: &str| {
             let first = named(names).into_iter().find(|path| path.is_dir() && place.holds(path));
-            first.and_then(|path| path.canonicalize().ok()).unwrap_or(place.root().join(usual))
+            let path = first.unwrap_or_else(|| place.root().join(usual));
+            // By one name, or what is in it is looked at twice.
+            path.canonicalize().ok().filter(|real| place.holds(real)).unwrap_or(path)
         };
         let eggs_directories = match eggs {
             Some(eggs) if eggs.is_dir() => folders_with_eggs([eggs.to_owned()])?,
@@ -157,6 +170,31 @@ pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// An eggs directory with the folders of its layouts: `v5`, that of an ABI (as pip tags it: `cp311`), and
+/// such a one in `v5`. Other folders are none of its own: they may be buildouts.
+///
+/// # Errors
+/// If one cannot be read.
+pub fn layouts(eggs: &Path) -> Result<Vec<PathBuf>> {
+    let named = |folder: &Path, prefixes: &'static [&'static str]| -> Result<Vec<PathBuf>> {
+        let is_named = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let digit = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
+            let rest = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
+            rest.is_some_and(digit) && !is_egg(path) && path.is_dir()
+        };
+        Ok(entries(folder)?.into_iter().filter(is_named).collect())
+    };
+    let mut folders = vec![eggs.to_owned()];
+    folders.extend(named(eggs, ABIS)?);
+    for layout in named(eggs, &["v"])? {
+        let of_abis = named(&layout, ABIS)?;
+        folders.push(layout);
+        folders.extend(of_abis);
+    }
+    Ok(folders)
 }
 
 /// The folders at or below others that have eggs directly in them, canonical.

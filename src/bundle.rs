@@ -158,8 +158,10 @@ fn format_of(output: &Path) -> Result<Format> {
 
 /// The folder in the archive.
 fn prefix(wanted: Option<&str>, root: &Path) -> Result<String> {
-    let name = || root.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let prefix = wanted.unwrap_or_else(name);
+    let Some(prefix) = wanted.or_else(|| root.file_name()?.to_str()) else {
+        let reason = "its name cannot be that of the folder in the archive: name one with --prefix";
+        return Err(Error::Usage(format!("{}: {reason}", root.display())));
+    };
     let parts: Vec<&str> = prefix.split('/').filter(|it| !it.is_empty() && *it != ".").collect();
     if prefix.starts_with('/') || parts.contains(&"..") {
         let reason = "the folder in the archive is relative, and stays in it";

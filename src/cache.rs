@@ -19,6 +19,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -79,6 +80,13 @@ pub enum Commit {
 }
 
 impl Cache {
+    /// Whether there is a cache at `root`, or something of one; also if that cannot be told.
+    #[must_use]
+    pub fn is_at(root: &Path) -> bool {
+        let is_there = |name: &str| root.join(name).try_exists().unwrap_or(true);
+        root.is_dir() && [index::FILE_NAME, "blobs"].into_iter().any(is_there)
+    }
+
     /// Opens the cache at `root`, making it if needed. One that this process cannot write is opened
     /// for reading. An index that is gone is rebuilt from the blobs.
     ///
@@ -112,7 +120,11 @@ impl Cache {
         store.create()?;
         let tag = root.join("CACHEDIR.TAG");
         // A crash can have left it empty, a power cut without its bytes.
-        if fs::read(&tag).ok().is_none_or(|text| text != CACHEDIR_TAG.as_bytes()) {
+        let is_other = match files::read_short(&tag, CACHEDIR_TAG.len() as u64) {
+            Ok(text) => text != CACHEDIR_TAG.as_bytes(),
+            Err(error) => error.kind() != ErrorKind::InvalidInput, // no file, and not ours
+        };
+        if is_other {
             // Somebody else's, or no space: no backup is worth a failure.
             let _ = fs::write(&tag, CACHEDIR_TAG);
         }

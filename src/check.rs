@@ -124,7 +124,8 @@ impl Check<'_> {
         let others =
             || rayon::join(|| links::rest(place, &except), || paths::named(buildout, cache_root));
         let (listed, (rest, named)) = rayon::join(list, others);
-        let named = named?;
+        let mut named = named?;
+        named.eggs.extend(rest.eggs);
         let known: Vec<Vec<Egg>> =
             listed.iter().map(|egg| self.known(&egg.file_name)).collect::<Result<_>>()?;
         let bytes = listed.iter().map(Listed::bytes).sum();
@@ -249,6 +250,7 @@ impl Check<'_> {
         };
         let mut report = Report {
             buildout: place.root().to_owned(),
+            cache: self.cache.map(|cache| cache.root().display().to_string()),
             eggs_directories: self
                 .buildout
                 .eggs_directories

@@ -91,14 +91,22 @@ pub enum Error {
         nearest: Vec<(String, Nearest)>,
     },
 
-    #[error("{} is not a buildout that uses this cache; `eggcache roots` lists them", path.display())]
-    NotARoot { path: PathBuf },
+    #[error("{} is not a buildout that uses this cache; {}`eggcache roots` lists them", path.display(), nearest_is(nearest.as_deref()))]
+    NotARoot {
+        path: PathBuf,
+        /// The folder that may have been meant.
+        nearest: Option<String>,
+    },
 
     #[error("{}: {reason}", path.display())]
     Policy { path: PathBuf, reason: String },
 
-    #[error("{what} is not pinned; `eggcache pins` lists what is")]
-    NotAPin { what: String },
+    #[error("{what} is not pinned; {}`eggcache pins` lists what is", nearest_is(nearest.as_deref()))]
+    NotAPin {
+        what: String,
+        /// The pin that may have been meant.
+        nearest: Option<String>,
+    },
 
     #[error("{query} is ambiguous, name one of:\n{}", candidates.join("\n"))]
     Ambiguous { query: String, candidates: Vec<String> },
@@ -130,6 +138,14 @@ pub enum Error {
     /// What a remote has of an egg is not to be used.
     #[error("remote {name}: {what} is refused: {reason}")]
     Refused { name: String, what: String, reason: String },
+
+    /// A remote has an egg and cannot be used any more.
+    #[error("{0}")]
+    Unavailable(String),
+
+    /// A remote has an egg that cannot be had from it.
+    #[error("{0}")]
+    Unfetched(String),
 
     #[error("the signing key {}: {reason}", path.display())]
     SigningKey { path: PathBuf, reason: &'static str },
@@ -190,6 +206,10 @@ fn told_nearest(nearest: Option<&str>, command: &str) -> String {
         Some(nearest) => format!("; the nearest name is {nearest}"),
         None => format!("; `{command}` tells which there are"),
     }
+}
+
+fn nearest_is(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!("the nearest is {nearest}; ")).unwrap_or_default()
 }
 
 fn hints(nearest: &[(String, Nearest)]) -> String {

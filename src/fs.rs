@@ -2,8 +2,9 @@
 //! facts that decisions depend on.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use crate::error::{IoContext, Result};
@@ -23,6 +24,26 @@ pub fn lossy<S: serde::Serializer>(
 #[must_use]
 pub fn identity(metadata: &fs::Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
+}
+
+/// Reads a file that somebody else has written: no more than `most` bytes, and neither a FIFO, which
+/// would be waited for, nor a device.
+///
+/// # Errors
+/// If it cannot be read, is longer or is no file.
+pub fn read_short(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a file"));
+    }
+    let mut content = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        let reason = format!("it has more than {most} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, reason));
+    }
+    Ok(content)
 }
 
 /// Makes the names in a directory durable.

@@ -2,6 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::fs as files;
+
+/// Longest file of an environment that is read, in bytes.
+const MAX_SETTINGS: u64 = 1 << 16;
+
 /// One interpreter, as scripts name it.
 #[derive(Debug, Clone)]
 pub struct Interpreter {
@@ -12,6 +17,8 @@ pub struct Interpreter {
     pub python: Option<String>,
     /// Folders that its own packages are below.
     prefixes: Vec<PathBuf>,
+    /// Those of them that hold nothing but it: a `bin` can be anybody's.
+    environments: Vec<PathBuf>,
 }
 
 impl Interpreter {
@@ -20,8 +27,9 @@ impl Interpreter {
         let real = path.canonicalize().ok();
         let environment = prefix(path);
         let settings = environment
-            .and_then(|prefix| std::fs::read_to_string(prefix.join("pyvenv.cfg")).ok())
+            .and_then(|prefix| files::read_short(&prefix.join("pyvenv.cfg"), MAX_SETTINGS).ok())
             .unwrap_or_default();
+        let settings = String::from_utf8_lossy(&settings);
         let version = setting(&settings, "version").or_else(|| setting(&settings, "version_info"));
         let named = |path: &Path| version_of_name(path.file_name()?.to_str()?);
         let python = named(path)
@@ -29,8 +37,9 @@ impl Interpreter {
             .or_else(|| real.as_deref().and_then(named));
         let home = setting(&settings, "home").and_then(|home| Path::new(home).parent());
         let prefixes = [environment, real.as_deref().and_then(prefix), home];
-        let prefixes = prefixes.into_iter().flatten().map(Path::to_owned).collect();
-        Self { path: path.to_owned(), python, prefixes, real }
+        let prefixes: Vec<PathBuf> = prefixes.into_iter().flatten().map(Path::to_owned).collect();
+        let environments = prefixes.iter().filter(|it| is_environment(it)).cloned().collect();
+        Self { path: path.to_owned(), python, prefixes, environments, real }
     }
 
     /// Whether a folder holds packages of this interpreter.
@@ -45,8 +54,7 @@ impl Interpreter {
     /// Whether a path is of the environment of this interpreter.
     #[must_use]
     pub fn owns(&self, path: &Path) -> bool {
-        let prefixes = self.prefixes.iter().filter(|prefix| prefix.components().count() > 2);
-        path == self.path || prefixes.into_iter().any(|prefix| path.starts_with(prefix))
+        path == self.path || self.environments.iter().any(|prefix| path.starts_with(prefix))
     }
 }
 
@@ -64,6 +72,19 @@ pub fn is_python(path: &Path) -> bool {
 fn prefix(program: &Path) -> Option<&Path> {
     let bin = program.parent()?;
     bin.file_name().is_some_and(|name| name == "bin").then(|| bin.parent()).flatten()
+}
+
+/// Whether a Python is installed below a folder, and it is no folder of the operating system.
+fn is_environment(prefix: &Path) -> bool {
+    let is_library = |entry: std::fs::DirEntry| {
+        let name = entry.file_name();
+        ["python", "pypy"].iter().any(|start| name.to_string_lossy().starts_with(start))
+    };
+    let has_library = || {
+        let entries = std::fs::read_dir(prefix.join("lib")).into_iter().flatten();
+        entries.flatten().any(is_library)
+    };
+    prefix.components().count() > 2 && (prefix.join("pyvenv.cfg").is_file() || has_library())
 }
 
 fn setting<'a>(settings: &'a str, name: &str) -> Option<&'a str> {

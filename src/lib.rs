@@ -100,9 +100,9 @@
 //!
 //! | | |
 //! |---|---|
-//! | the bridge to buildout, which calls operations | [`serve`] `auto` `prefetch` |
+//! | the bridge to buildout, which calls operations | [`serve`] `auto` `prefetch` `storing` `session_remotes` `fetching` `pushing` |
 //! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`preflight`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`check`] [`bundle`] [`reindex`] [`stats`] [`push`] [`pull`] [`remote`] [`remote_verify`] [`remote_gc`] [`sign`] |
-//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `recall` `staging` `held` [`query`] [`upstream`] `publish` `survey` |
+//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `recall` `staging` `held` [`query`] [`upstream`] `publish` `lease` `survey` |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s and [`pin`]s, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter`, [`remotes`] and an [`object_client`] of each |
 //! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] [`plan`] [`policy`] `difference` `pyc` `script` `pointer` [`entry`] [`signing`] [`remote_layout`] |
 //! | primitives | [`error`] [`clock`] [`quantity`] [`nearest`] [`digest`] [`sha256`] `wildcard` `subtree` [`egg_path`] `fs` `temp` `record` `place` `beneath` `map` [`progress`] |
@@ -122,11 +122,13 @@ mod copies;
 mod difference;
 pub mod digest;
 pub mod egg;
+pub mod egg_cache;
 pub mod egg_key;
 pub mod egg_name;
 pub mod egg_path;
 pub mod entry;
 pub mod error;
+mod fetching;
 mod fs;
 pub mod gc;
 mod held;
@@ -134,6 +136,7 @@ pub mod index;
 pub mod init;
 mod interpreter;
 pub mod layout;
+mod lease;
 pub mod list;
 pub mod manifest;
 mod map;
@@ -154,6 +157,7 @@ pub mod progress;
 mod publish;
 pub mod pull;
 pub mod push;
+mod pushing;
 mod pyc;
 pub mod quantity;
 pub mod query;
@@ -172,6 +176,7 @@ pub mod root;
 pub mod roots;
 mod script;
 pub mod serve;
+mod session_remotes;
 pub mod sha256;
 pub mod show;
 pub mod sign;
@@ -180,9 +185,11 @@ mod soundness;
 mod staging;
 pub mod stats;
 pub mod store;
+mod storing;
 mod subtree;
 mod survey;
 mod temp;
+mod texts;
 pub mod tree;
 pub mod upstream;
 pub mod verify;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Deref;
 
-use memmap2::{Mmap, MmapOptions};
+use memmap2::{Mmap, MmapOptions, UncheckedAdvice};
 
 /// A file with its bytes in memory.
 #[derive(Debug)]
@@ -19,6 +19,15 @@ impl Deref for Mapped {
 
     fn deref(&self) -> &[u8] {
         &self.map
+    }
+}
+
+impl Mapped {
+    /// Gives back the memory of what was read so far, for whoever reads a large file only once.
+    pub fn forget(&self) {
+        // SAFETY: a mapping of a file that is only read has the same bytes when it is read again: they
+        // come from the file, which nobody changes; see `map`.
+        let _ = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) };
     }
 }
 

@@ -11,6 +11,8 @@ use object::{Endianness, ReadCache, elf};
 
 /// Most sections that an object may have: what its header can say without an extension.
 const MAX_SECTIONS: u32 = 1 << 16;
+/// Most segments that an object may have: what its header can say without an extension.
+const MAX_SEGMENTS: u32 = 1 << 16;
 /// Largest section of needs that is read, in bytes: real ones have a few KiB.
 const MAX_SECTION: u64 = 1 << 20;
 /// Most needs that are looked at: real objects have a few dozen, of some ten libraries.
@@ -154,6 +156,9 @@ fn end_of<'a, Elf: FileHeader<Endian = Endianness>>(
     let endian = header.endian()?;
     let sections = u64::from(header.e_shentsize(endian)) * u64::from(header.e_shnum(endian));
     let mut end = header.e_shoff(endian).into().saturating_add(sections);
+    if header.phnum(endian, data)? > MAX_SEGMENTS {
+        return Ok(end);
+    }
     for segment in header.program_headers(endian, data)? {
         let (offset, length) = segment.file_range(endian);
         end = end.max(offset.saturating_add(length));
@@ -386,6 +391,23 @@ mod tests {
         let object = object_of(&[(elf::SHT_DYNAMIC.0, &long)], b"\0");
         let mut read = Counting { content: Cursor::new(object), read: 0 };
         assert_eq!(needed_versions(&mut read).unwrap(), [b""; 0]);
+        assert!(read.read < 10_000, "{}", read.read);
+    }
+
+    #[test]
+    fn segments_are_not_read_however_many() {
+        let mut object = object_of(&[], b"\0");
+        let table =
+            usize::try_from(u64::from_le_bytes(object[40..48].try_into().unwrap())).unwrap();
+        // As many as the first section says, from the beginning of the object on.
+        object[32] = 64;
+        object[54] = 56;
+        object[56..58].copy_from_slice(&u16::MAX.to_le_bytes());
+        object[table + 44..table + 48].copy_from_slice(&1_000_000_u32.to_le_bytes());
+        object.resize(60_000_000, 0);
+        let size = u64::try_from(object.len()).unwrap();
+        let mut read = Counting { content: Cursor::new(object), read: 0 };
+        assert!(!is_cut_off(&mut read, size));
         assert!(read.read < 10_000, "{}", read.read);
     }
 

@@ -15,20 +15,23 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::client::{HttpError, HttpErrorKind};
+use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    BackoffConfig, ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
-    RetryConfig, UpdateVersion, WriteMultipart,
+    BackoffConfig, ClientConfigKey, ClientOptions, GetOptions, MultipartUpload, ObjectStore,
+    ObjectStoreExt, PutMode, PutPayload, RetryConfig, UpdateVersion,
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::JoinSet;
 
 use crate::clock::now;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::progress::{Progress, Silent};
+use crate::map::Mapped;
+use crate::progress::Progress;
 use crate::remotes::Remote;
 
 /// Largest object that is read into memory, in bytes: a list or a set of some ten thousand entries.
@@ -37,6 +40,10 @@ const MAX_SMALL: u64 = 32 << 20;
 const PART: usize = 8 << 20;
 /// Parts of one upload that are on their way at a time.
 const PARTS_ON_THEIR_WAY: usize = 2;
+/// What all that are on their way take of memory, in bytes.
+const ROOM_FOR_PARTS: usize = 4 * PART;
+
+const USER_AGENT: &str = concat!("eggcache/", env!("CARGO_PKG_VERSION"));
 
 /// How long a remote may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +52,9 @@ pub struct Patience {
     connect: Duration,
     /// For one request with all its retries, but not for the bytes of a blob.
     answer: Duration,
-    /// How often a request is made again that may succeed then.
+    /// How often a request is made again that may succeed then, and how long that waits at most.
     retries: usize,
+    most_between: Duration,
     /// In each such time a transfer brings [`Patience::LEAST`] bytes, or is given up.
     stall: Duration,
 }
@@ -59,7 +67,8 @@ impl Patience {
     pub const BUILD: Self = Self {
         connect: Duration::from_millis(1500),
         answer: Duration::from_millis(2200),
-        retries: 2,
+        retries: 4,
+        most_between: Duration::from_millis(800),
         stall: Duration::from_millis(2200),
     };
 
@@ -68,6 +77,7 @@ impl Patience {
         connect: Duration::from_secs(10),
         answer: Duration::from_mins(1),
         retries: 8,
+        most_between: Duration::from_secs(10),
         stall: Duration::from_secs(30),
     };
 }
@@ -91,7 +101,7 @@ pub struct Fetched {
     pub version: Version,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version(UpdateVersion);
 
 #[cfg(test)]
@@ -160,11 +170,18 @@ impl Client {
     }
 
     fn path(&self, name: &str) -> ObjectPath {
-        name.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
+        name.split('/').fold(self.prefix.clone(), ObjectPath::join)
     }
 
     fn error(&self, reason: String) -> Error {
         Error::Remote { name: self.name.to_string(), reason }
+    }
+
+    /// The error for an answer that nothing was asked for which it could be.
+    fn failed(&self, error: &object_store::Error) -> Error {
+        let reason = reason(error);
+        self.give_up(&reason);
+        self.error(reason)
     }
 
     /// Makes one request and waits for its answer, for as long as patience has it.
@@ -222,7 +239,7 @@ impl Client {
         match answer {
             Ok(fetched) => Ok(Some(fetched)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.error(reason(&error))),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -266,7 +283,7 @@ impl Client {
                 | object_store::Error::Precondition { .. }
                 | object_store::Error::NotModified { .. },
             ) => Ok(false),
-            Err(error) => Err(self.error(reason(&error))),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -278,7 +295,7 @@ impl Client {
         let (store, path) = (self.store.clone(), self.path(name));
         match self.ask(Some(self.patience.answer), async move { store.delete(&path).await })? {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.error(reason(&error))),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -298,7 +315,7 @@ impl Client {
             });
             listed.try_collect().await
         })?;
-        answer.map_err(|error| self.error(reason(&error)))
+        answer.map_err(|error| self.failed(&error))
     }
 
     /// Length of an object in bytes; `None` if there is none.
@@ -322,7 +339,7 @@ impl Client {
                 modified_at: meta.last_modified.timestamp(),
             })),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.error(reason(&error))),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -332,7 +349,7 @@ impl Client {
     /// # Errors
     /// [`Error::Remote`]
     pub fn clock(&self, name: &str) -> Result<i64> {
-        self.upload(name, b"now".as_slice(), &Silent)?;
+        self.put(name, b"now".to_vec(), PutMode::Overwrite)?;
         let written = self.head(name)?;
         self.remove(name)?;
         // Another process that asks the same may have removed it.
@@ -394,39 +411,74 @@ impl Client {
         Ok(Some(Digest::from(*hasher.finalize().as_bytes())))
     }
 
-    /// Writes an object from memory that may be large, whether it is there or not.
+    /// Writes an object that may be large, whether it is there or not.
     ///
     /// # Errors
     /// [`Error::Remote`]
-    pub fn upload(
-        &self,
-        name: &str,
-        bytes: impl AsRef<[u8]> + Send + 'static,
-        progress: &dyn Progress,
-    ) -> Result<()> {
-        let length = bytes.as_ref().len();
+    pub(crate) fn upload(&self, name: &str, bytes: Mapped, progress: &dyn Progress) -> Result<()> {
+        let length = bytes.len();
         let (store, path) = (self.store.clone(), self.path(name));
         // As long as there is progress at the rate that is the least.
         let rounds = 2 + length as u64 / Patience::LEAST;
         let limit =
             self.patience.answer + self.patience.stall * u32::try_from(rounds).unwrap_or(9999);
         let answer = self.ask(Some(limit), async move {
-            let bytes = bytes.as_ref();
             if length <= PART {
-                return store.put(&path, PutPayload::from(bytes.to_vec())).await.map(drop);
+                let (payload, _room) = part(&bytes, 0).await;
+                return store.put(&path, payload).await.map(drop);
             }
-            let upload = store.put_multipart(&path).await?;
-            let mut writer = WriteMultipart::new_with_chunk_size(upload, PART);
-            for part in bytes.chunks(PART) {
-                writer.wait_for_capacity(PARTS_ON_THEIR_WAY).await?;
-                writer.write(part);
+            let mut upload = store.put_multipart(&path).await?;
+            let sent = send_parts(upload.as_mut(), &bytes).await;
+            if sent.is_err() {
+                let _ = upload.abort().await;
+            } else {
+                upload.complete().await?;
             }
-            writer.finish().await.map(drop)
+            sent
         })?;
-        answer.map_err(|error| self.error(reason(&error)))?;
+        answer.map_err(|error| self.failed(&error))?;
         progress.advance(length as u64);
         Ok(())
     }
+}
+
+/// Sends the parts of a large object, and waits until all have arrived.
+async fn send_parts(upload: &mut dyn MultipartUpload, bytes: &Mapped) -> object_store::Result<()> {
+    let mut parts = JoinSet::new();
+    let arrived = |part: Option<std::result::Result<_, tokio::task::JoinError>>| match part {
+        None => Ok(()),
+        Some(part) => part.map_err(|source| object_store::Error::JoinError { source })?,
+    };
+    for begin in (0..bytes.len()).step_by(PART) {
+        if parts.len() >= PARTS_ON_THEIR_WAY {
+            arrived(parts.join_next().await)?;
+        }
+        let (payload, room) = part(bytes, begin).await;
+        let sending = upload.put_part(payload);
+        parts.spawn(async move {
+            let sent = sending.await;
+            drop(room);
+            sent
+        });
+    }
+    while !parts.is_empty() {
+        arrived(parts.join_next().await)?;
+    }
+    Ok(())
+}
+
+/// A part of an object in memory, and the room that it takes there as long as it is on its way.
+async fn part(bytes: &Mapped, begin: usize) -> (PutPayload, SemaphorePermit<'static>) {
+    static ROOM: Semaphore = Semaphore::const_new(ROOM_FOR_PARTS);
+    let end = bytes.len().min(begin + PART);
+    let length = u32::try_from(end - begin).expect("a part is small");
+    let room = ROOM.acquire_many(length).await.expect("nobody closes it");
+    let mut copy = Vec::with_capacity(end - begin);
+    for piece in bytes[begin..end].chunks(1 << 20) {
+        copy.extend_from_slice(piece);
+        bytes.forget();
+    }
+    (PutPayload::from(copy), room)
 }
 
 /// What ends a transfer.
@@ -436,6 +488,13 @@ enum Broken {
     Failed(String),
     /// This object is.
     Wrong(String),
+}
+
+/// What keeps a transfer from going on.
+enum Interrupted {
+    /// Whoever waits has waited long enough.
+    Slow,
+    Broken(String),
 }
 
 type Chunk = std::result::Result<Vec<u8>, Broken>;
@@ -448,13 +507,13 @@ async fn transfer(
     patience: Patience,
     sender: &mpsc::SyncSender<Chunk>,
 ) -> std::result::Result<(), Broken> {
-    let (mut at, mut broken_at) = (0, None);
+    let (mut at, mut broken_at): (u64, Option<u64>) = (0, None);
     while at < bytes || broken_at.is_none() {
         let range = (at > 0).then(|| (at..bytes).into());
         let options = GetOptions { range, ..GetOptions::default() };
         let begun = tokio::time::timeout(patience.answer, store.get_opts(&path, options)).await;
         let failure = match begun {
-            Err(_) => "it does not answer in time".into(),
+            Err(_) => return Err(Broken::Failed("it does not answer in time".into())),
             Ok(Err(object_store::Error::NotFound { .. })) => return Err(Broken::Absent),
             Ok(Err(error)) => reason(&error),
             Ok(Ok(found)) if found.meta.size != bytes => {
@@ -463,11 +522,14 @@ async fn transfer(
             }
             Ok(Ok(found)) => match pass_on(found, &mut at, patience, sender).await {
                 Ok(()) => return Ok(()),
-                Err(failure) => failure,
+                Err(Interrupted::Slow) => {
+                    return Err(Broken::Failed("it sends too slowly".into()));
+                }
+                Err(Interrupted::Broken(failure)) => failure,
             },
         };
-        // Without progress since it broke last, it will not come.
-        if broken_at == Some(at) {
+        // A few bytes with each attempt would take forever.
+        if broken_at.is_some_and(|before| at < before + Patience::LEAST) {
             return Err(Broken::Failed(failure));
         }
         broken_at = Some(at);
@@ -480,15 +542,15 @@ async fn pass_on(
     at: &mut u64,
     patience: Patience,
     sender: &mpsc::SyncSender<Chunk>,
-) -> std::result::Result<(), String> {
+) -> std::result::Result<(), Interrupted> {
     let mut stream = found.into_stream();
     let (mut since, mut brought) = (Instant::now(), 0);
     loop {
         let left = patience.stall.saturating_sub(since.elapsed());
         let chunk = match tokio::time::timeout(left, stream.next()).await {
-            Err(_) => return Err("it sends too slowly".into()),
+            Err(_) => return Err(Interrupted::Slow),
             Ok(None) => return Ok(()),
-            Ok(Some(chunk)) => chunk.map_err(|error| reason(&error))?,
+            Ok(Some(chunk)) => chunk.map_err(|error| Interrupted::Broken(reason(&error)))?,
         };
         *at += chunk.len() as u64;
         brought += chunk.len() as u64;
@@ -528,6 +590,31 @@ fn runtime() -> &'static tokio::runtime::Handle {
     })
 }
 
+/// Makes the clients of stores that know who asks. They do not go where a server leads: whoever that is
+/// would get a token, or an address with a signature in it.
+#[derive(Debug)]
+struct Straight {
+    connect: Duration,
+}
+
+impl HttpConnector for Straight {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        // The credentials of a machine of a cloud come by http.
+        let allow_http = options.get_config_value(&ClientConfigKey::AllowHttp);
+        let client = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(self.connect)
+            .https_only(allow_http.as_deref() != Some("true"))
+            .redirect(reqwest::redirect::Policy::none())
+            .build();
+        let client = client.map_err(|error| object_store::Error::Generic {
+            store: "remote",
+            source: error.into(),
+        })?;
+        Ok(HttpClient::new(client))
+    }
+}
+
 fn open(
     remote: &Remote,
     patience: Patience,
@@ -536,8 +623,9 @@ fn open(
     let retry = RetryConfig {
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(5),
-            base: 2.0,
+            max_backoff: patience.most_between,
+            // Each wait is longer than the one before, and many clients do not wait as long.
+            base: 4.0,
         },
         max_retries: patience.retries,
         retry_timeout: patience.answer,
@@ -549,9 +637,8 @@ fn open(
         .with_connect_timeout(patience.connect)
         .with_timeout_disabled()
         .with_allow_http(plain_http)
-        .with_user_agent(
-            concat!("eggcache/", env!("CARGO_PKG_VERSION")).parse().expect("it is a header's text"),
-        );
+        .with_user_agent(USER_AGENT.parse().expect("it is a header's text"));
+    let straight = Straight { connect: patience.connect };
     let is_set = |names: &[&str]| names.iter().any(|name| std::env::var_os(name).is_some());
     let anonymous = |names: &[&str]| !remote.instance_credentials && !is_set(names);
     let prefix = || ObjectPath::from_url_path(remote.url.path());
@@ -561,6 +648,7 @@ fn open(
                 .with_url(url)
                 .with_retry(retry)
                 .with_client_options(options)
+                .with_http_connector(straight)
                 .with_skip_signature(anonymous(&[
                     "AWS_ACCESS_KEY_ID",
                     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -580,6 +668,7 @@ fn open(
                 .with_url(url)
                 .with_retry(retry)
                 .with_client_options(options)
+                .with_http_connector(straight)
                 .with_skip_signature(anonymous(&[
                     "GOOGLE_SERVICE_ACCOUNT",
                     "GOOGLE_SERVICE_ACCOUNT_PATH",
@@ -593,6 +682,7 @@ fn open(
                 .with_url(url)
                 .with_retry(retry)
                 .with_client_options(options)
+                .with_http_connector(straight)
                 .with_skip_signature(anonymous(&[
                     "AZURE_STORAGE_ACCOUNT_KEY",
                     "AZURE_STORAGE_ACCESS_KEY",
@@ -635,11 +725,11 @@ fn is_failure(error: &object_store::Error) -> bool {
 /// What went wrong, without addresses and headers.
 fn reason(error: &object_store::Error) -> String {
     use object_store::Error;
-    match error {
-        Error::PermissionDenied { .. } => return "it does not allow that (403)".into(),
-        Error::Unauthenticated { .. } => return "it wants credentials (401)".into(),
-        _ => {}
-    }
+    let denied = match error {
+        Error::PermissionDenied { .. } => Some("it does not allow that (403"),
+        Error::Unauthenticated { .. } => Some("it wants credentials (401"),
+        _ => None,
+    };
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let (mut last, mut kind) = (error.to_string(), None);
     while let Some(error) = source {
@@ -649,18 +739,69 @@ fn reason(error: &object_store::Error) -> String {
         last = error.to_string();
         source = error.source();
     }
+    if let Some(denied) = denied {
+        // Such as that the clocks differ too much.
+        let code = code(&last).map_or_else(String::new, |code| format!(", {code}"));
+        return format!("{denied}{code})");
+    }
     let what = match kind {
         Some(HttpErrorKind::Connect) => "it cannot be reached",
         Some(HttpErrorKind::Timeout) => "it does not answer in time",
         Some(HttpErrorKind::Request | HttpErrorKind::Interrupted) => "the connection broke",
         Some(_) => "it answers what is not understood",
-        None => return first_line(&last),
+        None => {
+            return match last.strip_prefix("Server returned non-2xx status code: ") {
+                Some(answer) => answered(answer),
+                None => first_line(&last),
+            };
+        }
     };
     format!("{what} ({})", first_line(&last))
+}
+
+/// What a server has answered: its status, and the code that S3 has for an error. Of the rest nothing,
+/// as some servers repeat the request in it.
+fn answered(answer: &str) -> String {
+    let status = first_line(answer.split(": ").next().unwrap_or_default());
+    match code(answer) {
+        Some(code) => format!("it answers {status} ({code})"),
+        None => format!("it answers {status}"),
+    }
+}
+
+/// The code that S3 has for an error.
+fn code(answer: &str) -> Option<&str> {
+    let (code, _) = answer.split_once("<Code>")?.1.split_once("</Code>")?;
+    let is_code =
+        (1..=40).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_code.then_some(code)
 }
 
 /// Of what a server says, as much as a line takes.
 fn first_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_answer_only_the_status_and_the_code_are_told() {
+        for (answer, told) in [
+            ("503 Service Unavailable: ", "it answers 503 Service Unavailable"),
+            ("400 Bad Request: X-Token: hunter2", "it answers 400 Bad Request"),
+            (
+                "404 Not Found: <?xml?>\n<Error><Code>NoSuchBucket</Code><Key>a</Key></Error>",
+                "it answers 404 Not Found (NoSuchBucket)",
+            ),
+            (
+                "500 Internal Server Error: <Code>hunter2</Code>",
+                "it answers 500 Internal Server Error",
+            ),
+        ] {
+            assert_eq!(answered(answer), told);
+        }
+    }
 }

@@ -63,9 +63,19 @@ impl Pattern {
             _ if versions.is_empty() => Versions::All,
             Some("") => return Err(bad("it names no version".into())),
             Some(version) if !version.contains([',', '*']) => Versions::Is(version.into()),
-            _ => Versions::Specified(versions.parse().map_err(|error| bad(format!("{error}")))?),
+            _ => {
+                let specified = versions.parse();
+                let why = || format!("versions are as in {name}==1.2 or {name}>=1,<2");
+                Versions::Specified(specified.map_err(|_| bad(why()))?)
+            }
         };
         Ok(Self { text: name.to_owned(), name: normalize_name(name), versions })
+    }
+
+    /// The name that it is about, with its stars, spelled as PEP 503 has it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     #[must_use]

@@ -6,6 +6,7 @@ use crate::cache::Cache;
 use crate::clock::now;
 use crate::egg::Egg;
 use crate::error::{Error, Result};
+use crate::nearest::nearest;
 use crate::pin::{self, Pattern, Pin};
 
 #[derive(Debug, Clone)]
@@ -58,7 +59,10 @@ pub fn pins(cache: &Cache, options: &Options) -> Result<Report> {
             let mut gone = Vec::new();
             for (pattern, what) in patterns(what)?.into_iter().zip(what) {
                 let pin = pin::of(root, &pattern)?;
-                let pin = pin.ok_or_else(|| Error::NotAPin { what: what.clone() })?;
+                let Some(pin) = pin else {
+                    let nearest = nearest_to(&pattern, pin::all(root)?);
+                    return Err(Error::NotAPin { what: what.clone(), nearest });
+                };
                 gone.push((pin, pattern));
             }
             for (_, pattern) in &gone {
@@ -74,4 +78,13 @@ pub fn pins(cache: &Cache, options: &Options) -> Result<Report> {
         Listed { pin, eggs: found.len(), bytes }
     };
     Ok(Report { pins: pins.into_iter().map(listed).collect() })
+}
+
+/// What is pinned of that name, or of the one that is spelt most like it.
+fn nearest_to(pattern: &Pattern, pins: Vec<(Pin, Pattern)>) -> Option<String> {
+    let names = || pins.iter().map(|(_, pattern)| pattern.name().to_owned());
+    let same = names().find(|name| name == pattern.name());
+    let name = same.or_else(|| nearest(pattern.name(), names().collect()))?;
+    let of_name = pins.into_iter().find(|(_, pattern)| pattern.name() == name);
+    of_name.map(|(pin, _)| pin.what)
 }

@@ -4,6 +4,9 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{IoContext, Result};
 
+/// From how many bytes on the kernel knows of no path; a text can hold one of any length.
+const MAX_PATH: usize = 4096;
+
 /// A folder, canonical, and where paths lead in respect of it.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -38,7 +41,9 @@ impl Place {
         let mut here = path.as_path();
         let mut missing = Vec::new();
         let real = loop {
-            if let Ok(real) = here.canonicalize() {
+            if here.as_os_str().len() < MAX_PATH
+                && let Ok(real) = here.canonicalize()
+            {
                 break real;
             }
             match (here.parent(), here.components().next_back()) {
@@ -53,6 +58,15 @@ impl Place {
         match real.strip_prefix(&self.root) {
             Ok(inside) => Where::Inside(inside.to_owned()),
             Err(_) => Where::Outside(real),
+        }
+    }
+
+    /// Where an absolute path leads, whether that is inside or not.
+    #[must_use]
+    pub fn real(&self, path: &Path) -> PathBuf {
+        match self.locate(&self.root, path) {
+            Where::Inside(inside) => self.root.join(inside),
+            Where::Outside(real) => real,
         }
     }
 

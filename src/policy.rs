@@ -12,18 +12,20 @@
 //! Every key may be absent. One that is not known is refused: a policy that is not understood would
 //! keep too much, or too little.
 
-use std::fs;
 use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::Path;
 
 use toml::{Table, Value};
 
 use crate::error::{Error, IoContext, Result};
+use crate::fs as files;
 use crate::plan::Rules;
 use crate::quantity::{age, size};
 
 /// Name of the file in the cache directory.
 pub const FILE_NAME: &str = "eggcache.toml";
+/// Longest policy that is read, in bytes.
+const MAX_POLICY: u64 = 1 << 20;
 /// Its only table.
 const TABLE: &str = "gc";
 const KEYS: [&str; 5] = ["max-age", "max-size", "keep-versions", "grace", "auto"];
@@ -44,13 +46,16 @@ impl Policy {
     /// [`Error::Policy`] says what is wrong with the file.
     pub fn read(root: &Path) -> Result<Self> {
         let path = root.join(FILE_NAME);
-        match fs::read_to_string(&path) {
+        let text = match files::read_short(&path, MAX_POLICY) {
             // Of a cache that is not there, or is a file, others tell.
-            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(Self::default()),
-            text => {
-                text.at("read", &path)?.parse().map_err(|reason| Error::Policy { path, reason })
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => {
+                return Ok(Self::default());
             }
-        }
+            text => text.at("read", &path)?,
+        };
+        let reason = |error: std::string::FromUtf8Error| error.to_string();
+        let policy = String::from_utf8(text).map_err(reason).and_then(|text| text.parse());
+        policy.map_err(|reason| Error::Policy { path, reason })
     }
 }
 

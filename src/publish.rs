@@ -23,11 +23,14 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
+use rayon::prelude::*;
+
 use crate::digest::Digest;
 use crate::egg::Egg;
-use crate::egg_key::{EggKey, Host};
+use crate::egg_key::EggKey;
 use crate::entry::{self, Entry, Signed};
 use crate::error::{Error, Result};
+use crate::map::Mapped;
 use crate::object_client::{Client, Version};
 use crate::progress::Progress;
 use crate::remote_layout as layout;
@@ -91,9 +94,10 @@ pub fn publish(
     let blob = store.open(egg.digest)?.ok_or_else(|| Error::miss(&egg.file_name))?;
     for frame in 0..blob.frame_count() {
         blob.check_stored(frame).map_err(|bad| store.bad(egg.digest, &bad))?;
+        blob.bytes().forget();
     }
     let bytes = blob.into_bytes();
-    let digest = Digest::of(&bytes);
+    let digest = digest(&bytes);
     let blob = layout::blob(digest);
     let length = bytes.len() as u64;
     let mut left = Some(bytes);
@@ -125,6 +129,16 @@ pub fn publish(
     there.map(|(there, _)| there).ok_or_else(|| Error::miss(&egg.file_name))
 }
 
+/// The digest of a blob's bytes, of which few are in memory at a time.
+fn digest(bytes: &Mapped) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for piece in bytes.chunks(1 << 20) {
+        hasher.update(piece);
+        bytes.forget();
+    }
+    Digest::from(*hasher.finalize().as_bytes())
+}
+
 /// What the remote says of a key.
 fn published(source: &Source, name: &str, key: &EggKey) -> Result<Option<(Published, Version)>> {
     let Some(fetched) = source.client.get(name)? else { return Ok(None) };
@@ -144,9 +158,12 @@ pub fn list(client: &Client, published: &[Published]) -> Result<()> {
         let key = &it.entry.key;
         lists.entry(layout::project(&key.name, &key.python)).or_default().push(it);
     }
-    lists.iter().try_for_each(|(name, published)| {
+    let add = |(name, published): (&String, &Vec<&Published>)| {
         rewrite(client, name, |lines| with(lines, published)).map(drop)
-    })
+    };
+    // One that cannot be written does not keep the others.
+    let results: Vec<Result<()>> = lists.par_iter().map(add).collect();
+    results.into_iter().collect()
 }
 
 /// The lines of a list, and those of entries that it lacks.
@@ -193,19 +210,18 @@ pub fn rewrite(
     Err(Error::Remote { name: client.name().into(), reason })
 }
 
-/// Tells which eggs buildouts of a configuration use on such hosts.
+/// Tells which eggs the buildouts of a set use.
 ///
 /// # Errors
 /// [`Error::Remote`]
-pub fn set(client: &Client, configuration: &str, host: &Host, entries: &[Signed]) -> Result<()> {
-    let name = layout::set(configuration, host);
+pub fn set(client: &Client, name: &str, entries: &[Signed]) -> Result<()> {
     let text = entry::text(entries);
-    let found = client.get(&name)?;
+    let found = client.get(name)?;
     if found.as_ref().is_some_and(|found| found.bytes == text) {
         return Ok(());
     }
     // Whoever is faster knows as much.
-    client.replace(&name, text, found.map(|it| it.version).as_ref()).map(drop)
+    client.replace(name, text, found.map(|it| it.version).as_ref()).map(drop)
 }
 
 /// How long to wait after an attempt that somebody else was faster than: longer each time, and never

@@ -185,7 +185,13 @@ fn transfer<'a>(
                         staged.push(it);
                     }
                     Err(error) => {
-                        let reason = error.to_string();
+                        let reason = match error {
+                            Error::Miss { .. } => {
+                                let name = upstream.source(offer).client.name();
+                                format!("remote {name}: its blob is gone")
+                            }
+                            error => error.to_string(),
+                        };
                         eggs.push(pulled(upstream, offer, Outcome::Failed { reason }));
                     }
                 }

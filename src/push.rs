@@ -14,7 +14,7 @@ use crate::remotes::Remote;
 use crate::signing::Signer;
 use crate::upstream::Source;
 
-/// Eggs that are brought there at a time. Each has at most two parts of a large blob in memory.
+/// Eggs that are brought there at a time.
 const AT_A_TIME: usize = 4;
 
 #[derive(Debug, Serialize)]

@@ -59,8 +59,8 @@ pub fn state(path: &str, head: &[u8], source: Option<(Mtime, u64)>) -> State {
         return State::Stale("is of another Python than its name says");
     }
     let (mtime, size) = match magic {
-        // PyPy 3 counts from small numbers.
-        3392..10_000 | 0..1000 => match field(4) {
+        // PyPy 3 counts from small numbers, GraalPy from 21,000; Python 2 from 50,000.
+        3392..50_000 | 0..1000 => match field(4) {
             Some(0) => (field(8), Some(field(12))),
             // By a hash of the source, which Python compares itself or never.
             Some(1 | 3) if head.len() >= HEADER => {
@@ -179,6 +179,7 @@ mod tests {
         assert!(matches!(state("a.pyc", &header(62211, &[1001]), source), State::Stale(_)));
         assert_eq!(state("a.pyc", &header(3379, &[1000, 7]), source), State::Matches);
         assert!(matches!(state("a.pyc", &header(3379, &[1000, 8]), source), State::Stale(_)));
+        assert_eq!(state("a.pyc", &header(21_290, &[0, 1000, 7]), source), State::Matches);
         assert_eq!(state("a.pyc", &header(336, &[0, 1000, 7]), source), State::Matches);
     }
 

@@ -5,7 +5,14 @@
 /// # Errors
 /// What is wrong with it, as the end of a sentence.
 pub fn age(text: &str) -> Result<i64, String> {
-    let span: jiff::Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    // What jiff says of it is about its own formats.
+    let span: jiff::Span = text.trim().parse().map_err(|_: jiff::Error| {
+        if is_number(text) {
+            format!("an age has a unit: {0}d or {0}h", text.trim())
+        } else {
+            "an age is a number with a unit: 90d, 12h, 1y (m is minutes, mo months)".to_owned()
+        }
+    })?;
     let days = i64::from(span.get_years()) * 365
         + i64::from(span.get_months()) * 30
         + i64::from(span.get_weeks()) * 7
@@ -20,10 +27,17 @@ pub fn age(text: &str) -> Result<i64, String> {
 /// # Errors
 /// What is wrong with it, as the end of a sentence.
 pub fn size(text: &str) -> Result<u64, String> {
-    if text.len() > 1 && text.bytes().all(|c| c.is_ascii_digit()) {
+    if text.len() > 1 && is_number(text) {
         return Err(format!("a size has a unit: {text}MB or {text}GiB"));
     }
-    text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
+    let size = text.parse::<bytesize::ByteSize>();
+    size.map(|size| size.as_u64())
+        .map_err(|_| "a size is a number with a unit: 500MB, 20GiB".into())
+}
+
+fn is_number(text: &str) -> bool {
+    let text = text.trim();
+    !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit())
 }
 
 /// A size in bytes, for people: `1.5 MiB`.
@@ -92,5 +106,9 @@ mod tests {
         assert_eq!(size("20GiB"), Ok(20 << 30));
         assert_eq!(size("500MB"), Ok(500_000_000));
         assert!(size("much").is_err() && size("20").is_err());
+        assert_eq!(age("10").unwrap_err(), "an age has a unit: 10d or 10h");
+        assert!(age("soon").unwrap_err().contains("90d"));
+        assert!(age("").unwrap_err().contains("90d"));
+        assert!(size("10XB").unwrap_err().contains("500MB"));
     }
 }

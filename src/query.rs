@@ -1,5 +1,6 @@
 //! Naming eggs: `name==version`, a name, an egg's file name, or the beginning of a digest.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -53,6 +54,7 @@ impl Narrow {
 pub fn one(index: &Index, text: &str, narrow: &Narrow) -> Result<Egg> {
     let (mut found, ruled_out): (Vec<Egg>, Vec<Egg>) =
         candidates(index, text)?.into_iter().partition(|egg| narrow.admits(egg));
+    found = without_doubles(found);
     match found.len() {
         0 => {
             let nearest = nearest_to(index, text, &ruled_out)?;
@@ -65,6 +67,28 @@ pub fn one(index: &Index, text: &str, narrow: &Narrow) -> Result<Egg> {
             candidates: found.iter().map(describe).collect(),
         }),
     }
+}
+
+/// Without what is the same egg as one that was stored before it, as far as can be told: one of the two
+/// was added by hand, so its archive is not known. Of these buildout, too, is served the first.
+#[must_use]
+pub fn without_doubles(mut eggs: Vec<Egg>) -> Vec<Egg> {
+    eggs.sort_by_key(|egg| egg.provenance.added_at);
+    let mut kept: Vec<Egg> = Vec::with_capacity(eggs.len());
+    let mut firsts: HashMap<EggKey, Vec<usize>> = HashMap::new();
+    for egg in eggs {
+        let bare = EggKey { source_sha256: String::new(), ..egg.key.clone() };
+        let of_key = firsts.entry(bare).or_default();
+        let is_double = of_key.iter().any(|&first| {
+            let first: &Egg = &kept[first];
+            first.key.source_sha256.is_empty() || egg.key.source_sha256.is_empty()
+        });
+        if !is_double {
+            of_key.push(kept.len());
+            kept.push(egg);
+        }
+    }
+    kept
 }
 
 /// What may have been meant by what names no egg but those that are ruled out.

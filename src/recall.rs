@@ -26,7 +26,8 @@ pub struct Recall {
     digests: Vec<Digest>,
 }
 
-fn dir(cache: &Path) -> PathBuf {
+/// Where what is recalled is.
+pub fn dir(cache: &Path) -> PathBuf {
     cache.join("recall")
 }
 
@@ -49,14 +50,14 @@ impl Recall {
     }
 
     /// Remembers what was asked for this time, and what was asked for before and of whose project
-    /// nothing was asked for now: parts that had nothing to do ask for nothing.
+    /// nothing was asked for now: parts that had nothing to do ask for nothing. Answers all of that.
     ///
     /// # Errors
     /// If the index cannot be read or this not written.
-    pub fn remember(&self, asked: &[Digest], index: &Index) -> Result<()> {
+    pub fn remember(&self, asked: &[Digest], index: &Index) -> Result<Vec<Digest>> {
         let before: HashSet<&Digest> = self.digests.iter().collect();
         if asked.iter().all(|digest| before.contains(digest)) {
-            return Ok(());
+            return Ok(self.digests.clone());
         }
         let mut names = HashSet::new();
         let mut digests: Vec<Digest> = Vec::new();
@@ -72,7 +73,8 @@ impl Recall {
                 digests.push(digest);
             }
         }
-        record::write(&self.dir, &self.name, &digests)
+        record::write(&self.dir, &self.name, &digests)?;
+        Ok(digests)
     }
 }
 

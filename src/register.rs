@@ -1,7 +1,10 @@
 //! Register: note which eggs a buildout ended up with, after it has succeeded.
 //!
 //! Parts of a buildout that had nothing to do tell of no egg. What the buildout used before, is still
-//! in its place and has no other version in use now is therefore kept.
+//! in its place and has no other version in use now is therefore kept. Parts that were removed tell of
+//! none either, and buildout leaves their eggs where they are. So after a run of all parts, what was told
+//! of before is kept only if a script, a configuration or `.installed.cfg` still names it; after a run of
+//! some parts, nobody knows of the others.
 //!
 //! # Order of writes
 //! The eggs are made young before the record is written, as what was used since it was planned for is
@@ -19,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::buildout::Buildout;
 use crate::cache::Cache;
 use crate::clock::now;
 use crate::difference::difference;
@@ -27,6 +31,8 @@ use crate::egg_name::{EggName, normalize_name};
 use crate::error::{IoContext, Result};
 use crate::fs as files;
 use crate::root::{self, Root, Stamp, Used};
+use crate::script::egg_names;
+use crate::texts;
 use crate::tree;
 
 /// How old the time of the last run in a record may be, in seconds.
@@ -41,6 +47,8 @@ pub struct Options {
     pub python: String,
     /// Version of zc.buildout.
     pub buildout: Option<String>,
+    /// Whether every part of the buildout was installed or updated.
+    pub whole: bool,
     /// Where the eggs stand that this run used.
     pub eggs: Vec<PathBuf>,
     /// Digests of those that this run has copied or stored, by the paths that they have below a
@@ -116,12 +124,17 @@ fn eggs_of(cache: &Cache, options: &Options, root: &Root, before: Option<&Root>)
         .iter()
         .flat_map(|before| before.eggs.iter().map(|egg| (before.path_of(egg), egg)))
         .collect();
-    paths.extend(
-        before
-            .keys()
-            .filter(|path| project_of(path).is_none_or(|project| !used.contains(&project)))
-            .cloned(),
-    );
+    let told: HashSet<&PathBuf> = paths.iter().collect();
+    let mut silent: Vec<PathBuf> = before
+        .keys()
+        .filter(|path| !told.contains(path))
+        .filter(|path| project_of(path).is_none_or(|project| !used.contains(&project)))
+        .cloned()
+        .collect();
+    if options.whole && !silent.is_empty() {
+        silent = named(&root.directory, silent);
+    }
+    paths.extend(silent);
     let mut eggs = BTreeMap::new();
     for path in paths {
         if eggs.contains_key(&path) {
@@ -140,6 +153,24 @@ fn eggs_of(cache: &Cache, options: &Options, root: &Root, before: Option<&Root>)
         eggs.insert(path, Used { file_name, digest, directory, stamp });
     }
     eggs.into_values().collect()
+}
+
+/// Those of the eggs that something in the buildout still names; all, if that cannot be told.
+fn named(directory: &Path, eggs: Vec<PathBuf>) -> Vec<PathBuf> {
+    let Ok(buildout) = Buildout::open(directory, None) else { return eggs };
+    let name_of = |egg: &PathBuf| egg.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    let mut names: HashSet<String> = egg_names(&buildout.installed).map(str::to_owned).collect();
+    let is_named =
+        |names: &HashSet<String>| eggs.iter().filter_map(name_of).all(|name| names.contains(&name));
+    // What takes longer to read is read only if it has to be.
+    if !is_named(&names) {
+        let Ok(scripts) = texts::scripts(&buildout) else { return eggs };
+        names.extend(scripts.into_iter().flat_map(|text| text.eggs));
+    }
+    if !is_named(&names) {
+        names.extend(texts::of_parts(&buildout).into_iter().flat_map(|text| text.eggs));
+    }
+    eggs.into_iter().filter(|egg| name_of(egg).is_some_and(|name| names.contains(&name))).collect()
 }
 
 /// PEP 503 name of the project of an egg.

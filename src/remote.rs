@@ -115,8 +115,10 @@ fn distrust(remote: &mut Remote, key: &str) -> Result<()> {
     });
     if remote.trusted.len() == before {
         let name = &remote.name;
+        // A secret key is longer than a public one, and not to be repeated.
+        let shown = if key.len() <= 60 { key } else { "that was given" };
         let reason = "is not trusted there; `eggcache remote list` tells which keys are";
-        return Err(Error::Usage(format!("remote {name}: the key {key} {reason}")));
+        return Err(Error::Usage(format!("remote {name}: the key {shown} {reason}")));
     }
     Ok(())
 }

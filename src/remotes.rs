@@ -60,6 +60,12 @@ impl Remote {
         })
     }
 
+    /// Whether a public key counts there, in base64.
+    #[must_use]
+    pub fn trusts(&self, key: &str) -> bool {
+        self.trusted.iter().any(|trusted| trusted.key == key)
+    }
+
     /// Whether only GET works there.
     #[must_use]
     pub fn is_web(&self) -> bool {
@@ -72,7 +78,9 @@ impl Remote {
 /// # Errors
 /// [`Error::Usage`] says what is wrong with it.
 fn address(text: &str) -> Result<Url> {
-    let usage = |reason: &str| Err(Error::Usage(format!("{text} {reason}")));
+    // Not the address where it may have a secret in it.
+    let shown = if text.contains(['@', '?']) { "this" } else { text };
+    let usage = |reason: &str| Err(Error::Usage(format!("{shown} {reason}")));
     let url = match Url::parse(text) {
         Ok(url) => url,
         Err(_) if Path::new(text).is_absolute() => {
@@ -80,13 +88,12 @@ fn address(text: &str) -> Result<Url> {
         }
         Err(error) => return usage(&format!("is no address of a remote: {error}")),
     };
-    if !SCHEMES.contains(&url.scheme()) {
-        return usage(&format!("has another scheme than {}", SCHEMES.join(", ")));
-    }
     if !url.username().is_empty() || url.password().is_some() {
-        // Not the address, which has a secret in it.
         let reason = "an address has no user and no password: they come from the environment";
         return Err(Error::Usage(reason.into()));
+    }
+    if !SCHEMES.contains(&url.scheme()) {
+        return usage(&format!("has another scheme than {}", SCHEMES.join(", ")));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Error::Usage("an address of a remote has no `?` and no `#`".into()));
@@ -160,8 +167,12 @@ mod tests {
 
     #[test]
     fn an_address_with_a_secret_is_refused_and_not_repeated() {
-        let refused = Remote::new("team", "https://me:hunter2@host/").unwrap_err().to_string();
-        assert!(refused.contains("environment") && !refused.contains("hunter2"), "{refused}");
+        let refused = |url| Remote::new("team", url).unwrap_err().to_string();
+        assert!(refused("https://me:hunter2@host/").contains("environment"));
+        for url in ["https://me:hunter2@host/", "ftp://me:hunter2@host/", "https://me:hunter2@a b/"]
+        {
+            assert!(!refused(url).contains("hunter2"), "{url}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Roots: list the buildouts that use the cache, and forget one by hand.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
@@ -9,7 +9,9 @@ use crate::cache::Cache;
 use crate::clock::now;
 use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
+use crate::nearest::nearest;
 use crate::pin;
+use crate::place::Place;
 use crate::root::{self, Known};
 
 #[derive(Debug, Serialize)]
@@ -43,15 +45,14 @@ pub fn roots(cache: &Cache, forget: Option<&Path>) -> Result<Report> {
     let mut forgotten = Vec::new();
     if let Some(directory) = forget {
         cache.check_writable()?;
-        // One that is gone has no canonical name.
-        let directory = directory
-            .canonicalize()
-            .or_else(|_| std::path::absolute(directory))
-            .at("read", directory)?;
+        // One that is gone has no canonical name, but the folders above it may have one.
+        let directory = std::path::absolute(directory).at("read", directory)?;
+        let directory = Place::new(Path::new("/"))?.real(&directory);
         let (gone, kept): (Vec<_>, Vec<_>) =
             known.into_iter().partition(|known| known.root.directory == directory);
         if gone.is_empty() {
-            return Err(Error::NotARoot { path: directory });
+            let nearest = nearest_to(&directory, &kept).map(|it| it.display().to_string());
+            return Err(Error::NotARoot { path: directory, nearest });
         }
         for known in gone {
             root::forget(&known)?;
@@ -88,4 +89,22 @@ pub fn roots(cache: &Cache, forget: Option<&Path>) -> Result<Report> {
 
 fn digests_of(known: &Known) -> HashSet<Digest> {
     known.root.eggs.iter().filter_map(|egg| egg.digest).collect()
+}
+
+/// The root that a folder is in, or the one whose path is the same but for a name that is misspelt.
+fn nearest_to<'k>(directory: &Path, known: &'k [Known]) -> Option<&'k Path> {
+    let all = || known.iter().map(|known| known.root.directory.as_path());
+    if let Some(above) = all().rfind(|it| directory.starts_with(it)) {
+        return Some(above);
+    }
+    let wanted: Vec<_> = directory.components().collect();
+    let one_differs = |path: &&Path| {
+        let found: Vec<_> = path.components().collect();
+        let differ = || wanted.iter().zip(&found).filter(|(one, other)| one != other);
+        let text = |it: &Component<'_>| it.as_os_str().to_string_lossy().into_owned();
+        found.len() == wanted.len()
+            && differ().count() == 1
+            && differ().all(|(one, other)| nearest(&text(one), vec![text(other)]).is_some())
+    };
+    all().find(one_differs)
 }

@@ -2,22 +2,24 @@
 //!
 //! docs/protocol.md describes the lines. The first line, unasked, tells the protocol's version.
 //! After that every request line is answered by one line, in order. The end of the input ends it,
-//! after it has collected garbage if it is time for that.
+//! after it has stored what was offered, and collected garbage if it is time for that.
 
 use std::collections::HashMap;
+use std::io::ErrorKind::CrossesDevices;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::add::{self, Replace};
+use crate::add::{self, Added, Listed, Replace};
 use crate::auto;
 use crate::blob::Provenance;
 use crate::cache::Cache;
 use crate::clock::now;
 use crate::digest::Digest;
 use crate::egg::Egg;
-use crate::egg_key::Host;
+use crate::egg_key::{EggKey, Host};
+use crate::egg_name::{normalize_name, same_version};
 use crate::error::{Error, Result};
 use crate::index::Usage;
 use crate::materialize::{self, Outcome, Prepared};
@@ -26,11 +28,17 @@ use crate::prefetch::Prefetch;
 use crate::progress::Silent;
 use crate::recall::Recall;
 use crate::register;
+use crate::session_remotes::Remotes;
 use crate::staging;
+use crate::storing::Storing;
+use crate::temp;
 use crate::tree::Hints;
 
+/// How many directories above an eggs directory may be the one that it will be made in: `eggs/v5/ABI`.
+const ABOVE: usize = 3;
+
 /// Version of the protocol: it changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 7;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
@@ -45,14 +53,21 @@ enum Request {
         eggs_directory: Option<PathBuf>,
         /// What tells buildouts that want the same eggs from others.
         configuration: Option<String>,
+        /// Whether no network may be used.
+        #[serde(default)]
+        offline: bool,
     },
-    /// Which eggs of a project work here.
-    Find { name: String, variant: String },
+    /// Which eggs of a project work here; remotes are asked where the cache has none of the version.
+    Find { name: String, variant: String, version: Option<String> },
+    /// Projects that will be asked for: remotes may be asked meanwhile.
+    Look { wanted: Vec<Wanted> },
+    /// An egg that would be built now: whether somebody else builds it.
+    Lease { name: String, variant: String, version: String },
     /// Eggs that will be asked for, in that order.
     Prefetch { digests: Vec<Digest>, into: PathBuf },
     /// Copy an egg into an eggs directory.
     Materialize { digest: Digest, into: PathBuf },
-    /// Keep an egg that was built.
+    /// Keep an egg that was built, in a while.
     Store {
         path: PathBuf,
         source_sha256: String,
@@ -60,10 +75,26 @@ enum Request {
         source: Option<String>,
         build_seconds: Option<f64>,
     },
+    /// Wait until all that was stored is kept, and tell what became of it.
+    Settle {},
     /// Note which eggs a buildout uses that has succeeded.
-    Root { directory: PathBuf, eggs_directory: PathBuf, eggs: Vec<PathBuf> },
+    Root {
+        directory: PathBuf,
+        eggs_directory: PathBuf,
+        eggs: Vec<PathBuf>,
+        /// Whether every part was installed or updated.
+        whole: bool,
+    },
     /// Record what was used, and end.
     Close {},
+}
+
+/// A project that will be asked for, and its version if it is pinned.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    name: String,
+    version: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -80,9 +111,25 @@ enum Answer {
         /// What whoever uses this cache should know.
         #[serde(skip_serializing_if = "Option::is_none")]
         warning: Option<String>,
+        /// Whether there are remotes, and whether this builds for one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        remotes: Option<Role>,
+        /// The directory that has temporary copies meanwhile.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ahead: Option<String>,
     },
     Found {
         eggs: Vec<Candidate>,
+        /// What is wrong with remotes, and was not told yet.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
+    },
+    Looking {},
+    Leased {
+        lease: Leased,
+        /// After how many seconds to ask again.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        wait: Option<f64>,
     },
     Prefetching {
         /// As of `open`, where another eggs directory was looked at just now.
@@ -98,7 +145,17 @@ enum Answer {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         torn: Vec<String>,
     },
-    Stored(add::Outcome),
+    /// What is wrong with an egg that was to be stored.
+    Refused(add::Outcome),
+    Queued {
+        outcome: &'static str,
+    },
+    Settled {
+        outcomes: Vec<Added>,
+        /// Why the others were not stored, and nothing more is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failure: Option<String>,
+    },
     Registered {
         #[serde(flatten)]
         report: register::Report,
@@ -106,7 +163,14 @@ enum Answer {
         #[serde(skip_serializing_if = "Option::is_none")]
         warning: Option<String>,
     },
-    Closed {},
+    Closed {
+        /// What is wrong with remotes, and was not told yet.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
+        /// Eggs that a remote has now and did not have.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pushed: Option<usize>,
+    },
     Failed {
         error: String,
         kind: Kind,
@@ -122,29 +186,74 @@ struct Candidate {
     source_sha256: String,
 }
 
+/// What a buildout is to a cache with remotes.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// It takes what they have.
+    Reader,
+    /// Also, what it builds goes to one.
+    Builder,
+}
+
+/// Who builds an egg.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Leased {
+    /// This buildout, and the others wait for it.
+    Taken,
+    /// Somebody else.
+    Held,
+    /// Somebody else has: it is to be looked for again.
+    Built,
+    /// Whoever needs it.
+    None,
+}
+
 /// What a client can do about a failure.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Kind {
     /// The egg is gone or damaged: build it.
     Unusable,
+    /// A remote has the egg and cannot be used any more: build it. A warning was or will be told.
+    Unavailable,
     /// Something else stands in its place.
     InTheWay,
     /// Do without the cache.
     Failure,
 }
 
+impl Candidate {
+    fn of(egg: &Egg) -> Self {
+        Self {
+            digest: egg.digest,
+            version: egg.key.version.clone(),
+            file_name: egg.file_name.clone(),
+            source_sha256: egg.key.source_sha256.clone(),
+        }
+    }
+}
+
 struct Session {
     cache: Cache,
     host: Host,
     provenance: Provenance,
+    /// That of the buildout, as it was named.
+    eggs_directory: Option<PathBuf>,
+    /// Where eggs are copied ahead to while there is no eggs directory: where it will be made.
+    ahead: Option<PathBuf>,
     /// Eggs directories by the names that they were asked for.
     prepared: HashMap<PathBuf, PathBuf>,
     /// Begins when there is something to do.
     prefetch: Option<Prefetch>,
     recall: Option<Recall>,
-    /// What was copied or stored, in this order.
-    asked: Vec<Digest>,
+    /// Begins with the first egg that is to be stored.
+    storing: Option<Storing>,
+    /// What became of eggs that were to be stored, and was not told yet.
+    settled: Vec<Added>,
+    /// What was copied or stored, in this order; none for what is not stored yet, or not at all.
+    asked: Vec<Option<Digest>>,
     usage: Usage,
     /// Which eggs this run has copied or stored, by their paths.
     known: HashMap<PathBuf, Digest>,
@@ -152,6 +261,7 @@ struct Session {
     damaged: Vec<Digest>,
     /// Eggs that are not offered again: damaged, gone, of a newer eggcache, or not for this host.
     unusable: Vec<Digest>,
+    remotes: Option<Remotes>,
     /// Whether the buildout has.
     has_succeeded: bool,
 }
@@ -183,94 +293,178 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
             break Err(error);
         }
     };
-    // The client is gone without a word; what it used was used all the same.
+    // The client is gone without a word; what it used was used all the same, and what it has built
+    // is stored before the session is gone.
     if let Some(mut session) = session {
         session.record();
     }
-    if let Some(mut cache) = succeeded {
+    if let Some(Session { mut cache, remotes, .. }) = succeeded {
         // Nobody waits for this, so nobody shall notice it.
         let _ = std::env::set_current_dir("/");
         let _ = rustix::process::nice(10);
+        drop(remotes);
         auto::collect(&mut cache);
     }
     served
 }
 
-/// Closing a session whose buildout has succeeded leaves its cache in `succeeded`.
+/// Closing a session whose buildout has succeeded leaves it in `succeeded`.
 fn answer(
     session: &mut Option<Session>,
-    succeeded: &mut Option<Cache>,
+    succeeded: &mut Option<Session>,
     request: Request,
 ) -> Result<Answer> {
     match request {
-        Request::Open { cache, host, buildout, setuptools, eggs_directory, configuration } => {
+        Request::Open {
+            cache,
+            host,
+            buildout,
+            setuptools,
+            eggs_directory,
+            configuration,
+            offline,
+        } => {
             let cache = Cache::open(&cache)?;
             let (read_only, warning) = (cache.index.is_read_only(), cache.warning());
-            let torn = match eggs_directory.and_then(|dir| dir.canonicalize().ok()) {
+            let torn = match eggs_directory.as_ref().and_then(|dir| dir.canonicalize().ok()) {
                 Some(dir) => cache.check_copies(&dir),
                 None => Vec::new(),
             };
             let provenance = Provenance { buildout, setuptools, ..Provenance::default() };
-            let recall = configuration.map(|it| Recall::of(cache.root(), &it, &host));
+            let recall = configuration.as_ref().map(|it| Recall::of(cache.root(), it, &host));
+            let (remotes, failure) = match Remotes::open(&cache, &host, configuration) {
+                _ if offline => (None, None),
+                Ok(remotes) => (remotes, None),
+                Err(error) => (None, Some(error.to_string())),
+            };
+            let warning = warning.or(failure);
+            let role = remotes.as_ref().map(Remotes::role);
             let opened = Session {
                 cache,
                 host,
                 provenance,
+                eggs_directory,
+                ahead: None,
                 prepared: HashMap::new(),
                 prefetch: None,
                 recall,
+                storing: None,
+                settled: Vec::new(),
                 asked: Vec::new(),
                 usage: Usage { is_run: true, ..Usage::default() },
                 known: HashMap::new(),
                 damaged: Vec::new(),
                 unusable: Vec::new(),
+                remotes,
                 has_succeeded: false,
             };
             if let Some(mut before) = session.replace(opened) {
                 before.record();
             }
-            return Ok(Answer::Opened { read_only, torn, warning });
+            let ahead = session.as_mut().and_then(Session::begin_ahead);
+            return Ok(Answer::Opened { read_only, torn, warning, remotes: role, ahead });
         }
         Request::Close {} => {
             if let Some(mut session) = session.take() {
+                session.settle();
                 session.record();
-                *succeeded = Some(session.cache).filter(|_| session.has_succeeded);
+                let closed = session.closed();
+                // What is still on its way to a remote is waited for when all is told.
+                *succeeded = Some(session).filter(|session| session.has_succeeded);
+                return Ok(closed);
             }
-            return Ok(Answer::Closed {});
+            return Ok(Answer::Closed { warnings: Vec::new(), pushed: None });
         }
         _ => {}
     }
     let session = session.as_mut().ok_or_else(|| Error::Usage("the cache is not open".into()))?;
     match request {
-        Request::Find { name, variant } => session.find(&name, &variant),
+        Request::Find { name, variant, version } => {
+            session.find(&normalize_name(&name), &variant, version.as_deref())
+        }
+        Request::Look { wanted } => session.look(&wanted),
+        Request::Lease { name, variant, version } => {
+            session.lease(&normalize_name(&name), &variant, &version)
+        }
         Request::Prefetch { digests, into } => session.prefetch(&digests, &into),
         Request::Materialize { digest, into } => session.materialize(digest, &into),
         Request::Store { path, source_sha256, variant, source, build_seconds } => {
             let provenance = Provenance { source, build_seconds, ..session.provenance.clone() };
-            session.store(path, source_sha256, variant, provenance)
+            session.store(&path, source_sha256, variant, provenance)
         }
-        Request::Root { directory, eggs_directory, eggs } => {
-            session.register(directory, eggs_directory, eggs)
+        Request::Settle {} => Ok(session.settled()),
+        Request::Root { directory, eggs_directory, eggs, whole } => {
+            session.register(directory, eggs_directory, eggs, whole)
         }
         Request::Open { .. } | Request::Close {} => unreachable!("answered above"),
     }
 }
 
 impl Session {
-    fn find(&self, name: &str, variant: &str) -> Result<Answer> {
-        let mut eggs = self.cache.index.of_project(&crate::egg_name::normalize_name(name))?;
-        eggs.retain(|egg| {
-            egg.key.variant == variant
-                && self.host.accepts(&egg.key)
-                && !self.unusable.contains(&egg.digest)
-        });
-        let candidate = |egg: Egg| Candidate {
-            digest: egg.digest,
-            version: egg.key.version,
-            file_name: egg.file_name,
-            source_sha256: egg.key.source_sha256,
+    fn find(&mut self, name: &str, variant: &str, version: Option<&str>) -> Result<Answer> {
+        let is_usable = |key: &EggKey| key.variant == variant && self.host.accepts(key);
+        let mut eggs = self.cache.index.of_project(name)?;
+        eggs.retain(|egg| is_usable(&egg.key) && !self.unusable.contains(&egg.digest));
+        let is_wanted = |key: &EggKey| version.is_none_or(|it| same_version(&key.version, it));
+        let mut candidates: Vec<Candidate> = eggs.iter().map(Candidate::of).collect();
+        let mut warnings = Vec::new();
+        let is_known = version.is_some() && eggs.iter().any(|egg| is_wanted(&egg.key));
+        if let Some(remotes) = self.remotes.as_mut().filter(|_| !is_known) {
+            let is_wanted = |key: &EggKey| is_usable(key) && is_wanted(key);
+            let (offers, mut others) = remotes.find(name, is_wanted);
+            let index = &self.cache.index;
+            others.retain(|it| matches!(index.of_digest(it.entry.egg), Ok(None)));
+            remotes.fetch(others);
+            for offer in offers {
+                let egg = offer.entry.egg();
+                if !self.unusable.contains(&egg.digest) && !eggs.iter().any(|it| it.key == egg.key)
+                {
+                    candidates.push(Candidate::of(&egg));
+                    remotes.offer(offer);
+                }
+            }
+            warnings = remotes.warnings();
+        }
+        Ok(Answer::Found { eggs: candidates, warnings })
+    }
+
+    fn look(&mut self, wanted: &[Wanted]) -> Result<Answer> {
+        if let Some(remotes) = &mut self.remotes {
+            let mut names = Vec::new();
+            for Wanted { name, version } in wanted {
+                let name = normalize_name(name);
+                let eggs = self.cache.index.of_project(&name)?;
+                let is_here = |egg: &Egg| {
+                    self.host.accepts(&egg.key)
+                        && version.as_ref().is_some_and(|it| same_version(&egg.key.version, it))
+                };
+                if !eggs.iter().any(is_here) {
+                    names.push(name);
+                }
+            }
+            remotes.look(names);
+        }
+        Ok(Answer::Looking {})
+    }
+
+    /// Whether this buildout is to build an egg, or to wait for somebody else's.
+    fn lease(&mut self, name: &str, variant: &str, version: &str) -> Result<Answer> {
+        let Some(remotes) = &mut self.remotes else {
+            return Ok(Answer::Leased { lease: Leased::None, wait: None });
         };
-        Ok(Answer::Found { eggs: eggs.into_iter().map(candidate).collect() })
+        let host = &self.host;
+        let is_wanted = |key: &EggKey| {
+            key.variant == variant && host.accepts(key) && same_version(&key.version, version)
+        };
+        // Another buildout with this cache may have been faster.
+        let eggs = self.cache.index.of_project(name)?;
+        let is_here = |egg: &Egg| is_wanted(&egg.key) && !self.unusable.contains(&egg.digest);
+        let (lease, wait) = if eggs.iter().any(is_here) {
+            (Leased::Built, None)
+        } else {
+            remotes.lease((name, variant, version), is_wanted)
+        };
+        Ok(Answer::Leased { lease, wait })
     }
 
     fn materialize(&mut self, digest: Digest, into: &Path) -> Result<Answer> {
@@ -280,6 +474,7 @@ impl Session {
                 self.damaged.push(digest);
                 self.unusable.push(digest);
             }
+            Err(Error::Unavailable(_) | Error::Unfetched(_)) => self.unusable.push(digest),
             Err(error) if is_unusable(error) => {
                 self.unusable.push(digest);
                 self.cache.index.record_miss_of(digest, now());
@@ -295,7 +490,7 @@ impl Session {
                 self.usage.present.push(digest);
             }
             self.known.insert(path.clone(), digest);
-            self.asked.push(digest);
+            self.asked.push(Some(digest));
         }
         Ok(answer)
     }
@@ -305,6 +500,9 @@ impl Session {
         let store = &self.cache.store;
         let is_first = self.prefetch.is_none();
         let prefetch = self.prefetch.get_or_insert_with(|| Prefetch::new(store.clone()));
+        if let Some(remotes) = &self.remotes {
+            remotes.expect(digests);
+        }
         prefetch.expect(digests, &path);
         // Now that there is an eggs directory, and that something is missing in it.
         if let Some(recall) = self.recall.as_ref().filter(|_| is_first) {
@@ -315,6 +513,12 @@ impl Session {
 
     fn copy(&mut self, digest: Digest, into: &Path) -> Result<Answer> {
         let miss = || Error::miss(&digest);
+        if let Some(remotes) = &self.remotes {
+            remotes.arrive(digest)?;
+        }
+        if self.ahead.is_some() && into.is_dir() {
+            self.prepare(into)?;
+        }
         let prefetched = match (&self.prefetch, self.prepared.get(into)) {
             (Some(prefetch), Some(path)) if path.is_dir() => prefetch.take(digest, path),
             _ => None,
@@ -330,9 +534,25 @@ impl Session {
         }
         let Prepared { path: into, torn } = self.prepare(into)?;
         let path = into.join(&blob.manifest.file_name);
+        // What buildout asks for before it knows what else it needs: others are missing as well. Not
+        // where a custom build is put.
+        if self.prefetch.is_none()
+            && let Some(recall) = self.recall.as_ref().filter(|_| !path.exists())
+            && self.is_eggs_directory(&into)
+        {
+            let others = recall.digests().iter().copied().filter(|&other| other != digest);
+            let prefetch = self.prefetch.insert(Prefetch::new(self.cache.store.clone()));
+            prefetch.expect(&others.collect::<Vec<_>>(), &into);
+        }
         let outcome = match temp {
             // Gone with its directory, if somebody has made that anew.
-            Some(temp) if temp.path().exists() => materialize::place(&blob, temp, &into)?,
+            Some(temp) if temp.path().exists() => match materialize::place(&blob, temp, &into) {
+                // The eggs directory is a mount of its own.
+                Err(Error::Io { source, .. }) if source.kind() == CrossesDevices => {
+                    materialize::materialize_blob(&self.cache.store, &blob, &into, &Silent)?
+                }
+                placed => placed?,
+            },
             _ => materialize::materialize_blob(&self.cache.store, &blob, &into, &Silent)?,
         };
         Ok(Answer::Materialized { path, outcome, torn })
@@ -345,12 +565,45 @@ impl Session {
         }
         let prepared = materialize::prepare(&self.cache, into)?;
         self.prepared.insert(into.to_owned(), prepared.path.clone());
+        if self.is_eggs_directory(&prepared.path)
+            && let (Some(ahead), Some(prefetch)) = (self.ahead.take(), &self.prefetch)
+        {
+            prefetch.move_to(&ahead, &prepared.path);
+        }
         Ok(prepared)
+    }
+
+    /// Whether a canonical path is that of the buildout's eggs directory.
+    fn is_eggs_directory(&self, path: &Path) -> bool {
+        let eggs_directory = self.eggs_directory.as_ref().and_then(|dir| dir.canonicalize().ok());
+        eggs_directory.is_some_and(|dir| dir == path)
+    }
+
+    /// Begins to copy what the last buildout of this configuration asked for, if there is no eggs
+    /// directory, so that all of it is missing: to where that will be made. Answers where that is.
+    fn begin_ahead(&mut self) -> Option<String> {
+        let recall = self.recall.as_ref().filter(|recall| !recall.digests().is_empty())?;
+        let eggs_directory = self.eggs_directory.as_ref()?;
+        let above = eggs_directory.ancestors().skip(1).take(ABOVE);
+        let above: Vec<&Path> = above.filter(|dir| dir.is_absolute()).collect();
+        for dir in &above {
+            // A process that was killed may have begun there as well.
+            let _ = temp::sweep(dir);
+        }
+        if eggs_directory.symlink_metadata().is_ok() {
+            return None;
+        }
+        let ahead = above.iter().find_map(|dir| dir.canonicalize().ok())?;
+        let prefetch = self.prefetch.insert(Prefetch::new(self.cache.store.clone()));
+        prefetch.expect(recall.digests(), &ahead);
+        let told = ahead.display().to_string();
+        self.ahead = Some(ahead);
+        Some(told)
     }
 
     fn store(
         &mut self,
-        path: PathBuf,
+        path: &Path,
         source_sha256: String,
         variant: String,
         provenance: Provenance,
@@ -368,24 +621,48 @@ impl Session {
             variant,
             environment: self.host.environment.clone(),
         };
+        self.cache.check_writable()?;
+        // Now, so that nothing that buildout does with it later is taken for a part of it.
+        let tree = match add::list(path, &hints)? {
+            Ok(tree) => tree,
+            Err(reason) => return Ok(Answer::Refused(add::Outcome::Refused { reason })),
+        };
+        let storing = if let Some(storing) = &self.storing {
+            storing
+        } else {
+            let on_kept = self.remotes.as_mut().and_then(Remotes::on_kept);
+            let on_kept = move |egg: &Egg| on_kept.iter().for_each(|on_kept| on_kept(egg));
+            self.storing.insert(Storing::new(self.cache.root(), on_kept)?)
+        };
+        if let Some(error) = storing.failure() {
+            return Ok(Answer::Failed { error, kind: Kind::Failure });
+        }
         let replace = Replace::These(self.damaged.clone());
-        let options = add::Options { hints, provenance, replace, just_built: true };
-        if path.extension().is_none_or(|extension| extension != "egg") {
-            let reason = "its name does not end in .egg".into();
-            return Err(Error::UnsoundEgg { path, reason });
+        storing.offer(self.asked.len(), Listed { tree, provenance }, replace);
+        self.asked.push(None);
+        Ok(Answer::Queued { outcome: "queued" })
+    }
+
+    /// Waits until all that was to be stored is.
+    fn settle(&mut self) {
+        let done = self.storing.as_ref().map(Storing::settle).unwrap_or_default();
+        for (number, path, outcome) in done {
+            if let add::Outcome::Stored { egg }
+            | add::Outcome::Replaced { egg, .. }
+            | add::Outcome::Present { egg } = &outcome
+            {
+                let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
+                self.known.extend(parent.map(|parent| (parent.join(&egg.file_name), egg.digest)));
+                self.asked[number] = Some(egg.digest);
+            }
+            self.settled.push(Added { path, outcome });
         }
-        let mut report = add::add(&mut self.cache, std::slice::from_ref(&path), &options, &Silent)?;
-        let added = report.eggs.pop().map(|added| added.outcome);
-        let added = added.ok_or_else(|| Error::miss(&path.display()))?;
-        if let add::Outcome::Stored { egg }
-        | add::Outcome::Replaced { egg, .. }
-        | add::Outcome::Present { egg } = &added
-        {
-            let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
-            self.known.extend(parent.map(|parent| (parent.join(&egg.file_name), egg.digest)));
-            self.asked.push(egg.digest);
-        }
-        Ok(Answer::Stored(added))
+    }
+
+    fn settled(&mut self) -> Answer {
+        self.settle();
+        let outcomes = std::mem::take(&mut self.settled);
+        Answer::Settled { outcomes, failure: self.storing.as_ref().and_then(Storing::failure) }
     }
 
     fn register(
@@ -393,22 +670,44 @@ impl Session {
         directory: PathBuf,
         eggs_directory: PathBuf,
         eggs: Vec<PathBuf>,
+        whole: bool,
     ) -> Result<Answer> {
+        self.settle();
         let options = register::Options {
             directory,
             eggs_directory,
             python: self.host.python_tag(),
             buildout: self.provenance.buildout.clone(),
+            whole,
             eggs,
             known: self.known.clone(),
         };
         let report = register::register(&mut self.cache, &options)?;
         if let Some(recall) = self.recall.as_ref().filter(|_| report.registered) {
-            let _ = recall.remember(&self.asked, &self.cache.index);
+            let asked: Vec<Digest> = self.asked.iter().flatten().copied().collect();
+            if let Ok(all) = recall.remember(&asked, &self.cache.index)
+                && let Some(remotes) = &mut self.remotes
+            {
+                let eggs: Result<Vec<Option<Egg>>> =
+                    all.iter().map(|&digest| self.cache.index.of_digest(digest)).collect();
+                remotes.finish(eggs?.into_iter().flatten().collect());
+            }
         }
         let warning = Policy::read(self.cache.root()).err().map(|error| error.to_string());
         self.has_succeeded = true;
         Ok(Answer::Registered { report, warning })
+    }
+
+    /// What there is to tell at the end, of which what is pushed is waited for a while.
+    fn closed(&mut self) -> Answer {
+        match &mut self.remotes {
+            None => Answer::Closed { warnings: Vec::new(), pushed: None },
+            Some(remotes) => {
+                let (pushed, mut warnings) = remotes.close();
+                warnings.extend(remotes.warnings());
+                Answer::Closed { warnings, pushed }
+            }
+        }
     }
 
     fn record(&mut self) {
@@ -426,12 +725,14 @@ fn is_unusable(error: &Error) -> bool {
             | Error::UnreadableBlob { .. }
             | Error::WrongRow { .. }
             | Error::Miss { .. }
+            | Error::Unfetched(_)
     )
 }
 
 fn failed(error: &Error) -> Answer {
     let kind = match error {
         error if is_unusable(error) => Kind::Unusable,
+        Error::Unavailable(_) => Kind::Unavailable,
         Error::InTheWay { .. } => Kind::InTheWay,
         _ => Kind::Failure,
     };

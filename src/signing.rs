@@ -120,6 +120,7 @@ fn closer(one: BadEntry, other: BadEntry) -> BadEntry {
 }
 
 /// Signs entries with a secret key.
+#[derive(Clone)]
 pub struct Signer {
     key: minisign::SecretKey,
     /// The public key that belongs to it, in base64.
@@ -182,7 +183,7 @@ impl Signer {
     pub fn sign(&self, entry: &str) -> Result<String> {
         let comment = format!("timestamp:{}", clock::now());
         minisign::sign(None, &self.key, entry.as_bytes(), Some(&comment), Some(COMMENT))
-            .map(|signature| signature.into_string())
+            .map(minisign::SignatureBox::into_string)
             .map_err(|error| Error::Usage(format!("cannot sign: {error}")))
     }
 
@@ -258,9 +259,9 @@ mod tests {
     #[test]
     fn an_entry_counts_that_a_trusted_key_has_signed() {
         let dir = tempfile::tempdir().unwrap();
-        let (signer, trusted) = pair(dir.path(), "one");
+        let (key, trusted) = pair(dir.path(), "one");
         let (_, other) = pair(dir.path(), "two");
-        let signed = signer.signed(&entry()).unwrap();
+        let signed = key.signed(&entry()).unwrap();
         assert_eq!(open(&signed, &[other.clone(), trusted.clone()], 0), Ok(entry()));
         let refused = open(&signed, &[other], 0);
         assert_eq!(refused, Err(BadEntry::UnknownKey(trusted.id().unwrap())));
@@ -272,8 +273,8 @@ mod tests {
     #[test]
     fn no_bit_of_a_signed_text_or_its_signature_can_be_changed() {
         let dir = tempfile::tempdir().unwrap();
-        let (signer, trusted) = pair(dir.path(), "key");
-        let signed = signer.signed(&entry()).unwrap();
+        let (key, trusted) = pair(dir.path(), "key");
+        let signed = key.signed(&entry()).unwrap();
         let trusted = [trusted];
         for at in 0..signed.entry.len() {
             let mut text = signed.entry.clone().into_bytes();

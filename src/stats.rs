@@ -136,7 +136,7 @@ fn usage(days: &[Day], at: i64) -> Usage {
     let today = day_of(at);
     for Day { day, tally } in days {
         usage.all += *tally;
-        let ago = (today - day) / DAY;
+        let ago = today.saturating_sub(*day) / DAY;
         if ago < 30 {
             usage.last_30_days += *tally;
         }

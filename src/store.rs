@@ -153,7 +153,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::DamagedBlob`] or [`Error::NewerFormat`] if it is none.
-    pub(crate) fn received(&self, temp: Temp) -> Result<Staged> {
+    pub(crate) fn received(temp: Temp) -> Result<Staged> {
         let file = temp.handle().try_clone().at("open", temp.path())?;
         let path = || temp.path().to_owned();
         let blob = Blob::open(map(file).at("map", temp.path())?).map_err(|bad| match bad {

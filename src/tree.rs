@@ -106,6 +106,12 @@ impl Tree {
         Ok(Self { path: path.to_owned(), manifest })
     }
 
+    /// Where the egg is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn path_of(&self, entry: &Entry) -> PathBuf {
         path_of(&self.path, entry)
     }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::clock::now;
 use crate::egg_key::{EggKey, Host};
@@ -26,8 +26,8 @@ const FORGED: usize = 3;
 pub struct Upstream {
     sources: Vec<Source>,
     /// What was learnt so far.
-    set: Mutex<Vec<Claim>>,
-    projects: Mutex<HashMap<String, Vec<Claim>>>,
+    set: OnceLock<Vec<Claim>>,
+    projects: Mutex<HashMap<String, Arc<OnceLock<Vec<Claim>>>>>,
 }
 
 /// One remote that can be asked.
@@ -107,11 +107,21 @@ impl Source {
     }
 
     /// What a list or a set claims.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] or [`Error::Remote`]
     fn claims(&self, name: &str) -> Result<Vec<(Entry, Signed)>> {
         let Some(fetched) = self.client.get(name)? else { return Ok(Vec::new()) };
-        let claims = entry::lines(&fetched.bytes).into_iter();
+        let claims = entry::lines(&fetched.bytes);
+        if claims.is_empty() && !fetched.bytes.is_empty() {
+            // As the page with which a network asks whoever comes to log in.
+            return Err(self.refuse(name, "it is not a list of eggs".into(), true));
+        }
         // What cannot be understood may be a newer eggcache's.
-        Ok(claims.filter_map(|signed| Some((signed.unchecked().ok()?, signed))).collect())
+        Ok(claims
+            .into_iter()
+            .filter_map(|signed| Some((signed.unchecked().ok()?, signed)))
+            .collect())
     }
 
     /// Downloads the blob of an entry that counts.
@@ -132,7 +142,7 @@ impl Source {
         if digest.ok_or_else(|| Error::miss(&entry.file_name))? != entry.blob {
             return Err(refuse("its blob has another digest"));
         }
-        let staged = match store.received(temp) {
+        let staged = match Store::received(temp) {
             Err(Error::DamagedBlob { reason, .. }) => return Err(refuse(&reason)),
             staged => staged?,
         };
@@ -173,7 +183,7 @@ impl Upstream {
     pub fn new(remotes: &[Remote], patience: Patience) -> Result<Self> {
         let usable = remotes.iter().filter(|remote| !remote.trusted.is_empty());
         let sources = usable.map(|remote| Source::new(remote, patience)).collect::<Result<_>>()?;
-        Ok(Self { sources, set: Mutex::default(), projects: Mutex::default() })
+        Ok(Self { sources, set: OnceLock::new(), projects: Mutex::default() })
     }
 
     #[must_use]
@@ -192,17 +202,15 @@ impl Upstream {
         &self.sources[offer.source]
     }
 
-    /// Learns at once what buildouts of a configuration use on such hosts, if a remote knows it.
+    /// Learns what buildouts of a configuration use on such hosts, once, if a remote knows it.
     pub fn learn_set(&self, configuration: &str, host: &Host) {
-        let claims = self.claims(&layout::set(configuration, host));
-        *self.set.lock().unwrap_or_else(PoisonError::into_inner) = claims;
+        self.set.get_or_init(|| self.claims(&layout::set(configuration, host)));
     }
 
     /// The eggs of the set that was learnt which are wanted and count.
     #[must_use]
     pub fn of_set(&self, is_wanted: impl Fn(&EggKey) -> bool) -> Vec<Offer> {
-        let set = self.set.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.accepted(&set, is_wanted)
+        self.accepted(self.set.get().map_or(&[], Vec::as_slice), is_wanted)
     }
 
     /// The eggs of a project for one Python, for example `cp311`, which are wanted and count. Of two
@@ -219,11 +227,29 @@ impl Upstream {
         if !known.is_empty() {
             return known;
         }
-        let list = layout::project(name, python);
+        let list = self.list(name, python);
+        self.accepted(list.get().map_or(&[], Vec::as_slice), is_wanted)
+    }
+
+    /// Learns the list of a project, once; others that need it meanwhile wait for it.
+    fn list(&self, name: &str, python: &str) -> Arc<OnceLock<Vec<Claim>>> {
+        let name = layout::project(name, python);
         let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
-        let claims = projects.entry(list).or_insert_with_key(|list| self.claims(list)).clone();
+        let list = Arc::clone(projects.entry(name.clone()).or_default());
         drop(projects);
-        self.accepted(&claims, is_wanted)
+        list.get_or_init(|| self.claims(&name));
+        list
+    }
+
+    /// Learns the list of a project before it is asked for.
+    pub fn learn_list(&self, name: &str, python: &str) {
+        let _ = self.list(name, python);
+    }
+
+    /// Forgets what the list of a project was: it may have changed.
+    pub fn forget_list(&self, name: &str, python: &str) {
+        let name = layout::project(name, python);
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
     }
 
     fn accepted(&self, claims: &[Claim], is_wanted: impl Fn(&EggKey) -> bool) -> Vec<Offer> {

@@ -3,12 +3,13 @@
 import collections
 import json
 import os
+import select
 import shutil
 import stat
 import subprocess
 import sysconfig
 
-PROTOCOL = 5
+PROTOCOL = 7
 
 #: How long to wait for the program's end, in seconds. Once a day it goes on for a while by itself.
 PATIENCE = 1
@@ -36,9 +37,10 @@ class Refusal(Exception):
 def find_program():
     """The program that belongs to this package.
 
-    First the copy inside the package: where buildout installs the wheel itself, scripts vanish.
+    First the copy inside the package: where buildout installs the wheel itself, scripts vanish. Its
+    name ends as it does because buildout takes the digest of whatever is installed, but for such files.
     """
-    inside = os.path.join(os.path.dirname(__file__), "_bin", "eggcache")
+    inside = os.path.join(os.path.dirname(__file__), "_bin", "eggcache-not-pyc")
     if os.path.isfile(inside):
         if not os.access(inside, os.X_OK):
             # Not every installer keeps the mode of package data.
@@ -82,14 +84,17 @@ class Bridge:
         self._pending.append(answered)
 
     def close(self):
-        """Wait for outstanding answers, and let the program end."""
+        """Wait for outstanding answers, and let the program end. Answers what there is to tell."""
         try:
-            self.call("close")
+            answer = self.call("close")
             self._process.stdin.close()
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            # It collects garbage, with nothing of ours open. Whoever adopts it waits for it.
-            self._process.returncode = 0
+            # Its output ends with it. To wait for itself with a timeout is to look now and then.
+            if select.select([self._process.stdout], [], [], PATIENCE)[0]:
+                self._process.wait()
+            else:
+                # It collects garbage, with nothing of ours open. Whoever adopts it waits for it.
+                self._process.returncode = 0
+            return answer
         finally:
             self.kill()
 

@@ -117,6 +117,8 @@ def _install(buildout, easy_install):
     stock_build = installer_class.build
     stock_move = easy_install._move_to_eggs_dir_and_compile
     stock_unload = type(buildout)._unload_extensions
+    options_class = type(buildout["buildout"])
+    stock_call = options_class._call
 
     def install(self, specs, working_set=None):
         parse = easy_install.pkg_resources.Requirement.parse
@@ -160,6 +162,13 @@ def _install(buildout, easy_install):
             dist = stock_satisfied(self, offer.requirement, offer.source)[1]
             if dist is None:
                 return None
+        if not _session.variant:
+            # What is built elsewhere just now is waited for.
+            offered = _session.await_build(self, dist)
+            if offered:
+                offered.eggcache.arrived = _session.materialize(offered, self._dest)
+                if offered.eggcache.arrived is not None:
+                    return offered
         if not tmp:
             tmp = self._eggcache_cleanup.enter_context(tempfile.TemporaryDirectory("get_dist"))
         fetched = stock_fetch(self, dist, tmp, download_cache or None)
@@ -220,7 +229,10 @@ def _install(buildout, easy_install):
             offered = _session.choose(self, requirement, 1)
             if not offered and _session.bridge is not None:
                 available = self._satisfied(requirement, 1)[1]
-                offered = available if getattr(available, "eggcache", None) else None
+                if getattr(available, "eggcache", None):
+                    offered = available
+                elif available is not None:
+                    offered = _session.await_build(self, available, 1)
             if offered and self._dest is not None:
                 dist = _session.materialize(offered, self._dest)
                 if dist is not None:
@@ -229,7 +241,13 @@ def _install(buildout, easy_install):
 
     def _unload_extensions(self):
         stock_unload(self)
+        _session.finished_parts(buildout["buildout"].get("parts", "").split())
         succeed()
+
+    def _call(self, f):
+        installed = stock_call(self, f)
+        _session.parts.add(self.name)
+        return installed
 
     installer_class.install = install
     installer_class._satisfied = _satisfied
@@ -240,6 +258,7 @@ def _install(buildout, easy_install):
     installer_class.build = build
     easy_install._move_to_eggs_dir_and_compile = _move_to_eggs_dir_and_compile
     type(buildout)._unload_extensions = _unload_extensions
+    options_class._call = _call
     _custom.restore_offline(buildout, easy_install, _session)
 
 

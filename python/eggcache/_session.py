@@ -16,6 +16,9 @@ from eggcache import _bridge, _host
 
 logger = logging.getLogger("eggcache")
 
+#: For how long the cache is believed to have nothing of a project, in seconds.
+MISSED_FOR = 0.5
+
 
 class Offer:
     """A cached egg that is offered to buildout; carried by its distribution as ``.eggcache``."""
@@ -37,14 +40,17 @@ def guarded(method):
     def wrapper(self, *args, **kw):
         if self.bridge is None:
             return None
-        started = time.monotonic()
+        started, was_timed, self.is_timed = time.monotonic(), self.is_timed, True
         try:
             return method(self, *args, **kw)
         except Exception as error:
             self.give_up(error)
             return None
         finally:
-            self.seconds += time.monotonic() - started
+            self.is_timed = was_timed
+            # One guarded method may call another.
+            if not was_timed:
+                self.seconds += time.monotonic() - started
 
     return wrapper
 
@@ -75,14 +81,26 @@ class Session:
         self.built_locations = set()
         #: Where the distributions are that buildout has resolved to.
         self.locations = set()
+        #: Parts that were installed or updated, and whether these are all.
+        self.parts = set()
+        self.whole = False
         #: Eggs of each project and variant, as the cache has told; for as long as that holds.
         self.found = {}
+        #: What the cache had nothing of when it was last asked, and when that was.
+        self.missed = None, 0.0
         #: Projects whose eggs were prefetched, or need not be.
         self.expected = set()
         #: Eggs directories that hold temporary copies until the program ends.
         self.prefetched_into = set()
+        #: Whether there may be eggs of which it is not known whether they are stored.
+        self.unsettled = False
         self.hits = self.misses = self.stored = self.copied_bytes = 0
+        #: Eggs that are new on a remote; None if none is pushed to.
+        self.pushed = None
+        self.role = None
         self.seconds = 0.0
+        #: Whether a method is at work whose time counts.
+        self.is_timed = False
         self.bridge = None
         started = time.monotonic()
         try:
@@ -97,8 +115,13 @@ class Session:
                 setuptools=self._version("setuptools"),
                 eggs_directory=self.eggs_directory,
                 configuration=configuration,
+                offline=options.get("offline", "false") == "true",
             )
             self.read_only = answer["read_only"]
+            if "ahead" in answer:
+                self.prefetched_into.add(answer["ahead"])
+            #: ``reader``, ``builder``, or None without remotes.
+            self.role = answer.get("remotes")
             if "warning" in answer:
                 logger.warning("%s.", answer["warning"])
             self._tell_torn(answer["torn"])
@@ -144,17 +167,15 @@ class Session:
             return None
         if self._is_custom(requirement) and not source:
             return None
-        eggs = self._eggs_of(requirement)
-        if not eggs:
-            return None
         pinned = _pinned_version(requirement)
         if pinned is not None:
+            eggs = self._eggs_of(requirement, pinned)
             eggs = [egg for egg in eggs if self._same_version(egg["version"], pinned)]
         elif installer._dest is None or not installer._newest:
-            eggs = self._best(eggs, requirement, installer._prefer_final)
+            eggs = self._best(self._eggs_of(requirement), requirement, installer._prefer_final)
         else:
             return None
-        return eggs and self._offer(eggs[0], requirement, source, installer)
+        return self._offer(eggs[0], requirement, source, installer) if eggs else None
 
     @guarded
     def same_as(self, installer, available, requirement, source):
@@ -163,21 +184,34 @@ class Session:
             return None
         eggs = [
             egg
-            for egg in self._eggs_of(requirement)
+            for egg in self._eggs_of(requirement, available.version)
             if egg["source_sha256"] and self._same_version(egg["version"], available.version)
         ]
         sha256 = eggs and _sha256_of_link(available.location)
         eggs = [egg for egg in eggs if egg["source_sha256"] == sha256]
         return eggs and self._offer(eggs[0], requirement, source, installer)
 
-    def _eggs_of(self, requirement):
-        asked = requirement.key, self.variant
+    def _eggs_of(self, requirement, version=None):
+        asked, now = (requirement.key, self.variant, version), time.monotonic()
         eggs = self.found.get(asked)
-        if eggs is None:
-            eggs = self.bridge.call("find", name=requirement.project_name, variant=self.variant)["eggs"]
-            if eggs:  # another buildout may store the first at any time
+        # Another buildout may store the first at any time, but buildout asks twice at once.
+        if eggs is None and (self.missed[0] != asked or now > self.missed[1] + MISSED_FOR):
+            eggs = self._find(requirement.project_name, version)
+            if eggs:
                 self.found[asked] = eggs
-        return eggs
+            else:
+                self.missed = asked, now
+        return eggs or []
+
+    def _find(self, name, version):
+        answer = self.bridge.call("find", name=name, variant=self.variant, version=version)
+        self._warn(answer)
+        return answer["eggs"]
+
+    def _warn(self, answer):
+        """Tell what is wrong with remotes; each is told once."""
+        for warning in answer.get("warnings", ()):
+            logger.warning("%s.", warning)
 
     def _same_version(self, left, right):
         parse = self.pkg_resources.parse_version
@@ -221,7 +255,7 @@ class Session:
         """
         if installer._dest is None or self.variant:
             return
-        digests = []
+        wanted = []
         for requirement in requirements:
             if requirement.key in self.expected:
                 continue
@@ -232,7 +266,11 @@ class Session:
                 or (requirement.marker and not requirement.marker.evaluate())
             ):
                 continue
-            offered = self.choose(installer, installer._constrain(requirement), None)
+            wanted.append(installer._constrain(requirement))
+        self._look(wanted, installer._newest)
+        digests = []
+        for requirement in wanted:
+            offered = self.choose(installer, requirement, None)
             if offered:
                 digests.append(offered.eggcache.digest)
         if digests:
@@ -241,14 +279,58 @@ class Session:
                 self.bridge.call("prefetch", digests=digests, into=installer._dest).get("torn")
             )
 
+    def _look(self, requirements, newest):
+        """Let the program ask remotes of all these at a time."""
+        if self.role is None:
+            return
+        pins = [(it.project_name, _pinned_version(it)) for it in requirements]
+        wanted = [{"name": name, "version": pin} for name, pin in pins if pin or not newest]
+        if len(wanted) > 1:
+            self.bridge.call("look", wanted=wanted)
+
+    @guarded
+    def await_build(self, installer, dist, source=None):
+        """The offer of what another builder has built while this one waited for it.
+
+        None where this one is to build it. What is waited for is one version of a project.
+        """
+        if self.role != "builder":
+            return None
+        has_told = False
+        requirement = dist.as_requirement()
+        while True:
+            answer = self.bridge.call(
+                "lease", name=dist.project_name, variant=self.variant, version=dist.version
+            )
+            if answer["lease"] == "held":
+                if not has_told and answer["wait"]:
+                    logger.info("%s is being built elsewhere; waiting for it.", dist)
+                    has_told = True
+                time.sleep(answer["wait"])
+                continue
+            if answer["lease"] != "built":
+                return None
+            self.found.clear()
+            self.missed = None, 0.0
+            eggs = [
+                egg
+                for egg in self._eggs_of(requirement, dist.version)
+                if self._same_version(egg["version"], dist.version)
+            ]
+            return self._offer(eggs[0], requirement, source, installer) if eggs else None
+
     @guarded
     def materialize(self, dist, dest):
         """Copy an offered egg into ``dest``; answer its distribution there, or None."""
         offer = dist.eggcache
+        self.prefetched_into.add(dest)
         try:
             answer = self.bridge.call("materialize", digest=offer.digest, into=dest)
         except _bridge.Refusal as refusal:
             self.found.clear()
+            if refusal.kind == "unavailable":
+                # What is wrong with its remote is told once, and not for each egg.
+                return None
             if refusal.kind == "unusable":
                 logger.warning("%s; building %s.", refusal, dist)
                 return None
@@ -308,7 +390,7 @@ class Session:
         for dist in self.pkg_resources.working_set:
             location = self.easy_install.realpath(dist.location)
             if os.path.dirname(location) == directory and location.endswith(".egg"):
-                eggs = self.bridge.call("find", name=dist.project_name, variant="")["eggs"]
+                eggs = self._find(dist.project_name, dist.version)
                 if not any(self._same_version(egg["version"], dist.version) for egg in eggs):
                     self._store(location, None, None, None)
 
@@ -317,9 +399,11 @@ class Session:
         if self.read_only or not location.endswith(".egg"):
             return
         self.found.clear()
+        self.missed = None, 0.0
+        self.unsettled = True
         self.bridge.post(
             "store",
-            self._answered,
+            functools.partial(self._answered, location),
             path=location,
             source_sha256=source_sha256 or "",
             variant=self.variant,
@@ -327,16 +411,34 @@ class Session:
             build_seconds=seconds,
         )
 
-    def _answered(self, answer, refusal):
+    def _answered(self, location, answer, refusal):
         if refusal is not None:
-            # What can be read can still be served.
-            if not self.read_only:
-                logger.warning("%s; nothing more is stored.", refusal)
-            self.read_only = True
-        elif answer["outcome"] in ("stored", "replaced"):
+            self._stores_no_more(refusal)
+        else:
+            self._tell(location, answer)
+
+    def _tell(self, location, answer):
+        if answer["outcome"] in ("stored", "replaced"):
             self.stored += 1
         elif answer["outcome"] == "refused":
-            logger.warning("not stored: %s", answer["reason"])
+            logger.warning("not stored: %s: %s.", os.path.basename(location), answer["reason"])
+
+    def _stores_no_more(self, why):
+        # What can be read can still be served.
+        if not self.read_only:
+            logger.warning("%s; nothing more is stored.", why)
+        self.read_only = True
+
+    def settle(self):
+        """Wait until all eggs are stored that the program was given, and tell how that went."""
+        if not self.unsettled:
+            return
+        self.unsettled = False
+        answer = self.bridge.call("settle")
+        for told in answer["outcomes"]:
+            self._tell(told["path"], told)
+        if "failure" in answer:
+            self._stores_no_more(answer["failure"])
 
     # -- The end
 
@@ -344,9 +446,14 @@ class Session:
         """What buildout has resolved to in one call."""
         self.locations.update(locations)
 
+    def finished_parts(self, parts):
+        """The run is over, and these are the parts of the buildout."""
+        self.whole = self.parts.issuperset(parts)
+
     @guarded
     def register(self):
         """Tell the cache which eggs this buildout uses. The run has succeeded."""
+        self.settle()
         if not os.path.isdir(self.eggs_directory):
             return
         realpath = functools.lru_cache(None)(self.easy_install.realpath)
@@ -364,6 +471,7 @@ class Session:
                 directory=self.directory,
                 eggs_directory=self.eggs_directory,
                 eggs=sorted(eggs),
+                whole=self.whole,
             )
             if "warning" in answer:
                 logger.warning("%s; garbage is not collected.", answer["warning"])
@@ -372,7 +480,10 @@ class Session:
 
     @guarded
     def _close(self):
-        self.bridge.close()
+        self.settle()
+        answer = self.bridge.close()
+        self._warn(answer)
+        self.pushed = answer.get("pushed")
 
     def close(self):
         """Say what the cache did, in one line."""
@@ -382,11 +493,13 @@ class Session:
         if self.bridge is None:
             return
         self.bridge = None
+        pushed = "" if self.pushed is None else ", %d pushed" % self.pushed
         logger.info(
-            "%d hits, %d misses, %d stored; %.1f MB copied, %.2f s spent.",
+            "%d hits, %d misses, %d stored%s; %.1f MB copied, %.2f s spent.",
             self.hits,
             self.misses,
             self.stored,
+            pushed,
             self.copied_bytes / 1e6,
             self.seconds,
         )

@@ -1,8 +1,9 @@
 //! Verifying a bundle: every byte of every member against the manifest that comes first.
 //!
-//! The archive is read once, as a stream. Memory is that of the manifest, whatever the length; nothing
-//! is unpacked.
+//! The archive is read once, as a stream. Memory is that of the manifest, whatever the length and
+//! whatever it swells to; nothing is unpacked.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -19,6 +20,10 @@ use super::manifest::{Entry, EntryKind, FILE_NAME, FORMAT, Manifest};
 
 /// Longest manifest that is read, in bytes: far longer than any.
 const MAX_MANIFEST: u64 = 1 << 28;
+/// Longest name or target that is read, in bytes: far longer than any that a kernel knows.
+const MAX_NAME: u64 = 1 << 16;
+/// How many problems are told: an archive of another manifest can have any number.
+const MAX_PROBLEMS: usize = 1000;
 /// How a zstd frame begins.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// How much is read at once, in bytes.
@@ -99,12 +104,13 @@ fn read(raw: &mut impl Read, verified: &mut Verified) -> io::Result<()> {
 
 fn members(stream: impl Read, verified: &mut Verified) -> io::Result<()> {
     let mut tar = Archive::new(stream);
-    let mut entries = tar.entries()?;
-    let Some(first) = entries.next() else {
+    // Each name on its own, or a long one would be read however long it is.
+    let mut entries = tar.entries()?.raw(true);
+    let Some(first) = next(&mut entries)? else {
         verified.problems.push(Problem::new("", "holds nothing"));
         return Ok(());
     };
-    let manifest = match manifest(first?) {
+    let manifest = match manifest(first) {
         Ok(manifest) => manifest,
         Err(problem) => {
             verified.problems.push(problem);
@@ -113,11 +119,12 @@ fn members(stream: impl Read, verified: &mut Verified) -> io::Result<()> {
     };
     let mut expected: HashMap<String, &Entry> =
         manifest.entries.iter().map(|entry| (manifest.member(&entry.path), entry)).collect();
-    for member in entries {
-        let mut member = member?;
-        let bytes = member.path_bytes();
-        let path = String::from_utf8_lossy(&bytes).trim_end_matches('/').to_owned();
-        drop(bytes);
+    while let Some(mut member) = next(&mut entries)? {
+        if verified.problems.len() >= MAX_PROBLEMS {
+            verified.problems.push(Problem::new("", "has more problems, which are not told"));
+            return Ok(());
+        }
+        let path = member.path();
         let Some(entry) = expected.remove(&path) else {
             verified
                 .problems
@@ -136,11 +143,58 @@ fn members(stream: impl Read, verified: &mut Verified) -> io::Result<()> {
     }
     let mut missing: Vec<String> = expected.into_keys().collect();
     missing.sort_unstable();
-    verified.problems.extend(missing.iter().map(|path| Problem::new(path, "is missing")));
+    let told = MAX_PROBLEMS.saturating_sub(verified.problems.len());
+    let problems = missing.iter().map(|path| Problem::new(path, "is missing"));
+    verified.problems.extend(problems.take(told));
+    if missing.len() > told {
+        verified.problems.push(Problem::new("", "has more problems, which are not told"));
+    }
     verified.eggcache = manifest.eggcache;
     verified.prefix = manifest.prefix;
     verified.eggs = manifest.eggs.len();
     rest(tar.into_inner(), verified)
+}
+
+/// A member of an archive, with its name and target where these are too long for its header.
+struct Found<'a, R: Read> {
+    member: tar::Entry<'a, R>,
+    name: Option<Vec<u8>>,
+    target: Option<Vec<u8>>,
+}
+
+impl<R: Read> Found<'_, R> {
+    fn path(&self) -> String {
+        let bytes = self.name.as_deref().map_or_else(|| self.member.path_bytes(), Cow::Borrowed);
+        String::from_utf8_lossy(&bytes).trim_end_matches('/').to_owned()
+    }
+
+    fn target(&self) -> Option<Cow<'_, [u8]>> {
+        self.target.as_deref().map(Cow::Borrowed).or_else(|| self.member.link_name_bytes())
+    }
+}
+
+/// The next member, with the names that GNU tar puts before it.
+fn next<'a, R: Read>(entries: &mut tar::Entries<'a, R>) -> io::Result<Option<Found<'a, R>>> {
+    let (mut name, mut target) = (None, None);
+    for member in entries.by_ref() {
+        let member = member?;
+        let place = match member.header().entry_type() {
+            EntryType::GNULongName => &mut name,
+            EntryType::GNULongLink => &mut target,
+            _ => return Ok(Some(Found { member, name, target })),
+        };
+        if place.is_some() || member.size() > MAX_NAME {
+            return Err(io::Error::other("a name is longer than any, or has two"));
+        }
+        let mut bytes = Vec::new();
+        member.take(MAX_NAME).read_to_end(&mut bytes)?;
+        bytes.pop_if(|last| *last == 0);
+        *place = Some(bytes);
+    }
+    if name.is_some() || target.is_some() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(None)
 }
 
 /// Reads what comes after the last member, which is nothing but zeros.
@@ -160,12 +214,13 @@ fn rest(mut stream: impl Read, verified: &mut Verified) -> io::Result<()> {
 }
 
 /// The manifest, if the first member is one.
-fn manifest(mut member: tar::Entry<'_, impl Read>) -> Result<Manifest, Problem> {
+fn manifest(found: Found<'_, impl Read>) -> Result<Manifest, Problem> {
     #[derive(serde::Deserialize)]
     struct Version {
         format: u32,
     }
-    let path = String::from_utf8_lossy(&member.path_bytes()).into_owned();
+    let path = found.path();
+    let mut member = found.member;
     let is_named = path.rsplit('/').next() == Some(FILE_NAME);
     if !is_named || member.size() > MAX_MANIFEST {
         return Err(Problem::new("", format!("is no bundle: it does not begin with {FILE_NAME}")));
@@ -187,11 +242,8 @@ fn manifest(mut member: tar::Entry<'_, impl Read>) -> Result<Manifest, Problem> 
 }
 
 /// In what a member is not what the manifest says.
-fn difference(
-    member: &mut tar::Entry<'_, impl Read>,
-    entry: &Entry,
-) -> io::Result<Option<&'static str>> {
-    let header = member.header();
+fn difference(found: &mut Found<'_, impl Read>, entry: &Entry) -> io::Result<Option<&'static str>> {
+    let header = found.member.header();
     let kind = header.entry_type();
     if header.mode()? != entry.kind.mode() {
         return Ok(Some("has another mode"));
@@ -205,15 +257,14 @@ fn difference(
     Ok(match &entry.kind {
         EntryKind::Directory => (kind != EntryType::Directory).then_some("is no folder"),
         EntryKind::Symlink { target } => {
-            let found = member.link_name_bytes();
-            let is_same = found.as_deref() == Some(target.as_bytes());
+            let is_same = found.target().as_deref() == Some(target.as_bytes());
             (kind != EntryType::Symlink || !is_same).then_some("is no symlink to where it led")
         }
         EntryKind::File { size, sha256, .. } => {
             if kind != EntryType::Regular {
                 return Ok(Some("is no file"));
             }
-            let mut content = Hashing::new(member);
+            let mut content = Hashing::new(&mut found.member);
             let mut buffer = vec![0; BUFFER.min(usize::try_from(*size).unwrap_or(BUFFER).max(1))];
             while content.read(&mut buffer)? > 0 {}
             (content.finish() != (*sha256, *size)).then_some("has other content")

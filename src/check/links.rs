@@ -1,13 +1,15 @@
 //! What is one with something outside: symlinks, and files that have a name outside as well.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::buildout::VERSION_CONTROL;
+use crate::buildout::{VERSION_CONTROL, is_egg};
 use crate::fs as files;
 use crate::interpreter::is_python;
 use crate::place::{Place, Where};
@@ -29,6 +31,8 @@ pub struct LinkedFile {
 pub struct Rest {
     pub found: Findings,
     pub linked: Vec<LinkedFile>,
+    /// File names of the eggs that symlinks lead into.
+    pub eggs: BTreeSet<String>,
 }
 
 /// Looks at everything but `except`: the eggs, which are looked at one by one, and the cache.
@@ -61,6 +65,7 @@ pub fn rest(place: &Place, except: &[&Path]) -> Rest {
         if entry.file_type().is_symlink() {
             if let Ok(target) = std::fs::read_link(entry.path()) {
                 symlink(place, entry.path(), &target, None, &mut it.found);
+                it.eggs.extend(egg_of(place, entry.path(), &target));
             }
         } else if entry.file_type().is_file()
             && let Ok(metadata) = entry.metadata()
@@ -75,6 +80,15 @@ pub fn rest(place: &Place, except: &[&Path]) -> Rest {
         }
     }
     it
+}
+
+/// The file name of the egg inside that a symlink leads to, or into.
+fn egg_of(place: &Place, link: &Path, target: &Path) -> Option<String> {
+    let Where::Inside(inside) = place.locate(link.parent().unwrap_or(link), target) else {
+        return None;
+    };
+    let egg = inside.ancestors().filter(|path| is_egg(path)).last()?;
+    Some(egg.file_name()?.to_string_lossy().into_owned())
 }
 
 /// What a symlink is in respect of the buildout.
@@ -97,20 +111,52 @@ pub fn symlink(place: &Place, link: &Path, target: &Path, egg: Option<&str>, fou
             let what = "leads inside by an absolute path: not relocatable".to_owned();
             found.notes.push(finding(Kind::NotRelocatable, what));
         }
+        Where::Inside(_) if passes_above(&short, target) => {
+            let what = "leads inside by the name of a folder above: not relocatable".to_owned();
+            found.notes.push(finding(Kind::NotRelocatable, what));
+        }
         Where::Inside(_) => {}
     }
 }
 
+/// Whether a relative target leaves the folder that the path of the link is relative to, to come back
+/// to it by its name.
+fn passes_above(link: &Path, target: &Path) -> bool {
+    let mut depth = link.components().count().saturating_sub(1);
+    target.components().any(|component| {
+        if component == Component::ParentDir {
+            let is_above = depth == 0;
+            depth = depth.saturating_sub(1);
+            return is_above;
+        }
+        depth += usize::from(matches!(component, Component::Normal(_)));
+        false
+    })
+}
+
 /// Whether a link is of a virtual environment that the buildout's folder is at the same time: it
-/// always leads to a Python outside.
+/// always leads to a Python outside. Buildout names a script `python` as well.
 fn is_of_environment(place: &Place, link: &Path, real: &Path) -> bool {
     let short = place.short(link);
     let first = short.components().next().map(|first| first.as_os_str().to_owned());
-    let is_environment = place.root().join("bin/python").symlink_metadata().is_ok();
+    let is_environment = || {
+        place.root().join("pyvenv.cfg").is_file() || is_program(&place.root().join("bin/python"))
+    };
     let is_library = ["lib", "lib64", "include", "local"].map(OsStr::new).map(OsStr::to_owned);
     let in_bin = link.parent().and_then(Path::file_name).is_some_and(|folder| folder == "bin");
     (in_bin && is_python(link) && is_python(real))
-        || (is_environment && first.is_some_and(|first| is_library.contains(&first)))
+        || (first.is_some_and(|first| is_library.contains(&first)) && is_environment())
+}
+
+/// Whether there is a program that is no script: old environments have a copy of their Python, or a
+/// link to it.
+fn is_program(path: &Path) -> bool {
+    let mut begin = [0; 2];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut begin));
+    match read {
+        Ok(()) => begin != *b"#!",
+        Err(_) => path.is_symlink(),
+    }
 }
 
 /// Files of which a name is outside: in the cache, or elsewhere.

@@ -7,23 +7,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-use walkdir::WalkDir;
-
 use crate::buildout::{self, Buildout, CONFIGURATION, INSTALLED, is_egg};
 use crate::error::Result;
+use crate::fs as files;
 use crate::interpreter::{Interpreter, is_python};
 use crate::place::{Place, Where, is_system};
 use crate::pointer;
-use crate::script::{Import, Script, absolute_paths, egg_names};
+use crate::script::{Import, absolute_paths, egg_names};
+use crate::texts::{self, Text};
 
 use super::report::{Finding, Findings, Kind};
 
-/// Longest text that is looked at, in bytes.
-const MAX_TEXT: u64 = 1 << 20;
-/// Endings of configuration files in `parts/`. Everything below a folder `bin` or `etc` is one, too.
-const CONFIGURATIONS: [&str; 11] =
-    ["cfg", "conf", "ini", "json", "pth", "py", "sh", "toml", "xml", "yaml", "yml"];
+/// Longest `.pth` file or `.egg-link` that is read, in bytes.
+const MAX_POINTER: u64 = 1 << 20;
 
 /// What the texts of a buildout name.
 #[derive(Debug, Default)]
@@ -38,15 +34,6 @@ pub struct Named {
     pub pythons: BTreeMap<String, BTreeMap<String, PathBuf>>,
 }
 
-/// A text and what it names.
-struct Text {
-    /// Relative to the buildout.
-    short: PathBuf,
-    path: PathBuf,
-    content: String,
-    script: Script,
-}
-
 /// Reads every text of a buildout.
 ///
 /// # Errors
@@ -54,12 +41,12 @@ struct Text {
 pub fn named(buildout: &Buildout, cache: Option<&Path>) -> Result<Named> {
     let place = &buildout.place;
     let mut it = Named::default();
-    let scripts = texts(place, files_in(&buildout.bin)?);
+    let scripts = texts::scripts(buildout)?;
     it.scripts = scripts.len();
-    let parts = texts(place, configurations(&buildout.parts));
+    let parts = texts::of_parts(buildout);
     let interpreters = interpreters(&scripts, place);
     for text in scripts.iter().chain(&parts) {
-        it.eggs.extend(egg_names(&text.content).map(str::to_owned));
+        it.eggs.extend(text.eggs.iter().cloned());
     }
     it.eggs.extend(egg_names(&buildout.installed).map(str::to_owned));
     let mut relocatable = Relocatable::default();
@@ -94,39 +81,6 @@ pub fn named(buildout: &Buildout, cache: Option<&Path>) -> Result<Named> {
         }
     }
     Ok(it)
-}
-
-fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let is_file = |path: &PathBuf| path.symlink_metadata().is_ok_and(|it| it.is_file());
-    Ok(buildout::entries(folder)?.into_iter().filter(is_file).collect())
-}
-
-fn configurations(parts: &Path) -> Vec<PathBuf> {
-    let walk = WalkDir::new(parts).sort_by_file_name().into_iter().flatten();
-    walk.filter(|entry| entry.file_type().is_file())
-        .map(walkdir::DirEntry::into_path)
-        .filter(|path| {
-            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-            let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
-            CONFIGURATIONS.contains(&ending) || folder == "bin" || folder == "etc"
-        })
-        .collect()
-}
-
-/// Those of the files that are text, and not longer than any script.
-fn texts(place: &Place, files: Vec<PathBuf>) -> Vec<Text> {
-    files
-        .into_par_iter()
-        .filter(|path| path.metadata().is_ok_and(|metadata| metadata.len() <= MAX_TEXT))
-        .filter_map(|path| {
-            let content = String::from_utf8(std::fs::read(&path).ok()?).ok()?;
-            let script = (!content.contains('\0')).then(|| Script::parse(&content))?;
-            Some(Text { short: place.short(&path), path, content, script })
-        })
-        .collect()
 }
 
 /// The program of a script, without its words, if it is an absolute path.
@@ -332,10 +286,16 @@ fn develop_eggs(buildout: &Buildout, found: &mut Findings) -> Result<()> {
         if path.extension().is_none_or(|ending| ending != "egg-link") {
             continue;
         }
-        let text = std::fs::read(&path).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
         let short = place.short(&path);
         let finding = |what: String| Finding::new(Kind::DevelopEgg, &short, what);
+        let text = match files::read_short(&path, MAX_POINTER) {
+            Ok(text) => text,
+            Err(error) => {
+                found.problems.push(finding(format!("cannot be read: {error}")));
+                continue;
+            }
+        };
+        let text = String::from_utf8_lossy(&text);
         let Some(target) = pointer::egg_link_target(&text) else {
             found.problems.push(finding("leads nowhere".into()));
             continue;
@@ -370,16 +330,25 @@ fn pth_files(place: &Place, folder: &Path, found: &mut Findings) -> Result<()> {
         }
     }
     for (path, egg) in files {
-        let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        let within = path.parent().unwrap_or(folder);
-        for line in pointer::pth_paths(&text) {
-            let Where::Outside(real) = place.locate(within, Path::new(line)) else { continue };
-            let what = format!("adds {}, outside the buildout", real.display());
-            let finding = Finding::new(Kind::Path, &place.short(&path), what);
+        let mut tell = |kind, what: String| {
+            let finding = Finding::new(kind, &place.short(&path), what);
             found.problems.push(match &egg {
                 Some(egg) => finding.of_egg(egg),
                 None => finding,
             });
+        };
+        let text = match files::read_short(&path, MAX_POINTER) {
+            Ok(text) => text,
+            Err(error) => {
+                tell(Kind::Incomplete, format!("cannot be read: {error}"));
+                continue;
+            }
+        };
+        let within = path.parent().unwrap_or(folder);
+        for line in pointer::pth_paths(&String::from_utf8_lossy(&text)) {
+            if let Where::Outside(real) = place.locate(within, Path::new(line)) {
+                tell(Kind::Path, format!("adds {}, outside the buildout", real.display()));
+            }
         }
     }
     Ok(())

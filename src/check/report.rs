@@ -11,6 +11,8 @@ use crate::digest::Digest;
 pub struct Report {
     #[serde(serialize_with = "crate::fs::lossy")]
     pub buildout: PathBuf,
+    /// The cache that it was compared with.
+    pub cache: Option<String>,
     /// Where its eggs are.
     pub eggs_directories: Vec<String>,
     pub eggs: usize,

@@ -12,6 +12,7 @@ use crate::digest::Digest;
 use crate::error::{Error, IoContext, Result};
 use crate::fs as files;
 use crate::manifest::EntryKind;
+use crate::place::Place;
 use crate::progress::Silent;
 use crate::staging::stage;
 use crate::store::Store;
@@ -56,7 +57,7 @@ pub fn restore(store: &Store, digest: Digest, path: &Path) -> Result<Vec<PathBuf
     Ok(aside)
 }
 
-/// Moves what is at `path`, in an egg of `folder`, to where people find it.
+/// Moves what is at `path`, in an egg of `folder`, to where people find it, which no symlink leads to.
 fn set_aside(path: &Path, folder: &Path, egg: &Path) -> Result<PathBuf> {
     let name = egg.file_name().unwrap_or_default();
     let within = path.strip_prefix(egg).unwrap_or(path);
@@ -69,6 +70,10 @@ fn set_aside(path: &Path, folder: &Path, egg: &Path) -> Result<PathBuf> {
         let to = folder.join(SET_ASIDE).join(top);
         let to = if within.as_os_str().is_empty() { to } else { to.join(within) };
         let above = to.parent().unwrap_or(folder);
+        if !Place::new(folder)?.holds(above) {
+            let source = std::io::Error::other("a symlink leads out of the eggs directory");
+            return Err(Error::Io { action: "set aside in", path: above.to_owned(), source });
+        }
         std::fs::create_dir_all(above).at("make directory", above)?;
         match files::rename_new(path, &to) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}

@@ -50,7 +50,9 @@ pub fn judge(file: File) -> Verdict<'static> {
         Some(What::Added) if file.is_bytecode => Fine,
         Some(What::Added) => Problem(Kind::Added, "is not part of the egg"),
         Some(What::Missing) => Problem(Kind::Missing, "is missing"),
-        Some(What::Mtime) if is_same => Note(Kind::Touched, "has another time than in the cache"),
+        Some(What::Mtime) if is_same => {
+            Note(Kind::Touched, "has the same content as in the cache, and another time")
+        }
         Some(What::Mtime) => Problem(Kind::Changed, "has other content"),
         Some(What::Size) => Problem(Kind::Changed, "has another size"),
         Some(What::Kind) => Problem(Kind::Changed, "is something else than it was"),

@@ -1,7 +1,7 @@
 //! The words of the command line.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anstream::ColorChoice;
 use clap::builder::PossibleValuesParser;
@@ -38,24 +38,28 @@ pub struct Args {
     pub command: Command,
 }
 
+/// Below a command's own options, which who asks for help looks for.
+const GLOBAL: &str = "Options of every command";
+
 #[derive(Debug, ClapArgs)]
 pub struct Global {
     /// The cache directory; by default `eggcache` in the platform's cache folder.
-    #[arg(long, global = true, value_name = "DIR", env = "EGGCACHE_DIR", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR", env = "EGGCACHE_DIR", hide_env_values = true)]
     pub cache: Option<PathBuf>,
     /// Print the report as JSON.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
     /// Print problems only.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
     /// Print a line for each egg.
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, help_heading = GLOBAL, conflicts_with = "quiet")]
     pub verbose: bool,
     /// When to use colour.
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_name = "WHEN",
         default_value = "auto",
         value_parser = PossibleValuesParser::new(["auto", "always", "never"])
@@ -65,6 +69,7 @@ pub struct Global {
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_name = "FORMAT",
         default_value = "text",
         value_parser = PossibleValuesParser::new(["text", "json"])
@@ -80,7 +85,7 @@ pub enum Command {
         eggcache add eggs/lxml-6.1.3-py3.11-linux-x86_64.egg\n\n\
         Exit code 1 if an egg was refused; the others are kept.")]
     Add {
-        /// An egg directory, a zipped egg, a folder with eggs directly in it, or a buildout.
+        /// An egg directory, a zipped egg, an eggs directory (its v5/ too), or a buildout.
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
         /// The major version of the zc.buildout that built them (5 stands for all from 5 on); told
@@ -98,19 +103,17 @@ pub enum Command {
         replace: bool,
     },
     /// Copy eggs into an eggs directory.
-    #[command(
-        after_help = "EGG is name==version, a name, an egg's file name, or at least 8 digits \
-        of its digest. What the cache does not have is pulled from the remotes, if it is \
+    #[command(after_help = "What the cache does not have is pulled from the remotes, if it is \
         name==version or a file name; without --python for the Python of the eggs that are there \
         already.\n\nExamples:\n  eggcache materialize --into eggs/v5 lxml==6.1.3\n  \
         eggcache materialize --into eggs/v5 --requirements requirements.txt --python 3.11\n  \
         eggcache materialize --into eggs/v5 --requirements requirements.txt --preflight\n\n\
-        Exit code 3 if neither the cache nor a remote has one of them."
-    )]
+        Exit code 3 if neither the cache nor a remote has one of them.")]
     Materialize {
         /// The eggs directory, made if needed.
         #[arg(long, value_name = "DIR")]
         into: PathBuf,
+        /// name==version, a name, an egg's file name, or at least 8 digits of its digest.
         #[arg(value_name = "EGG", required_unless_present_any = ["requirements", "all"])]
         eggs: Vec<String>,
         /// Also the eggs that a file of name==version lines pins.
@@ -190,13 +193,14 @@ pub enum Command {
     },
     /// Keep eggs whatever the policy of `gc` says.
     #[command(
-        after_help = "WHAT is a name, name==version, a name with version specifiers, a name or \
-        a file name with * in it,\nan egg's file name, or at least 8 digits of its digest. It may be of \
-        an egg that is yet to come.\n`eggcache pins` lists what is pinned.\n\nExamples:\n  \
+        after_help = "A pin may be of an egg that is yet to come. `eggcache pins` lists what is \
+        pinned.\n\nExamples:\n  \
         eggcache pin lxml==6.1.3 --note 'the release of May'\n  eggcache pin 'zope.interface>=5,<6'\n  \
         eggcache pin 'zope.*'"
     )]
     Pin {
+        /// A name, name==version, a name with version specifiers, a name or a file name with * in it,
+        /// an egg's file name, or at least 8 digits of its digest.
         #[arg(required = true, value_name = "WHAT")]
         what: Vec<String>,
         /// Why.
@@ -217,7 +221,7 @@ pub enum Command {
     /// Tell what is in the cache, what it is good for, and what the next `gc` would take.
     #[command(
         after_help = "A hit is an egg that was copied from the cache, a miss one that was asked for \
-        and had to be built.\nTime saved is what the builds of the hits had taken.\n\nExamples:\n  \
+        and had to be built. Time saved is what the builds of the hits had taken.\n\nExamples:\n  \
         eggcache stats\n  eggcache stats --html stats.html\n  \
         eggcache --json stats | jq .usage.last_30_days"
     )]
@@ -236,7 +240,9 @@ pub enum Command {
     },
     /// Prove that a buildout is self-contained and that its eggs are what they were; exit code 4 if
     /// there is a problem.
-    #[command(after_help = "Examples:\n  eggcache check .\n  \
+    #[command(after_help = "Where no other cache is said, it is the one that the buildout names: \
+        egg-cache in buildout.cfg, in a file that it extends, or in ~/.buildout/default.cfg.\n\n\
+        Examples:\n  eggcache check .\n  \
         eggcache check --full --repair /srv/app\n  \
         eggcache --json check . | jq .problems")]
     Check {
@@ -260,8 +266,9 @@ pub enum Command {
         after_help = "What goes in, and what differs between two archives, is in docs/bundle.md. \
         PATTERN is a name (*.log), or a path from the top of the buildout (parts/*/log) in which ** \
         stands for any folders; either stands for all that is below as well. --exclude is stronger.\n\n\
+        Where no other cache is said, it is the one that the buildout names, as for `eggcache check`.\n\n\
         Examples:\n  eggcache bundle . -o ../app-1.0.tar.zst\n  \
-        eggcache bundle /srv/app -o app.tar.zst --prefix opt/app --exclude '*.log' --include var/templates\n  \
+        eggcache bundle /srv/app -o app.tar.zst --include var/templates\n  \
         eggcache bundle --verify app.tar.zst"
     )]
     Bundle {
@@ -277,15 +284,15 @@ pub enum Command {
         /// The mtime of what is of no egg, in seconds since the Unix epoch, or `source` for that of
         /// each file; by default that of the newest file in the eggs. Eggs keep theirs, on which their
         /// bytecode depends.
-        #[arg(long, value_name = "EPOCH", env = "SOURCE_DATE_EPOCH", value_parser = mtimes)]
+        #[arg(long, value_name = "EPOCH", env = "SOURCE_DATE_EPOCH", hide_env_values = true, value_parser = mtimes)]
         mtime: Option<Mtimes>,
-        /// Leave this out.
+        /// Leave out what matches.
         #[arg(long, value_name = "PATTERN")]
         exclude: Vec<String>,
-        /// Take this in although it would be left out: data, downloads, bytecode, an unused egg.
+        /// Take in what matches although it would be left out: data, downloads, bytecode, an unused egg.
         #[arg(long, value_name = "PATTERN")]
         include: Vec<String>,
-        /// Take also the eggs in that no script, configuration or `.installed.cfg` names.
+        /// Take in also the eggs that nothing uses: no script, configuration or `.installed.cfg` names them.
         #[arg(long)]
         unused: bool,
         /// Its eggs directory; by default where buildout was told to put eggs.
@@ -320,13 +327,13 @@ pub enum Command {
     },
     /// Bring eggs of the cache to a remote.
     #[command(
-        after_help = "EGG is name==version, a name, an egg's file name, or at least 8 digits of its \
-        digest. EGGCACHE_SIGNING_KEY names the file with the secret key that signs them, which \
+        after_help = "EGGCACHE_SIGNING_KEY names the file with the secret key that signs them, which \
         `eggcache keygen` makes.\n\nExamples:\n  eggcache push lxml==6.1.3\n  \
         eggcache push --all --to team\n  eggcache push --requirements requirements.txt --python 3.11\n\n\
         Exit code 3 if the cache does not have one of them, 1 if one could not be pushed."
     )]
     Push {
+        /// name==version, a name, an egg's file name, or at least 8 digits of its digest.
         #[arg(value_name = "EGG", required_unless_present_any = ["requirements", "all"])]
         eggs: Vec<String>,
         /// Also the eggs that a file of name==version lines pins.
@@ -342,14 +349,14 @@ pub enum Command {
         narrow: Narrow,
     },
     /// Bring eggs from the remotes into the cache.
-    #[command(
-        after_help = "EGG is name==version or an egg's file name. `materialize` and buildouts \
+    #[command(after_help = "`materialize` and buildouts \
         pull what they need by themselves.\n\nExamples:\n  \
         eggcache pull lxml==6.1.3 --python 3.11\n  \
         eggcache pull --requirements requirements.txt --python 3.11\n\n\
-        Exit code 3 if no remote has one of them, 1 if one could not be pulled."
-    )]
+        Exit code 3 if no remote has one of them, 1 if one could not be pulled or a remote not be used \
+        for it.")]
     Pull {
+        /// name==version, or an egg's file name.
         #[arg(value_name = "EGG", required_unless_present = "requirements")]
         eggs: Vec<String>,
         /// Also the eggs that a file of name==version lines pins.
@@ -424,6 +431,9 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+    /// Print the names of all projects in the cache; the completions of shells run this.
+    #[command(hide = true)]
+    Names,
     /// Answer a buildout; the `eggcache` Python package runs this.
     #[command(hide = true)]
     Serve,
@@ -543,6 +553,17 @@ pub struct Narrow {
 impl From<Narrow> for query::Narrow {
     fn from(Narrow { python, platform, generation }: Narrow) -> Self {
         Self { python, platform, generation }
+    }
+}
+
+impl Command {
+    /// The buildout that it is about, which may name a cache.
+    pub fn buildout(&self) -> Option<&Path> {
+        match self {
+            Self::Check { buildout, .. } => Some(buildout),
+            Self::Bundle { buildout, .. } => buildout.as_deref(),
+            _ => None,
+        }
     }
 }
 

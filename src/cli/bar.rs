@@ -1,10 +1,11 @@
 //! How far a long operation is: a bar on a terminal, gone when it is done, or lines of a log.
 
+use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use eggcache::progress::{Progress, Unit};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::print::{Step, log_step};
 
@@ -58,12 +59,17 @@ fn word(unit: Unit) -> &'static str {
 fn bar(stage: &'static str, total: u64, unit: Unit) -> ProgressBar {
     let template = match unit {
         Unit::Bytes => {
-            "{msg} [{bar:30}] {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"
+            "{msg} [{wide_bar}] {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"
         }
-        Unit::Eggs => "{msg} [{bar:30}] {pos}/{len} eggs, {per_sec}, {eta} left",
+        Unit::Eggs => "{msg} [{wide_bar}] {pos}/{len} eggs, {rate}/s, {eta} left",
     };
+    let rate = |state: &ProgressState, line: &mut dyn Write| {
+        let _ = write!(line, "{:.0}", state.per_sec());
+    };
+    // The bar itself has what the numbers leave of a line: two lines flicker.
     let style = ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", rate)
         .progress_chars("=> ");
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     bar.set_style(style);
@@ -77,7 +83,7 @@ impl Progress for Bar {
             return;
         }
         self.done.store(0, Ordering::Relaxed);
-        let is_seen = self.show == Show::Person;
+        let is_seen = self.show == Show::Person && total > 0;
         let bar = if is_seen { bar(name, total, unit) } else { ProgressBar::hidden() };
         self.with_stage(|stage| *stage = Stage { bar, name, total, unit });
         if self.show == Show::Log {

@@ -11,6 +11,7 @@ use eggcache::error::IoContext;
 use serde::Serialize;
 
 use super::args::Args;
+use super::egg_names;
 use super::print::{Printer, Text};
 
 const NAME: &str = "eggcache";
@@ -42,7 +43,7 @@ pub fn completions(shell: Shell, printer: &Printer) -> anyhow::Result<u8> {
         .subcommands(told);
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut offered, NAME, &mut script);
-    let script = String::from_utf8(script)?;
+    let script = egg_names::added(shell, String::from_utf8(script)?, &whole);
     printer.report(&Completions { shell: shell.to_string(), script }, |report| Text {
         data: report.script.clone(),
         ..Text::default()

@@ -2,6 +2,7 @@
 
 mod args;
 mod bar;
+mod egg_names;
 mod generate;
 mod print;
 #[cfg(test)]
@@ -11,15 +12,16 @@ mod run_remote;
 mod text;
 
 use std::env;
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anstream::ColorChoice;
 use anyhow::Context;
 use clap::Parser;
 use eggcache::error::Error;
-use eggcache::{serve, signing};
+use eggcache::index::Index;
+use eggcache::{egg_cache, serve, signing};
 
 use args::{Args, Command, Global};
 use print::{LogFormat, Printer};
@@ -88,8 +90,28 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
         }
         _ => {}
     }
-    let root = global.cache.map_or_else(default_cache, Ok)?;
+    let named = global.cache.or_else(|| egg_cache::of(command.buildout()?, &user()));
+    let root = named.map_or_else(default_cache, Ok)?;
+    if let Command::Names = command {
+        return names(&root);
+    }
     Run { root, printer, bar: printer.bar(), verbose: global.verbose }.command(command)
+}
+
+/// Prints the names of what is in the cache, for shells: neither makes nor changes one, nor complains.
+fn names(root: &Path) -> anyhow::Result<u8> {
+    let names = Index::open_read_only(root).and_then(|index| index.names()).unwrap_or_default();
+    let mut stdout = io::stdout().lock();
+    names.iter().try_for_each(|name| writeln!(stdout, "{name}"))?;
+    Ok(0)
+}
+
+/// Where this user has what buildout reads.
+fn user() -> egg_cache::User {
+    egg_cache::User {
+        home: etcetera::home_dir().ok(),
+        buildout_home: env::var_os("BUILDOUT_HOME").map(PathBuf::from),
+    }
 }
 
 fn default_cache() -> anyhow::Result<PathBuf> {

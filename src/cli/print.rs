@@ -1,6 +1,7 @@
 //! The terminal: data on standard output, everything else on standard error, as text or, for who
 //! collects logs, as one JSON object for each line.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use anstream::adapter::strip_str;
@@ -103,7 +104,7 @@ impl Printer {
         }
         let Text { data, problems, notes, summary } = text(report);
         if !self.quiet && !self.json {
-            write!(stdout, "{data}")?;
+            write!(stdout, "{}", harmless(&data))?;
         }
         stdout.flush()?;
         for problem in problems {
@@ -124,11 +125,19 @@ impl Printer {
         let _ = self.tell(Level::Warning, warning);
     }
 
+    /// What is worth knowing before there is a report.
+    pub fn note(&self, note: &str) {
+        if !self.quiet && (!self.json || self.log == LogFormat::Json) {
+            let _ = self.tell(Level::Note, note);
+        }
+    }
+
     pub fn error(&self, error: &str) {
         let _ = self.tell(Level::Error, error);
     }
 
     fn tell(&self, level: Level, message: &str) -> io::Result<()> {
+        let message = &*harmless(message);
         if self.log == LogFormat::Json {
             let message = &strip_str(message).to_string();
             return log(&Line { level, message, step: None });
@@ -144,6 +153,35 @@ impl Printer {
     }
 }
 
+/// Text that no terminal acts on: names come from eggs and folders, and these can be anybody's. Colours,
+/// which are this program's, stay.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let is_harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    if text.chars().all(is_harmless) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = colour(rest).unwrap_or(c.len_utf8());
+        let (part, after) = rest.split_at(length);
+        if length > c.len_utf8() || is_harmless(c) {
+            shown.push_str(part);
+        } else {
+            shown.extend(c.escape_default());
+        }
+        rest = after;
+    }
+    shown.into()
+}
+
+/// How many bytes of a text are a sequence that changes colour and nothing else.
+fn colour(text: &str) -> Option<usize> {
+    let parameters = text.strip_prefix("\u{1b}[")?;
+    let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    parameters[end..].starts_with('m').then_some(text.len() - parameters.len() + end + 1)
+}
+
 /// Notes a step in the log. Nobody who reads it is no reason to stop.
 pub fn log_step(step: &Step) {
     let message = format!("{}: {}", step.stage, step.event);
@@ -155,4 +193,18 @@ fn log(line: &Line) -> io::Result<()> {
     let mut line = serde_json::to_string(line)?;
     line.push('\n');
     io::stderr().lock().write_all(line.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_shown_and_colours_stay() {
+        let styled = format!("{GOOD}fine{GOOD:#}\n\ta");
+        assert_eq!(harmless(&styled), styled);
+        let evil = "\u{1b}]0;t\u{7}\u{1b}[2J\u{1b}[31m\u{9b}x\r\u{1b}";
+        let shown = "\\u{1b}]0;t\\u{7}\\u{1b}[2J\u{1b}[31m\\u{9b}x\\r\\u{1b}";
+        assert_eq!(harmless(evil), shown);
+    }
 }

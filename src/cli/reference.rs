@@ -35,3 +35,21 @@ fn the_reference_is_what_help_prints() {
     let written = fs::read_to_string(PAGE).unwrap_or_default();
     assert!(page == written, "docs/reference/cli.md is out of date: run `make docs`");
 }
+
+#[test]
+fn help_tells_the_own_options_of_a_command_first_and_what_each_argument_is() {
+    let mut whole = Args::command();
+    whole.build();
+    for command in whole.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
+        let name = command.get_name().to_owned();
+        for arg in command.get_arguments() {
+            assert!(arg.get_help().is_some(), "{name}: {} has no help", arg.get_id());
+        }
+        let help = command.clone().term_width(80).render_help().to_string();
+        let global = help.find("--cache").unwrap();
+        assert!(help[global..].lines().all(|line| !line.contains("--help")), "{name}: {help}");
+        let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{name}"));
+        let examples = examples.split("\n\n").next().unwrap_or_default();
+        assert!(examples.lines().all(|line| line.starts_with("  ")), "{name}: {examples}");
+    }
+}

@@ -126,14 +126,21 @@ impl Run<'_> {
             Command::Completions { .. }
             | Command::Man { .. }
             | Command::Keygen { .. }
+            | Command::Names
             | Command::Serve => {
-                unreachable!("they do without a cache, or name it themselves")
+                unreachable!("they do without a cache, or open it themselves")
             }
         }
     }
 
     pub(super) fn open(&self) -> Result<Cache, Error> {
+        let is_there = self.root.exists();
         let cache = Cache::open_telling(&self.root, &self.bar)?;
+        if !is_there {
+            // Who has mistyped its name would wonder where the eggs are.
+            let root = self.root.display();
+            self.printer.note(&format!("there was no cache {root}: an empty one is made"));
+        }
         if let Some(warning) = cache.warning() {
             self.printer.warning(&warning);
         }
@@ -155,7 +162,7 @@ impl Run<'_> {
     ) -> anyhow::Result<u8> {
         let mut cache = self.open()?;
         let eggs = if all {
-            list::list(&cache, None, narrow)?.eggs
+            query::without_doubles(list::list(&cache, None, narrow)?.eggs)
         } else {
             self.pull_through(&mut cache, names, narrow, into)?;
             chosen(&mut cache, names, narrow)?
@@ -178,10 +185,12 @@ impl Run<'_> {
         narrow: &query::Narrow,
         into: &Path,
     ) -> anyhow::Result<u8> {
-        let cache = if self.root.is_dir() { Some(self.open()?) } else { None };
+        let cache = if Cache::is_at(&self.root) { Some(self.open()?) } else { None };
         let (eggs, missing) = match &cache {
             None => (Vec::new(), names.to_vec()),
-            Some(cache) if all => (list::list(cache, None, narrow)?.eggs, Vec::new()),
+            Some(cache) if all => {
+                (query::without_doubles(list::list(cache, None, narrow)?.eggs), Vec::new())
+            }
             Some(cache) => {
                 let Found { eggs, missing, .. } = found(cache, names, narrow)?;
                 (eggs, missing)
@@ -222,11 +231,15 @@ impl Run<'_> {
 
     /// Opens the cache to compare a buildout with it: that makes no cache.
     fn open_to_look(&self) -> Result<Option<Cache>, Error> {
-        if self.root.is_dir() {
+        if Cache::is_at(&self.root) {
             return self.open().map(Some);
         }
         let root = self.root.display();
-        self.printer.warning(&format!("there is no cache {root}: no egg is compared"));
+        self.printer.warning(&if self.root.exists() {
+            format!("{root} is no cache: no egg is compared")
+        } else {
+            format!("there is no cache {root}: no egg is compared")
+        });
         Ok(None)
     }
 

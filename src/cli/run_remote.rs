@@ -137,10 +137,12 @@ impl Run<'_> {
         }
         let report = pull::pull(&mut cache, names, &upstream, narrow, &self.bar)?;
         self.printer.report(&report, |report| text::pulled(report, self.verbose))?;
+        // Nobody knows whether a remote has it that cannot be asked, or whose answer does not count.
+        let is_known = report.complaints.is_empty();
         Ok(match (report.failed().next(), report.missing.first()) {
-            (Some(_), _) => FAILURE,
-            (None, Some(_)) => MISS,
             (None, None) => 0,
+            (None, Some(_)) if is_known => MISS,
+            _ => FAILURE,
         })
     }
 

@@ -12,7 +12,7 @@ mod stats;
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
 use eggcache::clock::{shown_day as day, shown_minute as minute};
 use eggcache::egg::Egg;
 use eggcache::{add, init, list, materialize, quantity, reindex, show, verify};
@@ -143,7 +143,8 @@ pub fn listed(report: &list::Report) -> Text {
     align_right(&mut table, [4, 5, 6]);
     let count = report.eggs.len();
     Text {
-        data: if count == 0 { String::new() } else { lines(&table) },
+        // What tells least: the layout, the size of the blob, the platform.
+        data: if count == 0 { String::new() } else { fitted(&mut table, &[4, 6, 3]) },
         summary: format!(
             "{}, {} stored as {}",
             eggs(count),
@@ -306,6 +307,29 @@ fn align_right<const N: usize>(table: &mut Table, columns: [usize; N]) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+}
+
+/// The lines of a table. On a terminal that is narrower, the columns of `spare` go one after another
+/// until it fits: lines that wrap are no table.
+fn fitted(table: &mut Table, spare: &[usize]) -> String {
+    let mut text = lines(table);
+    let Some(width) = terminal_width() else { return text };
+    for &column in spare {
+        if text.lines().all(|line| line.chars().count() <= width) {
+            break;
+        }
+        if let Some(column) = table.column_mut(column) {
+            column.set_constraint(ColumnConstraint::Hidden);
+        }
+        text = lines(table);
+    }
+    text
+}
+
+/// Columns of the terminal that standard output is, if it is one.
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|&width| width > 0)
 }
 
 fn lines(table: &Table) -> String {

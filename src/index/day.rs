@@ -64,10 +64,10 @@ pub struct Day {
     pub tally: Tally,
 }
 
-/// The day of a time, both in seconds since the Unix epoch.
+/// The day of a time, both in seconds since the Unix epoch. A blob can claim any time.
 #[must_use]
 pub fn day_of(time: i64) -> i64 {
-    time - time.rem_euclid(DAY)
+    time.saturating_sub(time.rem_euclid(DAY))
 }
 
 impl Usage {

@@ -44,7 +44,7 @@ impl Slot {
 pub fn slots(days: &[Day], growth: &[Growth], at: i64) -> Vec<Slot> {
     let today = day_of(at);
     let begins = days.iter().map(|it| it.day).chain(growth.iter().map(|it| it.day)).min();
-    let length = begins.map_or(0, |first| (today - first) / DAY + 1).max(FEWEST_DAYS);
+    let length = begins.map_or(0, |first| today.saturating_sub(first) / DAY + 1).max(FEWEST_DAYS);
     let (width, count) =
         if length <= MOST_DAYS { (1, length) } else { (7, ((length + 6) / 7).min(MOST_WEEKS)) };
     let slot = |place: i64| {

@@ -201,7 +201,7 @@ fn tiles(project: &Project, at: i64) -> Vec<Tile<'_>> {
             version: version.version.clone(),
             says: format!("{name} {}: {size}{eggs}, last used {day}", version.version),
             bytes: version.blob_bytes,
-            shade: shade(at - version.used_at),
+            shade: shade(at.saturating_sub(version.used_at)),
         }
     };
     let mut tiles: Vec<Tile<'_>> = versions.iter().map(tile).collect();
@@ -212,7 +212,7 @@ fn tiles(project: &Project, at: i64) -> Vec<Tile<'_>> {
             version: format!("{} others", shown_count(others as u64)),
             says: format!("{name}: {} in {others} other versions", shown_size(*other_bytes)),
             bytes: *other_bytes,
-            shade: shade(at - project.used_at),
+            shade: shade(at.saturating_sub(project.used_at)),
         });
         tiles.sort_by_key(|tile| std::cmp::Reverse(tile.bytes));
     }

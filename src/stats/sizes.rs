@@ -100,8 +100,8 @@ impl Sizes {
             blob_bytes,
             projects,
             other_bytes: blob_bytes - of_largest,
-            ages: buckets(eggs, |egg| at - egg.provenance.added_at),
-            last_uses: buckets(eggs, |egg| at - egg.used_at),
+            ages: buckets(eggs, |egg| at.saturating_sub(egg.provenance.added_at)),
+            last_uses: buckets(eggs, |egg| at.saturating_sub(egg.used_at)),
             never_used: eggs.iter().filter(|egg| egg.uses == 0).count(),
         }
     }

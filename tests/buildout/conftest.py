@@ -243,3 +243,12 @@ def world(tmp_path, buildout):
 @pytest.fixture
 def newest_world(tmp_path, newest_buildout):
     return World(tmp_path, newest_buildout)
+
+
+def needs(*programs):
+    """Skip the test, and say why, where there is not all that installing an RPM needs."""
+    missing = [program for program in programs if not shutil.which(program)]
+    if missing or os.geteuid() != 0:
+        why = "no %s" % ", ".join(missing) if missing else "only root can install into another root"
+        sys.stderr.write("\nSKIPPED %s: %s\n" % (os.environ.get("PYTEST_CURRENT_TEST"), why))
+        pytest.skip(why)

@@ -6,10 +6,11 @@ import re
 import shutil
 import stat
 import subprocess
-import sys
 import tarfile
 
 import pytest
+
+from conftest import needs
 
 HOWTO = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "howto")
 PINS = "app = 1.0\nbeta = 1.0\nnative = 1.0"
@@ -130,6 +131,18 @@ def test_a_buildout_with_a_shared_eggs_directory_is_not_bundled(newest_world):
     assert not (world.path / "app.tar.zst").exists()
 
 
+def test_beside_the_folder_of_the_build_only_installed_cfg_is_a_problem(newest_world):
+    world = newest_world
+    first = project(world, "first")
+    for number, options in enumerate([[], ["--exclude", ".installed.cfg"]]):
+        archive = world.path / ("app-%d.tar.zst" % number)
+        bundle(first, archive, *options)
+        app = unpack(archive, world.path / ("unpacked-%d" % number))
+        assert output(app / "bin" / "app") == "app 1.0"
+        names = {os.path.basename(problem["path"]) for problem in problems(world, app)}
+        assert names == ({".installed.cfg"} if not options else set())
+
+
 def test_what_is_unpacked_can_be_built_again(newest_world):
     world = newest_world
     first = project(world, "first")
@@ -155,14 +168,6 @@ def test_python_unpacks_the_same_as_tar(newest_world):
     files = {path: it for path, it in first.snapshot(app).items() if not os.path.isdir(str(app / path))}
     found = first.snapshot(world.path / "by-python" / "app")
     assert {path: found[path] for path in files} == files
-
-
-def needs(*programs):
-    missing = [program for program in programs if not shutil.which(program)]
-    if missing or os.geteuid() != 0:
-        why = "no %s" % ", ".join(missing) if missing else "only root can install into another root"
-        sys.stderr.write("\nSKIPPED %s: %s\n" % (os.environ.get("PYTEST_CURRENT_TEST"), why))
-        pytest.skip(why)
 
 
 def test_an_rpm_of_a_bundle_is_built_installed_and_runs(newest_world):

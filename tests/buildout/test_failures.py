@@ -57,7 +57,7 @@ def test_a_program_that_does_not_answer(filled, tmp_path):
         ],
         universal_newlines=True,
     ).strip()
-    assert inside.endswith("_bin/eggcache")
+    assert inside.endswith("_bin/eggcache-not-pyc")
     hook = tmp_path / "site"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(

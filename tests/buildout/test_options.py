@@ -108,3 +108,23 @@ def test_a_failed_run_keeps_what_it_has_built(newest_world):
     output = project.run(check=False)
     assert project.returncode != 0
     assert summary(output)["stored"] == 2
+
+
+def test_the_cache_is_asked_once_for_what_it_does_not_have(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0")
+    hook = world.path / "site"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        "import eggcache._bridge as bridge\n"
+        "call = bridge.Bridge.call\n"
+        "def noted(self, op, **kw):\n"
+        "    if op == 'find':\n"
+        "        with open(%r, 'a') as asked:\n"
+        "            asked.write(kw['name'] + '\\n')\n"
+        "    return call(self, op, **kw)\n"
+        "bridge.Bridge.call = noted\n" % str(world.path / "asked")
+    )
+    output = world.project("project", versions="alpha = 1.0").run(env={"PYTHONPATH": str(hook)})
+    assert summary(output)["stored"] == 2
+    assert (world.path / "asked").read_text().split().count("alpha") == 1

@@ -172,3 +172,22 @@ def test_a_root_whose_record_is_damaged_is_written_anew(newest_world, damage):
     record.write_text(damage)
     project.run()
     assert [names(root) for root in roots(world)] == [names(root) for root in before]
+
+
+def test_a_root_lets_go_of_the_eggs_of_a_part_that_was_removed(world):
+    world.wheel("alpha", "1.0")
+    world.wheel("gamma", "1.0")
+    other = "[other]\nrecipe = zc.recipe.egg\neggs = gamma"
+    project = world.project("project", sections=other, parts="app other")
+    project.run()
+    [before] = roots(world)
+    configuration = project.path / "buildout.cfg"
+    text = configuration.read_text().replace("parts = app other", "parts = app")
+    configuration.write_text(text)
+    project.run("install", "app")
+    assert names(roots(world)[0]) == names(before), "nobody has asked for the other"
+    project.run()
+    assert "gamma-1.0" in project.eggs()
+    [after] = roots(world)
+    assert names(after) == [egg for egg in names(before) if egg != "gamma-1.0"]
+    assert [egg["name"] for egg in forget_use(world)["evicted"]] == ["gamma"]

@@ -37,6 +37,26 @@ fn add_passes_over_what_is_no_egg_in_a_folder() {
 }
 
 #[test]
+fn add_takes_the_eggs_of_each_layout_of_an_eggs_directory() {
+    let sandbox = Sandbox::new();
+    for (folder, name) in [
+        ("shared", "foo"),
+        ("shared/cp311", "bar"),
+        ("shared/v5", "baz"),
+        ("shared/v5/cp311", "qux"),
+        ("shared/app/eggs", "of-a-buildout"),
+        ("shared/app/develop-eggs", "custom"),
+        ("shared/v5/set-aside", "damaged"),
+    ] {
+        let egg = sandbox.path(&format!("{folder}/{name}-1.0-py3.11.egg"));
+        make_egg(&egg, name, "1.0", &[]);
+    }
+    sandbox.ok("add shared").says(&["4 eggs stored"]);
+    assert_eq!(sandbox.listed(), ["bar==1.0", "baz==1.0", "foo==1.0", "qux==1.0"]);
+    sandbox.fails("add shared/app", 1).says(&["shared/app", "neither an egg nor", "v5/"]);
+}
+
+#[test]
 fn add_leaves_the_egg_as_it_was() {
     let sandbox = Sandbox::new();
     let egg = sandbox.egg("foo", "1.0");

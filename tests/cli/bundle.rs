@@ -392,7 +392,8 @@ fn a_member_that_was_changed_added_or_removed_is_named() {
             "another time",
         ),
         (
-            "touch -r app/bin/app ref; sed -i s/alpha/other/ app/bin/app; touch -r ref app/bin/app",
+            "cp -a app/bin ref; sed -i s/alpha/other/ app/bin/app; \
+             touch -r ref/app app/bin/app; touch -r ref app/bin",
             "app/bin/app",
             "other content",
         ),
@@ -480,4 +481,57 @@ fn a_bundle_takes_the_place_of_the_one_before_and_leaves_nothing_on_a_full_disk(
     fs::remove_file(sandbox.path("app/parts/big")).unwrap();
     sandbox.ok("bundle app -o out/app.tar.zst --mtime 0");
     assert!(fs::read(sandbox.path("out/app.tar.zst")).unwrap() != before);
+}
+
+#[test]
+fn an_archive_that_swells_without_end_takes_no_more_memory_than_it_may() {
+    let sandbox = sandbox();
+    sandbox.ok("bundle app -o app.tar");
+    let tar = fs::read(sandbox.path("app.tar")).unwrap();
+    let manifest_end = {
+        let size = std::str::from_utf8(&tar[124..135]).unwrap();
+        512 + usize::from_str_radix(size, 8).unwrap().next_multiple_of(512)
+    };
+    for kind in *b"LKx" {
+        // The name of the second member has 3 GiB.
+        let script = format!(
+            "import tarfile, sys\nheader = tarfile.TarInfo('././@LongLink')\n\
+             header.size = 3 << 30\nheader.type = bytes([{kind}])\n\
+             sys.stdout.buffer.write(header.tobuf(tarfile.GNU_FORMAT))\n\
+             for _ in range(3 << 10): sys.stdout.buffer.write(b'a' * (1 << 20))\n"
+        );
+        write(&sandbox.path("bomb.py"), script.as_bytes());
+        fs::write(sandbox.path("head"), &tar[..manifest_end]).unwrap();
+        fs::write(sandbox.path("tail"), &tar[manifest_end..]).unwrap();
+        sandbox.shell("{ cat head; python3 bomb.py; cat tail; } | zstd -q -1 -f -o bomb.tar.zst");
+        let verify = "ulimit -v 2000000; $EGGCACHE --json bundle --verify bomb.tar.zst || true";
+        let report = sandbox.shell(verify).json();
+        let problem = &report["problems"][0];
+        // Nothing else than GNU tar's own is written, or looked into.
+        let says = if kind == b'x' { "is not in the manifest" } else { "longer than any" };
+        assert!(text(&problem["what"]).contains(says), "{problem}");
+    }
+}
+
+#[test]
+fn an_archive_that_is_nothing_of_its_manifest_has_problems_that_end() {
+    let sandbox = sandbox();
+    sandbox.ok("bundle app -o app.tar");
+    sandbox.shell(
+        "tar -xf app.tar && mkdir more && cd more && seq 3000 | xargs touch && cd .. && \
+         tar --owner=0 --group=0 -cf many.tar app/.eggcache-bundle.json more",
+    );
+    let found = problems(&sandbox, "many.tar");
+    assert_eq!(found.len(), 1001);
+    assert!(found[1000].1.contains("more problems"), "{:?}", found[1000]);
+}
+
+#[test]
+fn an_egg_that_a_part_links_to_is_used() {
+    let sandbox = sandbox();
+    fs::create_dir_all(sandbox.path("app/parts/omelette")).unwrap();
+    let target = format!("../../eggs/v5/{OLD}/old.py");
+    symlink(target, sandbox.path("app/parts/omelette/old.py")).unwrap();
+    bundled(&sandbox, "-o app.tar");
+    assert!(paths(&sandbox, "app.tar").contains(&format!("eggs/v5/{OLD}/old.py")));
 }

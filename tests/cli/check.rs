@@ -4,11 +4,13 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::{
-    Sandbox, assert_same, assert_same_tree, chmod, names_in, text, touch, tree, write,
+    EGGCACHE, Output, Sandbox, assert_same, assert_same_tree, chmod, names_in, text, touch, tree,
+    write,
 };
 
 /// A buildout `app` in a sandbox, whose eggs are copies from the cache.
@@ -247,6 +249,7 @@ fn a_file_that_is_only_touched_is_a_note() {
     touch(&app.egg(ALPHA).join("alpha.py"), TIME + 5, 0);
     let report = app.check("", 0);
     assert!(kinds(&report["notes"]).contains(&"touched".into()));
+    app.sandbox.ok("check app").says(&["has the same content as in the cache, and another time"]);
     app.is_repaired(ALPHA);
 }
 
@@ -664,4 +667,149 @@ fn an_egg_has_few_lines_unless_all_are_asked_for() {
     app.sandbox.fails("-v check app", 4).says(&["    a is not part", "    e is not part"]);
     let quiet = app.sandbox.fails("-q check app", 4);
     assert!(quiet.stderr.contains("5 problems") && !quiet.stderr.contains("note"));
+}
+
+#[test]
+fn what_is_no_file_is_neither_waited_for_nor_read_without_end() {
+    let app = App::new();
+    let eggs = app.eggs.strip_prefix("app/").unwrap();
+    write(&app.path(".installed.cfg"), b"[app]\n");
+    fs::create_dir_all(app.path("develop-eggs")).unwrap();
+    fs::remove_file(app.path("buildout.cfg")).unwrap();
+    for (fifo, code) in [
+        ("develop-eggs/a.pth".to_owned(), 4),
+        ("develop-eggs/a.egg-link".to_owned(), 4),
+        (format!("{eggs}/a.pth"), 4),
+        (format!("{eggs}/{ALPHA}/a.pth"), 4),
+        ("buildout.cfg".to_owned(), 1),
+    ] {
+        for what in ["mkfifo", "ln -s /dev/zero"] {
+            app.sandbox.shell(&format!("{what} 'app/{fifo}'"));
+            let mut check = assert_cmd::Command::from_std(app.sandbox.eggcache("check app"));
+            let assert = check.timeout(Duration::from_secs(20)).assert();
+            Output::of(&assert.code(code)).says(&[fifo.rsplit('/').next().unwrap()]);
+            fs::remove_file(app.path(&fifo)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn eggs_that_have_two_names_in_the_buildout_hide_no_hard_link() {
+    let app = App::new();
+    let eggs = app.eggs.strip_prefix("app/").unwrap();
+    symlink(eggs, app.path("develop-eggs")).unwrap();
+    assert_eq!(app.check("", 0)["eggs"], 3);
+    fs::hard_link(app.egg(ALPHA).join("alpha.py"), app.sandbox.path("shared.py")).unwrap();
+    assert_eq!(app.one_problem("").0, "hard-link");
+}
+
+#[test]
+fn a_script_that_is_named_python_makes_no_virtual_environment() {
+    let app = App::new();
+    write(&app.sandbox.path("outside/data"), b"");
+    app.script("python", &[ALPHA, NATIVE, ZIPPED]);
+    fs::create_dir_all(app.path("lib")).unwrap();
+    symlink("../../outside", app.path("lib/data")).unwrap();
+    assert_eq!(app.one_problem(""), ("symlink".to_owned(), "lib/data".into()));
+    // One that is made here is one.
+    fs::remove_file(app.path("bin/python")).unwrap();
+    symlink(app.sandbox.path("venv/bin/python3.11"), app.path("bin/python")).unwrap();
+    write(&app.path("pyvenv.cfg"), b"home = /usr/bin\n");
+    assert_eq!(problems(&app.check("", 0)), []);
+}
+
+#[test]
+fn a_symlink_that_leads_inside_by_the_name_of_the_folder_is_not_relocatable() {
+    let app = App::new();
+    write(&app.path("parts/real"), b"");
+    symlink("../../app/parts/real", app.path("parts/link")).unwrap();
+    symlink("../parts/real", app.path("parts/movable")).unwrap();
+    let report = app.check("", 0);
+    let links: Vec<_> =
+        listed(&report["notes"]).into_iter().filter(|it| it.1.starts_with("parts")).collect();
+    assert_eq!(links, [("not-relocatable".to_owned(), "parts/link".into())]);
+}
+
+#[test]
+fn a_path_without_end_takes_no_time() {
+    let app = App::new();
+    write(&app.path("parts/a.cfg"), "/a".repeat(500_000).as_bytes());
+    let mut check = assert_cmd::Command::from_std(app.sandbox.eggcache("check app"));
+    check.timeout(Duration::from_secs(20)).assert().code(0);
+}
+
+#[test]
+fn a_folder_that_is_no_cache_is_not_made_one() {
+    let app = App::new();
+    app.sandbox.shell("mv cache elsewhere; mkdir cache; echo mine >cache/file");
+    app.sandbox.ok("check app").says(&["is no cache"]);
+    assert_eq!(names_in(&app.sandbox.path("cache")), ["file"]);
+}
+
+#[test]
+fn a_repair_follows_no_symlink_out_of_the_eggs_directory() {
+    let app = App::new();
+    fs::create_dir(app.sandbox.path("outside")).unwrap();
+    symlink(app.sandbox.path("outside"), app.egg("set-aside")).unwrap();
+    write(&app.egg(ALPHA).join("added.py"), b"mine\n");
+    app.sandbox.fails("check app --repair", 4).says(&["set-aside"]);
+    assert_eq!(names_in(&app.sandbox.path("outside")), [""; 0]);
+    assert_eq!(fs::read(app.egg(ALPHA).join("added.py")).unwrap(), b"mine\n");
+}
+
+#[test]
+fn what_a_buildout_holds_does_not_act_on_the_terminal() {
+    let app = App::new();
+    let evil = "evil\u{1b}]0;title\u{7}";
+    symlink("/nowhere", app.path(evil)).unwrap();
+    fs::rename(app.egg(ALPHA), app.egg(&format!("{evil}-1.0-py3.11.egg"))).unwrap();
+    symlink("/nowhere", app.egg(&format!("{evil}-1.0-py3.11.egg")).join(evil)).unwrap();
+    for line in ["check app", "check app -v", "check app --repair -v", "add app -v", "list"] {
+        let mut run = assert_cmd::Command::from_std(app.sandbox.eggcache(line));
+        let output = Output::of(&run.args(["--color", "always"]).assert());
+        assert!(!output.stdout.contains("\u{1b}]") && !output.stderr.contains("\u{1b}]"), "{line}");
+    }
+}
+
+#[test]
+fn the_cache_is_the_one_that_the_buildout_names() {
+    let app = App::new();
+    app.sandbox.shell("mv cache named; mkdir home");
+    let compared = |words: &[&str]| {
+        let mut check = app.sandbox.process(EGGCACHE);
+        let output = check.args(words).args(["--json", "check", "app"]).output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["compared"].clone()
+    };
+    assert_eq!(compared(&[]), 0);
+    write(&app.path("base.cfg"), b"[buildout]\negg-cache = ../named\n");
+    write(&app.path("buildout.cfg"), b"[buildout]\nextends = base.cfg\nparts = app\n");
+    assert_eq!(compared(&[]), 3);
+    assert_eq!(compared(&["--cache", "elsewhere"]), 0, "what is said is stronger");
+    let mut check = app.sandbox.process(EGGCACHE);
+    let output = check.args(["--json", "check", "app"]).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        text(&report["cache"]),
+        app.sandbox.path("named").canonicalize().unwrap().to_str().unwrap()
+    );
+    write(&app.path("buildout.cfg"), b"[buildout]\nparts = app\n");
+    write(&app.sandbox.path(".buildout/default.cfg"), b"[buildout]\negg-cache = ~/named\n");
+    assert_eq!(compared(&[]), 3);
+    let mut bundle = app.sandbox.process(EGGCACHE);
+    let output = bundle.args(["--json", "bundle", "app", "-o", "app.tar"]).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["known_eggs"], 3);
+}
+
+#[test]
+fn a_python_in_the_bin_of_a_home_owns_nothing_of_the_home() {
+    let app = App::new();
+    write(&app.sandbox.path("bin/python3.11"), b"");
+    write(&app.sandbox.path("outside/file"), b"");
+    let top = app.sandbox.path("").canonicalize().unwrap();
+    let script = format!("#!{0}/bin/python3.11\nx = '{0}/outside/file'\n", top.display());
+    write(&app.path("bin/leak"), script.as_bytes());
+    assert_eq!(app.one_problem(""), ("path".to_owned(), "bin/leak".into()));
+    fs::create_dir_all(app.sandbox.path("lib/python3.11")).unwrap();
+    assert_eq!(problems(&app.check("", 0)), [], "it is where that Python is installed");
 }

@@ -1,15 +1,24 @@
 //! Completions are those that a shell gives, and man pages those that `man` shows.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::{Sandbox, names_in, skip};
+use crate::support::{EGGCACHE, Sandbox, names_in, skip};
 
 /// What a shell does with a script that can read the completions in `$1`; `None`, with a line that
 /// says so, where there is no such shell.
 fn in_shell(shell: &[&str], completions: &str, script: &str) -> Option<String> {
     let sandbox = Sandbox::new();
+    for name in ["zope.interface", "zope.event", "lxml"] {
+        sandbox.egg(name, "1.0");
+    }
+    sandbox.ok("add eggs");
     std::fs::write(sandbox.path("file"), sandbox.ok(completions).stdout).unwrap();
     let mut process = sandbox.process(shell[0]);
+    let program = Path::new(EGGCACHE).parent().unwrap().display();
+    process
+        .env("PATH", format!("{program}:{}", std::env::var("PATH").unwrap_or_default()))
+        .env("EGGCACHE_DIR", sandbox.path("cache"));
     let Ok(Output { status, stdout, stderr }) =
         process.args(&shell[1..]).arg("-c").arg(script).env("TERM", "dumb").output()
     else {
@@ -32,7 +41,7 @@ fn offered_by_bash(line: &str) -> String {
     let last = words.len() - 1;
     let script = format!(
         ". ./file; COMP_WORDS=({}); COMP_CWORD={last}; COMP_LINE='{line}'; COMP_POINT={}; \
-         complete -p eggcache >/dev/null; _eggcache eggcache {} {}; \
+         [[ $(complete -p eggcache) =~ ' -F '([a-z_]+) ]]; ${{BASH_REMATCH[1]}} eggcache {} {}; \
          printf '%s\\n' \"${{COMPREPLY[@]}}\"",
         words.join(" "),
         line.len(),
@@ -48,6 +57,66 @@ fn bash_completes_commands_and_options() {
     assert_eq!(sorted(&offered_by_bash("eggcache gc --max")), ["--max-age", "--max-size"]);
     let shells = offered_by_bash("eggcache completions ");
     assert!(sorted(&shells).contains(&"fish"), "{shells}");
+}
+
+/// What has to be offered where an egg is wanted, and where none is.
+const EGGS: [(&str, &[&str]); 8] = [
+    ("show zop", &["zope-event", "zope-interface"]),
+    ("show --files l", &["lxml"]),
+    ("materialize --into out lxml zope-e", &["zope-event"]),
+    ("--json list lx", &["lxml"]),
+    ("pin lx", &["lxml"]),
+    ("show --python lx", &[]),
+    ("gc lx", &[]),
+    ("--cache other show lx", &[]),
+];
+
+#[test]
+fn bash_completes_the_names_of_eggs() {
+    for (line, names) in EGGS {
+        let offered = offered_by_bash(&format!("eggcache {line}"));
+        let offered: Vec<&str> = sorted(&offered).into_iter().filter(|it| !it.is_empty()).collect();
+        assert_eq!(offered, names, "{line}");
+    }
+}
+
+#[test]
+fn fish_completes_the_names_of_eggs() {
+    for (line, names) in EGGS {
+        let script = format!(". ./file; complete -C 'eggcache {line}'");
+        if let Some(offered) = in_shell(&["fish", "--no-config"], "completions fish", &script) {
+            assert_eq!(sorted(&offered), names, "{line}");
+        }
+    }
+}
+
+#[test]
+fn zsh_completes_the_names_of_eggs() {
+    for (line, completed) in [
+        ("show zop", "show zope-"),
+        ("show --files l", "show --files lxml "),
+        ("materialize --into out lxml zope-e", "materialize --into out lxml zope-event "),
+        ("--json list lx", "--json list lxml "),
+        ("pin lx", "pin lxml "),
+        ("show --python lx", "show --python lx"),
+        ("gc lx", "gc lx"),
+        ("--cache other show lx", "--cache other show lx"),
+    ] {
+        // In a terminal of its own, as zsh completes nowhere else. A key tells what the line has become.
+        let script = format!(
+            r#"zmodload zsh/zpty
+               print -r -- 'autoload -U compinit; compinit -u -D; . ./file
+               tell() {{ print -r -- "$BUFFER|" >told }}; zle -N tell; bindkey "^X" tell
+               zle-line-init() {{ print >ready }}; zle -N zle-line-init' >.zshrc
+               zpty terminal zsh -d -i
+               for n in {{1..200}}; do [[ -s ready ]] && break; sleep 0.05; done
+               zpty -w -n terminal 'eggcache {line}'$'\t\x18'
+               for n in {{1..200}}; do [[ -s told ]] && break; sleep 0.05; done
+               cat told; zpty -d terminal"#
+        );
+        let Some(told) = in_shell(&["zsh", "-f"], "completions zsh", &script) else { return };
+        assert_eq!(told, format!("eggcache {completed}|\n"), "{line}");
+    }
 }
 
 #[test]

@@ -17,8 +17,13 @@ fn levels(lines: &[Value]) -> Vec<&str> {
 
 /// What a terminal gets of a command; `None`, with a line that says so, where there is no `script`.
 fn on_terminal(sandbox: &Sandbox, line: &str, no_color: bool) -> Option<String> {
+    on_terminal_of(sandbox, 80, line, no_color)
+}
+
+fn on_terminal_of(sandbox: &Sandbox, columns: usize, line: &str, no_color: bool) -> Option<String> {
     let mut process = sandbox.process("script");
-    process.args(["-qec", &format!("{EGGCACHE} --cache cache {line}"), "/dev/null"]);
+    let command = format!("stty cols {columns} rows 24; {EGGCACHE} --cache cache {line}");
+    process.args(["-qec", &command, "/dev/null"]);
     process.env("TERM", "xterm").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
     if no_color {
         process.env("NO_COLOR", "1");
@@ -53,6 +58,23 @@ fn a_long_operation_shows_its_rate_and_the_time_that_is_left_on_a_terminal() {
     for line in long_operations(&sandbox) {
         let Some(seen) = on_terminal(&sandbox, line, false) else { return };
         assert!(seen.contains("/s, ") && seen.contains(" left"), "{line}: {seen:?}");
+    }
+}
+
+#[test]
+fn a_bar_has_one_line_of_80_columns_and_no_bar_is_of_nothing() {
+    let sandbox = Sandbox::with_two();
+    // Sizes of many digits.
+    let large = vec![b'x'; 3 << 20];
+    sandbox.egg_with("large", "1.0", &[("large.py", &large)]);
+    sandbox.ok("add eggs");
+    for line in long_operations(&sandbox).into_iter().chain(["gc"]) {
+        let Some(seen) = on_terminal(&sandbox, line, false) else { return };
+        // Who draws over two lines goes up again.
+        assert!(!seen.contains("\x1b[1A"), "{line}: {seen:?}");
+        assert!(!seen.contains("0/0"), "{line}: {seen:?}");
+        let rates = seen.split(' ').filter(|word| word.ends_with("/s,") && word.len() > 3);
+        assert!(rates.clone().all(|rate| !rate.contains('.')), "{line}: {seen:?}");
     }
 }
 
@@ -150,4 +172,22 @@ fn a_log_in_json_leaves_the_report_on_standard_output() {
     assert_eq!(levels(&lines(&output)), ["progress", "progress", "summary"]);
     let output = sandbox.ok("--quiet --log-format json verify");
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn a_table_leaves_columns_out_where_a_terminal_is_too_narrow() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("a.project.with.a.long.name", "1.0");
+    sandbox.ok("add eggs");
+    let Some(list) = on_terminal_of(&sandbox, 80, "list", true) else { return };
+    assert!(list.lines().all(|line| line.len() <= 80), "{list}");
+    assert!(list.contains("VERSION") && list.contains("DIGEST") && !list.contains("GEN"), "{list}");
+    let wide = on_terminal_of(&sandbox, 120, "list", true).unwrap();
+    assert!(wide.contains("GEN") && wide.contains("STORED"), "{wide}");
+    assert!(sandbox.ok("list").stdout.contains("GEN"));
+    for (columns, is_told) in [(110, false), (140, true)] {
+        let gc = on_terminal_of(&sandbox, columns, "gc --max-size 1B --dry-run", true).unwrap();
+        assert_eq!(gc.contains("LAST USED"), is_told, "{gc}");
+        assert!(gc.contains("over the size limit"), "{gc}");
+    }
 }

@@ -38,6 +38,7 @@ mod repair;
 mod roots;
 mod round_trip;
 mod serve;
+mod serve_remote;
 mod shared;
 mod sign;
 mod stats;

@@ -247,6 +247,33 @@ fn an_ambiguous_egg_is_a_usage_error_that_lists_the_candidates() {
 }
 
 #[test]
+fn of_an_egg_that_was_added_by_hand_and_built_again_the_first_is_taken() {
+    let (sandbox, egg) = with_foo();
+    let other = sandbox.other_build("foo", "1.0");
+    let source = "5".repeat(64);
+    sandbox.ok(&format!("add other --source-sha256 {source}"));
+    sandbox.sql("UPDATE eggs SET added_at = 1 WHERE source_sha256 = ''");
+    assert_eq!(sandbox.json("list")["eggs"].as_array().unwrap().len(), 2);
+    sandbox.ok("materialize --into by-name foo==1.0");
+    sandbox.ok("materialize --into of-all --all");
+    sandbox.ok("materialize --into preflight --all --preflight");
+    for into in ["by-name", "of-all"] {
+        assert_same_tree(&egg, &sandbox.path(into).join("foo-1.0-py3.11.egg"));
+    }
+    let listed = sandbox.json("list")["eggs"].as_array().unwrap().clone();
+    let built = listed.iter().find(|egg| egg["source_sha256"] == source.as_str()).unwrap();
+    let digest = &text(&built["digest"])[..12];
+    sandbox.ok(&format!("materialize --into by-digest {digest}"));
+    assert_same_tree(&other, &sandbox.path("by-digest/foo-1.0-py3.11.egg"));
+    // Another archive of the same version is another egg.
+    let another = "6".repeat(64);
+    sandbox.ok("gc --max-size 0");
+    sandbox.ok(&format!("add eggs --source-sha256 {source}"));
+    sandbox.ok(&format!("add other --source-sha256 {another}"));
+    sandbox.fails("materialize --into new foo==1.0", 2).says(&["foo==1.0 is ambiguous"]);
+}
+
+#[test]
 fn python_platform_and_generation_narrow_the_choice() {
     let sandbox = Sandbox::new();
     for file_name in [

@@ -61,3 +61,15 @@ fn what_is_like_nothing_is_told_plainly() {
     assert_eq!(output.stdout, "");
     sandbox.fails("show 0123456789abcdef", 3).says(&["no egg 0123456789abcdef\n"]);
 }
+
+#[test]
+fn what_is_not_pinned_is_told_what_is() {
+    let sandbox = with_interfaces();
+    sandbox.fails("unpin lxml", 3).says(&["lxml is not pinned; `eggcache pins` lists what is"]);
+    sandbox.ok("pin zope.interface==5.4.0 zope.*");
+    sandbox.fails("unpin zope.interface", 3).says(&["the nearest is zope.interface==5.4.0"]);
+    sandbox.fails("unpin Zope_Interface==5.5", 3).says(&["the nearest is zope.interface==5.4.0"]);
+    sandbox.fails("unpin zope.interfcae==5.4.0", 3).says(&["the nearest is zope.interface==5.4.0"]);
+    sandbox.fails("unpin zopo.*", 3).says(&["the nearest is zope.*"]);
+    sandbox.fails("unpin numpy", 3).says(&["`eggcache pins` lists what is"]);
+}

@@ -273,3 +273,17 @@ fn the_version_is_that_of_the_package() {
     let version = format!("eggcache {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(sandbox.ok("--version").stdout, version);
 }
+
+#[test]
+fn a_cache_that_was_not_there_is_told_once() {
+    let sandbox = Sandbox::new();
+    for line in ["list", "add eggs", "gc"] {
+        sandbox.egg("foo", "1.0");
+        std::fs::remove_dir_all(sandbox.path("cache")).unwrap_or_default();
+        sandbox.ok(line).says(&["there was no cache cache: an empty one is made"]);
+        let again = sandbox.ok(line);
+        assert!(!again.stderr.contains("there was no"), "{again:?}");
+    }
+    std::fs::remove_dir_all(sandbox.path("cache")).unwrap();
+    assert_eq!(sandbox.ok("--quiet list").stderr, "");
+}

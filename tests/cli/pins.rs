@@ -40,6 +40,14 @@ fn gc_keeps_what_is_pinned_whatever_it_is_told() {
 }
 
 #[test]
+fn gc_says_that_a_pin_keeps_more_than_the_limit() {
+    let sandbox = with_eggs();
+    sandbox.ok("pin foo");
+    let said = sandbox.ok("gc --max-size 1B --ignore-roots").stderr;
+    assert!(said.contains("as it is pinned (`eggcache pins`)"), "{said}");
+}
+
+#[test]
 fn an_egg_is_pinned_by_its_digest() {
     let sandbox = with_eggs();
     let digest = sandbox.digest("foo");
@@ -88,6 +96,9 @@ fn what_cannot_be_pinned_is_refused_and_nothing_is_pinned() {
     for what in ["foo>=x", "==1.0", "a/b"] {
         sandbox.fails(&format!("pin foo {what}"), 2).says(&["cannot be pinned"]);
     }
+    let said = sandbox.fails("pin foo=1.0", 2).stderr;
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("as in foo==1.2"), "{said}");
     assert_eq!(pins(&sandbox).len(), 0);
     sandbox.ok("pin foo");
     sandbox.fails("unpin foo bar", 3).says(&["bar is not pinned", "eggcache pins"]);

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use serde_json::{Value, json};
 
 use crate::serve::Server;
-use crate::support::{Sandbox, host, names_in, write};
+use crate::support::{Output, Sandbox, host, names_in, write};
 
 const AUTO: &str = "[gc]\nmax-age = \"90d\"\nauto = true\n";
 
@@ -36,6 +36,15 @@ fn build(sandbox: &Sandbox) -> Value {
 
 fn last(sandbox: &Sandbox) -> Value {
     serde_json::from_slice(&fs::read(sandbox.path("cache/gc/last.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_policy_that_is_no_file_is_not_waited_for() {
+    let sandbox = Sandbox::with_two();
+    sandbox.shell("rm cache/CACHEDIR.TAG; mkfifo cache/eggcache.toml cache/CACHEDIR.TAG");
+    let mut gc = assert_cmd::Command::from_std(sandbox.eggcache("gc --dry-run"));
+    let assert = gc.timeout(std::time::Duration::from_secs(10)).assert().code(1);
+    Output::of(&assert).says(&["eggcache.toml", "it is not a file"]);
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn what_is_pinned_or_a_buildout_uses_stays() {
     let mut server = Server::open(&pool.sandbox, &host());
     server.materialize(&pool.sandbox, &digest);
     server.register(&pool.sandbox, &["foo-1.1-py3.11.egg"]);
-    server.close();
+    server.close_with(&json!({"pushed": 0}));
     let report = pool.json("remote gc team --max-age 1d");
     assert_eq!(versions(&report, "evicted"), ["bar==2.0", "foo==1.2"]);
     let reasons: Vec<&str> =
@@ -106,7 +106,7 @@ fn a_buildout_that_uses_another_build_of_an_egg_holds_the_one_that_is_there() {
     let mut server = Server::open(&pool.sandbox, &host());
     server.materialize(&pool.sandbox, &digest);
     server.register(&pool.sandbox, &["foo-1.0-py3.11.egg"]);
-    server.close();
+    server.close_with(&json!({"pushed": 0}));
     let report = pool.json("remote gc team --max-age 1d");
     assert_eq!(report["evicted"], json!([]));
 }

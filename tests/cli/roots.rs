@@ -175,6 +175,43 @@ fn parts_that_had_nothing_to_do_keep_their_eggs() {
 }
 
 #[test]
+fn parts_that_were_removed_let_go_of_their_eggs() {
+    let sandbox = with_three();
+    for name in ["script", "conf", "installed", "nowhere"] {
+        sandbox.added(name, "1.0");
+    }
+    use_in_app(&sandbox, "1.0");
+    let mut server = Server::open(&sandbox, &host());
+    let egg = |name: &str| format!("{name}-1.0-py3.11.egg");
+    let all = ["script", "conf", "installed", "nowhere"].map(egg);
+    for name in ["script", "conf", "installed", "nowhere"] {
+        server.materialize(&sandbox, &sandbox.digest(&format!("{name}==1.0")));
+    }
+    server.register(&sandbox, &all.each_ref().map(String::as_str));
+    server.close();
+    write(&sandbox.path("app/bin/run"), format!("['/x/eggs/{}']", egg("script")).as_bytes());
+    write(&sandbox.path("app/parts/a/a.cfg"), format!("x = {}", egg("conf")).as_bytes());
+    write(&sandbox.path("app/.installed.cfg"), egg("installed").as_bytes());
+    let registered = |whole: bool| {
+        let mut server = Server::open(&sandbox, &host());
+        let answer = server.ask(&json!({
+            "op": "root",
+            "directory": sandbox.path("app"),
+            "eggs_directory": sandbox.path("out"),
+            "eggs": [sandbox.path("out").join(egg_of("1.0"))],
+            "whole": whole,
+        }));
+        server.close();
+        answer["cached"].clone()
+    };
+    assert_eq!(registered(false), 5, "nobody knows of the other parts");
+    assert_eq!(registered(true), 4);
+    sandbox.ok("gc --max-size 0");
+    let kept = ["conf==1.0", "foo==1.0", "installed==1.0", "script==1.0"];
+    assert_eq!(sandbox.listed(), kept);
+}
+
+#[test]
 fn an_egg_that_was_there_before_is_told_by_its_files() {
     let sandbox = with_three();
     sandbox.ok("materialize --into out foo==1.0 foo==1.1");
@@ -214,6 +251,7 @@ fn a_custom_egg_is_used_where_it_stands() {
         "directory": sandbox.path("app"),
         "eggs_directory": sandbox.path("out"),
         "eggs": [develop.join(egg_of("1.2"))],
+        "whole": false,
     }));
     assert_eq!(answer["cached"], 1);
     server.close();
@@ -295,6 +333,32 @@ fn a_root_is_forgotten_by_hand() {
 }
 
 #[test]
+fn a_folder_that_is_not_listed_is_told_the_nearest() {
+    let sandbox = with_three();
+    use_in_app(&sandbox, "1.0");
+    for folder in ["ap", "app/parts/x", "apps"] {
+        sandbox.fails(&format!("roots --forget {folder}"), 3).says(&["the nearest is /", "/app"]);
+    }
+    let absolute = sandbox.path("app").canonicalize().unwrap();
+    let other = absolute.display().to_string().replacen("tmp", "tpm", 1);
+    if other.contains("tpm") {
+        let says = format!("the nearest is {}", absolute.display());
+        sandbox.fails(&format!("roots --forget {other}"), 3).says(&[&says]);
+    }
+    sandbox.fails("roots --forget elsewhere/else", 3).says(&["`eggcache roots` lists them"]);
+}
+
+#[test]
+fn a_folder_that_is_gone_is_forgotten_by_another_name_of_it() {
+    let sandbox = with_three();
+    use_in_app(&sandbox, "1.0");
+    std::os::unix::fs::symlink(".", sandbox.path("link")).unwrap();
+    fs::remove_dir_all(sandbox.path("app")).unwrap();
+    sandbox.ok("roots --forget link/app").says(&["forgot"]);
+    assert_eq!(roots(&sandbox).len(), 0);
+}
+
+#[test]
 fn roots_survive_the_loss_of_the_index() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
@@ -313,6 +377,7 @@ fn an_egg_of_two_buildouts_is_exclusive_to_none() {
         "directory": sandbox.path("other"),
         "eggs_directory": sandbox.path("out"),
         "eggs": [sandbox.path("out").join(egg_of("1.0"))],
+        "whole": false,
     }));
     server.close();
     let roots = roots(&sandbox);

@@ -33,7 +33,7 @@ impl Server {
     pub fn open(sandbox: &Sandbox, host: &Value) -> Self {
         let (mut server, _) = Self::start(sandbox);
         let opened = server.ask(&opening(sandbox, host));
-        assert_eq!(opened, json!({"read_only": false, "torn": []}));
+        assert_eq!((&opened["read_only"], &opened["torn"]), (&json!(false), &json!([])));
         server
     }
 
@@ -74,8 +74,31 @@ impl Server {
         self.ask(&json!({"op": "prefetch", "digests": digests, "into": into}))
     }
 
-    pub fn store(&mut self, path: &std::path::Path) -> Value {
+    /// What is answered at once to an egg that is to be stored.
+    fn offer(&mut self, path: &std::path::Path) -> Value {
         self.ask(&json!({"op": "store", "path": path, "source_sha256": "", "variant": ""}))
+    }
+
+    pub fn settle(&mut self) -> Value {
+        self.ask(&json!({"op": "settle"}))
+    }
+
+    /// What becomes of an egg.
+    pub fn store(&mut self, path: &std::path::Path) -> Value {
+        self.stored(&json!({"op": "store", "path": path, "source_sha256": "", "variant": ""}))
+    }
+
+    /// What becomes of the egg that a request wants stored.
+    pub fn stored(&mut self, request: &Value) -> Value {
+        let answer = self.ask(request);
+        if answer != json!({"outcome": "queued"}) {
+            return answer;
+        }
+        let settled = self.settle();
+        let outcomes = settled["outcomes"].as_array().unwrap();
+        assert_eq!(outcomes.len(), 1, "{settled}");
+        assert_eq!(outcomes[0]["path"], request["path"]);
+        outcomes[0].clone()
     }
 
     /// Tells that the buildout in the folder `app` has succeeded and uses these eggs of `out`.
@@ -87,11 +110,17 @@ impl Server {
             "directory": sandbox.path("app"),
             "eggs_directory": out,
             "eggs": eggs.iter().map(|egg| out.join(egg)).collect::<Vec<_>>(),
+            "whole": false,
         }))
     }
 
     pub fn close(&mut self) {
-        assert_eq!(self.ask(&json!({"op": "close"})), json!({}));
+        self.close_with(&json!({}));
+    }
+
+    /// Closes the session, with what there is to tell at the end.
+    pub fn close_with(&mut self, told: &Value) {
+        assert_eq!(self.ask(&json!({"op": "close"})), *told);
         self.end();
     }
 
@@ -110,7 +139,7 @@ impl Drop for Server {
     }
 }
 
-fn opening(sandbox: &Sandbox, host: &Value) -> Value {
+pub fn opening(sandbox: &Sandbox, host: &Value) -> Value {
     json!({
         "op": "open",
         "cache": sandbox.path("cache"),
@@ -137,7 +166,7 @@ fn host_with(field: &str, value: impl Into<Value>) -> Value {
 fn the_greeting_tells_protocol_and_version() {
     let sandbox = Sandbox::new();
     let (mut server, greeting) = Server::start(&sandbox);
-    assert_eq!(greeting, json!({"protocol": 5, "eggcache": env!("CARGO_PKG_VERSION")}));
+    assert_eq!(greeting, json!({"protocol": 7, "eggcache": env!("CARGO_PKG_VERSION")}));
     server.end();
 }
 
@@ -148,7 +177,7 @@ fn a_built_egg_is_stored_found_and_copied() {
     let mut server = Server::open(&sandbox, &host());
     assert!(server.find("foo.bar").is_empty());
     let sha = "ab".repeat(32);
-    let stored = server.ask(&json!({
+    let stored = server.stored(&json!({
         "op": "store",
         "path": egg,
         "source_sha256": sha,
@@ -264,12 +293,12 @@ fn a_killed_server_leaves_nothing_of_what_it_prefetched_to_the_next() {
     assert_eq!(names_in(&sandbox.path("out")), ["foo-1.0-py3.11.egg"]);
 }
 
-/// Whether a temporary copy in `out` has this file, now or within a while.
+/// Whether a temporary copy in `out`, or where that is, has this file, now or within a while.
 fn is_copied_ahead(sandbox: &Sandbox, file: &str) -> bool {
     (0..1000).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(10));
-        let copies = std::fs::read_dir(sandbox.path("out")).unwrap();
-        copies.flatten().any(|copy| {
+        let folders = ["", "out"].map(|name| std::fs::read_dir(sandbox.path(name)).unwrap());
+        folders.into_iter().flatten().flatten().any(|copy| {
             copy.file_name().to_string_lossy().starts_with(".eggcache-")
                 && copy.path().join(file).exists()
         })
@@ -283,7 +312,7 @@ fn what_a_buildout_asked_for_is_copied_ahead_for_the_next_of_its_configuration()
         sandbox.added(name, "1.0");
         sandbox.digest(name)
     });
-    let opening = opening_with(&sandbox, "configuration", std::path::Path::new("some pins"));
+    let mut opening = opening_with(&sandbox, "configuration", std::path::Path::new("some pins"));
     let mut server = Server::opened_by(&sandbox, &opening);
     for digest in &digests {
         server.materialize(&sandbox, digest);
@@ -292,13 +321,27 @@ fn what_a_buildout_asked_for_is_copied_ahead_for_the_next_of_its_configuration()
     assert_eq!(registered["registered"], true);
     server.close();
 
-    std::fs::remove_dir_all(sandbox.path("out")).unwrap();
-    let mut server = Server::opened_by(&sandbox, &opening);
-    server.prefetch(&sandbox, &digests[..1]);
-    assert!(is_copied_ahead(&sandbox, "bar.py"));
-    assert_eq!(server.materialize(&sandbox, &digests[0])["outcome"], "copied");
-    server.close();
-    assert_eq!(names_in(&sandbox.path("out")), ["foo-1.0-py3.11.egg"], "only what is asked for");
+    for (eggs_directory, is_expected, is_recalled) in
+        [("other", true, true), ("out", false, true), ("other", false, false)]
+    {
+        std::fs::remove_dir_all(sandbox.path("out")).unwrap();
+        opening["eggs_directory"] = json!(sandbox.path(eggs_directory));
+        let mut server = Server::opened_by(&sandbox, &opening);
+        if is_expected {
+            server.prefetch(&sandbox, &digests[..1]);
+        }
+        assert_eq!(server.materialize(&sandbox, &digests[0])["outcome"], "copied");
+        if is_recalled {
+            assert!(is_copied_ahead(&sandbox, "bar.py"));
+        } else {
+            // A custom build, say, which has a directory of its own.
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            assert_eq!(names_in(&sandbox.path("out")).len(), 1);
+        }
+        server.close();
+        let eggs = names_in(&sandbox.path("out"));
+        assert_eq!(eggs, ["foo-1.0-py3.11.egg"], "only what is asked for");
+    }
 }
 
 #[test]
@@ -451,7 +494,7 @@ fn a_variant_is_another_egg() {
     let egg = sandbox.egg("foo", "1.0");
     let mut server = Server::open(&sandbox, &host());
     let store = json!({"op": "store", "path": egg, "source_sha256": "", "variant": "ab12"});
-    assert_eq!(server.ask(&store)["outcome"], "stored");
+    assert_eq!(server.stored(&store)["outcome"], "stored");
     assert!(server.find("foo").is_empty());
     let found = server.ask(&json!({"op": "find", "name": "foo", "variant": "ab12"}));
     assert_eq!(found["eggs"].as_array().unwrap().len(), 1);
@@ -565,10 +608,9 @@ fn an_egg_that_is_not_sound_is_refused_with_a_reason() {
     let answer = server.store(&bare);
     assert_eq!(answer["outcome"], "refused");
     assert!(text(&answer["reason"]).contains("metadata"));
-    assert_eq!(server.store(&sandbox.path("eggs/no-1.0.egg"))["kind"], "failure");
-    sandbox.egg("foo", "1.0");
-    sandbox.egg("bar", "1.0");
-    assert_eq!(server.store(&sandbox.path("eggs"))["kind"], "failure");
+    assert_eq!(server.offer(&sandbox.path("eggs/no-1.0.egg"))["outcome"], "refused");
+    assert_eq!(server.settle(), json!({"outcomes": []}), "it was told already");
+    assert_eq!(server.store(&sandbox.egg("foo", "1.0"))["outcome"], "stored");
     server.close();
 }
 
@@ -578,7 +620,7 @@ fn a_folder_of_eggs_is_no_egg_and_none_of_it_is_stored() {
     sandbox.egg("foo", "1.0");
     sandbox.egg("bar", "1.0");
     let mut server = Server::open(&sandbox, &host());
-    assert_eq!(server.store(&sandbox.path("eggs"))["kind"], "failure");
+    assert_eq!(server.store(&sandbox.path("eggs"))["outcome"], "refused");
     server.close();
     assert!(sandbox.listed().is_empty());
 }
@@ -631,12 +673,231 @@ fn a_read_only_cache_is_told_and_serves() {
 #[test]
 fn an_index_that_was_set_aside_meanwhile_is_not_written() {
     let sandbox = Sandbox::new();
-    let egg = sandbox.egg("foo", "1.0");
+    let eggs = ["foo", "bar", "baz"].map(|name| sandbox.egg(name, "1.0"));
     let mut server = Server::open(&sandbox, &host());
+    server.store(&eggs[0]);
     sandbox.shell("for it in '' -wal -shm; do mv cache/index.sqlite$it cache/aside$it; done");
     sandbox.ok("reindex");
-    let request = json!({"op": "store", "path": egg, "source_sha256": "", "variant": ""});
-    let answer = server.ask(&request);
-    assert!(text(&answer["error"]).contains("rebuilt by another process"), "{answer}");
+    assert_eq!(server.offer(&eggs[1])["outcome"], "queued");
+    let settled = server.settle();
+    assert_eq!(settled["outcomes"], json!([]));
+    let failure = text(&settled["failure"]);
+    assert!(failure.contains("rebuilt by another process"), "{settled}");
+    // Nothing more is stored, which is told at once from now on.
+    assert_eq!(server.offer(&eggs[2]), json!({"error": failure, "kind": "failure"}));
+    server.close();
+    assert_eq!(sandbox.listed(), ["foo==1.0"]);
+}
+
+/// Holds the write lock of the index, so that nothing is stored until it is dropped.
+fn hold(sandbox: &Sandbox) -> rusqlite::Connection {
+    let index = rusqlite::Connection::open(sandbox.path("cache/index.sqlite")).unwrap();
+    index.execute_batch("BEGIN IMMEDIATE").unwrap();
+    index
+}
+
+/// Holds the write lock, and lets the thread that stores wait for it with another egg.
+fn hold_with_one_waiting(sandbox: &Sandbox, server: &mut Server) -> rusqlite::Connection {
+    let lock = hold(sandbox);
+    server.offer(&sandbox.egg("waiting", "1.0"));
+    while names_in(&sandbox.path("cache/tmp")).is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    lock
+}
+
+fn outcomes(settled: &Value) -> Vec<&str> {
+    let outcomes = settled["outcomes"].as_array().unwrap();
+    outcomes.iter().map(|outcome| text(&outcome["outcome"])).collect()
+}
+
+#[test]
+fn no_answer_but_that_of_settle_waits_until_an_egg_is_stored() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    let mut server = Server::open(&sandbox, &host());
+    let lock = hold(&sandbox);
+    let egg = sandbox.egg("bar", "1.0");
+    assert_eq!(server.offer(&egg), json!({"outcome": "queued"}));
+    assert!(server.find("bar").is_empty());
+    let digest = text(&server.find("foo")[0]["digest"]).to_owned();
+    assert_eq!(server.materialize(&sandbox, &digest)["outcome"], "copied");
+    drop(lock);
+    let settled = server.settle();
+    assert_eq!(outcomes(&settled), ["stored"]);
+    assert_eq!(settled["outcomes"][0]["egg"]["name"], "bar");
+    assert_eq!(server.find("bar").len(), 1);
+    assert_eq!(server.settle(), json!({"outcomes": []}), "each is told once");
+    server.close();
+}
+
+#[test]
+fn an_egg_is_stored_as_it_was_when_it_was_offered_or_not_at_all() {
+    let sandbox = Sandbox::new();
+    let mut server = Server::open(&sandbox, &host());
+    let eggs = ["patched", "removed", "used"].map(|name| sandbox.egg(name, "1.0"));
+    sandbox.shell("cp -a eggs/used-1.0-py3.11.egg other/");
+    let lock = hold_with_one_waiting(&sandbox, &mut server);
+    for egg in &eggs {
+        assert_eq!(server.offer(egg)["outcome"], "queued");
+    }
+    write(&eggs[0].join("patched.py"), b"patched = True\n");
+    std::fs::remove_dir_all(&eggs[1]).unwrap();
+    write(&eggs[2].join("__pycache__/used.cpython-311.pyc"), b"comes later");
+    drop(lock);
+    let settled = server.settle();
+    assert_eq!(outcomes(&settled), ["stored", "refused", "refused", "stored"]);
+    assert!(text(&settled["outcomes"][1]["reason"]).contains("patched.py: it changes"));
+    let used = text(&settled["outcomes"][3]["egg"]["digest"]);
+    server.materialize(&sandbox, used);
+    assert_same_files(&sandbox.path("other"), &sandbox.path("out"), "used-1.0-py3.11.egg");
+    server.close();
+    sandbox.ok("verify");
+    sandbox.assert_tidy();
+}
+
+/// Asserts that an egg has the same files in two folders.
+fn assert_same_files(one: &std::path::Path, other: &std::path::Path, egg: &str) {
+    let files = [one, other].map(|folder| crate::support::files_in(&folder.join(egg)));
+    let relative = |files: &[std::path::PathBuf], to: &std::path::Path| -> Vec<_> {
+        files.iter().map(|it| it.strip_prefix(to).unwrap().to_owned()).collect()
+    };
+    assert_eq!(relative(&files[0], one), relative(&files[1], other));
+}
+
+#[test]
+fn all_that_was_offered_is_stored_when_a_close_is_answered() {
+    let sandbox = Sandbox::new();
+    let mut server = Server::open(&sandbox, &host());
+    let lock = hold_with_one_waiting(&sandbox, &mut server);
+    for number in 0..40 {
+        server.offer(&sandbox.egg(&format!("egg{number}"), "1.0"));
+    }
+    drop(lock);
+    server.close();
+    assert_eq!(sandbox.listed().len(), 41);
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn what_was_offered_is_stored_although_the_client_is_gone_without_a_word() {
+    let sandbox = Sandbox::new();
+    let mut server = Server::open(&sandbox, &host());
+    let lock = hold_with_one_waiting(&sandbox, &mut server);
+    server.offer(&sandbox.egg("foo", "1.0"));
+    drop(server.input.take());
+    drop(lock);
+    server.end();
+    assert_eq!(sandbox.listed(), ["foo==1.0", "waiting==1.0"]);
+}
+
+#[test]
+fn a_killed_server_leaves_nothing_half_stored() {
+    let sandbox = Sandbox::new();
+    let mut server = Server::open(&sandbox, &host());
+    let lock = hold_with_one_waiting(&sandbox, &mut server);
+    server.offer(&sandbox.egg("foo", "1.0"));
+    server.child.kill().unwrap();
+    drop((server, lock));
     assert_eq!(sandbox.listed(), [""; 0]);
+    sandbox.ok("add eggs");
+    sandbox.ok("verify");
+    sandbox.assert_tidy();
+}
+
+#[test]
+fn a_root_has_what_was_stored_in_its_run_and_its_recall_the_order_in_which_it_was_asked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.added("first", "1.0");
+    let opening = opening_with(&sandbox, "configuration", std::path::Path::new("some pins"));
+    let mut server = Server::opened_by(&sandbox, &opening);
+    let lock = hold(&sandbox);
+    let out = sandbox.path("out");
+    for name in ["foo", "bar"] {
+        let egg = make_egg(&out.join(format!("{name}-1.0-py3.11.egg")), name, "1.0", &[]);
+        assert_eq!(server.offer(&egg)["outcome"], "queued");
+    }
+    let digest = text(&server.find("first")[0]["digest"]).to_owned();
+    server.materialize(&sandbox, &digest);
+    drop(lock);
+    let eggs = ["foo-1.0-py3.11.egg", "bar-1.0-py3.11.egg", "first-1.0-py3.11.egg"];
+    let registered = server.register(&sandbox, &eggs);
+    assert_eq!(registered, json!({"registered": true, "eggs": 3, "cached": 3}));
+    assert_eq!(outcomes(&server.settle()), ["stored", "stored"]);
+    server.close();
+    let recalled = crate::support::files_in(&sandbox.path("cache/recall"));
+    let recalled = std::fs::read_to_string(&recalled[0]).unwrap();
+    let at = |name: &str| recalled.find(&sandbox.digest(name)).unwrap();
+    assert!(at("foo") < at("bar") && at("bar") < at("first"), "{recalled}");
+}
+
+#[test]
+fn what_the_disk_does_not_take_is_told_once_and_nothing_more_is_stored() {
+    let sandbox = Sandbox::new();
+    let Some(mount) = Mount::new(&sandbox.path("cache"), "4m") else { return };
+    let mut server = Server::open(&sandbox, &host());
+    assert_eq!(server.store(&sandbox.egg("small", "1.0"))["outcome"], "stored");
+    let large = sandbox.egg_with("large", "1.0", &[("noise", &noise(8 << 20))]);
+    assert_eq!(server.offer(&large)["outcome"], "queued");
+    let settled = server.settle();
+    assert!(text(&settled["failure"]).contains("No space left"), "{settled}");
+    assert_eq!(server.offer(&sandbox.egg("next", "1.0"))["error"], settled["failure"]);
+    let found = server.find("small");
+    assert_eq!(server.materialize(&sandbox, text(&found[0]["digest"]))["outcome"], "copied");
+    server.close();
+    assert_eq!(sandbox.listed(), ["small==1.0"]);
+    sandbox.assert_tidy();
+    drop(mount);
+}
+
+#[test]
+fn where_there_is_no_eggs_directory_yet_its_eggs_are_copied_to_where_it_will_be() {
+    let sandbox = Sandbox::new();
+    let eggs = ["foo", "bar"].map(|name| added_egg(&sandbox, name));
+    let digests = ["foo", "bar"].map(|name| sandbox.digest(name));
+    let mut opening = opening_with(&sandbox, "configuration", std::path::Path::new("some pins"));
+    opening["eggs_directory"] = json!(sandbox.path("out"));
+    let mut server = Server::opened_by(&sandbox, &opening);
+    for digest in &digests {
+        server.materialize(&sandbox, digest);
+    }
+    server.register(&sandbox, &["foo-1.0-py3.11.egg", "bar-1.0-py3.11.egg"]);
+    server.close();
+
+    let copies = || {
+        let names = names_in(&sandbox.path(""));
+        names.into_iter().filter(|name| name.starts_with(".eggcache-")).count()
+    };
+    let begun = |sandbox: &Sandbox| {
+        let (mut server, _) = Server::start(sandbox);
+        (server.ask(&opening), server)
+    };
+    let (opened, mut server) = begun(&sandbox);
+    assert_eq!(opened.get("ahead"), None, "nothing is missing");
+    server.close();
+    assert_eq!(copies(), 0);
+
+    std::fs::remove_dir_all(sandbox.path("out")).unwrap();
+    let (opened, mut server) = begun(&sandbox);
+    assert_eq!(opened["ahead"], json!(sandbox.path("").canonicalize().unwrap()));
+    let are_there = (0..1000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        copies() == 2
+    });
+    assert!(are_there && !sandbox.path("out").exists());
+    server.child.kill().unwrap();
+    drop(server);
+    assert_eq!(copies(), 2);
+
+    let (_, mut server) = begun(&sandbox);
+    std::fs::create_dir(sandbox.path("out")).unwrap();
+    for digest in &digests {
+        assert_eq!(server.materialize(&sandbox, digest)["outcome"], "copied");
+    }
+    server.close();
+    assert_eq!(copies(), 0, "also what was killed is gone");
+    for egg in eggs {
+        assert_same_tree(&egg, &sandbox.path("out").join(egg.file_name().unwrap()));
+    }
+    sandbox.assert_tidy();
 }

@@ -7,7 +7,7 @@ use crate::support::{Sandbox, host, noise};
 
 /// Asks a server to keep an egg whose build took some seconds.
 fn store_built(server: &mut Server, egg: &std::path::Path, seconds: f64) {
-    let stored = server.ask(&json!({
+    let stored = server.stored(&json!({
         "op": "store", "path": egg, "source_sha256": "", "variant": "", "build_seconds": seconds,
     }));
     assert_eq!(stored["outcome"], "stored");
@@ -235,5 +235,17 @@ fn an_egg_of_an_attacker_puts_no_markup_into_the_page() {
     assert!(page.contains("&lt;script&gt;") && page.contains("\\u003cscript\\u003e"));
     for tag in ["<script", "</script", "<img", "<b>", "<!--"] {
         assert_eq!(page.matches(tag).count(), honest.matches(tag).count(), "{tag}");
+    }
+}
+
+#[test]
+fn an_egg_that_claims_any_time_is_counted() {
+    let sandbox = Sandbox::with_two();
+    for time in [i64::MIN, i64::MIN + 1, -1, i64::MAX] {
+        sandbox.sql(&format!("UPDATE eggs SET added_at = {time}, used_at = {time}"));
+        assert_eq!(sandbox.json("stats --html page.html")["eggs"], 2, "{time}");
+        sandbox.ok("stats");
+        sandbox.ok("list");
+        sandbox.ok("gc --max-age 90d --max-size 1TB --dry-run -v");
     }
 }

@@ -54,14 +54,18 @@ impl Sandbox {
         self.dir.path().join(name)
     }
 
-    /// Any program, as a user without settings would run it.
+    /// Any program, as a user without settings would run it, but for a key in the folder, which signs.
     pub fn process(&self, program: &str) -> Process {
         let mut process = Process::new(program);
         process
             .current_dir(self.dir.path())
             .env("HOME", self.dir.path())
             .env_remove("EGGCACHE_DIR")
-            .env_remove("XDG_CACHE_HOME");
+            .env_remove("XDG_CACHE_HOME")
+            .env_remove("EGGCACHE_SIGNING_KEY");
+        if self.path("key").exists() {
+            process.env("EGGCACHE_SIGNING_KEY", self.path("key"));
+        }
         process
     }
 

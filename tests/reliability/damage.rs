@@ -45,7 +45,8 @@ impl Template {
             std::io::BufRead::lines(std::io::BufReader::new(bridge.stdout.take().unwrap()));
         let greeting: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
         assert!(greeting["protocol"].is_number());
-        for (request, answer) in [(open, "read_only"), (store, "outcome")] {
+        let settle = json!({"op": "settle"});
+        for (request, answer) in [(open, "read_only"), (store, "outcome"), (settle, "outcomes")] {
             let input = bridge.stdin.as_mut().unwrap();
             std::io::Write::write_all(input, format!("{request}\n").as_bytes()).unwrap();
             let line = lines.next().unwrap().unwrap();

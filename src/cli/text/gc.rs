@@ -7,7 +7,7 @@ use eggcache::gc::Report;
 use eggcache::index::Regrets;
 use eggcache::plan::{Reason, Rules, Stay};
 
-use super::{align_right, counted, eggs, lines, minute, plain, size, span, table};
+use super::{align_right, counted, eggs, fitted, minute, plain, size, span, table};
 use crate::cli::print::Text;
 
 pub fn collected(report: &Report, verbose: bool) -> Text {
@@ -25,13 +25,18 @@ pub fn collected(report: &Report, verbose: bool) -> Text {
     if report.postponed == 0
         && let (Some(excess), Some(max_size)) = (report.excess(), report.rules.max_size)
     {
-        let is_pinned = |stay: &Stay| matches!(stay, Stay::Pinned { .. });
-        let pinned = report.kept_eggs.iter().any(|kept| is_pinned(&kept.reason));
+        let is_kept = |is: fn(&Stay) -> bool| report.kept_eggs.iter().any(|it| is(&it.reason));
+        let pinned = is_kept(|stay| matches!(stay, Stay::Pinned { .. }));
+        let used = is_kept(|stay| matches!(stay, Stay::Root { .. }));
+        let why = match (used, pinned) {
+            (true, true) => "in use (`eggcache roots`) or pinned (`eggcache pins`)",
+            (false, true) => "pinned (`eggcache pins`)",
+            (_, false) => "in use (`eggcache roots`); --ignore-roots evicts it too",
+        };
         text.notes.push(format!(
-            "what is kept is {} more than {}, as it is in use (`eggcache roots`){}",
+            "what is kept is {} more than {}, as it is {why}",
             size(excess),
             size(max_size),
-            if pinned { " or pinned (`eggcache pins`)" } else { "; --ignore-roots evicts it too" }
         ));
     }
     let Regrets { asked, limit_bytes, .. } = report.regrets;
@@ -107,7 +112,7 @@ pub(super) fn rows<'e>(
         table.add_row(row);
     }
     align_right(&mut table, [1]);
-    if is_empty { String::new() } else { lines(&table) }
+    if is_empty { String::new() } else { fitted(&mut table, &[2]) }
 }
 
 /// Why an egg goes.

@@ -153,7 +153,9 @@ pub fn pulled(report: &pull::Report, verbose: bool) -> Text {
         }
     }
     let failures = text.problems.len();
-    text.problems.extend(report.missing.iter().map(|name| format!("no remote has {name}")));
+    let which =
+        if report.complaints.is_empty() { "no remote" } else { "no remote that can be used" };
+    text.problems.extend(report.missing.iter().map(|name| format!("{which} has {name}")));
     if failures == 0 {
         text.problems.extend(report.complaints.iter().cloned());
     }

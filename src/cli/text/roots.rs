@@ -3,7 +3,7 @@
 use eggcache::root::State;
 use eggcache::roots::Report;
 
-use super::{align_right, counted, day, lines, minute, plain, size, table};
+use super::{align_right, counted, day, fitted, minute, plain, size, table};
 use crate::cli::print::Text;
 
 pub fn listed(report: &Report) -> Text {
@@ -28,7 +28,7 @@ pub fn listed(report: &Report) -> Text {
     align_right(&mut table, [1, 2, 3, 4]);
     let forgotten = report.forgotten.iter();
     Text {
-        data: if report.roots.is_empty() { String::new() } else { lines(&table) },
+        data: if report.roots.is_empty() { String::new() } else { fitted(&mut table, &[2, 4, 5]) },
         problems: report.unreadable.clone(),
         notes: forgotten.map(|directory| format!("forgot {}", directory.display())).collect(),
         summary: counted(report.roots.len(), "buildout"),

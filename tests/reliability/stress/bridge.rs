@@ -63,8 +63,19 @@ impl<'p> Bridge<'p> {
         self.ask(&json!({"op": "materialize", "digest": digest, "into": into}))
     }
 
-    pub fn store(&mut self, egg: &Path) -> Option<Value> {
-        self.ask(&json!({"op": "store", "path": egg, "source_sha256": "", "variant": ""}))
+    /// Has an egg stored, in a while.
+    pub fn store(&mut self, egg: &Path) -> Option<()> {
+        let answer =
+            self.ask(&json!({"op": "store", "path": egg, "source_sha256": "", "variant": ""}))?;
+        assert_eq!(answer, json!({"outcome": "queued"}));
+        Some(())
+    }
+
+    /// What became of the eggs that were to be stored.
+    pub fn settle(&mut self) -> Option<Vec<Value>> {
+        let answer = self.ask(&json!({"op": "settle"}))?;
+        assert!(answer["failure"].is_null(), "{answer}");
+        Some(answer["outcomes"].as_array().unwrap().clone())
     }
 
     /// Says that it is over, or only ends the input, as a buildout does that dies.

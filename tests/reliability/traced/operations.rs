@@ -177,11 +177,11 @@ impl Operation {
         code == Some(0) || self.mends && code == Some(PROBLEMS)
     }
 
-    /// The requests that a server has answered with an error.
+    /// What a server could not do, as it has answered.
     pub fn refusals(&self, stdout: &str) -> Vec<String> {
         let errors = |line: &str| {
             let answer: Value = serde_json::from_str(line).unwrap();
-            answer["error"].as_str().map(str::to_owned)
+            answer["error"].as_str().or(answer["failure"].as_str()).map(str::to_owned)
         };
         if self.line == "serve" { stdout.lines().filter_map(errors).collect() } else { Vec::new() }
     }
@@ -194,7 +194,8 @@ impl Operation {
         }
         let listed = listing(sandbox);
         // It may have died in its last answer.
-        for answer in stdout.lines().map_while(|line| serde_json::from_str::<Value>(line).ok()) {
+        let answers = stdout.lines().map_while(|line| serde_json::from_str::<Value>(line).ok());
+        for answer in answers.flat_map(each_outcome) {
             match answer["outcome"].as_str() {
                 Some("stored") => {
                     let egg = &answer["egg"];
@@ -206,6 +207,14 @@ impl Operation {
                 _ => {}
             }
         }
+    }
+}
+
+/// What an answer tells of each egg, if it tells of several; else the answer.
+pub fn each_outcome(answer: Value) -> Vec<Value> {
+    match answer["outcomes"].as_array() {
+        Some(outcomes) => outcomes.clone(),
+        None => vec![answer],
     }
 }
 
@@ -380,8 +389,10 @@ fn with_requests(sandbox: &Sandbox) {
             "source_sha256": "",
             "variant": "",
         }),
+        // Else the order of its calls and those of what follows would not repeat.
+        json!({"op": "settle"}),
         json!({"op": "materialize", "digest": sandbox.digest("two"), "into": "out"}),
-        json!({"op": "root", "directory": "eggs", "eggs_directory": "out", "eggs": []}),
+        json!({"op": "root", "directory": "eggs", "eggs_directory": "out", "eggs": [], "whole": false}),
         json!({"op": "close"}),
     ];
     let lines: Vec<String> = requests.iter().map(|request| format!("{request}\n")).collect();

@@ -13,8 +13,8 @@ use super::calls::Effect;
 use super::checks::{Expected, all_hold};
 use super::disk::Disk;
 use super::operations::{
-    self, Listing, Operation, Sources, assert_root_is_there, copy, listing, of_each_operation,
-    sources,
+    self, Listing, Operation, Sources, assert_root_is_there, copy, each_outcome, listing,
+    of_each_operation, sources,
 };
 use super::survival::Survival;
 use super::tracer::{self, Plan};
@@ -86,9 +86,12 @@ impl<'a> Story<'a> {
         assert_eq!(operation.refusals(&trace.stdout), [""; 0]);
         let begin = self.effects.len();
         let answer = |line: &str| serde_json::from_str::<Value>(line).ok();
-        let promise = |(done, line): &(usize, String)| Some((begin + done, answer(line)?));
+        let promises = |(done, line): &(usize, String)| {
+            let (done, answers) = (begin + done, answer(line).map(each_outcome));
+            answers.into_iter().flatten().map(move |answer| (done, answer)).collect::<Vec<_>>()
+        };
         let is_promise = |answer: &Value| answer["egg"].is_object() || answer["registered"] == true;
-        let promises = trace.told.iter().filter_map(promise).filter(|it| is_promise(&it.1));
+        let promises = trace.told.iter().flat_map(promises).filter(|it| is_promise(&it.1));
         self.promises.extend(promises);
         self.effects.extend(trace.done);
         self.ends.push(self.effects.len());

@@ -1,0 +1,250 @@
+"""Many builders at once: a new version that all want, starts at the same moment, and writers of one
+list. Event by event; equal seeds give equal figures.
+"""
+
+import collections
+import heapq
+import math
+import random
+
+import remote_rules as rules
+
+SEED = 1
+
+
+class Store:
+    """An object store that refuses (503) what is beyond its limits in each tenth of a second."""
+
+    def __init__(self, is_limited=True):
+        self.is_limited = is_limited
+        self.counts = collections.Counter()
+        self.refused = 0
+        self.seconds = {"GET": collections.Counter(), "PUT": collections.Counter()}
+        self.tenths = collections.Counter()
+
+    def ask(self, at, kind="GET"):
+        """Whether a request is answered; a DELETE counts as a write."""
+        self.counts[kind] += 1
+        group = "GET" if kind == "GET" else "PUT"
+        self.seconds[group][int(at)] += 1
+        limit = (rules.PARTITION_GETS if group == "GET" else rules.PARTITION_PUTS) / 10
+        tenth = group, int(at * 10)
+        if self.is_limited and self.tenths[tenth] >= limit:
+            self.refused += 1
+            return False
+        self.tenths[tenth] += 1
+        return True
+
+    def peak(self, group="GET"):
+        return max(self.seconds[group].values(), default=0)
+
+
+#: How often a refused request is made again, and by how much the pause may grow each time: what
+#: src/object_client.rs does beside a build, what it does for a command, and what would be patient.
+Patience = collections.namedtuple("Patience", "retries base")
+OF_BUILD = Patience(rules.BUILD_RETRIES, rules.BACKOFF_BASE)
+OF_COMMAND = Patience(rules.COMMAND_RETRIES, rules.BACKOFF_BASE)
+PATIENT = Patience(12, 4.0)
+
+
+class Backoff:
+    """How a request is made again (object_store, client/backoff.rs); the transfer of a blob begins
+    once more where it broke."""
+
+    def __init__(self, chance, patience, is_blob):
+        self.chance, self.patience, self.rounds = chance, patience, 2 if is_blob else 1
+        self.begin()
+
+    def begin(self):
+        self.left, self.next = self.patience.retries, rules.BACKOFF[0]
+        self.rounds -= 1
+
+    def sleep(self):
+        """Seconds until the next attempt, or None."""
+        if not self.left:
+            if not self.rounds:
+                return None
+            self.begin()
+            return 0.0
+        first, most = rules.BACKOFF
+        self.left -= 1
+        sleep = self.next
+        self.next = min(most, self.chance.uniform(first, self.next * self.patience.base))
+        return sleep
+
+
+class Queue:
+    """Events in their order; of those at one moment, the first that was put in."""
+
+    def __init__(self):
+        self.events, self.count = [], 0
+
+    def put(self, at, *event):
+        self.count += 1
+        heapq.heappush(self.events, (at, self.count, event))
+
+    def __iter__(self):
+        while self.events:
+            at, _, event = heapq.heappop(self.events)
+            yield (at, *event)
+
+
+def look_as_is(chance, looks, age):
+    """src/lease.rs: 0.25 s, twice as long each time up to 4 s, and 40 to 120 ms beside that."""
+    first, most = rules.LOOK
+    return min(first * 2 ** min(looks, 6), most) + chance.uniform(0.04, 0.12)
+
+
+def look_rarely(chance, looks, age):
+    """The same up to 8 s, and half of it more or less."""
+    return min(rules.LOOK[0] * 2 ** min(looks, 6), 8.0) * chance.uniform(0.5, 1.5)
+
+
+Herd = collections.namedtuple("Herd", "store builds alone fetched waits")
+
+
+def herd(
+    builders,
+    within,
+    build,
+    look=look_as_is,
+    patience=OF_BUILD,
+    is_limited=True,
+    seed=SEED,
+):
+    """All want one egg that nobody has built, within so many seconds. `look` is None without leases.
+
+    Who is refused too often does without the remote for the rest of its run: it builds alone.
+    """
+    chance = random.Random(seed)
+    store, queue = Store(is_limited), Queue()
+    arrivals = [chance.uniform(0, within) for _ in range(builders)]
+    for builder, at in enumerate(arrivals):
+        queue.put(at, builder, "list", 0, None)
+    is_taken, built_at = False, math.inf
+    builds, alone, fetched, waits = 0, 0, 0, []
+    for at, builder, what, looks, backoff in queue:
+        if what == "built":
+            # The entry, the blob, the entry, the list; then the lease is looked at and released.
+            for kind in ("GET", "PUT", "PUT", "GET", "PUT", *(("GET", "DELETE") if look else ())):
+                store.ask(at, kind)
+            built_at = min(built_at, at)
+            continue
+        if what == "renew":
+            if at < built_at:
+                store.ask(at, "GET")
+                store.ask(at, "PUT")
+                queue.put(at + rules.RENEWAL, builder, "renew", 0, None)
+            continue
+        if not store.ask(at, "PUT" if what == "take" else "GET"):
+            backoff = backoff or Backoff(chance, patience, what == "blob")
+            sleep = backoff.sleep()
+            if sleep is None:
+                alone += 1
+            else:
+                queue.put(at + sleep, builder, what, looks, backoff)
+            continue
+        then = at + rules.FIRST_BYTE
+        if what == "list" and at < built_at:
+            if look is None:
+                builds += 1
+                queue.put(at + build, builder, "built", 0, None)
+            else:
+                queue.put(then, builder, "look" if looks else "take", looks, None)
+        elif what == "list":
+            queue.put(then, builder, "blob", looks, None)
+        elif what == "take" and not is_taken:
+            is_taken = True
+            builds += 1
+            queue.put(at + build, builder, "built", 0, None)
+            queue.put(at + rules.RENEWAL, builder, "renew", 0, None)
+        elif what == "take":
+            queue.put(then, builder, "look", looks, None)
+        elif what == "look" and at < built_at:
+            pause = look(chance, looks, at - arrivals[builder])
+            queue.put(then + pause, builder, "look", looks + 1, None)
+        elif what == "look":
+            queue.put(then, builder, "list", looks + 1, None)
+        else:
+            fetched += 1
+            waits.append(then - max(arrivals[builder], built_at))
+    return Herd(store, builds, alone, fetched, sorted(waits))
+
+
+Start = collections.namedtuple("Start", "store without seconds")
+
+
+def start(
+    builders,
+    within,
+    patience=OF_BUILD,
+    blobs=len(rules.BLOBS["web"]),
+    seed=SEED,
+):
+    """Builders with empty caches start within so many seconds, each with a set that is known, from a
+    store that refuses what is beyond its limits."""
+    chance = random.Random(seed)
+    store, queue = Store(), Queue()
+    for builder in range(builders):
+        queue.put(chance.uniform(0, within), builder, False, None)
+    left = [blobs] * builders
+    is_down = [False] * builders
+    # What arrives shares the builder's bandwidth with the other transfers.
+    mean = sum(rules.BLOBS["web"]) / len(rules.BLOBS["web"])
+    transfer = rules.FIRST_BYTE + mean * rules.AT_A_TIME / rules.BANDWIDTH
+    end = 0.0
+    for at, builder, is_blob, backoff in queue:
+        if is_down[builder]:
+            continue
+        if not store.ask(at):
+            backoff = backoff or Backoff(chance, patience, is_blob)
+            sleep = backoff.sleep()
+            if sleep is None:
+                is_down[builder] = True
+            else:
+                queue.put(at + sleep, builder, is_blob, backoff)
+            continue
+        after = transfer if is_blob else rules.FIRST_BYTE
+        end = max(end, at + after)
+        for _ in range(min(left[builder], 1 if is_blob else rules.AT_A_TIME)):
+            left[builder] -= 1
+            queue.put(at + after, builder, True, None)
+    return Start(store, sum(is_down), end)
+
+
+Writers = collections.namedtuple("Writers", "tries gave_up seconds requests versions")
+
+
+def jitter(chance, attempt):
+    """src/publish.rs"""
+    most = 20 << min(attempt, 6)
+    return (most / 2 + chance.randrange(most)) / 1000
+
+
+def writers(count, tries=rules.TRIES, is_same=False, seed=SEED):
+    """So many add to one list at the same moment: of eggs of their own, or all of the same egg."""
+    chance = random.Random(seed)
+    version, requests, gave_up, end = 0, 0, 0, 0.0
+    used = []
+    half = rules.FIRST_BYTE / 2  # the way there, and the way back
+    queue = Queue()
+    for writer in range(count):  # all within the time of one request
+        queue.put(chance.uniform(0, rules.FIRST_BYTE), "read", 0, 0)
+    for at, what, attempt, seen in queue:
+        requests += 1
+        if what == "read" and is_same and version:
+            used.append(attempt + 1)
+        elif what == "read":
+            queue.put(at + 2 * half, "write", attempt, version)
+            continue
+        elif seen == version:
+            version += 1
+            used.append(attempt + 1)
+        elif attempt + 1 < tries:
+            queue.put(at + 2 * half + jitter(chance, attempt), "read", attempt + 1, 0)
+            continue
+        else:
+            used.append(tries)
+            gave_up += 1
+        end = max(end, at + half)
+    return Writers(sum(used) / count, gave_up, end, requests, version)

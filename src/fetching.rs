@@ -1,0 +1,225 @@
+//! Fetching: brings eggs from remotes into the cache while buildout does something else.
+//!
+//! Several transfers go on beside each other; what has arrived meanwhile is committed together by one
+//! thread with a handle of its own on the cache.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::cache::{Cache, Commit};
+use crate::digest::Digest;
+use crate::egg::Egg;
+use crate::error::{Error, IoContext, Result};
+use crate::progress::Silent;
+use crate::store::{Staged, Store};
+use crate::upstream::{Offer, Upstream};
+
+/// Transfers at a time.
+const AT_A_TIME: usize = 8;
+
+/// What became of an egg that was to come.
+#[derive(Debug, Clone)]
+enum Fate {
+    Coming,
+    Here,
+    Failed { reason: String, is_remote: bool },
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Offer>,
+    fates: HashMap<Digest, Fate>,
+    /// What has arrived and is not in the cache yet.
+    arrived: Vec<(Digest, Staged)>,
+    is_over: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Dropping this gives up what has not begun to come.
+#[derive(Debug)]
+pub struct Fetching {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Fetching {
+    /// # Errors
+    /// If there can be no threads.
+    pub fn new(cache: &Path, upstream: &Arc<Upstream>) -> Result<Self> {
+        let mut fetching = Self { shared: Arc::default(), threads: Vec::new() };
+        let (shared, root) = (Arc::clone(&fetching.shared), cache.to_owned());
+        fetching.spawn(cache, move || keep(&shared, &root))?;
+        for _ in 0..AT_A_TIME {
+            let (shared, upstream) = (Arc::clone(&fetching.shared), Arc::clone(upstream));
+            let store = Store::new(cache);
+            fetching.spawn(cache, move || fetch(&shared, &upstream, &store))?;
+        }
+        Ok(fetching)
+    }
+
+    fn spawn(&mut self, cache: &Path, work: impl FnOnce() + Send + 'static) -> Result<()> {
+        let thread = std::thread::Builder::new().spawn(work).at("start to fetch into", cache)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Lets eggs come, in their order, after those that are on their way.
+    pub fn expect(&self, offers: impl IntoIterator<Item = Offer>) {
+        let mut state = self.shared.lock();
+        for offer in offers {
+            if let Entry::Vacant(fate) = state.fates.entry(offer.entry.egg) {
+                fate.insert(Fate::Coming);
+                state.queue.push_back(offer);
+            }
+        }
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until an egg is in the cache, which comes next if it does not come yet.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if its remote cannot be used, else [`Error::Unfetched`].
+    pub fn arrive(&self, offer: &Offer) -> Result<()> {
+        let digest = offer.entry.egg;
+        let mut state = self.shared.lock();
+        if let Some(at) = state.queue.iter().position(|queued| queued.entry.egg == digest) {
+            let next = state.queue.remove(at).expect("it was found there");
+            state.queue.push_front(next);
+        } else if let Entry::Vacant(fate) = state.fates.entry(digest) {
+            fate.insert(Fate::Coming);
+            state.queue.push_front(offer.clone());
+        }
+        self.shared.changed.notify_all();
+        loop {
+            match state.fates.get(&digest) {
+                Some(Fate::Coming) => state = self.shared.wait(state),
+                Some(Fate::Failed { reason, is_remote: true }) => {
+                    return Err(Error::Unavailable(reason.clone()));
+                }
+                Some(Fate::Failed { reason, .. }) => return Err(Error::Unfetched(reason.clone())),
+                Some(Fate::Here) | None => return Ok(()),
+            }
+        }
+    }
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.is_over = true;
+        state.queue.clear();
+        drop(state);
+        self.shared.changed.notify_all();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn fetch(shared: &Shared, upstream: &Upstream, store: &Store) {
+    loop {
+        let mut state = shared.lock();
+        let offer = loop {
+            if state.is_over {
+                return;
+            }
+            match state.queue.pop_front() {
+                Some(offer) => break offer,
+                None => state = shared.wait(state),
+            }
+        };
+        drop(state);
+        // Whoever waits shall not wait for ever, whatever happens.
+        let fetched = catch_unwind(AssertUnwindSafe(|| {
+            upstream.source(&offer).fetch(&offer.entry, store, &Silent)
+        }));
+        let mut state = shared.lock();
+        match fetched {
+            Ok(Ok(staged)) => state.arrived.push((offer.entry.egg, staged)),
+            Ok(Err(error)) => {
+                let is_remote = matches!(error, Error::Remote { .. });
+                let fate = Fate::Failed { reason: error.to_string(), is_remote };
+                state.fates.insert(offer.entry.egg, fate);
+            }
+            Err(_) => {
+                let fate = Fate::Failed { reason: "fetching has failed".into(), is_remote: false };
+                state.fates.insert(offer.entry.egg, fate);
+            }
+        }
+        shared.changed.notify_all();
+    }
+}
+
+fn keep(shared: &Shared, root: &Path) {
+    let mut cache = None;
+    loop {
+        let mut state = shared.lock();
+        while state.arrived.is_empty() {
+            if state.is_over {
+                return;
+            }
+            state = shared.wait(state);
+        }
+        let (digests, staged): (Vec<_>, Vec<_>) = state.arrived.drain(..).unzip();
+        drop(state);
+        let kept = catch_unwind(AssertUnwindSafe(|| commit(&mut cache, root, staged)));
+        let kept = kept.unwrap_or_else(|_| Err("what was fetched was not kept".into()));
+        let mut state = shared.lock();
+        for (at, digest) in digests.into_iter().enumerate() {
+            let fate = match &kept {
+                Ok(commits) => fate(&commits[at]),
+                Err(reason) => Fate::Failed { reason: reason.clone(), is_remote: false },
+            };
+            state.fates.insert(digest, fate);
+        }
+        shared.changed.notify_all();
+    }
+}
+
+fn commit(
+    cache: &mut Option<Cache>,
+    root: &Path,
+    staged: Vec<Staged>,
+) -> Result<Vec<Commit>, String> {
+    let commit = || -> Result<Vec<Commit>> {
+        let cache = match cache {
+            Some(cache) => cache,
+            None => cache.insert(Cache::open(root)?),
+        };
+        cache.commit(staged, |_: &Egg| false)
+    };
+    commit().map_err(|error| error.to_string())
+}
+
+fn fate(commit: &Commit) -> Fate {
+    match commit {
+        Commit::Kept { existing, same: false } => Fate::Failed {
+            reason: format!(
+                "the cache has another build of {} ({})",
+                existing.file_name,
+                existing.digest.short()
+            ),
+            is_remote: false,
+        },
+        _ => Fate::Here,
+    }
+}

@@ -1,0 +1,273 @@
+//! The remotes in one session of [`crate::serve`]: what they offer, what comes from them, and what goes
+//! there. A session that finds everything in the cache does not even make a client for them.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::cache::Cache;
+use crate::digest::Digest;
+use crate::egg::Egg;
+use crate::egg_key::{EggKey, Host};
+use crate::error::Result;
+use crate::fetching::Fetching;
+use crate::lease::{Attempt, Look};
+use crate::object_client::Patience;
+use crate::pushing::{Pushing, Told};
+use crate::remotes::{self, Remote};
+use crate::serve::{Leased, Role};
+use crate::signing::Signer;
+use crate::upstream::{Offer, Upstream};
+
+/// Lists that are asked for at a time.
+const AT_A_TIME: usize = 8;
+/// How long the end of a buildout waits for what is pushed. It goes on after that.
+const PUSH_WAIT: Duration = Duration::from_secs(20);
+
+/// What is done with an egg that is kept.
+pub type OnKept = Box<dyn Fn(&Egg) + Send>;
+
+pub struct Remotes {
+    root: PathBuf,
+    host: Host,
+    configuration: Option<String>,
+    usable: Vec<Remote>,
+    /// If what is built here goes to one of them.
+    signer: Option<Signer>,
+    /// Once they were needed.
+    live: Option<Live>,
+    /// What `find` has told of.
+    offered: HashMap<Digest, Offer>,
+    attempts: HashMap<String, Attempt>,
+    /// What is wrong with them all.
+    failure: Option<String>,
+    /// Complaints that were told.
+    told: Vec<String>,
+}
+
+struct Live {
+    upstream: Arc<Upstream>,
+    fetching: Fetching,
+    pushing: Option<Pushing>,
+    /// Whether there may be more in the set than was asked for.
+    has_others: bool,
+    looking: Vec<JoinHandle<()>>,
+}
+
+impl Remotes {
+    /// The remotes of a cache that can be written; `None` if it has none that can be used.
+    ///
+    /// # Errors
+    /// If what the cache or the environment says of them cannot be understood.
+    pub fn open(cache: &Cache, host: &Host, configuration: Option<String>) -> Result<Option<Self>> {
+        let mut remotes = remotes::read(cache.root())?;
+        remotes.retain(|remote| !remote.trusted.is_empty());
+        if remotes.is_empty() || cache.check_writable().is_err() {
+            return Ok(None);
+        }
+        let mut signer = None;
+        if remotes.iter().any(|remote| remote.push) {
+            signer = Signer::of_environment()?
+                .filter(|signer| remotes.iter().any(|it| it.push && it.trusts(&signer.public)));
+        }
+        Ok(Some(Self {
+            root: cache.root().to_owned(),
+            host: host.clone(),
+            configuration,
+            usable: remotes,
+            signer,
+            live: None,
+            offered: HashMap::new(),
+            attempts: HashMap::new(),
+            failure: None,
+            told: Vec::new(),
+        }))
+    }
+
+    pub fn role(&self) -> Role {
+        if self.signer.is_some() { Role::Builder } else { Role::Reader }
+    }
+
+    fn live(&mut self) -> Option<&mut Live> {
+        if self.live.is_none() && self.failure.is_none() {
+            match self.start() {
+                Ok(live) => self.live = Some(live),
+                Err(error) => self.failure = Some(error.to_string()),
+            }
+        }
+        self.live.as_mut()
+    }
+
+    fn start(&self) -> Result<Live> {
+        let upstream = Arc::new(Upstream::new(&self.usable, Patience::BUILD)?);
+        let pushing = match &self.signer {
+            Some(signer) => Pushing::new(&self.root, &upstream, signer.clone(), &self.host)?,
+            None => None,
+        };
+        let fetching = Fetching::new(&self.root, &upstream)?;
+        Ok(Live { upstream, fetching, pushing, has_others: true, looking: Vec::new() })
+    }
+
+    /// What remotes have of a project and is wanted, and all else that buildouts of this configuration
+    /// use if this is the first of it: both may be offered.
+    pub fn find(
+        &mut self,
+        name: &str,
+        is_wanted: impl Fn(&EggKey) -> bool,
+    ) -> (Vec<Offer>, Vec<Offer>) {
+        let (host, configuration) = (self.host.clone(), self.configuration.clone());
+        let Some(live) = self.live() else { return (Vec::new(), Vec::new()) };
+        live.learn(configuration.as_deref(), &host);
+        let found = live.upstream.find(name, &host.python_tag(), is_wanted);
+        let is_first = !found.is_empty() && std::mem::replace(&mut live.has_others, false);
+        let others =
+            if is_first { live.upstream.of_set(|key| host.accepts(key)) } else { Vec::new() };
+        (found, others)
+    }
+
+    /// Learns the lists of projects that the set does not have, meanwhile.
+    pub fn look(&mut self, names: Vec<String>) {
+        let (host, configuration) = (self.host.clone(), self.configuration.clone());
+        if !names.is_empty()
+            && let Some(live) = self.live()
+        {
+            live.learn(configuration.as_deref(), &host);
+            live.look(names, &host.python_tag());
+        }
+    }
+
+    /// Remembers what was offered, as it may be asked for.
+    pub fn offer(&mut self, offer: Offer) {
+        self.offered.insert(offer.entry.egg, offer);
+    }
+
+    /// Lets eggs come that were offered.
+    pub fn expect(&self, digests: &[Digest]) {
+        self.fetch(digests.iter().filter_map(|digest| self.offered.get(digest)).cloned());
+    }
+
+    /// Lets eggs come.
+    pub fn fetch(&self, offers: impl IntoIterator<Item = Offer>) {
+        if let Some(live) = &self.live {
+            live.fetching.expect(offers);
+        }
+    }
+
+    /// Waits for an egg if it was offered.
+    ///
+    /// # Errors
+    /// As [`Fetching::arrive`].
+    pub fn arrive(&self, digest: Digest) -> Result<()> {
+        match (&self.live, self.offered.get(&digest)) {
+            (Some(live), Some(offer)) => live.fetching.arrive(offer),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this process is to build an egg, and after how many seconds to ask again if not.
+    pub fn lease(
+        &mut self,
+        (name, variant, version): (&str, &str, &str),
+        is_wanted: impl Fn(&EggKey) -> bool,
+    ) -> (Leased, Option<f64>) {
+        const NONE: (Leased, Option<f64>) = (Leased::None, None);
+        if self.live().is_none() {
+            return NONE;
+        }
+        let Some(Live { upstream, pushing: Some(pushing), .. }) = &self.live else { return NONE };
+        let lease = pushing.lease_of(name, version, variant);
+        let attempt = self.attempts.entry(lease.clone()).or_default();
+        let taken = match attempt.look(&pushing.source().client, &lease) {
+            Ok(Look::Held(wait)) => return (Leased::Held, Some(wait.as_secs_f64())),
+            Ok(Look::Over) | Err(_) => return NONE,
+            Ok(Look::Released) => None,
+            Ok(Look::Taken(taken)) => Some(taken),
+        };
+        // Somebody may have built it since the list was read.
+        let python = self.host.python_tag();
+        upstream.forget_list(name, &python);
+        let is_built = !upstream.find(name, &python, is_wanted).is_empty();
+        match taken {
+            Some(taken) if is_built => taken.release(),
+            Some(taken) => {
+                pushing.hold(taken);
+                return (Leased::Taken, None);
+            }
+            None if is_built => {}
+            // Whoever built it has failed, or does not push: now it is somebody else's turn.
+            None => return (Leased::Held, Some(0.0)),
+        }
+        (Leased::Built, None)
+    }
+
+    /// What is to be done with each egg that is kept.
+    pub fn on_kept(&mut self) -> Option<OnKept> {
+        self.signer.as_ref()?;
+        let pushing = self.live()?.pushing.as_ref()?;
+        Some(Box::new(pushing.on_kept()))
+    }
+
+    /// Pushes what a buildout that has succeeded uses, unless that was told before.
+    pub fn finish(&mut self, eggs: Vec<Egg>) {
+        let Some(signer) = &self.signer else { return };
+        let remote = self.usable.iter().find(|it| it.push && it.trusts(&signer.public));
+        let configuration = self.configuration.clone();
+        let is_told =
+            remote.zip(configuration.as_deref()).is_some_and(|(remote, configuration)| {
+                Told::of(&self.root, &remote.name, configuration, &self.host).covers(&eggs)
+            });
+        if is_told || self.live().is_none() {
+            return;
+        }
+        let Some(Live { pushing: Some(pushing), upstream, .. }) = &self.live else { return };
+        let is_there =
+            |offer: &&Offer| upstream.source(offer).client.name() == pushing.source().client.name();
+        let known = self.offered.values().filter(is_there);
+        let known = known.map(|offer| (offer.entry.egg, offer.signed.clone())).collect();
+        pushing.finish(eggs, known, configuration);
+    }
+
+    /// Waits a while for what is pushed: how many eggs are new there, and what went wrong.
+    pub fn close(&self) -> (Option<usize>, Vec<String>) {
+        let Some(pushing) = self.live.as_ref().and_then(|live| live.pushing.as_ref()) else {
+            return (self.signer.as_ref().map(|_| 0), Vec::new());
+        };
+        let progress = pushing.wait(PUSH_WAIT);
+        let mut failures = progress.failures;
+        if !progress.is_done {
+            failures.push("what this has built is still being pushed, in the background".into());
+        }
+        (Some(progress.pushed), failures)
+    }
+
+    /// What is wrong with remotes and was not told yet.
+    pub fn warnings(&mut self) -> Vec<String> {
+        let complaints = self.live.as_ref().map(|live| live.upstream.complaints());
+        let all = complaints.unwrap_or_default().into_iter().chain(self.failure.clone());
+        let new: Vec<String> = all.filter(|it| !self.told.contains(it)).collect();
+        self.told.extend(new.iter().cloned());
+        new
+    }
+}
+
+impl Live {
+    /// Learns the set of a configuration with the first egg that is missing.
+    fn learn(&self, configuration: Option<&str>, host: &Host) {
+        if let Some(configuration) = configuration {
+            self.upstream.learn_set(configuration, host);
+        }
+    }
+
+    fn look(&mut self, names: Vec<String>, python: &str) {
+        let unknown = |name: &String| self.upstream.of_set(|key| key.name == *name).is_empty();
+        let names: Vec<String> = names.into_iter().filter(unknown).collect();
+        for names in names.chunks(names.len().div_ceil(AT_A_TIME).max(1)) {
+            let (upstream, python) = (Arc::clone(&self.upstream), python.to_owned());
+            let names = names.to_vec();
+            let look = move || names.iter().for_each(|name| upstream.learn_list(name, &python));
+            self.looking.extend(std::thread::Builder::new().spawn(look).ok());
+        }
+    }
+}

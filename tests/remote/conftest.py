@@ -1,0 +1,212 @@
+"""Remotes on real servers, and on servers that fail in all ways that are known.
+
+SeaweedFS and nginx are started and stopped here, on free ports and with all they have in a temporary
+folder. The program is the one that `make test` builds, or the one that `EGGCACHE_PROGRAM` names.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+import eggs
+import servers
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+#: Longer than the patience of a command with one request, on a machine that does much else.
+LONGEST = 150
+
+
+def the_program():
+    program = os.environ.get("EGGCACHE_PROGRAM") or os.path.join(ROOT, "target", "release", "eggcache")
+    assert os.path.exists(program), "there is no %s: run `make build`" % program
+    return os.path.abspath(program)
+
+
+class Done:
+    """What a command has said, and how it ended."""
+
+    def __init__(self, code, out, err, words, seconds=0.0, peak=0):
+        self.code, self.out, self.err, self.words = code, out, err, words
+        self.seconds, self.peak = seconds, peak
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+    @property
+    def outcomes(self):
+        """What came of each egg, of `push --json` or `pull --json`."""
+        return {egg["file_name"]: egg["outcome"] for egg in self.json["eggs"]}
+
+    def __str__(self):
+        return "%s: %d\n%s%s" % (" ".join(self.words), self.code, self.out, self.err)
+
+
+class Machine:
+    """A machine with a cache of its own: nothing of the environment but what is given."""
+
+    def __init__(self, folder, credentials=None, key=None):
+        self.folder = folder
+        self.folder.mkdir()
+        self.cache = folder / "cache"
+        self.program = the_program()
+        names = ("PATH", "LANG", "TMPDIR")
+        self.env = {name: os.environ[name] for name in names if name in os.environ}
+        self.env.update(HOME=str(folder), EGGCACHE_DIR=str(self.cache), RUST_BACKTRACE="0")
+        if credentials:
+            self.env.update(AWS_ACCESS_KEY_ID=credentials[0], AWS_SECRET_ACCESS_KEY=credentials[1])
+        if key:
+            self.env.update(EGGCACHE_SIGNING_KEY=str(key))
+
+    def start(self, *words):
+        words = [str(word) for word in words]
+        return Running(subprocess.Popen(
+            [self.program] + words, env=self.env, cwd=str(self.folder),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ), words)
+
+    def run(self, *words, code=0):
+        """Runs a command, which is to end with this code; any, if that is None."""
+        done = self.start(*words).done()
+        assert code is None or done.code == code, str(done)
+        return done
+
+    def egg(self, name, version="1.0", **more):
+        """Makes an egg and keeps it in the cache."""
+        egg = eggs.make(self.folder / "eggs", name, version, **more)
+        self.run("-q", "add", egg)
+        return os.path.basename(egg)
+
+    def trusts(self, url, *keys, name="team", more=()):
+        """Adds a remote on which these keys are trusted."""
+        options = [word for key in keys for word in ("--key", key)]
+        self.run("-q", "remote", "add", name, url, *options, *more)
+
+    def push(self, *words, code=0):
+        return self.run("--json", "push", "--to", "team", *(words or ["--all"]), code=code)
+
+    def pull(self, *words, code=0):
+        return self.run("--json", "pull", "--python", eggs.PYTHON, *words, code=code)
+
+    def has(self):
+        """The file names of the eggs in the cache, in their order."""
+        return sorted(egg["file_name"] for egg in self.run("--json", "list").json["eggs"])
+
+    def is_sound(self):
+        """Nothing in the cache is damaged, and no temporary file of a transfer is left."""
+        self.run("-q", "verify")
+        tmp = self.cache / "tmp"
+        left = [path.name for path in tmp.iterdir() if path.name.startswith(".eggcache")]
+        assert not left, left
+
+    def materialized(self, *names):
+        """The eggs as they come out of the cache: every file with its bytes."""
+        into = self.folder / ("out%d" % len(list(self.folder.iterdir())))
+        self.run("-q", "materialize", "--into", into, *names)
+        return eggs.contents(into)
+
+
+class Running:
+    """A command that runs."""
+
+    def __init__(self, process, words):
+        self.process, self.words, self.began = process, words, time.monotonic()
+
+    def done(self, timeout=LONGEST):
+        try:
+            out, err = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise AssertionError("%s does not end in %d s" % (" ".join(self.words), timeout))
+        seconds = time.monotonic() - self.began
+        return Done(self.process.returncode, out.decode(), err.decode(), self.words, seconds)
+
+
+class Keys:
+    """Pairs of keys, made when they are first asked for."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir()
+
+    def __call__(self, name="builders"):
+        """The files of the secret and the public key."""
+        secret = self.folder / name
+        if not secret.exists():
+            subprocess.run(
+                [the_program(), "-q", "keygen", str(secret)], check=True, stdout=subprocess.DEVNULL
+            )
+        return secret, self.folder / (name + ".pub")
+
+
+@pytest.fixture
+def keys(tmp_path):
+    return Keys(tmp_path / "keys")
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """Makes machines, each by its name."""
+    return lambda name, **more: Machine(tmp_path / name, **more)
+
+
+@pytest.fixture(scope="session")
+def _weed(tmp_path_factory):
+    weed = servers.Weed(str(tmp_path_factory.mktemp("weed")))
+    yield weed
+    weed.kill()  # it takes its time otherwise, and nobody needs what it has
+    shutil.rmtree(weed.folder)
+
+
+@pytest.fixture
+def weed(_weed):
+    """SeaweedFS, started again if a test has left it dead."""
+    if _weed.process.poll() is not None:
+        _weed.start()
+    return _weed
+
+
+@pytest.fixture(scope="session")
+def nginx(tmp_path_factory):
+    nginx = servers.Nginx(str(tmp_path_factory.mktemp("nginx")))
+    yield nginx
+    nginx.stop()
+
+
+@pytest.fixture
+def pool(weed, machine, keys, request):
+    """Makes machines that know a part of the bucket which is this test's own: those that build and
+    push have credentials and a key, those that only pull have neither."""
+    prefix = request.node.name.split("[")[0]
+    url = "s3://%s/%s" % (servers.BUCKET, prefix)
+
+    class Pool:
+        def __init__(self):
+            self.prefix = prefix
+
+        def builder(self, name="builder", credentials=(servers.ACCESS_KEY, servers.SECRET_KEY)):
+            return self._knowing(machine(name, credentials=credentials, key=keys()[0]))
+
+        def reader(self, name="reader"):
+            return self._knowing(machine(name))
+
+        def _knowing(self, it):
+            it.trusts(url, keys()[1], more=["--endpoint", weed.endpoint, "--push"])
+            return it
+
+        def names(self, folder):
+            return weed.names("%s/v1/%s" % (prefix, folder))
+
+        def lists(self):
+            """Every line of every list, by the name of the list."""
+            found = {}
+            for name in self.names("projects"):
+                found[name] = [json.loads(line) for line in weed.read(name).splitlines()]
+            return found
+
+    return Pool()

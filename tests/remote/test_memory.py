@@ -1,0 +1,42 @@
+"""Memory does not grow with what is transferred."""
+
+import shutil
+import subprocess
+import sys
+
+import eggs
+
+#: Most that a command may have in memory, in bytes.
+MOST = 96 << 20
+
+
+def peak(machine, *words):
+    """Peak memory of a command in bytes: that of a process which has no other child."""
+    measuring = (
+        "import resource, subprocess, sys\n"
+        "code = subprocess.call(sys.argv[1:], stdout=2)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)\n"
+        "sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", measuring, machine.program] + [str(word) for word in words],
+        env=machine.env, cwd=str(machine.folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_memory_is_bounded_whatever_is_transferred(pool):
+    """300 MB: one egg of 160 MB, and seven of 20 MB that go beside each other."""
+    builder, reader = pool.builder(), pool.reader()
+    names = [builder.egg("large", data=[160_000_000])]
+    names += [builder.egg("egg%d" % number, data=[20_000_000]) for number in range(7)]
+    pushing = peak(builder, "push", "--all")
+    assert len(pool.names("entries")) == 8
+    pulling = peak(reader, "pull", "--python", eggs.PYTHON, *[
+        "%s==1.0" % name.split("-")[0] for name in names
+    ])
+    assert reader.has() == sorted(names)
+    for it in (builder, reader):
+        shutil.rmtree(str(it.folder))  # pytest would keep it for a while
+    assert max(pushing, pulling) <= MOST, (pushing >> 20, pulling >> 20)

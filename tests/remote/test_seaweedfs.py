@@ -1,0 +1,133 @@
+"""Pushing to and pulling from an S3 store: SeaweedFS."""
+
+import json
+import os
+
+import eggs
+import servers
+
+
+def test_what_is_pushed_is_pulled_without_credentials(pool):
+    builder, reader = pool.builder(), pool.reader()
+    names = [builder.egg(name, data=[50_000]) for name in ("alpha", "beta")]
+    pushed = builder.push()
+    assert pushed.outcomes == dict.fromkeys(names, "pushed")
+    pulled = reader.pull("alpha==1.0", "beta==1.0")
+    assert pulled.outcomes == dict.fromkeys(names, "pulled")
+    # A list and a blob for each.
+    assert pulled.json["requests"] == 4
+    assert reader.has() == names
+    assert reader.materialized(*names) == builder.materialized(*names)
+    reader.is_sound()
+
+
+def test_an_egg_with_native_code_is_found_by_its_name_alone(pool, tmp_path):
+    builder, reader = pool.builder(), pool.reader()
+    egg = eggs.native(tmp_path, tmp_path / "wheels")
+    builder.run("-q", "add", egg)
+    builder.push("zope.interface==7.2")
+    reader.pull("zope.interface==7.2")
+    [name] = reader.has()
+    assert name == os.path.basename(egg)
+    [told] = reader.run("--json", "list").json["eggs"]
+    assert told["abi"] and told["platform"].startswith("linux-"), told
+    assert reader.materialized(name) == {
+        os.path.join(name, path): data for path, data in eggs.contents(egg).items()
+    }
+
+
+def test_what_is_there_is_not_pushed_again(pool):
+    builder = pool.builder()
+    names = [builder.egg("egg%d" % number) for number in range(5)]
+    builder.push()
+    before = pool.lists()
+    again = builder.push()
+    assert again.outcomes == dict.fromkeys(names, "present")
+    # The entry and the list of each.
+    assert again.json["requests"] <= 2 * len(names)
+    assert pool.lists() == before
+
+
+def test_what_the_cache_has_is_not_pulled_again(pool):
+    builder, reader = pool.builder(), pool.reader()
+    name = builder.egg("alpha")
+    builder.push()
+    reader.pull("alpha==1.0")
+    again = reader.pull("alpha==1.0")
+    assert again.outcomes == {name: "present"}
+    assert again.json["requests"] == 1
+
+
+def test_of_ten_who_push_builds_of_one_key_at_once_one_wins_and_all_agree(pool):
+    """Each pushes its own build of one egg, and an egg that only it has to the same list."""
+    builders = [pool.builder("builder%d" % number) for number in range(10)]
+    for number, builder in enumerate(builders):
+        builder.egg("alpha", text="build %d" % number)
+        builder.egg("alpha", "2.%d" % number)
+    running = [builder.start("--json", "push", "--to", "team", "--all") for builder in builders]
+    done = [it.done() for it in running]
+    assert [it.code for it in done] == [0] * 10, "\n".join(map(str, done))
+    outcomes = [it.outcomes[eggs.file_name("alpha")] for it in done]
+    assert sorted(outcomes) == ["other"] * 9 + ["pushed"], outcomes
+    winner = outcomes.index("pushed")
+    digests = {egg["digest"] for egg in done[winner].json["eggs"] if "alpha-1.0" in egg["file_name"]}
+    others = {
+        egg["existing"] for it in done for egg in it.json["eggs"] if egg["outcome"] == "other"
+    }
+    assert others == digests, "all are told of the one that has won"
+    # If-Match has lost nobody's line.
+    [lines] = pool.lists().values()
+    entries = [json.loads(line["entry"]) for line in lines]
+    versions = sorted(entry["key"]["version"] for entry in entries)
+    assert versions == ["1.0"] + ["2.%d" % number for number in range(10)]
+    assert digests == {entry["egg"] for entry in entries if entry["key"]["version"] == "1.0"}
+    reader = pool.reader()
+    reader.pull("alpha==1.0", *["alpha==2.%d" % number for number in range(10)])
+    name = eggs.file_name("alpha")
+    assert reader.materialized(name) == builders[winner].materialized(name)
+
+
+def test_a_list_that_is_lost_is_written_again_by_the_next_push(pool, weed):
+    builder, reader = pool.builder(), pool.reader()
+    builder.egg("alpha")
+    builder.egg("alpha", "2.0")
+    builder.push()
+    before = pool.lists()
+    [name] = before
+    weed.remove(name)
+    assert pool.lists() == {}
+    builder.push()
+    assert {name: sorted(map(str, lines)) for name, lines in pool.lists().items()} == {
+        name: sorted(map(str, lines)) for name, lines in before.items()
+    }
+    reader.pull("alpha==1.0", "alpha==2.0")
+
+
+def test_a_wrong_secret_is_refused_by_the_store_and_said_without_it(pool):
+    wrong = "a-secret-that-is-not-the-right-one"
+    builder = pool.builder(credentials=(servers.ACCESS_KEY, wrong))
+    builder.egg("alpha")
+    done = builder.run("push", "--all", code=1)
+    assert "remote team" in done.err and "403" in done.err, done.err
+    assert wrong not in done.out + done.err and servers.ACCESS_KEY not in done.out + done.err
+    assert pool.names("") == []
+
+
+def test_nobody_without_credentials_writes(pool):
+    builder = pool.builder(credentials=None)
+    builder.egg("alpha")
+    done = builder.run("push", "--all", code=1)
+    assert "remote team" in done.err and "403" in done.err, done.err
+
+
+def test_a_blob_of_several_parts_arrives_whole(pool, weed):
+    builder, reader = pool.builder(), pool.reader()
+    name = builder.egg("large", data=[9 << 20, 8 << 20, (8 << 20) + 1])
+    builder.push()
+    [blob] = pool.names("blobs")
+    reader.pull("large==1.0")
+    assert reader.materialized(name) == builder.materialized(name)
+    reader.is_sound()
+    # Nothing of the parts is left beside it.
+    folders = sorted(name.split("/")[2] for name in pool.names(""))
+    assert folders == ["blobs", "entries", "projects"], pool.names("")

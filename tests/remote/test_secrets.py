@@ -1,0 +1,165 @@
+"""No secret is printed, logged, kept in a cache, put on a command line, or sent to somebody else."""
+
+import os
+
+import pytest
+
+import eggs
+import faults
+import servers
+
+PASSWORD = "correct-horse-battery-staple"
+WRONG = "another-secret-that-is-not-the-right-one"
+
+
+@pytest.fixture
+def builder(pool):
+    """A builder whose signing key has a password."""
+    builder = pool.builder()
+    builder.env["EGGCACHE_SIGNING_KEY_PASSWORD"] = PASSWORD
+    builder.run("-q", "keygen", "secret.key")
+    builder.env["EGGCACHE_SIGNING_KEY"] = str(builder.folder / "secret.key")
+    builder.run("-q", "trust", "team", "secret.key.pub")
+    builder.egg("alpha")
+    return builder
+
+
+def secret_line(builder):
+    """The secret key itself: the last line of its file."""
+    return (builder.folder / "secret.key").read_text().splitlines()[-1]
+
+
+def assert_kept(builder, *done):
+    """Nothing that was said has a secret, and neither has any file of the cache."""
+    secrets = [servers.SECRET_KEY, PASSWORD, WRONG, secret_line(builder)]
+    said = {" ".join(it.words): it.out + it.err for it in done}
+    for name, data in eggs.contents(builder.cache).items():
+        said[name] = data.decode("latin-1")
+    for where, text in said.items():
+        for secret in secrets:
+            assert secret not in text, "%s tells a secret" % where
+
+
+WAYS = [["-v"], ["--json"], ["-v", "--log-format", "json"]]
+
+
+def test_what_works_tells_no_secret(builder):
+    done = [builder.run(*way, "push", "--all") for way in WAYS]
+    done += [builder.run(*way, "pull", "--python", eggs.PYTHON, "alpha==1.0") for way in WAYS]
+    done += [builder.run(*way, "remote", "list") for way in WAYS]
+    done += [builder.run(*way, "verify") for way in WAYS]
+    assert_kept(builder, *done)
+
+
+def test_a_wrong_secret_of_the_store_is_not_told(builder):
+    builder.env["AWS_SECRET_ACCESS_KEY"] = WRONG
+    done = [builder.run(*way, "push", "--all", code=1) for way in WAYS]
+    assert all("403" in it.out + it.err for it in done)
+    assert_kept(builder, *done)
+
+
+def test_a_wrong_password_is_not_told(builder):
+    builder.env["EGGCACHE_SIGNING_KEY_PASSWORD"] = WRONG
+    done = [builder.run(*way, "push", "--all", code=1) for way in WAYS]
+    assert all("secret.key" in it.err and "password" in it.err for it in done), str(done[0])
+    assert_kept(builder, *done)
+
+
+def test_a_missing_password_is_said(builder):
+    del builder.env["EGGCACHE_SIGNING_KEY_PASSWORD"]
+    done = builder.run("push", "--all", code=1)
+    assert "EGGCACHE_SIGNING_KEY_PASSWORD" in done.err
+    assert_kept(builder, done)
+
+
+def test_a_secret_key_that_is_taken_for_the_public_one_is_not_repeated(builder):
+    for words in (
+        ["trust", "team", "secret.key"],
+        ["trust", "team", secret_line(builder)],
+        ["trust", "team", "--remove", secret_line(builder)],
+        ["remote", "add", "other", "/srv/eggs", "--key", "secret.key"],
+    ):
+        done = builder.run(*words, code=2)
+        # The words themselves are whoever's that wrote them.
+        done.words = words[:1]
+        assert "is not a public key" in done.err or "is not trusted" in done.err, str(done)
+        assert_kept(builder, done)
+
+
+def test_an_address_with_a_secret_is_refused_without_it(builder):
+    for url in ("s3://me:%s@eggs", "https://me:%s@a b/", "ftp://me:%s@eggs", "https://eggs.example/?a=%s"):
+        done = builder.run("remote", "add", "other", url % WRONG, code=2)
+        done.words = ["remote", "add"]
+        assert_kept(builder, done)
+    for url in ("http://me:%s@127.0.0.1:1", "http://127.0.0.1:1/?a=%s", "ftp://me:%s@127.0.0.1"):
+        words = ["remote", "add", "other", "s3://eggs", "--endpoint", url % WRONG]
+        done = builder.run(*words, code=2)
+        done.words = words[:2]
+        assert_kept(builder, done)
+
+
+def test_a_secret_key_is_for_its_owner_alone_and_its_password_is_nowhere(builder):
+    secret = builder.folder / "secret.key"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert PASSWORD not in secret.read_text() + (builder.folder / "secret.key.pub").read_text()
+    secret.chmod(0o644)
+    done = builder.run("push", "--all", code=1)
+    assert "others can read it" in done.err
+    assert_kept(builder, done)
+
+
+def by_proxy(builder, pool, proxy):
+    """Lets a builder go through a proxy."""
+    builder.run("-q", "remote", "remove", "team")
+    url = "s3://%s/%s" % (servers.BUCKET, pool.prefix)
+    endpoint = "http://127.0.0.1:%d" % proxy.port
+    builder.trusts(url, "secret.key.pub", more=["--endpoint", endpoint])
+
+
+def test_no_secret_is_on_a_command_line_or_sent_while_it_runs(builder, pool, weed):
+    """The store is silent, so that there is time to look."""
+    with faults.Proxy(weed.ports["s3"], lambda request: faults.Silent()) as proxy:
+        by_proxy(builder, pool, proxy)
+        running = builder.start("push", "--to", "team", "--all")
+        servers.wait_until(lambda: proxy.requests, "nothing is asked of the store")
+        shown = b""
+        for process in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open("/proc/%s/cmdline" % process, "rb") as file:
+                    shown += file.read()
+            except OSError:
+                continue  # it has ended
+        assert b"push" in shown
+        running.process.kill()
+        running.done()
+        sent = repr([(it.path, it.headers, it.body) for it in proxy.requests])
+    for secret in (servers.SECRET_KEY, PASSWORD, secret_line(builder)):
+        assert secret.encode() not in shown
+        assert secret not in sent
+
+
+def test_credentials_are_not_sent_to_where_a_store_leads(builder, pool, weed):
+    """Neither the signature of a request nor a token is anybody else's."""
+    builder.env["AWS_SESSION_TOKEN"] = WRONG
+    with faults.Proxy(weed.ports["s3"], lambda request: faults.Status(404)) as elsewhere:
+        # Another name for the loopback is another host.
+        leads = lambda request: faults.Status(  # noqa: E731
+            307, Location="http://localhost:%d%s" % (elsewhere.port, request.path)
+        )
+        with faults.Proxy(weed.ports["s3"], leads) as proxy:
+            by_proxy(builder, pool, proxy)
+            done = builder.run("push", "--to", "team", "--all", code=1)
+    assert not elsewhere.requests
+    assert "remote team: it answers 307 Temporary Redirect" in done.err, str(done)
+    assert_kept(builder, done)
+
+
+def test_what_a_store_says_is_told_without_what_it_repeats(builder, pool, weed):
+    """Some servers repeat the request in their error."""
+    repeats = lambda request: faults.Status(400, repr(request.headers))  # noqa: E731
+    builder.env["AWS_SESSION_TOKEN"] = WRONG
+    with faults.Proxy(weed.ports["s3"], repeats) as proxy:
+        by_proxy(builder, pool, proxy)
+        done = builder.run("push", "--to", "team", "--all", code=1)
+    assert "it answers 400 Bad Request" in done.err, str(done)
+    assert_kept(builder, done)

@@ -1,0 +1,262 @@
+"""What a remote has counts only as it was signed by somebody who is trusted there.
+
+The remote is a folder, in which whoever can write to it does what he likes.
+"""
+
+import json
+import shutil
+
+import minisign
+import pytest
+
+import eggs
+
+
+@pytest.fixture
+def pool(machine, keys, tmp_path):
+    """A folder as the remote, a builder that pushes there, and what is done to its files."""
+
+    class Pool:
+        folder = tmp_path / "pool"
+
+        def __init__(self):
+            self.builder = self.of("builder")
+
+        def of(self, name, signs="builders", trusts=("builders",)):
+            """A machine that signs with one key and trusts some."""
+            it = machine(name, key=keys(signs)[0])
+            it.trusts(self.folder, *[keys(name)[1] for name in trusts], more=["--push"])
+            return it
+
+        def reader(self, *trusted):
+            return self.of("reader", trusts=trusted or ("builders",))
+
+        def list(self, name):
+            tag = "cp" + eggs.PYTHON.replace(".", "")
+            return self.folder / "v1" / "projects" / name / tag
+
+        def lines(self, name):
+            return [json.loads(line) for line in self.list(name).read_text().splitlines()]
+
+        def write(self, name, lines):
+            self.list(name).parent.mkdir(exist_ok=True, parents=True)
+            self.list(name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+        def blob(self, line):
+            """The file of the blob that an entry names."""
+            digest = json.loads(line["entry"])["blob"]
+            return self.folder / "v1" / "blobs" / digest[:2] / digest
+
+    return Pool()
+
+
+def sign(secret, text):
+    """A signature that another program than eggcache makes."""
+    return bytes(minisign.SecretKey.from_file(str(secret)).sign(text.encode())).decode()
+
+
+def refused(reader, *names, says):
+    """A pull that takes nothing, and says of the remote and the egg what is wrong with them."""
+    names = names or ("alpha==1.0",)
+    done = reader.run("pull", "--python", eggs.PYTHON, *names, code=1)
+    problems = [line for line in done.err.splitlines() if line.startswith("problem: ")]
+    told = [line for line in problems if "remote team: " in line]
+    for text in says:
+        assert any(text in line for line in told), "%r is not said\n%s" % (text, done)
+    assert reader.has() == []
+    reader.is_sound()
+    # In a report for programs as well, and with the same code.
+    told = reader.pull(*names, code=1).json
+    reasons = told["complaints"] + [egg.get("reason", "") for egg in told["eggs"]]
+    assert any(says[-1] in reason for reason in reasons), told
+    return done
+
+
+def test_what_nobody_has_signed_is_refused(pool):
+    name = pool.builder.egg("alpha")
+    pool.builder.push()
+    [line] = pool.lines("alpha")
+    pool.write("alpha", [{**line, "signatures": []}])
+    refused(pool.reader(), says=[name, "it is not signed"])
+
+
+def test_a_signature_of_another_text_is_refused(pool):
+    """The text says another file name than the one that was signed."""
+    pool.builder.egg("alpha")
+    pool.builder.push()
+    [line] = pool.lines("alpha")
+    entry = line["entry"].replace('"file_name":"alpha', '"file_name":"Alpha')
+    assert entry != line["entry"]
+    pool.write("alpha", [{**line, "entry": entry}])
+    refused(pool.reader(), says=["Alpha-1.0", "is not of this text"])
+
+
+def test_what_is_no_signature_is_refused(pool):
+    name = pool.builder.egg("alpha")
+    pool.builder.push()
+    [line] = pool.lines("alpha")
+    pool.write("alpha", [{**line, "signatures": ["untrusted comment: x\nRUTE\n"]}])
+    refused(pool.reader(), says=[name, "its signature is none"])
+
+
+def test_a_key_that_is_not_trusted_is_named(pool, keys):
+    name = pool.builder.egg("alpha")
+    pool.builder.push()
+    [line] = pool.lines("alpha")
+    [signature] = line["signatures"]
+    key_id = minisign.Signature.from_bytes(signature.encode())._key_id[::-1].hex().upper()
+    done = refused(pool.reader("others"), says=[name, key_id, "which is not trusted"])
+    assert "expired" not in done.err
+
+
+def test_a_remote_whose_keys_nobody_trusts_is_not_asked(pool, machine):
+    pool.builder.egg("alpha")
+    pool.builder.push()
+    reader = machine("reader")
+    reader.trusts(pool.folder)
+    done = reader.run("pull", "--python", eggs.PYTHON, "alpha==1.0", code=2)
+    assert "no remote has a key that is trusted" in done.err
+
+
+def test_a_key_counts_until_the_day_that_was_said(pool, keys):
+    name = pool.builder.egg("alpha")
+    pool.builder.push()
+    reader = pool.reader()
+    reader.run("-q", "trust", "team", keys()[1], "--until", "2020-02-29")
+    refused(reader, says=[name, "which was trusted until 2020-02-29"])
+    reader.run("-q", "trust", "team", keys()[1], "--until", "2999-12-31")
+    assert reader.pull("alpha==1.0").outcomes == {name: "pulled"}
+
+
+def test_a_key_that_is_distrusted_counts_no_more(pool, keys):
+    name = pool.builder.egg("alpha")
+    pool.builder.push()
+    reader = pool.reader("builders", "others")
+    reader.run("-q", "trust", "team", keys()[1], "--remove")
+    refused(reader, says=[name, "which is not trusted"])
+
+
+def test_one_trusted_signature_of_several_is_enough(pool, keys):
+    """As while keys are changed: the old one has expired, the new one has signed as well."""
+    name = pool.builder.egg("alpha")
+    pool.builder.push()
+    [line] = pool.lines("alpha")
+    line["signatures"].append(sign(keys("new")[0], line["entry"]))
+    pool.write("alpha", [line])
+    reader = pool.reader("builders", "new")
+    reader.run("-q", "trust", "team", keys()[1], "--until", "2020-01-01")
+    assert reader.pull("alpha==1.0").outcomes == {name: "pulled"}
+
+
+def test_an_entry_under_the_name_of_another_project_is_not_of_it(pool):
+    """The list of `beta` has what was signed for `alpha`."""
+    pool.builder.egg("alpha")
+    pool.builder.push()
+    pool.write("beta", pool.lines("alpha"))
+    reader = pool.reader()
+    done = reader.pull("beta==1.0", code=3)
+    assert done.json["missing"] == ["beta==1.0"] and reader.has() == []
+
+
+def test_an_entry_that_is_signed_for_another_version_is_not_of_this_one(pool):
+    """Somebody takes the newer version away, and has the older one say that it is the newer."""
+    pool.builder.egg("alpha")
+    pool.builder.egg("alpha", "2.0")
+    pool.builder.push()
+    older = next(it for it in pool.lines("alpha") if '"version":"1.0"' in it["entry"])
+    entry = older["entry"].replace('"version":"1.0"', '"version":"2.0"')
+    pool.write("alpha", [{**older, "entry": entry}])
+    refused(pool.reader(), "alpha==2.0", says=["is not of this text"])
+
+
+def test_an_entry_in_the_place_of_another_key_keeps_nobody_from_seeing_it(pool):
+    """A publisher that asks for the entry of `beta` gets the one of `alpha`."""
+    pool.builder.egg("alpha")
+    pool.builder.push()
+    [alpha] = (pool.folder / "v1" / "entries" / "alpha").iterdir()
+    writer = pool.of("writer")
+    name = writer.egg("beta")
+    other = pool.of("other")
+    other.egg("beta")
+    other.push("beta==1.0")
+    [beta] = (pool.folder / "v1" / "entries" / "beta").iterdir()
+    shutil.copy(str(alpha), str(beta))
+    done = writer.push(code=1)
+    [egg] = done.json["eggs"]
+    assert egg["outcome"] == "failed" and egg["file_name"] == name
+    assert "remote team" in egg["reason"] and "it is of another egg, alpha-1.0" in egg["reason"], egg
+
+
+def test_a_blob_under_the_name_of_another_is_refused(pool):
+    name = pool.builder.egg("alpha")
+    pool.builder.egg("beta")
+    pool.builder.push()
+    [alpha], [beta] = pool.lines("alpha"), pool.lines("beta")
+    shutil.copy(str(pool.blob(beta)), str(pool.blob(alpha)))
+    refused(pool.reader(), says=[name, "bytes in place of"])
+
+
+def test_a_blob_of_the_same_length_under_the_name_of_another_is_refused(pool):
+    name = pool.builder.egg("alpha", data=[10_000])
+    pool.builder.push()
+    [line] = pool.lines("alpha")
+    blob = pool.blob(line)
+    data = bytearray(blob.read_bytes())
+    data[-1] ^= 1
+    blob.chmod(0o644)
+    blob.write_bytes(bytes(data))
+    refused(pool.reader(), says=[name, "its blob has another digest"])
+
+
+def test_a_signed_entry_whose_blob_is_of_another_egg_is_refused(pool, keys):
+    """A key that is trusted has signed what is not true: the key of `beta`, the blob of `alpha`."""
+    name = pool.builder.egg("alpha")
+    pool.builder.push()
+    [line] = pool.lines("alpha")
+    entry = json.loads(line["entry"])
+    entry["key"]["name"], entry["file_name"] = "beta", name.replace("alpha", "beta")
+    text = json.dumps(entry, separators=(",", ":"))
+    pool.write("beta", [{"entry": text, "signatures": [sign(keys()[0], text)]}])
+    refused(pool.reader(), "beta==1.0", says=["beta-1.0", "its blob is of another egg"])
+
+
+def test_after_three_forged_things_a_remote_is_done_without(pool):
+    names = [pool.builder.egg("egg%d" % number) for number in range(5)]
+    pool.builder.push()
+    for number in range(4):
+        [line] = pool.lines("egg%d" % number)
+        pool.write("egg%d" % number, [{**line, "signatures": []}])
+    reader = pool.reader()
+    wanted = ["egg%d==1.0" % number for number in range(5)]
+    reader.pull(*wanted, code=1)
+    assert len(names) == 5 and reader.has() in ([], names[4:])
+    reader.is_sound()
+
+
+def test_an_egg_that_is_refused_at_one_remote_comes_from_the_next(pool, tmp_path, keys):
+    name = pool.builder.egg("alpha")
+    pool.builder.push()
+    second = tmp_path / "second"
+    shutil.copytree(str(pool.folder), str(second))
+    [line] = pool.lines("alpha")
+    pool.write("alpha", [{**line, "signatures": []}])
+    reader = pool.reader()
+    reader.trusts(second, keys()[1], name="second")
+    done = reader.pull("alpha==1.0")
+    assert done.outcomes == {name: "pulled"}
+    assert [egg["remote"] for egg in done.json["eggs"]] == ["second"]
+    assert any("it is not signed" in it for it in done.json["complaints"])
+
+
+def test_other_programs_of_minisign_read_keys_and_signatures(pool, keys):
+    """And eggcache reads what they sign: the form is minisign's."""
+    name = pool.builder.egg("alpha")
+    pool.builder.push()
+    [line] = pool.lines("alpha")
+    public = minisign.PublicKey.from_file(str(keys()[1]))
+    signature = minisign.Signature.from_bytes(line["signatures"][0].encode())
+    public.verify(line["entry"].encode(), signature)
+    with pytest.raises(minisign.VerifyError):
+        public.verify(line["entry"].encode() + b" ", signature)
+    pool.write("alpha", [{**line, "signatures": [sign(keys()[0], line["entry"])]}])
+    assert pool.reader().pull("alpha==1.0").outcomes == {name: "pulled"}

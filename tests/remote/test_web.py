@@ -1,0 +1,108 @@
+"""Pulling from a web server that knows nothing of eggs: nginx over the folder of a remote."""
+
+import urllib.error
+import urllib.request
+
+import pytest
+
+import faults
+
+
+@pytest.fixture
+def mirror(nginx, machine, keys, request):
+    """A builder that pushes into a folder, what makes readers of that folder by nginx, and what nginx
+    was asked for."""
+
+    class Mirror:
+        below = request.node.name
+        folder = "%s/%s" % (nginx.root, below)
+        builder = machine("builder", key=keys()[0])
+
+        def reader(self, name="reader", port=nginx.port):
+            reader = machine(name)
+            reader.trusts("http://127.0.0.1:%d/%s" % (port, self.below), keys()[1])
+            return reader
+
+        def requests(self):
+            return nginx.requests(self.below)
+
+    mirror = Mirror()
+    mirror.builder.trusts(mirror.folder, keys()[1], more=["--push"])
+    return mirror
+
+
+def test_what_is_pushed_into_a_folder_is_pulled_by_http(mirror):
+    names = [mirror.builder.egg(name, data=[50_000]) for name in ("alpha", "beta")]
+    mirror.builder.push()
+    reader = mirror.reader()
+    pulled = reader.pull("alpha==1.0", "beta==1.0")
+    assert pulled.outcomes == dict.fromkeys(names, "pulled")
+    assert reader.materialized(*names) == mirror.builder.materialized(*names)
+    # Nothing but GET, and no folder is asked for: nginx would refuse it.
+    asked = mirror.requests()
+    assert {(method, status) for method, _, status, _, _, _ in asked} == {("GET", "200")}
+    assert len(asked) == 4 == pulled.json["requests"]
+
+
+def test_nginx_lists_nothing(mirror, nginx):
+    mirror.builder.egg("alpha")
+    mirror.builder.push()
+    for folder in ("v1/", "v1/projects/", "v1/projects/alpha/"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            url = "http://127.0.0.1:%d/%s/%s" % (nginx.port, mirror.below, folder)
+            urllib.request.urlopen(url, timeout=20)
+        assert refused.value.code == 403
+
+
+def test_what_is_not_there_is_said_in_one_request_for_each(mirror):
+    mirror.builder.egg("alpha")
+    mirror.builder.push()
+    reader = mirror.reader()
+    done = reader.pull("alpha==2.0", "gamma==1.0", code=3)
+    assert done.json["missing"] == ["alpha==2.0", "gamma==1.0"]
+    assert sorted(status for _, _, status, _, _, _ in mirror.requests()) == ["200", "404"]
+
+
+def test_a_transfer_that_is_cut_goes_on_where_it_was_cut(mirror, nginx):
+    """Twice: the bytes that have come are not sent again."""
+    name = mirror.builder.egg("large", data=[3_000_000])
+    mirror.builder.push()
+    blobs = faults.Counter(lambda request: "/blobs/" in request.path)
+    cut = lambda request: faults.CutShort(1_000_000) if blobs.up_to(2, request) else None  # noqa: E731
+    with faults.Proxy(nginx.port, cut) as proxy:
+        reader = mirror.reader(port=proxy.port)
+        done = reader.pull("large==1.0")
+    assert done.outcomes == {name: "pulled"}
+    ranges = [(status, part) for _, path, status, _, part, _ in mirror.requests() if "/blobs/" in path]
+    assert [status for status, _ in ranges] == ["200", "206", "206"], ranges
+    begins = [int(part.split("=")[1].split("-")[0]) for _, part in ranges[1:]]
+    assert 0 < begins[0] <= 1_000_000 < begins[1] <= 2_000_000, begins
+    assert reader.materialized(name) == mirror.builder.materialized(name)
+    reader.is_sound()
+
+
+def test_a_blob_that_becomes_another_in_the_middle_of_a_transfer_is_refused(mirror, nginx):
+    mirror.builder.egg("large", data=[3_000_000])
+    mirror.builder.push()
+    blobs = faults.Counter(lambda request: "/blobs/" in request.path)
+
+    def other(request):
+        if not blobs.is_one(request):
+            return None
+        return faults.CutShort(1_000_000) if blobs.count == 1 else faults.Flipped(100)
+
+    with faults.Proxy(nginx.port, other) as proxy:
+        reader = mirror.reader(port=proxy.port)
+        done = reader.pull("large==1.0", code=1)
+    [egg] = done.json["eggs"]
+    assert "team" in egg["reason"] and "another digest" in egg["reason"], egg
+    assert reader.has() == []
+    reader.is_sound()
+
+
+def test_nobody_pushes_to_a_web_server(mirror, machine, keys, nginx):
+    writer = machine("writer", key=keys()[0])
+    writer.trusts("http://127.0.0.1:%d/%s" % (nginx.port, mirror.below), keys()[1])
+    writer.egg("alpha")
+    done = writer.run("push", "--all", "--to", "team", code=1)
+    assert done.err.startswith("error: remote team: a web server is only read"), done.err
