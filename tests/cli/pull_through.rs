@@ -147,3 +147,17 @@ fn nothing_is_pulled_into_a_cache_that_cannot_be_written() {
     let output = Output::of(&Command::from_std(process).assert().code(3));
     output.says(&["error: the cache has no egg foo==1.0"]);
 }
+
+#[test]
+fn a_remote_that_cannot_be_opened_does_not_keep_the_others() {
+    let pool = Pool::with_two();
+    // Nobody has said which account.
+    pool.of("reader", "remote add broken az://eggs --key key.pub --first");
+    let output = pool.of("reader", "materialize --into out foo==1.0 --python 3.11");
+    output.says(&["warning: remote broken: "]);
+    assert_eq!(output.stderr.matches("warning").count(), 1, "{}", output.stderr);
+    pool.of("reader", "pull bar==2.0 --python 3.11").says(&["remote broken: ", "1 egg pulled"]);
+    pool.of("reader", "remote remove team");
+    let output = pool.run("reader", "key", "pull baz==2.0 --python 3.11", 1);
+    output.says(&["error: remote broken: "]);
+}
