@@ -19,6 +19,7 @@ use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use object_store::{
     BackoffConfig, ClientConfigKey, ClientOptions, GetOptions, MultipartUpload, ObjectStore,
@@ -143,14 +144,32 @@ impl Client {
         // Before any client is made, as that chooses how TLS is done.
         runtime();
         let (store, prefix) = open(remote, patience).map_err(bad)?;
-        Ok(Self {
+        Ok(Self::of(remote, store, prefix, patience))
+    }
+
+    /// A client of a remote that cannot be opened, and is done without from the beginning.
+    #[must_use]
+    pub fn unusable(remote: &Remote, patience: Patience, reason: &str) -> Self {
+        let nothing = Arc::new(InMemory::new());
+        let client = Self::of(remote, nothing, ObjectPath::default(), patience);
+        client.give_up(reason);
+        client
+    }
+
+    fn of(
+        remote: &Remote,
+        store: Arc<dyn ObjectStore>,
+        prefix: ObjectPath,
+        patience: Patience,
+    ) -> Self {
+        Self {
             name: remote.name.as_str().into(),
             store,
             prefix,
             patience,
             down: Arc::default(),
             requests: Arc::default(),
-        })
+        }
     }
 
     #[must_use]

@@ -75,12 +75,16 @@ impl Source {
     /// # Errors
     /// As [`Client::new`].
     pub fn new(remote: &Remote, patience: Patience) -> Result<Self> {
-        Ok(Self {
-            client: Client::new(remote, patience)?,
+        Ok(Self::of(Client::new(remote, patience)?, remote))
+    }
+
+    fn of(client: Client, remote: &Remote) -> Self {
+        Self {
+            client,
             trusted: remote.trusted.clone(),
             push: remote.push,
             refused: Mutex::default(),
-        })
+        }
     }
 
     /// What an entry says, if it counts and is of an egg that is asked for.
@@ -211,11 +215,21 @@ impl Upstream {
         Self::new(&remotes::read(root)?, patience)
     }
 
+    /// One that cannot be opened, as credentials are missing perhaps, does not keep the others.
+    ///
     /// # Errors
-    /// If the address of one cannot be understood.
+    /// If the only one cannot be opened.
     pub fn new(remotes: &[Remote], patience: Patience) -> Result<Self> {
-        let usable = remotes.iter().filter(|remote| !remote.trusted.is_empty());
-        let sources = usable.map(|remote| Source::new(remote, patience)).collect::<Result<_>>()?;
+        let usable: Vec<&Remote> =
+            remotes.iter().filter(|remote| !remote.trusted.is_empty()).collect();
+        let is_only = usable.len() == 1;
+        let open = |remote: &Remote| match Source::new(remote, patience) {
+            Err(Error::Remote { reason, .. }) if !is_only => {
+                Ok(Source::of(Client::unusable(remote, patience, &reason), remote))
+            }
+            source => source,
+        };
+        let sources = usable.into_iter().map(open).collect::<Result<_>>()?;
         Ok(Self { sources, set: OnceLock::new(), projects: Mutex::default() })
     }
 

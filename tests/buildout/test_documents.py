@@ -29,6 +29,8 @@ LEFT = [
     ("docs/performance.md", "make bench", "takes half an hour; tests/benches runs its parts"),
     ("docs/scale.md", "make scale", "takes most of a minute; tests/benches runs its parts"),
     ("docs/performance.md", "perf record", "needs perf, and root in some places"),
+    ("docs/howto/remote.md", "python3 -m venv weed", "needs PyPI and a port; the store is tried elsewhere"),
+    ("docs/howto/remote.md", "umask 077", "needs a secret of a CI"),
     ("docs/howto/container.md", "cd ../image\ndocker build", "no engine; test_bundle.py runs its file"),
 ]
 

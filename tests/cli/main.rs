@@ -30,7 +30,9 @@ mod recovery;
 mod regrets;
 mod reindex;
 mod remote;
+mod remote_document;
 mod remote_gc;
+mod remote_races;
 mod remote_verify;
 mod repair;
 mod roots;
@@ -40,6 +42,7 @@ mod serve_remote;
 mod shared;
 mod sign;
 mod stats;
+mod store;
 mod support;
 mod verify;
 

@@ -4,8 +4,10 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use assert_cmd::Command;
+
 use crate::pool::Pool;
-use crate::support::{assert_same_tree, names_in, write};
+use crate::support::{Output, assert_same_tree, chmod, names_in, write};
 
 #[test]
 fn what_the_cache_lacks_is_pulled_and_is_there_from_then_on() {
@@ -130,4 +132,32 @@ fn a_cache_without_remotes_asks_nobody() {
     pool.of("reader", "remote remove team");
     let output = pool.run("reader", "key", "materialize --into out foo==1.0", 3);
     assert!(!output.stderr.contains("warning"), "{}", output.stderr);
+}
+
+#[test]
+fn nothing_is_pulled_into_a_cache_that_cannot_be_written() {
+    let pool = Pool::with_two();
+    pool.sandbox.shell("mv cache full && mv reader cache");
+    for entry in walkdir::WalkDir::new(pool.sandbox.path("cache")) {
+        let entry = entry.unwrap();
+        chmod(entry.path(), if entry.file_type().is_dir() { 0o555 } else { 0o444 });
+    }
+    let line = "materialize --into out foo==1.0 --python 3.11";
+    let Some(process) = pool.sandbox.as_user(line) else { return };
+    let output = Output::of(&Command::from_std(process).assert().code(3));
+    output.says(&["error: the cache has no egg foo==1.0"]);
+}
+
+#[test]
+fn a_remote_that_cannot_be_opened_does_not_keep_the_others() {
+    let pool = Pool::with_two();
+    // Nobody has said which account.
+    pool.of("reader", "remote add broken az://eggs --key key.pub --first");
+    let output = pool.of("reader", "materialize --into out foo==1.0 --python 3.11");
+    output.says(&["warning: remote broken: "]);
+    assert_eq!(output.stderr.matches("warning").count(), 1, "{}", output.stderr);
+    pool.of("reader", "pull bar==2.0 --python 3.11").says(&["remote broken: ", "1 egg pulled"]);
+    pool.of("reader", "remote remove team");
+    let output = pool.run("reader", "key", "pull baz==2.0 --python 3.11", 1);
+    output.says(&["error: remote broken: "]);
 }

@@ -262,3 +262,63 @@ fn a_push_beside_a_gc_ends_complete() {
         output.says(&["4 entries, 4 blobs", "no problem"]);
     }
 }
+
+/// What may be wrong where a push or a `gc` was cut off: an entry that its list lacks.
+fn assert_nothing_leads_nowhere(pool: &Pool, when: &str) {
+    let problems = pool.problems("--full");
+    let is_harmless = |(kind, what): &(String, String)| {
+        kind == "list" && what.starts_with("it is not in the list of its project")
+    };
+    assert!(problems.iter().all(is_harmless), "{when}: {problems:?}");
+}
+
+/// Starts a command, kills it after so many milliseconds and says whether it was still at work.
+fn cut_off(pool: &Pool, line: &str, after: u64) -> bool {
+    let mut process = pool.sandbox.eggcache(line);
+    process.env("EGGCACHE_SIGNING_KEY", "key").stdout(Stdio::null()).stderr(Stdio::null());
+    let mut process = process.spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(after));
+    process.kill().unwrap();
+    !process.wait().unwrap().success()
+}
+
+/// A pool of twenty eggs, of which one is large.
+fn with_twenty() -> Pool {
+    let pool = Pool::empty();
+    pool.sandbox.egg_with("large", "1.0", &[("noise", &noise(3 << 20))]);
+    for number in 0..19 {
+        pool.sandbox.egg(&format!("egg{number}"), "1.0");
+    }
+    pool.ok("add eggs");
+    pool
+}
+
+#[test]
+fn a_push_that_is_cut_off_leaves_no_name_that_leads_nowhere() {
+    let pool = with_twenty();
+    let mut cuts = 0;
+    for after in (2..60).step_by(4) {
+        cuts += usize::from(cut_off(&pool, "push --all", after));
+        assert_nothing_leads_nowhere(&pool, &format!("after {after} ms"));
+        fs::remove_dir_all(pool.sandbox.path("pool")).unwrap();
+    }
+    assert!(cuts > 1, "{cuts} were cut off");
+    pool.ok("push --all");
+    pool.ok("remote verify team --full").says(&["20 entries, 20 blobs", "no problem"]);
+}
+
+#[test]
+fn a_gc_that_is_cut_off_leaves_no_name_that_leads_nowhere() {
+    let pool = with_twenty();
+    let mut cuts = 0;
+    for after in (2..60).step_by(4) {
+        pool.ok("push --all");
+        pool.age("pool", 100 * DAY);
+        cuts += usize::from(cut_off(&pool, "remote gc team --max-age 1d", after));
+        assert_nothing_leads_nowhere(&pool, &format!("after {after} ms"));
+    }
+    assert!(cuts > 1, "{cuts} were cut off");
+    pool.age("pool", 100 * DAY);
+    pool.ok("remote gc team --max-age 1d");
+    pool.ok("remote verify team").says(&["0 entries, 0 blobs", "no problem"]);
+}
