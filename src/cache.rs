@@ -237,18 +237,6 @@ impl Cache {
         }
     }
 
-    /// As [`Cache::begin_copies`], for a directory that is not there yet, when what is returned is
-    /// called. If it fails, it is done when the directory is there.
-    pub(crate) fn begin_copies_of_unmade(&self, dir: &Path) -> impl FnOnce() + Send + 'static {
-        let (root, dir) = (self.root.clone(), dir.to_owned());
-        let is_writable = self.check_writable().is_ok();
-        move || {
-            if is_writable {
-                let _ = copies::begin_unmade(&root, &dir);
-            }
-        }
-    }
-
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root

@@ -63,17 +63,9 @@ fn records(root: &Path) -> PathBuf {
 
 /// The record of a directory, which is known by its name and by what stands under it.
 fn record_of(root: &Path, dir: &Path) -> Option<PathBuf> {
-    Some(record_at(root, dir, dir.metadata().ok()?.ino()))
-}
-
-/// The record of a directory that was not there yet, which is known by its name alone.
-fn record_of_unmade(root: &Path, dir: &Path) -> PathBuf {
-    record_at(root, dir, 0)
-}
-
-fn record_at(root: &Path, dir: &Path, inode: u64) -> PathBuf {
-    let known = [dir.as_os_str().as_encoded_bytes(), &inode.to_le_bytes()].concat();
-    records(root).join(format!("{}.json", &Digest::of(&known).to_string()[..32]))
+    let inode = dir.metadata().ok()?.ino().to_le_bytes();
+    let digest = Digest::of(&[dir.as_os_str().as_encoded_bytes(), &inode].concat()).to_string();
+    Some(records(root).join(format!("{}.json", &digest[..32])))
 }
 
 /// Removes what a power cut has left torn in `dir`, which is canonical, if the machine went down
@@ -85,7 +77,7 @@ pub fn check(root: &Path, store: &Store, index: &Index, dir: &Path) -> Vec<Strin
 fn checked(root: &Path, store: &Store, index: &Index, dir: &Path) -> Option<Vec<String>> {
     let (path, boot) = (record_of(root, dir)?, files::boot_id()?);
     let record = || {
-        let text = fs::read(&path).or_else(|_| fs::read(record_of_unmade(root, dir))).ok()?;
+        let text = fs::read(&path).ok()?;
         // One that cannot be read is of a start that is over, too.
         Some(serde_json::from_slice::<Record>(&text).ok())
     };
@@ -110,31 +102,12 @@ fn checked(root: &Path, store: &Store, index: &Index, dir: &Path) -> Option<Vec<
 /// If the record cannot be written for another reason.
 pub fn begin(root: &Path, dir: &Path) -> Result<()> {
     let (Some(path), Some(boot)) = (record_of(root, dir), files::boot_id()) else { return Ok(()) };
-    let is_of_now = |record: &Record| record.boot == boot;
-    let unmade = || -> Option<Record> {
-        serde_json::from_slice(&fs::read(record_of_unmade(root, dir)).ok()?).ok()
-    };
-    if path.exists() || files::is_remote(dir) || unmade().as_ref().is_some_and(is_of_now) {
+    if path.exists() || files::is_remote(dir) {
         return Ok(());
     }
-    make(root, dir, &path, boot)
-}
-
-/// As [`begin`], for a directory that is not there yet: `dir` is the canonical name that it will have.
-///
-/// # Errors
-/// As [`begin`].
-pub fn begin_unmade(root: &Path, dir: &Path) -> Result<()> {
-    match files::boot_id() {
-        Some(boot) => make(root, dir, &record_of_unmade(root, dir), boot),
-        None => Ok(()),
-    }
-}
-
-fn make(root: &Path, dir: &Path, path: &Path, boot: String) -> Result<()> {
     let made = files::make_dir(&records(root))
         .and_then(|()| files::sync_dir(root))
-        .and_then(|()| write(path, dir, boot));
+        .and_then(|()| write(&path, dir, boot));
     match made {
         Err(error) if error.is_full() || error.is_forbidden() => Ok(()),
         made => made,

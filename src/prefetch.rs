@@ -37,7 +37,6 @@ struct State {
     queue: VecDeque<Job>,
     running: Option<Job>,
     ready: HashMap<Job, Ready>,
-    has_begun: bool,
     is_over: bool,
 }
 
@@ -65,20 +64,12 @@ pub struct Prefetch {
 }
 
 impl Prefetch {
-    /// Calls `begin` before anything is copied.
     #[must_use]
-    pub fn new(store: Store, begin: impl FnOnce() + Send + 'static) -> Self {
+    pub fn new(store: Store) -> Self {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
         // Without a thread nothing is ever ready, and everything is copied when it is asked for.
-        let thread = std::thread::Builder::new()
-            .spawn(move || {
-                let _ = catch_unwind(AssertUnwindSafe(begin));
-                of_thread.lock().has_begun = true;
-                of_thread.changed.notify_all();
-                work(&of_thread, &store);
-            })
-            .ok();
+        let thread = std::thread::Builder::new().spawn(move || work(&of_thread, &store)).ok();
         Self { shared, thread }
     }
 
@@ -96,12 +87,9 @@ impl Prefetch {
     }
 
     /// What is copied ahead into one directory is for another from now on, in which it gets its name
-    /// by a rename. Waits until what `begin` does is done.
+    /// by a rename.
     pub fn move_to(&self, ahead: &Path, into: &Path) {
         let mut state = self.shared.lock();
-        while !state.has_begun && self.thread.is_some() {
-            state = self.shared.wait(state);
-        }
         let State { queue, running, ready, .. } = &mut *state;
         let all = queue.iter_mut().chain(running.as_mut());
         all.filter(|job| job.into == ahead).for_each(|job| into.clone_into(&mut job.into));

@@ -502,7 +502,7 @@ impl Session {
         let Prepared { path, torn } = self.prepare(into)?;
         let store = &self.cache.store;
         let is_first = self.prefetch.is_none();
-        let prefetch = self.prefetch.get_or_insert_with(|| Prefetch::new(store.clone(), || ()));
+        let prefetch = self.prefetch.get_or_insert_with(|| Prefetch::new(store.clone()));
         if let Some(remotes) = &self.remotes {
             remotes.expect(digests);
         }
@@ -544,7 +544,7 @@ impl Session {
             && self.is_eggs_directory(&into)
         {
             let others = recall.digests().iter().copied().filter(|&other| other != digest);
-            let prefetch = self.prefetch.insert(Prefetch::new(self.cache.store.clone(), || ()));
+            let prefetch = self.prefetch.insert(Prefetch::new(self.cache.store.clone()));
             prefetch.expect(&others.collect::<Vec<_>>(), &into);
         }
         let outcome = match temp {
@@ -596,13 +596,8 @@ impl Session {
         if eggs_directory.symlink_metadata().is_ok() {
             return None;
         }
-        let (below, ahead) = above.iter().find_map(|dir| {
-            let below = eggs_directory.strip_prefix(dir).ok()?;
-            Some((below, dir.canonicalize().ok()?))
-        })?;
-        // Beside what is then copied it would wait for that to be written.
-        let begin = self.cache.begin_copies_of_unmade(&ahead.join(below));
-        let prefetch = self.prefetch.insert(Prefetch::new(self.cache.store.clone(), begin));
+        let ahead = above.iter().find_map(|dir| dir.canonicalize().ok())?;
+        let prefetch = self.prefetch.insert(Prefetch::new(self.cache.store.clone()));
         prefetch.expect(recall.digests(), &ahead);
         let told = ahead.display().to_string();
         self.ahead = Some(ahead);

@@ -231,31 +231,3 @@ fn the_bridge_looks_at_the_eggs_directory_when_it_opens_the_cache() {
     assert_eq!(torn["torn"], serde_json::json!([EGG]));
     assert_eq!(names_in(&sandbox.path("out")), ["bar-1.0-py3.11.egg"]);
 }
-
-#[test]
-fn what_was_copied_from_the_first_moment_on_is_looked_at_after_a_power_cut() {
-    let sandbox = copied();
-    let out = sandbox.path("out");
-    let mut opening = crate::serve::opening_with(&sandbox, "eggs_directory", &out);
-    opening["configuration"] = "some pins".into();
-    let digest = sandbox.digest("foo");
-    for _ in 0..2 {
-        // With the second buildout there is no eggs directory when it begins.
-        let _ = fs::remove_dir_all(&out);
-        for record in files_in(&sandbox.path("cache/copies")) {
-            fs::remove_file(record).unwrap();
-        }
-        let mut server = crate::serve::Server::opened_by(&sandbox, &opening);
-        fs::create_dir(&out).unwrap();
-        assert_eq!(server.materialize(&sandbox, &digest)["outcome"], "copied");
-        server.register(&sandbox, &[EGG]);
-        server.close();
-    }
-    spoil(&file(&sandbox, "foo/text.py"), Vec::clear);
-    reboot(&sandbox);
-    let mut server = crate::serve::Server::opened_by(&sandbox, &opening);
-    assert_eq!(names_in(&out), [""; 0]);
-    assert_eq!(server.materialize(&sandbox, &digest)["outcome"], "copied");
-    server.close();
-    assert_same_tree(&sandbox.path("eggs").join(EGG), &out.join(EGG));
-}
