@@ -86,22 +86,6 @@ impl Prefetch {
         self.shared.changed.notify_all();
     }
 
-    /// What is copied ahead into one directory is for another from now on, in which it gets its name
-    /// by a rename.
-    pub fn move_to(&self, ahead: &Path, into: &Path) {
-        let mut state = self.shared.lock();
-        let State { queue, running, ready, .. } = &mut *state;
-        let all = queue.iter_mut().chain(running.as_mut());
-        all.filter(|job| job.into == ahead).for_each(|job| into.clone_into(&mut job.into));
-        let moved: Vec<Job> = ready.keys().filter(|job| job.into == ahead).cloned().collect();
-        for job in moved {
-            if let Some(egg) = ready.remove(&job) {
-                ready.insert(Job { into: into.to_owned(), ..job }, egg);
-            }
-        }
-        self.shared.changed.notify_all();
-    }
-
     /// The egg, if it is ready, or soon will be. One that is still queued is not waited for.
     #[must_use]
     pub fn take(&self, digest: Digest, into: &Path) -> Option<Ready> {
@@ -146,8 +130,7 @@ fn work(shared: &Shared, store: &Store) {
         // Whoever waits for the job shall not wait for ever, whatever happens to it.
         let ready = catch_unwind(AssertUnwindSafe(|| copy(store, &job))).ok().flatten();
         let mut state = shared.lock();
-        // It may be for another directory by now.
-        let job = state.running.take().unwrap_or(job);
+        state.running = None;
         state.ready.extend(ready.map(|ready| (job, ready)));
         shared.changed.notify_all();
     }

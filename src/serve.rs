@@ -5,7 +5,6 @@
 //! after it has stored what was offered, and collected garbage if it is time for that.
 
 use std::collections::HashMap;
-use std::io::ErrorKind::CrossesDevices;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
@@ -31,11 +30,7 @@ use crate::register;
 use crate::session_remotes::Remotes;
 use crate::staging;
 use crate::storing::Storing;
-use crate::temp;
 use crate::tree::Hints;
-
-/// How many directories above an eggs directory may be the one that it will be made in: `eggs/v5/ABI`.
-const ABOVE: usize = 3;
 
 /// Version of the protocol: it changes with every change that an older client would misread.
 pub const PROTOCOL: u32 = 7;
@@ -114,9 +109,6 @@ enum Answer {
         /// Whether there are remotes, and whether this builds for one.
         #[serde(skip_serializing_if = "Option::is_none")]
         remotes: Option<Role>,
-        /// The directory that has temporary copies meanwhile.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        ahead: Option<String>,
     },
     Found {
         eggs: Vec<Candidate>,
@@ -241,8 +233,6 @@ struct Session {
     provenance: Provenance,
     /// That of the buildout, as it was named.
     eggs_directory: Option<PathBuf>,
-    /// Where eggs are copied ahead to while there is no eggs directory: where it will be made.
-    ahead: Option<PathBuf>,
     /// Eggs directories by the names that they were asked for.
     prepared: HashMap<PathBuf, PathBuf>,
     /// Begins when there is something to do.
@@ -344,7 +334,6 @@ fn answer(
                 host,
                 provenance,
                 eggs_directory,
-                ahead: None,
                 prepared: HashMap::new(),
                 prefetch: None,
                 recall,
@@ -361,8 +350,7 @@ fn answer(
             if let Some(mut before) = session.replace(opened) {
                 before.record();
             }
-            let ahead = session.as_mut().and_then(Session::begin_ahead);
-            return Ok(Answer::Opened { read_only, torn, warning, remotes: role, ahead });
+            return Ok(Answer::Opened { read_only, torn, warning, remotes: role });
         }
         Request::Close {} => {
             if let Some(mut session) = session.take() {
@@ -519,9 +507,6 @@ impl Session {
         if let Some(remotes) = &self.remotes {
             remotes.arrive(digest)?;
         }
-        if self.ahead.is_some() && into.is_dir() {
-            self.prepare(into)?;
-        }
         let prefetched = match (&self.prefetch, self.prepared.get(into)) {
             (Some(prefetch), Some(path)) if path.is_dir() => prefetch.take(digest, path),
             _ => None,
@@ -539,9 +524,10 @@ impl Session {
         let path = into.join(&blob.manifest.file_name);
         // What buildout asks for before it knows what else it needs: others are missing as well. Not
         // where a custom build is put.
+        let canonical = |dir: &PathBuf| dir.canonicalize().ok();
         if self.prefetch.is_none()
             && let Some(recall) = self.recall.as_ref().filter(|_| !path.exists())
-            && self.is_eggs_directory(&into)
+            && self.eggs_directory.as_ref().and_then(canonical).as_ref() == Some(&into)
         {
             let others = recall.digests().iter().copied().filter(|&other| other != digest);
             let prefetch = self.prefetch.insert(Prefetch::new(self.cache.store.clone()));
@@ -549,13 +535,7 @@ impl Session {
         }
         let outcome = match temp {
             // Gone with its directory, if somebody has made that anew.
-            Some(temp) if temp.path().exists() => match materialize::place(&blob, temp, &into) {
-                // The eggs directory is a mount of its own.
-                Err(Error::Io { source, .. }) if source.kind() == CrossesDevices => {
-                    materialize::materialize_blob(&self.cache.store, &blob, &into, &Silent)?
-                }
-                placed => placed?,
-            },
+            Some(temp) if temp.path().exists() => materialize::place(&blob, temp, &into)?,
             _ => materialize::materialize_blob(&self.cache.store, &blob, &into, &Silent)?,
         };
         Ok(Answer::Materialized { path, outcome, torn })
@@ -568,40 +548,7 @@ impl Session {
         }
         let prepared = materialize::prepare(&self.cache, into)?;
         self.prepared.insert(into.to_owned(), prepared.path.clone());
-        if self.is_eggs_directory(&prepared.path)
-            && let (Some(ahead), Some(prefetch)) = (self.ahead.take(), &self.prefetch)
-        {
-            prefetch.move_to(&ahead, &prepared.path);
-        }
         Ok(prepared)
-    }
-
-    /// Whether a canonical path is that of the buildout's eggs directory.
-    fn is_eggs_directory(&self, path: &Path) -> bool {
-        let eggs_directory = self.eggs_directory.as_ref().and_then(|dir| dir.canonicalize().ok());
-        eggs_directory.is_some_and(|dir| dir == path)
-    }
-
-    /// Begins to copy what the last buildout of this configuration asked for, if there is no eggs
-    /// directory, so that all of it is missing: to where that will be made. Answers where that is.
-    fn begin_ahead(&mut self) -> Option<String> {
-        let recall = self.recall.as_ref().filter(|recall| !recall.digests().is_empty())?;
-        let eggs_directory = self.eggs_directory.as_ref()?;
-        let above = eggs_directory.ancestors().skip(1).take(ABOVE);
-        let above: Vec<&Path> = above.filter(|dir| dir.is_absolute()).collect();
-        for dir in &above {
-            // A process that was killed may have begun there as well.
-            let _ = temp::sweep(dir);
-        }
-        if eggs_directory.symlink_metadata().is_ok() {
-            return None;
-        }
-        let ahead = above.iter().find_map(|dir| dir.canonicalize().ok())?;
-        let prefetch = self.prefetch.insert(Prefetch::new(self.cache.store.clone()));
-        prefetch.expect(recall.digests(), &ahead);
-        let told = ahead.display().to_string();
-        self.ahead = Some(ahead);
-        Some(told)
     }
 
     fn store(

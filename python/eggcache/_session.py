@@ -118,8 +118,6 @@ class Session:
                 offline=options.get("offline", "false") == "true",
             )
             self.read_only = answer["read_only"]
-            if "ahead" in answer:
-                self.prefetched_into.add(answer["ahead"])
             #: ``reader``, ``builder``, or None without remotes.
             self.role = answer.get("remotes")
             if "warning" in answer:

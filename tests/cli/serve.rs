@@ -293,12 +293,12 @@ fn a_killed_server_leaves_nothing_of_what_it_prefetched_to_the_next() {
     assert_eq!(names_in(&sandbox.path("out")), ["foo-1.0-py3.11.egg"]);
 }
 
-/// Whether a temporary copy in `out`, or where that is, has this file, now or within a while.
+/// Whether a temporary copy in `out` has this file, now or within a while.
 fn is_copied_ahead(sandbox: &Sandbox, file: &str) -> bool {
     (0..1000).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(10));
-        let folders = ["", "out"].map(|name| std::fs::read_dir(sandbox.path(name)).unwrap());
-        folders.into_iter().flatten().flatten().any(|copy| {
+        let copies = std::fs::read_dir(sandbox.path("out")).unwrap();
+        copies.flatten().any(|copy| {
             copy.file_name().to_string_lossy().starts_with(".eggcache-")
                 && copy.path().join(file).exists()
         })
@@ -848,56 +848,4 @@ fn what_the_disk_does_not_take_is_told_once_and_nothing_more_is_stored() {
     assert_eq!(sandbox.listed(), ["small==1.0"]);
     sandbox.assert_tidy();
     drop(mount);
-}
-
-#[test]
-fn where_there_is_no_eggs_directory_yet_its_eggs_are_copied_to_where_it_will_be() {
-    let sandbox = Sandbox::new();
-    let eggs = ["foo", "bar"].map(|name| added_egg(&sandbox, name));
-    let digests = ["foo", "bar"].map(|name| sandbox.digest(name));
-    let mut opening = opening_with(&sandbox, "configuration", std::path::Path::new("some pins"));
-    opening["eggs_directory"] = json!(sandbox.path("out"));
-    let mut server = Server::opened_by(&sandbox, &opening);
-    for digest in &digests {
-        server.materialize(&sandbox, digest);
-    }
-    server.register(&sandbox, &["foo-1.0-py3.11.egg", "bar-1.0-py3.11.egg"]);
-    server.close();
-
-    let copies = || {
-        let names = names_in(&sandbox.path(""));
-        names.into_iter().filter(|name| name.starts_with(".eggcache-")).count()
-    };
-    let begun = |sandbox: &Sandbox| {
-        let (mut server, _) = Server::start(sandbox);
-        (server.ask(&opening), server)
-    };
-    let (opened, mut server) = begun(&sandbox);
-    assert_eq!(opened.get("ahead"), None, "nothing is missing");
-    server.close();
-    assert_eq!(copies(), 0);
-
-    std::fs::remove_dir_all(sandbox.path("out")).unwrap();
-    let (opened, mut server) = begun(&sandbox);
-    assert_eq!(opened["ahead"], json!(sandbox.path("").canonicalize().unwrap()));
-    let are_there = (0..1000).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-        copies() == 2
-    });
-    assert!(are_there && !sandbox.path("out").exists());
-    server.child.kill().unwrap();
-    drop(server);
-    assert_eq!(copies(), 2);
-
-    let (_, mut server) = begun(&sandbox);
-    std::fs::create_dir(sandbox.path("out")).unwrap();
-    for digest in &digests {
-        assert_eq!(server.materialize(&sandbox, digest)["outcome"], "copied");
-    }
-    server.close();
-    assert_eq!(copies(), 0, "also what was killed is gone");
-    for egg in eggs {
-        assert_same_tree(&egg, &sandbox.path("out").join(egg.file_name().unwrap()));
-    }
-    sandbox.assert_tidy();
 }
