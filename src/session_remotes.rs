@@ -120,6 +120,9 @@ impl Remotes {
         let (host, configuration) = (self.host.clone(), self.configuration.clone());
         let Some(live) = self.live() else { return (Vec::new(), Vec::new()) };
         live.learn(configuration.as_deref(), &host);
+        if live.fetching.failure().is_some() {
+            return (Vec::new(), Vec::new());
+        }
         let found = live.upstream.find(name, &host.python_tag(), is_wanted);
         let is_first = !found.is_empty() && std::mem::replace(&mut live.has_others, false);
         let others =
@@ -265,16 +268,21 @@ impl Remotes {
     /// built and the buildout goes on.
     pub fn warnings(&mut self) -> Vec<String> {
         let sources = self.live.as_ref().map_or(&[][..], |live| live.upstream.sources());
-        let all = sources.iter().filter_map(Source::first_complaint).chain(self.failure.clone());
+        let all = sources.iter().filter_map(Source::first_complaint).chain(self.local_failure());
         self.untold(all.collect())
     }
 
     /// As [`Remotes::warnings`], now that nothing will be added to it.
     pub fn last_warnings(&mut self) -> Vec<String> {
         let complaints = self.live.as_ref().map(|live| live.upstream.complaints());
-        self.untold(
-            complaints.unwrap_or_default().into_iter().chain(self.failure.clone()).collect(),
-        )
+        let all = complaints.unwrap_or_default().into_iter().chain(self.local_failure());
+        self.untold(all.collect())
+    }
+
+    /// What is wrong here, and not with one of them.
+    fn local_failure(&self) -> Option<String> {
+        let fetching = self.live.as_ref().and_then(|live| live.fetching.failure());
+        self.failure.clone().or(fetching)
     }
 
     fn untold(&mut self, mut complaints: Vec<String>) -> Vec<String> {
