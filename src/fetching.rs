@@ -131,6 +131,12 @@ impl Fetching {
         self.shared.lock().failure.clone()
     }
 
+    /// Whether an egg was to come and could not be had.
+    #[must_use]
+    pub fn has_failed(&self, digest: Digest) -> bool {
+        matches!(self.shared.lock().fates.get(&digest), Some(Fate::Failed { .. }))
+    }
+
     /// Waits until an egg is in the cache, which comes next if it does not come yet.
     ///
     /// # Errors

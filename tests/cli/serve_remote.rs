@@ -512,3 +512,53 @@ fn an_egg_that_was_built_long_ago_is_young_where_it_has_just_come() {
     let egg = &team.reader.json("list")["eggs"][0];
     assert!(egg["used_at"].as_i64() > egg["added_at"].as_i64(), "{egg}");
 }
+
+/// Another builder, with a cache of its own.
+fn other_builder(team: &Team) -> Sandbox {
+    let other = Sandbox::new();
+    for name in ["key", "key.pub"] {
+        std::fs::copy(team.builder.path(name), other.path(name)).unwrap();
+    }
+    let pool = team.builder.path("pool");
+    other.ok(&format!("remote add team {} --key key.pub --push", pool.display()));
+    other
+}
+
+#[test]
+fn two_builders_of_which_nothing_comes_are_waited_for_and_no_more() {
+    let team = Team::new();
+    let other = other_builder(&team);
+    let mut waiting = open(&other);
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let mut failing = open(&team.builder);
+        assert_eq!(lease(&mut failing, "foo"), json!({"lease": "taken"}));
+        assert_eq!(lease(&mut waiting, "foo")["lease"], "held");
+        failing.close_with(&json!({"pushed": 0}));
+        answers.push(lease(&mut waiting, "foo"));
+    }
+    assert_eq!(answers, [json!({"lease": "held", "wait": 0.0}), json!({"lease": "none"})]);
+}
+
+#[test]
+fn what_a_set_names_and_the_remote_has_lost_is_brought_again() {
+    let team = Team::new();
+    let egg = team.builder.egg("foo", "1.0");
+    let mut server = open(&team.builder);
+    server.store(&egg);
+    server.materialize(&team.builder, &team.builder.digest("foo"));
+    server.register(&team.builder, &["foo-1.0-py3.11.egg"]);
+    server.close_with(&json!({"pushed": 1}));
+    std::fs::remove_file(&team.objects("blobs")[0]).unwrap();
+
+    let other = other_builder(&team);
+    let mut server = open(&other);
+    let digest = found(&mut server, "foo");
+    assert_eq!(server.materialize(&other, &digest)["kind"], "unusable");
+    server.store(&egg);
+    assert_eq!(other.digest("foo"), digest, "it is built as it was before");
+    std::fs::create_dir_all(other.path("out/foo-1.0-py3.11.egg")).unwrap();
+    server.register(&other, &["foo-1.0-py3.11.egg"]);
+    server.ask(&json!({"op": "close"}));
+    assert_eq!(team.objects("blobs").len(), 1);
+}
