@@ -434,6 +434,8 @@ fn commit_one(
     writer.delete(digest)?;
     let provenance = std::mem::take(&mut staged.provenance);
     let mut egg = Egg::new(digest, &staged.manifest, staged.written.len, provenance);
+    // What comes from elsewhere may have been added there long ago, or by a clock that is wrong.
+    egg.used_at = now();
     if let Some(before) = before {
         (egg.used_at, egg.uses) = (before.used_at, before.uses);
     }

@@ -14,7 +14,7 @@ use crate::cache::{Cache, Commit};
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
-use crate::progress::Silent;
+use crate::progress::Progress;
 use crate::store::{Staged, Store};
 use crate::upstream::{Offer, Upstream};
 
@@ -26,7 +26,11 @@ const AT_A_TIME: usize = 8;
 enum Fate {
     Coming,
     Here,
-    Failed { reason: String, is_remote: bool },
+    /// Whether it is told for all of them together.
+    Failed {
+        reason: String,
+        is_told: bool,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +39,8 @@ struct State {
     fates: HashMap<Digest, Fate>,
     /// What has arrived and is not in the cache yet.
     arrived: Vec<(Digest, Staged)>,
+    /// Why the cache takes nothing more.
+    failure: Option<String>,
     is_over: bool,
 }
 
@@ -54,7 +60,29 @@ impl Shared {
     }
 }
 
-/// Dropping this gives up what has not begun to come.
+impl State {
+    /// The disk is full, say: what comes after that would fare no better.
+    fn fail(&mut self, error: &str) -> String {
+        let failure = format!("{error}; nothing more comes from remotes");
+        let failure = self.failure.get_or_insert(failure).clone();
+        for offer in self.queue.drain(..) {
+            let fate = Fate::Failed { reason: failure.clone(), is_told: true };
+            self.fates.insert(offer.entry.egg, fate);
+        }
+        failure
+    }
+}
+
+/// Ends transfers with what they are for.
+struct Awaited<'a>(&'a Shared);
+
+impl Progress for Awaited<'_> {
+    fn is_over(&self) -> bool {
+        self.0.lock().is_over
+    }
+}
+
+/// Dropping this gives up what has not come.
 #[derive(Debug)]
 pub struct Fetching {
     shared: Arc<Shared>,
@@ -85,6 +113,9 @@ impl Fetching {
     /// Lets eggs come, in their order, after those that are on their way.
     pub fn expect(&self, offers: impl IntoIterator<Item = Offer>) {
         let mut state = self.shared.lock();
+        if state.failure.is_some() {
+            return;
+        }
         for offer in offers {
             if let Entry::Vacant(fate) = state.fates.entry(offer.entry.egg) {
                 fate.insert(Fate::Coming);
@@ -94,13 +125,30 @@ impl Fetching {
         self.shared.changed.notify_all();
     }
 
+    /// Why nothing more comes, if so.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.shared.lock().failure.clone()
+    }
+
+    /// Whether an egg was to come and could not be had.
+    #[must_use]
+    pub fn has_failed(&self, digest: Digest) -> bool {
+        matches!(self.shared.lock().fates.get(&digest), Some(Fate::Failed { .. }))
+    }
+
     /// Waits until an egg is in the cache, which comes next if it does not come yet.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if its remote cannot be used, else [`Error::Unfetched`].
+    /// [`Error::Unavailable`] if its remote cannot be used or the cache takes nothing more, else
+    /// [`Error::Unfetched`].
     pub fn arrive(&self, offer: &Offer) -> Result<()> {
         let digest = offer.entry.egg;
         let mut state = self.shared.lock();
+        if let Some(failure) = state.failure.clone().filter(|_| !state.fates.contains_key(&digest))
+        {
+            return Err(Error::Unavailable(failure));
+        }
         if let Some(at) = state.queue.iter().position(|queued| queued.entry.egg == digest) {
             let next = state.queue.remove(at).expect("it was found there");
             state.queue.push_front(next);
@@ -112,7 +160,7 @@ impl Fetching {
         loop {
             match state.fates.get(&digest) {
                 Some(Fate::Coming) => state = self.shared.wait(state),
-                Some(Fate::Failed { reason, is_remote: true }) => {
+                Some(Fate::Failed { reason, is_told: true }) => {
                     return Err(Error::Unavailable(reason.clone()));
                 }
                 Some(Fate::Failed { reason, .. }) => return Err(Error::Unfetched(reason.clone())),
@@ -150,10 +198,14 @@ fn fetch(shared: &Shared, upstream: &Upstream, store: &Store) {
         drop(state);
         // Whoever waits shall not wait for ever, whatever happens.
         let fetched = catch_unwind(AssertUnwindSafe(|| {
-            let fetch = |offer: &Offer| upstream.source(offer).fetch(&offer.entry, store, &Silent);
+            let progress = Awaited(shared);
+            let fetch =
+                |offer: &Offer| upstream.source(offer).fetch(&offer.entry, store, &progress);
             let mut fetched = fetch(&offer);
             let mut at = offer.clone();
-            while fetched.is_err()
+            // What the disk does not take it takes from no other remote.
+            while !matches!(fetched, Ok(_) | Err(Error::Io { .. }))
+                && !progress.is_over()
                 && let Some(next) =
                     upstream.instead_of(&at).filter(|it| it.entry.egg == offer.entry.egg)
             {
@@ -166,12 +218,15 @@ fn fetch(shared: &Shared, upstream: &Upstream, store: &Store) {
         match fetched {
             Ok(Ok(staged)) => state.arrived.push((offer.entry.egg, staged)),
             Ok(Err(error)) => {
-                let is_remote = matches!(error, Error::Remote { .. });
-                let fate = Fate::Failed { reason: error.to_string(), is_remote };
-                state.fates.insert(offer.entry.egg, fate);
+                let is_told = matches!(error, Error::Remote { .. } | Error::Io { .. });
+                let mut reason = error.to_string();
+                if matches!(error, Error::Io { .. }) {
+                    reason = state.fail(&reason);
+                }
+                state.fates.insert(offer.entry.egg, Fate::Failed { reason, is_told });
             }
             Err(_) => {
-                let fate = Fate::Failed { reason: "fetching has failed".into(), is_remote: false };
+                let fate = Fate::Failed { reason: "fetching has failed".into(), is_told: false };
                 state.fates.insert(offer.entry.egg, fate);
             }
         }
@@ -194,10 +249,11 @@ fn keep(shared: &Shared, root: &Path) {
         let kept = catch_unwind(AssertUnwindSafe(|| commit(&mut cache, root, staged)));
         let kept = kept.unwrap_or_else(|_| Err("what was fetched was not kept".into()));
         let mut state = shared.lock();
+        let kept = kept.map_err(|reason| state.fail(&reason));
         for (at, digest) in digests.into_iter().enumerate() {
             let fate = match &kept {
                 Ok(commits) => fate(&commits[at]),
-                Err(reason) => Fate::Failed { reason: reason.clone(), is_remote: false },
+                Err(reason) => Fate::Failed { reason: reason.clone(), is_told: true },
             };
             state.fates.insert(digest, fate);
         }
@@ -228,7 +284,7 @@ fn fate(commit: &Commit) -> Fate {
                 existing.file_name,
                 existing.digest.short()
             ),
-            is_remote: false,
+            is_told: false,
         },
         _ => Fate::Here,
     }

@@ -17,8 +17,8 @@ pub const RENEWAL: Duration = Duration::from_secs(10);
 const LIFETIME: Duration = Duration::from_secs(30);
 /// For how long others wait for a builder that lives.
 const WAIT: Duration = Duration::from_mins(20);
-/// How often in a row a lease may be there for who writes it and not for who reads it.
-const MOST_VANISHED: u32 = 3;
+/// How many builders are waited for of which nothing comes.
+const MOST_RELEASED: u32 = 2;
 /// Between two looks, at first and at most.
 const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(8));
 
@@ -76,8 +76,8 @@ pub struct Attempt {
     /// What was last seen of the holder, and since when.
     seen: Option<(Version, Instant)>,
     looks: u32,
-    /// How often in a row it could not be taken and was not there.
-    vanished: u32,
+    /// How often it was let go of.
+    released: u32,
     lifetime: Duration,
 }
 
@@ -96,11 +96,18 @@ pub enum Look {
 
 impl Default for Attempt {
     fn default() -> Self {
-        Self { began: Instant::now(), seen: None, looks: 0, vanished: 0, lifetime: LIFETIME }
+        Self { began: Instant::now(), seen: None, looks: 0, released: 0, lifetime: LIFETIME }
     }
 }
 
 impl Attempt {
+    /// Whether to wait no more if nothing has come of a lease that was let go of: what this one builds
+    /// may be refused as well. Or it is a store where what cannot be written is never there.
+    #[must_use]
+    pub fn is_in_vain(&self) -> bool {
+        self.released >= MOST_RELEASED || self.began.elapsed() >= WAIT
+    }
+
     /// Tries to take a lease, or looks at who has it.
     ///
     /// # Errors
@@ -113,12 +120,9 @@ impl Attempt {
         }
         let Some(found) = client.get(name)? else {
             self.seen = None;
-            self.vanished += 1;
-            // A store that always says so takes no leases.
-            let is_over = self.vanished >= MOST_VANISHED || self.began.elapsed() >= WAIT;
-            return Ok(if is_over { Look::Over } else { Look::Released });
+            self.released += 1;
+            return Ok(Look::Released);
         };
-        self.vanished = 0;
         if found.bytes == lease.text() {
             // It was written by an attempt whose answer did not come.
             return Ok(Look::Taken(lease));
@@ -211,7 +215,9 @@ mod tests {
         // To be written it is there, to be read it is not.
         std::fs::create_dir_all(dir.path().join(NAME)).unwrap();
         let mut attempt = Attempt::default();
-        let looks: Vec<Look> = (0..3).map(|_| attempt.look(&client, NAME).unwrap()).collect();
-        assert!(matches!(looks[..], [Look::Released, Look::Released, Look::Over]), "{looks:?}");
+        for is_in_vain in [false, true] {
+            assert!(matches!(attempt.look(&client, NAME).unwrap(), Look::Released));
+            assert_eq!(attempt.is_in_vain(), is_in_vain);
+        }
     }
 }

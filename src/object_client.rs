@@ -415,6 +415,9 @@ impl Client {
         });
         let (mut hasher, mut written) = (blake3::Hasher::new(), 0);
         for chunk in chunks {
+            if progress.is_over() {
+                return Err(self.error(format!("nobody waits for {name} any more")));
+            }
             let chunk = match chunk {
                 Ok(chunk) => chunk,
                 Err(Broken::Absent) => return Ok(None),

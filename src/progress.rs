@@ -11,6 +11,11 @@ pub trait Progress: Sync {
         let _ = steps;
     }
 
+    /// Whether nobody waits for it any more, so that it may end without a result.
+    fn is_over(&self) -> bool {
+        false
+    }
+
     /// The stage that began last is over.
     fn end(&self) {}
 }

@@ -267,7 +267,7 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
         output.flush()
     };
     say(&Answer::Greeting { protocol: PROTOCOL, eggcache: env!("CARGO_PKG_VERSION") })?;
-    let (mut session, mut succeeded) = (None, None);
+    let (mut session, mut closed) = (None, None);
     let mut line = Vec::new();
     let served = loop {
         line.clear();
@@ -278,7 +278,7 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
         }
         let answer = serde_json::from_slice(&line)
             .map_err(|error| Error::Usage(format!("not a request of protocol {PROTOCOL}: {error}")))
-            .and_then(|request| answer(&mut session, &mut succeeded, request));
+            .and_then(|request| answer(&mut session, &mut closed, request));
         if let Err(error) = say(&answer.unwrap_or_else(|error| failed(&error))) {
             break Err(error);
         }
@@ -288,20 +288,23 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
     if let Some(mut session) = session {
         session.record();
     }
-    if let Some(Session { mut cache, remotes, .. }) = succeeded {
+    if let Some(Session { mut cache, remotes, prefetch, has_succeeded, .. }) = closed {
         // Nobody waits for this, so nobody shall notice it.
+        drop(prefetch);
         let _ = std::env::set_current_dir("/");
         let _ = rustix::process::nice(10);
         drop(remotes);
-        auto::collect(&mut cache);
+        if has_succeeded {
+            auto::collect(&mut cache);
+        }
     }
     served
 }
 
-/// Closing a session whose buildout has succeeded leaves it in `succeeded`.
+/// Closing a session leaves it in `closed`: to end what it has begun may take a while.
 fn answer(
     session: &mut Option<Session>,
-    succeeded: &mut Option<Session>,
+    closed: &mut Option<Session>,
     request: Request,
 ) -> Result<Answer> {
     match request {
@@ -356,10 +359,10 @@ fn answer(
             if let Some(mut session) = session.take() {
                 session.settle();
                 session.record();
-                let closed = session.closed();
-                // What is still on its way to a remote is waited for when all is told.
-                *succeeded = Some(session).filter(|session| session.has_succeeded);
-                return Ok(closed);
+                let answer = session.closed();
+                // What is still on its way from or to a remote is waited for when all is told.
+                *closed = Some(session);
+                return Ok(answer);
             }
             return Ok(Answer::Closed { warnings: Vec::new(), pushed: None });
         }
@@ -401,7 +404,12 @@ impl Session {
             let is_wanted = |key: &EggKey| is_usable(key) && is_wanted(key);
             let (offers, mut others) = remotes.find(name, is_wanted);
             let index = &self.cache.index;
-            others.retain(|it| matches!(index.of_digest(it.entry.egg), Ok(None)));
+            // Another build of one that is here would be brought for nothing.
+            others.retain(|it| {
+                let key = &it.entry.key;
+                let eggs = index.of_project(&key.name);
+                eggs.is_ok_and(|eggs| !eggs.iter().any(|egg| egg.key == *key))
+            });
             others.iter().cloned().for_each(|it| remotes.offer(it));
             remotes.fetch(others);
             for offer in offers {

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::cache::Cache;
@@ -53,7 +52,6 @@ struct Live {
     pushing: Option<Pushing>,
     /// Whether there may be more in the set than was asked for.
     has_others: bool,
-    looking: Vec<JoinHandle<()>>,
 }
 
 impl Remotes {
@@ -107,7 +105,7 @@ impl Remotes {
             None => None,
         };
         let fetching = Fetching::new(&self.root, &upstream)?;
-        Ok(Live { upstream, fetching, pushing, has_others: true, looking: Vec::new() })
+        Ok(Live { upstream, fetching, pushing, has_others: true })
     }
 
     /// What remotes have of a project and is wanted, and all else that buildouts of this configuration
@@ -120,6 +118,9 @@ impl Remotes {
         let (host, configuration) = (self.host.clone(), self.configuration.clone());
         let Some(live) = self.live() else { return (Vec::new(), Vec::new()) };
         live.learn(configuration.as_deref(), &host);
+        if live.fetching.failure().is_some() {
+            return (Vec::new(), Vec::new());
+        }
         let found = live.upstream.find(name, &host.python_tag(), is_wanted);
         let is_first = !found.is_empty() && std::mem::replace(&mut live.has_others, false);
         let others =
@@ -183,7 +184,9 @@ impl Remotes {
         }
         pushing.give_up_unbuilt();
         let attempt = self.attempts.entry(lease.clone()).or_default();
-        let taken = match attempt.look(&pushing.source().client, &lease) {
+        let look = attempt.look(&pushing.source().client, &lease);
+        let is_in_vain = attempt.is_in_vain();
+        let taken = match look {
             Ok(Look::Held(wait)) => return (Leased::Held, Some(wait.as_secs_f64())),
             Ok(Look::Over) | Err(_) => return NONE,
             Ok(Look::Released) => None,
@@ -200,6 +203,7 @@ impl Remotes {
                 return (Leased::Taken, None);
             }
             None if is_built => {}
+            None if is_in_vain => return NONE,
             // Whoever built it has failed, or does not push: now it is somebody else's turn.
             None => return (Leased::Held, Some(0.0)),
         }
@@ -238,12 +242,16 @@ impl Remotes {
         if is_told || self.live().is_none() {
             return;
         }
-        let Some(Live { pushing: Some(pushing), upstream, .. }) = &self.live else { return };
+        let Some(Live { pushing: Some(pushing), upstream, fetching, .. }) = &self.live else {
+            return;
+        };
         let is_there =
             |offer: &&Offer| upstream.source(offer).client.name() == pushing.source().client.name();
         // Also what the set tells of eggs that were in the cache before.
         let of_set = upstream.of_set(|_| true);
         let known = self.offered.values().chain(&of_set).filter(is_there);
+        // What it says it has and does not give is brought again.
+        let known = known.filter(|offer| !fetching.has_failed(offer.entry.egg));
         let known = known.map(|offer| (offer.entry.egg, offer.signed.clone())).collect();
         pushing.finish(eggs, known, configuration);
     }
@@ -265,16 +273,21 @@ impl Remotes {
     /// built and the buildout goes on.
     pub fn warnings(&mut self) -> Vec<String> {
         let sources = self.live.as_ref().map_or(&[][..], |live| live.upstream.sources());
-        let all = sources.iter().filter_map(Source::first_complaint).chain(self.failure.clone());
+        let all = sources.iter().filter_map(Source::first_complaint).chain(self.local_failure());
         self.untold(all.collect())
     }
 
     /// As [`Remotes::warnings`], now that nothing will be added to it.
     pub fn last_warnings(&mut self) -> Vec<String> {
         let complaints = self.live.as_ref().map(|live| live.upstream.complaints());
-        self.untold(
-            complaints.unwrap_or_default().into_iter().chain(self.failure.clone()).collect(),
-        )
+        let all = complaints.unwrap_or_default().into_iter().chain(self.local_failure());
+        self.untold(all.collect())
+    }
+
+    /// What is wrong here, and not with one of them.
+    fn local_failure(&self) -> Option<String> {
+        let fetching = self.live.as_ref().and_then(|live| live.fetching.failure());
+        self.failure.clone().or(fetching)
     }
 
     fn untold(&mut self, mut complaints: Vec<String>) -> Vec<String> {
@@ -292,14 +305,15 @@ impl Live {
         }
     }
 
-    fn look(&mut self, names: Vec<String>, python: &str) {
+    fn look(&self, names: Vec<String>, python: &str) {
         let unknown = |name: &String| self.upstream.of_set(|key| key.name == *name).is_empty();
         let names: Vec<String> = names.into_iter().filter(unknown).collect();
         for names in names.chunks(names.len().div_ceil(AT_A_TIME).max(1)) {
             let (upstream, python) = (Arc::clone(&self.upstream), python.to_owned());
             let names = names.to_vec();
             let look = move || names.iter().for_each(|name| upstream.learn_list(name, &python));
-            self.looking.extend(std::thread::Builder::new().spawn(look).ok());
+            // Nobody waits for it.
+            drop(std::thread::Builder::new().spawn(look));
         }
     }
 }

@@ -163,7 +163,13 @@ impl Source {
             source,
         })?;
         let name = layout::blob(entry.blob);
-        let digest = self.client.download(&name, entry.blob_bytes, file, progress)?;
+        let digest = self.client.download(&name, entry.blob_bytes, file, progress);
+        let digest = digest.map_err(|error| match error {
+            Error::Io { action, source, .. } => {
+                Error::Io { action, path: temp.path().to_owned(), source }
+            }
+            error => error,
+        })?;
         if digest.ok_or_else(|| Error::miss(&entry.file_name))? != entry.blob {
             return Err(refuse("its blob has another digest"));
         }

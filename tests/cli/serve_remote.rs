@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::damage::flip_last_bit;
 use crate::serve::{Server, opening_with};
-use crate::support::{Sandbox, assert_same_tree, files_in, host, names_in, text};
+use crate::support::{Mount, Sandbox, assert_same_tree, files_in, host, names_in, noise, text};
 
 /// A builder, and a reader that trusts its key, with one folder as their remote.
 struct Team {
@@ -388,4 +388,177 @@ fn a_remote_is_done_without_after_three_forged_entries_and_no_more_are_looked_at
     assert_eq!(answer["eggs"], json!([]), "{answer}");
     let closed = server.ask(&json!({"op": "close"}));
     assert!(text(&closed["warnings"][0]).contains("too much of what it has"), "{closed}");
+}
+
+/// A web server that has the remote, and takes its time for each piece of a blob.
+fn slow_mirror(team: &Team) -> String {
+    use std::io::{BufRead, BufReader, Write};
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, pool) = (server.local_addr().unwrap(), team.builder.path("pool"));
+    std::thread::spawn(move || {
+        for connection in server.incoming() {
+            let (mut connection, pool) = (connection.unwrap(), pool.clone());
+            std::thread::spawn(move || {
+                let mut input = BufReader::new(connection.try_clone().unwrap());
+                let mut line = String::new();
+                input.read_line(&mut line).unwrap();
+                let path = line.split(' ').nth(1).unwrap().to_owned();
+                let Ok(bytes) = std::fs::read(pool.join(path.trim_start_matches('/'))) else {
+                    let _ = connection.write_all(
+                        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                    );
+                    return;
+                };
+                let date = "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT";
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{date}\r\nConnection: close\r\n\r\n",
+                    bytes.len()
+                );
+                connection.write_all(head.as_bytes()).unwrap();
+                for piece in bytes.chunks(64 << 10) {
+                    if connection.write_all(piece).is_err() {
+                        return;
+                    }
+                    std::thread::sleep(std::time::Duration::from_millis(500));
+                }
+            });
+        }
+    });
+    format!("http://{address}/")
+}
+
+#[test]
+fn the_end_of_a_buildout_does_not_wait_for_what_comes_slowly() {
+    let team = Team::new();
+    let egg = team.builder.egg_with("foo", "1.0", &[("noise", &noise(16 << 20))]);
+    team.builder.ok(&format!("add {}", egg.display()));
+    team.builder.ok("push foo==1.0");
+    let reader = Sandbox::new();
+    let key = team.builder.path("key.pub");
+    reader.ok(&format!("remote add team {} --key {}", slow_mirror(&team), key.display()));
+    let mut server = open(&reader);
+    let digest = found(&mut server, "foo");
+    let into = reader.path("out");
+    server.ask(&json!({"op": "prefetch", "digests": [digest], "into": into}));
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let began = std::time::Instant::now();
+    server.close_with(&json!({}));
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    reader.assert_tidy();
+}
+
+#[test]
+fn what_the_disk_does_not_take_of_a_remote_is_told_once() {
+    let team = Team::new();
+    let names = ["foo", "bar", "baz"];
+    for name in names {
+        let egg = team.builder.egg_with(name, "1.0", &[("noise", &noise(8 << 20))]);
+        team.builder.ok(&format!("add {}", egg.display()));
+        team.builder.ok(&format!("push {name}==1.0"));
+    }
+    let Some(mount) = Mount::new(&team.reader.path("mount"), "4m") else { return };
+    let cache = team.reader.path("cache");
+    let moved = team.reader.path("mount/cache");
+    team.reader.shell(&format!("mv {} {}", cache.display(), moved.display()));
+    std::os::unix::fs::symlink(&moved, &cache).unwrap();
+    let mut server = open(&team.reader);
+    let digests = names.map(|name| found(&mut server, name));
+    for digest in digests {
+        assert_eq!(server.materialize(&team.reader, &digest)["kind"], "unavailable");
+    }
+    let closed = server.ask(&json!({"op": "close"}));
+    let warnings = closed["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{closed}");
+    assert!(text(&warnings[0]).contains("No space left"), "{closed}");
+    drop(server);
+    assert!(team.reader.listed().is_empty());
+    drop(mount);
+}
+
+#[test]
+fn another_build_of_what_is_here_does_not_come_with_a_set() {
+    let team = Team::new();
+    for name in ["foo", "bar"] {
+        team.builder.added(name, "1.0");
+    }
+    let mut server = open(&team.builder);
+    for name in ["foo", "bar"] {
+        server.materialize(&team.builder, &team.builder.digest(name));
+    }
+    server.register(&team.builder, &["foo-1.0-py3.11.egg", "bar-1.0-py3.11.egg"]);
+    server.close_with(&json!({"pushed": 2}));
+    // If it comes, that is told.
+    let digest = team.builder.digest("bar");
+    let blobs = team.objects("blobs");
+    let bytes = std::fs::read(team.builder.path(&format!("cache/blobs/{}/{digest}", &digest[..2])));
+    let bytes = bytes.unwrap();
+    flip_last_bit(blobs.iter().find(|it| std::fs::read(it).unwrap() == bytes).unwrap());
+
+    let other = team.reader.other_build("bar", "1.0");
+    team.reader.ok(&format!("add {}", other.display()));
+    let mut server = open(&team.reader);
+    let digest = found(&mut server, "foo");
+    assert_eq!(server.materialize(&team.reader, &digest)["outcome"], "copied");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    server.close_with(&json!({}));
+}
+
+#[test]
+fn an_egg_that_was_built_long_ago_is_young_where_it_has_just_come() {
+    let team = Team::new();
+    team.pushed("foo");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    team.reader.ok("pull foo==1.0 --python 3.11");
+    let egg = &team.reader.json("list")["eggs"][0];
+    assert!(egg["used_at"].as_i64() > egg["added_at"].as_i64(), "{egg}");
+}
+
+/// Another builder, with a cache of its own.
+fn other_builder(team: &Team) -> Sandbox {
+    let other = Sandbox::new();
+    for name in ["key", "key.pub"] {
+        std::fs::copy(team.builder.path(name), other.path(name)).unwrap();
+    }
+    let pool = team.builder.path("pool");
+    other.ok(&format!("remote add team {} --key key.pub --push", pool.display()));
+    other
+}
+
+#[test]
+fn two_builders_of_which_nothing_comes_are_waited_for_and_no_more() {
+    let team = Team::new();
+    let other = other_builder(&team);
+    let mut waiting = open(&other);
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let mut failing = open(&team.builder);
+        assert_eq!(lease(&mut failing, "foo"), json!({"lease": "taken"}));
+        assert_eq!(lease(&mut waiting, "foo")["lease"], "held");
+        failing.close_with(&json!({"pushed": 0}));
+        answers.push(lease(&mut waiting, "foo"));
+    }
+    assert_eq!(answers, [json!({"lease": "held", "wait": 0.0}), json!({"lease": "none"})]);
+}
+
+#[test]
+fn what_a_set_names_and_the_remote_has_lost_is_brought_again() {
+    let team = Team::new();
+    let egg = team.builder.egg("foo", "1.0");
+    let mut server = open(&team.builder);
+    server.store(&egg);
+    server.materialize(&team.builder, &team.builder.digest("foo"));
+    server.register(&team.builder, &["foo-1.0-py3.11.egg"]);
+    server.close_with(&json!({"pushed": 1}));
+    std::fs::remove_file(&team.objects("blobs")[0]).unwrap();
+
+    let other = other_builder(&team);
+    let mut server = open(&other);
+    let digest = found(&mut server, "foo");
+    assert_eq!(server.materialize(&other, &digest)["kind"], "unusable");
+    server.store(&egg);
+    assert_eq!(other.digest("foo"), digest, "it is built as it was before");
+    std::fs::create_dir_all(other.path("out/foo-1.0-py3.11.egg")).unwrap();
+    server.register(&other, &["foo-1.0-py3.11.egg"]);
+    server.ask(&json!({"op": "close"}));
+    assert_eq!(team.objects("blobs").len(), 1);
 }
