@@ -10,7 +10,7 @@ use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::{EggKey, Host};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fetching::Fetching;
 use crate::lease::{Attempt, Look};
 use crate::object_client::Patience;
@@ -42,6 +42,8 @@ pub struct Remotes {
     attempts: HashMap<String, Attempt>,
     /// What is wrong with them all.
     failure: Option<String>,
+    /// Eggs that were damaged here and have come again.
+    mended: Vec<String>,
     /// Complaints that were told.
     told: Vec<String>,
 }
@@ -80,6 +82,7 @@ impl Remotes {
             offered: HashMap::new(),
             attempts: HashMap::new(),
             failure: None,
+            mended: Vec::new(),
             told: Vec::new(),
         }))
     }
@@ -142,6 +145,24 @@ impl Remotes {
     /// Remembers what was offered, as it may be asked for.
     pub fn offer(&mut self, offer: Offer) {
         self.offered.insert(offer.entry.egg, offer);
+    }
+
+    /// Offers what can take the place of an egg of the cache that is damaged.
+    pub fn offer_instead(&mut self, damaged: &Egg) -> Option<Digest> {
+        let python = self.host.python_tag();
+        let live = self.live()?;
+        let key = &damaged.key;
+        let offers = live.upstream.find(&key.name, &python, |found| found == key);
+        let offer = offers.into_iter().next().filter(|_| live.fetching.failure().is_none())?;
+        live.fetching.replace(damaged.digest);
+        let digest = offer.entry.egg;
+        self.offer(offer);
+        Some(digest)
+    }
+
+    /// Tells that an egg was damaged, which nobody would notice else.
+    pub fn mended(&mut self, damaged: &Error) {
+        self.mended.push(format!("{damaged}; a remote has it, and it has come from there"));
     }
 
     /// Lets eggs come that were offered.
@@ -273,21 +294,21 @@ impl Remotes {
     /// built and the buildout goes on.
     pub fn warnings(&mut self) -> Vec<String> {
         let sources = self.live.as_ref().map_or(&[][..], |live| live.upstream.sources());
-        let all = sources.iter().filter_map(Source::first_complaint).chain(self.local_failure());
+        let all = sources.iter().filter_map(Source::first_complaint).chain(self.of_here());
         self.untold(all.collect())
     }
 
     /// As [`Remotes::warnings`], now that nothing will be added to it.
     pub fn last_warnings(&mut self) -> Vec<String> {
         let complaints = self.live.as_ref().map(|live| live.upstream.complaints());
-        let all = complaints.unwrap_or_default().into_iter().chain(self.local_failure());
+        let all = complaints.unwrap_or_default().into_iter().chain(self.of_here());
         self.untold(all.collect())
     }
 
     /// What is wrong here, and not with one of them.
-    fn local_failure(&self) -> Option<String> {
+    fn of_here(&self) -> impl Iterator<Item = String> {
         let fetching = self.live.as_ref().and_then(|live| live.fetching.failure());
-        self.failure.clone().or(fetching)
+        self.failure.clone().into_iter().chain(fetching).chain(self.mended.clone())
     }
 
     fn untold(&mut self, mut complaints: Vec<String>) -> Vec<String> {
