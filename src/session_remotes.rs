@@ -40,6 +40,8 @@ pub struct Remotes {
     /// What `find` has told of.
     offered: HashMap<Digest, Offer>,
     attempts: HashMap<String, Attempt>,
+    /// Whether somebody was waited for as long as anybody is: that happens once in a buildout.
+    has_waited: bool,
     /// What is wrong with them all.
     failure: Option<String>,
     /// Eggs that were damaged here and have come again.
@@ -81,6 +83,7 @@ impl Remotes {
             live: None,
             offered: HashMap::new(),
             attempts: HashMap::new(),
+            has_waited: false,
             failure: None,
             mended: Vec::new(),
             told: Vec::new(),
@@ -195,7 +198,7 @@ impl Remotes {
         is_wanted: impl Fn(&EggKey) -> bool,
     ) -> (Leased, Option<f64>) {
         const NONE: (Leased, Option<f64>) = (Leased::None, None);
-        if self.live().is_none() {
+        if self.has_waited || self.live().is_none() {
             return NONE;
         }
         let Some(Live { upstream, pushing: Some(pushing), .. }) = &self.live else { return NONE };
@@ -209,7 +212,11 @@ impl Remotes {
         let is_in_vain = attempt.is_in_vain();
         let taken = match look {
             Ok(Look::Held(wait)) => return (Leased::Held, Some(wait.as_secs_f64())),
-            Ok(Look::Over) | Err(_) => return NONE,
+            Ok(Look::Over) => {
+                self.has_waited = true;
+                return NONE;
+            }
+            Err(_) => return NONE,
             Ok(Look::Released) => None,
             Ok(Look::Taken(taken)) => Some(taken),
         };
