@@ -4,7 +4,7 @@
 //! thread with a handle of its own on the cache.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -39,6 +39,8 @@ struct State {
     fates: HashMap<Digest, Fate>,
     /// What has arrived and is not in the cache yet.
     arrived: Vec<(Digest, Staged)>,
+    /// Eggs of the cache that are damaged: one of their key takes their place.
+    damaged: HashSet<Digest>,
     /// Why the cache takes nothing more.
     failure: Option<String>,
     is_over: bool,
@@ -123,6 +125,11 @@ impl Fetching {
             }
         }
         self.shared.changed.notify_all();
+    }
+
+    /// Lets what comes take the place of an egg that is damaged.
+    pub fn replace(&self, damaged: Digest) {
+        self.shared.lock().damaged.insert(damaged);
     }
 
     /// Why nothing more comes, if so.
@@ -245,8 +252,9 @@ fn keep(shared: &Shared, root: &Path) {
             state = shared.wait(state);
         }
         let (digests, staged): (Vec<_>, Vec<_>) = state.arrived.drain(..).unzip();
+        let damaged = state.damaged.clone();
         drop(state);
-        let kept = catch_unwind(AssertUnwindSafe(|| commit(&mut cache, root, staged)));
+        let kept = catch_unwind(AssertUnwindSafe(|| commit(&mut cache, root, staged, &damaged)));
         let kept = kept.unwrap_or_else(|_| Err("what was fetched was not kept".into()));
         let mut state = shared.lock();
         let kept = kept.map_err(|reason| state.fail(&reason));
@@ -265,13 +273,14 @@ fn commit(
     cache: &mut Option<Cache>,
     root: &Path,
     staged: Vec<Staged>,
+    damaged: &HashSet<Digest>,
 ) -> Result<Vec<Commit>, String> {
     let commit = || -> Result<Vec<Commit>> {
         let cache = match cache {
             Some(cache) => cache,
             None => cache.insert(Cache::open(root)?),
         };
-        cache.commit(staged, |_: &Egg| false)
+        cache.commit(staged, |egg: &Egg| damaged.contains(&egg.digest))
     };
     commit().map_err(|error| error.to_string())
 }

@@ -467,7 +467,19 @@ impl Session {
     }
 
     fn materialize(&mut self, digest: Digest, into: &Path) -> Result<Answer> {
-        let outcome = self.copy(digest, into);
+        let mut digest = digest;
+        let mut outcome = self.copy(digest, into);
+        if let Err(damaged @ (Error::DamagedBlob { .. } | Error::Miss { .. })) = &outcome
+            && let Some(remotes) = &mut self.remotes
+            && let Ok(Some(egg)) = self.cache.index.of_digest(digest)
+            && let Some(instead) = remotes.offer_instead(&egg)
+            && let Ok(copied) = self.copy(instead, into)
+        {
+            if let Some(remotes) = &mut self.remotes {
+                remotes.mended(damaged);
+            }
+            (digest, outcome) = (instead, Ok(copied));
+        }
         match &outcome {
             Err(Error::DamagedBlob { .. }) => {
                 self.damaged.push(digest);

@@ -10,7 +10,7 @@ use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::{EggKey, Host};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fetching::Fetching;
 use crate::lease::{Attempt, Look};
 use crate::object_client::Patience;
@@ -40,8 +40,12 @@ pub struct Remotes {
     /// What `find` has told of.
     offered: HashMap<Digest, Offer>,
     attempts: HashMap<String, Attempt>,
+    /// Whether somebody was waited for as long as anybody is: that happens once in a buildout.
+    has_waited: bool,
     /// What is wrong with them all.
     failure: Option<String>,
+    /// Eggs that were damaged here and have come again.
+    mended: Vec<String>,
     /// Complaints that were told.
     told: Vec<String>,
 }
@@ -79,7 +83,9 @@ impl Remotes {
             live: None,
             offered: HashMap::new(),
             attempts: HashMap::new(),
+            has_waited: false,
             failure: None,
+            mended: Vec::new(),
             told: Vec::new(),
         }))
     }
@@ -144,6 +150,24 @@ impl Remotes {
         self.offered.insert(offer.entry.egg, offer);
     }
 
+    /// Offers what can take the place of an egg of the cache that is damaged.
+    pub fn offer_instead(&mut self, damaged: &Egg) -> Option<Digest> {
+        let python = self.host.python_tag();
+        let live = self.live()?;
+        let key = &damaged.key;
+        let offers = live.upstream.find(&key.name, &python, |found| found == key);
+        let offer = offers.into_iter().next().filter(|_| live.fetching.failure().is_none())?;
+        live.fetching.replace(damaged.digest);
+        let digest = offer.entry.egg;
+        self.offer(offer);
+        Some(digest)
+    }
+
+    /// Tells that an egg was damaged, which nobody would notice else.
+    pub fn mended(&mut self, damaged: &Error) {
+        self.mended.push(format!("{damaged}; a remote has it, and it has come from there"));
+    }
+
     /// Lets eggs come that were offered.
     pub fn expect(&self, digests: &[Digest]) {
         self.fetch(digests.iter().filter_map(|digest| self.offered.get(digest)).cloned());
@@ -174,7 +198,7 @@ impl Remotes {
         is_wanted: impl Fn(&EggKey) -> bool,
     ) -> (Leased, Option<f64>) {
         const NONE: (Leased, Option<f64>) = (Leased::None, None);
-        if self.live().is_none() {
+        if self.has_waited || self.live().is_none() {
             return NONE;
         }
         let Some(Live { upstream, pushing: Some(pushing), .. }) = &self.live else { return NONE };
@@ -188,7 +212,11 @@ impl Remotes {
         let is_in_vain = attempt.is_in_vain();
         let taken = match look {
             Ok(Look::Held(wait)) => return (Leased::Held, Some(wait.as_secs_f64())),
-            Ok(Look::Over) | Err(_) => return NONE,
+            Ok(Look::Over) => {
+                self.has_waited = true;
+                return NONE;
+            }
+            Err(_) => return NONE,
             Ok(Look::Released) => None,
             Ok(Look::Taken(taken)) => Some(taken),
         };
@@ -273,21 +301,21 @@ impl Remotes {
     /// built and the buildout goes on.
     pub fn warnings(&mut self) -> Vec<String> {
         let sources = self.live.as_ref().map_or(&[][..], |live| live.upstream.sources());
-        let all = sources.iter().filter_map(Source::first_complaint).chain(self.local_failure());
+        let all = sources.iter().filter_map(Source::first_complaint).chain(self.of_here());
         self.untold(all.collect())
     }
 
     /// As [`Remotes::warnings`], now that nothing will be added to it.
     pub fn last_warnings(&mut self) -> Vec<String> {
         let complaints = self.live.as_ref().map(|live| live.upstream.complaints());
-        let all = complaints.unwrap_or_default().into_iter().chain(self.local_failure());
+        let all = complaints.unwrap_or_default().into_iter().chain(self.of_here());
         self.untold(all.collect())
     }
 
     /// What is wrong here, and not with one of them.
-    fn local_failure(&self) -> Option<String> {
+    fn of_here(&self) -> impl Iterator<Item = String> {
         let fetching = self.live.as_ref().and_then(|live| live.fetching.failure());
-        self.failure.clone().or(fetching)
+        self.failure.clone().into_iter().chain(fetching).chain(self.mended.clone())
     }
 
     fn untold(&mut self, mut complaints: Vec<String>) -> Vec<String> {

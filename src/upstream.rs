@@ -323,11 +323,14 @@ impl Upstream {
         let mut keys = HashSet::new();
         let wanted = claims.iter().filter(|claim| is_wanted(&claim.entry.key));
         let mut refused = HashSet::new();
-        let accepted = wanted.filter_map(|Claim { signed, source: at, .. }| {
+        let accepted = wanted.filter_map(|Claim { entry: claimed, signed, source: at }| {
             // Also one that is done without since it was asked. To check a signature takes a while, and
             // a list has room for thousands of the same that is none.
             let source = &self.sources[*at];
-            if source.client.down().is_some() || refused.contains(&(at, signed)) {
+            if source.client.down().is_some()
+                || keys.contains(&claimed.key)
+                || refused.contains(&(at, signed))
+            {
                 return None;
             }
             let entry = source.check(signed, &is_wanted);
@@ -335,9 +338,10 @@ impl Upstream {
                 refused.insert((at, signed));
                 return None;
             };
+            keys.insert(entry.key.clone());
             Some(Offer { entry, signed: signed.clone(), source: *at })
         });
-        accepted.filter(|offer| keys.insert(offer.entry.key.clone())).collect()
+        accepted.collect()
     }
 
     fn claims(&self, name: &str) -> Vec<Claim> {

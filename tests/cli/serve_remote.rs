@@ -562,3 +562,28 @@ fn what_a_set_names_and_the_remote_has_lost_is_brought_again() {
     server.ask(&json!({"op": "close"}));
     assert_eq!(team.objects("blobs").len(), 1);
 }
+
+#[test]
+fn an_egg_that_is_damaged_here_comes_again_and_that_is_told() {
+    for is_gone in [false, true] {
+        let team = Team::new();
+        let egg = team.pushed("foo");
+        team.reader.ok("pull foo==1.0 --python 3.11");
+        let blob = team.reader.blob("foo");
+        if is_gone {
+            std::fs::remove_file(&blob).unwrap();
+        } else {
+            flip_last_bit(&blob);
+        }
+        let mut server = open(&team.reader);
+        let digest = found(&mut server, "foo");
+        assert_eq!(server.materialize(&team.reader, &digest)["outcome"], "copied");
+        assert_same_tree(&egg, &team.reader.path("out/foo-1.0-py3.11.egg"));
+        let closed = server.ask(&json!({"op": "close"}));
+        let warnings = closed["warnings"].as_array().unwrap();
+        assert_eq!(warnings.len(), 1, "{closed}");
+        assert!(text(&warnings[0]).contains("has come from there"), "{closed}");
+        drop(server);
+        assert_eq!(team.reader.ok("verify").stdout, "");
+    }
+}
