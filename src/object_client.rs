@@ -7,26 +7,24 @@
 //!
 //! No error tells an address with what follows a `?`, nor a header: there are secrets in them.
 
+mod open;
+mod reason;
+mod transfer;
+
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind};
-use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::http::HttpBuilder;
-use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
-use object_store::{
-    BackoffConfig, ClientConfigKey, ClientOptions, GetOptions, MultipartUpload, ObjectStore,
-    ObjectStoreExt, PutMode, PutPayload, RetryConfig, UpdateVersion,
-};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::task::JoinSet;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
+
+use open::open;
+pub(crate) use reason::first_line;
+use reason::{is_failure, reason};
+use transfer::{Broken, in_time, part, send, send_parts, transfer};
 
 use crate::clock::now;
 use crate::digest::Digest;
@@ -43,8 +41,6 @@ const PART: usize = 8 << 20;
 const PARTS_ON_THEIR_WAY: usize = 2;
 /// What all that are on their way take of memory, in bytes.
 const ROOM_FOR_PARTS: usize = 4 * PART;
-
-const USER_AGENT: &str = concat!("eggcache/", env!("CARGO_PKG_VERSION"));
 
 /// How long a remote may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -474,167 +470,6 @@ impl Client {
     }
 }
 
-/// Sends the parts of a large object, and waits until all have arrived.
-async fn send_parts(
-    upload: &mut dyn MultipartUpload,
-    bytes: &Mapped,
-    patience: Patience,
-) -> object_store::Result<()> {
-    let mut parts = JoinSet::new();
-    let arrived = |part: Option<std::result::Result<_, tokio::task::JoinError>>| match part {
-        None => Ok(()),
-        Some(part) => part.map_err(|source| object_store::Error::JoinError { source })?,
-    };
-    for begin in (0..bytes.len()).step_by(PART) {
-        if parts.len() >= PARTS_ON_THEIR_WAY {
-            arrived(parts.join_next().await)?;
-        }
-        let (payload, room) = part(bytes, begin).await;
-        let sending = in_time(patience.sending(payload.content_length()), upload.put_part(payload));
-        parts.spawn(async move {
-            let sent = sending.await;
-            drop(room);
-            sent
-        });
-    }
-    while !parts.is_empty() {
-        arrived(parts.join_next().await)?;
-    }
-    Ok(())
-}
-
-/// Waits so long for an answer.
-async fn in_time<T>(
-    limit: Duration,
-    request: impl Future<Output = object_store::Result<T>>,
-) -> object_store::Result<T> {
-    tokio::time::timeout(limit, request).await.unwrap_or_else(|_| {
-        let source = "it does not answer in time".into();
-        Err(object_store::Error::Generic { store: "remote", source })
-    })
-}
-
-/// A part of an object in memory, and the room that it takes there as long as it is on its way.
-async fn part(bytes: &Mapped, begin: usize) -> (PutPayload, SemaphorePermit<'static>) {
-    static ROOM: Semaphore = Semaphore::const_new(ROOM_FOR_PARTS);
-    let end = bytes.len().min(begin + PART);
-    let length = u32::try_from(end - begin).expect("a part is small");
-    let room = ROOM.acquire_many(length).await.expect("nobody closes it");
-    let mut copy = Vec::with_capacity(end - begin);
-    for piece in bytes[begin..end].chunks(1 << 20) {
-        copy.extend_from_slice(piece);
-        bytes.forget();
-    }
-    (PutPayload::from(copy), room)
-}
-
-/// What ends a transfer.
-enum Broken {
-    Absent,
-    /// The remote is done without.
-    Failed(String),
-    /// This object is.
-    Wrong(String),
-}
-
-/// What keeps a transfer from going on.
-enum Interrupted {
-    /// Whoever waits has waited long enough.
-    Slow,
-    Broken(String),
-}
-
-type Chunk = std::result::Result<Vec<u8>, Broken>;
-
-/// How far a transfer had come when it last made progress.
-struct Pace {
-    /// Bytes that had arrived.
-    from: u64,
-    since: Instant,
-}
-
-/// Sends the bytes of an object, and goes on where a transfer breaks as long as there is progress.
-async fn transfer(
-    store: Arc<dyn ObjectStore>,
-    path: ObjectPath,
-    bytes: u64,
-    patience: Patience,
-    sender: &mpsc::SyncSender<Chunk>,
-) -> std::result::Result<(), Broken> {
-    let (mut at, mut broken_at) = (0, None);
-    let mut pace = Pace { from: 0, since: Instant::now() };
-    while at < bytes || broken_at.is_none() {
-        let range = (at > 0).then(|| (at..bytes).into());
-        let options = GetOptions { range, ..GetOptions::default() };
-        let left = patience.answer.saturating_sub(pace.since.elapsed());
-        let failure = match tokio::time::timeout(left, store.get_opts(&path, options)).await {
-            Err(_) => return Err(Broken::Failed("it does not answer in time".into())),
-            Ok(Err(object_store::Error::NotFound { .. })) => return Err(Broken::Absent),
-            Ok(Err(error)) => reason(&error),
-            Ok(Ok(found)) if found.meta.size != bytes => {
-                let reason = format!("{path} has {} bytes in place of {bytes}", found.meta.size);
-                return Err(Broken::Wrong(reason));
-            }
-            Ok(Ok(found)) => match pass_on(found, &mut at, &mut pace, patience, sender).await {
-                Ok(()) => return Ok(()),
-                Err(Interrupted::Slow) => {
-                    return Err(Broken::Failed("it sends too slowly".into()));
-                }
-                Err(Interrupted::Broken(failure)) => failure,
-            },
-        };
-        // A few bytes with each attempt would take forever, and so would a wait for each.
-        if broken_at == Some(pace.from) || pace.since.elapsed() >= patience.answer {
-            return Err(Broken::Failed(failure));
-        }
-        broken_at = Some(pace.from);
-    }
-    Ok(())
-}
-
-async fn pass_on(
-    found: object_store::GetResult,
-    at: &mut u64,
-    pace: &mut Pace,
-    patience: Patience,
-    sender: &mpsc::SyncSender<Chunk>,
-) -> std::result::Result<(), Interrupted> {
-    let mut stream = found.into_stream();
-    let mut begun = Instant::now();
-    loop {
-        let left = patience.stall.saturating_sub(pace.since.max(begun).elapsed());
-        let chunk = match tokio::time::timeout(left, stream.next()).await {
-            Err(_) => return Err(Interrupted::Slow),
-            Ok(None) => return Ok(()),
-            Ok(Some(chunk)) => chunk.map_err(|error| Interrupted::Broken(reason(&error)))?,
-        };
-        *at += chunk.len() as u64;
-        let waited = Instant::now();
-        if !send(sender, Ok(chunk.to_vec())).await {
-            return Ok(());
-        }
-        if *at >= pace.from + Patience::LEAST {
-            *pace = Pace { from: *at, since: Instant::now() };
-        } else {
-            // What the disk takes is not the remote's.
-            pace.since += waited.elapsed();
-            begun += waited.elapsed();
-        }
-    }
-}
-
-/// Hands a chunk over without keeping the other transfers waiting; whether anybody wants it.
-async fn send(sender: &mpsc::SyncSender<Chunk>, mut chunk: Chunk) -> bool {
-    loop {
-        chunk = match sender.try_send(chunk) {
-            Ok(()) => return true,
-            Err(mpsc::TrySendError::Disconnected(_)) => return false,
-            Err(mpsc::TrySendError::Full(back)) => back,
-        };
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
 /// The thread that does all input and output of remotes.
 fn runtime() -> &'static tokio::runtime::Handle {
     static RUNTIME: OnceLock<tokio::runtime::Handle> = OnceLock::new();
@@ -653,206 +488,11 @@ fn runtime() -> &'static tokio::runtime::Handle {
     })
 }
 
-/// Makes the clients of stores that know who asks. They do not go where a server leads: whoever that is
-/// would get a token, or an address with a signature in it.
-#[derive(Debug)]
-struct Straight {
-    connect: Duration,
-}
-
-impl HttpConnector for Straight {
-    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        // The credentials of a machine of a cloud come by http.
-        let allow_http = options.get_config_value(&ClientConfigKey::AllowHttp);
-        let client = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .connect_timeout(self.connect)
-            .https_only(allow_http.as_deref() != Some("true"))
-            .redirect(reqwest::redirect::Policy::none())
-            .build();
-        let client = client.map_err(|error| object_store::Error::Generic {
-            store: "remote",
-            source: error.into(),
-        })?;
-        Ok(HttpClient::new(client))
-    }
-}
-
-fn open(
-    remote: &Remote,
-    patience: Patience,
-) -> object_store::Result<(Arc<dyn ObjectStore>, ObjectPath)> {
-    let url = remote.url.as_str();
-    let retry = RetryConfig {
-        backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(100),
-            max_backoff: patience.most_between,
-            // Each wait is longer than the one before, and many clients do not wait as long.
-            base: 4.0,
-        },
-        max_retries: patience.retries,
-        retry_timeout: patience.answer,
-    };
-    let endpoint = remote.endpoint.as_ref();
-    let plain_http =
-        [Some(&remote.url), endpoint].into_iter().flatten().any(|it| it.scheme() == "http");
-    let options = ClientOptions::new()
-        .with_connect_timeout(patience.connect)
-        .with_timeout_disabled()
-        .with_allow_http(plain_http)
-        .with_user_agent(USER_AGENT.parse().expect("it is a header's text"));
-    let straight = Straight { connect: patience.connect };
-    let is_set = |names: &[&str]| names.iter().any(|name| std::env::var_os(name).is_some());
-    let anonymous = |names: &[&str]| !remote.instance_credentials && !is_set(names);
-    let prefix = || ObjectPath::from_url_path(remote.url.path());
-    Ok(match remote.url.scheme() {
-        "s3" => {
-            let mut builder = AmazonS3Builder::from_env()
-                .with_url(url)
-                .with_retry(retry)
-                .with_client_options(options)
-                .with_http_connector(straight)
-                .with_skip_signature(anonymous(&[
-                    "AWS_ACCESS_KEY_ID",
-                    "AWS_WEB_IDENTITY_TOKEN_FILE",
-                    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-                    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-                ]));
-            if let Some(endpoint) = endpoint {
-                builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/'));
-            }
-            if let Some(region) = &remote.region {
-                builder = builder.with_region(region);
-            }
-            (Arc::new(builder.build()?), prefix()?)
-        }
-        "gs" => {
-            let builder = GoogleCloudStorageBuilder::from_env()
-                .with_url(url)
-                .with_retry(retry)
-                .with_client_options(options)
-                .with_http_connector(straight)
-                .with_skip_signature(anonymous(&[
-                    "GOOGLE_SERVICE_ACCOUNT",
-                    "GOOGLE_SERVICE_ACCOUNT_PATH",
-                    "GOOGLE_SERVICE_ACCOUNT_KEY",
-                    "GOOGLE_APPLICATION_CREDENTIALS",
-                ]));
-            (Arc::new(builder.build()?), prefix()?)
-        }
-        "az" => {
-            let builder = MicrosoftAzureBuilder::from_env()
-                .with_url(url)
-                .with_retry(retry)
-                .with_client_options(options)
-                .with_http_connector(straight)
-                .with_skip_signature(anonymous(&[
-                    "AZURE_STORAGE_ACCOUNT_KEY",
-                    "AZURE_STORAGE_ACCESS_KEY",
-                    "AZURE_STORAGE_SAS_KEY",
-                    "AZURE_STORAGE_SAS_TOKEN",
-                    "AZURE_STORAGE_CLIENT_SECRET",
-                    "AZURE_CLIENT_SECRET",
-                    "AZURE_FEDERATED_TOKEN_FILE",
-                ]));
-            (Arc::new(builder.build()?), prefix()?)
-        }
-        "file" => {
-            let folder = remote.url.to_file_path().unwrap_or_default();
-            std::fs::create_dir_all(&folder).map_err(|source| object_store::Error::Generic {
-                store: "folder",
-                source: source.into(),
-            })?;
-            (Arc::new(LocalFileSystem::new_with_prefix(folder)?), ObjectPath::default())
-        }
-        _ => {
-            let builder =
-                HttpBuilder::new().with_url(url).with_retry(retry).with_client_options(options);
-            (Arc::new(builder.build()?), ObjectPath::default())
-        }
-    })
-}
-
-/// Whether an error is the remote's, and not an answer.
-fn is_failure(error: &object_store::Error) -> bool {
-    use object_store::Error;
-    !matches!(
-        error,
-        Error::NotFound { .. }
-            | Error::AlreadyExists { .. }
-            | Error::Precondition { .. }
-            | Error::NotModified { .. }
-    )
-}
-
-/// What went wrong, without addresses and headers.
-fn reason(error: &object_store::Error) -> String {
-    use object_store::Error;
-    let denied = match error {
-        Error::PermissionDenied { .. } => Some("it does not allow that (403"),
-        Error::Unauthenticated { .. } => Some("it wants credentials (401"),
-        _ => None,
-    };
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    let (mut last, mut kind) = (error.to_string(), None);
-    while let Some(error) = source {
-        if let Some(http) = error.downcast_ref::<HttpError>() {
-            kind = Some(http.kind());
-        }
-        last = error.to_string();
-        source = error.source();
-    }
-    if let Some(denied) = denied {
-        // Such as that the clocks differ too much.
-        let code = code(&last).map_or_else(String::new, |code| format!(", {code}"));
-        return format!("{denied}{code})");
-    }
-    let what = match kind {
-        Some(HttpErrorKind::Connect) => "it cannot be reached",
-        Some(HttpErrorKind::Timeout) => "it does not answer in time",
-        Some(HttpErrorKind::Request | HttpErrorKind::Interrupted) => "the connection broke",
-        Some(_) => "it answers what is not understood",
-        None => {
-            return match last.strip_prefix("Server returned non-2xx status code: ") {
-                Some(answer) => answered(answer),
-                None => first_line(&last),
-            };
-        }
-    };
-    format!("{what} ({})", first_line(&last))
-}
-
-/// What a server has answered: its status, and the code that S3 has for an error. Of the rest nothing,
-/// as some servers repeat the request in it.
-fn answered(answer: &str) -> String {
-    let status = first_line(answer.split(": ").next().unwrap_or_default());
-    match code(answer) {
-        Some(code) => format!("it answers {status} ({code})"),
-        None => format!("it answers {status}"),
-    }
-}
-
-/// The code that S3 has for an error.
-fn code(answer: &str) -> Option<&str> {
-    let (code, _) = answer.split_once("<Code>")?.1.split_once("</Code>")?;
-    let is_code =
-        (1..=40).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphabetic());
-    is_code.then_some(code)
-}
-
-/// Of what a server says, as much as a line takes, and nothing that a terminal would obey.
-pub(crate) fn first_line(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    line.chars()
-        .filter(|&c| c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric())
-        .take(200)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
+    use std::time::Instant;
 
     use super::*;
     use crate::progress::Silent;
@@ -930,24 +570,6 @@ mod tests {
                 let refused = client().upload("a", bytes, &Silent).unwrap_err();
                 assert_eq!(refused.to_string(), says);
             });
-        }
-    }
-
-    #[test]
-    fn of_an_answer_only_the_status_and_the_code_are_told() {
-        for (answer, told) in [
-            ("503 Service Unavailable: ", "it answers 503 Service Unavailable"),
-            ("400 Bad Request: X-Token: hunter2", "it answers 400 Bad Request"),
-            (
-                "404 Not Found: <?xml?>\n<Error><Code>NoSuchBucket</Code><Key>a</Key></Error>",
-                "it answers 404 Not Found (NoSuchBucket)",
-            ),
-            (
-                "500 Internal Server Error: <Code>hunter2</Code>",
-                "it answers 500 Internal Server Error",
-            ),
-        ] {
-            assert_eq!(answered(answer), told);
         }
     }
 }

@@ -1,0 +1,102 @@
+//! What went wrong, in words: of an answer its status and its code, and nothing else.
+
+use object_store::client::{HttpError, HttpErrorKind};
+
+/// Whether an error is the remote's, and not an answer.
+pub(super) fn is_failure(error: &object_store::Error) -> bool {
+    use object_store::Error;
+    !matches!(
+        error,
+        Error::NotFound { .. }
+            | Error::AlreadyExists { .. }
+            | Error::Precondition { .. }
+            | Error::NotModified { .. }
+    )
+}
+
+/// What went wrong, without addresses and headers.
+pub(super) fn reason(error: &object_store::Error) -> String {
+    use object_store::Error;
+    let denied = match error {
+        Error::PermissionDenied { .. } => Some("it does not allow that (403"),
+        Error::Unauthenticated { .. } => Some("it wants credentials (401"),
+        _ => None,
+    };
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let (mut last, mut kind) = (error.to_string(), None);
+    while let Some(error) = source {
+        if let Some(http) = error.downcast_ref::<HttpError>() {
+            kind = Some(http.kind());
+        }
+        last = error.to_string();
+        source = error.source();
+    }
+    if let Some(denied) = denied {
+        // Such as that the clocks differ too much.
+        let code = code(&last).map_or_else(String::new, |code| format!(", {code}"));
+        return format!("{denied}{code})");
+    }
+    let what = match kind {
+        Some(HttpErrorKind::Connect) => "it cannot be reached",
+        Some(HttpErrorKind::Timeout) => "it does not answer in time",
+        Some(HttpErrorKind::Request | HttpErrorKind::Interrupted) => "the connection broke",
+        Some(_) => "it answers what is not understood",
+        None => {
+            return match last.strip_prefix("Server returned non-2xx status code: ") {
+                Some(answer) => answered(answer),
+                None => first_line(&last),
+            };
+        }
+    };
+    format!("{what} ({})", first_line(&last))
+}
+
+/// What a server has answered: its status, and the code that S3 has for an error. Of the rest nothing,
+/// as some servers repeat the request in it.
+pub(super) fn answered(answer: &str) -> String {
+    let status = first_line(answer.split(": ").next().unwrap_or_default());
+    match code(answer) {
+        Some(code) => format!("it answers {status} ({code})"),
+        None => format!("it answers {status}"),
+    }
+}
+
+/// The code that S3 has for an error.
+fn code(answer: &str) -> Option<&str> {
+    let (code, _) = answer.split_once("<Code>")?.1.split_once("</Code>")?;
+    let is_code =
+        (1..=40).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_code.then_some(code)
+}
+
+/// Of what a server says, as much as a line takes, and nothing that a terminal would obey.
+pub(crate) fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.chars()
+        .filter(|&c| c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric())
+        .take(200)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_answer_only_the_status_and_the_code_are_told() {
+        for (answer, told) in [
+            ("503 Service Unavailable: ", "it answers 503 Service Unavailable"),
+            ("400 Bad Request: X-Token: hunter2", "it answers 400 Bad Request"),
+            (
+                "404 Not Found: <?xml?>\n<Error><Code>NoSuchBucket</Code><Key>a</Key></Error>",
+                "it answers 404 Not Found (NoSuchBucket)",
+            ),
+            (
+                "500 Internal Server Error: <Code>hunter2</Code>",
+                "it answers 500 Internal Server Error",
+            ),
+        ] {
+            assert_eq!(answered(answer), told);
+        }
+    }
+}
