@@ -43,7 +43,7 @@ BACKOFF_BASE = 4.0
 Patience = collections.namedtuple("Patience", "retries most_between answer")
 OF_BUILD = Patience(4, 0.8, 2.2)
 OF_COMMAND = Patience(8, 10.0, 60.0)
-# src/pull.rs, src/fetching.rs and, for lists, src/session_remotes.rs
+# src/pull.rs, src/fetching.rs and, for lists, src/serve/remotes.rs
 AT_A_TIME = 8
 # src/pushing.rs
 PUSHED_AT_A_TIME = 4

@@ -100,7 +100,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | the bridge to buildout, which calls operations | [`serve`] `auto` `prefetch` `storing` `session_remotes` `fetching` `pushing` |
+//! | the bridge to buildout, which calls operations | [`serve`] `auto` `prefetch` `storing` `fetching` `pushing` |
 //! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`preflight`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`check`] [`bundle`] [`reindex`] [`stats`] [`push`] [`pull`] [`remote`] [`remote_verify`] [`remote_gc`] [`sign`] |
 //! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `recall` `staging` `held` [`query`] [`upstream`] `publish` `lease` `survey` |
 //! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s and [`pin`]s, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter`, [`remotes`] and an [`object_client`] of each |
@@ -176,7 +176,7 @@ pub mod root;
 pub mod roots;
 mod script;
 pub mod serve;
-mod session_remotes;
+
 pub mod sha256;
 pub mod show;
 pub mod sign;

@@ -50,7 +50,7 @@ def test_constants_are_those_of_the_program():
     publish, client = constants("publish.rs"), constants("object_client.rs")
     assert (publish["TRIES"], publish["LARGE"]) == (rules.TRIES, rules.LARGE)
     assert (client["PART"], client["MAX_SMALL"]) == (rules.PART, rules.MAX_SMALL)
-    for name in ("pull.rs", "fetching.rs", "session_remotes.rs"):
+    for name in ("pull.rs", "fetching.rs", "serve/remotes.rs"):
         assert constants(name)["AT_A_TIME"] == rules.AT_A_TIME
     assert constants("pushing.rs")["AT_A_TIME"] == rules.PUSHED_AT_A_TIME
 

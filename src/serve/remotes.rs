@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::lines::{Leased, Role};
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::egg::Egg;
@@ -16,7 +17,6 @@ use crate::lease::{Attempt, Look};
 use crate::object_client::Patience;
 use crate::pushing::{Pushing, Told};
 use crate::remotes::{self, Remote};
-use crate::serve::{Leased, Role};
 use crate::signing::Signer;
 use crate::upstream::{Offer, Source, Upstream};
 
