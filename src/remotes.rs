@@ -86,7 +86,11 @@ fn address(text: &str) -> Result<Url> {
         Err(_) if Path::new(text).is_absolute() => {
             return Url::from_directory_path(text).or_else(|()| usage("is no address of a remote"));
         }
-        Err(error) => return usage(&format!("is no address of a remote: {error}")),
+        Err(_) => {
+            let reason = "is no address of a remote: a folder is named by its whole path, a store as \
+                          s3://BUCKET/PREFIX, and a web server as https://HOST/PATH";
+            return usage(reason);
+        }
     };
     if !url.username().is_empty() || url.password().is_some() {
         let reason = "an address has no user and no password: they come from the environment";
