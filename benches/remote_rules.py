@@ -116,10 +116,11 @@ def push_set(is_changed=True):
     return Requests(GET=1, PUT=int(is_changed))
 
 
-def finish(eggs, came, is_changed=True):
-    """The end of a buildout that pushes, and whose set was not told from this cache before. What came
-    from the remote in this run is known to be there, and nothing else: also not what was just built."""
-    return push(0, is_there=True).times(eggs - came) + push_set(is_changed)
+def finish(eggs, known, is_changed=True):
+    """The end of a buildout that pushes, and whose set was not told from this cache before. Known to be
+    there is what came from the remote in this run, what was built and pushed, and what the set has if
+    it was asked for. The rest is asked for."""
+    return push(0, is_there=True).times(eggs - known) + push_set(is_changed)
 
 
 def lease(build_seconds):
@@ -193,10 +194,10 @@ def wait_build(builds=BUILD):
     return 2 * FIRST_BYTE + builds
 
 
-def wait_finish(eggs, came, is_changed=True):
+def wait_finish(eggs, known, is_changed=True):
     """Seconds of the end of a buildout that pushes: entries and blobs, then lists, some at a time; the
     set, read and written."""
-    rounds = math.ceil((eggs - came) / PUSHED_AT_A_TIME)
+    rounds = math.ceil((eggs - known) / PUSHED_AT_A_TIME)
     return (3 * rounds + 1 + is_changed) * FIRST_BYTE
 
 

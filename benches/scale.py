@@ -132,10 +132,10 @@ def buildouts_of(name, blobs):
     part = whole * CHANGED / eggs
     asked, read, wait = rules.known(CHANGED), part + lines, rules.wait_known(eggs, CHANGED, part)
     yield "%d eggs are missing" % CHANGED, asked, read, wait, CHANGED
-    # Of each that did not come in this run its entry and its list, and the set once more.
-    asked += rules.finish(eggs, CHANGED, is_changed=False)
-    read += lines + (eggs - CHANGED) * 2 * ENTRY
-    wait += rules.wait_finish(eggs, CHANGED, is_changed=False)
+    # The set once more, which has told of all.
+    asked += rules.finish(eggs, eggs, is_changed=False)
+    read += lines
+    wait += rules.wait_finish(eggs, eggs, is_changed=False)
     yield "the same, and it pushes", asked, read, wait, CHANGED
     wait = rules.wait_known(eggs, eggs, whole)
     yield "empty cache", rules.known(eggs), whole + lines, wait, eggs
@@ -147,8 +147,8 @@ def buildouts_of(name, blobs):
     wait += rules.wait_finish(eggs, eggs)
     yield "the same, and it pushes", found, whole + lines, wait, eggs
     built = rules.miss() + (rules.miss() + rules.lease(rules.BUILD)).times(eggs)
-    pushed = functools.reduce(Requests.__add__, map(rules.push, blobs)) + rules.finish(eggs, 0)
-    wait = order.Run(name, is_built=True).seconds + rules.wait_finish(eggs, 0)
+    pushed = functools.reduce(Requests.__add__, map(rules.push, blobs)) + rules.finish(eggs, eggs)
+    wait = order.Run(name, is_built=True).seconds + rules.wait_finish(eggs, eggs)
     yield "nobody has built any, and it pushes", built + pushed, 4 * lines, wait, eggs
 
 

@@ -156,7 +156,7 @@ class Month:
                     self.blob_bytes += size * weight
                     self.wait += rules.wait_known(EGGS, len(missing), size) * weight
                     if not is_told:
-                        asked = rules.finish(EGGS, len(missing), is_changed=False)
+                        asked = rules.finish(EGGS, EGGS if missing else 0, is_changed=False)
                         self.told += asked.times(weight)
                     if missing:
                         self.sets += weight
@@ -182,11 +182,12 @@ class Month:
                     self.built_bytes += world.bytes(new) * weight
                     found = changed - new
                     self.first_blobs += len(found) * weight
-                    self.again += (EGGS - len(found)) * weight
+                    self.again += (EGGS - len(changed)) * weight
                     wait = order.wait(len(found), world.bytes(found), misses=len(new))
-                    wait += rules.wait_finish(EGGS, len(found))
+                    wait += rules.wait_finish(EGGS, len(changed))
                     # It is one of those of `follow`, and what it asks for at its end is counted here.
-                    self.told.subtract(rules.finish(EGGS, len(changed), is_changed=False).times(weight))
+                    told = rules.finish(EGGS, EGGS if changed else 0, is_changed=False)
+                    self.told.subtract(told.times(weight))
                     wait -= rules.wait_known(EGGS, len(changed), world.bytes(changed))
                     self.wait += wait * weight
                     for project, *_ in new:

@@ -63,7 +63,7 @@ def test_patience_is_that_of_the_program():
         assert int(fields["retries"]) == modelled.retries
         assert seconds(fields["most_between"]) == [modelled.most_between]
         assert seconds(fields["answer"]) == [modelled.answer]
-    backoff = re.search(r"BackoffConfig \{(.*?)\}", text, re.DOTALL)[1]
+    backoff = re.search(r"BackoffConfig \{(.*?)\}", source("object_client/open.rs"), re.DOTALL)[1]
     assert seconds(backoff) == [rules.BACKOFF]
     assert float(re.search(r"base: ([\d.]+)", backoff)[1]) == rules.BACKOFF_BASE
 
@@ -238,7 +238,7 @@ def test_without_leases_all_that_come_before_the_first_is_done_build():
 
 def test_one_builder_makes_the_requests_of_the_rules():
     alone = crowd.herd(1, 1, 35)
-    expected = rules.miss() + rules.miss() + rules.lease(35) + rules.push(1) + rules.finish(1, 0)
+    expected = rules.miss() + rules.miss() + rules.lease(35) + rules.push(1) + rules.finish(1, 1)
     assert alone.store.counts == {kind: n for kind, n in expected.items() if n}
     for blobs in (1, 7, 90):
         assert crowd.start(1, 1, blobs=blobs).store.counts == rules.known(blobs)
