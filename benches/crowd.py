@@ -108,8 +108,8 @@ def herd(builders, within, build, look=look_as_is, patience=rules.OF_BUILD, is_l
     builds, alone, fetched, waits = 0, 0, 0, []
     for at, builder, what, looks, backoff in queue:
         if what == "built":
-            # The entry, the blob, the entry, the list; the lease is looked at and released; the end.
-            for kind in "GET PUT PUT GET PUT GET POST GET HEAD GET GET PUT".split():
+            # The entry, the blob, the entry, the list; the lease is looked at and released; the set.
+            for kind in "GET PUT PUT GET PUT GET POST GET PUT".split():
                 store.ask(at, kind)
             built_at = told_at = at
             continue
