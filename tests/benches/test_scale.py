@@ -173,7 +173,7 @@ def test_all_that_a_team_fetches_or_builds_is_counted_once(is_warm):
     assert asked["GET"] == pytest.approx(read + of_leases + month.pushes["GET"] + of_ends)
     assert asked["PUT"] == pytest.approx(month.built + month.pushes["PUT"] + month.changes)
     assert asked["POST"] == pytest.approx(month.built)
-    # Of each change, all eggs were found there or are asked for at the end.
+    # Of each change, all eggs were found there, built, or are asked for at the end.
     assert month.first_blobs + month.built + month.again == pytest.approx(month.changes * team.EGGS)
     if is_warm:
         assert month.changes <= month.sets < month.buildouts
