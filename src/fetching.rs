@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::cache::{Cache, Commit};
@@ -15,6 +15,7 @@ use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::error::{Error, IoContext, Result};
 use crate::progress::Progress;
+use crate::shared;
 use crate::store::{Staged, Store};
 use crate::upstream::{Offer, Upstream};
 
@@ -46,21 +47,7 @@ struct State {
     is_over: bool,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-}
+type Shared = shared::Shared<State>;
 
 impl State {
     /// The disk is full, say: what comes after that would fare no better.
@@ -124,7 +111,7 @@ impl Fetching {
                 state.queue.push_back(offer);
             }
         }
-        self.shared.changed.notify_all();
+        self.shared.tell();
     }
 
     /// Lets what comes take the place of an egg that is damaged.
@@ -163,7 +150,7 @@ impl Fetching {
             fate.insert(Fate::Coming);
             state.queue.push_front(offer.clone());
         }
-        self.shared.changed.notify_all();
+        self.shared.tell();
         loop {
             match state.fates.get(&digest) {
                 Some(Fate::Coming) => state = self.shared.wait(state),
@@ -183,7 +170,7 @@ impl Drop for Fetching {
         state.is_over = true;
         state.queue.clear();
         drop(state);
-        self.shared.changed.notify_all();
+        self.shared.tell();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -237,7 +224,7 @@ fn fetch(shared: &Shared, upstream: &Upstream, store: &Store) {
                 state.fates.insert(offer.entry.egg, fate);
             }
         }
-        shared.changed.notify_all();
+        shared.tell();
     }
 }
 
@@ -265,7 +252,7 @@ fn keep(shared: &Shared, root: &Path) {
             };
             state.fates.insert(digest, fate);
         }
-        shared.changed.notify_all();
+        shared.tell();
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::blob::Blob;
@@ -15,6 +15,7 @@ use crate::digest::Digest;
 use crate::fs as files;
 use crate::map::Mapped;
 use crate::progress::Silent;
+use crate::shared;
 use crate::staging::stage;
 use crate::store::Store;
 use crate::temp::Temp;
@@ -40,21 +41,7 @@ struct State {
     is_over: bool,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-}
+type Shared = shared::Shared<State>;
 
 /// One thread that copies eggs of one store ahead, one after the other; each on all cores.
 #[derive(Debug)]
@@ -83,7 +70,7 @@ impl Prefetch {
                 state.queue.push_back(job);
             }
         }
-        self.shared.changed.notify_all();
+        self.shared.tell();
     }
 
     /// The egg, if it is ready, or soon will be. One that is still queued is not waited for.
@@ -96,7 +83,7 @@ impl Prefetch {
             state = self.shared.wait(state);
         }
         let ready = state.ready.remove(&job);
-        self.shared.changed.notify_all();
+        self.shared.tell();
         ready
     }
 }
@@ -104,7 +91,7 @@ impl Prefetch {
 impl Drop for Prefetch {
     fn drop(&mut self) {
         self.shared.lock().is_over = true;
-        self.shared.changed.notify_all();
+        self.shared.tell();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -132,7 +119,7 @@ fn work(shared: &Shared, store: &Store) {
         let mut state = shared.lock();
         state.running = None;
         state.ready.extend(ready.map(|ready| (job, ready)));
-        shared.changed.notify_all();
+        shared.tell();
     }
 }
 

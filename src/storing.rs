@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::add::{self, Listed, Outcome, Replace};
@@ -14,6 +14,7 @@ use crate::cache::Cache;
 use crate::egg::Egg;
 use crate::egg_key::EggKey;
 use crate::error::{IoContext, Result};
+use crate::shared;
 
 /// How many eggs are kept together at most: what is not yet kept is lost if the process is killed.
 const BATCH: usize = 32;
@@ -32,21 +33,7 @@ struct State {
     is_over: bool,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-}
+type Shared = shared::Shared<State>;
 
 /// One thread with a handle of its own on a cache. Dropping this waits until all is kept.
 #[derive(Debug)]
@@ -78,7 +65,7 @@ impl Storing {
         let mut state = self.shared.lock();
         state.queue.push((number, egg));
         state.replace = replace;
-        self.shared.changed.notify_all();
+        self.shared.tell();
     }
 
     /// Why nothing more is kept, if so.
@@ -101,7 +88,7 @@ impl Storing {
 impl Drop for Storing {
     fn drop(&mut self) {
         self.shared.lock().is_over = true;
-        self.shared.changed.notify_all();
+        self.shared.tell();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -154,7 +141,7 @@ fn work(shared: &Shared, root: &Path, on_done: &dyn Fn(&EggKey, Option<&Egg>)) {
                 }
             }
         }
-        shared.changed.notify_all();
+        shared.tell();
     }
 }
 
