@@ -140,13 +140,13 @@ def prepare(world):
     (home / "eggcache").symlink_to(ROOT)
     programs = home / "programs"
     programs.mkdir()
-    (home / "root").mkdir()
+    (home / "scratch").mkdir()
     if shutil.which("rpm"):
         # Into a root of its own, whose database knows of no Python.
         shim = programs / "rpm"
         shim.write_text(
             "#!/bin/sh\nexec %s --root %s --dbpath /var/lib/rpm --nodeps \"$@\"\n"
-            % (shutil.which("rpm"), home / "root")
+            % (shutil.which("rpm"), home / "scratch")
         )
         shim.chmod(0o755)
     if not shutil.which("sqlite3"):
@@ -189,7 +189,7 @@ def test_every_command_of_a_page_runs(page, newest_world):
         if kinds[number] == "run":
             script += ["echo '--- block %d'" % number, text]
     script = "\n".join(script).replace("/srv/", "%s/srv/" % newest_world.path)
-    script = script.replace("/opt/", "%s/root/opt/" % newest_world.path)
+    script = script.replace("/opt/", "%s/scratch/opt/" % newest_world.path)
     for word, meaning in WORDS.items():
         script = re.sub(r"\b%s\b" % word, meaning, script)
     done = subprocess.run(
