@@ -23,7 +23,6 @@ import results
 from contenders import EGGCACHE as PROGRAM
 
 SIZES = [int(size) for size in os.environ.get("GROWTH", "1000 10000 100000").split()]
-TARGET = 100000  # the size that the table of targets tells of
 SYNTHETIC = os.path.join(contenders.ROOT, "target", "release", "examples", "synthetic")
 VERSIONS = 10  # of each project
 ASKED = 1000  # requests of one egg
@@ -36,8 +35,6 @@ def growth():
         with filesystems.fresh(filesystems.chosen()[0]) as place:
             figures = one(place.path, size)
         results.put("growth", {str(size): figures})
-        if size == TARGET:
-            results.target("look-up", round(1000 * figures["look-up"]["wall"], 3))
         for what, taken in figures.items():
             print("%7d eggs  %-20s %s" % (size, what, taken), flush=True)
 

@@ -36,6 +36,20 @@ impl Team {
         egg
     }
 
+    /// What the remote has of a buildout of `foo` and `bar`, which the builder had already: both, and
+    /// their set.
+    fn pushed_set(&self) {
+        for name in ["foo", "bar"] {
+            self.builder.added(name, "1.0");
+        }
+        let mut server = open(&self.builder);
+        for name in ["foo", "bar"] {
+            server.materialize(&self.builder, &self.builder.digest(name));
+        }
+        server.register(&self.builder, &["foo-1.0-py3.11.egg", "bar-1.0-py3.11.egg"]);
+        server.close_with(&json!({"pushed": 2}));
+    }
+
     /// The files of the remote below one of its folders.
     fn objects(&self, folder: &str) -> Vec<PathBuf> {
         files_in(&self.builder.path("pool/v1").join(folder))
@@ -133,15 +147,7 @@ fn what_a_buildout_has_built_is_there_for_the_next_by_its_set_alone() {
 #[test]
 fn what_else_a_set_has_comes_with_the_first_egg_of_it() {
     let team = Team::new();
-    for name in ["foo", "bar"] {
-        team.builder.added(name, "1.0");
-    }
-    let mut server = open(&team.builder);
-    for name in ["foo", "bar"] {
-        server.materialize(&team.builder, &team.builder.digest(name));
-    }
-    server.register(&team.builder, &["foo-1.0-py3.11.egg", "bar-1.0-py3.11.egg"]);
-    server.close_with(&json!({"pushed": 2}));
+    team.pushed_set();
 
     let mut server = open(&team.reader);
     found(&mut server, "foo");
@@ -478,15 +484,7 @@ fn what_the_disk_does_not_take_of_a_remote_is_told_once() {
 #[test]
 fn another_build_of_what_is_here_does_not_come_with_a_set() {
     let team = Team::new();
-    for name in ["foo", "bar"] {
-        team.builder.added(name, "1.0");
-    }
-    let mut server = open(&team.builder);
-    for name in ["foo", "bar"] {
-        server.materialize(&team.builder, &team.builder.digest(name));
-    }
-    server.register(&team.builder, &["foo-1.0-py3.11.egg", "bar-1.0-py3.11.egg"]);
-    server.close_with(&json!({"pushed": 2}));
+    team.pushed_set();
     // If it comes, that is told.
     let digest = team.builder.digest("bar");
     let blobs = team.objects("blobs");
