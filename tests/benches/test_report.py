@@ -85,7 +85,7 @@ def test_targets_tell_what_is_reached():
             "b": walls("scientific", floor=0.8, cp=1.0, uv=2.0),
         },
         remote={"a": walls("web", aws=2.0)},
-        targets={"look-up": [0.2]},
+        growth={"100000": {"look-up": {"wall": 0.0002}}},
     )
     rows = {row.split(" | ")[0]: row for row in report.targets(measured, None).splitlines()}
     assert rows["| materialize, warm, against the floor: web / scientific"].endswith(
