@@ -113,6 +113,7 @@ def _install(buildout, easy_install):
     stock_get_dist = installer_class._get_dist
     stock_fetch = installer_class._fetch
     stock_rescan = installer_class._env_rescan_dest
+    stock_get_dest_dist_paths = installer_class._get_dest_dist_paths
     stock_make_env = installer_class._make_env
     stock_build = installer_class.build
     stock_move = easy_install._move_to_eggs_dir_and_compile
@@ -207,6 +208,11 @@ def _install(buildout, easy_install):
             dist.precedence = easy_install.pkg_resources.EGG_DIST
             self._env.add(dist)
 
+    def _get_dest_dist_paths(self):
+        # Buildout also takes what pip has put into a temporary directory, before it is moved and
+        # gets its name as an egg: by a buildout that runs in parallel, or by one that was killed.
+        return [path for path in stock_get_dest_dist_paths(self) if not _is_temporary(path)]
+
     def _make_env(self):
         env = stock_make_env(self)
         if self._dest is None and _session.bridge is not None:
@@ -254,12 +260,18 @@ def _install(buildout, easy_install):
     installer_class._get_dist = _get_dist
     installer_class._fetch = _fetch
     installer_class._env_rescan_dest = _env_rescan_dest
+    installer_class._get_dest_dist_paths = _get_dest_dist_paths
     installer_class._make_env = _make_env
     installer_class.build = build
     easy_install._move_to_eggs_dir_and_compile = _move_to_eggs_dir_and_compile
     type(buildout)._unload_extensions = _unload_extensions
     options_class._call = _call
     _custom.restore_offline(buildout, easy_install, _session)
+
+
+def _is_temporary(path):
+    name = os.path.basename(path)
+    return name.startswith(tempfile.gettempprefix()) and not name.endswith(".egg")
 
 
 def _add_eggs(env, installer, directory):

@@ -111,6 +111,19 @@ def test_a_shared_eggs_directory_and_a_cache_get_along(world):
     assert alone.script("alpha") == second.script("alpha") == "alpha 1.0"
 
 
+def test_what_a_buildout_has_half_installed_is_not_taken(world):
+    world.wheel("alpha", "1.0")
+    project = world.project("project")
+    # Where pip installs before the egg has its name: of a buildout at work, or of one that was killed.
+    half = project.eggs_directory / "tmp1a2b3c4d"
+    (half / "alpha-1.0.dist-info").mkdir(parents=True)
+    metadata = half / "alpha-1.0.dist-info" / "METADATA"
+    metadata.write_text("Metadata-Version: 2.1\nName: alpha\nVersion: 1.0\n")
+    project.run()
+    assert project.script("alpha") == "alpha 1.0"
+    assert metadata.exists()
+
+
 def test_two_buildouts_at_once_on_one_eggs_directory_and_one_cache(world):
     world.wheel("alpha", "1.0", requires=["beta"])
     world.wheel("beta", "1.0")
