@@ -122,6 +122,8 @@ fn offer(upstream: &Upstream, text: &str, narrow: &Narrow) -> Result<Option<Offe
     let project = normalize_name(of_file.as_ref().map_or(name, |egg| egg.name.as_str()));
     let told = narrow.python.as_deref().or(of_file.as_ref().map(|egg| egg.python.as_str()));
     let python = match told.unwrap_or_default() {
+        // A file name that tells none is of an egg of any Python.
+        "" if of_file.is_some() => String::new(),
         "" => {
             let reason = "say for which Python, as in --python 3.11";
             return Err(Error::Usage(format!("{text}: {reason}")));

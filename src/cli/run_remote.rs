@@ -186,10 +186,8 @@ impl Run<'_> {
         let Found { eggs, missing, .. } = found(cache, names, narrow)?;
         // Remotes are asked for what names a version. Names alone and digits of a digest do not.
         let is_file = |name: &String| name.parse::<EggName>().is_ok();
-        let has_python =
-            |name: &String| name.parse::<EggName>().is_ok_and(|it| !it.python.is_empty());
         let asked = missing.into_iter().filter(|name| name.contains("==") || is_file(name));
-        let (files, pins): (Vec<String>, Vec<String>) = asked.partition(has_python);
+        let (files, pins): (Vec<String>, Vec<String>) = asked.partition(is_file);
         if (files.is_empty() && pins.is_empty()) || cache.check_writable().is_err() {
             return Ok(());
         }
@@ -207,7 +205,7 @@ impl Run<'_> {
             if names.is_empty() {
                 continue;
             }
-            if narrow.python.is_none() && !names.iter().all(has_python) {
+            if narrow.python.is_none() && !names.iter().all(is_file) {
                 let reason = "say for which Python, as in --python 3.11";
                 self.printer
                     .warning(&format!("remotes are not asked for {}: {reason}", names.join(", ")));

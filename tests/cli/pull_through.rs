@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use assert_cmd::Command;
 
 use crate::pool::Pool;
-use crate::support::{Output, assert_same_tree, chmod, names_in, write};
+use crate::support::{Output, assert_same_tree, chmod, make_egg, names_in, write};
 
 #[test]
 fn what_the_cache_lacks_is_pulled_and_is_there_from_then_on() {
@@ -40,6 +40,16 @@ fn the_python_is_that_of_a_file_name_or_of_the_eggs_that_are_there() {
 }
 
 #[test]
+fn an_egg_of_any_python_is_pulled_by_its_file_name() {
+    let pool = Pool::empty();
+    make_egg(&pool.sandbox.path("eggs/plain-1.0.egg"), "plain", "1.0", &[]);
+    pool.fill();
+    pool.of("reader", "materialize --into out plain-1.0.egg");
+    assert_eq!(pool.eggs("out"), ["plain-1.0.egg"]);
+    pool.of("reader", "pull plain-1.0.egg").says(&["1 already there"]);
+}
+
+#[test]
 fn without_a_python_remotes_are_not_asked_and_that_is_said() {
     let pool = Pool::with_two();
     let output = pool.run("reader", "key", "materialize --into out foo==1.0", 3);
@@ -68,7 +78,7 @@ fn several_that_answer_to_a_name_are_told() {
     let pool = Pool::empty();
     for platform in ["linux-x86_64", "linux-aarch64"] {
         let egg = pool.sandbox.path(&format!("eggs/foo-1.0-py3.11-{platform}.egg"));
-        crate::support::make_egg(&egg, "foo", "1.0", &[]);
+        make_egg(&egg, "foo", "1.0", &[]);
     }
     pool.fill();
     let line = "materialize --into out foo==1.0 --python 3.11";
