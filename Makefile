@@ -4,11 +4,12 @@ FUZZ_SECONDS ?= 60
 TOOLS := build/tools/bin
 BENCH := build/bench/venv/bin
 
-.PHONY: help build wheel wheel-manylinux deb docs test bench scale demo lint deny fuzz reliability clean
+.PHONY: help build wheel wheel-manylinux deb docs test azure bench scale demo lint deny fuzz reliability clean
 
 help:
 	@echo "make demo   a real buildout, then the same without network from the cache"
 	@echo "make test   all tests, with real buildouts of five versions"
+	@echo "make azure  the tests of remotes on an emulator of Azure's storage too (npm)"
 	@echo "make bench  everything that is measured, and docs/performance.md from it"
 	@echo "make scale  what a remote takes of teams of all sizes: docs/scale.md"
 	@echo "make docs   docs/reference/cli.md, from what --help prints"
@@ -79,6 +80,13 @@ test: wheel
 	cargo test --locked --quiet
 	$(TOOLS)/python -m pytest tests/buildout tests/benches tests/browser
 	$(TOOLS)/python -m pytest tests/remote
+
+azure: build $(TOOLS)/python build/tools/azurite/node_modules/.bin/azurite-blob
+	EGGCACHE_AZURITE=$(CURDIR)/build/tools/azurite/node_modules/.bin/azurite-blob \
+		$(TOOLS)/python -m pytest tests/remote/test_stores.py
+
+build/tools/azurite/node_modules/.bin/azurite-blob:
+	npm install --silent --no-audit --no-fund --prefix build/tools/azurite azurite@3.35.0
 
 bench: build $(BENCH)/uv
 	cargo build --release --locked --quiet --examples

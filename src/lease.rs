@@ -85,7 +85,7 @@ pub struct Attempt {
 #[derive(Debug)]
 pub enum Look {
     /// This process has it now.
-    Taken(Lease),
+    Taken(Box<Lease>),
     /// Somebody else has it: look again after that long.
     Held(Duration),
     /// Whoever had it has let go of it: what was built is there, or is not.
@@ -116,7 +116,7 @@ impl Attempt {
         let holder = format!("{:016x}", RandomState::new().build_hasher().finish());
         let lease = Lease { client: client.clone(), name: name.into(), holder, renewals: 0 };
         if self.seen.is_none() && client.create(name, lease.text())? {
-            return Ok(Look::Taken(lease));
+            return Ok(Look::Taken(Box::new(lease)));
         }
         let Some(found) = client.get(name)? else {
             self.seen = None;
@@ -125,14 +125,14 @@ impl Attempt {
         };
         if found.bytes == lease.text() {
             // It was written by an attempt whose answer did not come.
-            return Ok(Look::Taken(lease));
+            return Ok(Look::Taken(Box::new(lease)));
         }
         match &self.seen {
             Some((version, since)) if *version == found.version => {
                 if since.elapsed() >= self.lifetime
                     && client.replace(name, lease.text(), Some(&found.version))?
                 {
-                    return Ok(Look::Taken(lease));
+                    return Ok(Look::Taken(Box::new(lease)));
                 }
             }
             _ => self.seen = Some((found.version, Instant::now())),

@@ -7,11 +7,13 @@
 //!
 //! No error tells an address with what follows a `?`, nor a header: there are secrets in them.
 
+mod folder;
 mod open;
 mod reason;
 mod transfer;
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
@@ -94,6 +96,8 @@ pub struct Client {
     name: Arc<str>,
     store: Arc<dyn ObjectStore>,
     prefix: ObjectPath,
+    /// Where it is, if it is a folder.
+    folder: Option<Arc<Path>>,
     patience: Patience,
     /// What has failed, once something has.
     down: Arc<Mutex<Option<String>>>,
@@ -162,6 +166,7 @@ impl Client {
             name: remote.name.as_str().into(),
             store,
             prefix,
+            folder: remote.folder().map(Into::into),
             patience,
             down: Arc::default(),
             requests: Arc::default(),
@@ -287,17 +292,14 @@ impl Client {
     }
 
     fn put(&self, name: &str, bytes: Vec<u8>, mode: PutMode) -> Result<bool> {
-        let (store, path) = (self.store.clone(), self.path(name));
+        let (store, path, folder) = (self.store.clone(), self.path(name), self.folder.clone());
         let answer = self.ask(Some(self.patience.answer), async move {
             let payload = PutPayload::from(bytes);
-            match store.put_opts(&path, payload.clone(), mode.clone().into()).await {
-                // A folder cannot do that. What is lost if two write at once, the next one mends.
-                Err(object_store::Error::NotImplemented { .. })
-                    if matches!(mode, PutMode::Update(_)) =>
-                {
-                    store.put(&path, payload).await.map(drop)
+            match (mode, folder) {
+                (PutMode::Update(version), Some(folder)) => {
+                    folder::replace(&*store, folder, &path, payload, &version).await
                 }
-                answer => answer.map(drop),
+                (mode, _) => store.put_opts(&path, payload, mode.into()).await.map(drop),
             }
         })?;
         match answer {

@@ -65,6 +65,7 @@ pub fn remote(cache: &Cache, options: &Options) -> Result<Report> {
                 let reason = "is there already; `eggcache remote remove` it first";
                 return Err(Error::Usage(format!("the remote {} {reason}", remote.name)));
             }
+            remote.check()?;
             let mut remote = Remote::clone(remote);
             for key in keys {
                 trust(&mut remote, key, None, None)?;

@@ -2,7 +2,7 @@
 //! what is built here goes to. `remotes.json` in the cache has them, in the order in which they are
 //! asked.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -22,7 +22,7 @@ pub const SCHEMES: [&str; 6] = ["s3", "gs", "az", "https", "http", "file"];
 pub struct Remote {
     pub name: String,
     pub url: Url,
-    /// The server of an S3-compatible store, if it is not Amazon's.
+    /// The server of a store, if it is not that of Amazon, Google or Azure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Url>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,10 +60,38 @@ impl Remote {
         })
     }
 
+    /// Checks that nothing is said of it that means nothing there.
+    ///
+    /// # Errors
+    /// [`Error::Usage`]
+    pub fn check(&self) -> Result<()> {
+        let scheme = self.url.scheme();
+        let stores = ["s3", "gs", "az"];
+        for (option, is_given, schemes) in [
+            ("--endpoint", self.endpoint.is_some(), &stores[..]),
+            ("--region", self.region.is_some(), &stores[..1]),
+            ("--instance-credentials", self.instance_credentials, &stores[..]),
+        ] {
+            if is_given && !schemes.contains(&scheme) {
+                let reason =
+                    format!("{option} means nothing for an address that begins with {scheme}:");
+                return Err(Error::Usage(reason));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a public key counts there, in base64.
     #[must_use]
     pub fn trusts(&self, key: &str) -> bool {
         self.trusted.iter().any(|trusted| trusted.key == key)
+    }
+
+    /// The folder that it is, if it is one.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        let is_folder = self.url.scheme() == "file";
+        is_folder.then(|| self.url.to_file_path().unwrap_or_default())
     }
 
     /// Whether only GET works there.
@@ -105,7 +133,7 @@ fn address(text: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// Reads the server of an S3-compatible store.
+/// Reads the address of the server of a store.
 ///
 /// # Errors
 /// [`Error::Usage`] if it is no address of a web server.
@@ -167,6 +195,23 @@ mod tests {
         for bad in ["", "a b", "a/b", "../a", "a\n"] {
             assert!(Remote::new(bad, "s3://bucket").is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_means_nothing_for_a_remote_is_refused() {
+        let of = |url| Remote::new("team", url).unwrap();
+        let endpoint = Some(endpoint("http://127.0.0.1:8333").unwrap());
+        for url in ["s3://eggs", "gs://eggs", "az://eggs"] {
+            let remote = Remote { endpoint: endpoint.clone(), ..of(url) };
+            assert!(Remote { instance_credentials: true, ..remote }.check().is_ok(), "{url}");
+        }
+        let region = Some("eu-central-1".to_owned());
+        assert!(Remote { region: region.clone(), ..of("s3://eggs") }.check().is_ok());
+        let refused = |remote: Remote| remote.check().unwrap_err().to_string();
+        assert!(refused(Remote { region, ..of("gs://eggs") }).contains("--region"));
+        assert!(refused(Remote { endpoint, ..of("/srv/eggs") }).contains("--endpoint"));
+        let web = Remote { instance_credentials: true, ..of("https://eggs.example/") };
+        assert!(refused(web).contains("--instance-credentials"));
     }
 
     #[test]

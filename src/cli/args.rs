@@ -464,7 +464,7 @@ pub enum RemoteCommand {
         /// Push there what buildouts build here.
         #[arg(long)]
         push: bool,
-        /// The server of an S3-compatible store that is not Amazon's.
+        /// The server of the store, if it is not that of Amazon, Google or Azure.
         #[arg(long, value_name = "URL")]
         endpoint: Option<String>,
         /// The region of an S3 store.

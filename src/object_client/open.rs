@@ -60,6 +60,7 @@ pub(super) fn open(
     let endpoint = remote.endpoint.as_ref();
     let plain_http =
         [Some(&remote.url), endpoint].into_iter().flatten().any(|it| it.scheme() == "http");
+    let endpoint = endpoint.map(|it| it.as_str().trim_end_matches('/'));
     let options = ClientOptions::new()
         .with_connect_timeout(patience.connect)
         .with_timeout_disabled()
@@ -83,7 +84,7 @@ pub(super) fn open(
                     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
                 ]));
             if let Some(endpoint) = endpoint {
-                builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/'));
+                builder = builder.with_endpoint(endpoint);
             }
             if let Some(region) = &remote.region {
                 builder = builder.with_region(region);
@@ -91,7 +92,7 @@ pub(super) fn open(
             (Arc::new(builder.build()?), prefix()?)
         }
         "gs" => {
-            let builder = GoogleCloudStorageBuilder::from_env()
+            let mut builder = GoogleCloudStorageBuilder::from_env()
                 .with_url(url)
                 .with_retry(retry)
                 .with_client_options(options)
@@ -102,10 +103,13 @@ pub(super) fn open(
                     "GOOGLE_SERVICE_ACCOUNT_KEY",
                     "GOOGLE_APPLICATION_CREDENTIALS",
                 ]));
+            if let Some(endpoint) = endpoint {
+                builder = builder.with_base_url(endpoint);
+            }
             (Arc::new(builder.build()?), prefix()?)
         }
         "az" => {
-            let builder = MicrosoftAzureBuilder::from_env()
+            let mut builder = MicrosoftAzureBuilder::from_env()
                 .with_url(url)
                 .with_retry(retry)
                 .with_client_options(options)
@@ -119,10 +123,13 @@ pub(super) fn open(
                     "AZURE_CLIENT_SECRET",
                     "AZURE_FEDERATED_TOKEN_FILE",
                 ]));
+            if let Some(endpoint) = endpoint {
+                builder = builder.with_endpoint(endpoint.to_owned());
+            }
             (Arc::new(builder.build()?), prefix()?)
         }
         "file" => {
-            let folder = remote.url.to_file_path().unwrap_or_default();
+            let folder = remote.folder().unwrap_or_default();
             std::fs::create_dir_all(&folder).map_err(|source| object_store::Error::Generic {
                 store: "folder",
                 source: source.into(),

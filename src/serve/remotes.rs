@@ -227,7 +227,7 @@ impl Remotes {
         match taken {
             Some(taken) if is_built => taken.release(),
             Some(taken) => {
-                pushing.hold(taken, egg);
+                pushing.hold(*taken, egg);
                 return (Leased::Taken, None);
             }
             None if is_built => {}

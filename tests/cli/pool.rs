@@ -68,11 +68,11 @@ impl Pool {
         self.ok(&format!("--json {line}")).json()
     }
 
-    /// Names of everything in the pool.
+    /// Names of everything in the pool, but for its lock.
     pub fn objects(&self) -> Vec<String> {
         let pool = self.sandbox.path("pool");
         let name = |path: PathBuf| path.strip_prefix(&pool).unwrap().display().to_string();
-        let mut names: Vec<String> = files_in(&pool).into_iter().map(name).collect();
+        let mut names: Vec<String> = files_in(&pool.join("v1")).into_iter().map(name).collect();
         names.sort();
         names
     }

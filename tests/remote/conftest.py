@@ -57,8 +57,7 @@ class Machine:
         names = ("PATH", "LANG", "TMPDIR")
         self.env = {name: os.environ[name] for name in names if name in os.environ}
         self.env.update(HOME=str(folder), EGGCACHE_DIR=str(self.cache), RUST_BACKTRACE="0")
-        if credentials:
-            self.env.update(AWS_ACCESS_KEY_ID=credentials[0], AWS_SECRET_ACCESS_KEY=credentials[1])
+        self.env.update(credentials or {})
         if key:
             self.env.update(EGGCACHE_SIGNING_KEY=str(key))
 
@@ -179,46 +178,64 @@ def nginx(tmp_path_factory):
 
 
 @pytest.fixture
-def pool(weed, machine, keys, request):
-    """Makes machines that know a part of the bucket which is this test's own: those that build and
+def folder(tmp_path):
+    return servers.Folder(str(tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory):
+    if not servers.Azurite.program:
+        pytest.skip(servers.WITHOUT_AZURITE)
+    azurite = servers.Azurite(str(tmp_path_factory.mktemp("azurite")))
+    yield azurite
+    azurite.stop()
+
+
+@pytest.fixture
+def store(weed):
+    """Where a pool is; tests that are of every kind of store have another fixture in its place."""
+    return weed
+
+
+@pytest.fixture
+def pool(store, machine, keys, request):
+    """Makes machines that know a part of the store which is this test's own: those that build and
     push have credentials and a key, those that only pull have neither."""
     prefix = request.node.name.replace("[", "-").replace("]", "")
-    url = "s3://%s/%s" % (servers.BUCKET, prefix)
 
     class Pool:
         def __init__(self):
             self.prefix = prefix
 
-        def builder(self, name="builder", credentials=(servers.ACCESS_KEY, servers.SECRET_KEY)):
+        def builder(self, name="builder", credentials=store.credentials):
             return self._knowing(machine(name, credentials=credentials, key=keys()[0]))
 
         def reader(self, name="reader"):
-            return self._knowing(machine(name))
+            return self._knowing(machine(name, credentials=store.nobody))
 
         def _knowing(self, it):
-            it.trusts(url, keys()[1], more=["--endpoint", weed.endpoint, "--push"])
+            it.trusts(store.url(prefix), keys()[1], more=store.options() + ["--push"])
             return it
 
         def lets_know(self, it, port=None, key=None):
             """Lets a machine go to another port in place of the store's, or to that again."""
             it.run("-q", "remote", "remove", "team")
-            endpoint = "http://127.0.0.1:%d" % port if port else weed.endpoint
-            it.trusts(url, key or keys()[1], more=["--endpoint", endpoint])
+            it.trusts(store.url(prefix), key or keys()[1], more=store.options(port))
 
         def blobs_are_whole(self, builder):
             """No blob on the store is a part of one that the builder has."""
             files = (builder.cache / "blobs").rglob("*")
             whole = [path.read_bytes() for path in files if path.is_file()]
-            return all(weed.read(name) in whole for name in self.names("blobs"))
+            return all(store.read(name) in whole for name in self.names("blobs"))
 
         def names(self, folder):
-            return weed.names("%s/v1/%s" % (prefix, folder))
+            return store.names("%s/v1/%s" % (prefix, folder))
 
         def lists(self):
             """Every line of every list, by the name of the list."""
             found = {}
             for name in self.names("projects"):
-                found[name] = [json.loads(line) for line in weed.read(name).splitlines()]
+                found[name] = [json.loads(line) for line in store.read(name).splitlines()]
             return found
 
     return Pool()

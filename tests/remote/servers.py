@@ -1,7 +1,11 @@
-"""Real servers on free ports of the loopback: SeaweedFS as an S3 store, and nginx as a web server."""
+"""Real servers on free ports of the loopback: SeaweedFS as an S3 store, Azurite as one of Azure, and nginx
+as a web server; and a folder that is used as they are."""
 
+import base64
 import contextlib
 import datetime
+import email.utils
+import hmac
 import ipaddress
 import json
 import os
@@ -13,7 +17,9 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
+import xml.etree.ElementTree
 
 BUCKET = "eggs"
 ACCESS_KEY = "the-writer-of-the-tests"
@@ -22,6 +28,7 @@ SECRET_KEY = "a-secret-that-nobody-shall-ever-see-printed"
 UP = 120
 
 WITHOUT_WEED = "these tests need SeaweedFS: `%s -m pip install -r tests/requirements.txt`" % sys.executable
+WITHOUT_AZURITE = "these tests need Azurite, the emulator of Azure's storage: `make azure`"
 WITHOUT_NGINX = "these tests need nginx: `apt-get install --no-install-recommends nginx`"
 
 
@@ -87,6 +94,17 @@ class Weed:
     @property
     def endpoint(self):
         return "http://127.0.0.1:%d" % self.ports["s3"]
+
+    #: What is in the environment of who may write, and of who may not.
+    credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    nobody = {}
+
+    def url(self, prefix):
+        return "s3://%s/%s" % (BUCKET, prefix)
+
+    def options(self, port=None):
+        """Of `remote add`; with another port, for what stands there in its place."""
+        return ["--endpoint", "http://127.0.0.1:%d" % (port or self.ports["s3"])]
 
     def start(self):
         words = [
@@ -164,6 +182,94 @@ class Weed:
             is_folder = entry["Mode"] & 0x80000000
             found += self.names(name) if is_folder else [name]
         return found
+
+
+class Folder:
+    """A folder in which each pool has one of its own."""
+
+    credentials = nobody = {}
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def url(self, prefix):
+        return self._path(prefix)
+
+    def options(self):
+        return []
+
+    def read(self, name):
+        with open(self._path(name), "rb") as file:
+            return file.read()
+
+    def remove(self, name):
+        os.remove(self._path(name))
+
+    def names(self, folder):
+        files = [os.path.join(at, name) for at, _, names in os.walk(self._path(folder)) for name in names]
+        return [os.path.relpath(path, self.folder) for path in files]
+
+    def _path(self, name):
+        return os.path.join(self.folder, name)
+
+
+class Azurite:
+    """Azurite with one container, which everybody may read and list."""
+
+    program = os.environ.get("EGGCACHE_AZURITE")
+    #: These are the same in each Azurite, and stand in its documentation.
+    account = "devstoreaccount1"
+    key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    nobody = {"AZURE_STORAGE_ACCOUNT_NAME": account}
+    credentials = {"AZURE_STORAGE_ACCOUNT_KEY": key, **nobody}
+
+    def __init__(self, folder):
+        [self.port] = free_ports(1)
+        log = os.path.join(folder, "log")
+        words = [
+            self.program, "--location", folder, "--blobHost", "127.0.0.1", "--blobPort", str(self.port),
+            "--skipApiVersionCheck", "--disableTelemetry", "--silent",
+        ]
+        with open(log, "wb") as file:
+            self.process = subprocess.Popen(words, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+        wait_until(lambda: is_up(self.port), "Azurite is not up", log)
+        self._ask("PUT", "", {"restype": "container"}, {"x-ms-blob-public-access": "container"})
+
+    def stop(self):
+        stop(self.process)
+
+    def url(self, prefix):
+        return "az://%s/%s" % (BUCKET, prefix)
+
+    def options(self):
+        return ["--endpoint", "http://127.0.0.1:%d/%s" % (self.port, self.account)]
+
+    def read(self, name):
+        return self._ask("GET", "/" + name)
+
+    def remove(self, name):
+        self._ask("DELETE", "/" + name)
+
+    def names(self, folder):
+        query = {"comp": "list", "prefix": folder.rstrip("/") + "/", "restype": "container"}
+        listing = xml.etree.ElementTree.fromstring(self._ask("GET", "", query))
+        return [name.text for name in listing.iterfind("Blobs/Blob/Name")]
+
+    def _ask(self, method, name, query={}, headers={}):
+        """Asks as the owner of the account does: what is signed is described under "Authorize with
+        Shared Key" in the documentation of Azure's storage."""
+        path = "/%s/%s%s" % (self.account, BUCKET, name)
+        date = email.utils.formatdate(usegmt=True)
+        headers = {**headers, "x-ms-date": date, "x-ms-version": "2021-12-02"}
+        signed = [method] + [""] * 11 + ["%s:%s" % it for it in sorted(headers.items())]
+        signed += ["/%s%s" % (self.account, path)] + ["%s:%s" % it for it in sorted(query.items())]
+        digest = hmac.digest(base64.b64decode(self.key), "\n".join(signed).encode(), "sha256")
+        signature = base64.b64encode(digest).decode()
+        headers["Authorization"] = "SharedKey %s:%s" % (self.account, signature)
+        url = "http://127.0.0.1:%d%s?%s" % (self.port, path, urllib.parse.urlencode(query))
+        request = urllib.request.Request(url, headers=headers, method=method)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.read()
 
 
 def make_certificate(certificate, key):

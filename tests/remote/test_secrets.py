@@ -51,11 +51,12 @@ def test_what_works_tells_no_secret(builder):
     assert_kept(builder, *done)
 
 
-def test_a_wrong_secret_of_the_store_is_not_told(builder):
+def test_a_wrong_secret_of_the_store_is_not_told(builder, pool):
     builder.env["AWS_SECRET_ACCESS_KEY"] = WRONG
     done = [builder.run(*way, "push", "--all", code=1) for way in WAYS]
     assert all("403" in it.out + it.err for it in done)
     assert_kept(builder, *done)
+    assert pool.names("") == []
 
 
 def test_a_wrong_password_is_not_told(builder):
@@ -155,3 +156,10 @@ def test_what_a_store_says_is_told_without_what_it_repeats(builder, pool, weed):
         done = builder.run("push", "--to", "team", "--all", code=1)
     assert "it answers 400 Bad Request" in done.err, str(done)
     assert_kept(builder, done)
+
+
+def test_nobody_without_credentials_writes(pool):
+    builder = pool.builder(credentials=None)
+    builder.egg("alpha")
+    done = builder.run("push", "--all", code=1)
+    assert "remote team" in done.err and "403" in done.err, done.err
