@@ -33,6 +33,7 @@ SECTIONS = {
     "populate": ("populate", "populate"),
     "growth": ("growth", "growth"),
     "remote": ("remote", "remote"),
+    "unreachable": ("unreachable", "unreachable"),
 }
 
 

@@ -1,7 +1,8 @@
-"""Pulling eggs from an object store, against what else brings the same blobs from there.
+"""Pushing eggs to an object store and pulling them, against what else brings the same blobs there and back.
 
-The store is SeaweedFS on the loopback, so that it is the client that is measured. All of a corpus was
-pushed before; each contender brings it into an empty folder, in turn. Both sign their requests.
+The store is SeaweedFS on the loopback, so that it is the client that is measured. Each contender brings
+all of a corpus to a place of the store, and from there into a folder, which are empty; in turn. Both sign
+their requests.
 """
 
 import contextlib
@@ -32,9 +33,16 @@ def remote():
     for program in (AWS, WEED):
         if not os.path.exists(program):
             sys.exit("%s is missing: make build/bench/venv/bin/uv" % program)
-    for corpus, eggs in corpora.chosen(("web",)).items():
+    for corpus, eggs in corpora.chosen().items():
         with filesystems.fresh(filesystems.chosen()[0]) as place, store(place) as weed:
-            sections.put("remote", corpus, place, "warm", eggs, *pulled(place, eggs, weed))
+            cache = filled(place, eggs, weed)
+            rounds = sections.rounds_for(eggs, 1)
+            pull = pulled(place, cache, weed, rounds)
+            # SeaweedFS has room for a large corpus twice more.
+            large = measure.contents(eggs)[1] >= sections.LARGE
+            push = pushed(place, cache, weed, 1 if large else rounds)
+            for name, (figures, left_out) in (("push", push), ("remote", pull)):
+                sections.put(name, corpus, place, "warm", eggs, figures, left_out)
 
 
 @contextlib.contextmanager
@@ -61,13 +69,54 @@ def store(place):
         weed.kill()
 
 
-def pulled(place, eggs, weed):
-    """The figures of all contenders, and why others are left out."""
+def filled(place, eggs, weed):
+    """A cache with all eggs, which are in the store as well."""
     cache = contenders.cache_of(place.path, contenders.copy_of(place, eggs))
     key = os.environ["EGGCACHE_SIGNING_KEY"]
     measure.run([contenders.EGGCACHE, "-q", "keygen", key])
-    know(cache, weed.endpoint, key)
+    know(cache, weed.endpoint)
     measure.run([contenders.EGGCACHE, "-q", "--cache", cache, "push", "--all", "--to", "store"])
+    return cache
+
+
+def pushed(place, cache, weed, rounds):
+    """The figures of all contenders, each to a place of its own, and why others are left out."""
+    blobs = os.path.join(cache, "blobs")
+    expected = measure.contents(blobs)[0]
+
+    def eggcache(into):
+        return [contenders.EGGCACHE, "-q", "--cache", cache, "push", "--all", "--to", os.path.basename(into)]
+
+    def aws(into, endpoint=weed.endpoint):
+        target = "s3://%s/%s/v1/blobs" % (servers.BUCKET, os.path.basename(into))
+        return [AWS, "s3", "sync", "--quiet", "--endpoint-url", endpoint, blobs, target]
+
+    def begin(into, endpoint=weed.endpoint):
+        know(cache, endpoint, os.path.basename(into), "/" + os.path.basename(into))
+
+    def check(into):
+        done = len(weed.names(os.path.basename(into) + "/v1/blobs"))
+        if done != expected:
+            raise Failed("%d blobs of %d" % (done, expected))
+
+    left_out = {}
+    ready = [
+        Contender("eggcache", eggcache, [cache], begin, check),
+        Contender("aws", aws, [cache], check=check),
+    ]
+    figures = measure.alternate(ready, place.path, rounds, "warm", left_out, warm_up=rounds > 1)
+
+    def counted(name, endpoint):
+        into = os.path.join(place.path, "counted-" + name)
+        begin(into, endpoint)
+        return eggcache(into) if name == "eggcache" else aws(into, endpoint)
+
+    count(figures, weed, counted)
+    return figures, left_out
+
+
+def pulled(place, cache, weed, rounds):
+    """The figures of all contenders, and why others are left out."""
     pins, python = pins_of(cache, place)
     expected = measure.contents(os.path.join(cache, "blobs"))
 
@@ -87,29 +136,37 @@ def pulled(place, eggs, weed):
 
     left_out = {}
     ready = [
-        Contender("eggcache", eggcache, prepare=lambda into: know(into, weed.endpoint, key), check=check),
+        Contender("eggcache", eggcache, prepare=lambda into: know(into, weed.endpoint), check=check),
         Contender("aws", aws, check=check),
     ]
-    rounds = int(os.environ.get("ROUNDS", "7"))
     figures = measure.alternate(ready, place.path, rounds, "warm", left_out)
-    # How many requests each makes is counted once more, through a proxy.
-    with faults.Proxy(weed.ports["s3"]) as proxy:
-        endpoint = "http://127.0.0.1:%d" % proxy.port
-        into = os.path.join(place.path, "counted")
-        know(into, endpoint, key)
-        for name, command in (("eggcache", eggcache(into)), ("aws", aws(into + "-aws", endpoint))):
-            before = len(proxy.requests)
-            if name in figures:
-                measure.run(command)
-                figures[name]["requests"] = len(proxy.requests) - before
+
+    def counted(name, endpoint):
+        into = os.path.join(place.path, "counted-" + name)
+        if name == "aws":
+            return aws(into, endpoint)
+        know(into, endpoint)
+        return eggcache(into)
+
+    count(figures, weed, counted)
     return figures, left_out
 
 
-def know(cache, endpoint, key):
-    """Lets a cache know the store, and trust what was pushed there."""
-    command = [contenders.EGGCACHE, "-q", "--cache", cache, "remote", "add", "store"]
-    command += ["s3://" + servers.BUCKET, "--endpoint", endpoint, "--key", key + ".pub"]
-    measure.run(command)
+def count(figures, weed, command):
+    """Counts the requests of each contender that has figures, in one more run through a proxy."""
+    with faults.Proxy(weed.ports["s3"]) as proxy:
+        for name in figures:
+            words = command(name, "http://127.0.0.1:%d" % proxy.port)
+            before = len(proxy.requests)
+            measure.run(words)
+            figures[name]["requests"] = len(proxy.requests) - before
+
+
+def know(cache, endpoint, name="store", prefix=""):
+    """Lets a cache know a place of the store, and trust what was pushed there."""
+    command = [contenders.EGGCACHE, "-q", "--cache", cache, "remote", "add", name]
+    command += ["s3://" + servers.BUCKET + prefix, "--endpoint", endpoint]
+    measure.run(command + ["--key", os.environ["EGGCACHE_SIGNING_KEY"] + ".pub"])
 
 
 def pins_of(cache, place):

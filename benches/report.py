@@ -278,6 +278,19 @@ def remote(entries, plots):
     return "\n".join(parts + left_out(entries))
 
 
+def unreachable(entries, plots):
+    [(version, figures)] = entries.items()
+    without = figures["no remote"]["wall"]
+    rows = []
+    for way in sorted(figures, key=lambda way: way != "no remote"):
+        taken = figures[way]
+        spread = "%s to %s" % (seconds(taken["min"]), seconds(taken["max"]))
+        more = "" if way == "no remote" else seconds(taken["wall"] - without)
+        rows.append([way, seconds(taken["wall"]), spread, more])
+    head = ["zc.buildout %s, its remote" % version, "", "least to most", "added"]
+    return table(head, rows)
+
+
 def growth(entries, plots):
     sizes = sorted(entries, key=int)
     head = [""] + ["{:,} eggs".format(int(size)) for size in sizes]
@@ -372,6 +385,8 @@ SECTIONS = {
     "populate": populate,
     "growth": growth,
     "remote": remote,
+    "push": remote,
+    "unreachable": unreachable,
 }
 
 
@@ -422,6 +437,17 @@ def pull(results):
     return [figures["eggcache"]["wall"] / figures["aws"]["wall"]]
 
 
+def transferring(results):
+    """The peak memory of push and pull, in MiB, for each corpus."""
+    sections = [results.get(name, {}).get("entries", {}) for name in ("remote", "push")]
+    found = [[main_one(entries, corpus, "warm") for entries in sections] for corpus in CORPORA]
+    if not all(all(both) for both in found):
+        return []
+    return [
+        max(entry["figures"]["eggcache"]["memory"] for entry in both) / (1 << 20) for both in found
+    ]
+
+
 def told(name):
     """What another section has put with `results.target`."""
     return lambda results: results.get("targets", {}).get("entries", {}).get(name, [])
@@ -456,6 +482,8 @@ TARGETS = [
     ("peak memory of materialize, any corpus", " MiB", (128,), (48,), peak),
     ("pull from a store on the loopback against `aws s3 sync` of the blobs, web", "", (0.7,), (0.5,),
      pull),
+    ("peak memory of push and pull: web / scientific", " MiB", (96,), (48,), transferring),
+    ("extra time of a buildout when the remote is unreachable", " s", (3,), (2,), told("unreachable")),
     ("look-up of one egg in 100,000, inside the process", " ms", (1,), (0.1,), looked_up),
 ]
 

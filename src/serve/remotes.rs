@@ -284,17 +284,20 @@ impl Remotes {
         pushing.finish(eggs, known, configuration);
     }
 
-    /// Waits a while for what is pushed: how many eggs are new there, and what went wrong.
-    pub fn close(&self) -> (Option<usize>, Vec<String>) {
-        let Some(pushing) = self.pushing() else {
-            return (self.signer.as_ref().map(|_| 0), Vec::new());
+    /// Waits a while for what is pushed: how many eggs are new there, and what went wrong and was not
+    /// told yet.
+    pub fn close(&mut self) -> (Option<usize>, Vec<String>) {
+        let (pushed, mut failures) = match self.pushing().map(|pushing| pushing.wait(PUSH_WAIT)) {
+            None => (self.signer.as_ref().map(|_| 0), Vec::new()),
+            Some(progress) => {
+                let still = "what this has built is still being pushed, in the background";
+                let still = (!progress.is_done).then(|| still.to_owned());
+                (Some(progress.pushed), progress.failures.into_iter().chain(still).collect())
+            }
         };
-        let progress = pushing.wait(PUSH_WAIT);
-        let mut failures = progress.failures;
-        if !progress.is_done {
-            failures.push("what this has built is still being pushed, in the background".into());
-        }
-        (Some(progress.pushed), failures)
+        let complaints = self.live.as_ref().map(|live| live.upstream.complaints());
+        failures.extend(complaints.into_iter().flatten().chain(self.of_here()));
+        (pushed, self.untold(failures))
     }
 
     /// What is wrong with remotes and was not told yet: of each one thing, as whatever is refused is
@@ -305,23 +308,20 @@ impl Remotes {
         self.untold(all.collect())
     }
 
-    /// As [`Remotes::warnings`], now that nothing will be added to it.
-    pub fn last_warnings(&mut self) -> Vec<String> {
-        let complaints = self.live.as_ref().map(|live| live.upstream.complaints());
-        let all = complaints.unwrap_or_default().into_iter().chain(self.of_here());
-        self.untold(all.collect())
-    }
-
     /// What is wrong here, and not with one of them.
     fn of_here(&self) -> impl Iterator<Item = String> {
         let fetching = self.live.as_ref().and_then(|live| live.fetching.failure());
         self.failure.clone().into_iter().chain(fetching).chain(self.mended.clone())
     }
 
-    fn untold(&mut self, mut complaints: Vec<String>) -> Vec<String> {
-        complaints.retain(|it| !self.told.contains(it));
-        self.told.extend(complaints.iter().cloned());
-        complaints
+    fn untold(&mut self, complaints: Vec<String>) -> Vec<String> {
+        let before = self.told.len();
+        for complaint in complaints {
+            if !self.told.contains(&complaint) {
+                self.told.push(complaint);
+            }
+        }
+        self.told[before..].to_vec()
     }
 }
 

@@ -409,8 +409,7 @@ impl Session {
         match &mut self.remotes {
             None => Answer::Closed { warnings: Vec::new(), pushed: None },
             Some(remotes) => {
-                let (pushed, mut warnings) = remotes.close();
-                warnings.extend(remotes.last_warnings());
+                let (pushed, warnings) = remotes.close();
                 Answer::Closed { warnings, pushed }
             }
         }

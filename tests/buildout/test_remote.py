@@ -20,10 +20,10 @@ class Team:
         self.key = world.path / "key"
         world.eggcache("keygen", str(self.key))
 
-    def member(self, name, push=False, url=None, **kw):
+    def member(self, name, push=False, url=None, options=(), **kw):
         """A project whose cache is empty and knows the remote."""
         self.world.cache = self.world.path / (name + "-cache")
-        options = ["--push"] if push else []
+        options = [*options, "--push"] if push else options
         self.world.eggcache(
             "remote", "add", "team", url or str(self.pool), "--key", "%s.pub" % self.key, *options
         )
@@ -113,10 +113,13 @@ def test_an_egg_that_a_part_builds_with_options_is_shared_as_well(newest_team):
     assert summary(reader.run())["misses"] == 0
 
 
-def test_a_remote_that_cannot_be_reached_is_one_warning(newest_team):
+@pytest.mark.parametrize("push", [False, True])
+def test_a_remote_that_cannot_be_reached_is_one_warning(newest_team, push):
     newest_team.world.wheel("alpha", "1.0")
-    project = newest_team.member("app", url="http://127.0.0.1:9/", versions="alpha = 1.0")
-    output = project.run()
+    options = ["--endpoint", "http://127.0.0.1:9/"]
+    pins = {"versions": "alpha = 1.0"}
+    project = newest_team.member("app", push, "s3://eggs", options, **pins)
+    output = project.run(env=newest_team.env())
     assert output.count("remote team") == 1, output
     assert "cannot be reached" in output
     assert summary(output)["stored"] > 0
