@@ -158,7 +158,11 @@ def count(figures, weed, command):
         for name in figures:
             words = command(name, "http://127.0.0.1:%d" % proxy.port)
             before = len(proxy.requests)
-            measure.run(words)
+            try:
+                measure.run(words)
+            except Failed as error:
+                print("!!! requests of %s are not counted: %s" % (name, error), file=sys.stderr)
+                continue
             figures[name]["requests"] = len(proxy.requests) - before
 
 

@@ -272,7 +272,7 @@ def remote(entries, plots):
                 cell = "**%s**" % cell if ours else "%s (%s)" % (cell, ratio(figures, name))
                 spread = "%s to %s" % (seconds(taken["min"]), seconds(taken["max"]))
                 row = [shown(name), cell, spread, seconds(taken["cpu"]), mebibytes(taken["memory"])]
-                rows.append(row + [str(taken["requests"])])
+                rows.append(row + [str(taken.get("requests", ""))])
             parts.append(table(head + ["peak memory", "requests"], rows))
     parts.append("The store is SeaweedFS.\n")
     return "\n".join(parts + left_out(entries))
