@@ -1,9 +1,10 @@
-//! Making files and directories beneath a directory without ever following a symlink: a directory
-//! of a temporary egg that somebody swaps for a symlink leads nowhere.
+//! Making and reading files beneath a directory without ever following a symlink: a directory of a
+//! temporary egg that somebody swaps for a symlink leads nowhere, and neither does a file of a buildout.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
@@ -68,6 +69,17 @@ impl<'a> Beneath<'a> {
         let (parent, name) = self.parent(path)?;
         Ok(openat(parent, name, DIRECTORY, Mode::empty())?)
     }
+}
+
+/// Opens what should be a file for reading, and does not wait where it is something else.
+///
+/// # Errors
+/// As `openat2(2)`; `ELOOP` or `ENOTDIR` if a symlink is on the way, or if it is one.
+pub fn open_file(top: &Path, path: &str) -> io::Result<File> {
+    let top = File::open(top)?;
+    let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    Ok(openat(open(top.as_fd(), parent)?, name, flags, Mode::empty())?.into())
 }
 
 /// The rest of a path below a directory; empty if it is the directory itself.

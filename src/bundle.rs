@@ -252,7 +252,7 @@ fn entries(root: &Path, members: &[Member], progress: &dyn Progress) -> Result<V
             Kind::File { size, executable } => EntryKind::File {
                 size: *size,
                 executable: *executable,
-                sha256: archive::digest(&root.join(&member.path), *size, progress)?,
+                sha256: archive::digest(root, &member.path, *size, progress)?,
             },
         };
         Ok(Entry { path: member.path.clone(), kind, mtime: member.mtime })

@@ -35,6 +35,8 @@ pub struct Report {
     pub free_inodes: Option<u64>,
     /// Whether there is room for all that is to be copied.
     pub fits: bool,
+    /// Whether this user may make files there, or none is to be made.
+    pub writable: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,6 +106,7 @@ pub fn preflight(
         let there = there.display();
         return Err(Error::Usage(format!("{there} is not a folder that eggs can be copied to")));
     }
+    let writable = files::is_writable(&there);
     let Space { block, free_bytes, free_inodes } = files::space(&there)?;
     let mut seen = HashSet::new();
     let wanted: Vec<&Egg> = eggs.iter().filter(|egg| seen.insert(egg.digest)).collect();
@@ -138,6 +141,7 @@ pub fn preflight(
         free_bytes,
         free_inodes,
         fits,
+        writable: writable || is_empty,
     })
 }
 

@@ -7,8 +7,10 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
+use crate::beneath;
 use crate::error::{Error, IoContext, Result};
 use crate::progress::Progress;
 use crate::sha256::{Hashing, Sha256};
@@ -83,7 +85,7 @@ fn append(
         }
         EntryKind::File { size, sha256, .. } => {
             let path = root.join(&entry.path);
-            let file = open(&path, *size)?;
+            let file = open(root, &entry.path, *size)?;
             let mut content =
                 Content { file: Hashing::new(&file), left: *size, failed: None, progress };
             let mut header = header(EntryType::Regular, *size);
@@ -104,22 +106,30 @@ fn append(
     }
 }
 
-/// Opens a file that has this size.
-fn open(path: &Path, size: u64) -> Result<File> {
-    let file = File::open(path).at("open", path)?;
-    let metadata = file.metadata().at("read", path)?;
+/// Opens a file of the buildout at `root` that had this size when it was looked at.
+fn open(root: &Path, path: &str, size: u64) -> Result<File> {
+    let whole = root.join(path);
+    let file = match beneath::open_file(root, path) {
+        // It is a symlink now, or a folder that it is in.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::LOOP | Errno::NOTDIR)) => {
+            return Err(Error::Changing { path: whole });
+        }
+        file => file.at("open", &whole)?,
+    };
+    let metadata = file.metadata().at("read", &whole)?;
     if !metadata.is_file() || metadata.len() != size {
-        return Err(Error::Changing { path: path.to_owned() });
+        return Err(Error::Changing { path: whole });
     }
     Ok(file)
 }
 
-/// The digest of a file that has this size.
+/// The digest of a file of the buildout at `root` that had this size when it was looked at.
 ///
 /// # Errors
-/// [`Error::Changing`] if it has another, or what the file system says.
-pub fn digest(path: &Path, size: u64, progress: &dyn Progress) -> Result<Sha256> {
-    let mut content = Hashing::new(open(path, size)?);
+/// [`Error::Changing`] if it is something else now, or what the file system says.
+pub fn digest(root: &Path, path: &str, size: u64, progress: &dyn Progress) -> Result<Sha256> {
+    let mut content = Hashing::new(open(root, path, size)?);
+    let path = &root.join(path);
     let mut buffer = vec![0; BUFFER.min(usize::try_from(size).unwrap_or(BUFFER).max(1))];
     loop {
         match content.read(&mut buffer) {
@@ -167,5 +177,31 @@ impl Read for &mut Content<'_> {
                 Ok(read)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::progress::Silent;
+
+    #[test]
+    fn what_becomes_a_symlink_before_it_is_read_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("app");
+        std::fs::create_dir_all(root.join("bin")).unwrap();
+        std::fs::write(root.join("bin/run"), "text").unwrap();
+        std::fs::create_dir(dir.path().join("elsewhere")).unwrap();
+        std::fs::write(dir.path().join("elsewhere/run"), "else").unwrap();
+        let digest = || digest(&root, "bin/run", 4, &Silent);
+        assert!(digest().is_ok());
+        std::fs::remove_file(root.join("bin/run")).unwrap();
+        symlink("../../elsewhere/run", root.join("bin/run")).unwrap();
+        assert!(matches!(digest(), Err(Error::Changing { .. })));
+        std::fs::remove_dir_all(root.join("bin")).unwrap();
+        symlink("../elsewhere", root.join("bin")).unwrap();
+        assert!(matches!(digest(), Err(Error::Changing { .. })));
     }
 }

@@ -5,7 +5,7 @@
 //! Nothing else depends on mtimes, and what is not of an egg gets one mtime for all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -13,6 +13,7 @@ use std::path::Path;
 use serde::Serialize;
 use walkdir::{DirEntry, WalkDir};
 
+use crate::beneath;
 use crate::error::{Error, IoContext, Result};
 use crate::manifest::Mtime;
 use crate::pyc;
@@ -218,11 +219,10 @@ fn kind_of(entry: &DirEntry, metadata: &Metadata) -> Result<Option<Kind>> {
 
 /// Whether Python would not use a compiled file. `source` has the mtime that it gets.
 fn is_stale(root: &Path, path: &str, source: Option<(Mtime, u64)>) -> Result<bool> {
-    let file = root.join(path);
     let mut head = Vec::new();
-    File::open(&file)
+    beneath::open_file(root, path)
         .and_then(|opened| opened.take(pyc::HEADER as u64).read_to_end(&mut head))
-        .at("read", &file)?;
+        .at("read", &root.join(path))?;
     Ok(matches!(pyc::state(path, &head, source), pyc::State::Stale(_)))
 }
 

@@ -200,7 +200,8 @@ impl Run<'_> {
         let report = preflight::preflight(store, &eggs, missing, into)?;
         self.printer.report(&report, |report| text::preflight(report, self.verbose))?;
         let is_missing = !report.missing.is_empty();
-        Ok(match (report.fits && report.failed().next().is_none(), is_missing) {
+        let is_possible = report.fits && report.writable && report.failed().next().is_none();
+        Ok(match (is_possible, is_missing) {
             (false, _) => FAILURE,
             (true, true) => MISS,
             (true, false) => 0,

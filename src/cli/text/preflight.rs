@@ -37,6 +37,9 @@ pub fn planned(report: &Report, verbose: bool) -> Text {
         report.free_bytes.map_or_else(String::new, |free| format!(" of {} free", size(free)));
     let free_inodes =
         report.free_inodes.map_or_else(String::new, |free| format!(" of {free} free"));
+    if !report.writable {
+        text.problems.push(format!("this user may not write to {into}"));
+    }
     if !report.fits {
         text.problems.push(format!("there is no room in {into}"));
     }
