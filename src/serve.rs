@@ -13,11 +13,11 @@ use std::io::{BufRead, Write};
 use crate::blob::Provenance;
 use crate::egg_name::normalize_name;
 use crate::error::{Error, Result};
-use lines::{Answer, Kind, Request};
+use lines::{Answer, Kind, Request, ToBuild};
 use session::{Session, is_unusable};
 
 /// Version of the protocol: it changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 7;
+pub const PROTOCOL: u32 = 8;
 
 /// Answers requests until the input ends.
 ///
@@ -90,9 +90,7 @@ fn answer(
             session.find(&normalize_name(&name), &variant, version.as_deref())
         }
         Request::Look { wanted } => session.look(&wanted),
-        Request::Lease { name, variant, version } => {
-            session.lease(&normalize_name(&name), &variant, &version)
-        }
+        Request::Lease(egg) => session.lease(&ToBuild { name: normalize_name(&egg.name), ..egg }),
         Request::Prefetch { digests, into } => session.prefetch(&digests, &into),
         Request::Materialize { digest, into } => session.materialize(digest, &into),
         Request::Store { path, source_sha256, variant, source, build_seconds } => {

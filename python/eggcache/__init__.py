@@ -10,10 +10,3 @@ def load(buildout):
     from eggcache import _seam
 
     _seam.start(buildout)
-
-
-def unload(buildout):
-    """Counterpart of `load`: the run is over and was successful."""
-    from eggcache import _seam
-
-    _seam.succeed()

@@ -1,6 +1,7 @@
 """Talk to the ``eggcache`` program: one process for a run, JSON lines (docs/protocol.md)."""
 
 import collections
+import contextlib
 import json
 import os
 import select
@@ -9,7 +10,7 @@ import stat
 import subprocess
 import sysconfig
 
-PROTOCOL = 7
+PROTOCOL = 8
 
 #: How long to wait for the program's end, in seconds. Once a day it goes on for a while by itself.
 PATIENCE = 1
@@ -66,6 +67,8 @@ class Bridge:
             start_new_session=True,
         )
         self._pending = collections.deque()
+        #: Whether somebody stopped to wait for an answer: what comes next is not what is asked for.
+        self.is_broken = False
         greeting = self._read()
         if greeting.get("protocol") != PROTOCOL:
             self.kill()
@@ -73,15 +76,17 @@ class Bridge:
 
     def call(self, op, **parameters):
         """Ask, and wait for the answer. Raises `Refusal` or `BridgeError`."""
-        self._drain(0)
-        self._write(op, parameters)
-        return self._answer()
+        with self._whole():
+            self._drain(0)
+            self._write(op, parameters)
+            return self._answer()
 
     def post(self, op, answered, **parameters):
         """Ask, and do not wait: ``answered(answer, refusal)`` is called later, one being None."""
-        self._drain(MAX_PENDING - 1)
-        self._write(op, parameters)
-        self._pending.append(answered)
+        with self._whole():
+            self._drain(MAX_PENDING - 1)
+            self._write(op, parameters)
+            self._pending.append(answered)
 
     def close(self):
         """Wait for outstanding answers, and let the program end. Answers what there is to tell."""
@@ -98,6 +103,16 @@ class Bridge:
         finally:
             self.kill()
 
+    def leave(self):
+        """Let the program end by itself: it keeps what it was given."""
+        try:
+            self._process.stdin.close()
+            while select.select([self._process.stdout], [], [], PATIENCE)[0]:
+                if not os.read(self._process.stdout.fileno(), 1 << 16):
+                    break
+        except OSError:
+            pass
+
     def kill(self):
         """End the program now. Safe at any time: it leaves nothing half done that counts."""
         if self._process.poll() is None:
@@ -108,6 +123,14 @@ class Bridge:
                 pipe.close()
             except OSError:
                 pass
+
+    @contextlib.contextmanager
+    def _whole(self):
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            self.is_broken = True
+            raise
 
     def _drain(self, leave):
         while len(self._pending) > leave:

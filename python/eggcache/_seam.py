@@ -122,8 +122,10 @@ def _install(buildout, easy_install):
     stock_call = options_class._call
 
     def install(self, specs, working_set=None):
+        specs = list(specs)
         parse = easy_install.pkg_resources.Requirement.parse
-        _session.expect(self, map(parse, specs), working_set.by_key if working_set else ())
+        wanted = [it for it in map(parse, specs) if not it.marker or it.marker.evaluate()]
+        _session.expect(self, wanted, working_set.by_key if working_set else ())
         found = stock_install(self, specs, working_set)
         _session.ended_up_with(dist.location for dist in found)
         return found
@@ -144,6 +146,7 @@ def _install(buildout, easy_install):
         return dist, available
 
     def _get_dist(self, requirement, ws):
+        self._eggcache_wanted = requirement, ws
         if self._download_cache is not None or _session.bridge is None:
             return stock_get_dist(self, requirement, ws)
         # Buildout would make and remove a directory for each egg, and one from the cache needs none.
@@ -162,10 +165,10 @@ def _install(buildout, easy_install):
                 return dist
             dist = stock_satisfied(self, offer.requirement, offer.source)[1]
             if dist is None:
-                return None
+                raise easy_install.MissingDistribution(*self._eggcache_wanted)
         if not _session.variant:
             # What is built elsewhere just now is waited for.
-            offered = _session.await_build(self, dist)
+            offered = _session.await_build(self, dist, self._eggcache_wanted[0])
             if offered:
                 offered.eggcache.arrived = _session.materialize(offered, self._dest)
                 if offered.eggcache.arrived is not None:
@@ -179,8 +182,8 @@ def _install(buildout, easy_install):
 
     def complete(self, dist, tmp, download_cache):
         """Fetch the archive of an egg that came from the cache."""
-        pin = easy_install.pkg_resources.Requirement.parse("%s==%s" % (dist.project_name, dist.version))
         try:
+            pin = easy_install.pkg_resources.Requirement.parse("%s==%s" % (dist.project_name, dist.version))
             available = self._obtain(pin)
             if available is None or available.parsed_version != dist.parsed_version:
                 raise LookupError("the index has no archive of %s" % dist)
@@ -228,26 +231,38 @@ def _install(buildout, easy_install):
         return locations
 
     def built(self, spec, build_ext):
-        if _session.bridge is None:
+        if _session.bridge is None or self._dest is None:
             return stock_build(self, spec, build_ext)
         with _custom.building(_session, spec, build_ext):
             requirement = self._constrain(easy_install.pkg_resources.Requirement.parse(spec))
+            dist = from_cache(self, requirement)
+            if dist is not None:
+                return [dist.location]
+            # Buildout looks again, and can unpack nothing but an archive.
+            with _session.offering_nothing():
+                return stock_build(self, spec, build_ext)
+
+    def from_cache(self, requirement):
+        """The egg of a custom build, put in place; None where it is to be built."""
+        while _session.bridge is not None:
             offered = _session.choose(self, requirement, 1)
-            if not offered and _session.bridge is not None:
+            if not offered:
                 available = self._satisfied(requirement, 1)[1]
                 if getattr(available, "eggcache", None):
                     offered = available
                 elif available is not None:
-                    offered = _session.await_build(self, available, 1)
-            if offered and self._dest is not None:
-                dist = _session.materialize(offered, self._dest)
-                if dist is not None:
-                    return [dist.location]
-            return stock_build(self, spec, build_ext)
+                    offered = _session.await_build(self, available, requirement, 1)
+            if not offered:
+                return None
+            # One that cannot be had is not offered again.
+            dist = _session.materialize(offered, self._dest)
+            if dist is not None:
+                return dist
+        return None
 
     def _unload_extensions(self):
-        stock_unload(self)
         _session.finished_parts(buildout["buildout"].get("parts", "").split())
+        stock_unload(self)
         succeed()
 
     def _call(self, f):

@@ -3,6 +3,7 @@
 Any failure ends in one warning, and in a buildout that goes on as if there were no cache.
 """
 
+import contextlib
 import fcntl
 import functools
 import glob
@@ -99,6 +100,8 @@ class Session:
         self.pushed = None
         self.role = None
         self.seconds = 0.0
+        #: Whether buildout is to build, whatever the cache has.
+        self.offers_nothing = False
         #: Whether a method is at work whose time counts.
         self.is_timed = False
         self.bridge = None
@@ -163,6 +166,9 @@ class Session:
         """
         if any(dist in requirement for dist in installer._env[requirement.project_name]):
             return None
+        # That all archives are in the download cache is for buildout to find out.
+        if self.offers_nothing or installer._install_from_cache:
+            return None
         if self._is_custom(requirement) and not source:
             return None
         pinned = _pinned_version(requirement)
@@ -178,6 +184,8 @@ class Session:
     @guarded
     def same_as(self, installer, available, requirement, source):
         """The offer that equals what the index has: of that version, built from that archive."""
+        if self.offers_nothing:
+            return None
         if self._is_custom(requirement) and not source:
             return None
         eggs = [
@@ -188,6 +196,14 @@ class Session:
         sha256 = eggs and _sha256_of_link(available.location)
         eggs = [egg for egg in eggs if egg["source_sha256"] == sha256]
         return eggs and self._offer(eggs[0], requirement, source, installer)
+
+    @contextlib.contextmanager
+    def offering_nothing(self):
+        self.offers_nothing = True
+        try:
+            yield
+        finally:
+            self.offers_nothing = False
 
     def _eggs_of(self, requirement, version=None):
         asked, now = (requirement.key, self.variant, version), time.monotonic()
@@ -219,12 +235,14 @@ class Session:
             return left == right
 
     def _best(self, eggs, requirement, prefer_final):
-        """The newest, as `Installer._satisfied` would take it; the first stored on a tie."""
+        """The newest, as `Installer._satisfied` would take it; the first stored on a tie. A local version
+        is for those alone that name it."""
         versions = []
         for egg in eggs:
             try:
-                if egg["version"] in requirement:
-                    versions.append((self.pkg_resources.parse_version(egg["version"]), egg))
+                version = self.pkg_resources.parse_version(egg["version"])
+                if egg["version"] in requirement and not getattr(version, "local", None):
+                    versions.append((version, egg))
             except ValueError:
                 pass  # a version of before PEP 440, which this setuptools does not compare
         if prefer_final:
@@ -247,7 +265,8 @@ class Session:
 
     @guarded
     def expect(self, installer, requirements, working_set=()):
-        """Let the program copy what ``requirements`` will ask for, while buildout does other work.
+        """Let the program copy what ``requirements`` will ask for, while buildout does other work. Their
+        markers hold.
 
         What is copied ahead is not yet in the eggs directory: only `materialize` puts it there.
         """
@@ -261,10 +280,9 @@ class Session:
             if (
                 requirement.key in working_set
                 or installer._env[requirement.project_name]
-                or (requirement.marker and not requirement.marker.evaluate())
             ):
                 continue
-            wanted.append(installer._constrain(requirement))
+            wanted += self._constrained(installer, requirement)
         self._look(wanted, installer._newest)
         digests = []
         for requirement in wanted:
@@ -277,6 +295,17 @@ class Session:
                 self.bridge.call("prefetch", digests=digests, into=installer._dest).get("torn")
             )
 
+    def _constrained(self, installer, requirement):
+        """The requirement with its constraint; none if they conflict, of which buildout will complain."""
+        log = self.easy_install.logger
+        before, log.disabled = log.disabled, True
+        try:
+            return [installer._constrain(requirement)]
+        except self.easy_install.IncompatibleConstraintError:
+            return []
+        finally:
+            log.disabled = before
+
     def _look(self, requirements, newest):
         """Let the program ask remotes of all these at a time."""
         if self.role is None:
@@ -287,18 +316,28 @@ class Session:
             self.bridge.call("look", wanted=wanted)
 
     @guarded
-    def await_build(self, installer, dist, source=None):
+    def await_build(self, installer, dist, wanted, source=None):
         """The offer of what another builder has built while this one waited for it.
 
-        None where this one is to build it. What is waited for is one version of a project.
+        None where this one is to build it. What is waited for is one version of a project; if ``wanted``,
+        the requirement, pins none, it is built from the archive that the index has.
         """
-        if self.role != "builder":
+        if self.role != "builder" or self.offers_nothing:
             return None
+        source_sha256 = ""
+        if _pinned_version(wanted) is None or installer._install_from_cache:
+            source_sha256 = _sha256_of_link(dist.location)
+            if not source_sha256:
+                return None
         has_told = False
         requirement = dist.as_requirement()
         while True:
             answer = self.bridge.call(
-                "lease", name=dist.project_name, variant=self.variant, version=dist.version
+                "lease",
+                name=dist.project_name,
+                variant=self.variant,
+                version=dist.version,
+                source_sha256=source_sha256,
             )
             if answer["lease"] == "held":
                 if not has_told and answer["wait"]:
@@ -314,6 +353,7 @@ class Session:
                 egg
                 for egg in self._eggs_of(requirement, dist.version)
                 if self._same_version(egg["version"], dist.version)
+                and source_sha256 in ("", egg["source_sha256"])
             ]
             return self._offer(eggs[0], requirement, source, installer) if eggs else None
 
@@ -485,6 +525,10 @@ class Session:
 
     def close(self):
         """Say what the cache did, in one line."""
+        if self.bridge is not None and self.bridge.is_broken:
+            # Buildout was interrupted while it waited for an answer.
+            self.bridge, bridge = None, self.bridge
+            bridge.leave()
         if self.bridge is None:
             return
         self._close()

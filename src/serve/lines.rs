@@ -21,7 +21,7 @@ pub enum Request {
     /// Projects that will be asked for: remotes may be asked meanwhile.
     Look { wanted: Vec<Wanted> },
     /// An egg that would be built now: whether somebody else builds it.
-    Lease { name: String, variant: String, version: String },
+    Lease(ToBuild),
     /// Eggs that will be asked for, in that order.
     Prefetch { digests: Vec<Digest>, into: PathBuf },
     /// Copy an egg into an eggs directory.
@@ -71,6 +71,18 @@ pub struct Opening {
 pub struct Wanted {
     pub name: String,
     pub version: Option<String>,
+}
+
+/// An egg that is not there.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToBuild {
+    pub name: String,
+    pub variant: String,
+    pub version: String,
+    /// Of its archive; empty where one from any archive will do.
+    #[serde(default)]
+    pub source_sha256: String,
 }
 
 #[derive(Debug, Serialize)]

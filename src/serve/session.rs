@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::lines::{Answer, Candidate, Kind, Leased, Opening, Wanted};
+use super::lines::{Answer, Candidate, Kind, Leased, Opening, ToBuild, Wanted};
 use super::remotes::Remotes;
 use crate::add::{self, Added, Listed, Replace};
 use crate::auto;
@@ -171,7 +171,8 @@ impl Session {
     }
 
     /// Whether this buildout is to build an egg, or to wait for somebody else's.
-    pub fn lease(&mut self, name: &str, variant: &str, version: &str) -> Result<Answer> {
+    pub fn lease(&mut self, egg: &ToBuild) -> Result<Answer> {
+        let ToBuild { name, variant, version, source_sha256 } = egg;
         // Where nothing is kept, nothing comes of waiting for this one.
         let is_full = self.storing.as_ref().is_some_and(|storing| storing.failure().is_some());
         let Some(remotes) = self.remotes.as_mut().filter(|_| !is_full) else {
@@ -179,7 +180,10 @@ impl Session {
         };
         let host = &self.host;
         let is_wanted = |key: &EggKey| {
-            key.variant == variant && host.accepts(key) && same_version(&key.version, version)
+            key.variant == *variant
+                && (source_sha256.is_empty() || key.source_sha256 == *source_sha256)
+                && host.accepts(key)
+                && same_version(&key.version, version)
         };
         // Another buildout with this cache may have been faster.
         let eggs = self.cache.index.of_project(name)?;

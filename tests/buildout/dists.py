@@ -8,14 +8,16 @@ import tarfile
 import zipfile
 
 
-def wheel(index, name, version, requires=(), script=True, marker=""):
-    """A pure wheel with one module, and a console script of its name."""
+def wheel(index, name, version, requires=(), script=True, marker="", recipe=""):
+    """A pure wheel with one module, and a console script of its name. `recipe` is the code of a class
+    `Recipe`, which is one of buildout's then."""
     module = name.replace("-", "_").replace(".", "_")
     info = "%s-%s.dist-info" % (module, version)
     files = {
         "%s.py" % module: (
             "VERSION = %r\nMARKER = %r\n\ndef main():\n    print(%r, VERSION, MARKER)\n"
             % (version, marker, name)
+            + recipe
         ),
         "%s/METADATA" % info: "Metadata-Version: 2.1\nName: %s\nVersion: %s\n%s"
         % (name, version, "".join("Requires-Dist: %s\n" % it for it in requires)),
@@ -25,6 +27,8 @@ def wheel(index, name, version, requires=(), script=True, marker=""):
     }
     if script:
         files["%s/entry_points.txt" % info] = "[console_scripts]\n%s = %s:main\n" % (name, module)
+    if recipe:
+        files["%s/entry_points.txt" % info] = "[zc.buildout]\ndefault = %s:Recipe\n" % module
     record = ""
     for path, text in files.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
@@ -37,7 +41,7 @@ def wheel(index, name, version, requires=(), script=True, marker=""):
     return path
 
 
-def c_sdist(index, name, version):
+def c_sdist(index, name, version, marker=""):
     """A source distribution of a C extension that tells the macro it was compiled with."""
     setup = (
         "from setuptools import setup, Extension\n"
@@ -57,7 +61,7 @@ def c_sdist(index, name, version):
     files = {
         "setup.py": setup,
         "_%s.c" % name: code,
-        "%s.py" % name: "from _%s import flavour\n" % name,
+        "%s.py" % name: "from _%s import flavour\nMARKER = %r\n" % (name, marker),
         "PKG-INFO": "Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % (name, version),
     }
     base = "%s-%s" % (name, version)

@@ -48,6 +48,26 @@ def test_a_custom_build_is_kept_with_its_options(world):
     assert len(native["variant"]) == 64 and len(native["source_sha256"]) == 64
 
 
+def test_a_damaged_custom_build_is_replaced_by_another_one_of_its_version(newest_world):
+    world = newest_world
+    for number in range(2):
+        world.c_sdist("native", "1.0", marker=str(number))
+        project = custom(world, "build%d" % number, 7)
+        configuration = project.path / "buildout.cfg"
+        configuration.write_text(configuration.read_text().replace("native = 1.0", ""))
+        project.run("install", "custom")
+    builds = [egg for egg in world.cached() if egg["name"] == "native"]
+    assert len(builds) == 2
+    blobs = [world.cache / "blobs" / egg["digest"][:2] / egg["digest"] for egg in builds]
+    for number, blob in enumerate(blobs):
+        content = blob.read_bytes()
+        blob.chmod(0o644)
+        blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        output = custom(world, "project%d" % number, 7).run("install", "custom")
+        assert summary(output)["misses"] == 0, output
+        blob.write_bytes(content)
+
+
 def test_another_option_is_another_build(world):
     world.c_sdist("native", "1.0")
     custom(world, "first", 7).run("install", "custom")

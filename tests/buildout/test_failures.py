@@ -47,6 +47,25 @@ def test_an_index_that_is_none(filled):
     assert "reindex" in works_without(filled)
 
 
+def test_an_interrupt_is_waited_out_by_the_program(newest_world):
+    """What it was given before is kept: it ends with its input, and is not killed."""
+    code = (
+        "from eggcache import _bridge\n"
+        "bridge = _bridge.Bridge(_bridge.find_program())\n"
+        "def interrupted():\n"
+        "    raise KeyboardInterrupt\n"
+        "bridge._answer = interrupted\n"
+        "try:\n"
+        "    bridge.call('close')\n"
+        "except KeyboardInterrupt:\n"
+        "    assert bridge.is_broken\n"
+        "bridge.leave()\n"
+        "assert bridge._process.wait(60) == 0\n"
+    )
+    python = os.path.join(newest_world.buildout.venv, "bin", "python")
+    subprocess.check_call([python, "-c", code])
+
+
 def test_a_program_that_does_not_answer(filled, tmp_path):
     # The program is looked for inside the package first.
     inside = subprocess.check_output(

@@ -101,6 +101,20 @@ def test_the_archive_that_is_fetched_is_that_of_the_egg(newest_world):
     assert [name for name in downloads if name.startswith("alpha")] == ["alpha-1.0-py3-none-any.whl"]
 
 
+def test_an_archive_that_the_download_cache_lacks_is_missed_as_without_a_cache(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0")
+    world.project("first", versions="alpha = 1.0").run()
+    shutil.copytree(str(world.index / "zc.recipe.egg"), str(world.path / "downloads" / "dist"))
+    options = "download-cache = ../downloads\ninstall-from-cache = true"
+    project = world.project("second", options=options, versions="alpha = 1.0")
+    output = project.run(check=False)
+    assert project.returncode == 1 and "Couldn't find a distribution for 'alpha==1.0'" in output
+    [archive] = (world.index / "alpha").iterdir()
+    shutil.copy(str(archive), str(world.path / "downloads" / "dist"))
+    assert summary(project.run())["hits"] > 0
+
+
 def test_a_failed_run_keeps_what_it_has_built(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0", requires=["missing"])

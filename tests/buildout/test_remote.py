@@ -85,6 +85,16 @@ def test_what_one_has_built_others_take_from_the_remote(team):
     team.world.eggcache("verify")
 
 
+def test_a_builder_takes_no_egg_that_was_built_from_another_archive(newest_team):
+    world = newest_team.world
+    world.wheel("alpha", "1.0", marker="old")
+    newest_team.member("first", push=True, versions="alpha = 1.0").run(env=newest_team.env())
+    world.wheel("alpha", "1.0", marker="new")
+    second = world.project("second")
+    second.run(env=newest_team.env())
+    assert second.script("alpha") == "alpha 1.0 new"
+
+
 def test_ten_builders_at_once_build_each_egg_once(newest_team):
     newest_team.world.c_sdist("alpha", "1.0")
     pins = {"eggs": "alpha", "versions": "alpha = 1.0"}

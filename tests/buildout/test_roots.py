@@ -174,11 +174,13 @@ def test_a_root_whose_record_is_damaged_is_written_anew(newest_world, damage):
     assert [names(root) for root in roots(world)] == [names(root) for root in before]
 
 
-def test_a_root_lets_go_of_the_eggs_of_a_part_that_was_removed(world):
+@pytest.mark.parametrize("options", ["", "extensions = delta"])
+def test_a_root_lets_go_of_the_eggs_of_a_part_that_was_removed(world, options):
     world.wheel("alpha", "1.0")
+    world.wheel("delta", "1.0")
     world.wheel("gamma", "1.0")
     other = "[other]\nrecipe = zc.recipe.egg\neggs = gamma"
-    project = world.project("project", sections=other, parts="app other")
+    project = world.project("project", options=options, sections=other, parts="app other")
     project.run()
     [before] = roots(world)
     configuration = project.path / "buildout.cfg"

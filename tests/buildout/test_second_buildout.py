@@ -1,6 +1,7 @@
 """The main job: an egg is built once, and every later buildout gets its own copy."""
 
 import os
+import sys
 
 from conftest import summary
 
@@ -109,6 +110,45 @@ def test_a_shared_eggs_directory_and_a_cache_get_along(world):
     alone = world.project("alone")
     assert summary(alone.run())["misses"] == 0
     assert alone.script("alpha") == second.script("alpha") == "alpha 1.0"
+
+
+def test_what_an_extra_requires_is_taken_from_the_cache(world):
+    """Eggs with a dist-info directory tell the extra in the marker of a requirement."""
+    name = "alpha-1.0-py%d.%d.egg" % sys.version_info[:2]
+    info = world.path / "made" / name / "alpha-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info.parent / "alpha.py").write_text("")
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: alpha\nVersion: 1.0\nProvides-Extra: more\n"
+        'Requires-Dist: beta; extra == "more"\n'
+    )
+    (info / "RECORD").write_text("")
+    world.eggcache("add", str(info.parent), "--generation", str(world.buildout.generation))
+    world.wheel("beta", "1.0")
+    project = world.project("project", "alpha[more]", versions="alpha = 1.0\nbeta = 1.0")
+    output = project.run()
+    assert "without the cache" not in output
+    assert summary(output)["hits"] == 1
+    assert project.installed("beta") == "1.0"
+
+
+def test_requirements_that_can_be_read_once_are_installed(newest_world):
+    newest_world.wheel("alpha", "1.0")
+    recipe = (
+        "import zc.buildout.easy_install\n\n"
+        "class Recipe:\n"
+        "    def __init__(self, buildout, name, options):\n"
+        "        self.options = buildout['buildout']\n\n"
+        "    def install(self):\n"
+        "        specs = (spec for spec in ['alpha'])\n"
+        "        zc.buildout.easy_install.install(\n"
+        "            specs, self.options['eggs-directory'], index=self.options['index'])\n"
+        "        return []\n"
+    )
+    newest_world.wheel("once", "1.0", recipe=recipe)
+    project = newest_world.project("project", sections="[once]\nrecipe = once", parts="once")
+    project.run()
+    assert "alpha-1.0" in project.eggs()
 
 
 def test_what_a_buildout_has_half_installed_is_not_taken(world):

@@ -141,6 +141,31 @@ def test_a_pin_to_a_local_version_is_served(world):
     assert project.script("alpha") == "alpha 1.0+abc.1"
 
 
+def test_without_newest_a_local_version_is_for_those_that_name_it(world):
+    for version in ("1.0", "1.0+abc.1"):
+        wheel = world.wheel("alpha", version)
+        fill(world, version)
+        os.rename(str(world.path / "fill-alpha-0"), str(world.path / version))
+    os.remove(wheel)
+    assert sorted(egg["version"] for egg in world.cached() if egg["name"] == "alpha") == ["1.0", "1.0+abc.1"]
+    for number, options in enumerate((["-N"], ["-o"])):
+        project = world.project("project%d" % number)
+        project.run(*options)
+        assert project.script("alpha") == "alpha 1.0"
+
+
+def test_a_constraint_that_conflicts_is_buildouts_own_affair(newest_world):
+    newest_world.wheel("alpha", "1.0", requires=["beta>=2"])
+    newest_world.wheel("beta", "2.0")
+    fill(newest_world, "1.0")
+    pins = "alpha = 1.0\nbeta = 1.0"
+    runs = [newest_world.project(name, versions=pins) for name in ("cached", "plain")]
+    outputs = [run.run(check=False, cache=run is runs[0]) for run in runs]
+    assert [run.returncode for run in runs] == [1, 1]
+    told = [output.count("is not allowed by your [versions] constraint") for output in outputs]
+    assert told == [1, 1] and "without the cache" not in outputs[0], outputs[0]
+
+
 def test_offline_copies_from_the_cache(world):
     world.wheel("alpha", "1.0", requires=["beta"])
     world.wheel("beta", "1.0")
