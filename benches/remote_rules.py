@@ -47,6 +47,7 @@ OF_COMMAND = Patience(8, 10.0, 60.0)
 AT_A_TIME = 8
 # src/pushing.rs
 PUSHED_AT_A_TIME = 4
+TOLD_DAYS = 1  # TOLD_FOR there
 # src/lease.rs
 RENEWAL = 10  # seconds
 LOOK = (0.25, 8)  # seconds between two looks, at first and at most
@@ -116,11 +117,14 @@ def push_set(is_changed=True):
     return Requests(GET=1, PUT=int(is_changed))
 
 
-def finish(eggs, known, is_changed=True):
-    """The end of a buildout that pushes, and whose set was not told from this cache before. Known to be
-    there is what came from the remote in this run, what was built and pushed, and what the set has if
-    it was asked for. The rest is asked for."""
-    return push(0, is_there=True).times(eggs - known) + push_set(is_changed)
+def finish(eggs, known, is_changed=True, has_asked=True):
+    """The end of a buildout that pushes, and whose set was not told from this cache in the last day. Known
+    to be there is what came from the remote in this run, what was built and pushed, and what the set has:
+    one that found everything in its cache asks for that now. The rest is asked for."""
+    if not has_asked and not is_changed:
+        known = eggs
+    looked = Requests(GET=int(not has_asked))
+    return looked + push(0, is_there=True).times(eggs - known) + push_set(is_changed)
 
 
 def lease(build_seconds):

@@ -141,22 +141,24 @@ class Month:
     def follow(self, world, weight):
         """One builder, which counts for so many."""
         habits = [world.application() for _ in HABITS]
-        local, told = set(), set()
+        local, told = set(), {}
         for day in range(2 * DAYS):
             for application in world.random.choices(habits, HABITS, k=BUILDOUTS):
                 wanted = world.eggs(application, day)
                 missing = wanted - local if self.is_warm else wanted
-                is_told = self.is_warm and wanted in told
+                is_told = self.is_warm and day - told.get(wanted, -math.inf) < rules.TOLD_DAYS
                 if self.is_warm:
                     local |= missing
-                    told.add(wanted)
+                if not is_told:
+                    told[wanted] = day
                 if day >= DAYS:
                     size = world.bytes(missing)
                     self.blobs += len(missing) * weight
                     self.blob_bytes += size * weight
                     self.wait += rules.wait_known(EGGS, len(missing), size) * weight
                     if not is_told:
-                        asked = rules.finish(EGGS, EGGS if missing else 0, is_changed=False)
+                        known = EGGS if missing else 0
+                        asked = rules.finish(EGGS, known, is_changed=False, has_asked=bool(missing))
                         self.told += asked.times(weight)
                     if missing:
                         self.sets += weight
@@ -186,7 +188,8 @@ class Month:
                     wait = order.wait(len(found), world.bytes(found), misses=len(new))
                     wait += rules.wait_finish(EGGS, len(changed))
                     # It is one of those of `follow`, and what it asks for at its end is counted here.
-                    told = rules.finish(EGGS, EGGS if changed else 0, is_changed=False)
+                    known = EGGS if changed else 0
+                    told = rules.finish(EGGS, known, is_changed=False, has_asked=bool(changed))
                     self.told.subtract(told.times(weight))
                     wait -= rules.wait_known(EGGS, len(changed), world.bytes(changed))
                     self.wait += wait * weight

@@ -50,7 +50,14 @@ impl Lease {
             return false;
         }
         self.renewals += 1;
-        self.client.replace(&self.name, self.text(), Some(&found.version)).unwrap_or(false)
+        self.replace(&found.version).unwrap_or(false)
+    }
+
+    /// Writes it in place of this version of it; whether this process has it then.
+    fn replace(&self, version: &Version) -> Result<bool> {
+        Ok(self.client.replace(&self.name, self.text(), Some(version))?
+            // An attempt of ours may have arrived whose answer did not.
+            || self.client.get(&self.name)?.is_some_and(|found| found.bytes == self.text()))
     }
 
     fn is_mine(&self, bytes: &[u8]) -> bool {
@@ -63,10 +70,22 @@ impl Lease {
         // Somebody else may have it by now.
         if let Ok(Some(found)) = self.client.get(&self.name)
             && self.is_mine(&found.bytes)
+            && let Ok(false) = self.client.try_remove(&self.name)
         {
-            let _ = self.client.remove(&self.name);
+            self.let_go(&found.version);
         }
     }
+
+    /// Writes that nobody has it, as who may not remove anything does.
+    fn let_go(self, version: &Version) {
+        let nobody = Self { holder: String::new(), ..self };
+        let _ = nobody.client.replace(&nobody.name, nobody.text(), Some(version));
+    }
+}
+
+/// Whether its last holder has let go of a lease that it could not remove.
+fn is_nobodys(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(bytes).is_ok_and(|value| value["holder"] == "")
 }
 
 /// An attempt to get a lease, as long as somebody waits for it.
@@ -127,11 +146,18 @@ impl Attempt {
             // It was written by an attempt whose answer did not come.
             return Ok(Look::Taken(Box::new(lease)));
         }
+        if is_nobodys(&found.bytes) {
+            if self.seen.take().is_some() {
+                self.released += 1;
+                return Ok(Look::Released);
+            }
+            if lease.replace(&found.version)? {
+                return Ok(Look::Taken(Box::new(lease)));
+            }
+        }
         match &self.seen {
             Some((version, since)) if *version == found.version => {
-                if since.elapsed() >= self.lifetime
-                    && client.replace(name, lease.text(), Some(&found.version))?
-                {
+                if since.elapsed() >= self.lifetime && lease.replace(&found.version)? {
                     return Ok(Look::Taken(Box::new(lease)));
                 }
             }
@@ -196,6 +222,37 @@ mod tests {
         assert!(client.get(NAME).unwrap().is_some(), "what is not its own is not released");
         taken.release();
         assert!(client.get(NAME).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_lease_that_its_holder_may_not_remove_is_nobodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let client = client(dir.path());
+        let Look::Taken(lease) = Attempt::default().look(&client, NAME).unwrap() else {
+            panic!("nobody else has it")
+        };
+        let mut other = Attempt::default();
+        assert!(matches!(other.look(&client, NAME).unwrap(), Look::Held(_)));
+        lease.let_go(&client.get(NAME).unwrap().unwrap().version);
+        assert!(matches!(other.look(&client, NAME).unwrap(), Look::Released));
+        assert!(matches!(other.look(&client, NAME).unwrap(), Look::Taken(_)));
+        assert!(matches!(Attempt::default().look(&client, NAME).unwrap(), Look::Held(_)));
+    }
+
+    #[test]
+    fn what_was_written_though_its_answer_did_not_come_is_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let client = client(dir.path());
+        let Look::Taken(mut lease) = Attempt::default().look(&client, NAME).unwrap() else {
+            panic!("nobody else has it")
+        };
+        let before = client.get(NAME).unwrap().unwrap().version;
+        lease.renewals += 1;
+        assert!(client.replace(NAME, lease.text(), Some(&before)).unwrap());
+        assert!(lease.replace(&before).unwrap(), "the first attempt has arrived");
+        assert!(client.create("v1/leases/two", b"{}".to_vec()).unwrap());
+        let lease = Lease { name: "v1/leases/two".into(), ..*lease };
+        assert!(!lease.replace(&before).unwrap(), "it is somebody else's");
     }
 
     #[test]

@@ -297,7 +297,7 @@ impl Client {
             let payload = PutPayload::from(bytes);
             match (mode, folder) {
                 (PutMode::Update(version), Some(folder)) => {
-                    folder::replace(&*store, folder, &path, payload, &version).await
+                    folder::replace(store, folder, path, payload, version).await
                 }
                 (mode, _) => store.put_opts(&path, payload, mode.into()).await.map(drop),
             }
@@ -323,6 +323,25 @@ impl Client {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.failed(&error)),
         }
+    }
+
+    /// Removes an object where that is allowed; whether it is.
+    ///
+    /// # Errors
+    /// [`Error::Remote`]
+    pub fn try_remove(&self, name: &str) -> Result<bool> {
+        let (store, path) = (self.store.clone(), self.path(name));
+        let removed = self.ask(Some(self.patience.answer), async move {
+            match store.delete(&path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(true),
+                Err(
+                    object_store::Error::PermissionDenied { .. }
+                    | object_store::Error::Unauthenticated { .. },
+                ) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })?;
+        removed.map_err(|error| self.failed(&error))
     }
 
     /// Everything below a folder.
@@ -550,6 +569,37 @@ mod tests {
                 assert_eq!(client.down().as_deref(), Some(says));
             });
         }
+    }
+
+    #[test]
+    fn an_object_of_a_web_server_has_no_empty_folder_in_its_address() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, asked) = mpsc::channel();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(std::io::Result::ok) {
+                let mut request = [0; 4096];
+                let length = stream.read(&mut request).unwrap();
+                let line = String::from_utf8_lossy(&request[..length]).into_owned();
+                sender.send(line.lines().next().unwrap_or_default().to_owned()).unwrap();
+                let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+            }
+        });
+        for path in ["pool", "pool/"] {
+            let remote = Remote::new("web", &format!("http://{address}/{path}")).unwrap();
+            let client = Client::new(&remote, Patience::BUILD).unwrap();
+            assert!(client.get("v1/entries/a").unwrap().is_none());
+            assert_eq!(asked.recv().unwrap(), "GET /pool/v1/entries/a HTTP/1.1");
+        }
+    }
+
+    #[test]
+    fn who_may_not_remove_something_is_told_and_may_do_all_else() {
+        let client = client(|mut stream| {
+            let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+        });
+        assert!(!client.try_remove("a").unwrap());
+        assert_eq!(client.down(), None);
     }
 
     #[test]

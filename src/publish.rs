@@ -19,12 +19,13 @@
 //! - The entry is there and its blob is gone, by a fault or a `gc` that stood still between its last
 //!   look and the removal: the blob is brought, or, if this is another build, the entry replaced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use rayon::prelude::*;
 
+use crate::clock::{self, now};
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::EggKey;
@@ -35,7 +36,7 @@ use crate::object_client::{Client, Version};
 use crate::progress::Progress;
 use crate::remote_layout as layout;
 use crate::remotes::Remote;
-use crate::signing::Signer;
+use crate::signing::{Signer, Trusted};
 use crate::store::Store;
 use crate::upstream::Source;
 
@@ -63,14 +64,19 @@ pub fn check(remote: &Remote, signer: &Signer) -> Result<()> {
     if remote.is_web() {
         return no("a web server is only read; push to the store that it serves".into());
     }
-    if !remote.trusted.iter().any(|trusted| trusted.key == signer.public) {
-        let (name, key) = (&remote.name, &signer.public);
-        return no(format!("nobody trusts this key there: `eggcache trust {name} {key}`"));
+    let (name, key) = (&remote.name, &signer.public);
+    match remote.trusted(key) {
+        None => no(format!("nobody trusts this key there: `eggcache trust {name} {key}`")),
+        Some(Trusted { until: Some(until), .. }) if *until <= now() => {
+            let (id, day) = (signer.id(), clock::shown_day(*until));
+            no(format!("the key {id} counts there until {day}: sign with another"))
+        }
+        Some(_) => Ok(()),
     }
-    Ok(())
 }
 
-/// Brings one egg to a remote, but for the list of its project.
+/// Brings one egg to a remote, but for the list of its project. What the remote has of the eggs `lost` is
+/// not what it should be: it is brought again.
 ///
 /// # Errors
 /// [`Error::DamagedBlob`], [`Error::Miss`] if its blob is gone, [`Error::Refused`] if what is there
@@ -80,12 +86,14 @@ pub fn publish(
     signer: &Signer,
     store: &Store,
     egg: &Egg,
+    lost: &HashSet<Digest>,
     progress: &dyn Progress,
 ) -> Result<Published> {
     let client = &source.client;
     let name = layout::entry(&egg.key);
     let there = published(source, &name, &egg.key)?;
     if let Some((there, _)) = &there
+        && !lost.contains(&there.entry.egg)
         && client.length(&layout::blob(there.entry.blob))? == Some(there.entry.blob_bytes)
     {
         progress.advance(egg.blob_bytes);
@@ -101,12 +109,12 @@ pub fn publish(
     let blob = layout::blob(digest);
     let length = bytes.len() as u64;
     let mut left = Some(bytes);
-    if length >= LARGE && client.length(&blob)? == Some(length) {
+    if length >= LARGE && !lost.contains(&egg.digest) && client.length(&blob)? == Some(length) {
         progress.advance(length);
     } else if let Some(bytes) = left.take() {
         client.upload(&blob, bytes, progress)?;
     }
-    let version = match there {
+    let mut version = match there {
         // It had lost its blob, and has it again.
         Some((there, _)) if there.entry.blob == digest => {
             return Ok(Published { is_new: true, ..there });
@@ -115,18 +123,30 @@ pub fn publish(
     };
     let entry = Entry::new(egg, digest);
     let line = signer.signed(&entry)?;
-    if client.replace(&name, (line.line() + "\n").into_bytes(), version.as_ref())? {
-        // While nothing named it, a `gc` may have removed what was there.
-        if let Some(bytes) = left
-            && client.length(&blob)? != Some(length)
-        {
-            client.upload(&blob, bytes, progress)?;
+    for attempt in 0..TRIES {
+        if client.replace(&name, (line.line() + "\n").into_bytes(), version.as_ref())? {
+            // While nothing named it, a `gc` may have removed what was there.
+            if let Some(bytes) = left
+                && client.length(&blob)? != Some(length)
+            {
+                client.upload(&blob, bytes, progress)?;
+            }
+            return Ok(Published { entry, signed: line, is_new: true });
         }
-        return Ok(Published { entry, signed: line, is_new: true });
+        // Somebody was faster, or an attempt of ours had arrived after all.
+        if let Some((there, _)) = published(source, &name, &egg.key)? {
+            return Ok(there);
+        }
+        // Or whoever had it has removed it.
+        version = None;
+        std::thread::sleep(jitter(attempt));
     }
-    // Somebody was faster, or an attempt of ours had arrived after all.
-    let there = published(source, &name, &egg.key)?;
-    there.map(|(there, _)| there).ok_or_else(|| Error::miss(&egg.file_name))
+    Err(busy(client, &name))
+}
+
+fn busy(client: &Client, name: &str) -> Error {
+    let reason = format!("{name} is being written by others all the time; run this again");
+    Error::Remote { name: client.name().into(), reason }
 }
 
 /// The digest of a blob's bytes, of which few are in memory at a time.
@@ -206,8 +226,7 @@ pub fn rewrite(
         }
         std::thread::sleep(jitter(attempt));
     }
-    let reason = format!("{name} is being written by others all the time; run this again");
-    Err(Error::Remote { name: client.name().into(), reason })
+    Err(busy(client, name))
 }
 
 /// Tells which eggs the buildouts of a set use.

@@ -1,5 +1,7 @@
 //! Push: bring eggs of the cache to a remote.
 
+use std::collections::HashSet;
+
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -75,7 +77,7 @@ pub fn push(
     let pool = rayon::ThreadPoolBuilder::new().num_threads(AT_A_TIME).build();
     let pool = pool.map_err(|error| Error::Usage(error.to_string()))?;
     let store = &cache.store;
-    let bring = |egg| publish::publish(&source, signer, store, egg, progress);
+    let bring = |egg| publish::publish(&source, signer, store, egg, &HashSet::new(), progress);
     let results: Vec<Result<Published>> =
         pool.install(|| eggs.par_iter().with_max_len(1).map(bring).collect());
     progress.end();

@@ -4,7 +4,7 @@
 //! What is built under a lease is brought there as soon as it is kept, as others wait for it. All that
 //! a buildout uses is brought there when it has succeeded, and then the set that says so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
+use crate::clock::now;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::{EggKey, Host};
@@ -25,6 +27,7 @@ use crate::publish::{self, Published};
 use crate::recall;
 use crate::record;
 use crate::remote_layout as layout;
+use crate::remotes::Remote;
 use crate::signing::Signer;
 use crate::store::Store;
 use crate::upstream::{Source, Upstream};
@@ -35,8 +38,10 @@ const AT_A_TIME: usize = 4;
 #[derive(Debug)]
 struct Job {
     eggs: Vec<Egg>,
-    /// What the remote has said of some of them: they have come from there.
-    known: HashMap<Digest, Signed>,
+    /// What the remote has said of some of them; `None` if it was not asked for their set.
+    known: Option<HashMap<Digest, Signed>>,
+    /// What it says it has, and does not give as it should be.
+    lost: HashSet<Digest>,
     /// That of the buildouts that use just these.
     configuration: Option<String>,
     /// What was built and is not brought there, as the cache does not have it.
@@ -130,9 +135,8 @@ impl Pushing {
         signer: Signer,
         host: &Host,
     ) -> Result<Option<Self>> {
-        let is_open = |source: &Source| {
-            source.push && source.trusted.iter().any(|trusted| trusted.key == signer.public)
-        };
+        let is_open =
+            |source: &Source| source.remote.push && publish::check(&source.remote, &signer).is_ok();
         let Some(source) = upstream.sources().iter().position(is_open) else { return Ok(None) };
         let shared = Arc::new(Shared::default());
         let spawn = |work: Box<dyn FnOnce() + Send>| {
@@ -204,7 +208,8 @@ impl Pushing {
             if state.held.iter().any(|held| held.is_of(key)) {
                 state.queue.push(Job {
                     eggs: egg.into_iter().cloned().collect(),
-                    known: HashMap::new(),
+                    known: Some(HashMap::new()),
+                    lost: HashSet::new(),
                     configuration: None,
                     dropped: if egg.is_none() { vec![key.clone()] } else { Vec::new() },
                 });
@@ -217,10 +222,11 @@ impl Pushing {
     pub fn finish(
         &self,
         eggs: Vec<Egg>,
-        known: HashMap<Digest, Signed>,
+        known: Option<HashMap<Digest, Signed>>,
+        lost: HashSet<Digest>,
         configuration: Option<String>,
     ) {
-        let job = Job { eggs, known, configuration, dropped: Vec::new() };
+        let job = Job { eggs, known, lost, configuration, dropped: Vec::new() };
         self.shared.lock().queue.push(job);
         self.shared.changed.notify_all();
     }
@@ -305,15 +311,23 @@ impl Pusher<'_> {
     /// what went wrong. What is known to be there is in `entries`, and stays.
     fn push(
         &self,
-        Job { eggs, known, configuration, .. }: &Job,
+        Job { eggs, known, lost, configuration, .. }: &Job,
         entries: &mut HashMap<Digest, Signed>,
     ) -> (usize, Option<String>) {
         let client = &self.source.client;
-        entries.extend(known.clone());
+        match (known, configuration) {
+            (Some(known), _) => entries.extend(known.clone()),
+            (None, Some(configuration)) => {
+                let set = self.source.accepted(&layout::set(configuration, &self.host));
+                entries.extend(set.into_iter().map(|(entry, signed)| (entry.egg, signed)));
+            }
+            (None, None) => {}
+        }
         let is_other = |egg: &&Egg| !entries.contains_key(&egg.digest);
         let others: Vec<&Egg> = eggs.iter().filter(is_other).collect();
-        let bring =
-            |egg: &&Egg| publish::publish(self.source, &self.signer, &self.store, egg, &Silent);
+        let bring = |egg: &&Egg| {
+            publish::publish(self.source, &self.signer, &self.store, egg, lost, &Silent)
+        };
         let results: Vec<Result<Published>> =
             others.par_iter().with_max_len(1).map(bring).collect();
         let (mut there, mut failure) = (Vec::new(), None);
@@ -334,37 +348,58 @@ impl Pusher<'_> {
                 eggs.iter().map(|egg| entries.get(&egg.digest).cloned()).collect();
             let (Some(configuration), Some(all)) = (configuration, all) else { return Ok(()) };
             publish::set(client, &layout::set(configuration, &self.host), &all)?;
-            Told::of(&self.root, client.name(), configuration, &self.host).remember(eggs)
+            let remote = &self.source.remote;
+            Told::of(&self.root, remote, &self.signer, configuration, &self.host).remember(eggs)
         });
         let new = there.iter().filter(|it| it.is_new).count();
         (new, failure.or_else(|| listed.err().map(|error| error.to_string())))
     }
 }
 
-/// What a remote was told of a set, so that it is not told again.
+/// For how long a remote is believed to have what it was told of: what a `gc` removes there comes again.
+const TOLD_FOR: i64 = 86_400;
+
+/// What a remote was told of a set, so that it is not told again at once.
 pub struct Told {
     dir: PathBuf,
     name: String,
+    record: Option<Record>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    /// Seconds since the Unix epoch.
+    told_at: i64,
     digests: Vec<Digest>,
 }
 
 impl Told {
-    pub fn of(cache: &Path, remote: &str, configuration: &str, host: &Host) -> Self {
-        let set = layout::set(configuration, host);
-        let name = record::name_of(format!("{remote}\0{set}").as_bytes());
+    pub fn of(
+        cache: &Path,
+        Remote { url, endpoint, .. }: &Remote,
+        signer: &Signer,
+        configuration: &str,
+        host: &Host,
+    ) -> Self {
+        // Another store, or another key, was told nothing.
+        let told = (url, endpoint, &signer.public, layout::set(configuration, host));
+        let name = record::name_of(&serde_json::to_vec(&told).expect("texts"));
         let dir = recall::dir(cache);
-        let digests = record::read(&dir.join(&name)).ok().flatten().unwrap_or_default();
-        Self { dir, name, digests }
+        let record = record::read(&dir.join(&name)).ok().flatten();
+        Self { dir, name, record }
     }
 
-    /// Whether it was told just these eggs.
+    /// Whether it was told just these eggs, not long ago.
     pub fn covers(&self, eggs: &[Egg]) -> bool {
-        eggs.iter().map(|egg| egg.digest).eq(self.digests.iter().copied())
+        self.record.as_ref().is_some_and(|Record { told_at, digests }| {
+            (0..TOLD_FOR).contains(&(now() - told_at))
+                && eggs.iter().map(|egg| egg.digest).eq(digests.iter().copied())
+        })
     }
 
     fn remember(&self, eggs: &[Egg]) -> Result<()> {
-        let digests: Vec<Digest> = eggs.iter().map(|egg| egg.digest).collect();
-        record::write(&self.dir, &self.name, &digests)
+        let digests = eggs.iter().map(|egg| egg.digest).collect();
+        record::write(&self.dir, &self.name, &Record { told_at: now(), digests })
     }
 }
 

@@ -1,8 +1,9 @@
 //! Verify of a remote: entries, their blobs, the lists and sets that name them, and what does not belong
 //! there. Reports every problem, and mends what says again what entries say.
 //!
-//! Lists and sets are rewritten with If-Match, so what others write meanwhile stays. Entries and blobs
-//! are never changed: a key whose entry leads nowhere is mended by the next push of it.
+//! Lists and sets are rewritten with If-Match, so what others write meanwhile stays. Entries are never
+//! changed, and of blobs only those are removed that were read and are not what their name says: a key
+//! whose entry leads nowhere is mended by the next push of it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -24,7 +25,7 @@ use crate::survey::{self, Filed, Lines, Survey};
 pub struct Options {
     /// Read every blob too.
     pub full: bool,
-    /// Rebuild lists and sets from the entries.
+    /// Rebuild lists and sets from the entries, and remove blobs that were read and are damaged.
     pub repair: bool,
 }
 
@@ -116,7 +117,7 @@ pub fn verify(remote: &Remote, options: Options, progress: &dyn Progress) -> Res
         report.orphan_bytes += blob.bytes;
     }
     if options.full {
-        report.problems.extend(read_blobs(&survey, progress)?);
+        report.problems.extend(read_blobs(&survey, options.repair, progress)?);
         report.bytes = report.blob_bytes;
     }
     report.problems.extend(of_lists(&survey, options.repair)?);
@@ -164,7 +165,7 @@ fn of_entry(filed: &Filed, survey: &Survey) -> Option<Problem> {
 }
 
 /// Reads every blob, each with a bounded amount of memory.
-fn read_blobs(survey: &Survey, progress: &dyn Progress) -> Result<Vec<Problem>> {
+fn read_blobs(survey: &Survey, repair: bool, progress: &dyn Progress) -> Result<Vec<Problem>> {
     let entries = survey.entries.iter().filter_map(Filed::entry);
     let names: HashMap<Digest, &str> =
         entries.map(|entry| (entry.blob, entry.file_name.as_str())).collect();
@@ -172,21 +173,25 @@ fn read_blobs(survey: &Survey, progress: &dyn Progress) -> Result<Vec<Problem>> 
     progress.begin("verifying", total, Unit::Bytes);
     let read = |(digest, blob): (&Digest, &Listed)| {
         let found = survey.client.download(&blob.name, blob.bytes, io::sink(), progress);
-        let what = match found {
+        let (what, is_sure) = match found {
             // A failure is the remote's; anything else is of this blob.
             Err(error) if survey.client.down().is_some() => return Err(error),
-            Err(error) => error.to_string(),
+            Err(error) => (error.to_string(), false),
             // Gone since it was listed.
             Ok(None) => return Ok(None),
             Ok(Some(found)) if found == *digest => return Ok(None),
-            Ok(Some(_)) => "its bytes are not those of its name".into(),
+            Ok(Some(_)) => ("its bytes are not those of its name".into(), true),
         };
+        let is_removed = repair && is_sure;
+        if is_removed {
+            survey.client.remove(&blob.name)?;
+        }
         Ok(Some(Problem {
             kind: Kind::Damaged,
             name: blob.name.clone(),
             file_name: names.get(digest).map(|&name| name.to_owned()),
             what,
-            repair: None,
+            repair: is_removed.then(|| "removed: the next push of it brings it again".into()),
         }))
     };
     let found = survey.each(survey.blobs.iter().collect(), read)?;

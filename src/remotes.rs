@@ -81,10 +81,10 @@ impl Remote {
         Ok(())
     }
 
-    /// Whether a public key counts there, in base64.
+    /// The public key, in base64, as one that counts there or has counted.
     #[must_use]
-    pub fn trusts(&self, key: &str) -> bool {
-        self.trusted.iter().any(|trusted| trusted.key == key)
+    pub fn trusted(&self, key: &str) -> Option<&Trusted> {
+        self.trusted.iter().find(|trusted| trusted.key == key)
     }
 
     /// The folder that it is, if it is one.

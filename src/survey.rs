@@ -210,12 +210,10 @@ impl Survey {
         self.read(listed, &remote.trusted, progress)
     }
 
-    /// The entries by their keys, whoever has signed them.
+    /// The entries that count, by their keys.
     #[must_use]
     pub fn by_key(&self) -> HashMap<&EggKey, &Filed> {
-        let is_in_place = |filed: &&Filed| !matches!(filed.bad, Some(BadEntry::OtherEgg(_)));
-        let filed = self.entries.iter().filter(is_in_place);
-        filed.filter_map(|filed| Some((&filed.claim.as_ref().ok()?.key, filed))).collect()
+        self.entries.iter().filter_map(|filed| Some((&filed.entry()?.key, filed))).collect()
     }
 
     /// Whether a key has no entry, nor one that was written since.

@@ -18,7 +18,7 @@ use crate::object_client::{Client, Patience, first_line};
 use crate::progress::Progress;
 use crate::remote_layout as layout;
 use crate::remotes::{self, Remote};
-use crate::signing::{self, Trusted};
+use crate::signing;
 use crate::store::{Staged, Store};
 
 /// After how many entries and blobs that are not what was signed a remote is done without.
@@ -39,9 +39,7 @@ pub struct Upstream {
 #[derive(Debug)]
 pub struct Source {
     pub client: Client,
-    pub trusted: Vec<Trusted>,
-    /// Whether what is built here goes there.
-    pub push: bool,
+    pub remote: Remote,
     refused: Mutex<Refused>,
 }
 
@@ -79,12 +77,7 @@ impl Source {
     }
 
     fn of(client: Client, remote: &Remote) -> Self {
-        Self {
-            client,
-            trusted: remote.trusted.clone(),
-            push: remote.push,
-            refused: Mutex::default(),
-        }
+        Self { client, remote: remote.clone(), refused: Mutex::default() }
     }
 
     /// What an entry says, if it counts and is of an egg that is asked for.
@@ -94,7 +87,7 @@ impl Source {
     pub fn check(&self, signed: &Signed, is_asked: impl Fn(&EggKey) -> bool) -> Result<Entry> {
         let unchecked = signed.unchecked();
         let what = unchecked.as_ref().map_or("an entry", |entry| &entry.file_name);
-        let entry = signing::open(signed, &self.trusted, now()).and_then(|entry| {
+        let entry = signing::open(signed, &self.remote.trusted, now()).and_then(|entry| {
             let name = &entry.file_name;
             if !is_asked(&entry.key) {
                 return Err(BadEntry::OtherEgg(entry.file_name));
@@ -105,7 +98,10 @@ impl Source {
             Ok(entry)
         });
         entry.map_err(|bad| {
-            let is_forged = !matches!(bad, BadEntry::UnknownKey(_) | BadEntry::ExpiredKey(..));
+            let is_forged = !matches!(
+                bad,
+                BadEntry::UnknownKey(_) | BadEntry::ExpiredKey(..) | BadEntry::NewerFormat(_)
+            );
             let forged = is_forged.then(|| Digest::of(signed.line().as_bytes()));
             self.refuse(what, &bad.to_string(), forged)
         })
@@ -149,6 +145,15 @@ impl Source {
             .collect())
     }
 
+    /// What a list or a set has that counts, as far as it can be had.
+    #[must_use]
+    pub fn accepted(&self, name: &str) -> Vec<(Entry, Signed)> {
+        let claims = self.claims(name).unwrap_or_default().into_iter();
+        let accepted =
+            claims.filter(|(claim, signed)| self.check(signed, |key| *key == claim.key).is_ok());
+        accepted.collect()
+    }
+
     /// Downloads the blob of an entry that counts.
     ///
     /// # Errors
@@ -167,6 +172,10 @@ impl Source {
         let digest = digest.map_err(|error| match error {
             Error::Io { action, source, .. } => {
                 Error::Io { action, path: temp.path().to_owned(), source }
+            }
+            // It answers, but not with as many bytes as were signed.
+            Error::Remote { reason, .. } if self.client.down().is_none() && !progress.is_over() => {
+                refuse(&reason)
             }
             error => error,
         })?;
@@ -258,6 +267,12 @@ impl Upstream {
     /// Learns what buildouts of a configuration use on such hosts, once, if a remote knows it.
     pub fn learn_set(&self, configuration: &str, host: &Host) {
         self.set.get_or_init(|| self.claims(&layout::set(configuration, host)));
+    }
+
+    /// Whether it was asked for the set.
+    #[must_use]
+    pub fn has_asked_for_set(&self) -> bool {
+        self.set.get().is_some()
     }
 
     /// The eggs of the set that was learnt which are wanted and count.

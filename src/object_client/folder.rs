@@ -1,6 +1,7 @@
 //! What a folder cannot do by itself: write an object in place of just this version of it.
 //!
-//! Whoever does that holds the lock of the folder meanwhile. The system lets go of it when a process dies.
+//! Whoever does that holds the lock of the folder meanwhile, also after the one who asked for it has no
+//! patience any more. The system lets go of it when a process dies.
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
@@ -17,25 +18,28 @@ const LOCK: &str = "lock";
 /// # Errors
 /// [`Error::Precondition`] if it is another, or is gone.
 pub(super) async fn replace(
-    store: &dyn ObjectStore,
+    store: Arc<dyn ObjectStore>,
     folder: Arc<Path>,
-    path: &ObjectPath,
+    path: ObjectPath,
     payload: PutPayload,
-    version: &UpdateVersion,
+    version: UpdateVersion,
 ) -> object_store::Result<()> {
     let failed = |source: std::io::Error| Error::Generic { store: "folder", source: source.into() };
-    // To be locked out takes as long as the other one writes.
-    let locked = tokio::task::spawn_blocking(move || lock(&folder)).await;
-    let _held = locked.map_err(std::io::Error::other).flatten().map_err(failed)?;
-    let found = match store.head(path).await {
-        Err(Error::NotFound { .. }) => None,
-        found => found?.e_tag,
+    let replace = async move {
+        // To be locked out takes as long as the other one writes.
+        let locked = tokio::task::spawn_blocking(move || lock(&folder)).await;
+        let _held = locked.map_err(std::io::Error::other).flatten().map_err(failed)?;
+        let found = match store.head(&path).await {
+            Err(Error::NotFound { .. }) => None,
+            found => found?.e_tag,
+        };
+        if found.is_none() || found != version.e_tag {
+            let source = "it was replaced meanwhile".into();
+            return Err(Error::Precondition { path: path.to_string(), source });
+        }
+        store.put(&path, payload).await.map(drop)
     };
-    if found.is_none() || found != version.e_tag {
-        let source = "it was replaced meanwhile".into();
-        return Err(Error::Precondition { path: path.to_string(), source });
-    }
-    store.put(path, payload).await.map(drop)
+    tokio::spawn(replace).await.map_err(|error| failed(std::io::Error::other(error))).flatten()
 }
 
 fn lock(folder: &Path) -> std::io::Result<File> {

@@ -134,11 +134,16 @@ pub(super) fn open(
                 store: "folder",
                 source: source.into(),
             })?;
-            (Arc::new(LocalFileSystem::new_with_prefix(folder)?), ObjectPath::default())
+            // Others trust in what is there, also after a power cut.
+            let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
+            (Arc::new(store), ObjectPath::default())
         }
         _ => {
-            let builder =
-                HttpBuilder::new().with_url(url).with_retry(retry).with_client_options(options);
+            // It would ask for `/pool//v1`.
+            let builder = HttpBuilder::new()
+                .with_url(url.trim_end_matches('/'))
+                .with_retry(retry)
+                .with_client_options(options);
             (Arc::new(builder.build()?), ObjectPath::default())
         }
     })

@@ -33,8 +33,11 @@ pub(super) fn reason(error: &object_store::Error) -> String {
     }
     if let Some(denied) = denied {
         // Such as that the clocks differ too much.
-        let code = code(&last).map_or_else(String::new, |code| format!(", {code}"));
-        return format!("{denied}{code})");
+        let code = code(&last);
+        let shown = code.map_or_else(String::new, |code| format!(", {code}"));
+        // What is not there is denied as well to whoever may not list.
+        let hint = if code == Some("AccessDenied") { "; it is to allow listing, too" } else { "" };
+        return format!("{denied}{shown}){hint}");
     }
     let what = match kind {
         Some(HttpErrorKind::Connect) => "it cannot be reached",

@@ -11,10 +11,12 @@ use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::egg::Egg;
 use crate::egg_key::{EggKey, Host};
+use crate::entry::Signed;
 use crate::error::{Error, Result};
 use crate::fetching::Fetching;
 use crate::lease::{Attempt, Look};
 use crate::object_client::Patience;
+use crate::publish;
 use crate::pushing::{Pushing, Told};
 use crate::remotes::{self, Remote};
 use crate::signing::Signer;
@@ -44,8 +46,8 @@ pub struct Remotes {
     has_waited: bool,
     /// What is wrong with them all.
     failure: Option<String>,
-    /// Eggs that were damaged here and have come again.
-    mended: Vec<String>,
+    /// What else there is to tell: that nothing is pushed, or an egg was damaged here and has come again.
+    notes: Vec<String>,
     /// Complaints that were told.
     told: Vec<String>,
 }
@@ -69,10 +71,18 @@ impl Remotes {
         if remotes.is_empty() || cache.check_writable().is_err() {
             return Ok(None);
         }
-        let mut signer = None;
-        if remotes.iter().any(|remote| remote.push) {
-            signer = Signer::of_environment()?
-                .filter(|signer| remotes.iter().any(|it| it.push && it.trusts(&signer.public)));
+        let (mut signer, mut notes) = (None, Vec::new());
+        if remotes.iter().any(|remote| remote.push)
+            && let Some(key) = Signer::of_environment()?
+        {
+            let checked = remotes.iter().filter(|it| it.push).map(|it| publish::check(it, &key));
+            let refused: Vec<Error> = checked.filter_map(Result::err).collect();
+            if refused.len() < remotes.iter().filter(|it| it.push).count() {
+                signer = Some(key);
+            } else {
+                // Where it pushes nothing, that is told.
+                notes.extend(refused.iter().map(ToString::to_string));
+            }
         }
         Ok(Some(Self {
             root: cache.root().to_owned(),
@@ -85,7 +95,7 @@ impl Remotes {
             attempts: HashMap::new(),
             has_waited: false,
             failure: None,
-            mended: Vec::new(),
+            notes,
             told: Vec::new(),
         }))
     }
@@ -165,7 +175,7 @@ impl Remotes {
 
     /// Tells that an egg was damaged, which nobody would notice else.
     pub fn mended(&mut self, damaged: &Error) {
-        self.mended.push(format!("{damaged}; a remote has it, and it has come from there"));
+        self.notes.push(format!("{damaged}; a remote has it, and it has come from there"));
     }
 
     /// Lets eggs come that were offered.
@@ -261,11 +271,12 @@ impl Remotes {
     /// Pushes what a buildout that has succeeded uses, unless that was told before.
     pub fn finish(&mut self, eggs: Vec<Egg>) {
         let Some(signer) = &self.signer else { return };
-        let remote = self.usable.iter().find(|it| it.push && it.trusts(&signer.public));
+        let is_open = |it: &&Remote| it.push && publish::check(it, signer).is_ok();
+        let remote = self.usable.iter().find(is_open);
         let configuration = self.configuration.clone();
         let is_told =
             remote.zip(configuration.as_deref()).is_some_and(|(remote, configuration)| {
-                Told::of(&self.root, &remote.name, configuration, &self.host).covers(&eggs)
+                Told::of(&self.root, remote, signer, configuration, &self.host).covers(&eggs)
             });
         if is_told || self.live().is_none() {
             return;
@@ -279,9 +290,14 @@ impl Remotes {
         let of_set = upstream.of_set(|_| true);
         let known = self.offered.values().chain(&of_set).filter(is_there);
         // What it says it has and does not give is brought again.
-        let known = known.filter(|offer| !fetching.has_failed(offer.entry.egg));
-        let known = known.map(|offer| (offer.entry.egg, offer.signed.clone())).collect();
-        pushing.finish(eggs, known, configuration);
+        let (lost, known): (Vec<&Offer>, Vec<&Offer>) =
+            known.partition(|offer| fetching.has_failed(offer.entry.egg));
+        let known: HashMap<Digest, Signed> =
+            known.iter().map(|offer| (offer.entry.egg, offer.signed.clone())).collect();
+        let has_asked = upstream.has_asked_for_set() || !known.is_empty();
+        let known = has_asked.then_some(known);
+        let lost = lost.iter().map(|offer| offer.entry.egg).collect();
+        pushing.finish(eggs, known, lost, configuration);
     }
 
     /// Waits a while for what is pushed: how many eggs are new there, and what went wrong and was not
@@ -311,7 +327,7 @@ impl Remotes {
     /// What is wrong here, and not with one of them.
     fn of_here(&self) -> impl Iterator<Item = String> {
         let fetching = self.live.as_ref().and_then(|live| live.fetching.failure());
-        self.failure.clone().into_iter().chain(fetching).chain(self.mended.clone())
+        self.failure.clone().into_iter().chain(fetching).chain(self.notes.clone())
     }
 
     fn untold(&mut self, complaints: Vec<String>) -> Vec<String> {

@@ -178,7 +178,7 @@ def test_a_kept_cache_asks_for_nothing_and_of_new_pins_for_what_it_does_not_know
     pool.buildout(first, EGGS)
     assert pool.buildout(first, EGGS) == (Requests(), 0)
     # All is here, and the remote was not told that these pins want it.
-    assert pool.buildout(first, EGGS, "others") == (rules.finish(5, 0), 0)
+    assert pool.buildout(first, EGGS, "others") == (rules.finish(5, 0, has_asked=False), 0)
     pool.buildout(second, EGGS + ["more"], "more")
     told = rules.known(1) + rules.finish(6, 6, is_changed=False)
     assert pool.buildout(first, EGGS + ["more"], "more") == (told, 0)

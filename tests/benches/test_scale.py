@@ -53,6 +53,7 @@ def test_constants_are_those_of_the_program():
     for name in ("pull.rs", "fetching.rs", "serve/remotes.rs"):
         assert constants(name)["AT_A_TIME"] == rules.AT_A_TIME
     assert constants("pushing.rs")["AT_A_TIME"] == rules.PUSHED_AT_A_TIME
+    assert constants("pushing.rs")["TOLD_FOR"] == rules.TOLD_DAYS * 24 * 60 * 60
 
 
 def test_patience_is_that_of_the_program():

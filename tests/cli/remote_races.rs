@@ -94,6 +94,26 @@ fn a_blob_that_goes_before_its_entry_is_written_is_brought_again() {
 }
 
 #[test]
+fn an_entry_that_others_write_and_remove_meanwhile_is_written() {
+    let (pool, store) = stored();
+    let name = entry(&store.objects(), "large");
+    store.objects().all.remove(&name);
+    let mut writes = 0;
+    store.before_each(move |request, objects| {
+        if request == format!("PUT {name}") {
+            writes += 1;
+            if writes == 1 {
+                objects.put(&name, b"another".to_vec());
+            }
+        } else if request == format!("GET {name}") && writes == 1 {
+            objects.all.remove(&name);
+        }
+    });
+    pool.ok("push large==1.0").says(&["1 egg pushed"]);
+    assert_whole(&pool, &store);
+}
+
+#[test]
 fn a_blob_that_is_there_is_not_sent_again() {
     let (pool, store) = stored();
     let name = entry(&store.objects(), "large");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::damage::flip_last_bit;
 use crate::pool::{Pool, entry_text};
 use crate::support::write;
 
@@ -60,7 +61,7 @@ const DAMAGES: [(&str, Damage, &[&str], bool); 15] = [
     (
         "an entry was changed",
         |pool| change(&entry(pool, "foo"), |line| line.replace("py3.11.egg", "py3.12.egg") + "\n"),
-        &["untrusted", "list"],
+        &["untrusted"],
         false,
     ),
     (
@@ -69,7 +70,7 @@ const DAMAGES: [(&str, Damage, &[&str], bool); 15] = [
             let path = entry(pool, "foo");
             fs::write(&path, line_of(&entry_text(&path))).unwrap();
         },
-        &["untrusted", "list"],
+        &["untrusted"],
         false,
     ),
     (
@@ -159,6 +160,29 @@ fn a_flipped_bit_is_found_by_reading_everything() {
     assert_eq!(pool.problems(""), []);
     let [(kind, what)] = &pool.problems("--full")[..] else { panic!("one problem") };
     assert_eq!((kind.as_str(), what.as_str()), ("damaged", "its bytes are not those of its name"));
+}
+
+#[test]
+fn a_blob_that_is_damaged_is_removed_and_the_next_push_brings_it() {
+    let pool = Pool::with_two();
+    let blob = pool.blob("foo", "");
+    let sound = fs::read(&blob).unwrap();
+    flip_last_bit(&blob);
+    pool.ok("push --all").says(&["2 already there"]);
+    pool.run("cache", "key", "remote verify team --full --repair", 0).says(&["removed"]);
+    assert!(!blob.exists());
+    pool.ok("push --all").says(&["1 egg pushed"]);
+    assert_eq!(fs::read(&blob).unwrap(), sound);
+    pool.ok("remote verify team --full").says(&["no problem"]);
+}
+
+#[test]
+fn a_line_that_is_signed_stays_when_its_entry_is_not_any_more() {
+    let pool = Pool::with_two();
+    let path = entry(&pool, "foo");
+    fs::write(&path, line_of(&entry_text(&path))).unwrap();
+    pool.run("cache", "key", "remote verify team --repair", 4);
+    pool.of("reader", "pull foo==1.0 --python 3.11").says(&["1 egg pulled"]);
 }
 
 #[test]

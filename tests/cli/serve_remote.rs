@@ -585,3 +585,91 @@ fn an_egg_that_is_damaged_here_comes_again_and_that_is_told() {
         assert_eq!(team.reader.ok("verify").stdout, "");
     }
 }
+
+#[test]
+fn a_builder_whose_key_nobody_trusts_is_told_that_it_pushes_nothing() {
+    let team = Team::new();
+    team.builder.ok("trust team key.pub --until 2020-01-01");
+    let mut server = open(&team.builder);
+    let answer = find(&mut server, "foo", "1.0");
+    let warning = text(&answer["warnings"][0]);
+    assert!(warning.contains("counts there until 2020-01-01"), "{warning}");
+    server.close_with(&json!({}));
+}
+
+/// How many eggs a run pushes that uses `foo` and `bar` from its cache.
+fn pushed_again(team: &Team) -> Value {
+    let mut server = open(&team.builder);
+    for name in ["foo", "bar"] {
+        server.materialize(&team.builder, &team.builder.digest(name));
+    }
+    server.register(&team.builder, &["foo-1.0-py3.11.egg", "bar-1.0-py3.11.egg"]);
+    let closed = server.ask(&json!({"op": "close"}));
+    closed["pushed"].clone()
+}
+
+#[test]
+fn what_a_remote_has_lost_is_told_again_after_a_day() {
+    let team = Team::new();
+    team.pushed_set();
+    std::fs::remove_dir_all(team.builder.path("pool/v1")).unwrap();
+    assert_eq!(pushed_again(&team), 0, "it was told just now");
+    let told = |path: &&PathBuf| std::fs::read_to_string(path).unwrap().contains("told_at");
+    let records = files_in(&team.builder.path("cache"));
+    let [record] = &records
+        .iter()
+        .filter(|it| it.extension().is_some_and(|it| it == "json"))
+        .filter(told)
+        .collect::<Vec<_>>()[..]
+    else {
+        panic!("one record of {records:?}")
+    };
+    let mut old: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+    old["told_at"] = json!(old["told_at"].as_i64().unwrap() - 24 * 60 * 60);
+    std::fs::write(record, old.to_string()).unwrap();
+    assert_eq!(pushed_again(&team), 2);
+    assert_eq!(team.objects("sets").len(), 1);
+}
+
+#[test]
+fn another_store_of_the_same_name_is_told() {
+    let team = Team::new();
+    team.pushed_set();
+    team.builder.ok("remote remove team");
+    let other = team.builder.path("other-pool");
+    team.builder.ok(&format!("remote add team {} --key key.pub --push", other.display()));
+    assert_eq!(pushed_again(&team), 2);
+}
+
+#[test]
+fn a_blob_that_is_cut_off_is_named_and_the_egg_is_to_be_built() {
+    let team = Team::new();
+    team.pushed("foo");
+    let blob = &team.objects("blobs")[0];
+    let bytes = std::fs::read(blob).unwrap();
+    std::fs::write(blob, &bytes[..bytes.len() - 9]).unwrap();
+    let mut server = open(&team.reader);
+    let digest = found(&mut server, "foo");
+    let refused = server.materialize(&team.reader, &digest);
+    assert_eq!(refused["kind"], "unusable", "{refused}");
+    assert!(text(&refused["error"]).contains("foo-1.0-py3.11.egg is refused"), "{refused}");
+}
+
+#[test]
+fn a_damaged_blob_of_a_remote_is_replaced_by_the_builder_that_has_found_it() {
+    let team = Team::new();
+    let egg = team.pushed("foo");
+    flip_last_bit(&team.objects("blobs")[0]);
+    let other = other_builder(&team);
+    let mut server = open(&other);
+    let digest = found(&mut server, "foo");
+    assert_eq!(server.materialize(&other, &digest)["kind"], "unusable");
+    server.store(&egg);
+    std::fs::create_dir_all(other.path("out/foo-1.0-py3.11.egg")).unwrap();
+    server.register(&other, &["foo-1.0-py3.11.egg"]);
+    server.ask(&json!({"op": "close"}));
+    drop(server);
+    let mut server = open(&team.reader);
+    let digest = found(&mut server, "foo");
+    assert_eq!(server.materialize(&team.reader, &digest)["outcome"], "copied");
+}

@@ -86,3 +86,14 @@ fn an_entry_takes_any_number_of_rotations() {
     }
     pool.ok("remote verify team").says(&["no problem"]);
 }
+
+#[test]
+fn a_key_that_does_not_count_any_more_pushes_nothing() {
+    let pool = Pool::empty();
+    pool.sandbox.egg("foo", "1.0");
+    pool.ok("add eggs");
+    pool.ok("trust team key.pub --until 2020-01-01");
+    let output = pool.run("cache", "key", "push --all", 1);
+    output.says(&["counts there until 2020-01-01: sign with another"]);
+    assert_eq!(pool.objects(), [""; 0]);
+}
