@@ -7,6 +7,7 @@ their requests.
 
 import contextlib
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ sys.path.insert(0, os.path.join(results.ROOT, "tests", "remote"))
 import faults  # noqa: E402  it is not a package
 import servers  # noqa: E402
 
+FORK = multiprocessing.get_context("fork")
 TOOLS = os.path.join(corpora.BUILD, "venv", "bin")
 AWS = os.path.join(TOOLS, "aws")
 WEED = os.path.join(TOOLS, "weed")
@@ -154,16 +156,23 @@ def pulled(place, cache, weed, rounds):
 
 def count(figures, weed, command):
     """Counts the requests of each contender that has figures, in one more run through a proxy."""
-    with faults.Proxy(weed.ports["s3"]) as proxy:
-        for name in figures:
-            words = command(name, "http://127.0.0.1:%d" % proxy.port)
-            before = len(proxy.requests)
-            try:
-                measure.run(words)
-            except Failed as error:
-                print("!!! requests of %s are not counted: %s" % (name, error), file=sys.stderr)
-                continue
-            figures[name]["requests"] = len(proxy.requests) - before
+    for name in figures:
+        queue = FORK.SimpleQueue()
+
+        def run():
+            with faults.Proxy(weed.ports["s3"]) as proxy:
+                measure.run(command(name, "http://127.0.0.1:%d" % proxy.port))
+                queue.put(len(proxy.requests))
+
+        # The proxy has whole blobs in memory. In this process they would count as memory of what it
+        # runs next.
+        proxy = FORK.Process(target=run)
+        proxy.start()
+        proxy.join()
+        if proxy.exitcode == 0:
+            figures[name]["requests"] = queue.get()
+        else:
+            print("!!! requests of %s are not counted" % name, file=sys.stderr, flush=True)
 
 
 def know(cache, endpoint, name="store", prefix=""):
