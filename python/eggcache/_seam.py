@@ -231,11 +231,11 @@ def _install(buildout, easy_install):
         return locations
 
     def built(self, spec, build_ext):
-        if _session.bridge is None or self._dest is None:
+        if _session.bridge is None:
             return stock_build(self, spec, build_ext)
         with _custom.building(_session, spec, build_ext):
             requirement = self._constrain(easy_install.pkg_resources.Requirement.parse(spec))
-            dist = from_cache(self, requirement)
+            dist = from_cache(self, requirement) if self._dest is not None else None
             if dist is not None:
                 return [dist.location]
             # Buildout looks again, and can unpack nothing but an archive.

@@ -67,7 +67,7 @@ pub enum RemoteCommand {
         /// Read every blob as well, and compare its digest.
         #[arg(long)]
         full: bool,
-        /// Make lists and sets say again what the entries say.
+        /// Make lists and sets say again what the entries say; with --full, remove blobs that are damaged.
         #[arg(long)]
         repair: bool,
     },
