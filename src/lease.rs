@@ -186,13 +186,19 @@ mod tests {
         Client::new(&remote, Patience::BUILD).unwrap()
     }
 
+    /// The lease that nobody has had before.
+    fn taken(client: &Client) -> Box<Lease> {
+        match Attempt::default().look(client, NAME).unwrap() {
+            Look::Taken(lease) => lease,
+            look => panic!("somebody else has it: {look:?}"),
+        }
+    }
+
     #[test]
     fn one_has_it_and_the_others_wait_until_it_is_released() {
         let dir = tempfile::tempdir().unwrap();
         let client = client(dir.path());
-        let Look::Taken(lease) = Attempt::default().look(&client, NAME).unwrap() else {
-            panic!("nobody else has it")
-        };
+        let lease = taken(&client);
         let mut other = Attempt::default();
         for _ in 0..3 {
             assert!(matches!(other.look(&client, NAME).unwrap(), Look::Held(_)));
@@ -206,9 +212,7 @@ mod tests {
     fn a_holder_that_lives_keeps_it_and_that_of_a_dead_one_is_taken_by_one() {
         let dir = tempfile::tempdir().unwrap();
         let client = client(dir.path());
-        let Look::Taken(mut lease) = Attempt::default().look(&client, NAME).unwrap() else {
-            panic!("nobody else has it")
-        };
+        let mut lease = taken(&client);
         let lifetime = Duration::ZERO;
         let mut other = Attempt { lifetime, ..Attempt::default() };
         assert!(matches!(other.look(&client, NAME).unwrap(), Look::Held(_)));
@@ -228,9 +232,7 @@ mod tests {
     fn a_lease_that_its_holder_may_not_remove_is_nobodys() {
         let dir = tempfile::tempdir().unwrap();
         let client = client(dir.path());
-        let Look::Taken(lease) = Attempt::default().look(&client, NAME).unwrap() else {
-            panic!("nobody else has it")
-        };
+        let lease = taken(&client);
         let mut other = Attempt::default();
         assert!(matches!(other.look(&client, NAME).unwrap(), Look::Held(_)));
         lease.let_go(&client.get(NAME).unwrap().unwrap().version);
@@ -243,9 +245,7 @@ mod tests {
     fn what_was_written_though_its_answer_did_not_come_is_held() {
         let dir = tempfile::tempdir().unwrap();
         let client = client(dir.path());
-        let Look::Taken(mut lease) = Attempt::default().look(&client, NAME).unwrap() else {
-            panic!("nobody else has it")
-        };
+        let mut lease = taken(&client);
         let before = client.get(NAME).unwrap().unwrap().version;
         lease.renewals += 1;
         assert!(client.replace(NAME, lease.text(), Some(&before)).unwrap());
