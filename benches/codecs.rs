@@ -12,9 +12,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use eggcache::layout::{Layout, Unit};
-use eggcache::manifest::{Entry, EntryKind};
-use eggcache::tree;
+use eggcache::internals::frame_layout::{Layout, Unit};
+use eggcache::internals::manifest::{Entry, EntryKind};
+use eggcache::internals::scan;
 
 const FRAME_SIZES: [u32; 5] = [64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20];
 /// The frame size that levels are compared with.
@@ -63,12 +63,12 @@ fn read(eggs: &Path) -> Result<Vec<Files>> {
         let egg = egg?.path();
         let content = |entry: Entry| match entry.kind {
             EntryKind::File { .. } => {
-                let content = std::fs::read(tree::path_of(&egg, &entry))?;
+                let content = std::fs::read(scan::path_of(&egg, &entry))?;
                 Ok((entry, content))
             }
             _ => Ok((entry, Vec::new())),
         };
-        found.push(tree::list(&egg)?.into_iter().map(content).collect::<Result<_>>()?);
+        found.push(scan::list(&egg)?.into_iter().map(content).collect::<Result<_>>()?);
     }
     Ok(found)
 }

@@ -11,10 +11,10 @@ use std::io::{BufWriter, Cursor};
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
-use eggcache::blob::Provenance;
-use eggcache::blob_writer::{self, Packing};
-use eggcache::store::Store;
-use eggcache::tree::{Hints, Tree};
+use eggcache::Provenance;
+use eggcache::internals::Store;
+use eggcache::internals::scan::{Hints, Tree};
+use eggcache::internals::writer::{self, Packing};
 use rayon::prelude::*;
 
 fn main() -> Result<()> {
@@ -33,7 +33,7 @@ fn main() -> Result<()> {
         let temp = Path::new(cache).join("tmp").join(egg.file_name());
         let (output, spool) = (BufWriter::new(File::create(&temp)?), Cursor::new(Vec::new()));
         let provenance = Provenance::default();
-        let written = blob_writer::write(&mut manifest, provenance, packing, &tree, spool, output)
+        let written = writer::write(&mut manifest, provenance, packing, &tree, spool, output)
             .map_err(|error| anyhow!("{error:?}"))?;
         let path = store.blob_path(written.digest);
         std::fs::create_dir_all(path.parent().unwrap_or(&path))?;

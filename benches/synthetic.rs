@@ -16,15 +16,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use eggcache::blob::Provenance;
-use eggcache::blob_writer::{self, Packing};
-use eggcache::cache::Cache;
-use eggcache::digest::Digest;
-use eggcache::egg_key::EggKey;
-use eggcache::egg_path::EggPath;
-use eggcache::manifest::{Entry, EntryKind, Manifest, Mtime};
+use eggcache::Cache;
+use eggcache::Digest;
+use eggcache::EggKey;
+use eggcache::Provenance;
+use eggcache::internals::EggPath;
+use eggcache::internals::Store;
+use eggcache::internals::manifest::{Entry, EntryKind, Manifest, Mtime};
+use eggcache::internals::writer::{self, Packing};
 use eggcache::query::{self, Narrow};
-use eggcache::store::Store;
 use rayon::prelude::*;
 
 /// Of each egg: itself, its metadata and their directory, its package, and what is in that.
@@ -106,7 +106,7 @@ fn write(store: &Store, number: usize) -> Result<()> {
     let mut blob = Vec::new();
     let spool = Cursor::new(Vec::new());
     let written =
-        blob_writer::write(&mut manifest, provenance, Packing::SMALL, &source, spool, &mut blob)
+        writer::write(&mut manifest, provenance, Packing::SMALL, &source, spool, &mut blob)
             .map_err(|error| anyhow!("{error:?}"))?;
     let path = store.blob_path(written.digest);
     fs::write(&path, blob)?;

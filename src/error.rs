@@ -7,7 +7,7 @@ use std::fmt::{Display, Write};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::nearest::Nearest;
+use crate::util::suggest::Nearest;
 
 /// What can go wrong, with the file it went wrong on.
 #[derive(Debug, thiserror::Error)]

@@ -1,10 +1,12 @@
-//! Keep built eggs once, copy them into every buildout that needs them.
+//! Build each egg once; copy it into every buildout that needs it.
 //!
-//! An egg cache holds each egg as one content-addressed blob and indexes it by its distribution
-//! metadata. Eggs are copied out of it, never linked, so what uses them stands on its own.
+//! An egg cache stores each egg as one content-addressed blob and indexes it by its distribution
+//! metadata. Eggs are copied out of the cache and never linked, so a buildout that uses them is
+//! self-contained.
 //!
 //! ```
-//! use eggcache::{add, cache::Cache, materialize, progress::Silent, query};
+//! use eggcache::{Cache, add, materialize, query};
+//! use eggcache::progress::Silent;
 //! # let dir = tempfile::tempdir()?;
 //! # let egg = dir.path().join("hello-1.0-py3.11.egg");
 //! # std::fs::create_dir_all(egg.join("EGG-INFO"))?;
@@ -19,15 +21,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Every operation is one function: the cache, options and a [`progress::Progress`] in, a report out
-//! that serialises. The library never prints. What follows goes on from there.
+//! Each operation is one function. It takes the cache, its options and a [`progress::Progress`], and
+//! returns a report that serialises. The library never prints.
 //!
-//! # What does the cache have?
-//! A name that is not in the cache is an error with what may have been meant.
+//! # Find eggs
+//! The error for an egg that is not in the cache carries the nearest name or version.
 //!
 //! ```
-//! use eggcache::{error::Error, list, nearest::Nearest, query};
-//! # use eggcache::{add, cache::Cache, progress::Silent};
+//! use eggcache::{Error, list, query, suggest::Nearest};
+//! # use eggcache::{Cache, add, progress::Silent};
 //! # let dir = tempfile::tempdir()?;
 //! # let egg = dir.path().join("hello-1.0-py3.11.egg");
 //! # std::fs::create_dir_all(egg.join("EGG-INFO"))?;
@@ -46,24 +48,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What would be evicted?
-//! The policy is pure: [`plan::plan`] takes eggs and rules, and nothing is removed by it.
-//! [`gc::gc`] does it, or tells the same with `dry_run`.
+//! # Collect garbage
+//! [`plan::plan`] decides which eggs a policy evicts, without any input or output. [`gc::gc`] carries
+//! the plan out, or only reports it with `dry_run`.
 //!
 //! ```
 //! use eggcache::plan::{self, Rules};
-//! use eggcache::{clock, gc, quantity};
-//! # use eggcache::{add, cache::Cache, progress::Silent};
+//! use eggcache::{clock, gc, units};
+//! # use eggcache::{Cache, add, progress::Silent};
 //! # let dir = tempfile::tempdir()?;
 //! # let egg = dir.path().join("hello-1.0-py3.11.egg");
 //! # std::fs::create_dir_all(egg.join("EGG-INFO"))?;
 //! # std::fs::write(egg.join("EGG-INFO/PKG-INFO"), "Name: hello\nVersion: 1.0\n")?;
 //! # let mut cache = Cache::open(&dir.path().join("cache"))?;
 //! # add::add(&mut cache, &[egg], &add::Options::default(), &Silent)?;
-//! let rules = Rules { max_age: Some(quantity::age("90d")?), ..Rules::default() };
-//! let held = plan::Held::new(); // what pins and buildouts hold
-//! let in_a_year = clock::now() + quantity::age("1y")?;
-//! let plan = plan::plan(cache.index.all()?, &rules, &held, in_a_year);
+//! let rules = Rules { max_age: Some(units::age("90d")?), ..Rules::default() };
+//! let protected = plan::Held::new(); // what pins and roots protect
+//! let in_a_year = clock::now() + units::age("1y")?;
+//! let plan = plan::plan(cache.index.all()?, &rules, &protected, in_a_year);
 //! assert_eq!((plan.evicted.len(), plan.kept.len()), (1, 0));
 //!
 //! let options = gc::Options { rules, dry_run: true, ..gc::Options::default() };
@@ -71,12 +73,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Is everything what it was?
-//! [`verify::verify`] looks at the cache, [`check::check`] at a buildout.
+//! # Check a cache and a buildout
+//! [`verify::verify`] checks a cache, [`check::check`] a buildout.
 //!
 //! ```
 //! use eggcache::{check, verify};
-//! # use eggcache::{add, cache::Cache, materialize, progress::Silent, query};
+//! # use eggcache::{Cache, add, materialize, progress::Silent, query};
 //! # let dir = tempfile::tempdir()?;
 //! # let egg = dir.path().join("hello-1.0-py3.11.egg");
 //! # std::fs::create_dir_all(egg.join("EGG-INFO"))?;
@@ -95,103 +97,155 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Layers
-//! Imports point only downward.
+//! # The source tree
+//! Each folder of `src/` is one layer. A folder imports only from the folders above it in this
+//! table, and a test keeps it so (`imports_point_downward`).
 //!
-//! | | |
+//! | folder | contents |
 //! |---|---|
-//! | the bridge to buildout, which calls operations | [`serve`] `auto` `prefetch` `storing` `fetching` `pushing` |
-//! | operations, which never call each other | [`init`] [`add`] [`materialize`] [`preflight`] [`list`] [`show`] [`register`] [`roots`] [`pins`] [`gc`] [`verify`] [`check`] [`bundle`] [`reindex`] [`stats`] [`push`] [`pull`] [`remote`] [`remote_verify`] [`remote_gc`] [`sign`] |
-//! | the cache | [`cache`] [`rebuild`] [`repair`] `copies` `recall` `staging` `held` [`query`] [`upstream`] `publish` `lease` `survey` |
-//! | holders | [`store`] of blobs, [`index`] in `SQLite`, [`root`]s and [`pin`]s, [`tree`] of an egg on disk, `soundness` of one, `buildout` on disk, `interpreter`, [`remotes`] and an [`object_client`] of each |
-//! | formats, pure | [`egg_name`] [`egg_key`] [`metadata`] [`native`] [`manifest`] [`layout`] [`blob`] [`blob_writer`] [`egg`] [`plan`] [`policy`] `difference` `pyc` `script` `pointer` [`entry`] [`signing`] [`remote_layout`] |
-//! | primitives | [`error`] [`clock`] [`quantity`] [`nearest`] [`digest`] [`sha256`] `wildcard` `subtree` [`egg_path`] `fs` `temp` `record` `place` `beneath` `map` `shared` [`progress`] |
+//! | `util` | time, units, text matching, progress, hashes; knows nothing of eggs or caches |
+//! | `error` | the one error type: what failed, on which path, and why |
+//! | `disk` | safe files: temporary files, access without following symlinks, durable writes, modes |
+//! | `egg` | what an egg is: its name, key and manifest, as a directory or zip file, and as a blob |
+//! | `buildout` | what a buildout directory is: options, scripts, path files |
+//! | `cache` | blobs, index and the order of their writes; retention: the policy, pins and roots |
+//! | `remote` | shared stores of signed eggs: keys, entries, and the client of an object store |
+//! | `ops` | one file or folder per operation; operations do not call each other |
+//! | `serve` | the bridge: the process that buildout talks to |
+//! | `cli` | the command line: arguments, text, hints and exit codes |
 #![deny(unsafe_code)]
 
-pub mod add;
-mod auto;
-mod beneath;
-pub mod blob;
-pub mod blob_writer;
 mod buildout;
-pub mod bundle;
-pub mod cache;
-pub mod check;
-pub mod clock;
-mod copies;
-mod difference;
-pub mod digest;
-pub mod egg;
-pub mod egg_cache;
-pub mod egg_key;
-pub mod egg_name;
-pub mod egg_path;
-pub mod entry;
-pub mod error;
-mod fetching;
-mod fs;
-pub mod gc;
-mod held;
-pub mod index;
-pub mod init;
-mod interpreter;
-pub mod layout;
-mod lease;
-pub mod list;
-pub mod manifest;
-mod map;
-pub mod materialize;
-pub mod metadata;
-pub mod native;
-pub mod nearest;
-pub mod object_client;
-pub mod pin;
-pub mod pins;
-mod place;
-pub mod plan;
-mod pointer;
-pub mod policy;
-mod prefetch;
-pub mod preflight;
-pub mod progress;
-mod publish;
-pub mod pull;
-pub mod push;
-mod pushing;
-mod pyc;
-pub mod quantity;
-pub mod query;
-pub mod rebuild;
-mod recall;
-mod record;
-pub mod register;
-pub mod reindex;
-pub mod remote;
-pub mod remote_gc;
-pub mod remote_layout;
-pub mod remote_verify;
-pub mod remotes;
-pub mod repair;
-pub mod root;
-pub mod roots;
-mod script;
-pub mod serve;
+mod cache;
+mod cli;
+mod disk;
+mod egg;
+mod error;
+mod ops;
+mod remote;
+mod serve;
+mod util;
 
-pub mod sha256;
-mod shared;
-pub mod show;
-pub mod sign;
-pub mod signing;
-mod soundness;
-mod staging;
-pub mod stats;
-pub mod store;
-mod storing;
-mod subtree;
-mod survey;
-mod temp;
-mod texts;
-pub mod tree;
-pub mod upstream;
-pub mod verify;
-mod wildcard;
+// The cache, and the eggs in it.
+pub use cache::retention::{plan, policy};
+pub use cache::{Cache, query};
+pub use egg::cached_egg::CachedEgg;
+pub use egg::key::{EggKey, Host};
+pub use egg::name::EggName;
+pub use egg::provenance::Provenance;
+pub use error::{Error, Result};
+pub use util::hash::digest::Digest;
+pub use util::{clock, progress, suggest, units};
+
+// The operations, each with its `Options` and its `Report`.
+pub use ops::add;
+pub use ops::bundle;
+pub use ops::check;
+pub use ops::gc;
+pub use ops::init;
+pub use ops::list;
+pub use ops::materialize;
+pub use ops::pins;
+pub use ops::preflight;
+pub use ops::register;
+pub use ops::reindex;
+pub use ops::remote as remotes;
+pub use ops::roots;
+pub use ops::show;
+pub use ops::stats;
+pub use ops::verify;
+
+/// The `eggcache` command.
+#[doc(hidden)]
+pub use cli::main;
+
+/// Formats and inner parts, for the fuzz targets, benchmarks and format tests of this repository.
+/// They may change in every release.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::cache::blob_store::Store;
+    pub use crate::cache::rebuild::Rebuilt;
+    pub use crate::egg::blob::{frame_layout, reader, writer};
+    pub use crate::egg::path::EggPath;
+    pub use crate::egg::{manifest, metadata, name, native, scan};
+    pub use crate::remote::{entry, keys, object_names};
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// The folders of `src/`, lowest first.
+    const LAYERS: [&str; 13] = [
+        "util/hash",
+        "util",
+        "error",
+        "disk",
+        "egg",
+        "egg/blob",
+        "buildout",
+        "cache/retention",
+        "cache",
+        "remote",
+        "ops",
+        "serve",
+        "cli",
+    ];
+
+    /// The layer of a file or module, `cache/index/row`: the innermost folder that has a rank.
+    fn layer(path: &str) -> usize {
+        let is_in = |layer: &&str| Path::new(path).starts_with(layer);
+        let innermost = LAYERS.iter().filter(|it| is_in(it)).max_by_key(|it| it.len());
+        LAYERS.iter().position(|it| Some(it) == innermost).unwrap_or(LAYERS.len())
+    }
+
+    /// The modules that a source file imports or names: `crate::a::{b, c::d}` gives `a/b` and `a/c/d`.
+    fn imports(source: &str) -> Vec<String> {
+        let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let code: String = code.collect();
+        let mut imports = Vec::new();
+        for path in code.split("crate::").skip(1) {
+            let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+            let (base, rest) = path.split_at(path.find(|c| !is_name(c)).unwrap_or(path.len()));
+            let list = rest.strip_prefix('{').and_then(|list| list.split('}').next());
+            let items = list.unwrap_or_default().split(',').map(str::trim);
+            imports.extend(items.map(|item| format!("{base}{item}").replace("::", "/")));
+        }
+        imports
+    }
+
+    #[test]
+    fn imports_are_found() {
+        let source = "use crate::a::{b, c::{self}};\n// crate::d\nlet e = crate::f::g(h);";
+        assert_eq!(imports(source), ["a/b", "a/c/{self", "f/g"]);
+    }
+
+    #[test]
+    fn imports_point_downward() {
+        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut files = 0;
+        for file in walkdir::WalkDir::new(&src).into_iter().map(Result::unwrap) {
+            let name = file.path().strip_prefix(&src).unwrap().with_extension("");
+            let name = name.to_str().unwrap();
+            if file.path().extension().is_none_or(|it| it != "rs") || name == "lib" {
+                continue;
+            }
+            files += 1;
+            let source = std::fs::read_to_string(file.path()).unwrap();
+            let (source, _unit_tests) = source.split_once("\nmod tests {").unwrap_or((&source, ""));
+            for import in imports(source) {
+                assert!(layer(&import) <= layer(name), "src/{name}.rs imports {import}");
+                let operation = |path: &str| {
+                    path.strip_prefix("ops/").map(|it| it.split('/').next().map(str::to_owned))
+                };
+                let is_bundle = name.starts_with("ops/bundle/"); // which takes the report of a check
+                if let (Some(of), Some(other)) = (operation(name), operation(&import))
+                    && !is_bundle
+                {
+                    assert_eq!(of, other, "src/{name}.rs imports another operation: {import}");
+                }
+            }
+        }
+        assert!(files > 100, "{files} files in {}", src.display());
+    }
+}

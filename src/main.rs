@@ -1,10 +1,8 @@
-//! The `eggcache` command: arguments in, reports out. Everything else is in the library.
+//! The `eggcache` command. The command line itself is in the library, below `cli`.
 #![deny(unsafe_code)]
-
-mod cli;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main()
+    eggcache::main()
 }

@@ -1,31 +1,34 @@
 //! The command line: what the words mean, and what an exit code says.
 
 mod args;
-mod bar;
-mod egg_names;
-mod generate;
+mod complete_eggs;
+mod completions_and_man;
+mod context;
 mod print;
+mod progress_bar;
 #[cfg(test)]
 mod reference;
-mod run;
 mod run_remote;
 mod text;
+mod values;
 
 use std::env;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::buildout::cache_option;
+use crate::cache::index::Index;
+use crate::error::Error;
+use crate::remote::keys;
+use crate::serve;
 use anstream::ColorChoice;
 use anyhow::Context;
 use clap::Parser;
-use eggcache::error::Error;
-use eggcache::index::Index;
-use eggcache::{egg_cache, serve, signing};
 
 use args::{Args, Command, Global};
+use context::Run;
 use print::{LogFormat, Printer};
-use run::Run;
 
 /// Exit codes, which scripts rely on. Usage errors of the command line itself are clap's, also 2.
 const FAILURE: u8 = 1;
@@ -82,15 +85,15 @@ fn run(args: Args, printer: &Printer) -> anyhow::Result<u8> {
     }
     // These need no cache, so not even a home directory.
     match &command {
-        Command::Completions { shell } => return generate::completions(*shell, printer),
-        Command::Man { out } => return generate::man(out.as_deref(), printer),
+        Command::Completions { shell } => return completions_and_man::completions(*shell, printer),
+        Command::Man { out } => return completions_and_man::man(out.as_deref(), printer),
         Command::Keygen { file } => {
-            printer.report(&signing::keygen(file)?, text::generated)?;
+            printer.report(&keys::keygen(file)?, text::generated)?;
             return Ok(0);
         }
         _ => {}
     }
-    let named = global.cache.or_else(|| egg_cache::of(command.buildout()?, &user()));
+    let named = global.cache.or_else(|| cache_option::of(command.buildout()?, &user()));
     let root = named.map_or_else(default_cache, Ok)?;
     if let Command::Names = command {
         return names(&root);
@@ -107,8 +110,8 @@ fn names(root: &Path) -> anyhow::Result<u8> {
 }
 
 /// Where this user has what buildout reads.
-fn user() -> egg_cache::User {
-    egg_cache::User {
+fn user() -> cache_option::User {
+    cache_option::User {
         home: etcetera::home_dir().ok(),
         buildout_home: env::var_os("BUILDOUT_HOME").map(PathBuf::from),
     }

@@ -8,7 +8,7 @@ use std::fs;
 use clap::CommandFactory;
 
 use super::args::Args;
-use super::generate;
+use super::completions_and_man;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/cli.md");
 
@@ -16,7 +16,7 @@ fn page() -> String {
     let mut page = "# Every command\n\nMade by `make docs` from what `--help` prints.\n".to_owned();
     let mut whole = Args::command().term_width(92);
     whole.build();
-    for command in generate::told(&whole) {
+    for command in completions_and_man::told(&whole) {
         let title = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
         let help = command.clone().term_width(92).render_long_help().to_string();
         let help: Vec<&str> = help.lines().map(str::trim_end).collect();

@@ -3,29 +3,30 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use eggcache::cache::Cache;
-use eggcache::egg::Egg;
-use eggcache::egg_key::python_tag;
-use eggcache::egg_name::EggName;
-use eggcache::error::Error;
-use eggcache::object_client::Patience;
-use eggcache::plan::Rules;
-use eggcache::policy::Policy;
-use eggcache::query::Narrow;
-use eggcache::remotes::{self, Remote};
-use eggcache::signing::{self, Signer};
-use eggcache::upstream::Upstream;
-use eggcache::{list, pull, push, remote, remote_gc, remote_verify, sign};
+use crate::cache::Cache;
+use crate::cache::query::Narrow;
+use crate::cache::retention::plan::Rules;
+use crate::cache::retention::policy::Policy;
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::key::python_tag;
+use crate::egg::name::EggName;
+use crate::error::Error;
+use crate::ops::list;
+use crate::ops::remote::{configure, countersign, gc, pull, push, verify};
+use crate::remote::client::Patience;
+use crate::remote::config::{self, Remote};
+use crate::remote::keys::{self, Signer};
+use crate::remote::upstream::Upstream;
 
 use super::args::{Command, RemoteCommand};
-use super::run::{Found, Run, chosen, found, named};
+use super::context::{Found, Run, chosen, found, named};
 use super::{FAILURE, MISS, PROBLEMS, text};
 
 /// The key that signs.
 pub fn signer() -> Result<Signer, Error> {
     Signer::of_environment()?.ok_or_else(|| {
         let reason = "names no secret key to sign with; `eggcache keygen` makes one";
-        Error::Usage(format!("{} {reason}", signing::KEY_VARIABLE))
+        Error::Usage(format!("{} {reason}", keys::KEY_VARIABLE))
     })
 }
 
@@ -35,10 +36,10 @@ impl Run<'_> {
         match command {
             Command::Remote { command } => self.remote(command),
             Command::Trust { name, key, remove: true, .. } => {
-                self.remotes(&remote::Options::Distrust { name, key })
+                self.remotes(&configure::Options::Distrust { name, key })
             }
             Command::Trust { name, key, until, note, remove: false } => {
-                self.remotes(&remote::Options::Trust { name, key, until, note })
+                self.remotes(&configure::Options::Trust { name, key, until, note })
             }
             Command::Push { eggs, requirements, all, to, narrow } => {
                 let names = named(eggs, &requirements)?;
@@ -56,16 +57,16 @@ impl Run<'_> {
     fn remote(&self, command: RemoteCommand) -> anyhow::Result<u8> {
         self.remotes(&match command {
             RemoteCommand::Verify { name, full, repair } => {
-                return self.verify_remote(&name, remote_verify::Options { full, repair });
+                return self.verify_remote(&name, verify::Options { full, repair });
             }
             RemoteCommand::Gc { name, max_age, keep_versions, grace, untrusted, dry_run } => {
                 let rules = Rules { max_age, max_size: None, keep_versions };
                 let root_grace = Policy::read(&self.root)?.grace;
-                let options = remote_gc::Options { rules, grace, root_grace, untrusted, dry_run };
+                let options = gc::Options { rules, grace, root_grace, untrusted, dry_run };
                 return self.gc_remote(&name, &options);
             }
-            RemoteCommand::List => remote::Options::List,
-            RemoteCommand::Remove { name } => remote::Options::Remove { name },
+            RemoteCommand::List => configure::Options::List,
+            RemoteCommand::Remove { name } => configure::Options::Remove { name },
             RemoteCommand::Add {
                 name,
                 url,
@@ -76,16 +77,16 @@ impl Run<'_> {
                 instance_credentials,
                 first,
             } => {
-                let endpoint = endpoint.map(|text| remotes::endpoint(&text)).transpose()?;
+                let endpoint = endpoint.map(|text| config::endpoint(&text)).transpose()?;
                 let remote = Remote::new(&name, &url)?;
-                let remote = Remote { push, endpoint, region, instance_credentials, ..remote };
-                remote::Options::Add { remote: Box::new(remote), keys, first }
+                let remote = Remote { endpoint, region, push, instance_credentials, ..remote };
+                configure::Options::Add { remote: Box::new(remote), keys, first }
             }
         })
     }
 
-    fn remotes(&self, options: &remote::Options) -> anyhow::Result<u8> {
-        let report = remote::remote(&self.open()?, options)?;
+    fn remotes(&self, options: &configure::Options) -> anyhow::Result<u8> {
+        let report = configure::remote(&self.open()?, options)?;
         self.printer.report(&report, |report| text::remotes(report, options))?;
         Ok(0)
     }
@@ -98,9 +99,9 @@ impl Run<'_> {
         narrow: &Narrow,
     ) -> anyhow::Result<u8> {
         let mut cache = self.open()?;
-        let known = remotes::read(&self.root)?;
+        let known = config::read(&self.root)?;
         let remotes: Vec<&Remote> = match to {
-            Some(name) => vec![&known[remotes::position(&known, name)?]],
+            Some(name) => vec![&known[config::position(&known, name)?]],
             None => known.iter().filter(|remote| remote.push).collect(),
         };
         if remotes.is_empty() {
@@ -126,9 +127,9 @@ impl Run<'_> {
 
     fn pull(&self, names: &[String], from: Option<&str>, narrow: &Narrow) -> anyhow::Result<u8> {
         let mut cache = self.open()?;
-        let mut remotes = remotes::read(&self.root)?;
+        let mut remotes = config::read(&self.root)?;
         if let Some(name) = from {
-            remotes = vec![remotes.swap_remove(remotes::position(&remotes, name)?)];
+            remotes = vec![remotes.swap_remove(config::position(&remotes, name)?)];
         }
         let upstream = Upstream::new(&remotes, Patience::COMMAND)?;
         if upstream.is_empty() {
@@ -147,29 +148,25 @@ impl Run<'_> {
     }
 
     fn remote_of(&self, name: &str) -> Result<Remote, Error> {
-        let mut remotes = remotes::read(&self.root)?;
-        Ok(remotes.swap_remove(remotes::position(&remotes, name)?))
+        let mut remotes = config::read(&self.root)?;
+        Ok(remotes.swap_remove(config::position(&remotes, name)?))
     }
 
-    pub(super) fn verify_remote(
-        &self,
-        name: &str,
-        options: remote_verify::Options,
-    ) -> anyhow::Result<u8> {
-        let report = remote_verify::verify(&self.remote_of(name)?, options, &self.bar)?;
+    pub(super) fn verify_remote(&self, name: &str, options: verify::Options) -> anyhow::Result<u8> {
+        let report = verify::verify(&self.remote_of(name)?, options, &self.bar)?;
         self.printer.report(&report, text::verified_remote)?;
         Ok(if report.unsolved().next().is_none() { 0 } else { PROBLEMS })
     }
 
-    pub(super) fn gc_remote(&self, name: &str, options: &remote_gc::Options) -> anyhow::Result<u8> {
+    pub(super) fn gc_remote(&self, name: &str, options: &gc::Options) -> anyhow::Result<u8> {
         let (cache, remote) = (self.open()?, self.remote_of(name)?);
-        let report = remote_gc::gc(&cache, &remote, options, &self.bar)?;
+        let report = gc::gc(&cache, &remote, options, &self.bar)?;
         self.printer.report(&report, |report| text::collected_remote(report, self.verbose))?;
         Ok(0)
     }
 
     pub(super) fn sign(&self, name: &str) -> anyhow::Result<u8> {
-        let report = sign::sign(&self.remote_of(name)?, &signer()?, &self.bar)?;
+        let report = countersign::sign(&self.remote_of(name)?, &signer()?, &self.bar)?;
         self.printer.report(&report, text::signed)?;
         Ok(0)
     }
@@ -225,7 +222,7 @@ impl Run<'_> {
 
 /// The Python, as a tag like `cp311`, of whatever else is wanted, or else of the eggs that are there
 /// already; `None` if they are of none or of several.
-fn python_of(eggs: &[Egg], files: &[String], into: &Path) -> Option<String> {
+fn python_of(eggs: &[CachedEgg], files: &[String], into: &Path) -> Option<String> {
     let of_file = |name: &str| {
         let tag = python_tag("cp", &name.parse::<EggName>().ok()?.python);
         (!tag.is_empty()).then_some(tag)

@@ -3,28 +3,28 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::lines::{Answer, Candidate, Kind, Leased, Opening, ToBuild, Wanted};
-use super::remotes::Remotes;
-use crate::add::{self, Added, Listed, Replace};
-use crate::auto;
-use crate::blob::Provenance;
+use super::protocol::{Answer, Candidate, Kind, Leased, Opening, ToBuild, Wanted};
+use super::session_remotes::Remotes;
 use crate::cache::Cache;
-use crate::clock::now;
-use crate::digest::Digest;
-use crate::egg::Egg;
-use crate::egg_key::{EggKey, Host};
-use crate::egg_name::{normalize_name, same_version};
+use crate::cache::extract;
+use crate::cache::index::Usage;
+use crate::cache::prefetch_hints::Recall;
+use crate::cache::retention::policy::Policy;
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::key::{EggKey, Host};
+use crate::egg::name::{normalize_name, same_version};
+use crate::egg::provenance::Provenance;
+use crate::egg::scan::Hints;
 use crate::error::{Error, Result};
-use crate::index::Usage;
-use crate::materialize::{self, Outcome, Prepared};
-use crate::policy::Policy;
-use crate::prefetch::Prefetch;
-use crate::progress::Silent;
-use crate::recall::Recall;
-use crate::register;
-use crate::staging;
-use crate::storing::Storing;
-use crate::tree::Hints;
+use crate::ops::add::{self, Added, Listed, Replace};
+use crate::ops::materialize::{self, Outcome, Prepared};
+use crate::ops::register;
+use crate::serve::auto_gc;
+use crate::serve::prefetch::Prefetch;
+use crate::serve::store_worker::Storing;
+use crate::util::clock::now;
+use crate::util::hash::digest::Digest;
+use crate::util::progress::Silent;
 
 pub struct Session {
     cache: Cache,
@@ -114,7 +114,7 @@ impl Session {
         let _ = rustix::process::nice(10);
         drop(remotes);
         if has_succeeded {
-            auto::collect(&mut cache);
+            auto_gc::collect(&mut cache);
         }
     }
 
@@ -157,7 +157,7 @@ impl Session {
             for Wanted { name, version } in wanted {
                 let name = normalize_name(name);
                 let eggs = self.cache.index.of_project(&name)?;
-                let is_here = |egg: &Egg| {
+                let is_here = |egg: &CachedEgg| {
                     self.host.accepts(&egg.key)
                         && version.as_ref().is_some_and(|it| same_version(&egg.key.version, it))
                 };
@@ -187,7 +187,7 @@ impl Session {
         };
         // Another buildout with this cache may have been faster.
         let eggs = self.cache.index.of_project(name)?;
-        let is_here = |egg: &Egg| is_wanted(&egg.key) && !self.unusable.contains(&egg.digest);
+        let is_here = |egg: &CachedEgg| is_wanted(&egg.key) && !self.unusable.contains(&egg.digest);
         let (lease, wait) = if eggs.iter().any(is_here) {
             (Leased::Built, None)
         } else {
@@ -266,7 +266,7 @@ impl Session {
             None => (self.cache.store.open(digest)?.ok_or_else(miss)?, None),
         };
         let egg = self.cache.index.of_digest(digest)?.ok_or_else(miss)?;
-        staging::check_row(&self.cache.store, &egg, &blob)?;
+        extract::check_row(&self.cache.store, &egg, &blob)?;
         if !self.host.accepts(&blob.manifest.key) {
             return Err(miss());
         }
@@ -337,7 +337,7 @@ impl Session {
             storing
         } else {
             let on_done = self.remotes.as_mut().and_then(Remotes::on_done);
-            let on_done = move |key: &EggKey, egg: Option<&Egg>| {
+            let on_done = move |key: &EggKey, egg: Option<&CachedEgg>| {
                 if let Some(on_done) = &on_done {
                     on_done(key, egg);
                 }
@@ -398,7 +398,7 @@ impl Session {
             if let Ok(all) = recall.remember(&asked, &self.cache.index)
                 && let Some(remotes) = &mut self.remotes
             {
-                let eggs: Result<Vec<Option<Egg>>> =
+                let eggs: Result<Vec<Option<CachedEgg>>> =
                     all.iter().map(|&digest| self.cache.index.of_digest(digest)).collect();
                 remotes.finish(eggs?.into_iter().flatten().collect());
             }

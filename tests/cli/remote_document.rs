@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use eggcache::digest::Digest;
-use eggcache::egg_key::{EggKey, Host};
-use eggcache::entry::Signed;
-use eggcache::remote_layout as layout;
-use eggcache::signing::{self, Trusted};
+use eggcache::Digest;
+use eggcache::internals::entry::Signed;
+use eggcache::internals::keys::{self, Trusted};
+use eggcache::internals::object_names;
+use eggcache::{EggKey, Host};
 use serde_json::Value;
 
 use crate::pool::Pool;
@@ -39,20 +39,20 @@ fn the_examples_of_the_page_of_remotes_are_right() {
     // As the library does it.
     let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     let key: EggKey = serde_json::from_str(key).unwrap();
-    assert_eq!(layout::entry(&key), *entry_name);
+    assert_eq!(object_names::entry(&key), *entry_name);
     let set = json(set);
     let host: Host = serde_json::from_value(set["host"].clone()).unwrap();
-    assert_eq!(layout::set(text(&set["configuration"]), &host), *set_name);
+    assert_eq!(object_names::set(text(&set["configuration"]), &host), *set_name);
     let lease = json(lease);
     let [name, version, variant] = ["name", "version", "variant"].map(|it| text(&lease[it]));
-    assert_eq!(layout::lease(name, version, variant, &host), *lease_name);
+    assert_eq!(object_names::lease(name, version, variant, &host), *lease_name);
 
     let signed = Signed::parse(line).unwrap();
     let trusted = [Trusted { key: public.clone(), until: None, note: None }];
-    let entry = signing::open(&signed, &trusted, 0).unwrap();
+    let entry = keys::open(&signed, &trusted, 0).unwrap();
     assert_eq!(entry.key, key);
     assert_eq!(entry.text(), signed.entry);
-    assert!(signed.entry.contains(&layout::blob(entry.blob)[12..]));
+    assert!(signed.entry.contains(&object_names::blob(entry.blob)[12..]));
 }
 
 /// nginx with a configuration in `folder`, until it is dropped.

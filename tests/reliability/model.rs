@@ -7,9 +7,9 @@ mod case;
 use std::cell::Cell;
 use std::path::PathBuf;
 
+use eggcache::Cache;
+use eggcache::Digest;
 use eggcache::add::{self, Outcome};
-use eggcache::cache::Cache;
-use eggcache::digest::Digest;
 use eggcache::progress::Silent;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};

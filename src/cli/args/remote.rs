@@ -1,9 +1,9 @@
 //! The commands of `remote`.
 
+use crate::util::units::age;
 use clap::Subcommand;
-use eggcache::quantity::age;
 
-use super::value::at_least_one;
+use crate::cli::values::at_least_one;
 
 /// What to do with remotes.
 #[derive(Debug, Subcommand)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use eggcache::bundle::{Report, Verified, Why};
-use eggcache::check;
+use crate::ops::bundle::{Report, Verified, Why};
+use crate::ops::check;
 
 use super::super::print::{BAD, GOOD, Text};
 use super::{checked, counted, eggs, plain, size};
@@ -79,7 +79,7 @@ pub fn not_bundled(report: &check::Report, verbose: bool) -> Text {
 
 pub fn verified(report: &Verified) -> Text {
     let archive = report.archive.display();
-    let problem = |problem: &eggcache::bundle::Problem| match problem.path.as_str() {
+    let problem = |problem: &crate::ops::bundle::Problem| match problem.path.as_str() {
         "" => format!("{archive} {}", plain(&problem.what)),
         path => format!("{} {}", plain(path), plain(&problem.what)),
     };

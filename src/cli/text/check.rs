@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use eggcache::check::{Finding, Kind, Report};
-use eggcache::quantity::shown_count;
+use crate::ops::check::{Finding, Kind, Report};
+use crate::util::units::shown_count;
 
 use super::super::print::{BAD, GOOD, Text};
 use super::{counted, eggs, plain, size};

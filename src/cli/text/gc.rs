@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use eggcache::egg::Egg;
-use eggcache::gc::Report;
-use eggcache::index::Regrets;
-use eggcache::plan::{Reason, Rules, Stay};
+use crate::cache::index::Regrets;
+use crate::cache::retention::plan::{Reason, Rules, Stay};
+use crate::egg::cached_egg::CachedEgg;
+use crate::ops::gc::Report;
 
 use super::{align_right, counted, eggs, fitted, minute, plain, size, span, table};
 use crate::cli::print::Text;
@@ -95,7 +95,7 @@ fn summary(report: &Report) -> String {
 
 pub(super) fn rows<'e>(
     when: &str,
-    rows: impl Iterator<Item = (&'static str, &'e Egg, String)>,
+    rows: impl Iterator<Item = (&'static str, &'e CachedEgg, String)>,
     with_verdict: bool,
 ) -> String {
     let mut table = if with_verdict {

@@ -1,6 +1,6 @@
 //! What is pinned.
 
-use eggcache::pins::{Listed, Options, Report};
+use crate::ops::pins::{Listed, Options, Report};
 
 use super::{align_right, counted, day, lines, plain, size, table};
 use crate::cli::print::Text;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use eggcache::preflight::{Outcome, Report};
+use crate::ops::preflight::{Outcome, Report};
 
 use super::super::print::{BAD, GOOD, Text};
 use super::{counted, eggs, size};

@@ -2,15 +2,15 @@
 
 use std::fmt::Write;
 
-use eggcache::clock::{now, shown_day as day};
-use eggcache::signing::Generated;
-use eggcache::{pull, push, remote, remote_verify, sign};
+use crate::ops::remote::{configure, countersign, pull, push, verify};
+use crate::remote::keys::Generated;
+use crate::util::clock::{now, shown_day as day};
 
 use super::{counted, eggs, lines, plain, size, table};
 use crate::cli::print::{GOOD, Text};
 
-pub fn listed(report: &remote::Report, options: &remote::Options) -> Text {
-    use remote::Options;
+pub fn listed(report: &configure::Report, options: &configure::Options) -> Text {
+    use configure::Options;
     let mut text = Text::default();
     let name = report.remotes.first().map_or("", |it| it.remote.name.as_str());
     match options {
@@ -49,7 +49,7 @@ pub fn listed(report: &remote::Report, options: &remote::Options) -> Text {
     text
 }
 
-fn key((trusted, id): (&eggcache::signing::Trusted, &String)) -> String {
+fn key((trusted, id): (&crate::remote::keys::Trusted, &String)) -> String {
     let mut line = id.clone();
     if let Some(until) = trusted.until {
         let word = if until <= now() { "expired" } else { "until" };
@@ -163,7 +163,7 @@ pub fn pulled(report: &pull::Report, verbose: bool) -> Text {
     text
 }
 
-pub fn verified(report: &remote_verify::Report) -> Text {
+pub fn verified(report: &verify::Report) -> Text {
     let mut text = Text::default();
     for problem in &report.problems {
         let of = match &problem.file_name {
@@ -210,7 +210,7 @@ pub fn verified(report: &remote_verify::Report) -> Text {
     text
 }
 
-pub fn signed(report: &sign::Report) -> Text {
+pub fn signed(report: &countersign::Report) -> Text {
     let mut text = Text::default();
     text.notes.extend(
         report

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use eggcache::plan::{Reason, Rules};
-use eggcache::remote_gc::Report;
+use crate::cache::retention::plan::{Reason, Rules};
+use crate::ops::remote::gc::Report;
 
 use super::gc::{rows, stays};
 use super::{counted, eggs, plain, size, span};

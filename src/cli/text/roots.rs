@@ -1,7 +1,7 @@
 //! The buildouts that use the cache.
 
-use eggcache::root::State;
-use eggcache::roots::Report;
+use crate::cache::retention::roots::State;
+use crate::ops::roots::Report;
 
 use super::{align_right, counted, day, fitted, minute, plain, size, table};
 use crate::cli::print::Text;

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use eggcache::egg::Egg;
-use eggcache::index::{DAY, Regrets, Tally};
-use eggcache::quantity::{shown_count, shown_time};
-use eggcache::stats::{NextGc, Project, Report};
+use crate::cache::index::{DAY, Regrets, Tally};
+use crate::egg::cached_egg::CachedEgg;
+use crate::ops::stats::{NextGc, Project, Report};
+use crate::util::units::{shown_count, shown_time};
 
 use super::{align_right, counted as of, day, lines, plain, size, table};
 use crate::cli::print::Text;
@@ -156,7 +156,7 @@ fn projects(report: &Report) -> String {
     lines(&table)
 }
 
-fn eggs(largest: &[Egg]) -> String {
+fn eggs(largest: &[CachedEgg]) -> String {
     let mut table = table(["largest eggs", "on disk", "content", "last used"]);
     for egg in largest.iter().take(FEW) {
         table.add_row([

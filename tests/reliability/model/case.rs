@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use eggcache::Cache;
+use eggcache::CachedEgg;
+use eggcache::Digest;
 use eggcache::add::{self, Outcome, Replace};
-use eggcache::cache::Cache;
 use eggcache::clock::now;
-use eggcache::digest::Digest;
-use eggcache::egg::Egg;
-use eggcache::materialize::{self, Outcome as Copied};
+use eggcache::internals::Rebuilt;
+use eggcache::materialize;
+use eggcache::materialize::Outcome as Copied;
 use eggcache::plan::Rules;
 use eggcache::progress::Silent;
 use eggcache::query::{self, Narrow};
-use eggcache::rebuild::Rebuilt;
 use eggcache::{gc, list, reindex, verify};
 
 use super::{Build, Eggs, Key, Policy, Step, VERSIONS, file_name, name, version};
@@ -120,11 +121,11 @@ impl<'e> Case<'e> {
         self.eggs.build(key, kept.build)
     }
 
-    fn listed(&self) -> Vec<Egg> {
+    fn listed(&self) -> Vec<CachedEgg> {
         list::list(&self.cache, None, &Narrow::default()).unwrap().eggs
     }
 
-    fn key_of(&self, egg: &Egg) -> Key {
+    fn key_of(&self, egg: &CachedEgg) -> Key {
         self.eggs.keys().find(|&key| file_name(key) == egg.file_name).unwrap()
     }
 
@@ -242,7 +243,7 @@ impl<'e> Case<'e> {
     }
 
     /// Copies eggs, which are then used, whatever comes of it.
-    fn copy(&mut self, eggs: &[Egg], into: &Path) -> materialize::Report {
+    fn copy(&mut self, eggs: &[CachedEgg], into: &Path) -> materialize::Report {
         let options = materialize::Options { asked_at: Some(self.clock) };
         let report =
             materialize::materialize(&mut self.cache, eggs, into, options, &Silent).unwrap();
@@ -296,7 +297,7 @@ impl<'e> Case<'e> {
     }
 
     /// What a policy must evict, one rule after the other, one egg after the other.
-    fn goes(&self, mut left: Vec<Egg>, young: Option<i64>, rules: &Rules) -> Vec<Digest> {
+    fn goes(&self, mut left: Vec<CachedEgg>, young: Option<i64>, rules: &Rules) -> Vec<Digest> {
         let all: Vec<Digest> = left.iter().map(|egg| egg.digest).collect();
         left.retain(|egg| young.is_none_or(|young| egg.used_at >= young));
         if let Some(keep) = rules.keep_versions {
@@ -308,7 +309,8 @@ impl<'e> Case<'e> {
         while let Some(max) = rules.max_size
             && left.iter().map(|egg| egg.blob_bytes).sum::<u64>() > max
         {
-            let first = |egg: &&Egg| (egg.used_at, std::cmp::Reverse(egg.blob_bytes), egg.digest);
+            let first =
+                |egg: &&CachedEgg| (egg.used_at, std::cmp::Reverse(egg.blob_bytes), egg.digest);
             let first = left.iter().min_by_key(first).unwrap().digest;
             left.retain(|egg| egg.digest != first);
         }

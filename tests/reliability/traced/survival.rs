@@ -144,7 +144,8 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::support::{self, names_in};
+    use crate::support;
+    use crate::support::names_in;
     use crate::traced::calls::Effect;
 
     /// A folder with the directory `d`, and the file `d/old` in it.

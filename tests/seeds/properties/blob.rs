@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use blake3::hazmat::HasherExt;
-use eggcache::blob::{Blob, Decoder, Provenance};
-use eggcache::blob_writer::{self, Packing};
-use eggcache::digest::Digest;
-use eggcache::egg_path::EggPath;
-use eggcache::layout::{FRAME_SIZES, Layout, Unit};
-use eggcache::manifest::{Entry, EntryKind, Manifest, Mtime};
+use eggcache::Digest;
+use eggcache::Provenance;
+use eggcache::internals::EggPath;
+use eggcache::internals::frame_layout::{FRAME_SIZES, Layout, Unit};
+use eggcache::internals::manifest::{Entry, EntryKind, Manifest, Mtime};
+use eggcache::internals::reader::{Blob, Decoder};
+use eggcache::internals::writer::{self, Packing};
 
 use super::assert_sound;
 use crate::forge;
@@ -224,8 +225,7 @@ pub fn round_trip(input: &[u8]) -> bool {
     for packing in [Packing::SMALL, Packing::CLONABLE] {
         let (spool, mut bytes) = (Cursor::new(Vec::new()), Vec::new());
         let provenance = Provenance::default();
-        let written =
-            blob_writer::write(&mut manifest, provenance, packing, &source, spool, &mut bytes);
+        let written = writer::write(&mut manifest, provenance, packing, &source, spool, &mut bytes);
         let digest = written.unwrap().digest;
         let opened = Blob::open(&bytes[..]).unwrap();
         assert_eq!((opened.digest, &opened.manifest), (digest, &manifest));

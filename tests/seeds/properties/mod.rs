@@ -9,10 +9,10 @@ pub mod zip_egg;
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
-use eggcache::egg_name::{EggName, normalize_name, same_version};
-use eggcache::layout::{FRAME_SIZES, Layout, count_frames};
-use eggcache::manifest::{EntryKind, Manifest};
-use eggcache::metadata;
+use eggcache::internals::frame_layout::{FRAME_SIZES, Layout, count_frames};
+use eggcache::internals::manifest::{EntryKind, Manifest};
+use eggcache::internals::metadata;
+use eggcache::internals::name::{EggName, normalize_name, same_version};
 
 pub type Property = fn(&[u8]) -> bool;
 

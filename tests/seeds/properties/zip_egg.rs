@@ -3,10 +3,10 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use eggcache::egg_name::same_version;
-use eggcache::manifest::{Entry, EntryKind, Manifest};
-use eggcache::native::Native;
-use eggcache::tree::{Hints, Tree};
+use eggcache::internals::manifest::{Entry, EntryKind, Manifest};
+use eggcache::internals::name::same_version;
+use eggcache::internals::native::Native;
+use eggcache::internals::scan::{Hints, Tree};
 
 use super::assert_sound;
 use crate::forge;

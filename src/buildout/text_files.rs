@@ -1,0 +1,75 @@
+//! The texts of a buildout: its scripts, and what stands in its parts.
+//!
+//! Each is read once, and only what it names is kept: parts can hold any number of files.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use walkdir::WalkDir;
+
+use crate::buildout::script::{Script, egg_names};
+use crate::buildout::{self, Buildout};
+use crate::disk::boundary::Place;
+use crate::disk::files;
+use crate::error::Result;
+
+/// Longest text that is looked at, in bytes.
+const MAX_TEXT: u64 = 1 << 20;
+/// Endings of configuration files in `parts/`. Everything below a folder `bin` or `etc` is one, too.
+const CONFIGURATIONS: [&str; 11] =
+    ["cfg", "conf", "ini", "json", "pth", "py", "sh", "toml", "xml", "yaml", "yml"];
+
+/// A text and what it names.
+#[derive(Debug)]
+pub struct Text {
+    /// Relative to the buildout.
+    pub short: PathBuf,
+    pub path: PathBuf,
+    /// File names of eggs, wherever they stand.
+    pub eggs: BTreeSet<String>,
+    pub script: Script,
+}
+
+/// The scripts of a buildout.
+///
+/// # Errors
+/// If their folder cannot be read.
+pub fn scripts(buildout: &Buildout) -> Result<Vec<Text>> {
+    let folder = &buildout.bin;
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let is_file = |path: &PathBuf| path.symlink_metadata().is_ok_and(|it| it.is_file());
+    let files = buildout::entries(folder)?.into_iter().filter(is_file).collect();
+    Ok(texts(&buildout.place, files))
+}
+
+/// The configuration files and scripts in the parts of a buildout.
+#[must_use]
+pub fn of_parts(buildout: &Buildout) -> Vec<Text> {
+    let walk = WalkDir::new(&buildout.parts).sort_by_file_name().into_iter().flatten();
+    let files = walk
+        .filter(|entry| entry.file_type().is_file())
+        .map(walkdir::DirEntry::into_path)
+        .filter(|path| {
+            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+            let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+            CONFIGURATIONS.contains(&ending) || folder == "bin" || folder == "etc"
+        })
+        .collect();
+    texts(&buildout.place, files)
+}
+
+/// Those of the files that are text, and not longer than any script.
+fn texts(place: &Place, files: Vec<PathBuf>) -> Vec<Text> {
+    files
+        .into_par_iter()
+        .filter_map(|path| {
+            let content = String::from_utf8(files::read_short(&path, MAX_TEXT).ok()?).ok()?;
+            let script = (!content.contains('\0')).then(|| Script::parse(&content))?;
+            let eggs = egg_names(&content).map(str::to_owned).collect();
+            Some(Text { short: place.short(&path), path, eggs, script })
+        })
+        .collect()
+}

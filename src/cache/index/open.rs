@@ -1,0 +1,180 @@
+//! Opening an index: what is there, is migrated, or is refused.
+//!
+//! # Compatibility
+//! `migrations/` is an append-only list; `user_version` counts how many have run. Each runs in one
+//! transaction. An index with more than this program knows is refused.
+//!
+//! # File systems
+//! Every commit is durable when it returns (`a_sync_that_is_left_out_is_found`): `synchronous = EXTRA`
+//! also syncs the directory of a rollback journal. Write-ahead log on a local file system; rollback
+//! journal where another machine serves it. An index that cannot be written is opened read-only, and
+//! last use is then not recorded.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::row::signed;
+use super::{BUSY_TIMEOUT, FILE_NAME, Index, beside_of, identity, wait, wrap};
+use crate::disk::filesystem;
+use crate::error::{Error, Result};
+
+const MIGRATIONS: [&str; 4] = [
+    include_str!("../../../migrations/0001_create_eggs.sql"),
+    include_str!("../../../migrations/0002_create_evicted.sql"),
+    include_str!("../../../migrations/0003_create_regrets.sql"),
+    include_str!("../../../migrations/0004_create_days.sql"),
+];
+/// `PRAGMA application_id` of an index, which tells it from other SQLite databases: `EggC`.
+const APPLICATION_ID: i64 = 0x4567_6743;
+
+impl Index {
+    /// Opens the index in the cache directory `root`, making or migrating it if needed.
+    ///
+    /// # Errors
+    /// [`Error::NotAnIndex`], [`Error::NewerSchema`], or what SQLite says. A file that is refused is
+    /// not changed.
+    pub fn open(root: &Path) -> Result<Self> {
+        let path = root.join(FILE_NAME);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags)
+            .and_then(|mut connection| connection.busy_handler(Some(wait)).map(|()| connection))
+            .map_err(|source| wrap(&path, source))?;
+        let mut index = Self { connection, path, read_only: false, identity: None };
+        index.migrate()?;
+        index.identity = identity(&index.path);
+        index
+            .set_journal_mode(if filesystem::is_remote(root) { "delete" } else { "wal" })
+            .and_then(|()| index.connection.pragma_update(None, "synchronous", "EXTRA"))
+            .map_err(|source| wrap(&index.path, source))?;
+        Ok(index)
+    }
+
+    /// SQLite does not wait for others when it changes the journal mode, so this does.
+    fn set_journal_mode(&self, wanted: &str) -> rusqlite::Result<()> {
+        let begin = Instant::now();
+        loop {
+            let mode: String =
+                self.connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+            if mode == wanted {
+                return Ok(());
+            }
+            match self.connection.pragma_update(None, "journal_mode", wanted) {
+                Err(error)
+                    if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                        && begin.elapsed() < BUSY_TIMEOUT =>
+                {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                changed => return changed,
+            }
+        }
+    }
+
+    /// Opens the index of a cache that this process cannot write.
+    ///
+    /// # Errors
+    /// As [`Index::open`]; also if the index was never made, or is of an older schema.
+    pub fn open_read_only(root: &Path) -> Result<Self> {
+        let path = root.join(FILE_NAME);
+        // A write-ahead log needs its files beside the database even to be read. Where they are not
+        // and cannot be made, no writer is at work, and the database file alone is complete.
+        let attempts = ["mode=ro", "immutable=1"].map(|how| {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+                | OpenFlags::SQLITE_OPEN_URI
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let uri = format!("file:{}?{how}", uri_path(&path));
+            let mut connection = Connection::open_with_flags(uri, flags)?;
+            connection.busy_handler(Some(wait))?;
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+            Ok(connection)
+        });
+        let [log, alone] = attempts;
+        // What a writer that died left beside it is part of the index, and only a writer can tell.
+        let is_open = ["-journal", "-wal"].into_iter().any(|beside| {
+            beside_of(&path, beside).metadata().is_ok_and(|metadata| metadata.len() > 0)
+        });
+        if log.is_err() && is_open {
+            let reason = "somebody who can write it has to open it once, to finish what a process \
+                          that died had begun";
+            return Err(Error::ReadOnly { path: root.to_owned(), reason });
+        }
+        let connection = log.or(alone).map_err(|source: rusqlite::Error| wrap(&path, source))?;
+        let index = Self { connection, path, read_only: true, identity: None };
+        let version = index.check_version()?;
+        if version < MIGRATIONS.len() {
+            let reason = "its index is of an older eggcache and would have to be migrated";
+            return Err(Error::ReadOnly { path: root.to_owned(), reason });
+        }
+        Ok(index)
+    }
+
+    fn check_version(&self) -> Result<usize> {
+        check_version(&self.connection, &self.path)
+    }
+
+    fn migrate(&mut self) -> Result<()> {
+        let mut version = self.check_version()?;
+        while version < MIGRATIONS.len() {
+            let path = self.path.clone();
+            let transaction = self.begin()?;
+            // Another process may have migrated while this one waited for the lock.
+            version = version_of(&transaction, &path)?;
+            if let Some(migration) = MIGRATIONS.get(version) {
+                transaction
+                    .execute_batch(migration)
+                    .and_then(|()| {
+                        transaction.pragma_update(None, "application_id", APPLICATION_ID)
+                    })
+                    .and_then(|()| {
+                        transaction.pragma_update(None, "user_version", signed(version as u64 + 1))
+                    })
+                    .map_err(|source| wrap(&path, source))?;
+                transaction.commit().map_err(|source| wrap(&path, source))?;
+                version += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many migrations an index has seen; looked at in one read transaction.
+fn check_version(connection: &Connection, path: &Path) -> Result<usize> {
+    let transaction = connection.unchecked_transaction().map_err(|source| wrap(path, source))?;
+    version_of(&transaction, path)
+}
+
+fn version_of(connection: &Connection, path: &Path) -> Result<usize> {
+    let number = |sql: &str| {
+        connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|it| wrap(path, it))
+    };
+    // The first begins the read transaction that the others are part of.
+    let is_empty = number("SELECT count(*) FROM sqlite_schema")? == 0;
+    let (version, id) = (number("PRAGMA user_version")?, number("PRAGMA application_id")?);
+    let is_new = version == 0 && id == 0 && is_empty;
+    if !is_new && id != APPLICATION_ID {
+        return Err(Error::NotAnIndex { path: path.to_owned() });
+    }
+    let known = MIGRATIONS.len();
+    usize::try_from(version)
+        .ok()
+        .filter(|&version| version <= known)
+        .ok_or_else(|| Error::NewerSchema { path: path.to_owned(), found: version, known })
+}
+
+/// A path as SQLite's URIs want it.
+fn uri_path(path: &Path) -> String {
+    use std::fmt::Write;
+    let mut uri = String::new();
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte) {
+            uri.push(byte.into());
+        } else {
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri
+}

@@ -1,0 +1,127 @@
+//! Eggs that were evicted, and which of them were asked for again.
+
+use rusqlite::{Connection, Row, params};
+use serde::Serialize;
+
+use super::row::{key_of, key_values, signed};
+use super::{Index, Writer, wrap};
+use crate::cache::retention::plan::{Evicted, Reason};
+use crate::egg::key::EggKey;
+use crate::error::Result;
+use crate::util::hash::digest::Digest;
+
+/// How long an eviction is remembered, in seconds.
+const MEMORY: i64 = 365 * 86_400;
+
+/// Where the columns of the key begin.
+const KEY: usize = 1;
+
+/// What eviction has cost, as far as it is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Regrets {
+    /// How many eggs were evicted within a year.
+    pub evicted: u64,
+    /// How many of them were asked for again.
+    pub asked: u64,
+    /// Bytes of their blobs.
+    pub asked_bytes: u64,
+    /// The size limit that would have kept all that were asked for again; 0 if none was.
+    pub limit_bytes: u64,
+}
+
+impl Index {
+    /// What was evicted and asked for again. `now` is in seconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn regrets(&self, now: i64) -> Result<Regrets> {
+        let sql = "SELECT count(*), count(asked_at), \
+                   ifnull(sum(blob_bytes) FILTER (WHERE asked_at IS NOT NULL), 0), \
+                   ifnull(max(limit_bytes) FILTER (WHERE asked_at IS NOT NULL), 0) \
+                   FROM regrets WHERE evicted_at >= ?";
+        let regrets = |row: &Row<'_>| {
+            let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
+            let (evicted, asked) = (count(0)?, count(1)?);
+            Ok(Regrets { evicted, asked, asked_bytes: count(2)?, limit_bytes: count(3)? })
+        };
+        self.connection
+            .query_row(sql, [now - MEMORY], regrets)
+            .map_err(|source| wrap(&self.path, source))
+    }
+
+    /// Notes that eggs of a project were asked for which the cache does not have, if they were
+    /// evicted. What cannot be noted in a short while is not, as with [`Index::record`].
+    pub fn record_miss(&mut self, name: &str, is_asked: impl Fn(&EggKey) -> bool, now: i64) {
+        self.write_briefly(|writer| writer.regret_some(name, is_asked, now));
+    }
+
+    /// As [`Index::record_miss`], of an egg that is known by its digest.
+    pub fn record_miss_of(&mut self, digest: Digest, now: i64) {
+        self.write_briefly(|writer| writer.regret_digest(digest, now));
+    }
+}
+
+impl Writer<'_> {
+    /// Forgets what was evicted long ago.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn forget_regrets(&self, now: i64) -> Result<()> {
+        self.execute("DELETE FROM regrets WHERE evicted_at < ?", [now - MEMORY])
+    }
+
+    /// Remembers an egg that is evicted.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn remember(&self, evicted: &Evicted, now: i64) -> Result<()> {
+        let Evicted { egg, reason, limit_bytes } = evicted;
+        let digest = egg.digest.to_string();
+        let reason = match reason {
+            Reason::MaxAge => "max-age",
+            Reason::KeepVersions => "keep-versions",
+            Reason::MaxSize => "max-size",
+        };
+        let rest = params![signed(egg.blob_bytes), egg.used_at, now, reason, signed(*limit_bytes)];
+        let values = [params![digest, egg.file_name], &key_values(&egg.key), rest].concat();
+        self.execute(
+            "INSERT INTO regrets (digest, file_name, name, version, python, abi, platform, libc, \
+             generation, source_sha256, variant, environment, blob_bytes, used_at, evicted_at, \
+             reason, limit_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            &values[..],
+        )
+    }
+
+    /// An egg of this key is stored: if one was evicted, it was asked for again.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn regret(&self, key: &EggKey, now: i64) -> Result<()> {
+        self.regret_some(&key.name, |evicted| evicted == key, now)
+    }
+
+    fn regret_digest(&self, digest: Digest, now: i64) -> Result<()> {
+        self.execute(
+            "UPDATE regrets SET asked_at = ?2 WHERE digest = ?1 AND asked_at IS NULL",
+            params![digest.to_string(), now],
+        )
+    }
+
+    fn regret_some(&self, name: &str, is_asked: impl Fn(&EggKey) -> bool, now: i64) -> Result<()> {
+        let evicted = not_asked(self.connection, name).map_err(|it| wrap(self.path, it))?;
+        for (id, _) in evicted.iter().filter(|(_, key)| is_asked(key)) {
+            self.execute("UPDATE regrets SET asked_at = ?2 WHERE id = ?1", params![id, now])?;
+        }
+        Ok(())
+    }
+}
+
+/// Evicted eggs of a project that were not asked for again.
+fn not_asked(connection: &Connection, name: &str) -> rusqlite::Result<Vec<(i64, EggKey)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, name, version, python, abi, platform, libc, generation, source_sha256, variant, \
+         environment FROM regrets WHERE name = ? AND asked_at IS NULL",
+    )?;
+    let rows = statement.query_map([name], |row| Ok((row.get(0)?, key_of(row, KEY)?)))?;
+    rows.collect()
+}

@@ -1,0 +1,230 @@
+//! What was done with the cache, day by day.
+
+use std::ops::AddAssign;
+
+use rusqlite::{Row, params};
+use serde::Serialize;
+
+use super::row::signed;
+use super::{Index, Writer, wrap};
+use crate::error::Result;
+use crate::util::hash::digest::Digest;
+
+/// Length of a day, in seconds.
+pub const DAY: i64 = 86_400;
+
+/// What is longer than any build, in seconds: a blob can claim what it likes.
+const LONGEST: f64 = 30.0 * 86_400.0;
+
+/// What one process has done, until it is recorded.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Usage {
+    /// Eggs that were copied from the cache.
+    pub hits: Vec<Digest>,
+    /// Eggs that were asked for and were in their place already: used, and nothing is saved by it.
+    pub present: Vec<Digest>,
+    /// How many eggs were asked for and are not in the cache.
+    pub misses: u64,
+    pub copied_bytes: u64,
+    /// How long it took to build what was missed.
+    pub build_seconds: f64,
+    /// Whether this is the run of a buildout.
+    pub is_run: bool,
+}
+
+/// What was done on one day, or on several together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Tally {
+    /// Buildouts that took an egg from the cache or built one.
+    pub runs: u64,
+    /// Eggs that were copied from the cache.
+    pub hits: u64,
+    /// Eggs that were asked for and not there.
+    pub misses: u64,
+    pub copied_bytes: u64,
+    /// How long the builds of the hits had taken, as far as that is known.
+    pub saved_seconds: f64,
+    /// Hits of eggs whose build time is not known.
+    pub untimed_hits: u64,
+    /// How long the builds of the misses took.
+    pub build_seconds: f64,
+    /// Eggs that were stored, and bytes of their blobs.
+    pub stored: u64,
+    pub stored_bytes: u64,
+    /// Eggs that were evicted or replaced, and bytes of their blobs.
+    pub evicted: u64,
+    pub evicted_bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Day {
+    /// When it begins in UTC, in seconds since the Unix epoch.
+    pub day: i64,
+    #[serde(flatten)]
+    pub tally: Tally,
+}
+
+/// The day of a time, both in seconds since the Unix epoch. A blob can claim any time.
+#[must_use]
+pub fn day_of(time: i64) -> i64 {
+    time.saturating_sub(time.rem_euclid(DAY))
+}
+
+impl Usage {
+    fn is_nothing(&self) -> bool {
+        self.hits.is_empty() && self.present.is_empty() && self.misses == 0
+    }
+}
+
+impl Tally {
+    /// The part of what was asked for that was there; `None` if nothing was.
+    #[must_use]
+    pub fn hit_rate(&self) -> Option<f64> {
+        let asked = self.hits + self.misses;
+        #[expect(clippy::cast_precision_loss, reason = "a rate is shown with three digits")]
+        (asked > 0).then(|| self.hits as f64 / asked as f64)
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.runs += other.runs;
+        self.hits += other.hits;
+        self.misses += other.misses;
+        self.copied_bytes += other.copied_bytes;
+        self.saved_seconds += other.saved_seconds;
+        self.untimed_hits += other.untimed_hits;
+        self.build_seconds += other.build_seconds;
+        self.stored += other.stored;
+        self.stored_bytes += other.stored_bytes;
+        self.evicted += other.evicted;
+        self.evicted_bytes += other.evicted_bytes;
+    }
+}
+
+impl Index {
+    /// The days on which something was done, the first first.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn days(&self) -> Result<Vec<Day>> {
+        let days = || {
+            let mut statement = self.connection.prepare_cached(
+                "SELECT day, runs, hits, misses, copied_bytes, saved_seconds, untimed_hits, \
+                 build_seconds, stored, stored_bytes, evicted, evicted_bytes FROM days ORDER BY day",
+            )?;
+            statement.query_map([], day)?.collect::<rusqlite::Result<Vec<Day>>>()
+        };
+        days().map_err(|source| wrap(&self.path, source))
+    }
+
+    /// Records what was done, in one transaction. What cannot be recorded in a short while is not: a
+    /// use is worth no waiting and no error.
+    pub fn record(&mut self, usage: &Usage, now: i64) {
+        if !usage.is_nothing() {
+            self.write_briefly(|writer| writer.record(usage, now));
+        }
+    }
+}
+
+impl Writer<'_> {
+    fn record(&self, usage: &Usage, now: i64) -> Result<()> {
+        let mut tally = Tally {
+            runs: (usage.is_run && usage.hits.len() as u64 + usage.misses > 0).into(),
+            misses: usage.misses,
+            copied_bytes: usage.copied_bytes,
+            build_seconds: usage.build_seconds,
+            ..Tally::default()
+        };
+        usage.present.iter().try_for_each(|&digest| self.use_once(digest, now).map(drop))?;
+        for &digest in &usage.hits {
+            tally.hits += 1;
+            match self.use_once(digest, now)?.filter(|seconds| (0.0..LONGEST).contains(seconds)) {
+                Some(seconds) => tally.saved_seconds += seconds,
+                None => tally.untimed_hits += 1,
+            }
+        }
+        self.tally(&tally, now)
+    }
+
+    /// Adds to what was done today.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn tally(&self, tally: &Tally, now: i64) -> Result<()> {
+        if *tally == Tally::default() {
+            return Ok(());
+        }
+        self.execute("INSERT OR IGNORE INTO days (day) VALUES (?)", [day_of(now)])?;
+        self.execute(
+            "UPDATE days SET runs = runs + ?2, hits = hits + ?3, misses = misses + ?4, \
+             copied_bytes = copied_bytes + ?5, saved_seconds = saved_seconds + ?6, \
+             untimed_hits = untimed_hits + ?7, build_seconds = build_seconds + ?8, \
+             stored = stored + ?9, stored_bytes = stored_bytes + ?10, \
+             evicted = evicted + ?11, evicted_bytes = evicted_bytes + ?12 WHERE day = ?1",
+            params![
+                day_of(now),
+                signed(tally.runs),
+                signed(tally.hits),
+                signed(tally.misses),
+                signed(tally.copied_bytes),
+                tally.saved_seconds,
+                signed(tally.untimed_hits),
+                tally.build_seconds,
+                signed(tally.stored),
+                signed(tally.stored_bytes),
+                signed(tally.evicted),
+                signed(tally.evicted_bytes),
+            ],
+        )
+    }
+}
+
+fn day(row: &Row<'_>) -> rusqlite::Result<Day> {
+    let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
+    let tally = Tally {
+        runs: count(1)?,
+        hits: count(2)?,
+        misses: count(3)?,
+        copied_bytes: count(4)?,
+        saved_seconds: row.get(5)?,
+        untimed_hits: count(6)?,
+        build_seconds: row.get(7)?,
+        stored: count(8)?,
+        stored_bytes: count(9)?,
+        evicted: count(10)?,
+        evicted_bytes: count(11)?,
+    };
+    Ok(Day { day: row.get(0)?, tally })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_begins_at_midnight_utc_also_before_1970() {
+        assert_eq!(day_of(0), 0);
+        assert_eq!(day_of(DAY + 1), DAY);
+        assert_eq!(day_of(2 * DAY - 1), DAY);
+        assert_eq!(day_of(-1), -DAY);
+    }
+
+    #[test]
+    fn what_was_done_is_added_up_by_day() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut index = Index::open(dir.path()).unwrap();
+        let missed = Usage { misses: 2, build_seconds: 1.5, is_run: true, ..Usage::default() };
+        index.record(&missed, DAY + 5);
+        index.record(&missed, DAY + 6);
+        index.record(&Usage { hits: vec![Digest::of(b"gone")], ..missed.clone() }, 3 * DAY);
+        index.record(&Usage { is_run: true, ..Usage::default() }, 9 * DAY);
+        let days = index.days().unwrap();
+        let of_two = Tally { runs: 2, misses: 4, build_seconds: 3.0, ..Tally::default() };
+        assert_eq!(days[0], Day { day: DAY, tally: of_two });
+        let last = days[1].tally;
+        assert_eq!((days.len(), last.hits, last.untimed_hits), (2, 1, 1));
+        assert_eq!(last.hit_rate(), Some(1.0 / 3.0));
+        assert_eq!(Tally::default().hit_rate(), None);
+    }
+}

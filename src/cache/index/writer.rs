@@ -1,0 +1,206 @@
+//! What is done to the index under its write lock.
+
+use std::path::Path;
+
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, OptionalExtension, Params, params};
+
+use super::row::{COLUMNS, eggs, key_values, signed};
+use super::{Tally, is_complete, wrap};
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::key::EggKey;
+use crate::error::Result;
+use crate::util::hash::digest::Digest;
+
+/// How much of the index may be in memory while all its rows are written, in KiB: that of 100,000
+/// eggs. Their keys are in no order, so what does not fit is written and read again and again.
+const ROOM_FOR_ALL: i64 = 64 << 10;
+/// SQLite's own.
+const USUAL_ROOM: i64 = 2000;
+
+/// The index while this process holds its write lock.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) path: &'a Path,
+}
+
+impl Writer<'_> {
+    pub(super) fn execute(&self, sql: &str, parameters: impl Params) -> Result<()> {
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(parameters))
+            .map(drop)
+            .map_err(|source| wrap(self.path, source))
+    }
+
+    /// The value that a change of one row returns; `None` if there is no such row.
+    fn returned<T: FromSql>(&self, sql: &str, parameters: impl Params) -> Result<Option<T>> {
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row(parameters, |row| row.get(0)).optional())
+            .map_err(|source| wrap(self.path, source))
+    }
+
+    /// The egg of a key.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn of_key(&self, key: &EggKey) -> Result<Option<CachedEgg>> {
+        eggs(
+            self.connection,
+            "WHERE name = ? AND version = ? AND python = ? AND abi = ? AND platform = ? \
+             AND libc = ? AND generation = ? AND source_sha256 = ? AND variant = ? \
+             AND environment = ?",
+            &key_values(key)[..],
+        )
+        .map(|mut found| found.pop())
+        .map_err(|source| wrap(self.path, source))
+    }
+
+    /// # Errors
+    /// What SQLite says.
+    pub fn of_digest(&self, digest: Digest) -> Result<Option<CachedEgg>> {
+        eggs(self.connection, "WHERE digest = ?", [digest.to_string()])
+            .map(|mut found| found.pop())
+            .map_err(|source| wrap(self.path, source))
+    }
+
+    /// All eggs, in no order.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn all(&self) -> Result<Vec<CachedEgg>> {
+        eggs(self.connection, "", []).map_err(|source| wrap(self.path, source))
+    }
+
+    /// # Errors
+    /// What SQLite says.
+    pub fn has(&self, digest: Digest) -> Result<bool> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM eggs WHERE digest = ?")
+            .and_then(|mut statement| statement.exists([digest.to_string()]))
+            .map_err(|source| wrap(self.path, source))
+    }
+
+    /// Gives an egg its row; it is then not evicted, whatever was before.
+    ///
+    /// # Errors
+    /// What SQLite says; also if there is an egg of this digest or key.
+    pub fn insert(&self, egg: &CachedEgg) -> Result<()> {
+        let CachedEgg { digest, file_name, key, counts, blob_bytes, provenance, used_at, uses } =
+            egg;
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let replaces = provenance.replaces.map(|digest| digest.to_string()).unwrap_or_default();
+        let rest = params![
+            signed(counts.files),
+            signed(counts.directories),
+            signed(counts.symlinks),
+            signed(counts.bytes),
+            signed(*blob_bytes),
+            provenance.added_at,
+            provenance.eggcache,
+            text(&provenance.buildout),
+            text(&provenance.setuptools),
+            text(&provenance.source),
+            provenance.build_seconds,
+            replaces,
+            used_at,
+            signed(*uses),
+        ];
+        let digest = digest.to_string();
+        let values = [params![digest, file_name], &key_values(key), rest].concat();
+        let marks = vec!["?"; values.len()].join(", ");
+        self.execute(&format!("INSERT INTO eggs ({COLUMNS}) VALUES ({marks})"), &values[..])?;
+        self.forget_evicted(egg.digest)
+    }
+
+    /// Takes an egg out on purpose: its blob is to go as well.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn evict(&self, digest: Digest, now: i64) -> Result<()> {
+        let sql = "DELETE FROM eggs WHERE digest = ? RETURNING blob_bytes";
+        if let Some(bytes) = self.returned::<i64>(sql, [digest.to_string()])? {
+            let evicted_bytes = bytes.unsigned_abs();
+            self.tally(&Tally { evicted: 1, evicted_bytes, ..Tally::default() }, now)?;
+        }
+        self.execute(
+            "INSERT OR REPLACE INTO evicted (digest, evicted_at) VALUES (?, ?)",
+            params![digest.to_string(), now],
+        )
+    }
+
+    /// Whether an egg was evicted and its blob may still be there.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn is_evicted(&self, digest: Digest) -> Result<bool> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM evicted WHERE digest = ?")
+            .and_then(|mut statement| statement.exists([digest.to_string()]))
+            .map_err(|source| wrap(self.path, source))
+    }
+
+    /// The blob of an evicted egg is gone.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn forget_evicted(&self, digest: Digest) -> Result<()> {
+        self.execute("DELETE FROM evicted WHERE digest = ?", [digest.to_string()])
+    }
+
+    /// Takes away a row, whatever becomes of the blob.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn delete(&self, digest: Digest) -> Result<()> {
+        self.execute("DELETE FROM eggs WHERE digest = ?", [digest.to_string()])
+    }
+
+    /// # Errors
+    /// What SQLite says.
+    pub fn touch(&self, digest: Digest, now: i64) -> Result<()> {
+        self.execute(
+            "UPDATE eggs SET used_at = max(used_at, ?2) WHERE digest = ?1",
+            params![digest.to_string(), now],
+        )
+    }
+
+    /// Counts one use of an egg; answers how many seconds its build took, if that is known.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn use_once(&self, digest: Digest, now: i64) -> Result<Option<f64>> {
+        let sql = "UPDATE eggs SET uses = uses + 1, used_at = max(used_at, ?2) WHERE digest = ?1 \
+                   RETURNING build_seconds";
+        let seconds: Option<Option<f64>> = self.returned(sql, params![digest.to_string(), now])?;
+        Ok(seconds.flatten())
+    }
+
+    /// Puts `eggs` in place of all rows. The index is then complete.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn replace_all<'e>(&self, eggs: impl IntoIterator<Item = &'e CachedEgg>) -> Result<()> {
+        let set_room = |kibibytes: i64| {
+            // Negative: KiB, and not pages.
+            self.connection
+                .pragma_update(None, "cache_size", -kibibytes)
+                .map_err(|source| wrap(self.path, source))
+        };
+        self.execute("DELETE FROM eggs", [])?;
+        set_room(ROOM_FOR_ALL)?;
+        eggs.into_iter().try_for_each(|egg| self.insert(egg))?;
+        set_room(USUAL_ROOM)?;
+        self.execute("UPDATE state SET is_complete = 1", [])
+    }
+
+    /// As [`super::Index::is_complete`].
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn is_complete(&self) -> Result<bool> {
+        is_complete(self.connection, self.path)
+    }
+}

@@ -1,0 +1,261 @@
+//! Naming eggs: `name==version`, a name, an egg's file name, or the beginning of a digest.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::cache::index::Index;
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::key::EggKey;
+use crate::egg::name::{EggName, normalize_name, same_version, sort_versions};
+use crate::error::{Error, IoContext, Result};
+use crate::util::hash::digest::Digest;
+use crate::util::suggest::{Nearest, nearest};
+
+/// What an egg must also be, where a name alone is ambiguous.
+#[derive(Debug, Clone, Default)]
+pub struct Narrow {
+    /// `3.11`, or a tag with the implementation: `cp311`.
+    pub python: Option<String>,
+    pub platform: Option<String>,
+    pub generation: Option<u8>,
+}
+
+impl Narrow {
+    /// Whether an egg is not ruled out. An egg of any Python or platform never is.
+    #[must_use]
+    pub fn admits(&self, egg: &CachedEgg) -> bool {
+        self.admits_key(&egg.key)
+    }
+
+    /// As [`Narrow::admits`].
+    #[must_use]
+    pub fn admits_key(&self, key: &EggKey) -> bool {
+        let python = self.python.as_deref().is_none_or(|wanted| {
+            let wanted = wanted.replace('.', "");
+            key.python.is_empty()
+                || key.python == wanted
+                || key.python.trim_start_matches(|c: char| !c.is_ascii_digit()) == wanted
+        });
+        let platform = self
+            .platform
+            .as_deref()
+            .is_none_or(|wanted| key.platform.is_empty() || key.platform == wanted);
+        python && platform && self.generation.is_none_or(|wanted| key.generation == wanted)
+    }
+}
+
+/// The one egg that `text` names.
+///
+/// # Errors
+/// [`Error::Miss`] with what may have been meant, or [`Error::Ambiguous`] with the candidates.
+pub fn one(index: &Index, text: &str, narrow: &Narrow) -> Result<CachedEgg> {
+    let (mut found, ruled_out): (Vec<CachedEgg>, Vec<CachedEgg>) =
+        candidates(index, text)?.into_iter().partition(|egg| narrow.admits(egg));
+    found = without_doubles(found);
+    match found.len() {
+        0 => {
+            let nearest = nearest_to(index, text, &ruled_out)?;
+            let nearest = nearest.into_iter().map(|it| (text.to_owned(), it)).collect();
+            Err(Error::Miss { query: text.to_owned(), nearest })
+        }
+        1 => Ok(found.remove(0)),
+        _ => Err(Error::Ambiguous {
+            query: text.to_owned(),
+            candidates: found.iter().map(describe).collect(),
+        }),
+    }
+}
+
+/// Without what is the same egg as one that was stored before it, as far as can be told: one of the two
+/// was added by hand, so its archive is not known. Of these buildout, too, is served the first.
+#[must_use]
+pub fn without_doubles(mut eggs: Vec<CachedEgg>) -> Vec<CachedEgg> {
+    eggs.sort_by_key(|egg| egg.provenance.added_at);
+    let mut kept: Vec<CachedEgg> = Vec::with_capacity(eggs.len());
+    let mut firsts: HashMap<EggKey, Vec<usize>> = HashMap::new();
+    for egg in eggs {
+        let bare = EggKey { source_sha256: String::new(), ..egg.key.clone() };
+        let of_key = firsts.entry(bare).or_default();
+        let is_double = of_key.iter().any(|&first| {
+            let first: &CachedEgg = &kept[first];
+            first.key.source_sha256.is_empty() || egg.key.source_sha256.is_empty()
+        });
+        if !is_double {
+            of_key.push(kept.len());
+            kept.push(egg);
+        }
+    }
+    kept
+}
+
+/// What may have been meant by what names no egg but those that are ruled out.
+fn nearest_to(index: &Index, text: &str, ruled_out: &[CachedEgg]) -> Result<Option<Nearest>> {
+    if !ruled_out.is_empty() {
+        let file_names = ruled_out.iter().map(|egg| egg.file_name.clone()).collect();
+        return Ok(Some(Nearest::RuledOut { file_names }));
+    }
+    let egg: Option<EggName> = text.parse().ok();
+    let name = egg.as_ref().map_or_else(|| text.split("==").next(), |egg| Some(&egg.name));
+    let asked = normalize_name(name.unwrap_or_default().trim());
+    let eggs = index.of_project(&asked)?;
+    if let Some((name, versions)) = name_and_versions(&eggs) {
+        return Ok(Some(Nearest::Versions { name, versions }));
+    }
+    let Some(name) = nearest(&asked, index.names()?) else { return Ok(None) };
+    let eggs = index.of_project(&name)?;
+    Ok(name_and_versions(&eggs).map(|(name, versions)| Nearest::Name { name, versions }))
+}
+
+/// The name of a project as the file name of its last egg spells it, and its versions.
+fn name_and_versions(eggs: &[CachedEgg]) -> Option<(String, Vec<String>)> {
+    let last = eggs.last()?;
+    let spelt = last.file_name.parse::<EggName>().map(|name| name.name);
+    let mut versions = eggs.iter().map(|egg| egg.key.version.clone()).collect();
+    sort_versions(&mut versions);
+    Some((spelt.unwrap_or_else(|_| last.key.name.clone()), versions))
+}
+
+/// Notes that what `text` names was asked for in vain, if it names a version. What was evicted is then
+/// known to have been of use.
+pub fn record_miss(index: &mut Index, text: &str, narrow: &Narrow, now: i64) {
+    if let Some((name, version)) = text.split_once("==") {
+        let version = version.trim_start_matches('=').trim();
+        let is_asked = |key: &EggKey| same_version(&key.version, version) && narrow.admits_key(key);
+        index.record_miss(&normalize_name(name.trim()), is_asked, now);
+    }
+}
+
+/// One line that tells an egg from others of its name.
+#[must_use]
+pub fn describe(egg: &CachedEgg) -> String {
+    let key = &egg.key;
+    let mut line = format!("  {}  {}", egg.digest.short(), egg.file_name);
+    for (what, value) in [
+        ("generation", key.generation.to_string()),
+        ("abi", key.abi.clone()),
+        ("libc", key.libc.clone()),
+        ("source", key.source_sha256.chars().take(12).collect()),
+        ("variant", key.variant.chars().take(12).collect()),
+        ("environment", key.environment.clone()),
+    ] {
+        if !value.is_empty() {
+            let _ = write!(line, "  {what} {value}");
+        }
+    }
+    line
+}
+
+fn candidates(index: &Index, text: &str) -> Result<Vec<CachedEgg>> {
+    if let Some((name, version)) = text.split_once("==") {
+        let version = version.trim_start_matches('=').trim();
+        let mut eggs = index.of_project(&normalize_name(name.trim()))?;
+        eggs.retain(|egg| same_version(&egg.key.version, version));
+        return Ok(eggs);
+    }
+    // Not by the ending alone: `zc.recipe.egg` is a name.
+    if text.parse::<EggName>().is_ok() {
+        return index.of_file_name(text);
+    }
+    let is_digest = text.len() >= Digest::MIN_PREFIX
+        && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    if is_digest {
+        let found = index.of_digest_prefix(text)?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    index.of_project(&normalize_name(text))
+}
+
+/// Eggs of the version that `text` names, or whose name or file name contains it, or whose digest
+/// begins with it; by name, version as text, and when they were added.
+///
+/// # Errors
+/// If the index cannot be read.
+pub fn matching(index: &Index, text: &str) -> Result<Vec<CachedEgg>> {
+    let (name, version) = text.split_once("==").unwrap_or((text, ""));
+    let name = normalize_name(name.trim());
+    if !version.is_empty() {
+        let mut eggs = index.of_project(&name)?;
+        eggs.retain(|egg| same_version(&egg.key.version, version.trim()));
+        return Ok(eggs);
+    }
+    let mut eggs = index.containing(&name, text)?;
+    eggs.retain(|egg| {
+        egg.key.name.contains(&name)
+            || egg.file_name.contains(text)
+            || (text.len() >= Digest::MIN_PREFIX && egg.digest.to_string().starts_with(text))
+    });
+    Ok(eggs)
+}
+
+/// The pins of a requirements file: `name==version` lines. Comments, extras, environment markers
+/// and hashes are passed over.
+///
+/// # Errors
+/// [`Error::Requirements`] for a line that pins nothing.
+pub fn requirements(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).at("read", path)?;
+    let mut pins = Vec::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((index, line)) = lines.next() {
+        let mut line = line.to_owned();
+        while let Some(begin) = line.strip_suffix('\\') {
+            let rest = lines.next().map_or("", |(_, rest)| rest);
+            line = format!("{begin} {rest}");
+        }
+        let line = line.split(" #").next().unwrap_or_default().trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let Some(pin) = pin(line) else {
+            return Err(Error::Requirements {
+                path: path.to_owned(),
+                line: index + 1,
+                reason: format!("`{line}` is not of the form name==version"),
+            });
+        };
+        pins.push(pin);
+    }
+    Ok(pins)
+}
+
+/// `name==version` of a requirement for exactly one version.
+fn pin(requirement: &str) -> Option<String> {
+    let requirement = requirement.split(';').next()?.split(" --").next()?;
+    let (name, version) = requirement.split_once("==")?;
+    let name = name.split('[').next()?.trim();
+    let version = version.trim_start_matches('=').trim();
+    let exact = !name.is_empty()
+        && !name.starts_with('-')
+        && !version.is_empty()
+        && !version.contains(['*', ',']);
+    exact.then(|| format!("{name}=={version}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pins(text: &str) -> Result<Vec<String>> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        requirements(file.path())
+    }
+
+    #[test]
+    fn requirements_are_read() {
+        let text = "# comment\nfoo==1.0\n\nBar[extra] == 2.0 ; python_version > '3'\n\
+                    baz==1.0+local  # why\nqux===1 \\\n  --hash=sha256:abc\n";
+        assert_eq!(pins(text).unwrap(), ["foo==1.0", "Bar==2.0", "baz==1.0+local", "qux==1"]);
+    }
+
+    #[test]
+    fn a_line_that_pins_nothing_is_named() {
+        for line in ["foo", "foo>=1", "foo==1.*", "foo==1,<2", "-r other.txt", "foo=="] {
+            let error = pins(&format!("a==1\n{line}\n")).unwrap_err().to_string();
+            assert!(error.contains("line 2") && error.contains(line), "{error}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Rebuilding the index from the blobs: what `reindex` does, and what opening a cache does whose index
+//! is gone. Last use is kept where the old index can be read.
+
+use std::collections::{HashMap, HashSet};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::cache::blob_store::Store;
+use crate::cache::index::Index;
+use crate::egg::blob::reader::Blob;
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::key::EggKey;
+use crate::error::{Error, Result};
+use crate::util::hash::digest::Digest;
+use crate::util::progress::{Progress, Unit};
+
+#[derive(Debug, Default, Serialize)]
+pub struct Rebuilt {
+    pub eggs: usize,
+    /// Rows that the index did not have before.
+    pub found: usize,
+    /// Rows whose blob is gone.
+    pub lost: usize,
+    /// Blobs that could not be read, and why.
+    pub unreadable: Vec<Unreadable>,
+    /// Blobs of a key that another blob has as well, which stays the egg of that key.
+    pub shadowed: Vec<Digest>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Unreadable {
+    pub digest: Digest,
+    pub reason: String,
+}
+
+/// Gives the index a row for each egg in the store, and no other, in one transaction. An egg that
+/// has a row keeps it, whatever else has its key, and what was evicted stays so.
+///
+/// # Errors
+/// If the store cannot be listed, or the index not written.
+pub fn rebuild(store: &Store, index: &mut Index, progress: &dyn Progress) -> Result<Rebuilt> {
+    let blobs = store.list()?;
+    progress.begin("reading", blobs.len() as u64, Unit::Eggs);
+    let read: Vec<(Digest, Result<Option<CachedEgg>>)> = blobs
+        .par_iter()
+        .map(|stored| {
+            let egg = store.open(stored.digest).map(|blob| blob.as_ref().map(Blob::cached_egg));
+            progress.advance(1);
+            (stored.digest, egg)
+        })
+        .collect();
+    progress.end();
+    let mut unreadable = Vec::new();
+    let mut eggs = HashMap::new();
+    for (digest, egg) in read {
+        match egg {
+            Ok(egg) => eggs.extend(egg.map(|egg| (digest, egg))),
+            Err(error) => unreadable.push(Unreadable { digest, reason: error.to_string() }),
+        }
+    }
+    // What others have added, replaced and evicted since the store was listed is seen here.
+    index.write(|writer| {
+        let rows = writer.all()?;
+        let mut kept = Vec::new();
+        for row in &rows {
+            let egg = eggs.remove(&row.digest).or_else(|| as_stored(store, row));
+            let egg = if store.stored(row.digest)?.is_some() { egg } else { None };
+            kept.extend(egg.map(|egg| CachedEgg { used_at: row.used_at, uses: row.uses, ..egg }));
+        }
+        let mut found = Vec::new();
+        for egg in eggs.into_values() {
+            if !writer.is_evicted(egg.digest)? && store.stored(egg.digest)?.is_some() {
+                found.push(egg);
+            }
+        }
+        let (chosen, shadowed) = one_of_each_key(kept, found);
+        writer.replace_all(&chosen)?;
+        let before: HashSet<Digest> = rows.iter().map(|row| row.digest).collect();
+        let stayed = chosen.iter().filter(|egg| before.contains(&egg.digest)).count();
+        Ok(Rebuilt {
+            eggs: chosen.len(),
+            found: chosen.len() - stayed,
+            lost: rows.len() - stayed,
+            unreadable,
+            shadowed,
+        })
+    })
+}
+
+/// An egg that has a row and whose blob was not read: stored since, or not readable.
+fn as_stored(store: &Store, row: &CachedEgg) -> Option<CachedEgg> {
+    match store.open(row.digest) {
+        Ok(blob) => blob.as_ref().map(Blob::cached_egg),
+        Err(Error::DamagedBlob { .. }) => None,
+        // Of a newer eggcache, or not readable for this user or now: not gone.
+        Err(_) => Some(row.clone()),
+    }
+}
+
+/// Of several eggs of one key: the one that has a row, then not one that another says it replaces,
+/// then the first added.
+fn one_of_each_key(
+    kept: Vec<CachedEgg>,
+    mut found: Vec<CachedEgg>,
+) -> (Vec<CachedEgg>, Vec<Digest>) {
+    let replaced: HashSet<Digest> =
+        kept.iter().chain(&found).filter_map(|egg| egg.provenance.replaces).collect();
+    found.sort_by_key(|egg| (replaced.contains(&egg.digest), egg.provenance.added_at, egg.digest));
+    let mut chosen: HashMap<EggKey, CachedEgg> = HashMap::new();
+    let mut shadowed = Vec::new();
+    for egg in kept.into_iter().chain(found) {
+        if chosen.contains_key(&egg.key) {
+            shadowed.push(egg.digest);
+        } else {
+            chosen.insert(egg.key.clone(), egg);
+        }
+    }
+    (chosen.into_values().collect(), shadowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egg::manifest::tests::manifest;
+    use crate::egg::provenance::Provenance;
+
+    fn egg(name: &str, added_at: i64, replaces: Option<Digest>) -> CachedEgg {
+        let provenance = Provenance { added_at, replaces, ..Provenance::default() };
+        CachedEgg::new(Digest::of(name.as_bytes()), &manifest(Vec::new()), 1, provenance)
+    }
+
+    #[test]
+    fn the_first_build_of_a_key_stays_unless_it_was_replaced() {
+        let (first, second) = (egg("first", 1, None), egg("second", 2, None));
+        let (chosen, shadowed) = one_of_each_key(vec![], vec![second.clone(), first.clone()]);
+        assert_eq!((chosen, shadowed), (vec![first.clone()], vec![second.digest]));
+        let (chosen, shadowed) = one_of_each_key(vec![second.clone()], vec![first.clone()]);
+        assert_eq!((chosen, shadowed), (vec![second], vec![first.digest]));
+
+        let replacement = egg("third", 3, Some(first.digest));
+        let (chosen, shadowed) = one_of_each_key(vec![], vec![replacement.clone(), first.clone()]);
+        assert_eq!((chosen, shadowed), (vec![replacement], vec![first.digest]));
+    }
+}

@@ -1,0 +1,261 @@
+//! Pins: what stays in the cache whatever the policy says, one file each in `pins/`.
+//!
+//! A pin is text: a name, `name==version`, a name with PEP 440 specifiers, an egg's file name, the
+//! beginning of a digest, or any of the names with `*` in it. It may be of an egg that is yet to come.
+
+use std::path::{Path, PathBuf};
+
+use pep440_rs::{Version, VersionSpecifiers};
+use serde::{Deserialize, Serialize};
+
+use crate::disk::json_file;
+use crate::disk::temp;
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::name::{normalize_name, same_version};
+use crate::error::{Error, Result};
+use crate::util::glob::is_like;
+use crate::util::hash::digest::Digest;
+
+/// A pin as its file has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// As somebody has typed it.
+    pub what: String,
+    #[serde(default)]
+    pub note: Option<String>,
+    /// Seconds since the Unix epoch.
+    pub pinned_at: i64,
+}
+
+/// What a pin is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    /// With `*` for any number of characters and `?` for one.
+    text: String,
+    /// As `text`, spelled as PEP 503 has it.
+    name: String,
+    versions: Versions,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Versions {
+    All,
+    Is(String),
+    Specified(VersionSpecifiers),
+}
+
+impl Pattern {
+    /// # Errors
+    /// [`Error::Usage`] says why no egg could ever match.
+    pub fn new(text: &str) -> Result<Self> {
+        let text = text.trim();
+        let bad = |why: String| Error::Usage(format!("{text:?} cannot be pinned: {why}"));
+        let (name, versions) =
+            text.split_at(text.find(['<', '>', '=', '!', '~']).unwrap_or(text.len()));
+        let name = name.trim();
+        let allowed = |c: char| c.is_alphanumeric() || "-_.*?+".contains(c);
+        if name.is_empty() || !name.chars().all(allowed) {
+            let why = "name an egg, name==version, a pattern like zope.*, or a digest's beginning";
+            return Err(bad(why.into()));
+        }
+        let exact = versions.strip_prefix("===").or_else(|| versions.strip_prefix("=="));
+        let versions = match exact.map(str::trim) {
+            _ if versions.is_empty() => Versions::All,
+            Some("") => return Err(bad("it names no version".into())),
+            Some(version) if !version.contains([',', '*']) => Versions::Is(version.into()),
+            _ => {
+                let specified = versions.parse();
+                let why = || format!("versions are as in {name}==1.2 or {name}>=1,<2");
+                Versions::Specified(specified.map_err(|_| bad(why()))?)
+            }
+        };
+        Ok(Self { text: name.to_owned(), name: normalize_name(name), versions })
+    }
+
+    /// The name that it is about, with its stars, spelled as PEP 503 has it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[must_use]
+    pub fn matches(&self, egg: &CachedEgg) -> bool {
+        let is_named = is_like(&self.name, &egg.key.name) || is_like(&self.text, &egg.file_name);
+        let is_digest = || {
+            let is_hex = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+            self.text.len() >= Digest::MIN_PREFIX
+                && self.text.bytes().all(is_hex)
+                && egg.digest.to_string().starts_with(&self.text)
+        };
+        (is_named || is_digest())
+            && match &self.versions {
+                Versions::All => true,
+                Versions::Is(version) => same_version(&egg.key.version, version),
+                Versions::Specified(specifiers) => {
+                    let version = egg.key.version.parse::<Version>();
+                    version.is_ok_and(|version| specifiers.contains(&version))
+                }
+            }
+    }
+
+    /// Equal for pins of the same eggs that are only spelled otherwise.
+    fn spelling(&self) -> String {
+        let versions = match &self.versions {
+            Versions::All => String::new(),
+            Versions::Is(version) => format!("=={version}"),
+            Versions::Specified(specifiers) => specifiers.to_string(),
+        };
+        // File names are told apart by case, and by `-` and `_`.
+        let is_file_name = self.text.ends_with(".egg");
+        format!("{}{versions}", if is_file_name { &self.text } else { &self.name })
+    }
+
+    /// Name of the file of a pin.
+    fn file_name(&self) -> String {
+        json_file::name_of(self.spelling().as_bytes())
+    }
+}
+
+fn dir(cache: &Path) -> PathBuf {
+    cache.join("pins")
+}
+
+/// All pins, by what they name.
+///
+/// # Errors
+/// If one cannot be read: nobody knows what it keeps.
+pub fn all(cache: &Path) -> Result<Vec<(Pin, Pattern)>> {
+    let mut pins = Vec::new();
+    for path in json_file::list(&dir(cache))? {
+        let Some(pin) = json_file::read::<Pin>(&path)? else { continue };
+        let pattern = Pattern::new(&pin.what)?;
+        pins.push((pin, pattern));
+    }
+    pins.sort_by(|(a, _), (b, _)| a.what.cmp(&b.what));
+    Ok(pins)
+}
+
+/// Writes a pin, in place of one of the same eggs.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write(cache: &Path, pin: &Pin, pattern: &Pattern) -> Result<()> {
+    json_file::write(&dir(cache), &pattern.file_name(), pin)
+}
+
+/// The pin of the same eggs, if there is one.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn of(cache: &Path, pattern: &Pattern) -> Result<Option<Pin>> {
+    json_file::read(&dir(cache).join(pattern.file_name()))
+}
+
+/// Removes a pin.
+///
+/// # Errors
+/// If it cannot be removed.
+pub fn remove(cache: &Path, pattern: &Pattern) -> Result<bool> {
+    json_file::remove(&dir(cache).join(pattern.file_name()))
+}
+
+/// Removes what writing a pin left behind.
+///
+/// # Errors
+/// If the pins cannot be listed.
+pub fn sweep(cache: &Path) -> Result<()> {
+    temp::sweep(&dir(cache)).map(drop)
+}
+
+/// Lets the group of the cache write the pins.
+///
+/// # Errors
+/// If this process does not own their directory.
+pub fn share(cache: &Path) -> Result<()> {
+    json_file::share(&dir(cache))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egg::manifest::tests::manifest;
+    use crate::egg::provenance::Provenance;
+    use crate::util::hash::digest::Digest;
+
+    fn egg(name: &str, version: &str) -> CachedEgg {
+        let digest = Digest::of(name.as_bytes());
+        let mut egg = CachedEgg::new(digest, &manifest(Vec::new()), 1, Provenance::default());
+        egg.key.name = normalize_name(name);
+        egg.key.version = version.to_owned();
+        egg.file_name = format!("{name}-{version}-py3.11-linux-x86_64.egg");
+        egg
+    }
+
+    fn matches(pattern: &str, egg: &CachedEgg) -> bool {
+        Pattern::new(pattern).unwrap().matches(egg)
+    }
+
+    #[test]
+    fn a_pin_is_of_names_versions_patterns_and_digests() {
+        let interface = egg("zope.interface", "5.4.0");
+        let digest = interface.digest.to_string();
+        for pattern in [
+            "zope.interface",
+            "Zope_Interface",
+            "zope.interface==5.4",
+            "zope.interface == 5.4.0",
+            "zope.interface===5.4.0",
+            "zope.interface>=5,<6",
+            "zope.interface==5.*",
+            "zope.interface~=5.1",
+            "zope.*",
+            "zope*",
+            "*interface",
+            "z?pe-*",
+            "zope.*!=5.3",
+            "*",
+            "*py3.11*",
+            "zope.interface-5.4.0-py3.11-linux-x86_64.egg",
+            &digest[..12],
+        ] {
+            assert!(matches(pattern, &interface), "{pattern}");
+        }
+        for pattern in [
+            "zope",
+            "interface",
+            "zope.interface==5.4.1",
+            "zope.interface>=6",
+            "zope.interface==5.4+local",
+            "zope.?",
+            "*py3.12*",
+            "zope.interface-5.4.0-py3.12-linux-x86_64.egg",
+            &digest[..7],
+            "00000000",
+        ] {
+            assert!(!matches(pattern, &interface), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_version_of_before_pep_440_is_pinned_as_text() {
+        assert!(matches("old==2004-foo!", &egg("old", "2004-foo!")));
+        assert!(!matches("old>=2004", &egg("old", "2004-foo!")));
+    }
+
+    #[test]
+    fn what_no_egg_can_match_is_refused() {
+        for text in ["", "  ", "==1.0", ">=5", "foo==", "foo>=x", "foo bar", "foo/bar", "foo>5<6"] {
+            let error = Pattern::new(text).unwrap_err().to_string();
+            assert!(error.contains("cannot be pinned"), "{error}");
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_pin_have_one_file() {
+        let name = |text: &str| Pattern::new(text).unwrap().file_name();
+        assert_eq!(name("Zope.Interface >= 5, < 6"), name("zope-interface>=5,<6"));
+        assert_eq!(name("foo == 1.0"), name("foo==1.0"));
+        assert_ne!(name("foo==1.0"), name("foo"));
+        assert_ne!(name("a_b-1.0.egg"), name("a.b-1.0.egg"));
+    }
+}

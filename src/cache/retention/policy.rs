@@ -1,0 +1,156 @@
+//! Policy: what `eggcache.toml` in the cache says of garbage collection.
+//!
+//! ```toml
+//! [gc]
+//! max-age = "90d"       # evict what was not used for longer
+//! max-size = "20GiB"    # evict the least recently used beyond that
+//! keep-versions = 3     # evict all but the newest of each project
+//! grace = "30d"         # keep what a buildout used for this long after its folder is gone
+//! auto = true           # do so after a buildout, at most once a day
+//! ```
+//!
+//! Every key may be absent. One that is not known is refused: a policy that is not understood would
+//! keep too much, or too little.
+
+use std::io::ErrorKind::{NotADirectory, NotFound};
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use crate::cache::retention::plan::Rules;
+use crate::disk::files;
+use crate::error::{Error, IoContext, Result};
+use crate::util::units::{age, size};
+
+/// Name of the file in the cache directory.
+pub const FILE_NAME: &str = "eggcache.toml";
+/// Longest policy that is read, in bytes.
+const MAX_POLICY: u64 = 1 << 20;
+/// Its only table.
+const TABLE: &str = "gc";
+const KEYS: [&str; 5] = ["max-age", "max-size", "keep-versions", "grace", "auto"];
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Policy {
+    pub rules: Rules,
+    /// For how long a root is kept whose folder is gone, in seconds.
+    pub grace: Option<i64>,
+    /// Whether to collect after a buildout.
+    pub auto: bool,
+}
+
+impl Policy {
+    /// The policy of the cache at `root`; one that says nothing if it has no such file.
+    ///
+    /// # Errors
+    /// [`Error::Policy`] says what is wrong with the file.
+    pub fn read(root: &Path) -> Result<Self> {
+        let path = root.join(FILE_NAME);
+        let text = match files::read_short(&path, MAX_POLICY) {
+            // Of a cache that is not there, or is a file, others tell.
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => {
+                return Ok(Self::default());
+            }
+            text => text.at("read", &path)?,
+        };
+        let reason = |error: std::string::FromUtf8Error| error.to_string();
+        let policy = String::from_utf8(text).map_err(reason).and_then(|text| text.parse());
+        policy.map_err(|reason| Error::Policy { path, reason })
+    }
+}
+
+impl std::str::FromStr for Policy {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let mut file: Table = text.parse().map_err(|error: toml::de::Error| {
+            let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or(""));
+            format!("line {}: {}", before.matches('\n').count() + 1, error.message())
+        })?;
+        let table = match file.remove(TABLE) {
+            None => Table::new(),
+            Some(Value::Table(table)) => table,
+            Some(_) => return Err(format!("`{TABLE}` is not a table: write it as [{TABLE}]")),
+        };
+        if let Some(key) = file.keys().next() {
+            return Err(if KEYS.contains(&key.as_str()) {
+                format!("`{key}` belongs below a line [{TABLE}]")
+            } else {
+                unknown(key, &[TABLE])
+            });
+        }
+        let mut policy = Self::default();
+        for (key, value) in &table {
+            let wrong = |what: String| format!("`{key}` {what}");
+            let text = || value.as_str().ok_or_else(|| wrong("is not a text like \"90d\"".into()));
+            match key.as_str() {
+                "max-age" => policy.rules.max_age = Some(age(text()?).map_err(wrong)?),
+                "max-size" => policy.rules.max_size = Some(size(text()?).map_err(wrong)?),
+                "grace" => policy.grace = Some(age(text()?).map_err(wrong)?),
+                "keep-versions" => {
+                    let count = value.as_integer().and_then(|count| usize::try_from(count).ok());
+                    let count = count.filter(|&count| count > 0);
+                    policy.rules.keep_versions =
+                        Some(count.ok_or_else(|| wrong("is not a number from 1 on".into()))?);
+                }
+                "auto" => {
+                    let auto = value.as_bool();
+                    policy.auto = auto.ok_or_else(|| wrong("is neither true nor false".into()))?;
+                }
+                _ => return Err(unknown(key, &KEYS)),
+            }
+        }
+        Ok(policy)
+    }
+}
+
+fn unknown(key: &str, known: &[&str]) -> String {
+    let likeness = |known: &str| strsim::jaro_winkler(key, known);
+    let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    format!("there is no `{key}`; the nearest is `{}`", nearest.unwrap_or(&TABLE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> std::result::Result<Policy, String> {
+        text.parse()
+    }
+
+    #[test]
+    fn a_policy_is_read() {
+        let text = "[gc]\nmax-age = \"90d\"\nmax-size = \"20GiB\"\nkeep-versions = 3\n\
+                    grace = \"1d\"\nauto = true\n";
+        let rules =
+            Rules { max_age: Some(90 * 86_400), max_size: Some(20 << 30), keep_versions: Some(3) };
+        assert_eq!(parse(text), Ok(Policy { rules, grace: Some(86_400), auto: true }));
+        assert_eq!(parse("# nothing\n[gc]\n"), Ok(Policy::default()));
+        assert_eq!(parse(""), Ok(Policy::default()));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_with_what_may_be_meant() {
+        for (text, says) in [
+            ("[gc]\nmax-aeg = \"90d\"", "there is no `max-aeg`; the nearest is `max-age`"),
+            (
+                "[gc]\nkeep_versions = 3",
+                "there is no `keep_versions`; the nearest is `keep-versions`",
+            ),
+            ("[cg]\nauto = true", "there is no `cg`; the nearest is `gc`"),
+            ("auto = true", "`auto` belongs below a line [gc]"),
+            ("gc = 1", "`gc` is not a table"),
+            ("[gc]\nauto = \"yes\"", "`auto` is neither true nor false"),
+            ("[gc]\nmax-age = 90", "`max-age` is not a text"),
+            ("[gc]\nmax-age = \"soon\"", "`max-age` "),
+            ("[gc]\nmax-size = \"20\"", "`max-size` a size has a unit"),
+            ("[gc]\nkeep-versions = 0", "`keep-versions` is not a number from 1 on"),
+            ("[gc]\nkeep-versions = -1", "`keep-versions` is not a number from 1 on"),
+            ("[gc]\n\nmax-age = \n", "line 3: "),
+            ("[gc", "line 1: "),
+        ] {
+            let reason = parse(text).unwrap_err();
+            assert!(reason.contains(says), "{text}: {reason}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! How values of options are read.
+
+use crate::ops::bundle::Mtimes;
+use crate::util::clock;
+
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("not a number".into()),
+    }
+}
+
+pub(super) fn sha256(text: &str) -> Result<String, String> {
+    let hex = text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if hex { Ok(text.to_ascii_lowercase()) } else { Err("not 64 hexadecimal digits".into()) }
+}
+
+/// When a day begins, in seconds since the Unix epoch.
+pub(super) fn day(text: &str) -> Result<i64, String> {
+    clock::day(text).ok_or_else(|| "not a day like 2027-01-31".into())
+}
+
+pub(super) fn mtimes(text: &str) -> Result<Mtimes, String> {
+    /// What every archive can hold.
+    const LATEST: u64 = (1 << 33) - 1;
+    if text == "source" {
+        return Ok(Mtimes::Source);
+    }
+    let mtime = text.parse().ok().filter(|mtime| *mtime <= LATEST);
+    mtime.map(Mtimes::Given).ok_or_else(|| "neither seconds since 1970 nor `source`".into())
+}

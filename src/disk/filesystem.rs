@@ -1,0 +1,121 @@
+//! What a file system can do and what it has left.
+
+use std::fs::File;
+use std::path::Path;
+
+use crate::error::{IoContext, Result};
+
+/// Whether the file system at `path` is served by another machine, where SQLite's write-ahead log
+/// does not work (its index is in shared memory).
+#[must_use]
+pub fn is_remote(path: &Path) -> bool {
+    /// `f_type` of statfs(2) of what another machine serves.
+    const REMOTE: [u32; 10] = [
+        0x6969,      // NFS
+        0x517b,      // SMB
+        0xff53_4d42, // CIFS
+        0xfe53_4d42, // SMB2
+        0x0102_1997, // 9P
+        0x5346_414f, // AFS
+        0x00c3_6400, // Ceph
+        0x0bd0_0bd0, // Lustre
+        0x4750_4653, // GPFS
+        0x6573_5546, // FUSE: sshfs, s3fs and others
+    ];
+    file_system(path).is_some_and(|magic| REMOTE.contains(&magic))
+}
+
+/// Whether a file at `path` keeps the mode that it is given.
+#[must_use]
+pub fn keeps_modes(path: &Path) -> bool {
+    /// `f_type` of statfs(2) of what DOS and Windows made.
+    const WITHOUT: [u32; 4] = [0x4d44, 0x2011_bab0, 0x5346_544e, 0x7366_746e];
+    !is_remote(path) && !file_system(path).is_some_and(|magic| WITHOUT.contains(&magic))
+}
+
+/// `f_type` of statfs(2).
+fn file_system(path: &Path) -> Option<u32> {
+    #[cfg(target_os = "linux")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a magic number")]
+    return rustix::fs::statfs(path).ok().map(|file_system| file_system.f_type as u32);
+    #[cfg(not(target_os = "linux"))]
+    return {
+        let _ = path;
+        None
+    };
+}
+
+/// Whether files in `dir` can share blocks: then a copy writes no bytes.
+#[must_use]
+pub fn clones(dir: &Path) -> bool {
+    // Empty files have no blocks to share, but a file system that cannot says so all the same.
+    #[cfg(target_os = "linux")]
+    let try_clone = || {
+        let (from, to) = (tempfile::tempfile_in(dir)?, tempfile::tempfile_in(dir)?);
+        std::io::Result::Ok(rustix::fs::ioctl_ficlone(to, from)?)
+    };
+    #[cfg(not(target_os = "linux"))]
+    let try_clone = || {
+        let _ = dir;
+        Err::<(), _>(std::io::Error::from(std::io::ErrorKind::Unsupported))
+    };
+    try_clone().is_ok()
+}
+
+/// Copies bytes at `offset` of a file to the beginning of another, if the kernel can: a file system
+/// that clones whole blocks then writes none. Answers whether it could; if not, the other file may
+/// have a part of them.
+#[must_use]
+pub fn copy_range(from: &File, offset: u64, to: &File, len: u64) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        let (mut at, mut done) = (offset, 0);
+        while done < len {
+            let left = usize::try_from(len - done).unwrap_or(usize::MAX);
+            match rustix::fs::copy_file_range(from, Some(&mut at), to, Some(&mut done), left) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return false,
+            }
+        }
+        true
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (from, offset, to, len);
+        false
+    }
+}
+
+/// Bytes that are free in the file system at `path`, those kept for root included; `None` if it does
+/// not tell.
+#[must_use]
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(path).ok()?;
+    (found.f_blocks > 0).then(|| found.f_bfree.saturating_mul(found.f_frsize))
+}
+
+/// What a file system has left for this user.
+#[derive(Debug, Clone, Copy)]
+pub struct Space {
+    /// What it gives to files at a time, in bytes.
+    pub block: u64,
+    pub free_bytes: Option<u64>,
+    /// `None` where there are as many as are wanted.
+    pub free_inodes: Option<u64>,
+}
+
+/// What the file system at `path` has left; what is kept for root is for root only.
+///
+/// # Errors
+/// As statvfs(3).
+pub fn space(path: &Path) -> Result<Space> {
+    let found = rustix::fs::statvfs(path).at("look at the file system of", path)?;
+    let is_root = rustix::process::geteuid().is_root();
+    let blocks = if is_root { found.f_bfree } else { found.f_bavail };
+    let inodes = if is_root { found.f_ffree } else { found.f_favail };
+    Ok(Space {
+        block: found.f_frsize.max(1),
+        free_bytes: (found.f_blocks > 0).then(|| blocks.saturating_mul(found.f_frsize)),
+        free_inodes: (found.f_files > 0).then_some(inodes),
+    })
+}

@@ -1,0 +1,172 @@
+//! How the bytes of an egg's files lie in frames.
+//!
+//! The rule is fixed and depends on the sizes alone, so a manifest states no placement that a
+//! reader would have to believe. In the order of the entries: an empty file lies nowhere. A file
+//! larger than the frame size ends the frame that is open and has frames of its own, each of the
+//! frame size but for the last. Any other file goes to the open frame, or begins a new one where
+//! it would make the frame larger than the frame size.
+
+use std::ops::Range;
+
+use crate::egg::manifest::{Entry, EntryKind};
+
+/// Smallest and largest frame size that a reader accepts; it is always a power of two, which makes
+/// a frame of a large file a subtree of that file's BLAKE3.
+pub const FRAME_SIZES: std::ops::RangeInclusive<u32> = 4 << 10..=4 << 20;
+
+/// A piece of work that can be encoded or decoded on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unit {
+    /// One frame that holds whole files, one after the other.
+    Small { frame: usize, entries: Vec<usize> },
+    /// One file that fills several frames.
+    Large { entry: usize, frames: Range<usize> },
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Layout {
+    pub units: Vec<Unit>,
+    /// Size of each frame's content, in bytes.
+    pub frame_sizes: Vec<u32>,
+    /// Entries that are files without content.
+    pub empty: Vec<usize>,
+}
+
+impl Layout {
+    /// `frame_size` is a power of two within [`FRAME_SIZES`]; the sizes add up to no more than
+    /// [`crate::egg::manifest::MAX_SIZE`].
+    #[must_use]
+    pub fn of(entries: &[Entry], frame_size: u32) -> Self {
+        let mut layout = Self::default();
+        let mut open: Vec<usize> = Vec::new();
+        let mut open_size = 0;
+        for (index, entry) in entries.iter().enumerate() {
+            let EntryKind::File { size, .. } = entry.kind else { continue };
+            if size == 0 {
+                layout.empty.push(index);
+            } else if let Ok(size) = u32::try_from(size)
+                && size <= frame_size
+            {
+                if open_size + size > frame_size {
+                    layout.close(&mut open, &mut open_size);
+                }
+                open.push(index);
+                open_size += size;
+            } else {
+                layout.close(&mut open, &mut open_size);
+                let first = layout.frame_sizes.len();
+                let mut rest = size;
+                while rest > 0 {
+                    let part = u32::try_from(rest).map_or(frame_size, |rest| rest.min(frame_size));
+                    layout.frame_sizes.push(part);
+                    rest -= u64::from(part);
+                }
+                let frames = first..layout.frame_sizes.len();
+                layout.units.push(Unit::Large { entry: index, frames });
+            }
+        }
+        layout.close(&mut open, &mut open_size);
+        layout
+    }
+
+    fn close(&mut self, open: &mut Vec<usize>, open_size: &mut u32) {
+        if !open.is_empty() {
+            let entries = std::mem::take(open);
+            self.units.push(Unit::Small { frame: self.frame_sizes.len(), entries });
+            self.frame_sizes.push(std::mem::take(open_size));
+        }
+    }
+}
+
+/// How many frames a layout would have, without making it.
+#[must_use]
+pub fn count_frames(entries: &[Entry], frame_size: u32) -> u64 {
+    let (mut frames, mut open_size) = (0, 0);
+    for entry in entries {
+        let EntryKind::File { size, .. } = entry.kind else { continue };
+        if size > u64::from(frame_size) {
+            frames += u64::from(open_size > 0) + size.div_ceil(u64::from(frame_size));
+            open_size = 0;
+        } else if open_size + size > u64::from(frame_size) {
+            frames += 1;
+            open_size = size;
+        } else {
+            open_size += size;
+        }
+    }
+    frames + u64::from(open_size > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::egg::manifest::Mtime;
+    use crate::egg::path::EggPath;
+    use crate::util::hash::digest::Digest;
+
+    const SIZE: u32 = 4 << 10;
+
+    fn entries(sizes: &[u64]) -> Vec<Entry> {
+        let file = |(index, size): (usize, &u64)| Entry {
+            path: EggPath::new(format!("{index:09}")).unwrap(),
+            mode: 0o644,
+            mtime: Mtime(0, 0),
+            kind: EntryKind::File { size: *size, digest: Digest::of(b"") },
+        };
+        sizes.iter().enumerate().map(file).collect()
+    }
+
+    #[test]
+    fn files_at_the_boundaries() {
+        let size = u64::from(SIZE);
+        let layout = Layout::of(&entries(&[1, size - 1, 1, size, size + 1, 0, 2]), SIZE);
+        assert_eq!(
+            layout.units,
+            [
+                Unit::Small { frame: 0, entries: vec![0, 1] },
+                Unit::Small { frame: 1, entries: vec![2] },
+                Unit::Small { frame: 2, entries: vec![3] },
+                Unit::Large { entry: 4, frames: 3..5 },
+                Unit::Small { frame: 5, entries: vec![6] },
+            ]
+        );
+        assert_eq!(layout.frame_sizes, [SIZE, 1, SIZE, SIZE, 1, 2]);
+        assert_eq!(layout.empty, [5]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_lies_in_exactly_one_frame(sizes in prop::collection::vec(0_u64..20_000, 0..40)) {
+            let entries = entries(&sizes);
+            let layout = Layout::of(&entries, SIZE);
+            let total: u64 = layout.frame_sizes.iter().map(|size| u64::from(*size)).sum();
+            prop_assert_eq!(total, sizes.iter().sum::<u64>());
+            prop_assert!(layout.frame_sizes.iter().all(|size| (1..=SIZE).contains(size)));
+            prop_assert_eq!(layout.frame_sizes.len() as u64, count_frames(&entries, SIZE));
+            let mut frame = 0;
+            let mut seen = layout.empty.clone();
+            for unit in &layout.units {
+                match unit {
+                    Unit::Small { frame: at, entries } => {
+                        prop_assert_eq!(*at, frame);
+                        prop_assert_eq!(
+                            entries.iter().map(|&entry| sizes[entry]).sum::<u64>(),
+                            u64::from(layout.frame_sizes[*at])
+                        );
+                        seen.extend(entries);
+                        frame += 1;
+                    }
+                    Unit::Large { entry, frames } => {
+                        prop_assert_eq!(frames.start, frame);
+                        seen.push(*entry);
+                        frame = frames.end;
+                    }
+                }
+            }
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..sizes.len()).collect::<Vec<_>>());
+        }
+    }
+}

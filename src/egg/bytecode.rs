@@ -1,0 +1,207 @@
+//! Compiled Python files: whether one is what Python would make of its source.
+//!
+//! The header is that of PEP 552: magic number, flags, then mtime and size of the source, or a hash
+//! of it. Before Python 3.7 there were no flags, before 3.3 no size. Python itself compares exactly
+//! these, so a file that matches is used and one that does not is compiled anew at every start where
+//! it cannot be written.
+
+use crate::egg::manifest::Mtime;
+
+/// How many bytes the longest header has.
+pub const HEADER: usize = 16;
+
+/// What a compiled file is to its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Matches,
+    /// It has no source to be compared with.
+    Sourceless,
+    Stale(&'static str),
+}
+
+/// The source of the compiled file at `path`, both relative to the same folder (PEP 3147); `None` if
+/// it is no compiled file.
+#[must_use]
+pub fn source_of(path: &str) -> Option<String> {
+    let stem = path.strip_suffix(".pyc").or_else(|| path.strip_suffix(".pyo"))?;
+    let (folder, name) = stem.rsplit_once('/').unwrap_or(("", stem));
+    let (folder, name) = match folder.rsplit_once('/') {
+        Some((above, "__pycache__")) => (above, without_tag(name)),
+        None if folder == "__pycache__" => ("", without_tag(name)),
+        _ => (folder, name),
+    };
+    let slash = if folder.is_empty() { "" } else { "/" };
+    (!name.is_empty()).then(|| format!("{folder}{slash}{name}.py"))
+}
+
+/// `a.b` of `a.b.cpython-311` and of `a.b.cpython-311.opt-1`.
+fn without_tag(name: &str) -> &str {
+    let name = match name.rsplit_once('.') {
+        Some((name, level)) if level.starts_with("opt-") => name,
+        _ => name,
+    };
+    name.rsplit_once('.').map_or(name, |(name, _)| name)
+}
+
+/// Compares the beginning of a compiled file with its source, which is known by mtime and size.
+#[must_use]
+pub fn state(path: &str, head: &[u8], source: Option<(Mtime, u64)>) -> State {
+    let field = |at: usize| {
+        let bytes = head.get(at..at + 4)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?))
+    };
+    let Some(magic) = field(0) else { return State::Stale("is cut off") };
+    if magic >> 16 != 0x0a0d {
+        return State::Stale("is not compiled Python");
+    }
+    let magic = magic & 0xffff;
+    if tagged_minor(path).is_some_and(|minor| magic_minor(magic).is_some_and(|it| it != minor)) {
+        return State::Stale("is of another Python than its name says");
+    }
+    let (mtime, size) = match magic {
+        // PyPy 3 counts from small numbers, GraalPy from 21,000; Python 2 from 50,000.
+        3392..50_000 | 0..1000 => match field(4) {
+            Some(0) => (field(8), Some(field(12))),
+            // By a hash of the source, which Python compares itself or never.
+            Some(1 | 3) if head.len() >= HEADER => {
+                return source.map_or(State::Sourceless, |_| State::Matches);
+            }
+            Some(1 | 3) | None => return State::Stale("is cut off"),
+            Some(_) => return State::Stale("has flags without a meaning"),
+        },
+        3000..3392 => (field(4), Some(field(8))),
+        _ => (field(4), None),
+    };
+    let (Some(mtime), Some(size)) = (mtime, size.map_or(Some(None), |size| size.map(Some))) else {
+        return State::Stale("is cut off");
+    };
+    match source {
+        None => State::Sourceless,
+        Some((found, _)) if !is_mtime(mtime, found) => {
+            State::Stale("was compiled from its source as of another time")
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "as Python does")]
+        Some((_, found)) if size.is_some_and(|size| size != found as u32) => {
+            State::Stale("was compiled from a source of another size")
+        }
+        Some(_) => State::Matches,
+    }
+}
+
+/// Whether Python writes an mtime as this number.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as Python does")]
+fn is_mtime(written: u32, mtime: Mtime) -> bool {
+    written == mtime.0 as u32 || written == whole_seconds(mtime) as u32
+}
+
+/// The whole seconds that Python takes of an mtime. It takes them of a float, which for the last tenth
+/// of a microsecond is the next second.
+#[must_use]
+pub fn whole_seconds(Mtime(seconds, nanos): Mtime) -> i64 {
+    if nanos >= 999_999_880 { seconds.saturating_add(1) } else { seconds }
+}
+
+/// The minor version of Python 3 in the tag of a name: 11 of `a.cpython-311.pyc`.
+fn tagged_minor(path: &str) -> Option<u32> {
+    let (_, tag) = path.rsplit_once(".cpython-3")?;
+    tag.split(['.', '-']).next()?.parse().ok()
+}
+
+/// The minor version of Python 3 that has a magic number, as far as they are told apart.
+fn magic_minor(magic: u32) -> Option<u32> {
+    match magic {
+        3390..3400 => Some(7),
+        3400..3420 => Some(8),
+        3420..3430 => Some(9),
+        3430..3450 => Some(10),
+        3450..3500 => Some(11),
+        3500..3550 => Some(12),
+        3550..3600 => Some(13),
+        3600..3650 => Some(14),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATH: &str = "a/__pycache__/b.cpython-311.pyc";
+
+    fn header(magic: u16, fields: &[u32]) -> Vec<u8> {
+        let mut head = magic.to_le_bytes().to_vec();
+        head.extend(b"\r\n");
+        head.extend(fields.iter().flat_map(|field| field.to_le_bytes()));
+        head
+    }
+
+    #[test]
+    fn the_source_of_a_compiled_file_is_found() {
+        for (path, source) in [
+            ("a/__pycache__/b.cpython-311.pyc", Some("a/b.py")),
+            ("__pycache__/b.cpython-311.opt-2.pyc", Some("b.py")),
+            ("a/__pycache__/b.c.pypy39.pyc", Some("a/b.c.py")),
+            ("a/b.pyc", Some("a/b.py")),
+            ("b.pyo", Some("b.py")),
+            ("a/b.py", None),
+            ("a/.pyc", None),
+        ] {
+            assert_eq!(source_of(path).as_deref(), source, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_compiled_file_matches_by_mtime_and_size() {
+        let source = Some((Mtime(1_600_000_000, 5), 7));
+        let state = |fields: &[u32]| state(PATH, &header(3495, fields), source);
+        assert_eq!(state(&[0, 1_600_000_000, 7]), State::Matches);
+        assert!(matches!(state(&[0, 1_600_000_001, 7]), State::Stale(it) if it.contains("time")));
+        assert!(matches!(state(&[0, 1_600_000_000, 8]), State::Stale(it) if it.contains("size")));
+        assert!(matches!(state(&[2, 0, 0]), State::Stale(it) if it.contains("flags")));
+        for cut in [&[][..], &[0], &[0, 1_600_000_000], &[1, 0]] {
+            assert_eq!(state(cut), State::Stale("is cut off"), "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn a_compiled_file_with_a_hash_is_judged_by_its_flags() {
+        for flags in [1, 3] {
+            let head = header(3495, &[flags, 0xdead, 0xbeef]);
+            assert_eq!(state(PATH, &head, Some((Mtime(1, 0), 1))), State::Matches);
+            assert_eq!(state(PATH, &head, None), State::Sourceless);
+        }
+    }
+
+    #[test]
+    fn headers_of_old_pythons_are_shorter() {
+        let source = Some((Mtime(1000, 0), 7));
+        assert_eq!(state("a.pyc", &header(62211, &[1000]), source), State::Matches);
+        assert!(matches!(state("a.pyc", &header(62211, &[1001]), source), State::Stale(_)));
+        assert_eq!(state("a.pyc", &header(3379, &[1000, 7]), source), State::Matches);
+        assert!(matches!(state("a.pyc", &header(3379, &[1000, 8]), source), State::Stale(_)));
+        assert_eq!(state("a.pyc", &header(21_290, &[0, 1000, 7]), source), State::Matches);
+        assert_eq!(state("a.pyc", &header(336, &[0, 1000, 7]), source), State::Matches);
+    }
+
+    #[test]
+    fn a_name_that_says_another_python_is_found() {
+        let head = header(3531, &[0, 1000, 7]);
+        let source = Some((Mtime(1000, 0), 7));
+        assert!(matches!(state(PATH, &head, source), State::Stale(it) if it.contains("Python")));
+        assert_eq!(state("__pycache__/b.cpython-312.pyc", &head, source), State::Matches);
+    }
+
+    #[test]
+    fn what_is_no_compiled_file_is_stale() {
+        for head in [&b""[..], b"abc", b"import os\nimport sys\n"] {
+            assert!(matches!(state(PATH, head, Some((Mtime(0, 0), 0))), State::Stale(_)));
+        }
+    }
+
+    #[test]
+    fn a_float_rounds_the_last_moment_of_a_second_up() {
+        let last = Mtime(1_600_000_000, 999_999_999);
+        assert!(is_mtime(1_600_000_001, last) && is_mtime(1_600_000_000, last));
+        assert!(!is_mtime(1_600_000_001, Mtime(1_600_000_000, 999_000_000)));
+    }
+}

@@ -1,0 +1,159 @@
+//! What tells the entries that are there from those that a manifest names.
+
+use std::collections::HashMap;
+
+use crate::egg::manifest::{Entry, EntryKind, Manifest};
+use crate::egg::path::EggPath;
+
+/// Whether an entry may be there that no manifest names: Python adds them to an egg that is used.
+#[must_use]
+pub fn is_bytecode(entry: &Entry) -> bool {
+    entry.path.as_str().ends_with(".pyc") || entry.path.file_name() == "__pycache__"
+}
+
+/// In what one entry is not what a manifest says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    Added,
+    Missing,
+    Kind,
+    Size,
+    Mtime,
+    Target,
+    Mode,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference<'a> {
+    pub path: &'a EggPath,
+    pub what: What,
+}
+
+/// In what a directory is not the egg of `manifest`, told from names, kinds, sizes, modes and
+/// mtimes. What that does to the mtimes of directories is no difference.
+#[must_use]
+pub fn differences<'a>(manifest: &'a Manifest, found: &'a [Entry]) -> Vec<Difference<'a>> {
+    let by_path = |entries: &'a [Entry]| -> HashMap<&str, &Entry> {
+        entries.iter().map(|entry| (entry.path.as_str(), entry)).collect()
+    };
+    let (expected, present) = (by_path(&manifest.entries), by_path(found));
+    let added = found.iter().filter(|entry| !expected.contains_key(entry.path.as_str()));
+    let added = added.map(|entry| Difference { path: &entry.path, what: What::Added });
+    let others = manifest.entries.iter().filter_map(|expected| {
+        let path = &expected.path;
+        let what = match present.get(path.as_str()) {
+            None => What::Missing,
+            Some(found) => entry_difference(expected, found)?,
+        };
+        Some(Difference { path, what })
+    });
+    added.chain(others).collect()
+}
+
+/// The first thing in which an entry differs, content apart.
+fn entry_difference(expected: &Entry, found: &Entry) -> Option<What> {
+    let what = match (&expected.kind, &found.kind) {
+        (EntryKind::File { size, .. }, EntryKind::File { size: other, .. }) if size != other => {
+            What::Size
+        }
+        (EntryKind::File { .. }, EntryKind::File { .. }) if expected.mtime != found.mtime => {
+            What::Mtime
+        }
+        (EntryKind::Symlink { target }, EntryKind::Symlink { target: other })
+            if target != other =>
+        {
+            What::Target
+        }
+        (EntryKind::File { .. }, EntryKind::File { .. })
+        | (EntryKind::Symlink { .. }, EntryKind::Symlink { .. })
+        | (EntryKind::Directory, EntryKind::Directory) => What::Mode,
+        _ => What::Kind,
+    };
+    (what != What::Mode || expected.mode != found.mode).then_some(what)
+}
+
+/// The first difference as a sentence. Bytecode that Python has added since is none.
+#[must_use]
+pub fn difference(manifest: &Manifest, found: &[Entry]) -> Option<String> {
+    let added: HashMap<&str, &Entry> =
+        found.iter().filter(|entry| is_bytecode(entry)).map(|it| (it.path.as_str(), it)).collect();
+    let first = differences(manifest, found)
+        .into_iter()
+        .find(|it| it.what != What::Added || !added.contains_key(it.path.as_str()))?;
+    let path = first.path;
+    let subject = if path.is_root() { "it".to_owned() } else { path.to_string() };
+    let what = match first.what {
+        What::Added => return Some(format!("{path} is not part of it")),
+        What::Missing => return Some(format!("{path} is missing")),
+        What::Kind => "kind",
+        What::Size => "size",
+        What::Mtime => "mtime",
+        What::Target => "target",
+        What::Mode => "mode",
+    };
+    Some(format!("{subject} has another {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egg::manifest::Mtime;
+    use crate::egg::manifest::tests::manifest;
+    use crate::util::hash::digest::Digest;
+
+    fn entry(path: &str, kind: EntryKind, mode: u32, mtime: i64) -> Entry {
+        let path = if path.is_empty() { EggPath::root() } else { EggPath::new(path).unwrap() };
+        Entry { path, mode, mtime: Mtime(mtime, 0), kind }
+    }
+
+    fn file(path: &str, size: u64, mode: u32, mtime: i64) -> Entry {
+        entry(path, EntryKind::File { size, digest: Digest::of(b"") }, mode, mtime)
+    }
+
+    fn link(path: &str, target: &str) -> Entry {
+        entry(path, EntryKind::Symlink { target: target.into() }, 0o777, 1)
+    }
+
+    #[test]
+    fn every_difference_is_told_and_mtimes_of_directories_are_none() {
+        let root = |mtime| entry("", EntryKind::Directory, 0o755, mtime);
+        let manifest = manifest(vec![
+            root(1),
+            file("grown", 1, 0o644, 1),
+            file("kept", 1, 0o644, 1),
+            file("lost", 1, 0o644, 1),
+            link("moved", "a"),
+            file("mode", 1, 0o644, 1),
+            file("now-link", 1, 0o644, 1),
+            file("touched", 1, 0o644, 1),
+        ]);
+        let found = [
+            root(2),
+            file("__pycache__/a.pyc", 9, 0o644, 9),
+            file("grown", 2, 0o644, 1),
+            file("kept", 1, 0o644, 1),
+            link("moved", "b"),
+            file("mode", 1, 0o600, 1),
+            file("new", 1, 0o644, 1),
+            link("now-link", "a"),
+            file("touched", 1, 0o644, 2),
+        ];
+        let all = differences(&manifest, &found);
+        let all: Vec<(&str, What)> = all.iter().map(|it| (it.path.as_str(), it.what)).collect();
+        assert_eq!(
+            all,
+            [
+                ("__pycache__/a.pyc", What::Added),
+                ("new", What::Added),
+                ("grown", What::Size),
+                ("lost", What::Missing),
+                ("moved", What::Target),
+                ("mode", What::Mode),
+                ("now-link", What::Kind),
+                ("touched", What::Mtime),
+            ]
+        );
+        assert_eq!(difference(&manifest, &found).unwrap(), "new is not part of it");
+        assert_eq!(difference(&manifest, &manifest.entries), None);
+    }
+}

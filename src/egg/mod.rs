@@ -1,0 +1,15 @@
+//! What an egg is: in memory, as a directory or zip file, and as a blob.
+
+pub mod blob;
+pub mod bytecode;
+pub mod cached_egg;
+pub mod completeness;
+pub mod diff;
+pub mod key;
+pub mod manifest;
+pub mod metadata;
+pub mod name;
+pub mod native;
+pub mod path;
+pub mod provenance;
+pub mod scan;

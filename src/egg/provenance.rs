@@ -1,0 +1,29 @@
+//! Where an egg comes from.
+
+use serde::{Deserialize, Serialize};
+
+use crate::util::hash::digest::Digest;
+
+/// Where an egg comes from. Not part of the egg digest; unknown is absent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// When the blob was written, in seconds since the Unix epoch.
+    pub added_at: i64,
+    /// The version of eggcache that wrote the blob.
+    pub eggcache: String,
+    /// The version of zc.buildout that built the egg.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buildout: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setuptools: Option<String>,
+    /// File name of the archive it was built from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// How long the build took, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_seconds: Option<f64>,
+    /// The egg of the same key that this one was stored in place of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Digest>,
+}

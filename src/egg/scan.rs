@@ -1,0 +1,304 @@
+//! Reading an egg from a file system: what it consists of, whether it is sound, and its key.
+
+use std::fs::{File, Metadata as FileMetadata};
+use std::io::{Cursor, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use crate::disk::files;
+use crate::egg::key::{EggKey, LAST_GENERATION, python_tag};
+use crate::egg::manifest::{Entry, EntryKind, MODE_MASK, Manifest, Mtime};
+use crate::egg::metadata::{self, Metadata};
+use crate::egg::name::{EggName, normalize_name};
+use crate::egg::native::Native;
+use crate::egg::path::EggPath;
+use crate::error::{Error, IoContext, Result};
+use crate::util::hash::digest::Digest;
+
+/// Largest shared object that is looked at inside a zipped egg, in bytes.
+const MAX_ZIPPED_OBJECT: u64 = 64 << 20;
+/// How much of a zipped egg is inflated in all to look at it, in bytes. Members of a zip file may lie
+/// over one another, so that a small file can hold any amount.
+const MAX_INFLATED: u64 = 256 << 20;
+
+/// What the builder of an egg knows and the egg does not tell.
+#[derive(Debug, Clone, Default)]
+pub struct Hints {
+    /// Buildout's egg layout; told from the metadata directory if absent.
+    pub generation: Option<u8>,
+    /// PEP 425 abbreviation of the implementation; told from compiled files if absent.
+    pub implementation: Option<String>,
+    /// The ABI of native code whose file names do not tell it.
+    pub soabi: String,
+    pub source_sha256: String,
+    pub variant: String,
+    pub environment: String,
+}
+
+/// An egg on a file system, listed but not yet read.
+#[derive(Debug)]
+pub struct Tree {
+    path: PathBuf,
+    /// Complete but for the digests of the files, which are made when it is written.
+    pub manifest: Manifest,
+}
+
+impl Tree {
+    /// Lists an egg: a directory, or a zipped egg.
+    ///
+    /// # Errors
+    /// [`Error::UnsoundEgg`] says why something is not an egg that can be kept.
+    pub fn scan(path: &Path, hints: &Hints) -> Result<Self> {
+        let unsound = |reason: String| Error::UnsoundEgg { path: path.to_owned(), reason };
+        let file_name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(|| unsound("its name is not UTF-8".into()))?;
+        if file_name.ends_with(".egg-link") {
+            return Err(unsound("it is a link to a develop egg".into()));
+        }
+        let name: EggName = file_name.parse().map_err(|error| unsound(format!("{error}")))?;
+        let entries = list(path)?;
+        let found = match entries[0].kind {
+            EntryKind::Directory => look_into_directory(path, &entries)?,
+            EntryKind::File { .. } => look_into_zip(path)?,
+            EntryKind::Symlink { .. } => return Err(unsound("it is a symlink".into())),
+        };
+        let matching = found.metadata.iter().find(|metadata| {
+            normalize_name(&metadata.name) == normalize_name(&name.name)
+                && name.has_version(&metadata.version)
+        });
+        let metadata = match (matching, found.metadata.first()) {
+            (Some(metadata), _) => metadata,
+            (None, Some(Metadata { name, version })) => {
+                return Err(unsound(format!(
+                    "its metadata is of {name} {version}, its file name is not"
+                )));
+            }
+            (None, None) => {
+                return Err(unsound("it has no metadata with a name and a version".into()));
+            }
+        };
+        let native = found.native.as_ref();
+        let abi = match native.map(|native| native.abi(&hints.soabi)) {
+            Some("") => &hints.soabi,
+            Some(abi) => abi,
+            None => "",
+        };
+        let implementation = hints.implementation.as_deref().unwrap_or(found.implementation);
+        let key = EggKey {
+            name: normalize_name(&metadata.name),
+            version: metadata.version.clone(),
+            python: python_tag(implementation, &name.python),
+            abi: abi.to_owned(),
+            platform: name.platform,
+            libc: native.map(Native::libc).unwrap_or_default(),
+            generation: hints.generation.map_or(found.generation, |it| it.min(LAST_GENERATION)),
+            source_sha256: hints.source_sha256.clone(),
+            variant: hints.variant.clone(),
+            environment: hints.environment.clone(),
+        };
+        let manifest = Manifest { key, file_name: file_name.to_owned(), entries };
+        manifest.check().map_err(|error| unsound(error.to_string()))?;
+        Ok(Self { path: path.to_owned(), manifest })
+    }
+
+    /// Where the egg is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn path_of(&self, entry: &Entry) -> PathBuf {
+        path_of(&self.path, entry)
+    }
+}
+
+/// The path of an entry of the egg at `egg`.
+#[must_use]
+pub fn path_of(egg: &Path, entry: &Entry) -> PathBuf {
+    if entry.path.is_root() { egg.to_owned() } else { egg.join(entry.path.as_str()) }
+}
+
+/// Lists a file or a directory with everything below it, in the order of the manifest.
+///
+/// # Errors
+/// [`Error::UnsoundEgg`] for what an egg cannot hold.
+pub fn list(egg: &Path) -> Result<Vec<Entry>> {
+    Ok(list_linked(egg)?.0)
+}
+
+/// The files that have more names than one: path relative to the egg, device and inode, and how many
+/// names there are.
+pub type Linked = Vec<(EggPath, (u64, u64), u64)>;
+
+/// As [`list`], and which of the files have more names than one.
+///
+/// # Errors
+/// As [`list`].
+pub fn list_linked(egg: &Path) -> Result<(Vec<Entry>, Linked)> {
+    let mut entries = Vec::new();
+    let mut linked = Linked::new();
+    for found in WalkDir::new(egg).follow_root_links(false) {
+        let found = found.map_err(|error| {
+            let path = error.path().unwrap_or(egg).to_owned();
+            Error::Io { action: "read", path, source: error.into() }
+        })?;
+        let unsound = |reason: String| Error::UnsoundEgg { path: found.path().to_owned(), reason };
+        let path = match found.path().strip_prefix(egg) {
+            Ok(relative) if found.depth() > 0 => {
+                let text =
+                    relative.to_str().ok_or_else(|| unsound("its name is not UTF-8".into()))?;
+                EggPath::new(text).map_err(|error| unsound(error.to_string()))?
+            }
+            _ => EggPath::root(),
+        };
+        let metadata = found.metadata().map_err(std::io::Error::from).at("read", found.path())?;
+        let kind = if metadata.is_symlink() {
+            let target = std::fs::read_link(found.path()).at("read", found.path())?;
+            let target = target.into_os_string().into_string();
+            EntryKind::Symlink {
+                target: target.map_err(|_| unsound("its target is not UTF-8".into()))?,
+            }
+        } else {
+            kind_of(&metadata).ok_or_else(|| unsound(format!("it is {}", oddity(&metadata))))?
+        };
+        let mode = if metadata.is_symlink() { MODE_MASK } else { metadata.mode() & MODE_MASK };
+        if !metadata.is_dir() && metadata.nlink() > 1 {
+            linked.push((path.clone(), files::identity(&metadata), metadata.nlink()));
+        }
+        entries.push(Entry { path, mode, mtime: mtime_of(&metadata), kind });
+    }
+    entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok((entries, linked))
+}
+
+impl EntryKind {
+    /// The same kind and size, with the digest that a file has before it is read.
+    pub(crate) fn clone_without_digest(&self) -> Self {
+        match self {
+            Self::File { size, .. } => Self::File { size: *size, digest: Digest::from([0; 32]) },
+            other => other.clone(),
+        }
+    }
+}
+
+pub(crate) fn kind_of(metadata: &FileMetadata) -> Option<EntryKind> {
+    if metadata.is_dir() {
+        Some(EntryKind::Directory)
+    } else if metadata.is_file() {
+        Some(EntryKind::File { size: metadata.len(), digest: Digest::from([0; 32]) })
+    } else {
+        None
+    }
+}
+
+pub(crate) fn mtime_of(metadata: &FileMetadata) -> Mtime {
+    let nanos = u32::try_from(metadata.mtime_nsec()).unwrap_or_default();
+    Mtime(metadata.mtime(), nanos)
+}
+
+fn oddity(metadata: &FileMetadata) -> &'static str {
+    let kind = metadata.file_type();
+    if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+/// What the content of an egg tells.
+struct Found {
+    metadata: Vec<Metadata>,
+    native: Option<Native>,
+    generation: u8,
+    implementation: &'static str,
+}
+
+impl Found {
+    fn new<'a>(mut paths: impl Iterator<Item = &'a str> + Clone) -> Self {
+        let has_egg_info = paths.clone().any(|path| path.starts_with("EGG-INFO/"));
+        let implementation = if paths.any(|path| path.ends_with(".pyc") && path.contains(".pypy")) {
+            "pp"
+        } else {
+            "cp"
+        };
+        let generation = if has_egg_info { 4 } else { LAST_GENERATION };
+        Self { metadata: Vec::new(), native: None, generation, implementation }
+    }
+
+    fn add_native(&mut self, native: Option<Native>) {
+        self.native = match (self.native.take(), native) {
+            (Some(one), Some(other)) => Some(one.and(other)),
+            (one, other) => one.or(other),
+        };
+    }
+}
+
+fn look_into_directory(egg: &Path, entries: &[Entry]) -> Result<Found> {
+    let mut found = Found::new(entries.iter().map(|entry| entry.path.as_str()));
+    for entry in entries {
+        let EntryKind::File { size, .. } = entry.kind else { continue };
+        let path = path_of(egg, entry);
+        if metadata::is_metadata_path(entry.path.as_str()) && size <= metadata::MAX_METADATA {
+            let text = std::fs::read(&path).at("read", &path)?;
+            found.metadata.extend(metadata::parse(&text));
+        } else if may_be_native(entry) {
+            let file = File::open(&path).at("open", &path)?;
+            found.add_native(Native::inspect(entry.path.file_name(), file));
+        }
+    }
+    Ok(found)
+}
+
+/// Every native file is a shared object or an executable; neither is named like text or bytecode.
+fn may_be_native(entry: &Entry) -> bool {
+    const NEVER: [&str; 12] =
+        ["py", "pyc", "pyi", "txt", "rst", "md", "c", "h", "pxd", "pyx", "json", "zcml"];
+    let name = entry.path.file_name();
+    !name.rsplit_once('.').is_some_and(|(_, extension)| NEVER.contains(&extension))
+}
+
+fn look_into_zip(egg: &Path) -> Result<Found> {
+    let unsound = |reason: String| Error::UnsoundEgg { path: egg.to_owned(), reason };
+    let file = File::open(egg).at("open", egg)?;
+    let mut zip = zip::ZipArchive::new(std::io::BufReader::new(file))
+        .map_err(|error| unsound(format!("it is neither a directory nor a zip file ({error})")))?;
+    let names = zip
+        .file_names()
+        .map(|name| name.map(std::borrow::Cow::into_owned))
+        .collect::<std::result::Result<Vec<String>, _>>()
+        .map_err(|error| unsound(format!("it holds a file whose name cannot be read ({error})")))?;
+    for name in &names {
+        EggPath::new(name.strip_suffix('/').unwrap_or(name))
+            .map_err(|error| unsound(format!("it holds a file whose {error}")))?;
+    }
+    let mut found = Found::new(names.iter().map(String::as_str));
+    let mut inflated = 0;
+    for name in &names {
+        let limit = if metadata::is_metadata_path(name) {
+            metadata::MAX_METADATA
+        } else if [".so", ".pyd", ".dll", ".dylib"].iter().any(|suffix| name.ends_with(suffix)) {
+            MAX_ZIPPED_OBJECT
+        } else {
+            continue;
+        };
+        let member = zip.by_name(name).map_err(|error| unsound(format!("{name}: {error}")))?;
+        let mut content = Vec::new();
+        inflated += member.take(limit).read_to_end(&mut content).at("read", egg)? as u64;
+        if inflated > MAX_INFLATED {
+            return Err(unsound("it holds more than a zipped egg may: install it unzipped".into()));
+        }
+        if metadata::is_metadata_path(name) {
+            found.metadata.extend(metadata::parse(&content));
+        } else {
+            let file_name = name.rsplit('/').next().unwrap_or_default();
+            found.add_native(Native::inspect(file_name, Cursor::new(content)));
+        }
+    }
+    Ok(found)
+}

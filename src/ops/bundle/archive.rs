@@ -1,0 +1,207 @@
+//! The archive: the manifest, then every member in its order, as GNU tar writes them.
+//!
+//! Owner, permissions and times are those of the manifest, so that nothing of the machine that
+//! writes it, of the user and of the umask goes in. A hard link is a file as any other.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use rustix::io::Errno;
+use tar::{Builder, EntryType, Header};
+
+use crate::disk::nofollow;
+use crate::error::{Error, IoContext, Result};
+use crate::util::hash::sha256::{Hashing, Sha256};
+use crate::util::progress::Progress;
+
+use super::manifest::{Entry, EntryKind, FILE_NAME, Manifest};
+
+/// How much is read at once, in bytes.
+const BUFFER: usize = 1 << 18;
+/// The longest target of a symlink that stands in a header.
+const MAX_LINK: usize = 100;
+
+/// Writes the archive of the buildout at `root`. `archive` is the file that it becomes.
+///
+/// # Errors
+/// [`Error::Changing`] if a file is not what the manifest says, or what the file system says.
+pub fn write(
+    out: &mut dyn Write,
+    manifest: &Manifest,
+    root: &Path,
+    archive: &Path,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let mut tar = Builder::new(out);
+    let text = manifest.encode();
+    let mtime = manifest.entries.iter().map(|entry| entry.mtime).max().unwrap_or_default();
+    let mut header = header(EntryType::Regular, 0o644, mtime, text.len() as u64);
+    tar.append_data(&mut header, manifest.member(FILE_NAME), &text[..]).at("write", archive)?;
+    for entry in &manifest.entries {
+        append(&mut tar, manifest, entry, root, archive, progress)?;
+    }
+    tar.finish().at("write", archive)
+}
+
+fn header(kind: EntryType, mode: u32, mtime: u64, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_mtime(mtime);
+    header.set_size(size);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_username("root").expect("it is short");
+    header.set_groupname("root").expect("it is short");
+    header
+}
+
+fn append(
+    tar: &mut Builder<&mut dyn Write>,
+    manifest: &Manifest,
+    entry: &Entry,
+    root: &Path,
+    archive: &Path,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let member = manifest.member(&entry.path);
+    let header = |kind, size| header(kind, entry.kind.mode(), entry.mtime, size);
+    match &entry.kind {
+        EntryKind::Directory => tar
+            .append_data(&mut header(EntryType::Directory, 0), format!("{member}/"), io::empty())
+            .at("write", archive),
+        EntryKind::Symlink { target } => {
+            let mut header = header(EntryType::Symlink, 0);
+            let appended = if target.len() <= MAX_LINK {
+                // As it is, with `./` and `//`.
+                header
+                    .set_link_name_literal(target)
+                    .and_then(|()| tar.append_data(&mut header, member, io::empty()))
+            } else {
+                tar.append_link(&mut header, member, target)
+            };
+            appended.at("write", archive)
+        }
+        EntryKind::File { size, sha256, .. } => {
+            let path = root.join(&entry.path);
+            let file = open(root, &entry.path, *size)?;
+            let mut content =
+                Content { file: Hashing::new(&file), left: *size, failed: None, progress };
+            let mut header = header(EntryType::Regular, *size);
+            match tar.append_data(&mut header, member, &mut content) {
+                Err(_) if let Some(source) = content.failed.take() => {
+                    return match source.kind() {
+                        io::ErrorKind::UnexpectedEof => Err(Error::Changing { path }),
+                        _ => Err(Error::Io { action: "read", path, source }),
+                    };
+                }
+                appended => appended.at("write", archive)?,
+            }
+            if content.file.finish().0 != *sha256 {
+                return Err(Error::Changing { path });
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Opens a file of the buildout at `root` that had this size when it was looked at.
+fn open(root: &Path, path: &str, size: u64) -> Result<File> {
+    let whole = root.join(path);
+    let file = match nofollow::open_file(root, path) {
+        // It is a symlink now, or a folder that it is in.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::LOOP | Errno::NOTDIR)) => {
+            return Err(Error::Changing { path: whole });
+        }
+        file => file.at("open", &whole)?,
+    };
+    let metadata = file.metadata().at("read", &whole)?;
+    if !metadata.is_file() || metadata.len() != size {
+        return Err(Error::Changing { path: whole });
+    }
+    Ok(file)
+}
+
+/// The digest of a file of the buildout at `root` that had this size when it was looked at.
+///
+/// # Errors
+/// [`Error::Changing`] if it is something else now, or what the file system says.
+pub fn digest(root: &Path, path: &str, size: u64, progress: &dyn Progress) -> Result<Sha256> {
+    let mut content = Hashing::new(open(root, path, size)?);
+    let path = &root.join(path);
+    let mut buffer = vec![0; BUFFER.min(usize::try_from(size).unwrap_or(BUFFER).max(1))];
+    loop {
+        match content.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => progress.advance(read as u64),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            error => drop(error.at("read", path)?),
+        }
+    }
+    match content.finish() {
+        (digest, length) if length == size => Ok(digest),
+        _ => Err(Error::Changing { path: path.to_owned() }),
+    }
+}
+
+/// Exactly as many bytes of a file as its header says.
+struct Content<'a> {
+    file: Hashing<&'a File>,
+    left: u64,
+    /// Why it cannot be read: what writes the archive cannot tell that from its own failures.
+    failed: Option<io::Error>,
+    progress: &'a dyn Progress,
+}
+
+impl Read for &mut Content<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        match self.file.read(&mut buffer[..most]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Ok(0) => {
+                self.failed = Some(io::ErrorKind::UnexpectedEof.into());
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+            Err(error) => {
+                let kind = error.kind();
+                self.failed = Some(error);
+                Err(kind.into())
+            }
+            Ok(read) => {
+                self.left -= read as u64;
+                self.progress.advance(read as u64);
+                Ok(read)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::util::progress::Silent;
+
+    #[test]
+    fn what_becomes_a_symlink_before_it_is_read_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("app");
+        std::fs::create_dir_all(root.join("bin")).unwrap();
+        std::fs::write(root.join("bin/run"), "text").unwrap();
+        std::fs::create_dir(dir.path().join("elsewhere")).unwrap();
+        std::fs::write(dir.path().join("elsewhere/run"), "else").unwrap();
+        let digest = || digest(&root, "bin/run", 4, &Silent);
+        assert!(digest().is_ok());
+        std::fs::remove_file(root.join("bin/run")).unwrap();
+        symlink("../../elsewhere/run", root.join("bin/run")).unwrap();
+        assert!(matches!(digest(), Err(Error::Changing { .. })));
+        std::fs::remove_dir_all(root.join("bin")).unwrap();
+        symlink("../elsewhere", root.join("bin")).unwrap();
+        assert!(matches!(digest(), Err(Error::Changing { .. })));
+    }
+}

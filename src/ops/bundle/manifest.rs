@@ -1,0 +1,122 @@
+//! The manifest of a bundle: what is in the archive, and which eggs those are. docs/bundle.md describes
+//! it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::temp::TEMP_PREFIX;
+use crate::util::hash::digest::Digest;
+use crate::util::hash::sha256::Sha256;
+
+/// Its name in the folder that the archive holds, always with [`TEMP_PREFIX`]: no other file of a
+/// bundle begins so.
+pub const FILE_NAME: &str = ".eggcache-bundle.json";
+const _: () = assert!(FILE_NAME.len() > TEMP_PREFIX.len());
+/// The format that this eggcache writes and reads.
+pub const FORMAT: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: u32,
+    /// The version that wrote it.
+    pub eggcache: String,
+    /// The folder in the archive; empty if there is none.
+    pub prefix: String,
+    pub eggs: Vec<BundledEgg>,
+    /// Everything but the manifest itself, in the order of the archive.
+    pub entries: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundledEgg {
+    /// Relative to the buildout.
+    pub path: String,
+    pub name: String,
+    pub version: String,
+    /// The egg in the cache that it is; absent if the cache does not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// Of the archive it was built from, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_sha256: Option<String>,
+}
+
+/// One member of the archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Relative to the buildout.
+    pub path: String,
+    #[serde(flatten)]
+    pub kind: EntryKind,
+    /// Seconds since the Unix epoch.
+    pub mtime: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum EntryKind {
+    Directory,
+    File { size: u64, executable: bool, sha256: Sha256 },
+    Symlink { target: String },
+}
+
+impl EntryKind {
+    /// The permissions in the archive: those that a deployment needs, whatever the umask was.
+    #[must_use]
+    pub fn mode(&self) -> u32 {
+        match self {
+            Self::Directory | Self::File { executable: true, .. } => 0o755,
+            Self::File { executable: false, .. } => 0o644,
+            Self::Symlink { .. } => 0o777,
+        }
+    }
+}
+
+impl Manifest {
+    /// The path in the archive of what is at `path` in the buildout.
+    #[must_use]
+    pub fn member(&self, path: &str) -> String {
+        if self.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", self.prefix) }
+    }
+
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).expect("it has no value that JSON lacks");
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_read_as_it_was_written() {
+        let entry = |path: &str, kind| Entry { path: path.into(), kind, mtime: 1_600_000_000 };
+        let sha256 = "ab".repeat(32).parse().unwrap();
+        let manifest = Manifest {
+            format: FORMAT,
+            eggcache: "1.0".into(),
+            prefix: "app".into(),
+            eggs: vec![BundledEgg {
+                path: "eggs/a-1.egg".into(),
+                name: "a".into(),
+                version: "1".into(),
+                digest: Some(Digest::of(b"")),
+                source_sha256: None,
+            }],
+            entries: vec![
+                entry("bin", EntryKind::Directory),
+                entry("bin/a", EntryKind::File { size: 7, executable: true, sha256 }),
+                entry("bin/b", EntryKind::Symlink { target: "a".into() }),
+            ],
+        };
+        let text = manifest.encode();
+        assert_eq!(serde_json::from_slice::<Manifest>(&text).unwrap(), manifest);
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains(r#""kind":"file","size":7,"executable":true"#), "{text}");
+        assert_eq!(manifest.member("bin/a"), "app/bin/a");
+        let modes: Vec<u32> = manifest.entries.iter().map(|it| it.kind.mode()).collect();
+        assert_eq!(modes, [0o755, 0o755, 0o777]);
+    }
+}

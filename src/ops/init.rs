@@ -1,0 +1,42 @@
+//! Init: make a cache, and let a group share it if that is asked for.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cache::Cache;
+use crate::disk::files;
+use crate::disk::permissions;
+use crate::error::{IoContext, Result};
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    #[serde(serialize_with = "crate::disk::files::lossy")]
+    pub cache: PathBuf,
+    /// Whether it was not there before.
+    pub made: bool,
+    /// Whether the group of its directory shares it.
+    pub shared: bool,
+}
+
+/// Makes the cache at `root` if it is not there. With `shared`, whoever is in the group of the
+/// directory can use it, whatever their umask: directories have set-group-ID and are writable for
+/// the group, as is the index; blobs are readable.
+///
+/// # Errors
+/// As [`Cache::open`]; with `shared` also if something there belongs to somebody else.
+pub fn init(root: &Path, shared: bool) -> Result<Report> {
+    let made = !root.join(crate::cache::index::FILE_NAME).exists();
+    if shared {
+        // First, so that everything that is made in it belongs to its group.
+        files::make_dirs_durably(root).at("make the cache directory", root)?;
+        permissions::share(root, root)?;
+    }
+    let mut cache = Cache::open(root)?;
+    if shared {
+        cache.share()?;
+    }
+    cache.take_ballast();
+    let shared = permissions::is_shared(cache.root());
+    Ok(Report { cache: cache.root().to_owned(), made, shared })
+}

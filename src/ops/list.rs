@@ -1,0 +1,33 @@
+//! List: which eggs the cache has.
+
+use serde::Serialize;
+
+use crate::cache::Cache;
+use crate::cache::query::{self, Narrow};
+use crate::egg::cached_egg::CachedEgg;
+use crate::error::Result;
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub eggs: Vec<CachedEgg>,
+    /// Bytes of content, and of the blobs that hold it.
+    pub bytes: u64,
+    pub blob_bytes: u64,
+}
+
+/// Lists the eggs that `text` matches; all if it is absent.
+///
+/// # Errors
+/// If the index cannot be read.
+pub fn list(cache: &Cache, text: Option<&str>, narrow: &Narrow) -> Result<Report> {
+    let mut eggs = match text {
+        Some(text) => query::matching(&cache.index, text)?,
+        None => cache.index.all()?,
+    };
+    eggs.retain(|egg| narrow.admits(egg));
+    Ok(Report {
+        bytes: eggs.iter().map(|egg| egg.counts.bytes).sum(),
+        blob_bytes: eggs.iter().map(|egg| egg.blob_bytes).sum(),
+        eggs,
+    })
+}

@@ -1,0 +1,218 @@
+//! Materialize: copy eggs from the cache into an eggs directory.
+//!
+//! An egg is decoded into a temporary sibling of its final place and renamed when it is whole, so
+//! an egg directory is complete or absent. Every byte is checked against the egg's digest on the
+//! way. Nothing in it is linked to the cache.
+//!
+//! # Order of writes
+//! The record of the directory (`crate::cache::torn_copies`) and the use of the eggs are made durable before the
+//! first egg is written: later, a sync would wait for all that the file system has to do by then.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::cache::Cache;
+use crate::cache::blob_store::Store;
+use crate::cache::extract::{check_names, check_present, check_row, stage};
+use crate::cache::index::Usage;
+use crate::disk::mmap::Mapped;
+use crate::disk::permissions;
+use crate::disk::temp::{self, Temp};
+use crate::egg::blob::reader::Blob;
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::manifest::{Counts, Manifest};
+use crate::error::{Error, IoContext, Result};
+use crate::util::hash::digest::Digest;
+use crate::util::progress::{self, Progress};
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// When the eggs were asked for, in seconds since the Unix epoch: that is then their last use, and
+    /// those that are not there yet are hits.
+    pub asked_at: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    #[serde(serialize_with = "crate::disk::files::lossy")]
+    pub into: PathBuf,
+    pub eggs: Vec<Materialized>,
+    /// Names of eggs that were there, left incomplete when the machine went down, and are removed.
+    pub torn: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Materialized {
+    pub file_name: String,
+    pub digest: Digest,
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub enum Outcome {
+    Copied(Counts),
+    /// It was there already, whole.
+    Present,
+    /// The cache does not have it: its blob is gone, or not for this user.
+    Missing {
+        reason: String,
+    },
+    Failed {
+        reason: String,
+    },
+}
+
+impl Report {
+    pub fn failed(&self) -> impl Iterator<Item = (&Materialized, &str)> {
+        self.eggs.iter().filter_map(|egg| match &egg.outcome {
+            Outcome::Failed { reason } => Some((egg, reason.as_str())),
+            _ => None,
+        })
+    }
+
+    pub fn missing(&self) -> impl Iterator<Item = &Materialized> {
+        self.eggs.iter().filter(|egg| matches!(egg.outcome, Outcome::Missing { .. }))
+    }
+}
+
+/// Copies eggs into the directory `into`, which is made if needed. One egg that fails does not
+/// keep the others from being copied; the report names it.
+///
+/// # Errors
+/// If `into` cannot be used, or if two eggs would have the same name in it.
+pub fn materialize(
+    cache: &mut Cache,
+    eggs: &[CachedEgg],
+    into: &Path,
+    options: Options,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    check_names(eggs)?;
+    let Prepared { path: into, torn } = prepare(cache, into)?;
+    progress.begin("copying", eggs.iter().map(|egg| egg.counts.bytes).sum(), progress::Unit::Bytes);
+    // The largest first, so that no thread is left with it at the end.
+    let mut seen = HashSet::new();
+    let mut order: Vec<&CachedEgg> = eggs.iter().filter(|egg| seen.insert(egg.digest)).collect();
+    order.sort_by_key(|egg| std::cmp::Reverse(egg.counts.bytes));
+    if let Some(asked_at) = options.asked_at {
+        cache.index.record(&usage(&order, &into), asked_at);
+        cache.index.checkpoint();
+    }
+    let store = &cache.store;
+    let mode_mask = permissions::mode_mask(&into);
+    let copy = |egg: &CachedEgg| {
+        let outcome = materialize_egg(store, egg, &into, mode_mask, progress);
+        let outcome = outcome.unwrap_or_else(|error| match error {
+            Error::Miss { .. } => Outcome::Missing { reason: "its blob is gone".into() },
+            Error::UnreadableBlob { .. } => Outcome::Missing { reason: error.to_string() },
+            error => Outcome::Failed { reason: error.to_string() },
+        });
+        Materialized { file_name: egg.file_name.clone(), digest: egg.digest, outcome }
+    };
+    let mut eggs: Vec<Materialized> = order.into_par_iter().map(copy).collect();
+    eggs.sort_unstable_by(|a, b| a.file_name.cmp(&b.file_name));
+    progress.end();
+    Ok(Report { into, eggs, torn })
+}
+
+/// What is about to be copied. It is recorded before it is done, as there is then little to sync.
+fn usage(eggs: &[&CachedEgg], into: &Path) -> Usage {
+    let mut usage = Usage::default();
+    for egg in eggs {
+        if into.join(&egg.file_name).symlink_metadata().is_ok() {
+            usage.present.push(egg.digest);
+        } else {
+            usage.hits.push(egg.digest);
+            usage.copied_bytes += egg.counts.bytes;
+        }
+    }
+    usage
+}
+
+/// A directory that eggs can be copied into.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// Canonical.
+    pub path: PathBuf,
+    /// As [`Report::torn`].
+    pub torn: Vec<String>,
+}
+
+/// Makes a directory ready to take eggs: it exists, and has neither temporary files of a dead
+/// process nor eggs that a power cut has left incomplete.
+///
+/// # Errors
+/// If it cannot be made or read.
+pub fn prepare(cache: &Cache, into: &Path) -> Result<Prepared> {
+    std::fs::create_dir_all(into).at("make directory", into)?;
+    temp::sweep(into)?;
+    let path = into.canonicalize().at("open directory", into)?;
+    let torn = cache.check_copies(&path);
+    cache.begin_copies(&path)?;
+    Ok(Prepared { path, torn })
+}
+
+/// Copies the egg of an open blob into a directory that is [`prepare`]d.
+///
+/// # Errors
+/// [`Error::DamagedBlob`], [`Error::InTheWay`], or what the file system says. Nothing partial is
+/// left.
+pub fn materialize_blob(
+    store: &Store,
+    blob: &Blob<Mapped>,
+    into: &Path,
+    progress: &dyn Progress,
+) -> Result<Outcome> {
+    copy_blob(store, blob, into, permissions::mode_mask(into), progress)
+}
+
+fn copy_blob(
+    store: &Store,
+    blob: &Blob<Mapped>,
+    into: &Path,
+    mode_mask: u32,
+    progress: &dyn Progress,
+) -> Result<Outcome> {
+    let target = into.join(&blob.manifest.file_name);
+    if target.symlink_metadata().is_ok() {
+        return present(&target, &blob.manifest);
+    }
+    let temp = stage(store, blob, into, mode_mask, progress)?;
+    place(blob, temp, into)
+}
+
+/// Gives a staged egg its name.
+///
+/// # Errors
+/// [`Error::InTheWay`], or what the file system says. It is then removed.
+pub(crate) fn place<B>(blob: &Blob<B>, temp: Temp, into: &Path) -> Result<Outcome> {
+    let target = into.join(&blob.manifest.file_name);
+    match temp.persist_new(&target) {
+        Ok(()) => Ok(Outcome::Copied(blob.manifest.counts())),
+        // Another process was faster.
+        Err(_) if target.symlink_metadata().is_ok() => present(&target, &blob.manifest),
+        Err(source) => Err(Error::Io { action: "write", path: target, source }),
+    }
+}
+
+fn materialize_egg(
+    store: &Store,
+    egg: &CachedEgg,
+    into: &Path,
+    mode_mask: u32,
+    progress: &dyn Progress,
+) -> Result<Outcome> {
+    let digest = egg.digest;
+    let blob = store.open(digest)?.ok_or_else(|| Error::miss(&digest))?;
+    check_row(store, egg, &blob)?;
+    copy_blob(store, &blob, into, mode_mask, progress)
+}
+
+fn present(target: &Path, manifest: &Manifest) -> Result<Outcome> {
+    check_present(target, manifest).map(|()| Outcome::Present)
+}

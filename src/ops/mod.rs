@@ -1,0 +1,18 @@
+//! Operations: one file or folder each. They never call each other.
+
+pub mod add;
+pub mod bundle;
+pub mod check;
+pub mod gc;
+pub mod init;
+pub mod list;
+pub mod materialize;
+pub mod pins;
+pub mod preflight;
+pub mod register;
+pub mod reindex;
+pub mod remote;
+pub mod roots;
+pub mod show;
+pub mod stats;
+pub mod verify;

@@ -1,0 +1,243 @@
+//! Preflight: what copying eggs into a directory would take, before anything is written.
+//!
+//! What an egg takes on disk is more than its bytes: every file is rounded up to blocks, and every
+//! entry takes an inode.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::cache::blob_store::Store;
+use crate::cache::extract::{check_names, check_present, check_row};
+use crate::disk::filesystem;
+use crate::disk::filesystem::Space;
+use crate::disk::permissions;
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::manifest::{Entry, EntryKind};
+use crate::error::{Error, Result};
+use crate::util::hash::digest::Digest;
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    #[serde(serialize_with = "crate::disk::files::lossy")]
+    pub into: PathBuf,
+    pub eggs: Vec<Planned>,
+    /// What the cache has no egg for: as it was asked for, or the file name of an egg whose blob is
+    /// gone.
+    pub missing: Vec<String>,
+    /// What the eggs that are to be copied take, in bytes on the disk, and the folders above them.
+    pub needed: Need,
+    /// What the file system gives to files at a time, in bytes.
+    pub block: u64,
+    /// Bytes that are free there for this user; absent if the file system does not tell.
+    pub free_bytes: Option<u64>,
+    /// Inodes that are free; absent if the file system makes them as they are needed.
+    pub free_inodes: Option<u64>,
+    /// Whether there is room for all that is to be copied.
+    pub fits: bool,
+    /// Whether this user may make files there, or none is to be made.
+    pub writable: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Planned {
+    pub file_name: String,
+    pub digest: Digest,
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub enum Outcome {
+    /// It would be copied.
+    Copy(Need),
+    /// It is there already, whole.
+    Present,
+    /// Its blob is gone, or not for this user.
+    Missing {
+        reason: String,
+    },
+    Failed {
+        reason: String,
+    },
+}
+
+/// What something takes on a disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Need {
+    pub bytes: u64,
+    /// Files, directories and symlinks.
+    pub inodes: u64,
+}
+
+impl Need {
+    fn and(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(other.bytes),
+            inodes: self.inodes.saturating_add(other.inodes),
+        }
+    }
+}
+
+impl Report {
+    pub fn failed(&self) -> impl Iterator<Item = (&Planned, &str)> {
+        self.eggs.iter().filter_map(|egg| match &egg.outcome {
+            Outcome::Failed { reason } => Some((egg, reason.as_str())),
+            _ => None,
+        })
+    }
+}
+
+/// Plans to copy eggs into the directory `into`, which need not be there. `missing` is what is wanted
+/// besides and is not in the cache.
+///
+/// # Errors
+/// If two eggs would have the same name, or if the file system cannot be looked at.
+pub fn preflight(
+    store: Option<&Store>,
+    eggs: &[CachedEgg],
+    mut missing: Vec<String>,
+    into: &Path,
+) -> Result<Report> {
+    check_names(eggs)?;
+    let (there, to_make) = existing(into);
+    if !there.is_dir() {
+        let there = there.display();
+        return Err(Error::Usage(format!("{there} is not a folder that eggs can be copied to")));
+    }
+    let writable = permissions::is_writable(&there);
+    let Space { block, free_bytes, free_inodes } = filesystem::space(&there)?;
+    let mut seen = HashSet::new();
+    let wanted: Vec<&CachedEgg> = eggs.iter().filter(|egg| seen.insert(egg.digest)).collect();
+    let planned: Vec<Planned> = wanted
+        .into_par_iter()
+        .map(|egg| {
+            let outcome = plan(store, egg, into, block).unwrap_or_else(|error| match error {
+                Error::Miss { .. } => Outcome::Missing { reason: "its blob is gone".into() },
+                Error::UnreadableBlob { .. } => Outcome::Missing { reason: error.to_string() },
+                error => Outcome::Failed { reason: error.to_string() },
+            });
+            Planned { file_name: egg.file_name.clone(), digest: egg.digest, outcome }
+        })
+        .collect();
+    let is_missing = |it: &&Planned| matches!(it.outcome, Outcome::Missing { .. });
+    missing.extend(planned.iter().filter(is_missing).map(|egg| egg.file_name.clone()));
+    let folders = Need { bytes: block.saturating_mul(to_make), inodes: to_make };
+    let needs = planned.iter().filter_map(|egg| match egg.outcome {
+        Outcome::Copy(need) => Some(need),
+        _ => None,
+    });
+    let is_empty = needs.clone().next().is_none();
+    let needed = if is_empty { Need::default() } else { needs.fold(folders, Need::and) };
+    let fits = free_bytes.is_none_or(|free| needed.bytes <= free)
+        && free_inodes.is_none_or(|free| needed.inodes <= free);
+    Ok(Report {
+        into: into.to_owned(),
+        eggs: planned,
+        missing,
+        needed,
+        block,
+        free_bytes,
+        free_inodes,
+        fits,
+        writable: writable || is_empty,
+    })
+}
+
+/// The folder at or above a path that is there, and how many have to be made below it.
+fn existing(into: &Path) -> (PathBuf, u64) {
+    let mut here = into;
+    let mut to_make = 0;
+    while here.symlink_metadata().is_err() {
+        to_make += 1;
+        match here.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Some(parent) => here = parent,
+            None => return (PathBuf::from("."), to_make),
+        }
+    }
+    (here.to_owned(), to_make)
+}
+
+fn plan(store: Option<&Store>, egg: &CachedEgg, into: &Path, block: u64) -> Result<Outcome> {
+    let miss = || Error::miss(&egg.digest);
+    let store = store.ok_or_else(miss)?;
+    let blob = store.open(egg.digest)?.ok_or_else(miss)?;
+    check_row(store, egg, &blob)?;
+    let target = into.join(&blob.manifest.file_name);
+    if target.symlink_metadata().is_ok() {
+        check_present(&target, &blob.manifest)?;
+        return Ok(Outcome::Present);
+    }
+    Ok(Outcome::Copy(need(&blob.manifest.entries, block)))
+}
+
+/// What the entries of an egg take. A directory takes blocks for the names in it, as ext4 keeps them;
+/// a symlink one, which some file systems save where its target is short.
+fn need(entries: &[Entry], block: u64) -> Need {
+    /// What the name of an entry takes in its directory beside its bytes.
+    const NAME: u64 = 12;
+    let mut names: HashMap<&str, u64> = HashMap::new();
+    for entry in entries.iter().filter(|entry| !entry.path.is_root()) {
+        let path = entry.path.as_str();
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        *names.entry(folder).or_default() += NAME + name.len() as u64;
+    }
+    let blocks = |bytes: u64| bytes.div_ceil(block).saturating_mul(block);
+    let bytes = entries.iter().map(|entry| match &entry.kind {
+        EntryKind::File { size, .. } => blocks(*size),
+        EntryKind::Symlink { .. } => block,
+        EntryKind::Directory => {
+            blocks(names.get(entry.path.as_str()).copied().unwrap_or_default().max(1))
+        }
+    });
+    Need { bytes: bytes.fold(0, u64::saturating_add), inodes: entries.len() as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egg::manifest::Mtime;
+    use crate::egg::path::EggPath;
+
+    fn entry(path: &str, kind: EntryKind) -> Entry {
+        let path = if path.is_empty() { EggPath::root() } else { EggPath::new(path).unwrap() };
+        Entry { path, mode: 0o644, mtime: Mtime(0, 0), kind }
+    }
+
+    fn file(path: &str, size: u64) -> Entry {
+        entry(path, EntryKind::File { size, digest: Digest::of(b"") })
+    }
+
+    #[test]
+    fn every_file_is_rounded_up_to_blocks_and_every_entry_takes_an_inode() {
+        let entries = [
+            entry("", EntryKind::Directory),
+            file("a", 1),
+            file("b", 4096),
+            file("c", 4097),
+            file("empty", 0),
+            entry("l", EntryKind::Symlink { target: "a".into() }),
+        ];
+        assert_eq!(need(&entries, 4096), Need { bytes: 6 * 4096, inodes: 6 });
+        assert_eq!(need(&entries, 1).bytes, 1 + 4096 + 4097 + 1 + 5 * 12 + 9);
+    }
+
+    #[test]
+    fn a_directory_of_many_names_takes_more_blocks() {
+        let mut entries = vec![entry("", EntryKind::Directory)];
+        entries.extend((0..1000).map(|number| file(&format!("file-{number:04}"), 0)));
+        assert_eq!(need(&entries, 4096), Need { bytes: 6 * 4096, inodes: 1001 });
+    }
+
+    #[test]
+    fn folders_that_are_not_there_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| existing(&dir.path().join(name));
+        assert_eq!(at(""), (dir.path().to_owned(), 0));
+        assert_eq!(at("a/b/c"), (dir.path().to_owned(), 3));
+        assert_eq!(existing(Path::new("no/such")), (PathBuf::from("."), 2));
+    }
+}

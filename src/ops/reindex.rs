@@ -1,0 +1,34 @@
+//! Reindex: rebuild the index from the blobs, also where it can no longer be read.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::cache::Cache;
+use crate::cache::rebuild::{Rebuilt, rebuild};
+use crate::error::Result;
+use crate::util::progress::Progress;
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    #[serde(flatten)]
+    pub rebuilt: Rebuilt,
+    /// Where an index that could not be read has been put.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
+}
+
+/// Rebuilds the index of the cache at `root`. A file that is not a sound index is set aside first,
+/// never removed.
+///
+/// # Errors
+/// If the store cannot be listed, or the index not written.
+pub fn reindex(root: &Path, progress: &dyn Progress) -> Result<Report> {
+    let (mut cache, aside) = Cache::open_mended(root, progress)?;
+    cache.check_writable()?;
+    let rebuilt = match cache.rebuilt.take() {
+        Some(rebuilt) => rebuilt,
+        None => rebuild(&cache.store, &mut cache.index, progress)?,
+    };
+    Ok(Report { rebuilt, set_aside: aside.map(|path| path.display().to_string()) })
+}

@@ -1,0 +1,8 @@
+//! Operations on remotes.
+
+pub mod configure;
+pub mod countersign;
+pub mod gc;
+pub mod pull;
+pub mod push;
+pub mod verify;

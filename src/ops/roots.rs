@@ -1,0 +1,110 @@
+//! Roots: list the buildouts that use the cache, and forget one by hand.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Component, Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cache::Cache;
+use crate::cache::retention::pins;
+use crate::cache::retention::roots::{self, Known};
+use crate::disk::boundary::Place;
+use crate::error::{Error, IoContext, Result};
+use crate::util::clock::now;
+use crate::util::hash::digest::Digest;
+use crate::util::suggest::nearest;
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub roots: Vec<Listed>,
+    /// What is wrong with records that cannot be read.
+    pub unreadable: Vec<String>,
+    /// What was forgotten.
+    pub forgotten: Vec<PathBuf>,
+}
+
+/// A root, and what the cache keeps for it.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    #[serde(flatten)]
+    pub known: Known,
+    /// How many of its eggs the cache has.
+    pub cached: usize,
+    /// Bytes of their blobs.
+    pub bytes: u64,
+    /// Bytes of those that no other root uses and no pin is about.
+    pub exclusive_bytes: u64,
+}
+
+/// Lists all roots, by directory, after those of the folder `forget` were forgotten.
+///
+/// # Errors
+/// If the records or the index cannot be read; [`Error::NotARoot`] if there is none to forget.
+pub fn roots(cache: &Cache, forget: Option<&Path>) -> Result<Report> {
+    let (mut known, unreadable) = roots::all(cache.root(), now())?;
+    let mut forgotten = Vec::new();
+    if let Some(directory) = forget {
+        cache.check_writable()?;
+        // One that is gone has no canonical name, but the folders above it may have one.
+        let directory = std::path::absolute(directory).at("read", directory)?;
+        let directory = Place::new(Path::new("/"))?.real(&directory);
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            known.into_iter().partition(|known| known.root.directory == directory);
+        if gone.is_empty() {
+            let nearest = nearest_to(&directory, &kept).map(|it| it.display().to_string());
+            return Err(Error::NotARoot { path: directory, nearest });
+        }
+        for known in gone {
+            roots::forget(&known)?;
+            forgotten.push(known.root.directory);
+        }
+        known = kept;
+    }
+    let (pins, eggs) = (pins::all(cache.root())?, cache.index.all()?);
+    let sizes: HashMap<Digest, u64> = eggs.iter().map(|egg| (egg.digest, egg.blob_bytes)).collect();
+    let mut uses: HashMap<Digest, usize> = HashMap::new();
+    for digest in known.iter().flat_map(digests_of) {
+        *uses.entry(digest).or_default() += 1;
+    }
+    for egg in eggs.iter().filter(|egg| pins.iter().any(|(_, pattern)| pattern.matches(egg))) {
+        *uses.entry(egg.digest).or_default() += 1;
+    }
+    let listed = |known: Known| {
+        let cached: HashMap<Digest, u64> =
+            digests_of(&known).into_iter().filter_map(|it| Some((it, *sizes.get(&it)?))).collect();
+        let exclusive = cached.iter().filter(|(digest, _)| uses[digest] == 1);
+        Listed {
+            cached: cached.len(),
+            bytes: cached.values().sum(),
+            exclusive_bytes: exclusive.map(|(_, bytes)| bytes).sum(),
+            known,
+        }
+    };
+    Ok(Report {
+        roots: known.into_iter().map(listed).collect(),
+        unreadable: unreadable.iter().map(Error::to_string).collect(),
+        forgotten,
+    })
+}
+
+fn digests_of(known: &Known) -> HashSet<Digest> {
+    known.root.eggs.iter().filter_map(|egg| egg.digest).collect()
+}
+
+/// The root that a folder is in, or the one whose path is the same but for a name that is misspelt.
+fn nearest_to<'k>(directory: &Path, known: &'k [Known]) -> Option<&'k Path> {
+    let all = || known.iter().map(|known| known.root.directory.as_path());
+    if let Some(above) = all().rfind(|it| directory.starts_with(it)) {
+        return Some(above);
+    }
+    let wanted: Vec<_> = directory.components().collect();
+    let one_differs = |path: &&Path| {
+        let found: Vec<_> = path.components().collect();
+        let differ = || wanted.iter().zip(&found).filter(|(one, other)| one != other);
+        let text = |it: &Component<'_>| it.as_os_str().to_string_lossy().into_owned();
+        found.len() == wanted.len()
+            && differ().count() == 1
+            && differ().all(|(one, other)| nearest(&text(one), vec![text(other)]).is_some())
+    };
+    all().find(one_differs)
+}

@@ -1,0 +1,73 @@
+//! Show: everything that is known of one egg.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::cache::Cache;
+use crate::cache::query::{self, Narrow};
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::manifest::{EntryKind, Mtime};
+use crate::error::{Error, Result};
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    #[serde(flatten)]
+    pub egg: CachedEgg,
+    #[serde(serialize_with = "crate::disk::files::lossy")]
+    pub blob: PathBuf,
+    pub frames: usize,
+    /// What the egg consists of, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<Vec<Shown>>,
+}
+
+/// One entry of the egg.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    pub path: String,
+    pub mode: u32,
+    pub mtime: Mtime,
+    #[serde(flatten)]
+    pub kind: ShownKind,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum ShownKind {
+    Directory,
+    File { size: u64, digest: String },
+    Symlink { target: String },
+}
+
+/// Shows the one egg that `text` names.
+///
+/// # Errors
+/// As [`query::one`]; also if its blob is missing or damaged.
+pub fn show(cache: &Cache, text: &str, narrow: &Narrow, entries: bool) -> Result<Report> {
+    let egg = query::one(&cache.index, text, narrow)?;
+    let path = cache.store.blob_path(egg.digest);
+    let Some(blob) = cache.store.open(egg.digest)? else {
+        // Evicted since its row was read, unless the row is still there.
+        return Err(match cache.index.of_digest(egg.digest)? {
+            Some(_) => Error::DamagedBlob { path, reason: "it is missing".into() },
+            None => Error::miss(&text),
+        });
+    };
+    let entries = entries.then(|| {
+        let shown = |entry: &crate::egg::manifest::Entry| Shown {
+            path: entry.path.as_str().to_owned(),
+            mode: entry.mode,
+            mtime: entry.mtime,
+            kind: match &entry.kind {
+                EntryKind::Directory => ShownKind::Directory,
+                EntryKind::File { size, digest } => {
+                    ShownKind::File { size: *size, digest: digest.to_string() }
+                }
+                EntryKind::Symlink { target } => ShownKind::Symlink { target: target.clone() },
+            },
+        };
+        blob.manifest.entries.iter().map(shown).collect()
+    });
+    Ok(Report { egg, blob: path, frames: blob.frame_count(), entries })
+}

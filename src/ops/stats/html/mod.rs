@@ -1,0 +1,6 @@
+//! The statistics as one HTML page.
+
+pub(super) mod chart;
+pub(super) mod escape;
+pub(super) mod page;
+pub(super) mod treemap;

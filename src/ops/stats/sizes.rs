@@ -1,0 +1,215 @@
+//! Sizes: what there is, by project and version, by age and by last use.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use crate::cache::index::DAY;
+use crate::egg::cached_egg::CachedEgg;
+
+/// How many projects are told of, and how many versions of each, the largest.
+const PROJECTS: usize = 60;
+const VERSIONS: usize = 12;
+
+/// Where ages are cut, in days.
+const CUTS: [i64; 6] = [1, 7, 30, 90, 180, 365];
+
+#[derive(Debug, Default, Serialize)]
+pub struct Sizes {
+    pub eggs: usize,
+    /// How many projects there are, and how many versions of all.
+    pub project_count: usize,
+    pub version_count: usize,
+    pub files: u64,
+    /// Bytes of content, and of the blobs that hold it.
+    pub bytes: u64,
+    pub blob_bytes: u64,
+    /// The largest.
+    pub projects: Vec<Project>,
+    /// Bytes of the blobs of the others.
+    pub other_bytes: u64,
+    /// By when they were added, the youngest first.
+    pub ages: Vec<Bucket>,
+    /// By when they were used last, or added if they never were.
+    pub last_uses: Vec<Bucket>,
+    /// Eggs that were never copied from the cache.
+    pub never_used: usize,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub struct Project {
+    pub name: String,
+    pub eggs: usize,
+    pub version_count: usize,
+    pub blob_bytes: u64,
+    /// When an egg of it was used last, in seconds since the Unix epoch.
+    pub used_at: i64,
+    /// The largest.
+    pub versions: Vec<Version>,
+    /// Bytes of the blobs of the others.
+    pub other_bytes: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Version {
+    pub version: String,
+    pub eggs: usize,
+    pub blob_bytes: u64,
+    pub used_at: i64,
+}
+
+/// Eggs of about the same age.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Bucket {
+    /// They are younger than this, and not younger than the bucket before; `None` of the last.
+    pub below_days: Option<i64>,
+    pub eggs: usize,
+    pub blob_bytes: u64,
+}
+
+impl Sizes {
+    /// `at` is in seconds since the Unix epoch.
+    pub fn of(eggs: &[CachedEgg], at: i64) -> Self {
+        let mut projects: HashMap<&str, HashMap<&str, Version>> = HashMap::new();
+        for egg in eggs {
+            let versions = projects.entry(&egg.key.name).or_default();
+            let version = versions.entry(&egg.key.version).or_default();
+            version.eggs += 1;
+            version.blob_bytes += egg.blob_bytes;
+            version.used_at = version.used_at.max(egg.used_at);
+        }
+        let blob_bytes = eggs.iter().map(|egg| egg.blob_bytes).sum();
+        let project_count = projects.len();
+        let version_count = projects.values().map(HashMap::len).sum();
+        let mut projects: Vec<Project> = projects.into_iter().map(project).collect();
+        projects.sort_unstable_by(|a, b| {
+            (Reverse(a.blob_bytes), &a.name).cmp(&(Reverse(b.blob_bytes), &b.name))
+        });
+        projects.truncate(PROJECTS);
+        for project in &mut projects {
+            cut_versions(project);
+        }
+        let of_largest: u64 = projects.iter().map(|project| project.blob_bytes).sum();
+        Self {
+            eggs: eggs.len(),
+            project_count,
+            version_count,
+            files: eggs.iter().map(|egg| egg.counts.files).sum(),
+            bytes: eggs.iter().map(|egg| egg.counts.bytes).sum(),
+            blob_bytes,
+            projects,
+            other_bytes: blob_bytes - of_largest,
+            ages: buckets(eggs, |egg| at.saturating_sub(egg.provenance.added_at)),
+            last_uses: buckets(eggs, |egg| at.saturating_sub(egg.used_at)),
+            never_used: eggs.iter().filter(|egg| egg.uses == 0).count(),
+        }
+    }
+
+    /// How much smaller the blobs are than their content; `None` if they are not.
+    #[must_use]
+    pub fn saved_bytes(&self) -> Option<u64> {
+        self.bytes.checked_sub(self.blob_bytes).filter(|&saved| saved > 0)
+    }
+}
+
+fn project((name, versions): (&str, HashMap<&str, Version>)) -> Project {
+    let mut project =
+        Project { name: name.to_owned(), version_count: versions.len(), ..Project::default() };
+    for (version, found) in versions {
+        project.eggs += found.eggs;
+        project.blob_bytes += found.blob_bytes;
+        project.used_at = project.used_at.max(found.used_at);
+        project.versions.push(Version { version: version.to_owned(), ..found });
+    }
+    project
+}
+
+fn cut_versions(project: &mut Project) {
+    project.versions.sort_unstable_by(|a, b| {
+        (Reverse(a.blob_bytes), &a.version).cmp(&(Reverse(b.blob_bytes), &b.version))
+    });
+    project.versions.truncate(VERSIONS);
+    let of_largest: u64 = project.versions.iter().map(|version| version.blob_bytes).sum();
+    project.other_bytes = project.blob_bytes - of_largest;
+}
+
+fn buckets(eggs: &[CachedEgg], age: impl Fn(&CachedEgg) -> i64) -> Vec<Bucket> {
+    let ends = CUTS.into_iter().map(Some).chain([None]);
+    let mut buckets: Vec<Bucket> =
+        ends.map(|below_days| Bucket { below_days, ..Bucket::default() }).collect();
+    for egg in eggs {
+        let bucket = &mut buckets[bucket_of(age(egg))];
+        bucket.eggs += 1;
+        bucket.blob_bytes += egg.blob_bytes;
+    }
+    buckets
+}
+
+/// The place of the bucket for an age in seconds.
+pub fn bucket_of(age: i64) -> usize {
+    CUTS.partition_point(|&days| age >= days * DAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::egg::manifest::tests::manifest;
+    use crate::egg::provenance::Provenance;
+    use crate::util::hash::digest::Digest;
+
+    pub fn egg(name: &str, version: &str, blob_bytes: u64) -> CachedEgg {
+        let digest = Digest::of(format!("{name} {version} {blob_bytes}").as_bytes());
+        let mut egg =
+            CachedEgg::new(digest, &manifest(Vec::new()), blob_bytes, Provenance::default());
+        (egg.key.name, egg.key.version) = (name.to_owned(), version.to_owned());
+        egg
+    }
+
+    #[test]
+    fn projects_and_their_versions_come_by_size() {
+        let mut eggs = vec![egg("a", "1", 5), egg("b", "1", 2), egg("b", "2", 3), egg("b", "2", 4)];
+        eggs[3].used_at = 9;
+        let sizes = Sizes::of(&eggs, 10);
+        assert_eq!((sizes.eggs, sizes.project_count, sizes.version_count), (4, 2, 3));
+        let names: Vec<_> = sizes.projects.iter().map(|it| (&*it.name, it.blob_bytes)).collect();
+        assert_eq!(names, [("b", 9), ("a", 5)]);
+        let versions = &sizes.projects[0].versions;
+        let second = Version { version: "2".into(), eggs: 2, blob_bytes: 7, used_at: 9 };
+        assert_eq!((&versions[0], versions.len()), (&second, 2));
+    }
+
+    #[test]
+    fn an_age_that_is_a_cut_belongs_to_what_is_older() {
+        let places = [-1, 0, DAY - 1, DAY, 7 * DAY, 365 * DAY, i64::MAX].map(bucket_of);
+        assert_eq!(places, [0, 0, 0, 1, 2, 6, 6]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_left_out_and_nothing_told_without_bound(
+            eggs in prop::collection::vec((0..90_u32, 0..20_u32, 0..1000_u64), 0..400)
+        ) {
+            let eggs: Vec<CachedEgg> = eggs
+                .into_iter()
+                .map(|(name, version, bytes)| egg(&name.to_string(), &version.to_string(), bytes))
+                .collect();
+            let sizes = Sizes::of(&eggs, 100 * DAY);
+            let total: u64 = eggs.iter().map(|egg| egg.blob_bytes).sum();
+            let of_projects: u64 = sizes.projects.iter().map(|it| it.blob_bytes).sum();
+            prop_assert_eq!(of_projects + sizes.other_bytes, total);
+            prop_assert!(sizes.projects.len() <= PROJECTS);
+            for project in &sizes.projects {
+                let of_versions: u64 = project.versions.iter().map(|it| it.blob_bytes).sum();
+                prop_assert_eq!(of_versions + project.other_bytes, project.blob_bytes);
+                prop_assert!(project.versions.len() <= VERSIONS);
+            }
+            for buckets in [&sizes.ages, &sizes.last_uses] {
+                prop_assert_eq!(buckets.iter().map(|it| it.blob_bytes).sum::<u64>(), total);
+                prop_assert_eq!(buckets.iter().map(|it| it.eggs).sum::<usize>(), eggs.len());
+            }
+        }
+    }
+}

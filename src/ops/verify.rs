@@ -1,0 +1,362 @@
+//! Verify: every frame of every blob, and that blobs and index agree. Reports every problem, and
+//! mends what it finds if that is asked for.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::cache::Cache;
+use crate::cache::blob_store::{Store, Stored};
+use crate::cache::index;
+use crate::cache::repair;
+use crate::disk::filesystem;
+use crate::egg::blob::frame_layout::Unit;
+use crate::egg::blob::reader::{BadBlob, Blob, Decoder};
+use crate::egg::cached_egg::CachedEgg;
+use crate::error::{Error, Result};
+use crate::util::hash::blake3_subtree;
+use crate::util::hash::digest::Digest;
+use crate::util::progress::{self, Progress};
+
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    pub blobs: usize,
+    pub frames: usize,
+    /// Bytes of content that were decoded and checked.
+    pub bytes: u64,
+    pub blob_bytes: u64,
+    pub problems: Vec<Problem>,
+    /// Blobs without a row in the index that are whole: harmless, `gc` keeps or removes them.
+    pub orphans: Vec<Digest>,
+    /// Eggs whose row was lost, and that have one again.
+    pub adopted: usize,
+    /// Temporary files of processes that are gone: harmless, `gc` removes them.
+    pub temporary_files: usize,
+    /// What was quarantined, now or before, and is still there.
+    pub quarantined: usize,
+}
+
+impl Report {
+    /// Problems that are still there.
+    pub fn unsolved(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().filter(|problem| problem.repair.is_none())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    pub kind: Kind,
+    /// The egg's, if it is the problem of one.
+    pub digest: Option<Digest>,
+    /// The egg's file name, where it is known.
+    pub file_name: Option<String>,
+    #[serde(serialize_with = "crate::disk::files::lossy")]
+    pub path: PathBuf,
+    pub what: String,
+    /// What was done about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A blob whose bytes are not those of its name.
+    Damaged,
+    /// A blob that this eggcache or this user cannot read.
+    Unreadable,
+    /// A blob that somebody may write.
+    Writable,
+    /// A row without a blob.
+    Missing,
+    /// A row that says something else than its blob.
+    WrongRow,
+    /// What stands in the store and is no blob.
+    Foreign,
+    /// The index itself.
+    Index,
+}
+
+/// What is wrong with one blob.
+type Finding = (Kind, String);
+
+/// What one blob was found to be.
+#[derive(Default)]
+struct Checked {
+    frames: usize,
+    bytes: u64,
+    findings: Vec<Finding>,
+}
+
+/// Reads the whole store. Never stops at a problem, and mends what can be mended if `repair` says
+/// so. An index that is damaged is a problem like others.
+///
+/// # Errors
+/// If the index or the store cannot be listed, or with `repair` not written.
+pub fn verify(root: &Path, repair: bool, progress: &dyn Progress) -> Result<Report> {
+    let damage = match Cache::open(root) {
+        Ok(cache) => match cache.damage() {
+            None => return verify_cache(cache, repair, progress),
+            Some(damage) => format!("the index is damaged: {damage}"),
+        },
+        Err(error @ (Error::NotAnIndex { .. } | Error::DamagedIndex { .. })) => error.to_string(),
+        Err(error) => return Err(error),
+    };
+    let mut problem = Problem {
+        kind: Kind::Index,
+        digest: None,
+        file_name: None,
+        path: root.join(index::FILE_NAME),
+        what: damage,
+        repair: None,
+    };
+    let mut report = if repair {
+        let (cache, aside) = Cache::open_mended(root, progress)?;
+        let aside = aside.unwrap_or_default();
+        problem.repair = Some(format!("rebuilt from the blobs; it was {}", aside.display()));
+        verify_cache(cache, repair, progress)?
+    } else {
+        verify_store(&Store::new(root), &HashMap::new(), progress)?.0
+    };
+    report.problems.insert(0, problem);
+    Ok(report)
+}
+
+fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Result<Report> {
+    if repair {
+        cache.check_writable()?;
+    }
+    let eggs: HashMap<Digest, CachedEgg> =
+        cache.index.all()?.into_iter().map(|egg| (egg.digest, egg)).collect();
+    let (mut report, blobs) = verify_store(&cache.store, &eggs, progress)?;
+    let damaged = report.problems.iter().filter(|problem| problem.kind == Kind::Damaged);
+    let damaged: HashSet<Digest> = damaged.filter_map(|problem| problem.digest).collect();
+    let orphans = blobs.keys().filter(|digest| !eggs.contains_key(digest));
+    let mut orphans: Vec<Digest> =
+        orphans.filter(|digest| !damaged.contains(digest)).copied().collect();
+    orphans.sort_unstable();
+    // Others add and replace eggs meanwhile: what is odd is looked at again.
+    for digest in orphans {
+        if cache.index.of_digest(digest)?.is_none() {
+            report.orphans.push(digest);
+        }
+    }
+    let mut problems = std::mem::take(&mut report.problems);
+    for problem in problems.extract_if(.., |problem| problem.kind == Kind::WrongRow) {
+        if let Some(digest) = problem.digest
+            && !is_right(&mut cache, digest)?
+        {
+            report.problems.push(problem);
+        }
+    }
+    report.problems.append(&mut problems);
+    for (digest, egg) in eggs.iter().filter(|(digest, _)| !blobs.contains_key(digest)) {
+        // A blob that gc removes meanwhile is no problem: its row is gone as well.
+        let path = cache.store.blob_path(*digest);
+        let stored = cache.store.stored(*digest)?;
+        let is_file = stored.is_some_and(|stored| stored.is_file);
+        if !is_file && cache.index.of_digest(*digest)?.is_some() {
+            let what =
+                if stored.is_some() { "its blob is not a file" } else { "its blob is missing" };
+            report.problems.push(Problem {
+                kind: Kind::Missing,
+                digest: Some(*digest),
+                file_name: Some(egg.file_name.clone()),
+                path,
+                what: what.to_owned(),
+                repair: None,
+            });
+        }
+    }
+    if repair {
+        mend(&mut cache, &mut report, &blobs, &eggs)?;
+    }
+    report
+        .problems
+        .sort_by(|a, b| (&a.file_name, a.digest, &a.path).cmp(&(&b.file_name, b.digest, &b.path)));
+    Ok(report)
+}
+
+/// Whether index and blob agree on an egg, or one of them does not have it; nobody else writes
+/// meanwhile, where that can be.
+fn is_right(cache: &mut Cache, digest: Digest) -> Result<bool> {
+    let store = &cache.store;
+    let agree = |egg: Option<CachedEgg>| match (egg, store.open(digest)) {
+        (Some(egg), Ok(Some(blob))) => is_row_of(&egg, &blob.cached_egg()),
+        (None, _) | (_, Ok(None)) => true,
+        (Some(_), Err(_)) => false,
+    };
+    if cache.index.is_read_only() {
+        return Ok(agree(cache.index.of_digest(digest)?));
+    }
+    cache.index.write(|writer| Ok(agree(writer.of_digest(digest)?)))
+}
+
+/// Whether a row tells of the egg that the blob holds. Where the egg comes from may differ: an `add`
+/// that dies while it stores the same egg again leaves the new blob to the old row.
+fn is_row_of(egg: &CachedEgg, found: &CachedEgg) -> bool {
+    egg.key == found.key && egg.file_name == found.file_name && egg.counts == found.counts
+}
+
+/// Does about every problem what can be done, and notes it there.
+fn mend(
+    cache: &mut Cache,
+    report: &mut Report,
+    blobs: &HashMap<Digest, Stored>,
+    eggs: &HashMap<Digest, CachedEgg>,
+) -> Result<()> {
+    let mut moved: HashMap<Digest, String> = HashMap::new();
+    for problem in &mut report.problems {
+        let of_egg = problem.digest.map(|it| (it, blobs.get(&it), eggs.get(&it)));
+        problem.repair = match (problem.kind, of_egg) {
+            // What has gone meanwhile is no reason to stop.
+            (Kind::Foreign, _) => {
+                cache.store.quarantine(&problem.path).ok().map(|to| quarantined(&to))
+            }
+            (Kind::Damaged, Some((digest, Some(&stored), _))) => match moved.get(&digest) {
+                Some(done) => Some(done.clone()),
+                None => repair::quarantine(cache, stored)?
+                    .map(|to| moved.entry(digest).or_insert(quarantined(&to)).clone()),
+            },
+            (Kind::Writable, Some((digest, ..))) => moved.get(&digest).cloned().or_else(|| {
+                let restored = cache.store.restore_mode(digest);
+                restored.is_ok().then(|| "made read-only".to_owned())
+            }),
+            (Kind::Missing, Some((digest, ..))) => {
+                repair::forget(cache, digest)?.then(|| "row removed".to_owned())
+            }
+            (Kind::WrongRow, Some((digest, _, Some(old)))) => {
+                repair::rewrite(cache, digest, old)?.then(|| "row rewritten".to_owned())
+            }
+            _ => None,
+        };
+    }
+    let lost = report.orphans.iter().filter_map(|&digest| cache.store.open(digest).ok().flatten());
+    let adopted = cache.adopt(lost.map(|blob| blob.cached_egg()).collect())?;
+    let have_rows: HashSet<Digest> = adopted.iter().map(|egg| egg.digest).collect();
+    report.orphans.retain(|orphan| !have_rows.contains(orphan));
+    report.adopted = adopted.len();
+    report.quarantined = cache.store.quarantined().len();
+    Ok(())
+}
+
+fn quarantined(to: &Path) -> String {
+    format!("moved to {}", to.display())
+}
+
+/// Everything that the blobs themselves tell, and all blobs.
+fn verify_store(
+    store: &Store,
+    eggs: &HashMap<Digest, CachedEgg>,
+    progress: &dyn Progress,
+) -> Result<(Report, HashMap<Digest, Stored>)> {
+    let (mut blobs, foreign) = store.scan()?;
+    progress.begin("verifying", blobs.iter().map(|blob| blob.bytes).sum(), progress::Unit::Bytes);
+    blobs.sort_unstable_by_key(|blob| std::cmp::Reverse(blob.bytes));
+    let checked: Vec<(Stored, Checked)> = blobs
+        .into_par_iter()
+        .map(|stored| {
+            let checked = check(store, stored, eggs.get(&stored.digest));
+            progress.advance(stored.bytes);
+            (stored, checked)
+        })
+        .collect();
+    progress.end();
+    let mut report = Report {
+        blobs: checked.len(),
+        frames: checked.iter().map(|(_, checked)| checked.frames).sum(),
+        bytes: checked.iter().map(|(_, checked)| checked.bytes).sum(),
+        blob_bytes: checked.iter().map(|(stored, _)| stored.bytes).sum(),
+        temporary_files: store.abandoned()?,
+        quarantined: store.quarantined().len(),
+        ..Report::default()
+    };
+    for (stored, checked) in &checked {
+        report.problems.extend(checked.findings.iter().cloned().map(|(kind, what)| Problem {
+            kind,
+            digest: Some(stored.digest),
+            file_name: eggs.get(&stored.digest).map(|egg| egg.file_name.clone()),
+            path: store.blob_path(stored.digest),
+            what,
+            repair: None,
+        }));
+    }
+    report.problems.extend(foreign.into_iter().map(|path| Problem {
+        kind: Kind::Foreign,
+        digest: None,
+        file_name: None,
+        path,
+        what: "it is no blob and does not belong there".to_owned(),
+        repair: None,
+    }));
+    Ok((report, checked.into_iter().map(|(stored, _)| (stored.digest, stored)).collect()))
+}
+
+fn check(store: &Store, stored: Stored, egg: Option<&CachedEgg>) -> Checked {
+    let blob = match store.open(stored.digest) {
+        Ok(Some(blob)) => blob,
+        Ok(None) => return Checked::default(), // removed since it was listed
+        Err(error) => {
+            let finding = match error {
+                Error::DamagedBlob { reason, .. } => {
+                    (Kind::Damaged, format!("its blob is damaged: {reason}"))
+                }
+                error => (Kind::Unreadable, error.to_string()),
+            };
+            return Checked { findings: vec![finding], ..Checked::default() };
+        }
+    };
+    let mut findings: Vec<Finding> = problems(&blob)
+        .into_iter()
+        .map(|what| (Kind::Damaged, format!("its blob is damaged: {what}")))
+        .collect();
+    let found = blob.cached_egg();
+    if egg.is_some_and(|egg| !is_row_of(egg, &found)) {
+        findings.push((Kind::WrongRow, "the index says something else of it".to_owned()));
+    }
+    if stored.mode & 0o222 != 0 && filesystem::keeps_modes(&store.blob_path(stored.digest)) {
+        findings.push((Kind::Writable, "its blob can be written".to_owned()));
+    }
+    Checked { frames: blob.frame_count(), bytes: found.counts.bytes, findings }
+}
+
+/// Everything that is wrong with the frames of a blob.
+fn problems<B: std::ops::Deref<Target = [u8]> + Sync>(blob: &Blob<B>) -> Vec<String> {
+    let unit = |decoder: &mut Decoder, unit: &Unit| match unit {
+        Unit::Small { frame, entries } => blob
+            .check_stored(*frame)
+            .and_then(|()| blob.small_files(*frame, entries, decoder).map(drop))
+            .err()
+            .into_iter()
+            .collect::<Vec<BadBlob>>(),
+        Unit::Large { entry, frames } => {
+            let (first, count) = (frames.start, frames.len());
+            let frames: Vec<_> = (0..count)
+                .into_par_iter()
+                .map_init(Decoder::new, |decoder, part| {
+                    blob.check_stored(first + part)?;
+                    let content = blob.decode(first + part, decoder)?;
+                    Ok(blake3_subtree::of_frame(part, blob.frame_size(), content))
+                })
+                .collect();
+            let (subtrees, mut bad): (Vec<_>, Vec<BadBlob>) =
+                frames.into_iter().fold((Vec::new(), Vec::new()), |(mut good, mut bad), frame| {
+                    match frame {
+                        Ok(subtree) => good.push(subtree),
+                        Err(error) => bad.push(error),
+                    }
+                    (good, bad)
+                });
+            if bad.is_empty() {
+                bad.extend(blob.check_large(*entry, &subtrees).err());
+            }
+            bad
+        }
+    };
+    let units = blob.layout.units.par_iter().map_init(Decoder::new, unit).flatten_iter();
+    let mut problems: Vec<String> = units.map(|bad| bad.to_string()).collect();
+    problems.extend(blob.check_gaps().err().map(|bad| bad.to_string()));
+    problems
+}

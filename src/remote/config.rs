@@ -1,0 +1,238 @@
+//! The remotes of a cache: where else its eggs may come from, whose signatures count there, and where
+//! what is built here goes to. `remotes.json` in the cache has them, in the order in which they are
+//! asked.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::disk::json_file;
+use crate::error::{Error, Result};
+use crate::remote::keys::Trusted;
+use crate::util::suggest::nearest;
+
+const FILE_NAME: &str = "remotes.json";
+
+/// The kinds of addresses.
+pub const SCHEMES: [&str; 6] = ["s3", "gs", "az", "https", "http", "file"];
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Remote {
+    pub name: String,
+    pub url: Url,
+    /// The server of a store, if it is not that of Amazon, Google or Azure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Url>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Whether what is built here is pushed there.
+    #[serde(default)]
+    pub push: bool,
+    /// Whether the machine itself has the credentials, as one of a cloud has.
+    #[serde(default)]
+    pub instance_credentials: bool,
+    /// Without any, nothing of it is used.
+    #[serde(default)]
+    pub trusted: Vec<Trusted>,
+}
+
+impl Remote {
+    /// A remote that nobody trusts yet.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] says what is wrong with name or address.
+    pub fn new(name: &str, url: &str) -> Result<Self> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || !name.chars().all(is_plain) {
+            let reason = "is no name of a remote: letters, digits, `-`, `_` and `.`";
+            return Err(Error::Usage(format!("{name:?} {reason}")));
+        }
+        Ok(Self {
+            name: name.into(),
+            url: address(url)?,
+            endpoint: None,
+            region: None,
+            push: false,
+            instance_credentials: false,
+            trusted: Vec::new(),
+        })
+    }
+
+    /// Checks that nothing is said of it that means nothing there.
+    ///
+    /// # Errors
+    /// [`Error::Usage`]
+    pub fn check(&self) -> Result<()> {
+        let scheme = self.url.scheme();
+        let stores = ["s3", "gs", "az"];
+        for (option, is_given, schemes) in [
+            ("--endpoint", self.endpoint.is_some(), &stores[..]),
+            ("--region", self.region.is_some(), &stores[..1]),
+            ("--instance-credentials", self.instance_credentials, &stores[..]),
+        ] {
+            if is_given && !schemes.contains(&scheme) {
+                let reason =
+                    format!("{option} means nothing for an address that begins with {scheme}:");
+                return Err(Error::Usage(reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// The public key, in base64, as one that counts there or has counted.
+    #[must_use]
+    pub fn trusted(&self, key: &str) -> Option<&Trusted> {
+        self.trusted.iter().find(|trusted| trusted.key == key)
+    }
+
+    /// The folder that it is, if it is one.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        let is_folder = self.url.scheme() == "file";
+        is_folder.then(|| self.url.to_file_path().unwrap_or_default())
+    }
+
+    /// Whether only GET works there.
+    #[must_use]
+    pub fn is_web(&self) -> bool {
+        matches!(self.url.scheme(), "http" | "https")
+    }
+}
+
+/// The address of a remote; a path is one of a folder.
+///
+/// # Errors
+/// [`Error::Usage`] says what is wrong with it.
+fn address(text: &str) -> Result<Url> {
+    // Not the address where it may have a secret in it.
+    let shown = if text.contains(['@', '?']) { "this" } else { text };
+    let usage = |reason: &str| Err(Error::Usage(format!("{shown} {reason}")));
+    let url = match Url::parse(text) {
+        Ok(url) => url,
+        Err(_) if Path::new(text).is_absolute() => {
+            return Url::from_directory_path(text).or_else(|()| usage("is no address of a remote"));
+        }
+        Err(_) => {
+            let reason = "is no address of a remote: a folder is named by its whole path, a store as \
+                          s3://BUCKET/PREFIX, and a web server as https://HOST/PATH";
+            return usage(reason);
+        }
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        let reason = "an address has no user and no password: they come from the environment";
+        return Err(Error::Usage(reason.into()));
+    }
+    if !SCHEMES.contains(&url.scheme()) {
+        return usage(&format!("has another scheme than {}", SCHEMES.join(", ")));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Error::Usage("an address of a remote has no `?` and no `#`".into()));
+    }
+    Ok(url)
+}
+
+/// Reads the address of the server of a store.
+///
+/// # Errors
+/// [`Error::Usage`] if it is no address of a web server.
+pub fn endpoint(text: &str) -> Result<Url> {
+    let url = address(text)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Error::Usage(format!("{text} is not an address of http or https")));
+    }
+    Ok(url)
+}
+
+/// The remotes of the cache at `root`, in their order.
+///
+/// # Errors
+/// If the file that has them cannot be read.
+pub fn read(root: &Path) -> Result<Vec<Remote>> {
+    Ok(json_file::read(&root.join(FILE_NAME))?.unwrap_or_default())
+}
+
+/// # Errors
+/// If it cannot be written.
+pub fn write(root: &Path, remotes: &[Remote]) -> Result<()> {
+    json_file::write(root, FILE_NAME, &remotes)
+}
+
+/// The remote of a name.
+///
+/// # Errors
+/// [`Error::NoRemote`] with what may have been meant.
+pub fn position(remotes: &[Remote], name: &str) -> Result<usize> {
+    remotes.iter().position(|remote| remote.name == name).ok_or_else(|| Error::NoRemote {
+        name: name.into(),
+        nearest: nearest(name, remotes.iter().map(|remote| remote.name.clone()).collect()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_of_a_store_that_is_known() {
+        for good in [
+            "s3://bucket/eggs",
+            "gs://bucket",
+            "az://container/eggs",
+            "https://eggs.example/pool/",
+            "http://127.0.0.1:8080/",
+            "file:///srv/eggs",
+            "/srv/eggs",
+        ] {
+            assert!(Remote::new("team", good).is_ok(), "{good}");
+        }
+        for bad in ["ftp://host/", "eggs", "", "s3:", "https://host/?token=1", "https://host/#a"] {
+            let refused = Remote::new("team", bad);
+            // An S3 address without a bucket is refused when it is opened.
+            assert!(refused.is_err() || bad == "s3:", "{bad}");
+        }
+        for bad in ["", "a b", "a/b", "../a", "a\n"] {
+            assert!(Remote::new(bad, "s3://bucket").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_means_nothing_for_a_remote_is_refused() {
+        let of = |url| Remote::new("team", url).unwrap();
+        let endpoint = Some(endpoint("http://127.0.0.1:8333").unwrap());
+        for url in ["s3://eggs", "gs://eggs", "az://eggs"] {
+            let remote = Remote { endpoint: endpoint.clone(), ..of(url) };
+            assert!(Remote { instance_credentials: true, ..remote }.check().is_ok(), "{url}");
+        }
+        let region = Some("eu-central-1".to_owned());
+        assert!(Remote { region: region.clone(), ..of("s3://eggs") }.check().is_ok());
+        let refused = |remote: Remote| remote.check().unwrap_err().to_string();
+        assert!(refused(Remote { region, ..of("gs://eggs") }).contains("--region"));
+        assert!(refused(Remote { endpoint, ..of("/srv/eggs") }).contains("--endpoint"));
+        let web = Remote { instance_credentials: true, ..of("https://eggs.example/") };
+        assert!(refused(web).contains("--instance-credentials"));
+    }
+
+    #[test]
+    fn an_address_with_a_secret_is_refused_and_not_repeated() {
+        let refused = |url| Remote::new("team", url).unwrap_err().to_string();
+        assert!(refused("https://me:hunter2@host/").contains("environment"));
+        for url in ["https://me:hunter2@host/", "ftp://me:hunter2@host/", "https://me:hunter2@a b/"]
+        {
+            assert!(!refused(url).contains("hunter2"), "{url}");
+        }
+    }
+
+    #[test]
+    fn remotes_are_read_as_they_were_written() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read(dir.path()).unwrap(), []);
+        let remotes = [Remote::new("b", "s3://b").unwrap(), Remote::new("a", "/a").unwrap()];
+        write(dir.path(), &remotes).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), remotes);
+        assert_eq!(position(&remotes, "a").unwrap(), 1);
+        let missing = position(&remotes, "c").unwrap_err();
+        assert!(matches!(missing, Error::NoRemote { .. }));
+    }
+}

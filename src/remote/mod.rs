@@ -1,0 +1,12 @@
+//! Remotes: shared stores of signed eggs.
+
+pub mod build_lease;
+pub mod client;
+pub mod config;
+pub mod entry;
+pub mod inventory;
+pub mod keys;
+pub mod object_names;
+pub mod publish;
+pub mod source;
+pub mod upstream;

@@ -1,0 +1,124 @@
+//! Serve: the bridge to buildout. One process for each buildout run, JSON lines both ways.
+//!
+//! docs/protocol.md describes the lines. The first line, unasked, tells the protocol's version.
+//! After that every request line is answered by one line, in order. The end of the input ends it,
+//! after it has stored what was offered, and collected garbage if it is time for that.
+
+mod announced_sets;
+mod auto_gc;
+mod fetch_worker;
+mod monitor;
+mod prefetch;
+mod push_worker;
+mod store_worker;
+
+mod protocol;
+mod session;
+mod session_remotes;
+
+use std::io::{BufRead, Write};
+
+use crate::egg::name::normalize_name;
+use crate::egg::provenance::Provenance;
+use crate::error::{Error, Result};
+use protocol::{Answer, Kind, Request, ToBuild};
+use session::{Session, is_unusable};
+
+/// Version of the protocol: it changes with every change that an older client would misread.
+pub const PROTOCOL: u32 = 8;
+
+/// Answers requests until the input ends.
+///
+/// # Errors
+/// If the input cannot be read or the output not written. A request that fails is answered.
+pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result<()> {
+    let mut say = |answer: &Answer| {
+        serde_json::to_writer(&mut output, answer)?;
+        output.write_all(b"\n")?;
+        output.flush()
+    };
+    say(&Answer::Greeting { protocol: PROTOCOL, eggcache: env!("CARGO_PKG_VERSION") })?;
+    let (mut session, mut closed) = (None, None);
+    let mut line = Vec::new();
+    let served = loop {
+        line.clear();
+        match input.read_until(b'\n', &mut line) {
+            Ok(0) => break Ok(()),
+            Ok(_) => {}
+            Err(error) => break Err(error),
+        }
+        let answer = serde_json::from_slice(&line)
+            .map_err(|error| Error::Usage(format!("not a request of protocol {PROTOCOL}: {error}")))
+            .and_then(|request| answer(&mut session, &mut closed, request));
+        if let Err(error) = say(&answer.unwrap_or_else(|error| failed(&error))) {
+            break Err(error);
+        }
+    };
+    // The client is gone without a word; what it used was used all the same, and what it has built
+    // is stored before the session is gone.
+    if let Some(mut session) = session {
+        session.record();
+    }
+    if let Some(session) = closed {
+        session.end();
+    }
+    served
+}
+
+/// Closing a session leaves it in `closed`: to end what it has begun may take a while.
+fn answer(
+    session: &mut Option<Session>,
+    closed: &mut Option<Session>,
+    request: Request,
+) -> Result<Answer> {
+    match request {
+        Request::Open(opening) => {
+            let (opened, answer) = Session::open(*opening)?;
+            if let Some(mut before) = session.replace(opened) {
+                before.record();
+            }
+            return Ok(answer);
+        }
+        Request::Close {} => {
+            if let Some(mut session) = session.take() {
+                session.settle();
+                session.record();
+                let answer = session.closed();
+                // What is still on its way from or to a remote is waited for when all is told.
+                *closed = Some(session);
+                return Ok(answer);
+            }
+            return Ok(Answer::Closed { warnings: Vec::new(), pushed: None });
+        }
+        _ => {}
+    }
+    let session = session.as_mut().ok_or_else(|| Error::Usage("the cache is not open".into()))?;
+    match request {
+        Request::Find { name, variant, version } => {
+            session.find(&normalize_name(&name), &variant, version.as_deref())
+        }
+        Request::Look { wanted } => session.look(&wanted),
+        Request::Lease(egg) => session.lease(&ToBuild { name: normalize_name(&egg.name), ..egg }),
+        Request::Prefetch { digests, into } => session.prefetch(&digests, &into),
+        Request::Materialize { digest, into } => session.materialize(digest, &into),
+        Request::Store { path, source_sha256, variant, source, build_seconds } => {
+            let provenance = Provenance { source, build_seconds, ..session.provenance() };
+            session.store(&path, source_sha256, variant, provenance)
+        }
+        Request::Settle {} => Ok(session.settled()),
+        Request::Root { directory, eggs_directory, eggs, whole } => {
+            session.register(directory, eggs_directory, eggs, whole)
+        }
+        Request::Open(_) | Request::Close {} => unreachable!("answered above"),
+    }
+}
+
+fn failed(error: &Error) -> Answer {
+    let kind = match error {
+        error if is_unusable(error) => Kind::Unusable,
+        Error::Unavailable(_) => Kind::Unavailable,
+        Error::InTheWay { .. } => Kind::InTheWay,
+        _ => Kind::Failure,
+    };
+    Answer::Failed { error: error.to_string(), kind }
+}

@@ -1,0 +1,108 @@
+//! BLAKE3 digests: of an egg's content, of a file in it, of a frame's stored bytes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// 32 bytes of BLAKE3, written as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; Digest::LEN]);
+
+impl Digest {
+    pub const LEN: usize = 32;
+    pub const HEX_LEN: usize = 2 * Self::LEN;
+    /// How many leading digits are enough to name an egg.
+    pub const MIN_PREFIX: usize = 8;
+
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        blake3::hash(bytes).into()
+    }
+
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+
+    /// Enough digits for a person to tell two eggs apart.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.to_string()[..12].to_owned()
+    }
+}
+
+impl From<blake3::Hash> for Digest {
+    fn from(hash: blake3::Hash) -> Self {
+        Self(*hash.as_bytes())
+    }
+}
+
+impl From<[u8; Digest::LEN]> for Digest {
+    fn from(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// Not 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a digest of 64 lower-case hexadecimal digits")]
+pub struct NotADigest;
+
+impl FromStr for Digest {
+    type Err = NotADigest;
+
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        if text.bytes().any(|digit| digit.is_ascii_uppercase()) {
+            return Err(NotADigest);
+        }
+        blake3::Hash::from_hex(text).map(Self::from).map_err(|_| NotADigest)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_bytes_agree() {
+        let digest = Digest::of(b"");
+        let text = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+        assert_eq!(digest.to_string(), text);
+        assert_eq!(text.parse(), Ok(digest));
+        assert_eq!(serde_json::to_string(&digest).unwrap(), format!("\"{text}\""));
+    }
+
+    #[test]
+    fn other_text_is_refused() {
+        let upper = Digest::of(b"").to_string().to_uppercase();
+        for text in ["", "af13", upper.as_str(), &"g".repeat(64), &"a".repeat(66)] {
+            assert_eq!(text.parse::<Digest>(), Err(NotADigest), "{text}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! SHA-256, as `sha256sum` tells it: what leaves the cache is checked by others' tools.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::Digest;
+
+/// 32 bytes, written as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Sha256([u8; 32]);
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Not 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a SHA-256 of 64 lower-case hexadecimal digits")]
+pub struct NotASha256;
+
+impl FromStr for Sha256 {
+    type Err = NotASha256;
+
+    fn from_str(text: &str) -> Result<Self, NotASha256> {
+        let mut bytes = [0; 32];
+        let digits = text.as_bytes();
+        if digits.len() != 64 || !digits.iter().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(NotASha256);
+        }
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            let pair = &text[2 * at..2 * at + 2];
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| NotASha256)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl Serialize for Sha256 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sha256 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Takes the digest of everything that is read or written through it.
+#[derive(Debug)]
+pub struct Hashing<T> {
+    inner: T,
+    hasher: sha2::Sha256,
+    length: u64,
+}
+
+impl<T> Hashing<T> {
+    pub fn new(inner: T) -> Self {
+        Self { inner, hasher: sha2::Sha256::new(), length: 0 }
+    }
+
+    /// The digest and the length of what has passed.
+    pub fn finish(self) -> (Sha256, u64) {
+        (Sha256(self.hasher.finalize().into()), self.length)
+    }
+
+    fn see(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.see(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.see(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OF_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn what_is_read_and_what_is_written_have_the_digest_that_others_tell() {
+        let mut reader = Hashing::new(&b"abc"[..]);
+        io::copy(&mut reader, &mut io::sink()).unwrap();
+        let mut writer = Hashing::new(io::sink());
+        writer.write_all(b"abc").unwrap();
+        for (digest, length) in [reader.finish(), writer.finish()] {
+            assert_eq!((digest.to_string().as_str(), length), (OF_ABC, 3));
+            assert_eq!(OF_ABC.parse(), Ok(digest));
+            assert_eq!(serde_json::to_string(&digest).unwrap(), format!("\"{OF_ABC}\""));
+        }
+    }
+
+    #[test]
+    fn other_text_is_no_digest() {
+        for text in ["", "ba78", &OF_ABC.to_uppercase(), &"é".repeat(32), &"g".repeat(64)] {
+            assert_eq!(text.parse::<Sha256>(), Err(NotASha256), "{text}");
+        }
+    }
+}
