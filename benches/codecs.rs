@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use eggcache::internals::frame_layout::{Layout, Unit};
+use eggcache::internals::frame_layout::{FrameGroup, Layout};
 use eggcache::internals::manifest::{Entry, EntryKind};
 use eggcache::internals::scan;
 
@@ -80,10 +80,10 @@ fn frames(eggs: &[Files], size: u32) -> Vec<Vec<u8>> {
         let entries: Vec<Entry> = files.iter().map(|(entry, _)| entry.clone()).collect();
         for unit in Layout::of(&entries, size).units {
             match unit {
-                Unit::Small { entries, .. } => {
+                FrameGroup::Small { entries, .. } => {
                     frames.push(entries.iter().flat_map(|&it| files[it].1.clone()).collect());
                 }
-                Unit::Large { entry, .. } => {
+                FrameGroup::Large { entry, .. } => {
                     frames.extend(files[entry].1.chunks(size as usize).map(<[u8]>::to_vec));
                 }
             }

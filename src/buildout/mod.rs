@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::disk::boundary::Place;
+use crate::disk::boundary::Boundary;
 use crate::disk::files;
 use crate::error::{Error, IoContext, Result};
 
@@ -35,7 +35,7 @@ pub const MAX_CONFIGURATION: u64 = 16 << 20;
 
 #[derive(Debug)]
 pub struct Buildout {
-    pub place: Place,
+    pub place: Boundary,
     /// The folders that eggs are in, inside the buildout or not, canonical.
     pub eggs_directories: Vec<PathBuf>,
     pub bin: PathBuf,
@@ -67,7 +67,7 @@ impl Buildout {
                 root.display()
             )));
         }
-        let place = Place::new(root)?;
+        let place = Boundary::new(root)?;
         let read = |name: &str| {
             let path = place.root().join(name);
             match files::read_short(&path, MAX_CONFIGURATION) {

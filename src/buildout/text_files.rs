@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 
 use crate::buildout::script::{Script, egg_names};
 use crate::buildout::{self, Buildout};
-use crate::disk::boundary::Place;
+use crate::disk::boundary::Boundary;
 use crate::disk::files;
 use crate::error::Result;
 
@@ -62,7 +62,7 @@ pub fn of_parts(buildout: &Buildout) -> Vec<Text> {
 }
 
 /// Those of the files that are text, and not longer than any script.
-fn texts(place: &Place, files: Vec<PathBuf>) -> Vec<Text> {
+fn texts(place: &Boundary, files: Vec<PathBuf>) -> Vec<Text> {
     files
         .into_par_iter()
         .filter_map(|path| {

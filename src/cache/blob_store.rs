@@ -122,7 +122,7 @@ impl Store {
     ///
     /// # Errors
     /// If the egg cannot be read or the blob not written; nothing is left behind.
-    pub fn stage(&self, tree: &Tree, provenance: Provenance) -> Result<Staged> {
+    pub fn pack(&self, tree: &Tree, provenance: Provenance) -> Result<Staged> {
         let temp = self.receive()?;
         let spool = tempfile::spooled_tempfile_in(SPOOL_IN_MEMORY, self.tmp());
         let mut manifest = tree.manifest.clone();

@@ -22,7 +22,7 @@ use crate::disk::filesystem;
 use crate::disk::mmap::Mapped;
 use crate::disk::nofollow::Beneath;
 use crate::disk::temp::Temp;
-use crate::egg::blob::frame_layout::Unit;
+use crate::egg::blob::frame_layout::FrameGroup;
 use crate::egg::blob::reader::{BadBlob, Blob, Decoder};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::diff::difference;
@@ -99,7 +99,7 @@ pub fn check_present(target: &Path, manifest: &Manifest) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::DamagedBlob`], or what the file system says.
-pub fn stage(
+pub fn extract(
     store: &Store,
     blob: &Blob<Mapped>,
     into: &Path,
@@ -176,8 +176,8 @@ impl<'a> Copy<'a, '_> {
         layout.units.par_iter().try_for_each_init(
             || Beneath::new(self.temp.handle()),
             |beneath, unit| match unit {
-                Unit::Small { frame, entries } => self.small(*frame, entries, beneath),
-                Unit::Large { entry, frames } => self.large(*entry, frames.clone(), beneath),
+                FrameGroup::Small { frame, entries } => self.small(*frame, entries, beneath),
+                FrameGroup::Large { entry, frames } => self.large(*entry, frames.clone(), beneath),
             },
         )?;
         for &entry in empty {

@@ -103,14 +103,14 @@ impl Cache {
     /// # Errors
     /// [`Error::NotACache`] if `root` is something else, or what [`Index::open`] says.
     pub fn open(root: &Path) -> Result<Self> {
-        Self::open_telling(root, &Silent)
+        Self::open_with_progress(root, &Silent)
     }
 
     /// As [`Cache::open`], and tells how far it is where it rebuilds the index.
     ///
     /// # Errors
     /// As [`Cache::open`].
-    pub fn open_telling(root: &Path, progress: &dyn Progress) -> Result<Self> {
+    pub fn open_with_progress(root: &Path, progress: &dyn Progress) -> Result<Self> {
         if let Err(error) = files::make_dirs_durably(root) {
             if root.symlink_metadata().is_ok() && !root.is_dir() {
                 let reason = "it is not a directory";
@@ -167,14 +167,17 @@ impl Cache {
     ///
     /// # Errors
     /// As [`Cache::open`], or if the index cannot be set aside.
-    pub fn open_mended(root: &Path, progress: &dyn Progress) -> Result<(Self, Option<PathBuf>)> {
-        match Self::open_telling(root, progress) {
+    pub fn open_or_rebuild(
+        root: &Path,
+        progress: &dyn Progress,
+    ) -> Result<(Self, Option<PathBuf>)> {
+        match Self::open_with_progress(root, progress) {
             Err(Error::NotAnIndex { .. } | Error::DamagedIndex { .. }) => {}
             Ok(cache) if cache.damage().is_some() => cache.check_writable()?,
             cache => return Ok((cache?, None)),
         }
         let aside = Index::set_aside(&root.canonicalize().at("open the cache directory", root)?)?;
-        Ok((Self::open_telling(root, progress)?, Some(aside)))
+        Ok((Self::open_with_progress(root, progress)?, Some(aside)))
     }
 
     /// What is wrong with the index first, if anything.

@@ -34,7 +34,7 @@ use crate::disk::files;
 use crate::disk::filesystem;
 use crate::disk::permissions;
 use crate::disk::temp;
-use crate::egg::blob::frame_layout::Unit;
+use crate::egg::blob::frame_layout::FrameGroup;
 use crate::egg::blob::reader::{Blob, Decoder};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::diff::is_bytecode;
@@ -232,7 +232,7 @@ fn state<B: Deref<Target = [u8]>>(
     };
     for unit in &blob.layout.units {
         match unit {
-            Unit::Small { frame, entries } => {
+            FrameGroup::Small { frame, entries } => {
                 let Ok(files) = blob.small_files(*frame, entries, &mut decoder) else {
                     return Ok(State::Other);
                 };
@@ -240,7 +240,7 @@ fn state<B: Deref<Target = [u8]>>(
                     compare(entry, 0, content)?;
                 }
             }
-            Unit::Large { entry, frames } => {
+            FrameGroup::Large { entry, frames } => {
                 for (part, frame) in frames.clone().enumerate() {
                     // A blob that is damaged itself proves nothing.
                     if blob.check_stored(frame).is_err() {

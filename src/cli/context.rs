@@ -136,7 +136,7 @@ impl Run<'_> {
 
     pub(super) fn open(&self) -> Result<Cache, Error> {
         let is_there = self.root.exists();
-        let cache = Cache::open_telling(&self.root, &self.bar)?;
+        let cache = Cache::open_with_progress(&self.root, &self.bar)?;
         if !is_there {
             // Who has mistyped its name would wonder where the eggs are.
             let root = self.root.display();

@@ -9,7 +9,7 @@ const MAX_PATH: usize = 4096;
 
 /// A folder, canonical, and where paths lead in respect of it.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Boundary {
     root: PathBuf,
 }
 
@@ -21,7 +21,7 @@ pub enum Where {
     Outside(PathBuf),
 }
 
-impl Place {
+impl Boundary {
     /// # Errors
     /// If the folder cannot be opened.
     pub fn new(root: &Path) -> Result<Self> {
@@ -139,7 +139,7 @@ mod tests {
         symlink("../other", top.join("app/out")).unwrap();
         symlink("a/b", top.join("app/in")).unwrap();
         symlink("app", top.join("alias")).unwrap();
-        let place = Place::new(&top.join("alias")).unwrap();
+        let place = Boundary::new(&top.join("alias")).unwrap();
         let locate = |path: &str| place.locate(place.root(), Path::new(path));
         let inside = |path: &str| Where::Inside(path.into());
         let outside = |path: &str| Where::Outside(top.join(path));

@@ -12,7 +12,7 @@ pub const HEADER: usize = 16;
 
 /// What a compiled file is to its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum BytecodeState {
     Matches,
     /// It has no source to be compared with.
     Sourceless,
@@ -45,18 +45,18 @@ fn without_tag(name: &str) -> &str {
 
 /// Compares the beginning of a compiled file with its source, which is known by mtime and size.
 #[must_use]
-pub fn state(path: &str, head: &[u8], source: Option<(Mtime, u64)>) -> State {
+pub fn state(path: &str, head: &[u8], source: Option<(Mtime, u64)>) -> BytecodeState {
     let field = |at: usize| {
         let bytes = head.get(at..at + 4)?;
         Some(u32::from_le_bytes(bytes.try_into().ok()?))
     };
-    let Some(magic) = field(0) else { return State::Stale("is cut off") };
+    let Some(magic) = field(0) else { return BytecodeState::Stale("is cut off") };
     if magic >> 16 != 0x0a0d {
-        return State::Stale("is not compiled Python");
+        return BytecodeState::Stale("is not compiled Python");
     }
     let magic = magic & 0xffff;
     if tagged_minor(path).is_some_and(|minor| magic_minor(magic).is_some_and(|it| it != minor)) {
-        return State::Stale("is of another Python than its name says");
+        return BytecodeState::Stale("is of another Python than its name says");
     }
     let (mtime, size) = match magic {
         // PyPy 3 counts from small numbers, GraalPy from 21,000; Python 2 from 50,000.
@@ -64,27 +64,27 @@ pub fn state(path: &str, head: &[u8], source: Option<(Mtime, u64)>) -> State {
             Some(0) => (field(8), Some(field(12))),
             // By a hash of the source, which Python compares itself or never.
             Some(1 | 3) if head.len() >= HEADER => {
-                return source.map_or(State::Sourceless, |_| State::Matches);
+                return source.map_or(BytecodeState::Sourceless, |_| BytecodeState::Matches);
             }
-            Some(1 | 3) | None => return State::Stale("is cut off"),
-            Some(_) => return State::Stale("has flags without a meaning"),
+            Some(1 | 3) | None => return BytecodeState::Stale("is cut off"),
+            Some(_) => return BytecodeState::Stale("has flags without a meaning"),
         },
         3000..3392 => (field(4), Some(field(8))),
         _ => (field(4), None),
     };
     let (Some(mtime), Some(size)) = (mtime, size.map_or(Some(None), |size| size.map(Some))) else {
-        return State::Stale("is cut off");
+        return BytecodeState::Stale("is cut off");
     };
     match source {
-        None => State::Sourceless,
+        None => BytecodeState::Sourceless,
         Some((found, _)) if !is_mtime(mtime, found) => {
-            State::Stale("was compiled from its source as of another time")
+            BytecodeState::Stale("was compiled from its source as of another time")
         }
         #[expect(clippy::cast_possible_truncation, reason = "as Python does")]
         Some((_, found)) if size.is_some_and(|size| size != found as u32) => {
-            State::Stale("was compiled from a source of another size")
+            BytecodeState::Stale("was compiled from a source of another size")
         }
-        Some(_) => State::Matches,
+        Some(_) => BytecodeState::Matches,
     }
 }
 
@@ -154,12 +154,16 @@ mod tests {
     fn a_compiled_file_matches_by_mtime_and_size() {
         let source = Some((Mtime(1_600_000_000, 5), 7));
         let state = |fields: &[u32]| state(PATH, &header(3495, fields), source);
-        assert_eq!(state(&[0, 1_600_000_000, 7]), State::Matches);
-        assert!(matches!(state(&[0, 1_600_000_001, 7]), State::Stale(it) if it.contains("time")));
-        assert!(matches!(state(&[0, 1_600_000_000, 8]), State::Stale(it) if it.contains("size")));
-        assert!(matches!(state(&[2, 0, 0]), State::Stale(it) if it.contains("flags")));
+        assert_eq!(state(&[0, 1_600_000_000, 7]), BytecodeState::Matches);
+        assert!(
+            matches!(state(&[0, 1_600_000_001, 7]), BytecodeState::Stale(it) if it.contains("time"))
+        );
+        assert!(
+            matches!(state(&[0, 1_600_000_000, 8]), BytecodeState::Stale(it) if it.contains("size"))
+        );
+        assert!(matches!(state(&[2, 0, 0]), BytecodeState::Stale(it) if it.contains("flags")));
         for cut in [&[][..], &[0], &[0, 1_600_000_000], &[1, 0]] {
-            assert_eq!(state(cut), State::Stale("is cut off"), "{cut:?}");
+            assert_eq!(state(cut), BytecodeState::Stale("is cut off"), "{cut:?}");
         }
     }
 
@@ -167,34 +171,39 @@ mod tests {
     fn a_compiled_file_with_a_hash_is_judged_by_its_flags() {
         for flags in [1, 3] {
             let head = header(3495, &[flags, 0xdead, 0xbeef]);
-            assert_eq!(state(PATH, &head, Some((Mtime(1, 0), 1))), State::Matches);
-            assert_eq!(state(PATH, &head, None), State::Sourceless);
+            assert_eq!(state(PATH, &head, Some((Mtime(1, 0), 1))), BytecodeState::Matches);
+            assert_eq!(state(PATH, &head, None), BytecodeState::Sourceless);
         }
     }
 
     #[test]
     fn headers_of_old_pythons_are_shorter() {
         let source = Some((Mtime(1000, 0), 7));
-        assert_eq!(state("a.pyc", &header(62211, &[1000]), source), State::Matches);
-        assert!(matches!(state("a.pyc", &header(62211, &[1001]), source), State::Stale(_)));
-        assert_eq!(state("a.pyc", &header(3379, &[1000, 7]), source), State::Matches);
-        assert!(matches!(state("a.pyc", &header(3379, &[1000, 8]), source), State::Stale(_)));
-        assert_eq!(state("a.pyc", &header(21_290, &[0, 1000, 7]), source), State::Matches);
-        assert_eq!(state("a.pyc", &header(336, &[0, 1000, 7]), source), State::Matches);
+        assert_eq!(state("a.pyc", &header(62211, &[1000]), source), BytecodeState::Matches);
+        assert!(matches!(state("a.pyc", &header(62211, &[1001]), source), BytecodeState::Stale(_)));
+        assert_eq!(state("a.pyc", &header(3379, &[1000, 7]), source), BytecodeState::Matches);
+        assert!(matches!(
+            state("a.pyc", &header(3379, &[1000, 8]), source),
+            BytecodeState::Stale(_)
+        ));
+        assert_eq!(state("a.pyc", &header(21_290, &[0, 1000, 7]), source), BytecodeState::Matches);
+        assert_eq!(state("a.pyc", &header(336, &[0, 1000, 7]), source), BytecodeState::Matches);
     }
 
     #[test]
     fn a_name_that_says_another_python_is_found() {
         let head = header(3531, &[0, 1000, 7]);
         let source = Some((Mtime(1000, 0), 7));
-        assert!(matches!(state(PATH, &head, source), State::Stale(it) if it.contains("Python")));
-        assert_eq!(state("__pycache__/b.cpython-312.pyc", &head, source), State::Matches);
+        assert!(
+            matches!(state(PATH, &head, source), BytecodeState::Stale(it) if it.contains("Python"))
+        );
+        assert_eq!(state("__pycache__/b.cpython-312.pyc", &head, source), BytecodeState::Matches);
     }
 
     #[test]
     fn what_is_no_compiled_file_is_stale() {
         for head in [&b""[..], b"abc", b"import os\nimport sys\n"] {
-            assert!(matches!(state(PATH, head, Some((Mtime(0, 0), 0))), State::Stale(_)));
+            assert!(matches!(state(PATH, head, Some((Mtime(0, 0), 0))), BytecodeState::Stale(_)));
         }
     }
 

@@ -113,7 +113,7 @@ impl Outcome {
 
 /// An egg that was listed and is to be kept.
 #[derive(Debug)]
-pub struct Listed {
+pub struct ScannedEgg {
     pub tree: Tree,
     /// As of [`Options`].
     pub provenance: Provenance,
@@ -179,7 +179,7 @@ fn add_batch(
     let provenance = &options.provenance;
     let listed = paths
         .par_iter()
-        .map(|path| Ok(Listed { tree: scan(path, options)?, provenance: provenance.clone() }))
+        .map(|path| Ok(ScannedEgg { tree: scan(path, options)?, provenance: provenance.clone() }))
         .collect();
     let outcomes = keep_each(cache, paths, listed, &options.replace, progress)?;
     let added = |(path, outcome): (&PathBuf, _)| Added { path: path.clone(), outcome };
@@ -203,7 +203,7 @@ pub fn list(path: &Path, hints: &Hints) -> Result<std::result::Result<Tree, Stri
 ///
 /// # Errors
 /// If the cache cannot be written; then none of them is kept.
-pub fn keep(cache: &mut Cache, eggs: Vec<Listed>, replace: &Replace) -> Result<Vec<Outcome>> {
+pub fn keep(cache: &mut Cache, eggs: Vec<ScannedEgg>, replace: &Replace) -> Result<Vec<Outcome>> {
     let paths: Vec<PathBuf> = eggs.iter().map(|egg| egg.tree.path().to_owned()).collect();
     let eggs = eggs.into_iter().map(Ok).collect();
     let outcomes = keep_each(cache, &paths, eggs, replace, &Silent)?;
@@ -215,7 +215,7 @@ pub fn keep(cache: &mut Cache, eggs: Vec<Listed>, replace: &Replace) -> Result<V
 fn keep_each(
     cache: &mut Cache,
     paths: &[PathBuf],
-    listed: Vec<Result<Listed>>,
+    listed: Vec<Result<ScannedEgg>>,
     replace: &Replace,
     progress: &dyn Progress,
 ) -> Result<Vec<Outcome>> {
@@ -232,7 +232,7 @@ fn keep_each(
         .into_par_iter()
         .zip(others)
         .map(|(listed, replaces)| {
-            let staged = stage(store, listed?, replaces);
+            let staged = pack(store, listed?, replaces);
             progress.advance(1);
             staged
         })
@@ -275,14 +275,14 @@ fn scan(path: &Path, options: &Options) -> Result<Tree> {
     }
 }
 
-fn stage(store: &Store, listed: Listed, replaces: Option<Digest>) -> Result<Staged> {
+fn pack(store: &Store, listed: ScannedEgg, replaces: Option<Digest>) -> Result<Staged> {
     let provenance = Provenance {
         added_at: now(),
         eggcache: env!("CARGO_PKG_VERSION").to_owned(),
         replaces,
         ..listed.provenance
     };
-    store.stage(&listed.tree, provenance)
+    store.pack(&listed.tree, provenance)
 }
 
 /// The egg that the cache has of a key.

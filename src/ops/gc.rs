@@ -17,7 +17,7 @@ use crate::cache::index::Regrets;
 use crate::cache::prefetch_hints;
 use crate::cache::retention::pins;
 use crate::cache::retention::plan::{Evicted, Kept, Plan, Rules, Stay, plan};
-use crate::cache::retention::protected::held;
+use crate::cache::retention::protected::protected;
 use crate::cache::retention::roots::{self, GRACE};
 use crate::cache::torn_copies;
 use crate::egg::cached_egg::CachedEgg;
@@ -120,7 +120,7 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     let (kept, gone_roots): (Vec<_>, Vec<_>) =
         roots.into_iter().partition(|root| root.is_kept(grace, now()));
     let held =
-        held(&pins::all(cache.root())?, &eggs, if options.ignore_roots { &[] } else { &kept });
+        protected(&pins::all(cache.root())?, &eggs, if options.ignore_roots { &[] } else { &kept });
     let Plan { mut evicted, kept: mut kept_eggs } = plan(eggs, &options.rules, &held, now());
     let regrets = cache.index.regrets(now())?;
     let mut postponed = 0;

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::cache::blob_store::Store;
-use crate::cache::extract::{check_names, check_present, check_row, stage};
+use crate::cache::extract::{check_names, check_present, check_row, extract};
 use crate::cache::index::Usage;
 use crate::disk::mmap::Mapped;
 use crate::disk::permissions;
@@ -182,7 +182,7 @@ fn copy_blob(
     if target.symlink_metadata().is_ok() {
         return present(&target, &blob.manifest);
     }
-    let temp = stage(store, blob, into, mode_mask, progress)?;
+    let temp = extract(store, blob, into, mode_mask, progress)?;
     place(blob, temp, into)
 }
 

@@ -19,12 +19,12 @@ pub enum Options {
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// All pins, or those that were made or taken away.
-    pub pins: Vec<Listed>,
+    pub pins: Vec<PinStatus>,
 }
 
 /// A pin, and what it is about now.
 #[derive(Debug, Serialize)]
-pub struct Listed {
+pub struct PinStatus {
     #[serde(flatten)]
     pub pin: Pin,
     pub eggs: usize,
@@ -75,7 +75,7 @@ pub fn pins(cache: &Cache, options: &Options) -> Result<Report> {
     let listed = |(pin, pattern): (Pin, Pattern)| {
         let found: Vec<&CachedEgg> = eggs.iter().filter(|egg| pattern.matches(egg)).collect();
         let bytes = found.iter().map(|egg| egg.blob_bytes).sum();
-        Listed { pin, eggs: found.len(), bytes }
+        PinStatus { pin, eggs: found.len(), bytes }
     };
     Ok(Report { pins: pins.into_iter().map(listed).collect() })
 }

@@ -24,7 +24,7 @@ pub struct Report {
 /// # Errors
 /// If the store cannot be listed, or the index not written.
 pub fn reindex(root: &Path, progress: &dyn Progress) -> Result<Report> {
-    let (mut cache, aside) = Cache::open_mended(root, progress)?;
+    let (mut cache, aside) = Cache::open_or_rebuild(root, progress)?;
     cache.check_writable()?;
     let rebuilt = match cache.rebuilt.take() {
         Some(rebuilt) => rebuilt,

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::cache::retention::pins;
-use crate::cache::retention::roots::{self, Known};
-use crate::disk::boundary::Place;
+use crate::cache::retention::roots::{self, KnownRoot};
+use crate::disk::boundary::Boundary;
 use crate::error::{Error, IoContext, Result};
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
@@ -16,7 +16,7 @@ use crate::util::suggest::nearest;
 
 #[derive(Debug, Serialize)]
 pub struct Report {
-    pub roots: Vec<Listed>,
+    pub roots: Vec<RootStatus>,
     /// What is wrong with records that cannot be read.
     pub unreadable: Vec<String>,
     /// What was forgotten.
@@ -25,9 +25,9 @@ pub struct Report {
 
 /// A root, and what the cache keeps for it.
 #[derive(Debug, Serialize)]
-pub struct Listed {
+pub struct RootStatus {
     #[serde(flatten)]
-    pub known: Known,
+    pub known: KnownRoot,
     /// How many of its eggs the cache has.
     pub cached: usize,
     /// Bytes of their blobs.
@@ -47,7 +47,7 @@ pub fn roots(cache: &Cache, forget: Option<&Path>) -> Result<Report> {
         cache.check_writable()?;
         // One that is gone has no canonical name, but the folders above it may have one.
         let directory = std::path::absolute(directory).at("read", directory)?;
-        let directory = Place::new(Path::new("/"))?.real(&directory);
+        let directory = Boundary::new(Path::new("/"))?.real(&directory);
         let (gone, kept): (Vec<_>, Vec<_>) =
             known.into_iter().partition(|known| known.root.directory == directory);
         if gone.is_empty() {
@@ -69,11 +69,11 @@ pub fn roots(cache: &Cache, forget: Option<&Path>) -> Result<Report> {
     for egg in eggs.iter().filter(|egg| pins.iter().any(|(_, pattern)| pattern.matches(egg))) {
         *uses.entry(egg.digest).or_default() += 1;
     }
-    let listed = |known: Known| {
+    let listed = |known: KnownRoot| {
         let cached: HashMap<Digest, u64> =
             digests_of(&known).into_iter().filter_map(|it| Some((it, *sizes.get(&it)?))).collect();
         let exclusive = cached.iter().filter(|(digest, _)| uses[digest] == 1);
-        Listed {
+        RootStatus {
             cached: cached.len(),
             bytes: cached.values().sum(),
             exclusive_bytes: exclusive.map(|(_, bytes)| bytes).sum(),
@@ -87,12 +87,12 @@ pub fn roots(cache: &Cache, forget: Option<&Path>) -> Result<Report> {
     })
 }
 
-fn digests_of(known: &Known) -> HashSet<Digest> {
+fn digests_of(known: &KnownRoot) -> HashSet<Digest> {
     known.root.eggs.iter().filter_map(|egg| egg.digest).collect()
 }
 
 /// The root that a folder is in, or the one whose path is the same but for a name that is misspelt.
-fn nearest_to<'k>(directory: &Path, known: &'k [Known]) -> Option<&'k Path> {
+fn nearest_to<'k>(directory: &Path, known: &'k [KnownRoot]) -> Option<&'k Path> {
     let all = || known.iter().map(|known| known.root.directory.as_path());
     if let Some(above) = all().rfind(|it| directory.starts_with(it)) {
         return Some(above);

@@ -12,7 +12,7 @@ use crate::cache::blob_store::{Store, Stored};
 use crate::cache::index;
 use crate::cache::repair;
 use crate::disk::filesystem;
-use crate::egg::blob::frame_layout::Unit;
+use crate::egg::blob::frame_layout::FrameGroup;
 use crate::egg::blob::reader::{BadBlob, Blob, Decoder};
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, Result};
@@ -47,7 +47,7 @@ impl Report {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    pub kind: Kind,
+    pub kind: ProblemKind,
     /// The egg's, if it is the problem of one.
     pub digest: Option<Digest>,
     /// The egg's file name, where it is known.
@@ -62,7 +62,7 @@ pub struct Problem {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum ProblemKind {
     /// A blob whose bytes are not those of its name.
     Damaged,
     /// A blob that this eggcache or this user cannot read.
@@ -80,7 +80,7 @@ pub enum Kind {
 }
 
 /// What is wrong with one blob.
-type Finding = (Kind, String);
+type Finding = (ProblemKind, String);
 
 /// What one blob was found to be.
 #[derive(Default)]
@@ -105,7 +105,7 @@ pub fn verify(root: &Path, repair: bool, progress: &dyn Progress) -> Result<Repo
         Err(error) => return Err(error),
     };
     let mut problem = Problem {
-        kind: Kind::Index,
+        kind: ProblemKind::Index,
         digest: None,
         file_name: None,
         path: root.join(index::FILE_NAME),
@@ -113,7 +113,7 @@ pub fn verify(root: &Path, repair: bool, progress: &dyn Progress) -> Result<Repo
         repair: None,
     };
     let mut report = if repair {
-        let (cache, aside) = Cache::open_mended(root, progress)?;
+        let (cache, aside) = Cache::open_or_rebuild(root, progress)?;
         let aside = aside.unwrap_or_default();
         problem.repair = Some(format!("rebuilt from the blobs; it was {}", aside.display()));
         verify_cache(cache, repair, progress)?
@@ -131,7 +131,7 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
     let eggs: HashMap<Digest, CachedEgg> =
         cache.index.all()?.into_iter().map(|egg| (egg.digest, egg)).collect();
     let (mut report, blobs) = verify_store(&cache.store, &eggs, progress)?;
-    let damaged = report.problems.iter().filter(|problem| problem.kind == Kind::Damaged);
+    let damaged = report.problems.iter().filter(|problem| problem.kind == ProblemKind::Damaged);
     let damaged: HashSet<Digest> = damaged.filter_map(|problem| problem.digest).collect();
     let orphans = blobs.keys().filter(|digest| !eggs.contains_key(digest));
     let mut orphans: Vec<Digest> =
@@ -144,7 +144,7 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
         }
     }
     let mut problems = std::mem::take(&mut report.problems);
-    for problem in problems.extract_if(.., |problem| problem.kind == Kind::WrongRow) {
+    for problem in problems.extract_if(.., |problem| problem.kind == ProblemKind::WrongRow) {
         if let Some(digest) = problem.digest
             && !is_right(&mut cache, digest)?
         {
@@ -161,7 +161,7 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
             let what =
                 if stored.is_some() { "its blob is not a file" } else { "its blob is missing" };
             report.problems.push(Problem {
-                kind: Kind::Missing,
+                kind: ProblemKind::Missing,
                 digest: Some(*digest),
                 file_name: Some(egg.file_name.clone()),
                 path,
@@ -212,22 +212,24 @@ fn mend(
         let of_egg = problem.digest.map(|it| (it, blobs.get(&it), eggs.get(&it)));
         problem.repair = match (problem.kind, of_egg) {
             // What has gone meanwhile is no reason to stop.
-            (Kind::Foreign, _) => {
+            (ProblemKind::Foreign, _) => {
                 cache.store.quarantine(&problem.path).ok().map(|to| quarantined(&to))
             }
-            (Kind::Damaged, Some((digest, Some(&stored), _))) => match moved.get(&digest) {
+            (ProblemKind::Damaged, Some((digest, Some(&stored), _))) => match moved.get(&digest) {
                 Some(done) => Some(done.clone()),
                 None => repair::quarantine(cache, stored)?
                     .map(|to| moved.entry(digest).or_insert(quarantined(&to)).clone()),
             },
-            (Kind::Writable, Some((digest, ..))) => moved.get(&digest).cloned().or_else(|| {
-                let restored = cache.store.restore_mode(digest);
-                restored.is_ok().then(|| "made read-only".to_owned())
-            }),
-            (Kind::Missing, Some((digest, ..))) => {
+            (ProblemKind::Writable, Some((digest, ..))) => {
+                moved.get(&digest).cloned().or_else(|| {
+                    let restored = cache.store.restore_mode(digest);
+                    restored.is_ok().then(|| "made read-only".to_owned())
+                })
+            }
+            (ProblemKind::Missing, Some((digest, ..))) => {
                 repair::forget(cache, digest)?.then(|| "row removed".to_owned())
             }
-            (Kind::WrongRow, Some((digest, _, Some(old)))) => {
+            (ProblemKind::WrongRow, Some((digest, _, Some(old)))) => {
                 repair::rewrite(cache, digest, old)?.then(|| "row rewritten".to_owned())
             }
             _ => None,
@@ -284,7 +286,7 @@ fn verify_store(
         }));
     }
     report.problems.extend(foreign.into_iter().map(|path| Problem {
-        kind: Kind::Foreign,
+        kind: ProblemKind::Foreign,
         digest: None,
         file_name: None,
         path,
@@ -301,37 +303,37 @@ fn check(store: &Store, stored: Stored, egg: Option<&CachedEgg>) -> Checked {
         Err(error) => {
             let finding = match error {
                 Error::DamagedBlob { reason, .. } => {
-                    (Kind::Damaged, format!("its blob is damaged: {reason}"))
+                    (ProblemKind::Damaged, format!("its blob is damaged: {reason}"))
                 }
-                error => (Kind::Unreadable, error.to_string()),
+                error => (ProblemKind::Unreadable, error.to_string()),
             };
             return Checked { findings: vec![finding], ..Checked::default() };
         }
     };
     let mut findings: Vec<Finding> = problems(&blob)
         .into_iter()
-        .map(|what| (Kind::Damaged, format!("its blob is damaged: {what}")))
+        .map(|what| (ProblemKind::Damaged, format!("its blob is damaged: {what}")))
         .collect();
     let found = blob.cached_egg();
     if egg.is_some_and(|egg| !is_row_of(egg, &found)) {
-        findings.push((Kind::WrongRow, "the index says something else of it".to_owned()));
+        findings.push((ProblemKind::WrongRow, "the index says something else of it".to_owned()));
     }
     if stored.mode & 0o222 != 0 && filesystem::keeps_modes(&store.blob_path(stored.digest)) {
-        findings.push((Kind::Writable, "its blob can be written".to_owned()));
+        findings.push((ProblemKind::Writable, "its blob can be written".to_owned()));
     }
     Checked { frames: blob.frame_count(), bytes: found.counts.bytes, findings }
 }
 
 /// Everything that is wrong with the frames of a blob.
 fn problems<B: std::ops::Deref<Target = [u8]> + Sync>(blob: &Blob<B>) -> Vec<String> {
-    let unit = |decoder: &mut Decoder, unit: &Unit| match unit {
-        Unit::Small { frame, entries } => blob
+    let unit = |decoder: &mut Decoder, unit: &FrameGroup| match unit {
+        FrameGroup::Small { frame, entries } => blob
             .check_stored(*frame)
             .and_then(|()| blob.small_files(*frame, entries, decoder).map(drop))
             .err()
             .into_iter()
             .collect::<Vec<BadBlob>>(),
-        Unit::Large { entry, frames } => {
+        FrameGroup::Large { entry, frames } => {
             let (first, count) = (frames.start, frames.len());
             let frames: Vec<_> = (0..count)
                 .into_par_iter()

@@ -21,7 +21,7 @@ pub const MAX_LENGTH: usize = 64 << 10;
 /// One egg on a remote.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct RemoteEntry {
     pub format: u32,
     pub key: EggKey,
     pub file_name: String,
@@ -34,7 +34,7 @@ pub struct Entry {
     pub provenance: Provenance,
 }
 
-impl Entry {
+impl RemoteEntry {
     /// The entry of an egg whose blob has this digest.
     #[must_use]
     pub fn new(egg: &CachedEgg, blob: Digest) -> Self {
@@ -75,7 +75,7 @@ impl Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Signed {
-    /// What is signed: the JSON of an [`Entry`].
+    /// What is signed: the JSON of an [`RemoteEntry`].
     pub entry: String,
     /// In minisign's form, each of one key.
     pub signatures: Vec<String>,
@@ -126,7 +126,7 @@ impl Signed {
     ///
     /// # Errors
     /// [`BadEntry::Malformed`] or [`BadEntry::NewerFormat`].
-    pub fn unchecked(&self) -> Result<Entry, BadEntry> {
+    pub fn unchecked(&self) -> Result<RemoteEntry, BadEntry> {
         #[derive(Deserialize)]
         struct Format {
             format: u32,
@@ -160,8 +160,8 @@ pub(crate) mod tests {
     use crate::egg::key;
 
     /// The entry of `foo` 1.0.
-    pub(crate) fn entry() -> Entry {
-        Entry {
+    pub(crate) fn entry() -> RemoteEntry {
+        RemoteEntry {
             format: FORMAT,
             key: key::tests::key(),
             file_name: "foo-1.0-py3.11.egg".into(),

@@ -3,7 +3,7 @@
 //!
 //! Others write meanwhile. Entries are listed before lists and sets are read, so a line of an entry
 //! that was pushed in between names one that the survey does not have: who acts on that looks again
-//! ([`Survey::is_gone`]).
+//! ([`Inventory::is_gone`]).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,11 +11,11 @@ use rayon::prelude::*;
 
 use crate::egg::key::EggKey;
 use crate::error::{Error, Result};
-use crate::remote::client::{Client, Listed, Patience, Version};
+use crate::remote::client::{Client, ObjectInfo, Patience, Version};
 use crate::remote::config::Remote;
-use crate::remote::entry::{BadEntry, Entry, Signed};
+use crate::remote::entry::{BadEntry, RemoteEntry, Signed};
 use crate::remote::keys::{self, Trusted};
-use crate::remote::object_names::{self, Place};
+use crate::remote::object_names::{self, ObjectKind};
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Unit};
@@ -25,17 +25,17 @@ const AT_A_TIME: usize = 16;
 
 /// Everything that a remote has.
 #[derive(Debug)]
-pub struct Survey {
+pub struct Inventory {
     pub client: Client,
     pool: rayon::ThreadPool,
-    pub blobs: BTreeMap<Digest, Listed>,
-    pub entries: Vec<Filed>,
+    pub blobs: BTreeMap<Digest, ObjectInfo>,
+    pub entries: Vec<FiledEntry>,
     /// By their names, in which every list is that its entries belong in, also one that is not there.
     pub lists: BTreeMap<String, Lines>,
     pub sets: BTreeMap<String, Lines>,
-    pub leases: Vec<Listed>,
+    pub leases: Vec<ObjectInfo>,
     /// What is not of this layout.
-    pub foreign: Vec<Listed>,
+    pub foreign: Vec<ObjectInfo>,
 }
 
 /// The lines of a list or a set, each as far as it is one.
@@ -43,22 +43,22 @@ pub type Lines = Vec<std::result::Result<Signed, BadEntry>>;
 
 /// An entry, as it is filed.
 #[derive(Debug)]
-pub struct Filed {
-    pub listed: Listed,
+pub struct FiledEntry {
+    pub listed: ObjectInfo,
     pub version: Version,
     /// Of the object's bytes, to tell whether it has changed since.
     pub digest: Digest,
     pub signed: Signed,
     /// What it says, whoever has signed it.
-    pub claim: std::result::Result<Entry, BadEntry>,
+    pub claim: std::result::Result<RemoteEntry, BadEntry>,
     /// Why it does not count, if so: nobody trusted has signed it, or it is of another name.
     pub bad: Option<BadEntry>,
 }
 
-impl Filed {
+impl FiledEntry {
     /// What it says, if that counts.
     #[must_use]
-    pub fn entry(&self) -> Option<&Entry> {
+    pub fn entry(&self) -> Option<&RemoteEntry> {
         self.claim.as_ref().ok().filter(|_| self.bad.is_none())
     }
 
@@ -74,7 +74,7 @@ impl Filed {
         matches!(self.claim, Err(BadEntry::NewerFormat(_)))
     }
 
-    fn new(listed: Listed, bytes: &[u8], version: Version, trusted: &[Trusted]) -> Self {
+    fn new(listed: ObjectInfo, bytes: &[u8], version: Version, trusted: &[Trusted]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let parsed = Signed::parse(text.trim_end());
         let (signed, claim) = match parsed {
@@ -107,7 +107,7 @@ pub fn check(remote: &Remote) -> Result<()> {
     Ok(())
 }
 
-impl Survey {
+impl Inventory {
     /// Reads all of a remote but for its blobs.
     ///
     /// # Errors
@@ -130,12 +130,12 @@ impl Survey {
         let (mut entries, mut lists, mut sets) = (Vec::new(), Vec::new(), Vec::new());
         for listed in survey.client.list(object_names::VERSION)? {
             match object_names::place(&listed.name) {
-                Some(Place::Blob(digest)) => drop(survey.blobs.insert(digest, listed)),
-                Some(Place::Entry) => entries.push(listed),
-                Some(Place::Project) => lists.push(listed.name),
-                Some(Place::Set) => sets.push(listed.name),
-                Some(Place::Lease) => survey.leases.push(listed),
-                Some(Place::Clock) => {}
+                Some(ObjectKind::Blob(digest)) => drop(survey.blobs.insert(digest, listed)),
+                Some(ObjectKind::Entry) => entries.push(listed),
+                Some(ObjectKind::Project) => lists.push(listed.name),
+                Some(ObjectKind::Set) => sets.push(listed.name),
+                Some(ObjectKind::Lease) => survey.leases.push(listed),
+                Some(ObjectKind::Clock) => {}
                 None => survey.foreign.push(listed),
             }
         }
@@ -146,7 +146,7 @@ impl Survey {
         survey.sets = survey.lines(sets, progress)?;
         progress.end();
         for filed in &survey.entries {
-            if let (None, Ok(Entry { key, .. })) = (&filed.bad, &filed.claim) {
+            if let (None, Ok(RemoteEntry { key, .. })) = (&filed.bad, &filed.claim) {
                 survey.lists.entry(object_names::project(&key.name, &key.python)).or_default();
             }
         }
@@ -168,14 +168,14 @@ impl Survey {
     /// Reads entries, without those that are gone meanwhile.
     fn read(
         &self,
-        entries: Vec<Listed>,
+        entries: Vec<ObjectInfo>,
         trusted: &[Trusted],
         progress: &dyn Progress,
-    ) -> Result<Vec<Filed>> {
-        let read = |listed: Listed| {
+    ) -> Result<Vec<FiledEntry>> {
+        let read = |listed: ObjectInfo| {
             let fetched = self.client.get(&listed.name)?;
             progress.advance(1);
-            Ok(fetched.map(|it| Filed::new(listed, &it.bytes, it.version, trusted)))
+            Ok(fetched.map(|it| FiledEntry::new(listed, &it.bytes, it.version, trusted)))
         };
         Ok(self.each(entries, read)?.into_iter().flatten().collect())
     }
@@ -199,7 +199,11 @@ impl Survey {
     ///
     /// # Errors
     /// [`Error::Remote`]
-    pub fn newer_entries(&self, remote: &Remote, progress: &dyn Progress) -> Result<Vec<Filed>> {
+    pub fn newer_entries(
+        &self,
+        remote: &Remote,
+        progress: &dyn Progress,
+    ) -> Result<Vec<FiledEntry>> {
         let known: HashMap<&str, i64> = self
             .entries
             .iter()
@@ -213,7 +217,7 @@ impl Survey {
 
     /// The entries that count, by their keys.
     #[must_use]
-    pub fn by_key(&self) -> HashMap<&EggKey, &Filed> {
+    pub fn by_key(&self) -> HashMap<&EggKey, &FiledEntry> {
         self.entries.iter().filter_map(|filed| Some((&filed.entry()?.key, filed))).collect()
     }
 
@@ -232,9 +236,9 @@ impl Survey {
 #[must_use]
 pub fn mended(
     lines: Vec<Signed>,
-    by_key: &HashMap<&EggKey, &Filed>,
+    by_key: &HashMap<&EggKey, &FiledEntry>,
     dropped: &HashSet<String>,
-    missing: &[&Filed],
+    missing: &[&FiledEntry],
 ) -> Vec<Signed> {
     let mut keys = HashSet::new();
     let mut mended = Vec::new();
@@ -271,17 +275,17 @@ mod tests {
     use super::*;
     use crate::remote::entry::tests::entry;
 
-    fn signed(entry: &Entry, signature: &str) -> Signed {
+    fn signed(entry: &RemoteEntry, signature: &str) -> Signed {
         Signed { entry: entry.text(), signatures: vec![signature.into()] }
     }
 
-    fn filed(entry: &Entry, signature: &str) -> Filed {
-        let listed = Listed { name: object_names::entry(&entry.key), bytes: 1, modified_at: 0 };
+    fn filed(entry: &RemoteEntry, signature: &str) -> FiledEntry {
+        let listed = ObjectInfo { name: object_names::entry(&entry.key), bytes: 1, modified_at: 0 };
         let line = signed(entry, signature).line();
-        Filed::new(listed, line.as_bytes(), Version::unknown(), &[])
+        FiledEntry::new(listed, line.as_bytes(), Version::unknown(), &[])
     }
 
-    fn other() -> Entry {
+    fn other() -> RemoteEntry {
         let mut other = entry();
         other.key.version = "2.0".into();
         other
@@ -292,7 +296,7 @@ mod tests {
         let (one, two) = (filed(&entry(), "new"), filed(&other(), "new"));
         let by_key: HashMap<_, _> =
             [&one, &two].map(|it| (&it.claim.as_ref().unwrap().key, it)).into();
-        let changed = Entry { blob_bytes: 9, ..entry() };
+        let changed = RemoteEntry { blob_bytes: 9, ..entry() };
         let lines = vec![signed(&changed, "old"), signed(&entry(), "old")];
         let found = mended(lines, &by_key, &HashSet::new(), &[&one, &two]);
         assert_eq!(found, [signed(&entry(), "new"), signed(&other(), "new")]);
@@ -311,9 +315,10 @@ mod tests {
     fn an_entry_is_of_the_name_at_which_it_is_filed() {
         let good = filed(&entry(), "a");
         assert!(matches!(good.bad, Some(BadEntry::Malformed(_))), "{:?}", good.bad);
-        let listed = Listed { name: object_names::entry(&other().key), bytes: 1, modified_at: 0 };
+        let listed =
+            ObjectInfo { name: object_names::entry(&other().key), bytes: 1, modified_at: 0 };
         let line = signed(&entry(), "a").line();
-        let misplaced = Filed::new(listed, line.as_bytes(), Version::unknown(), &[]);
+        let misplaced = FiledEntry::new(listed, line.as_bytes(), Version::unknown(), &[]);
         assert_eq!(misplaced.bad, Some(BadEntry::OtherEgg(entry().file_name)));
         assert!(misplaced.entry().is_none() && misplaced.what() == entry().file_name);
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, IoContext, Result};
-use crate::remote::entry::{BadEntry, Entry, Signed};
+use crate::remote::entry::{BadEntry, RemoteEntry, Signed};
 use crate::util::clock;
 
 /// Names the file with the secret key that entries are signed with.
@@ -81,7 +81,7 @@ pub fn public_key(text: &str) -> Result<String> {
 ///
 /// # Errors
 /// [`BadEntry`]: of several signatures, what is wrong with the one that comes closest.
-pub fn open(signed: &Signed, trusted: &[Trusted], now: i64) -> Result<Entry, BadEntry> {
+pub fn open(signed: &Signed, trusted: &[Trusted], now: i64) -> Result<RemoteEntry, BadEntry> {
     let mut bad = BadEntry::Unsigned;
     for text in &signed.signatures {
         match check(&signed.entry, text, trusted, now) {
@@ -191,7 +191,7 @@ impl Signer {
     ///
     /// # Errors
     /// As [`Signer::sign`].
-    pub fn signed(&self, entry: &Entry) -> Result<Signed> {
+    pub fn signed(&self, entry: &RemoteEntry) -> Result<Signed> {
         let entry = entry.text();
         Ok(Signed { signatures: vec![self.sign(&entry)?], entry })
     }

@@ -63,7 +63,7 @@ pub fn lease(name: &str, version: &str, variant: &str, host: &Host) -> String {
 
 /// What an object is, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum ObjectKind {
     Blob(Digest),
     Entry,
     Project,
@@ -74,18 +74,20 @@ pub enum Place {
 
 /// What stands at a name; `None` if nothing of this layout does.
 #[must_use]
-pub fn place(object: &str) -> Option<Place> {
+pub fn place(object: &str) -> Option<ObjectKind> {
     if object == CLOCK {
-        return Some(Place::Clock);
+        return Some(ObjectKind::Clock);
     }
     let parts: Vec<&str> = object.strip_prefix(VERSION)?.strip_prefix('/')?.split('/').collect();
     let digest = |text: &str| text.parse::<Digest>().ok();
     match parts[..] {
-        [BLOBS, _, text] => digest(text).filter(|it| blob(*it) == object).map(Place::Blob),
-        [ENTRIES, name, text] if !name.is_empty() => digest(text).map(|_| Place::Entry),
-        [PROJECTS, name, python] if !name.is_empty() && !python.is_empty() => Some(Place::Project),
-        [SETS, text] => digest(text).map(|_| Place::Set),
-        [LEASES, text] => digest(text).map(|_| Place::Lease),
+        [BLOBS, _, text] => digest(text).filter(|it| blob(*it) == object).map(ObjectKind::Blob),
+        [ENTRIES, name, text] if !name.is_empty() => digest(text).map(|_| ObjectKind::Entry),
+        [PROJECTS, name, python] if !name.is_empty() && !python.is_empty() => {
+            Some(ObjectKind::Project)
+        }
+        [SETS, text] => digest(text).map(|_| ObjectKind::Set),
+        [LEASES, text] => digest(text).map(|_| ObjectKind::Lease),
         _ => None,
     }
 }
@@ -129,13 +131,13 @@ mod tests {
     fn every_name_says_what_stands_there() {
         let host = Host::default();
         let digest = Digest::of(b"");
-        assert_eq!(place(&blob(digest)), Some(Place::Blob(digest)));
-        assert_eq!(place(&entry(&key())), Some(Place::Entry));
-        assert_eq!(place(&project("a", "cp311")), Some(Place::Project));
-        assert_eq!(place(&project("a", "")), Some(Place::Project));
-        assert_eq!(place(&set("a", &host)), Some(Place::Set));
-        assert_eq!(place(&lease("a", "1", "", &host)), Some(Place::Lease));
-        assert_eq!(place(CLOCK), Some(Place::Clock));
+        assert_eq!(place(&blob(digest)), Some(ObjectKind::Blob(digest)));
+        assert_eq!(place(&entry(&key())), Some(ObjectKind::Entry));
+        assert_eq!(place(&project("a", "cp311")), Some(ObjectKind::Project));
+        assert_eq!(place(&project("a", "")), Some(ObjectKind::Project));
+        assert_eq!(place(&set("a", &host)), Some(ObjectKind::Set));
+        assert_eq!(place(&lease("a", "1", "", &host)), Some(ObjectKind::Lease));
+        assert_eq!(place(CLOCK), Some(ObjectKind::Clock));
         let misplaced = blob(digest).replace("/af/", "/ag/");
         for foreign in ["", "v1", "v1/", "v2/sets/a", "v1/sets/a", "v1/projects/a", &misplaced] {
             assert_eq!(place(foreign), None, "{foreign}");

@@ -32,7 +32,7 @@ use crate::egg::key::EggKey;
 use crate::error::{Error, Result};
 use crate::remote::client::{Client, Version};
 use crate::remote::config::Remote;
-use crate::remote::entry::{self, Entry, Signed};
+use crate::remote::entry::{self, RemoteEntry, Signed};
 use crate::remote::keys::{Signer, Trusted};
 use crate::remote::object_names;
 use crate::remote::source::Source;
@@ -49,7 +49,7 @@ const LARGE: u64 = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct Published {
     /// What the remote says of the egg's key: of this egg or of another build of it.
-    pub entry: Entry,
+    pub entry: RemoteEntry,
     pub signed: Signed,
     /// Whether it was brought there just now.
     pub is_new: bool,
@@ -121,7 +121,7 @@ pub fn publish(
         }
         there => there.map(|(_, version)| version),
     };
-    let entry = Entry::new(egg, digest);
+    let entry = RemoteEntry::new(egg, digest);
     let line = signer.signed(&entry)?;
     for attempt in 0..TRIES {
         if client.replace(&name, (line.line() + "\n").into_bytes(), version.as_ref())? {

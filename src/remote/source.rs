@@ -10,7 +10,7 @@ use crate::egg::path::EggPath;
 use crate::error::{Error, Result};
 use crate::remote::client::{Client, Patience, first_line};
 use crate::remote::config::Remote;
-use crate::remote::entry::{self, BadEntry, Entry, Signed};
+use crate::remote::entry::{self, BadEntry, RemoteEntry, Signed};
 use crate::remote::{keys, object_names};
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
@@ -53,7 +53,11 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::Refused`]
-    pub fn check(&self, signed: &Signed, is_asked: impl Fn(&EggKey) -> bool) -> Result<Entry> {
+    pub fn check(
+        &self,
+        signed: &Signed,
+        is_asked: impl Fn(&EggKey) -> bool,
+    ) -> Result<RemoteEntry> {
         let unchecked = signed.unchecked();
         let what = unchecked.as_ref().map_or("an entry", |entry| &entry.file_name);
         let entry = keys::open(signed, &self.remote.trusted, now()).and_then(|entry| {
@@ -99,7 +103,7 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::Refused`] or [`Error::Remote`]
-    pub(super) fn claims(&self, name: &str) -> Result<Vec<(Entry, Signed)>> {
+    pub(super) fn claims(&self, name: &str) -> Result<Vec<(RemoteEntry, Signed)>> {
         let Some(fetched) = self.client.get(name)? else { return Ok(Vec::new()) };
         let claims = entry::lines(&fetched.bytes);
         if claims.is_empty() && !fetched.bytes.is_empty() {
@@ -116,7 +120,7 @@ impl Source {
 
     /// What a list or a set has that counts, as far as it can be had.
     #[must_use]
-    pub fn accepted(&self, name: &str) -> Vec<(Entry, Signed)> {
+    pub fn accepted(&self, name: &str) -> Vec<(RemoteEntry, Signed)> {
         let claims = self.claims(name).unwrap_or_default().into_iter();
         let accepted =
             claims.filter(|(claim, signed)| self.check(signed, |key| *key == claim.key).is_ok());
@@ -128,7 +132,12 @@ impl Source {
     /// # Errors
     /// [`Error::Refused`] if it is another blob, [`Error::Miss`] if it is gone, or
     /// [`Error::Remote`].
-    pub fn fetch(&self, entry: &Entry, store: &Store, progress: &dyn Progress) -> Result<Staged> {
+    pub fn fetch(
+        &self,
+        entry: &RemoteEntry,
+        store: &Store,
+        progress: &dyn Progress,
+    ) -> Result<Staged> {
         let refuse = |reason: &str| self.refuse(&entry.file_name, reason, Some(entry.blob));
         let temp = store.receive()?;
         let file = temp.handle().try_clone().map_err(|source| Error::Io {

@@ -11,7 +11,7 @@ use crate::egg::key::{EggKey, Host};
 use crate::error::{Error, Result};
 use crate::remote::client::{Client, Patience};
 use crate::remote::config::{self, Remote};
-use crate::remote::entry::{Entry, Signed};
+use crate::remote::entry::{RemoteEntry, Signed};
 use crate::remote::object_names;
 use crate::remote::source::Source;
 
@@ -27,7 +27,7 @@ pub struct Upstream {
 /// An egg that a remote has, by an entry that counts.
 #[derive(Debug, Clone)]
 pub struct Offer {
-    pub entry: Entry,
+    pub entry: RemoteEntry,
     /// As the remote has it.
     pub signed: Signed,
     source: usize,
@@ -36,7 +36,7 @@ pub struct Offer {
 /// What a remote says it has: nobody has looked at the signature.
 #[derive(Debug, Clone)]
 struct Claim {
-    entry: Entry,
+    entry: RemoteEntry,
     signed: Signed,
     source: usize,
 }

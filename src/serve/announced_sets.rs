@@ -19,7 +19,7 @@ use crate::util::hash::digest::Digest;
 const TOLD_FOR: i64 = 86_400;
 
 /// What a remote was told of a set, so that it is not told again at once.
-pub struct Told {
+pub struct AnnouncedSet {
     dir: PathBuf,
     name: String,
     record: Option<Record>,
@@ -32,7 +32,7 @@ struct Record {
     digests: Vec<Digest>,
 }
 
-impl Told {
+impl AnnouncedSet {
     pub fn of(
         cache: &Path,
         Remote { url, endpoint, .. }: &Remote,

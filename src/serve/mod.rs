@@ -21,7 +21,7 @@ use std::io::{BufRead, Write};
 use crate::egg::name::normalize_name;
 use crate::egg::provenance::Provenance;
 use crate::error::{Error, Result};
-use protocol::{Answer, Kind, Request, ToBuild};
+use protocol::{Answer, RefusalKind, Request, ToBuild};
 use session::{Session, is_unusable};
 
 /// Version of the protocol: it changes with every change that an older client would misread.
@@ -115,10 +115,10 @@ fn answer(
 
 fn failed(error: &Error) -> Answer {
     let kind = match error {
-        error if is_unusable(error) => Kind::Unusable,
-        Error::Unavailable(_) => Kind::Unavailable,
-        Error::InTheWay { .. } => Kind::InTheWay,
-        _ => Kind::Failure,
+        error if is_unusable(error) => RefusalKind::Unusable,
+        Error::Unavailable(_) => RefusalKind::Unavailable,
+        Error::InTheWay { .. } => RefusalKind::InTheWay,
+        _ => RefusalKind::Failure,
     };
     Answer::Failed { error: error.to_string(), kind }
 }

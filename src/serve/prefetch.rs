@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::cache::blob_store::Store;
-use crate::cache::extract::stage;
+use crate::cache::extract::extract;
 use crate::disk::mmap::Mapped;
 use crate::disk::permissions;
 use crate::disk::temp::Temp;
@@ -129,6 +129,6 @@ fn copy(store: &Store, job: &Job) -> Option<Ready> {
     if job.into.join(&blob.manifest.file_name).symlink_metadata().is_ok() {
         return None;
     }
-    let temp = stage(store, &blob, &job.into, permissions::mode_mask(&job.into), &Silent).ok()?;
+    let temp = extract(store, &blob, &job.into, permissions::mode_mask(&job.into), &Silent).ok()?;
     Some((blob, temp))
 }

@@ -158,7 +158,7 @@ pub enum Answer {
     },
     Failed {
         error: String,
-        kind: Kind,
+        kind: RefusalKind,
     },
 }
 
@@ -198,7 +198,7 @@ pub enum Leased {
 /// What a client can do about a failure.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum RefusalKind {
     /// The egg is gone or damaged: build it.
     Unusable,
     /// A remote has the egg and cannot be used any more: build it. A warning was or will be told.

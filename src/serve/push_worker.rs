@@ -24,7 +24,7 @@ use crate::remote::keys::Signer;
 use crate::remote::object_names;
 use crate::remote::publish::{self, Published};
 use crate::remote::{source::Source, upstream::Upstream};
-use crate::serve::announced_sets::Told;
+use crate::serve::announced_sets::AnnouncedSet;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Silent;
 
@@ -102,7 +102,7 @@ impl Shared {
 
 /// How far pushing is.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct PushState {
     /// Eggs that the remote did not have.
     pub pushed: usize,
     pub is_done: bool,
@@ -229,7 +229,7 @@ impl Pushing {
 
     /// Waits until all is there, but not for longer than that.
     #[must_use]
-    pub fn wait(&self, limit: Duration) -> Progress {
+    pub fn wait(&self, limit: Duration) -> PushState {
         let until = Instant::now() + limit;
         let mut state = self.shared.lock();
         while state.is_busy || !state.queue.is_empty() {
@@ -240,7 +240,7 @@ impl Pushing {
             let waited = self.shared.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        Progress {
+        PushState {
             pushed: state.pushed,
             is_done: !state.is_busy && state.queue.is_empty(),
             failures: std::mem::take(&mut state.failures),
@@ -345,7 +345,8 @@ impl Pusher<'_> {
             let (Some(configuration), Some(all)) = (configuration, all) else { return Ok(()) };
             publish::set(client, &object_names::set(configuration, &self.host), &all)?;
             let remote = &self.source.remote;
-            Told::of(&self.root, remote, &self.signer, configuration, &self.host).remember(eggs)
+            AnnouncedSet::of(&self.root, remote, &self.signer, configuration, &self.host)
+                .remember(eggs)
         });
         let new = there.iter().filter(|it| it.is_new).count();
         (new, failure.or_else(|| listed.err().map(|error| error.to_string())))

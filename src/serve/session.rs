@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::protocol::{Answer, Candidate, Kind, Leased, Opening, ToBuild, Wanted};
+use super::protocol::{Answer, Candidate, Leased, Opening, RefusalKind, ToBuild, Wanted};
 use super::session_remotes::Remotes;
 use crate::cache::Cache;
 use crate::cache::extract;
@@ -16,7 +16,7 @@ use crate::egg::name::{normalize_name, same_version};
 use crate::egg::provenance::Provenance;
 use crate::egg::scan::Hints;
 use crate::error::{Error, Result};
-use crate::ops::add::{self, Added, Listed, Replace};
+use crate::ops::add::{self, Added, Replace, ScannedEgg};
 use crate::ops::materialize::{self, Outcome, Prepared};
 use crate::ops::register;
 use crate::serve::auto_gc;
@@ -345,10 +345,10 @@ impl Session {
             self.storing.insert(Storing::new(self.cache.root(), on_done)?)
         };
         if let Some(error) = storing.failure() {
-            return Ok(Answer::Failed { error, kind: Kind::Failure });
+            return Ok(Answer::Failed { error, kind: RefusalKind::Failure });
         }
         let replace = Replace::These(self.damaged.clone());
-        storing.offer(self.asked.len(), Listed { tree, provenance }, replace);
+        storing.offer(self.asked.len(), ScannedEgg { tree, provenance }, replace);
         self.asked.push(None);
         Ok(Answer::Queued { outcome: "queued" })
     }

@@ -22,7 +22,7 @@ use crate::remote::{
     upstream::{Offer, Upstream},
 };
 use crate::serve::fetch_worker::Fetching;
-use crate::serve::{announced_sets::Told, push_worker::Pushing};
+use crate::serve::{announced_sets::AnnouncedSet, push_worker::Pushing};
 use crate::util::hash::digest::Digest;
 
 /// Lists that are asked for at a time.
@@ -279,7 +279,8 @@ impl Remotes {
         let configuration = self.configuration.clone();
         let is_told =
             remote.zip(configuration.as_deref()).is_some_and(|(remote, configuration)| {
-                Told::of(&self.root, remote, signer, configuration, &self.host).covers(&eggs)
+                AnnouncedSet::of(&self.root, remote, signer, configuration, &self.host)
+                    .covers(&eggs)
             });
         if is_told || self.live().is_none() {
             return;

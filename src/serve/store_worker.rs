@@ -13,7 +13,7 @@ use crate::cache::Cache;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
 use crate::error::{IoContext, Result};
-use crate::ops::add::{self, Listed, Outcome, Replace};
+use crate::ops::add::{self, Outcome, Replace, ScannedEgg};
 use crate::serve::monitor;
 
 /// How many eggs are kept together at most: what is not yet kept is lost if the process is killed.
@@ -24,7 +24,7 @@ pub type Done = (usize, PathBuf, Outcome);
 
 #[derive(Debug, Default)]
 struct State {
-    queue: Vec<(usize, Listed)>,
+    queue: Vec<(usize, ScannedEgg)>,
     /// Of the last that was offered: what was damaged before still is.
     replace: Replace,
     is_busy: bool,
@@ -61,7 +61,7 @@ impl Storing {
     }
 
     /// Queues an egg.
-    pub fn offer(&self, number: usize, egg: Listed, replace: Replace) {
+    pub fn offer(&self, number: usize, egg: ScannedEgg, replace: Replace) {
         let mut state = self.shared.lock();
         state.queue.push((number, egg));
         state.replace = replace;
@@ -155,7 +155,7 @@ fn step_back() {
 fn keep(
     cache: &mut Option<Cache>,
     root: &Path,
-    eggs: Vec<Listed>,
+    eggs: Vec<ScannedEgg>,
     replace: &Replace,
 ) -> Result<Vec<Outcome>> {
     if let Some(cache) = cache {

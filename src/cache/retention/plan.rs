@@ -93,13 +93,13 @@ pub enum Stay {
 }
 
 /// Eggs that stay whatever the rules say, and why.
-pub type Held = HashMap<Digest, Stay>;
+pub type Protected = HashMap<Digest, Stay>;
 
 /// Which eggs go, and why: the first rule that applies of age, versions and size. What is `held`
 /// stays whatever the rules say, and counts for them like every other egg. `now` is in seconds since
 /// the Unix epoch.
 #[must_use]
-pub fn plan(eggs: Vec<CachedEgg>, rules: &Rules, held: &Held, now: i64) -> Plan {
+pub fn plan(eggs: Vec<CachedEgg>, rules: &Rules, held: &Protected, now: i64) -> Plan {
     let is_held = |egg: &CachedEgg| held.contains_key(&egg.digest);
     let limits = limits(&eggs, held);
     let mut evicted = Vec::new();
@@ -157,7 +157,7 @@ fn turn(egg: &CachedEgg) -> (i64, Reverse<u64>, Digest) {
 }
 
 /// The size limit under which each egg stays: what is held, what goes after it, and itself.
-fn limits(eggs: &[CachedEgg], held: &Held) -> HashMap<Digest, u64> {
+fn limits(eggs: &[CachedEgg], held: &Protected) -> HashMap<Digest, u64> {
     let mut order: Vec<&CachedEgg> = eggs.iter().collect();
     order.sort_by_cached_key(|egg| (!held.contains_key(&egg.digest), Reverse(turn(egg))));
     let mut sum = 0;
@@ -233,7 +233,7 @@ mod tests {
     }
 
     fn planned(eggs: &[CachedEgg], rules: &Rules, now: i64) -> Vec<(String, Reason)> {
-        plan(eggs.to_vec(), rules, &Held::new(), now)
+        plan(eggs.to_vec(), rules, &Protected::new(), now)
             .evicted
             .into_iter()
             .map(|evicted| (evicted.egg.key.version, evicted.reason))
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn what_is_held_stays_whatever_the_rules_say() {
         let eggs = ["1", "2", "3", "4"].map(|version| egg(version, 0, 10));
-        let held = Held::from([(eggs[0].digest, root())]);
+        let held = Protected::from([(eggs[0].digest, root())]);
         for rules in [
             Rules { max_age: Some(1), ..Rules::default() },
             Rules { max_size: Some(0), ..Rules::default() },
@@ -317,7 +317,7 @@ mod tests {
     fn what_is_held_counts_for_the_size() {
         let eggs = [egg("1", 1, 10), egg("2", 2, 10), egg("3", 3, 10)];
         let rules = Rules { max_size: Some(20), ..Rules::default() };
-        let held = Held::from([(eggs[0].digest, root())]);
+        let held = Protected::from([(eggs[0].digest, root())]);
         let plan = plan(eggs.to_vec(), &rules, &held, 1000);
         assert_eq!(versions(plan.evicted.iter().map(|it| &it.egg)), ["2"]);
         assert_eq!(versions(plan.kept.iter().map(|it| &it.egg)), ["1", "3"]);
@@ -327,7 +327,7 @@ mod tests {
     fn what_is_held_counts_as_a_version() {
         let eggs = ["1", "2", "3", "4"].map(|version| egg(version, 0, 1));
         let rules = Rules { keep_versions: Some(2), ..Rules::default() };
-        let held = Held::from([(eggs[0].digest, root()), (eggs[3].digest, root())]);
+        let held = Protected::from([(eggs[0].digest, root()), (eggs[3].digest, root())]);
         let plan = plan(eggs.to_vec(), &rules, &held, 0);
         assert_eq!(versions(plan.evicted.iter().map(|it| &it.egg)), ["2"]);
     }
@@ -338,7 +338,7 @@ mod tests {
         let mut other = egg("1", 950, 1);
         other.key.name = "other".into();
         let eggs = [&eggs[..], &[other]].concat();
-        let held = Held::from([(eggs[0].digest, root())]);
+        let held = Protected::from([(eggs[0].digest, root())]);
         let reasons = |rules: &Rules| -> Vec<Stay> {
             let kept = plan(eggs.clone(), rules, &held, 1000).kept;
             kept.into_iter().map(|kept| kept.reason).collect()
@@ -364,7 +364,7 @@ mod tests {
             let is_held: Vec<bool> = eggs.iter().map(|egg| egg.2).collect();
             let eggs: Vec<CachedEgg> = eggs.iter().enumerate().map(of).collect();
             let held = eggs.iter().zip(is_held).filter(|(_, is_held)| *is_held);
-            let held: Held = held.map(|(egg, _)| (egg.digest, root())).collect();
+            let held: Protected = held.map(|(egg, _)| (egg.digest, root())).collect();
             let goes = |max_size| {
                 let rules = Rules { max_size: Some(max_size), ..Rules::default() };
                 plan(eggs.clone(), &rules, &held, 50).evicted
@@ -387,7 +387,7 @@ mod tests {
             let is_held: Vec<bool> = eggs.iter().map(|egg| egg.2).collect();
             let eggs: Vec<CachedEgg> =
                 eggs.iter().enumerate().map(|(n, &(used_at, bytes, _))| of(n, used_at, bytes)).collect();
-            let held: Held = eggs
+            let held: Protected = eggs
                 .iter()
                 .zip(is_held)
                 .filter_map(|(egg, is_held)| is_held.then_some((egg.digest, root())))
@@ -413,7 +413,7 @@ mod tests {
                 .collect();
             let total: u64 = eggs.iter().map(|egg| egg.blob_bytes).sum();
             let rules = Rules { max_size: Some(max_size), ..Rules::default() };
-            let evicted = plan(eggs, &rules, &Held::new(), 0).evicted;
+            let evicted = plan(eggs, &rules, &Protected::new(), 0).evicted;
             let freed: u64 = evicted.iter().map(|evicted| evicted.egg.blob_bytes).sum();
             prop_assert!(total - freed <= max_size);
             if let Some(last) = evicted.last() {

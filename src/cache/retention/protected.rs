@@ -3,26 +3,27 @@
 use std::collections::HashSet;
 
 use crate::cache::retention::pins::{Pattern, Pin};
-use crate::cache::retention::plan::{Held, Stay};
-use crate::cache::retention::roots::Known;
+use crate::cache::retention::plan::{Protected, Stay};
+use crate::cache::retention::roots::KnownRoot;
 use crate::egg::cached_egg::CachedEgg;
 use crate::util::hash::digest::Digest;
 
 /// What pins and roots hold. An egg that several roots use is told of the first, and how many others
 /// do.
 #[must_use]
-pub fn held(pins: &[(Pin, Pattern)], eggs: &[CachedEgg], roots: &[Known]) -> Held {
-    let mut held = Held::new();
+pub fn protected(pins: &[(Pin, Pattern)], eggs: &[CachedEgg], roots: &[KnownRoot]) -> Protected {
+    let mut protected = Protected::new();
     for egg in eggs {
         let pin = pins.iter().find(|(_, pattern)| pattern.matches(egg));
-        held.extend(pin.map(|(pin, _)| {
+        protected.extend(pin.map(|(pin, _)| {
             (egg.digest, Stay::Pinned { pin: pin.what.clone(), note: pin.note.clone() })
         }));
     }
-    for Known { root, .. } in roots {
+    for KnownRoot { root, .. } in roots {
         let digests: HashSet<Digest> = root.eggs.iter().filter_map(|egg| egg.digest).collect();
         for digest in digests {
-            held.entry(digest)
+            protected
+                .entry(digest)
                 .and_modify(|stay| {
                     if let Stay::Root { more, .. } = stay {
                         *more += 1;
@@ -31,5 +32,5 @@ pub fn held(pins: &[(Pin, Pattern)], eggs: &[CachedEgg], roots: &[Known]) -> Hel
                 .or_insert_with(|| Stay::Root { root: root.directory.clone(), more: 0 });
         }
     }
-    held
+    protected
 }

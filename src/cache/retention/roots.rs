@@ -71,7 +71,7 @@ pub struct Stamp {
 /// What has become of a buildout's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
-pub enum State {
+pub enum RootState {
     Live,
     /// Seconds since the Unix epoch.
     Gone {
@@ -115,23 +115,23 @@ impl Root {
 
 /// A root as the cache has it.
 #[derive(Debug, Clone, Serialize)]
-pub struct Known {
+pub struct KnownRoot {
     #[serde(flatten)]
     pub root: Root,
     #[serde(flatten)]
-    pub state: State,
+    pub state: RootState,
     #[serde(skip)]
     path: PathBuf,
 }
 
-impl Known {
+impl KnownRoot {
     /// Whether its eggs are to be kept, where a folder that is gone counts for `grace` seconds.
     #[must_use]
     pub fn is_kept(&self, grace: i64, now: i64) -> bool {
         match self.state {
-            State::Live => true,
-            State::Gone { gone_since } => now.saturating_sub(gone_since) < grace,
-            State::Elsewhere => now.saturating_sub(self.root.last_run) < grace,
+            RootState::Live => true,
+            RootState::Gone { gone_since } => now.saturating_sub(gone_since) < grace,
+            RootState::Elsewhere => now.saturating_sub(self.root.last_run) < grace,
         }
     }
 }
@@ -163,7 +163,7 @@ pub fn write(cache: &Path, root: &Root) -> Result<()> {
 ///
 /// # Errors
 /// If the records cannot be listed.
-pub fn all(cache: &Path, now: i64) -> Result<(Vec<Known>, Vec<Error>)> {
+pub fn all(cache: &Path, now: i64) -> Result<(Vec<KnownRoot>, Vec<Error>)> {
     let (mut known, mut unreadable) = (Vec::new(), Vec::new());
     for path in json_file::list(&dir(cache))? {
         match json_file::read::<Root>(&path) {
@@ -171,11 +171,11 @@ pub fn all(cache: &Path, now: i64) -> Result<(Vec<Known>, Vec<Error>)> {
                 let noted = json_file::read::<i64>(&mark_of(&path)).ok().flatten();
                 let noted = noted.filter(|&since| since >= root.last_run && since <= now);
                 let state = match root.is_there() {
-                    Some(true) => State::Live,
-                    Some(false) => State::Gone { gone_since: noted.unwrap_or(now) },
-                    None => State::Elsewhere,
+                    Some(true) => RootState::Live,
+                    Some(false) => RootState::Gone { gone_since: noted.unwrap_or(now) },
+                    None => RootState::Elsewhere,
                 };
-                known.push(Known { root, state, path });
+                known.push(KnownRoot { root, state, path });
             }
             Ok(None) => {} // forgotten meanwhile
             Err(error) => unreadable.push(error),
@@ -189,7 +189,7 @@ pub fn all(cache: &Path, now: i64) -> Result<(Vec<Known>, Vec<Error>)> {
 ///
 /// # Errors
 /// If its record cannot be removed.
-pub fn forget(known: &Known) -> Result<()> {
+pub fn forget(known: &KnownRoot) -> Result<()> {
     json_file::remove(&known.path)?;
     let _ = json_file::remove(&mark_of(&known.path));
     Ok(())
@@ -199,18 +199,18 @@ pub fn forget(known: &Known) -> Result<()> {
 ///
 /// # Errors
 /// If the cache cannot be written.
-pub fn note_gone(cache: &Path, roots: &[Known]) -> Result<()> {
+pub fn note_gone(cache: &Path, roots: &[KnownRoot]) -> Result<()> {
     temp::sweep(&dir(cache))?;
     for known in roots {
         let mark = mark_of(&known.path);
         match known.state {
-            State::Gone { gone_since } => {
+            RootState::Gone { gone_since } => {
                 if json_file::read::<i64>(&mark).ok().flatten() != Some(gone_since) {
                     let name = mark.file_name().unwrap_or_default().to_string_lossy();
                     json_file::write(&dir(cache), &name, &gone_since)?;
                 }
             }
-            State::Live | State::Elsewhere => {
+            RootState::Live | RootState::Elsewhere => {
                 json_file::remove(&mark)?;
             }
         }
@@ -247,7 +247,7 @@ mod tests {
         }
     }
 
-    fn only(cache: &Path, now: i64) -> Known {
+    fn only(cache: &Path, now: i64) -> KnownRoot {
         let (mut known, unreadable) = all(cache, now).unwrap();
         assert!(unreadable.is_empty());
         assert_eq!(known.len(), 1);
@@ -260,21 +260,25 @@ mod tests {
         let (cache, project) = (dir.path().join("cache"), dir.path().join("project"));
         fs::create_dir_all(&project).unwrap();
         write(&cache, &root_at(&project)).unwrap();
-        assert_eq!(only(&cache, 100).state, State::Live);
+        assert_eq!(only(&cache, 100).state, RootState::Live);
         fs::remove_dir(&project).unwrap();
         let known = only(&cache, 100);
-        assert_eq!(known.state, State::Gone { gone_since: 100 });
-        assert_eq!(only(&cache, 110).state, State::Gone { gone_since: 110 }, "nobody has noted it");
+        assert_eq!(known.state, RootState::Gone { gone_since: 100 });
+        assert_eq!(
+            only(&cache, 110).state,
+            RootState::Gone { gone_since: 110 },
+            "nobody has noted it"
+        );
         note_gone(&cache, &[known]).unwrap();
         let known = only(&cache, 200);
-        assert_eq!(known.state, State::Gone { gone_since: 100 });
+        assert_eq!(known.state, RootState::Gone { gone_since: 100 });
         assert!(known.is_kept(101, 200) && !known.is_kept(100, 200));
         fs::create_dir_all(project.join("eggs")).unwrap();
         let known = only(&cache, 300);
-        assert_eq!(known.state, State::Live, "it was put back");
+        assert_eq!(known.state, RootState::Live, "it was put back");
         note_gone(&cache, &[known]).unwrap();
         fs::remove_dir_all(&project).unwrap();
-        assert_eq!(only(&cache, 400).state, State::Gone { gone_since: 400 });
+        assert_eq!(only(&cache, 400).state, RootState::Gone { gone_since: 400 });
     }
 
     #[test]
@@ -287,7 +291,7 @@ mod tests {
         fs::remove_dir(&project).unwrap();
         note_gone(&cache, &[only(&cache, 20)]).unwrap();
         write(&cache, &Root { last_run: 30, ..root }).unwrap();
-        assert_eq!(only(&cache, 100).state, State::Gone { gone_since: 100 });
+        assert_eq!(only(&cache, 100).state, RootState::Gone { gone_since: 100 });
     }
 
     #[test]
@@ -297,12 +301,12 @@ mod tests {
         fs::create_dir(&project).unwrap();
         write(&cache, &root_at(&project)).unwrap();
         fs::rename(&project, dir.path().join("elsewhere")).unwrap();
-        assert!(matches!(only(&cache, 0).state, State::Gone { .. }));
+        assert!(matches!(only(&cache, 0).state, RootState::Gone { .. }));
         fs::create_dir(&project).unwrap();
-        assert!(matches!(only(&cache, 0).state, State::Gone { .. }));
+        assert!(matches!(only(&cache, 0).state, RootState::Gone { .. }));
         fs::remove_dir(&project).unwrap();
         symlink("elsewhere", &project).unwrap();
-        assert_eq!(only(&cache, 0).state, State::Live, "it has the inode");
+        assert_eq!(only(&cache, 0).state, RootState::Live, "it has the inode");
     }
 
     #[test]
@@ -314,7 +318,7 @@ mod tests {
         write(&cache, &root).unwrap();
         fs::remove_dir(&project).unwrap();
         let known = only(&cache, 100);
-        assert_eq!(known.state, State::Elsewhere);
+        assert_eq!(known.state, RootState::Elsewhere);
         assert!(known.is_kept(91, 100) && !known.is_kept(90, 100));
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::ops::check::{Finding, Kind, Report};
+use crate::ops::check::{Finding, FindingKind, Report};
 use crate::util::units::shown_count;
 
 use super::super::print::{BAD, GOOD, Text};
@@ -59,8 +59,9 @@ fn summary(report: &Report, notes: usize) -> String {
         compared => write!(summary, ", {compared} of them compared with the cache {how}"),
     };
     let _ = write!(summary, "; {}, {}", counted(problems, "problem"), counted(notes, "note"));
-    let is_repairable = |it: &Finding| it.egg.is_some() && it.kind != Kind::OtherPython;
-    if !report.unsolved().any(is_repairable) || report.notes.iter().any(|it| it.kind == Kind::Left)
+    let is_repairable = |it: &Finding| it.egg.is_some() && it.kind != FindingKind::OtherPython;
+    if !report.unsolved().any(is_repairable)
+        || report.notes.iter().any(|it| it.kind == FindingKind::Left)
     {
         return summary;
     }
@@ -101,11 +102,11 @@ fn within(path: &Path, egg: &str) -> Option<String> {
 
 /// One line for all findings that say the same.
 fn together(findings: Vec<&Finding>, few: usize) -> Vec<String> {
-    let mut groups: BTreeMap<(Kind, &str), Vec<&Finding>> = BTreeMap::new();
+    let mut groups: BTreeMap<(FindingKind, &str), Vec<&Finding>> = BTreeMap::new();
     for finding in findings {
         groups.entry((finding.kind, &finding.what)).or_default().push(finding);
     }
-    let line = |((_, what), findings): ((Kind, &str), Vec<&Finding>)| {
+    let line = |((_, what), findings): ((FindingKind, &str), Vec<&Finding>)| {
         let of_eggs: BTreeSet<&str> = findings.iter().filter_map(|it| it.egg.as_deref()).collect();
         let (names, count): (Vec<String>, usize) = if of_eggs.len() > 1 {
             (of_eggs.iter().take(few).map(ToString::to_string).collect(), of_eggs.len())

@@ -1,6 +1,6 @@
 //! What is pinned.
 
-use crate::ops::pins::{Listed, Options, Report};
+use crate::ops::pins::{Options, PinStatus, Report};
 
 use super::{align_right, counted, day, lines, plain, size, table};
 use crate::cli::print::Text;
@@ -15,12 +15,12 @@ pub fn pinned(report: &Report, options: &Options) -> Text {
     text.summary = format!("{}{verb}", counted(report.pins.len(), "pin"));
     if matches!(options, Options::Pin { .. }) {
         let nothing = report.pins.iter().filter(|listed| listed.eggs == 0);
-        text.notes.extend(nothing.map(|Listed { pin, .. }| {
+        text.notes.extend(nothing.map(|PinStatus { pin, .. }| {
             format!("no egg in the cache is {} now; one that comes is kept", pin.what)
         }));
     }
     let mut table = table(["pin", "eggs", "size", "since", "note"]);
-    for Listed { pin, eggs, bytes } in &report.pins {
+    for PinStatus { pin, eggs, bytes } in &report.pins {
         table.add_row([
             pin.what.clone(),
             eggs.to_string(),

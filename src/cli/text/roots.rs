@@ -1,6 +1,6 @@
 //! The buildouts that use the cache.
 
-use crate::cache::retention::roots::State;
+use crate::cache::retention::roots::RootState;
 use crate::ops::roots::Report;
 
 use super::{align_right, counted, day, fitted, minute, plain, size, table};
@@ -19,9 +19,9 @@ pub fn listed(report: &Report) -> Text {
             size(listed.exclusive_bytes),
             minute(root.last_run),
             match listed.known.state {
-                State::Live => "live".into(),
-                State::Gone { gone_since } => format!("gone since {}", day(gone_since)),
-                State::Elsewhere => format!("on {}", plain(&root.machine)),
+                RootState::Live => "live".into(),
+                RootState::Gone { gone_since } => format!("gone since {}", day(gone_since)),
+                RootState::Elsewhere => format!("on {}", plain(&root.machine)),
             },
         ]);
     }

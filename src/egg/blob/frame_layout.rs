@@ -16,7 +16,7 @@ pub const FRAME_SIZES: std::ops::RangeInclusive<u32> = 4 << 10..=4 << 20;
 
 /// A piece of work that can be encoded or decoded on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unit {
+pub enum FrameGroup {
     /// One frame that holds whole files, one after the other.
     Small { frame: usize, entries: Vec<usize> },
     /// One file that fills several frames.
@@ -25,7 +25,7 @@ pub enum Unit {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layout {
-    pub units: Vec<Unit>,
+    pub units: Vec<FrameGroup>,
     /// Size of each frame's content, in bytes.
     pub frame_sizes: Vec<u32>,
     /// Entries that are files without content.
@@ -62,7 +62,7 @@ impl Layout {
                     rest -= u64::from(part);
                 }
                 let frames = first..layout.frame_sizes.len();
-                layout.units.push(Unit::Large { entry: index, frames });
+                layout.units.push(FrameGroup::Large { entry: index, frames });
             }
         }
         layout.close(&mut open, &mut open_size);
@@ -72,7 +72,7 @@ impl Layout {
     fn close(&mut self, open: &mut Vec<usize>, open_size: &mut u32) {
         if !open.is_empty() {
             let entries = std::mem::take(open);
-            self.units.push(Unit::Small { frame: self.frame_sizes.len(), entries });
+            self.units.push(FrameGroup::Small { frame: self.frame_sizes.len(), entries });
             self.frame_sizes.push(std::mem::take(open_size));
         }
     }
@@ -125,11 +125,11 @@ mod tests {
         assert_eq!(
             layout.units,
             [
-                Unit::Small { frame: 0, entries: vec![0, 1] },
-                Unit::Small { frame: 1, entries: vec![2] },
-                Unit::Small { frame: 2, entries: vec![3] },
-                Unit::Large { entry: 4, frames: 3..5 },
-                Unit::Small { frame: 5, entries: vec![6] },
+                FrameGroup::Small { frame: 0, entries: vec![0, 1] },
+                FrameGroup::Small { frame: 1, entries: vec![2] },
+                FrameGroup::Small { frame: 2, entries: vec![3] },
+                FrameGroup::Large { entry: 4, frames: 3..5 },
+                FrameGroup::Small { frame: 5, entries: vec![6] },
             ]
         );
         assert_eq!(layout.frame_sizes, [SIZE, 1, SIZE, SIZE, 1, 2]);
@@ -149,7 +149,7 @@ mod tests {
             let mut seen = layout.empty.clone();
             for unit in &layout.units {
                 match unit {
-                    Unit::Small { frame: at, entries } => {
+                    FrameGroup::Small { frame: at, entries } => {
                         prop_assert_eq!(*at, frame);
                         prop_assert_eq!(
                             entries.iter().map(|&entry| sizes[entry]).sum::<u64>(),
@@ -158,7 +158,7 @@ mod tests {
                         seen.extend(entries);
                         frame += 1;
                     }
-                    Unit::Large { entry, frames } => {
+                    FrameGroup::Large { entry, frames } => {
                         prop_assert_eq!(frames.start, frame);
                         seen.push(*entry);
                         frame = frames.end;

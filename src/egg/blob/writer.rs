@@ -5,7 +5,7 @@ use std::io::{Read, Seek, Write};
 use blake3::hazmat::ChainingValue;
 use rayon::prelude::*;
 
-use crate::egg::blob::frame_layout::{Layout, Unit};
+use crate::egg::blob::frame_layout::{FrameGroup, Layout};
 use crate::egg::blob::reader::{BLOCK, Encoding, Frame, HEADER_LEN, Header, Placement};
 use crate::egg::manifest::{Entry, EntryKind, Manifest};
 use crate::egg::provenance::Provenance;
@@ -188,10 +188,10 @@ enum Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn of(unit: &'a Unit) -> Vec<Self> {
+    fn of(unit: &'a FrameGroup) -> Vec<Self> {
         match unit {
-            Unit::Small { frame, entries } => vec![Self::Files { frame: *frame, entries }],
-            Unit::Large { entry, frames } => frames
+            FrameGroup::Small { frame, entries } => vec![Self::Files { frame: *frame, entries }],
+            FrameGroup::Large { entry, frames } => frames
                 .clone()
                 .enumerate()
                 .map(|(part, frame)| Self::Part {
@@ -327,12 +327,12 @@ mod tests {
         files.extend(blob.layout.empty.iter().map(|&entry| (path(entry), Vec::new())));
         for unit in &blob.layout.units {
             match unit {
-                Unit::Small { frame, entries } => {
+                FrameGroup::Small { frame, entries } => {
                     blob.check_stored(*frame)?;
                     let found = blob.small_files(*frame, entries, &mut decoder)?;
                     files.extend(found.map(|(entry, content)| (path(entry), content.to_vec())));
                 }
-                Unit::Large { entry, frames } => {
+                FrameGroup::Large { entry, frames } => {
                     let (mut whole, mut subtrees) = (Vec::new(), Vec::new());
                     for (part, frame) in frames.clone().enumerate() {
                         blob.check_stored(frame)?;
@@ -400,7 +400,7 @@ mod tests {
             let blob = Blob::open(&bytes[..]).unwrap();
             let mut large = 0;
             for unit in &blob.layout.units {
-                let Unit::Large { entry, frames } = unit else { continue };
+                let FrameGroup::Large { entry, frames } = unit else { continue };
                 let name = blob.manifest.entries[*entry].path.as_str();
                 let Some(at) = blob.raw_offset(frames.clone()) else {
                     assert!(!is_clonable, "{name}");

@@ -15,7 +15,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::util::hash::sha256::{Hashing, Sha256};
 use crate::util::progress::Progress;
 
-use super::manifest::{Entry, EntryKind, FILE_NAME, Manifest};
+use super::manifest::{BundleEntry, EntryKind, FILE_NAME, Manifest};
 
 /// How much is read at once, in bytes.
 const BUFFER: usize = 1 << 18;
@@ -60,7 +60,7 @@ fn header(kind: EntryType, mode: u32, mtime: u64, size: u64) -> Header {
 fn append(
     tar: &mut Builder<&mut dyn Write>,
     manifest: &Manifest,
-    entry: &Entry,
+    entry: &BundleEntry,
     root: &Path,
     archive: &Path,
     progress: &dyn Progress,

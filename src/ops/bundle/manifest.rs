@@ -23,7 +23,7 @@ pub struct Manifest {
     pub prefix: String,
     pub eggs: Vec<BundledEgg>,
     /// Everything but the manifest itself, in the order of the archive.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<BundleEntry>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub struct BundledEgg {
 
 /// One member of the archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct BundleEntry {
     /// Relative to the buildout.
     pub path: String,
     #[serde(flatten)]
@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn a_manifest_is_read_as_it_was_written() {
-        let entry = |path: &str, kind| Entry { path: path.into(), kind, mtime: 1_600_000_000 };
+        let entry =
+            |path: &str, kind| BundleEntry { path: path.into(), kind, mtime: 1_600_000_000 };
         let sha256 = "ab".repeat(32).parse().unwrap();
         let manifest = Manifest {
             format: FORMAT,

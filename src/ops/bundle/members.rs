@@ -41,12 +41,12 @@ pub enum Mtimes {
 pub struct Member {
     /// Relative to the buildout.
     pub path: String,
-    pub kind: Kind,
+    pub kind: MemberKind,
     pub mtime: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum MemberKind {
     Directory,
     File { size: u64, executable: bool },
     Symlink { target: String },
@@ -70,7 +70,7 @@ pub struct Members {
 
 /// What stands in a buildout and may go in.
 struct Found {
-    kind: Kind,
+    kind: MemberKind,
     mtime: Mtime,
 }
 
@@ -96,7 +96,7 @@ pub fn members(
     let own: BTreeMap<&String, u64> = found
         .iter()
         .filter_map(|(path, it)| {
-            let is_file = matches!(it.kind, Kind::File { .. });
+            let is_file = matches!(it.kind, MemberKind::File { .. });
             let is_kept =
                 is_file && (is_compiled_from.contains(path) || rules.egg_of(path).is_some());
             let mtime = of_cache(path).or_else(|| is_kept.then_some(it.mtime))?;
@@ -113,11 +113,11 @@ pub fn members(
     };
     let stale: Vec<String> = found
         .iter()
-        .filter(|(_, it)| matches!(it.kind, Kind::File { .. }))
+        .filter(|(_, it)| matches!(it.kind, MemberKind::File { .. }))
         .filter_map(|(path, _)| {
             let source = bytecode::source_of(path)?;
             let source = found.get(&source).and_then(|it| match it.kind {
-                Kind::File { size, .. } => {
+                MemberKind::File { size, .. } => {
                     Some((Mtime(i64::try_from(mtime_of(&source, it)).ok()?, 0), size))
                 }
                 _ => None,
@@ -200,20 +200,20 @@ fn add_folders(
     }
 }
 
-fn kind_of(entry: &DirEntry, metadata: &Metadata) -> Result<Option<Kind>> {
+fn kind_of(entry: &DirEntry, metadata: &Metadata) -> Result<Option<MemberKind>> {
     let kind = entry.file_type();
     Ok(if kind.is_dir() {
-        Some(Kind::Directory)
+        Some(MemberKind::Directory)
     } else if kind.is_symlink() {
         let target = std::fs::read_link(entry.path()).at("read", entry.path())?;
         let Ok(target) = target.into_os_string().into_string() else {
             let reason = "its target is not UTF-8";
             return Err(Error::Unbundleable { path: entry.path().to_owned(), reason });
         };
-        Some(Kind::Symlink { target })
+        Some(MemberKind::Symlink { target })
     } else {
         let executable = metadata.mode() & 0o111 != 0;
-        kind.is_file().then_some(Kind::File { size: metadata.len(), executable })
+        kind.is_file().then_some(MemberKind::File { size: metadata.len(), executable })
     })
 }
 
@@ -223,7 +223,7 @@ fn is_stale(root: &Path, path: &str, source: Option<(Mtime, u64)>) -> Result<boo
     nofollow::open_file(root, path)
         .and_then(|opened| opened.take(bytecode::HEADER as u64).read_to_end(&mut head))
         .at("read", &root.join(path))?;
-    Ok(matches!(bytecode::state(path, &head, source), bytecode::State::Stale(_)))
+    Ok(matches!(bytecode::state(path, &head, source), bytecode::BytecodeState::Stale(_)))
 }
 
 fn mtime_of(metadata: &Metadata) -> Mtime {

@@ -39,9 +39,9 @@ use crate::util::glob::PathPattern;
 use crate::util::hash::sha256::{Hashing, Sha256};
 use crate::util::progress::{Progress, Unit};
 
-use manifest::{BundledEgg, Entry, EntryKind, FORMAT, Manifest};
-use members::{Kind, Member, Members};
+use manifest::{BundleEntry, BundledEgg, EntryKind, FORMAT, Manifest};
 pub use members::{LeftOut, Mtimes};
+use members::{Member, MemberKind, Members};
 use select::Rules;
 pub use select::Why;
 pub use verify::{Problem, Verified, verify};
@@ -223,7 +223,7 @@ fn rules(
         let within = known.get(&path).map(|it| it.times.keys().cloned().collect::<HashSet<_>>());
         (path, within)
     });
-    let is_unused = |it: &&check::Finding| it.kind == check::Kind::Unused && !options.unused;
+    let is_unused = |it: &&check::Finding| it.kind == check::FindingKind::Unused && !options.unused;
     let unused = checked.notes.iter().filter(is_unused);
     Ok(Rules {
         exclude: patterns(&options.exclude),
@@ -237,26 +237,26 @@ fn rules(
 
 fn bytes(members: &[Member]) -> u64 {
     let size = |member: &Member| match member.kind {
-        Kind::File { size, .. } => size,
+        MemberKind::File { size, .. } => size,
         _ => 0,
     };
     members.iter().map(size).sum()
 }
 
 /// Reads every file.
-fn entries(root: &Path, members: &[Member], progress: &dyn Progress) -> Result<Vec<Entry>> {
+fn entries(root: &Path, members: &[Member], progress: &dyn Progress) -> Result<Vec<BundleEntry>> {
     progress.begin("reading", bytes(members), Unit::Bytes);
     let entry = |member: &Member| {
         let kind = match &member.kind {
-            Kind::Directory => EntryKind::Directory,
-            Kind::Symlink { target } => EntryKind::Symlink { target: target.clone() },
-            Kind::File { size, executable } => EntryKind::File {
+            MemberKind::Directory => EntryKind::Directory,
+            MemberKind::Symlink { target } => EntryKind::Symlink { target: target.clone() },
+            MemberKind::File { size, executable } => EntryKind::File {
                 size: *size,
                 executable: *executable,
                 sha256: archive::digest(root, &member.path, *size, progress)?,
             },
         };
-        Ok(Entry { path: member.path.clone(), kind, mtime: member.mtime })
+        Ok(BundleEntry { path: member.path.clone(), kind, mtime: member.mtime })
     };
     let entries = members.par_iter().map(entry).collect();
     progress.end();
@@ -267,10 +267,10 @@ fn entries(root: &Path, members: &[Member], progress: &dyn Progress) -> Result<V
 fn bundled_eggs(
     rules: &Rules,
     known: &BTreeMap<String, Known>,
-    entries: &[Entry],
+    entries: &[BundleEntry],
 ) -> Vec<BundledEgg> {
     let eggs = entries.iter().filter(|entry| rules.eggs.contains_key(&entry.path));
-    eggs.map(|Entry { path, .. }| {
+    eggs.map(|BundleEntry { path, .. }| {
         if let Some(Known { egg, .. }) = known.get(path) {
             let source = &egg.key.source_sha256;
             return BundledEgg {
@@ -299,7 +299,7 @@ fn write(
     progress: &dyn Progress,
 ) -> Result<(Sha256, u64)> {
     let folder = output.parent().unwrap_or(output);
-    let size = |entry: &Entry| match entry.kind {
+    let size = |entry: &BundleEntry| match entry.kind {
         EntryKind::File { size, .. } => size,
         _ => 0,
     };

@@ -16,7 +16,7 @@ use crate::error::{IoContext, Result};
 use crate::util::hash::sha256::{Hashing, Sha256};
 use crate::util::progress::{Progress, Unit};
 
-use super::manifest::{Entry, EntryKind, FILE_NAME, FORMAT, Manifest};
+use super::manifest::{BundleEntry, EntryKind, FILE_NAME, FORMAT, Manifest};
 
 /// Longest manifest that is read, in bytes: far longer than any.
 const MAX_MANIFEST: u64 = 1 << 28;
@@ -117,7 +117,7 @@ fn members(stream: impl Read, verified: &mut Verified) -> io::Result<()> {
             return Ok(());
         }
     };
-    let mut expected: HashMap<String, &Entry> =
+    let mut expected: HashMap<String, &BundleEntry> =
         manifest.entries.iter().map(|entry| (manifest.member(&entry.path), entry)).collect();
     while let Some(mut member) = next(&mut entries)? {
         if verified.problems.len() >= MAX_PROBLEMS {
@@ -242,7 +242,10 @@ fn manifest(found: Found<'_, impl Read>) -> Result<Manifest, Problem> {
 }
 
 /// In what a member is not what the manifest says.
-fn difference(found: &mut Found<'_, impl Read>, entry: &Entry) -> io::Result<Option<&'static str>> {
+fn difference(
+    found: &mut Found<'_, impl Read>,
+    entry: &BundleEntry,
+) -> io::Result<Option<&'static str>> {
     let header = found.member.header();
     let kind = header.entry_type();
     if header.mode()? != entry.kind.mode() {

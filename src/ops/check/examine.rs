@@ -6,7 +6,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::cache::blob_store::Store;
-use crate::disk::boundary::Place;
+use crate::disk::boundary::Boundary;
 use crate::egg::bytecode;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::completeness;
@@ -22,7 +22,7 @@ use super::file_content::{
 };
 use super::installed_egg::InstalledEgg;
 use super::links;
-use super::report::{Finding, Findings, Kind};
+use super::report::{Finding, FindingKind, Findings};
 use super::verdict::{File, Verdict, judge};
 
 /// What an egg of the cache is to one that stands in the buildout.
@@ -51,7 +51,7 @@ pub struct Examined {
 
 /// What an examination of eggs is done with.
 pub struct Examiner<'a> {
-    pub place: &'a Place,
+    pub place: &'a Boundary,
     pub store: Option<&'a Store>,
     pub full: bool,
     pub progress: &'a dyn Progress,
@@ -71,7 +71,7 @@ impl Examiner<'_> {
         let short = self.place.short(&egg.path);
         let finding = |kind, what: String| Finding::new(kind, &short, what).of_egg(&egg.file_name);
         if let Some(reason) = &egg.unsound {
-            it.found.problems.push(finding(Kind::Incomplete, reason.clone()));
+            it.found.problems.push(finding(FindingKind::Incomplete, reason.clone()));
             it.has_drifted = true;
         }
         let (manifests, unreadable) = self.manifests(known);
@@ -91,12 +91,14 @@ impl Examiner<'_> {
             it.has_drifted = true;
             if self.place.holds(&egg.path) {
                 let what = "is a symlink in place of an egg".to_owned();
-                it.found.problems.push(finding(Kind::Changed, what));
+                it.found.problems.push(finding(FindingKind::Changed, what));
             }
         } else if best.is_none() {
             let what = unreadable.unwrap_or_else(|| "is not in the cache".to_owned());
-            it.found.notes.push(finding(Kind::NotInCache, what));
-            it.found.problems.extend(incomplete(egg).map(|what| finding(Kind::Incomplete, what)));
+            it.found.notes.push(finding(FindingKind::NotInCache, what));
+            it.found
+                .problems
+                .extend(incomplete(egg).map(|what| finding(FindingKind::Incomplete, what)));
         }
         self.look_into(egg, best.as_ref(), &mut it);
         it.found.problems.extend(other_python(egg, &short));
@@ -178,7 +180,7 @@ impl Examiner<'_> {
         let is_other_build = is_other_build(&differences, &other, installed);
         if is_other_build {
             let what = "is another build than the one in the cache, and is not compared with it";
-            let finding = Finding::new(Kind::OtherBuild, &self.place.short(&egg.path), what);
+            let finding = Finding::new(FindingKind::OtherBuild, &self.place.short(&egg.path), what);
             it.found.notes.push(finding.of_egg(&egg.file_name));
             it.matched = Match::OtherBuild;
         }
@@ -193,13 +195,13 @@ impl Examiner<'_> {
         for (entry, content) in both() {
             let path = entry.path.as_str();
             if let Some(error) = &content.error {
-                self.tell(egg, path, Verdict::Problem(Kind::Incomplete, error), it);
+                self.tell(egg, path, Verdict::Problem(FindingKind::Incomplete, error), it);
                 continue;
             }
             let source = bytecode::source_of(path).filter(|_| is_file(entry));
             let compiled = source.as_deref().map(|source| match entry.kind {
                 EntryKind::File { size, .. } if size <= bytecode::HEADER as u64 => {
-                    bytecode::State::Stale("is cut off")
+                    bytecode::BytecodeState::Stale("is cut off")
                 }
                 _ => bytecode::state(path, &content.head, sources.get(source).copied()),
             });
@@ -222,7 +224,12 @@ impl Examiner<'_> {
         for Difference { path, .. } in missing.filter(|it| it.what == What::Missing) {
             // What a build makes of its own accord may be missing in another.
             if !is_other_build || path.as_str().ends_with(".py") {
-                self.tell(egg, path.as_str(), Verdict::Problem(Kind::Missing, "is missing"), it);
+                self.tell(
+                    egg,
+                    path.as_str(),
+                    Verdict::Problem(FindingKind::Missing, "is missing"),
+                    it,
+                );
             }
         }
     }
@@ -239,7 +246,7 @@ impl Examiner<'_> {
         };
         let path = if path.is_empty() { egg.path.clone() } else { egg.path.join(path) };
         list.push(Finding::new(kind, &self.place.short(&path), what).of_egg(&egg.file_name));
-        it.has_drifted |= kind != Kind::Sourceless;
+        it.has_drifted |= kind != FindingKind::Sourceless;
     }
 }
 

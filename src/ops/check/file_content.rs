@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::Path;
 
-use crate::disk::boundary::{Place, Where, is_library_folder, is_system};
+use crate::disk::boundary::{Boundary, Where, is_library_folder, is_system};
 use crate::egg::bytecode;
 use crate::egg::completeness;
 use crate::egg::manifest::{Entry, EntryKind};
@@ -16,7 +16,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::util::hash::digest::Digest;
 
 use super::installed_egg::InstalledEgg;
-use super::report::{Finding, Kind};
+use super::report::{Finding, FindingKind};
 
 /// Where an installer notes what it has installed; from buildout 5 on a temporary file.
 pub const INSTALLED_FROM: &str = ".dist-info/direct_url.json";
@@ -74,7 +74,7 @@ impl Content {
     /// What of a file at `path` is outside of the buildout and worth a note; answers also whether a
     /// shared object looks for libraries next to itself.
     #[must_use]
-    pub fn outside(&self, place: &Place, path: &Path) -> (Vec<(Kind, String)>, bool) {
+    pub fn outside(&self, place: &Boundary, path: &Path) -> (Vec<(FindingKind, String)>, bool) {
         let mut notes = Vec::new();
         let mut is_relative = false;
         let own = path.parent().unwrap_or(path);
@@ -90,7 +90,7 @@ impl Content {
                 (Where::Inside(_), None) => "an absolute path",
                 (Where::Outside(_), _) => "outside the buildout",
             };
-            notes.push((Kind::RunPath, format!("looks for libraries in {folder}, {what}")));
+            notes.push((FindingKind::RunPath, format!("looks for libraries in {folder}, {what}")));
         }
         if path.to_str().is_some_and(|path| path.ends_with(INSTALLED_FROM))
             && let Some(from) = installed_from(&self.head)
@@ -99,7 +99,7 @@ impl Content {
             && !is_system(&real)
         {
             let what = "says that the egg was installed from a file outside that is still there";
-            notes.push((Kind::Path, what.to_owned()));
+            notes.push((FindingKind::Path, what.to_owned()));
         }
         (notes, is_relative)
     }
@@ -155,7 +155,7 @@ pub fn other_python(egg: &InstalledEgg, short: &Path) -> Vec<Finding> {
         .into_iter()
         .map(|(module, pythons)| {
             let what = format!("is compiled for Python {pythons}, the egg is for {python}");
-            Finding::new(Kind::OtherPython, &short.join(module), what).of_egg(&egg.file_name)
+            Finding::new(FindingKind::OtherPython, &short.join(module), what).of_egg(&egg.file_name)
         })
         .collect()
 }
@@ -170,7 +170,7 @@ mod tests {
         let top = dir.path().canonicalize().unwrap();
         std::fs::create_dir_all(top.join("app")).unwrap();
         std::fs::write(top.join("a.whl"), "").unwrap();
-        let place = Place::new(&top.join("app")).unwrap();
+        let place = Boundary::new(&top.join("app")).unwrap();
         let path = top.join("app/a-1.dist-info/direct_url.json");
         let notes = |file: &Path| {
             let head = format!("{{\"url\": \"file://{}\", \"dir_info\": {{}}}}", file.display());

@@ -12,10 +12,10 @@ use walkdir::WalkDir;
 use crate::buildout::interpreter::is_python;
 use crate::buildout::{VERSION_CONTROL, is_egg};
 use crate::cache::blob_store::Store;
-use crate::disk::boundary::{Place, Where};
+use crate::disk::boundary::{Boundary, Where};
 use crate::disk::files;
 
-use super::report::{Finding, Findings, Kind};
+use super::report::{Finding, FindingKind, Findings};
 
 /// A file that has more names than one.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub struct Rest {
 
 /// Looks at everything but `except`: the eggs, which are looked at one by one, and the cache.
 #[must_use]
-pub fn rest(place: &Place, except: &[&Path]) -> Rest {
+pub fn rest(place: &Boundary, except: &[&Path]) -> Rest {
     let mut it = Rest::default();
     let walk = WalkDir::new(place.root()).into_iter().filter_entry(|entry| {
         let is_version_control = VERSION_CONTROL.iter().any(|name| entry.file_name() == *name);
@@ -54,7 +54,7 @@ pub fn rest(place: &Place, except: &[&Path]) -> Rest {
                 if !gone {
                     let what = format!("cannot be looked at: {error}");
                     it.found.problems.push(Finding::new(
-                        Kind::Incomplete,
+                        FindingKind::Incomplete,
                         &place.short(&path),
                         what,
                     ));
@@ -83,7 +83,7 @@ pub fn rest(place: &Place, except: &[&Path]) -> Rest {
 }
 
 /// The file name of the egg inside that a symlink leads to, or into.
-fn egg_of(place: &Place, link: &Path, target: &Path) -> Option<String> {
+fn egg_of(place: &Boundary, link: &Path, target: &Path) -> Option<String> {
     let Where::Inside(inside) = place.locate(link.parent().unwrap_or(link), target) else {
         return None;
     };
@@ -92,7 +92,13 @@ fn egg_of(place: &Place, link: &Path, target: &Path) -> Option<String> {
 }
 
 /// What a symlink is in respect of the buildout.
-pub fn symlink(place: &Place, link: &Path, target: &Path, egg: Option<&str>, found: &mut Findings) {
+pub fn symlink(
+    place: &Boundary,
+    link: &Path,
+    target: &Path,
+    egg: Option<&str>,
+    found: &mut Findings,
+) {
     let short = place.short(link);
     let finding = |kind, what: String| {
         let finding = Finding::new(kind, &short, what);
@@ -101,19 +107,19 @@ pub fn symlink(place: &Place, link: &Path, target: &Path, egg: Option<&str>, fou
     match place.locate(link.parent().unwrap_or(link), target) {
         Where::Outside(real) if egg.is_none() && is_of_environment(place, link, &real) => {
             let what = format!("leads to {}, which is of the Python that is used", real.display());
-            found.notes.push(finding(Kind::Interpreter, what));
+            found.notes.push(finding(FindingKind::Interpreter, what));
         }
         Where::Outside(real) => {
             let what = format!("leads to {}, outside the buildout", real.display());
-            found.problems.push(finding(Kind::Symlink, what));
+            found.problems.push(finding(FindingKind::Symlink, what));
         }
         Where::Inside(_) if target.is_absolute() => {
             let what = "leads inside by an absolute path: not relocatable".to_owned();
-            found.notes.push(finding(Kind::NotRelocatable, what));
+            found.notes.push(finding(FindingKind::NotRelocatable, what));
         }
         Where::Inside(_) if passes_above(&short, target) => {
             let what = "leads inside by the name of a folder above: not relocatable".to_owned();
-            found.notes.push(finding(Kind::NotRelocatable, what));
+            found.notes.push(finding(FindingKind::NotRelocatable, what));
         }
         Where::Inside(_) => {}
     }
@@ -136,7 +142,7 @@ fn passes_above(link: &Path, target: &Path) -> bool {
 
 /// Whether a link is of a virtual environment that the buildout's folder is at the same time: it
 /// always leads to a Python outside. Buildout names a script `python` as well.
-fn is_of_environment(place: &Place, link: &Path, real: &Path) -> bool {
+fn is_of_environment(place: &Boundary, link: &Path, real: &Path) -> bool {
     let short = place.short(link);
     let first = short.components().next().map(|first| first.as_os_str().to_owned());
     let is_environment = || {
@@ -161,7 +167,7 @@ fn is_program(path: &Path) -> bool {
 
 /// Files of which a name is outside: in the cache, or elsewhere.
 #[must_use]
-pub fn hard_links(place: &Place, linked: &[LinkedFile], store: Option<&Store>) -> Vec<Finding> {
+pub fn hard_links(place: &Boundary, linked: &[LinkedFile], store: Option<&Store>) -> Vec<Finding> {
     let mut names: HashMap<(u64, u64), u64> = HashMap::new();
     for file in linked {
         *names.entry(file.identity).or_default() += 1;
@@ -181,7 +187,7 @@ pub fn hard_links(place: &Place, linked: &[LinkedFile], store: Option<&Store>) -
                 }
                 None => "is one file with another outside the buildout (hard link)".to_owned(),
             };
-            let finding = Finding::new(Kind::HardLink, &place.short(&file.path), what);
+            let finding = Finding::new(FindingKind::HardLink, &place.short(&file.path), what);
             match &file.egg {
                 Some(egg) => finding.of_egg(egg),
                 None => finding,
@@ -196,7 +202,7 @@ mod tests {
 
     use super::*;
 
-    fn folder() -> (tempfile::TempDir, Place) {
+    fn folder() -> (tempfile::TempDir, Boundary) {
         let dir = tempfile::tempdir().unwrap();
         for folder in ["app/bin", "app/parts", "app/.git", "out"] {
             std::fs::create_dir_all(dir.path().join(folder)).unwrap();
@@ -204,11 +210,11 @@ mod tests {
         for file in ["app/parts/a", "app/.git/x", "out/file", "out/python3.11"] {
             std::fs::write(dir.path().join(file), "").unwrap();
         }
-        let place = Place::new(&dir.path().join("app")).unwrap();
+        let place = Boundary::new(&dir.path().join("app")).unwrap();
         (dir, place)
     }
 
-    fn paths(found: &[Finding]) -> Vec<(Kind, &str)> {
+    fn paths(found: &[Finding]) -> Vec<(FindingKind, &str)> {
         let mut paths: Vec<_> =
             found.iter().map(|it| (it.kind, it.path.to_str().unwrap())).collect();
         paths.sort_unstable();
@@ -227,9 +233,13 @@ mod tests {
         link("../../out/python3.11", at("bin/python3")).unwrap();
         link("../../out/file", at(".git/leaves")).unwrap();
         let found = rest(&place, &[]).found;
-        let problems = [(Kind::Symlink, "parts/dangles"), (Kind::Symlink, "parts/leaves")];
+        let problems =
+            [(FindingKind::Symlink, "parts/dangles"), (FindingKind::Symlink, "parts/leaves")];
         assert_eq!(paths(&found.problems), problems);
-        let notes = [(Kind::Interpreter, "bin/python3"), (Kind::NotRelocatable, "parts/absolute")];
+        let notes = [
+            (FindingKind::Interpreter, "bin/python3"),
+            (FindingKind::NotRelocatable, "parts/absolute"),
+        ];
         assert_eq!(paths(&found.notes), notes);
         let except = rest(&place, &[&at("parts")]).found;
         assert_eq!(except.problems, []);
@@ -246,6 +256,9 @@ mod tests {
         std::fs::hard_link(at("parts/a"), dir.path().join("out/c")).unwrap();
         let linked = rest(&place, &[]).linked;
         let found = hard_links(&place, &linked, None);
-        assert_eq!(paths(&found), [(Kind::HardLink, "parts/a"), (Kind::HardLink, "parts/b")]);
+        assert_eq!(
+            paths(&found),
+            [(FindingKind::HardLink, "parts/a"), (FindingKind::HardLink, "parts/b")]
+        );
     }
 }

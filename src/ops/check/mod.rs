@@ -31,7 +31,7 @@ use installed_egg::InstalledEgg;
 use links::LinkedFile;
 use references::Named;
 use report::Findings;
-pub use report::{Finding, Kind, Report};
+pub use report::{Finding, FindingKind, Report};
 
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -185,7 +185,9 @@ impl Check<'_> {
                 pythons.iter().filter(|(used, _)| !python.is_empty() && **used != python)
             {
                 let what = format!("imports it with Python {used}, and it is for {python}");
-                found.problems.push(Finding::new(Kind::OtherPython, script, what).of_egg(egg));
+                found
+                    .problems
+                    .push(Finding::new(FindingKind::OtherPython, script, what).of_egg(egg));
             }
         }
     }
@@ -194,7 +196,8 @@ impl Check<'_> {
     fn missing(&self, named: &Named, found: &mut Findings) {
         for (path, script) in &named.missing {
             let what = format!("is not there, and {} imports it", script.display());
-            let finding = Finding::new(Kind::MissingEgg, &self.buildout.place.short(path), what);
+            let finding =
+                Finding::new(FindingKind::MissingEgg, &self.buildout.place.short(path), what);
             found.problems.push(match path.file_name().filter(|_| is_egg(path)) {
                 Some(name) => finding.of_egg(&name.to_string_lossy()),
                 None => finding,
@@ -219,7 +222,7 @@ impl Check<'_> {
                 } else {
                     "is among the eggs and is none"
                 };
-                found.notes.push(Finding::new(Kind::Leftover, &short, what));
+                found.notes.push(Finding::new(FindingKind::Leftover, &short, what));
             }
         }
         Ok(())
@@ -239,13 +242,13 @@ impl Check<'_> {
         }
         for (egg, _) in eggs.iter().filter(|(egg, _)| !named.eggs.contains(&egg.file_name)) {
             let finding =
-                Finding::new(Kind::Unused, &place.short(&egg.path), "is used by no script");
+                Finding::new(FindingKind::Unused, &place.short(&egg.path), "is used by no script");
             notes.push(finding.of_egg(&egg.file_name));
         }
         let objects: usize = examined().map(|it| it.relative_run_paths).sum();
         if objects > 0 {
             let what = format!("shared objects look for libraries next to themselves: {objects}");
-            notes.push(Finding::new(Kind::RunPath, Path::new(""), what));
+            notes.push(Finding::new(FindingKind::RunPath, Path::new(""), what));
         }
         let is_compared = |it: &&Examined| matches!(it.matched, Match::One(_) | Match::Several(_));
         let digest = |(egg, examined): &(InstalledEgg, Examined)| match examined.matched {
@@ -281,7 +284,7 @@ impl Check<'_> {
         let mut repairs = Repairs { done: BTreeMap::new(), notes: Vec::new() };
         let Some(store) = self.cache.map(|cache| &cache.store) else { return Ok(repairs) };
         let (buildout, place) = (self.buildout, &self.buildout.place);
-        let linked = looked.found.problems.iter().filter(|it| it.kind == Kind::HardLink);
+        let linked = looked.found.problems.iter().filter(|it| it.kind == FindingKind::HardLink);
         let linked: BTreeSet<&str> = linked.filter_map(|it| it.egg.as_deref()).collect();
         let mut wanted: Vec<(PathBuf, std::result::Result<Digest, String>)> = Vec::new();
         for (egg, examined) in &looked.eggs {
@@ -321,13 +324,15 @@ impl Check<'_> {
             let note = |kind, what: String| Finding::new(kind, &short, what).of_egg(&name);
             match restored {
                 Err(reason) => {
-                    repairs.notes.push(note(Kind::Left, format!("is left as it is: {reason}")));
+                    repairs
+                        .notes
+                        .push(note(FindingKind::Left, format!("is left as it is: {reason}")));
                 }
                 Ok(aside) => {
                     repairs.notes.extend(aside.iter().map(|to| {
                         let to = place.short(to);
                         note(
-                            Kind::Added,
+                            FindingKind::Added,
                             format!("held what is not of it, which is now {}", to.display()),
                         )
                     }));

@@ -13,11 +13,11 @@ use crate::buildout::path_files;
 use crate::buildout::script::{Import, absolute_paths, egg_names};
 use crate::buildout::text_files::{self, Text};
 use crate::buildout::{Buildout, CONFIGURATION, INSTALLED, is_egg};
-use crate::disk::boundary::{Place, Where, is_system};
+use crate::disk::boundary::{Boundary, Where, is_system};
 use crate::disk::files;
 use crate::error::Result;
 
-use super::report::{Finding, Findings, Kind};
+use super::report::{Finding, FindingKind, Findings};
 
 /// Longest `.pth` file or `.egg-link` that is read, in bytes.
 const MAX_POINTER: u64 = 1 << 20;
@@ -60,7 +60,7 @@ pub fn named(buildout: &Buildout, cache: Option<&Path>) -> Result<Named> {
             match leads_outside(place, path) {
                 Some(real) if !is_own => {
                     let what = format!("names {}, outside the buildout", real.display());
-                    it.found.problems.push(Finding::new(Kind::Path, &text.short, what));
+                    it.found.problems.push(Finding::new(FindingKind::Path, &text.short, what));
                 }
                 Some(_) => {}
                 None => relocatable.see(place, path, &text.short),
@@ -78,7 +78,7 @@ pub fn named(buildout: &Buildout, cache: Option<&Path>) -> Result<Named> {
         pth_files(place, folder, &mut it.found)?;
         if !place.holds(folder) {
             let what = "holds eggs, and is outside the buildout";
-            it.found.problems.push(Finding::new(Kind::Path, folder, what));
+            it.found.problems.push(Finding::new(FindingKind::Path, folder, what));
         }
     }
     Ok(it)
@@ -92,14 +92,14 @@ fn interpreter_of(text: &Text) -> Option<&Path> {
 }
 
 /// The Pythons that scripts run.
-fn interpreters(scripts: &[Text], place: &Place) -> BTreeMap<PathBuf, Interpreter> {
+fn interpreters(scripts: &[Text], place: &Boundary) -> BTreeMap<PathBuf, Interpreter> {
     let programs: BTreeSet<&Path> = scripts.iter().filter_map(interpreter_of).collect();
     let is_known = |path: &&Path| is_python(path) || place.holds(path);
     let found = programs.into_iter().filter(is_known);
     found.map(|path| (path.to_owned(), Interpreter::new(path))).collect()
 }
 
-fn used_interpreter(place: &Place, it: &Interpreter, scripts: &[Text], found: &mut Findings) {
+fn used_interpreter(place: &Boundary, it: &Interpreter, scripts: &[Text], found: &mut Findings) {
     let of_it = |text: &&Text| interpreter_of(text) == Some(&it.path);
     let users: Vec<&Text> = scripts.iter().filter(of_it).collect();
     let Some(first) = users.first() else { return };
@@ -107,7 +107,7 @@ fn used_interpreter(place: &Place, it: &Interpreter, scripts: &[Text], found: &m
     if it.real.is_none() {
         found.problems.extend(users.iter().map(|text| {
             let what = format!("is run by {path}, which is not there");
-            Finding::new(Kind::Interpreter, &text.short, what)
+            Finding::new(FindingKind::Interpreter, &text.short, what)
         }));
     } else if !place.has_name(&it.path) && !place.holds(&it.path) {
         let packages = users.iter().filter(|text| {
@@ -125,13 +125,13 @@ fn used_interpreter(place: &Place, it: &Interpreter, scripts: &[Text], found: &m
         if users.len() > 1 {
             what = format!("and {} more: {what}", users.len() - 1);
         }
-        found.notes.push(Finding::new(Kind::Interpreter, &first.short, what));
+        found.notes.push(Finding::new(FindingKind::Interpreter, &first.short, what));
     }
 }
 
 /// Looks at everything that a script puts before `sys.path`.
 fn imports(
-    place: &Place,
+    place: &Boundary,
     text: &Text,
     interpreter: Option<&Interpreter>,
     relocatable: &mut Relocatable,
@@ -177,12 +177,12 @@ fn imports(
             1 => format!("imports from {}, outside the buildout", folder.display()),
             _ => format!("imports {count} eggs of {}, outside the buildout", folder.display()),
         };
-        it.found.problems.push(Finding::new(Kind::Path, &text.short, what));
+        it.found.problems.push(Finding::new(FindingKind::Path, &text.short, what));
     }
 }
 
 /// Where a path leads if something is there, it is outside, and it is not the operating system's.
-fn leads_outside(place: &Place, path: &Path) -> Option<PathBuf> {
+fn leads_outside(place: &Boundary, path: &Path) -> Option<PathBuf> {
     match place.locate(place.root(), path) {
         Where::Outside(real) if !is_system(&real) && !is_system(path) && real.exists() => {
             // A folder that the buildout is in is no more than the beginning of a path.
@@ -197,20 +197,20 @@ fn leads_outside(place: &Place, path: &Path) -> Option<PathBuf> {
 struct Relocatable(BTreeSet<PathBuf>);
 
 impl Relocatable {
-    fn see(&mut self, place: &Place, path: &Path, text: &Path) {
+    fn see(&mut self, place: &Boundary, path: &Path, text: &Path) {
         if !self.0.contains(text) && (place.has_name(path) || place.holds(path)) {
             self.0.insert(text.to_owned());
         }
     }
 
-    fn note(&self, place: &Place) -> Option<Finding> {
+    fn note(&self, place: &Boundary) -> Option<Finding> {
         let first = self.0.first()?;
         let more = match self.0.len() {
             1 => String::new(),
             count => format!("and {} more: ", count - 1),
         };
         let what = format!("{more}names {}: not relocatable", place.root().display());
-        Some(Finding::new(Kind::NotRelocatable, first, what))
+        Some(Finding::new(FindingKind::NotRelocatable, first, what))
     }
 }
 
@@ -253,7 +253,7 @@ fn installed(buildout: &Buildout, own: &BTreeMap<PathBuf, Interpreter>, found: &
         };
         let is_problem = is_installed || option == "eggs-directory";
         let list = if is_problem { &mut found.problems } else { &mut found.notes };
-        list.push(Finding::new(Kind::Path, Path::new(INSTALLED), what));
+        list.push(Finding::new(FindingKind::Path, Path::new(INSTALLED), what));
     }
 }
 
@@ -273,7 +273,7 @@ fn configuration(
         .collect();
     found.notes.extend(outside.iter().map(|real| {
         let what = format!("names {}, outside the buildout", real.display());
-        Finding::new(Kind::Path, Path::new(CONFIGURATION), what)
+        Finding::new(FindingKind::Path, Path::new(CONFIGURATION), what)
     }));
 }
 
@@ -288,7 +288,7 @@ fn develop_eggs(buildout: &Buildout, found: &mut Findings) -> Result<()> {
             continue;
         }
         let short = place.short(&path);
-        let finding = |what: String| Finding::new(Kind::DevelopEgg, &short, what);
+        let finding = |what: String| Finding::new(FindingKind::DevelopEgg, &short, what);
         let text = match files::read_short(&path, MAX_POINTER) {
             Ok(text) => text,
             Err(error) => {
@@ -318,7 +318,7 @@ fn develop_eggs(buildout: &Buildout, found: &mut Findings) -> Result<()> {
 }
 
 /// The `.pth` files directly in a folder and in the eggs of it.
-fn pth_files(place: &Place, folder: &Path, found: &mut Findings) -> Result<()> {
+fn pth_files(place: &Boundary, folder: &Path, found: &mut Findings) -> Result<()> {
     let is_pth = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "pth");
     let mut files: HashMap<PathBuf, Option<String>> = HashMap::new();
     for path in buildout::entries(folder)? {
@@ -341,14 +341,14 @@ fn pth_files(place: &Place, folder: &Path, found: &mut Findings) -> Result<()> {
         let text = match files::read_short(&path, MAX_POINTER) {
             Ok(text) => text,
             Err(error) => {
-                tell(Kind::Incomplete, format!("cannot be read: {error}"));
+                tell(FindingKind::Incomplete, format!("cannot be read: {error}"));
                 continue;
             }
         };
         let within = path.parent().unwrap_or(folder);
         for line in path_files::pth_paths(&String::from_utf8_lossy(&text)) {
             if let Where::Outside(real) = place.locate(within, Path::new(line)) {
-                tell(Kind::Path, format!("adds {}, outside the buildout", real.display()));
+                tell(FindingKind::Path, format!("adds {}, outside the buildout", real.display()));
             }
         }
     }

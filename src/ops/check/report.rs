@@ -37,7 +37,7 @@ pub struct Report {
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    pub kind: Kind,
+    pub kind: FindingKind,
     /// The file name of the egg that it was found in.
     pub egg: Option<String>,
     /// Relative to the buildout, if it is inside.
@@ -52,7 +52,7 @@ pub struct Finding {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum FindingKind {
     /// A file that shares its inode with one outside.
     HardLink,
     /// A symlink that leads outside.
@@ -92,7 +92,7 @@ pub enum Kind {
     Left,
 }
 
-impl Kind {
+impl FindingKind {
     /// Whether a problem of this kind is that something leaves the buildout.
     #[must_use]
     pub fn is_leak(self) -> bool {
@@ -102,7 +102,7 @@ impl Kind {
 
 impl Finding {
     #[must_use]
-    pub fn new(kind: Kind, path: &Path, what: impl Into<String>) -> Self {
+    pub fn new(kind: FindingKind, path: &Path, what: impl Into<String>) -> Self {
         Self { kind, egg: None, path: path.to_owned(), what: what.into(), repair: None }
     }
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::buildout::SET_ASIDE;
 use crate::cache::blob_store::Store;
-use crate::cache::extract::stage;
-use crate::disk::boundary::Place;
+use crate::cache::extract::extract;
+use crate::disk::boundary::Boundary;
 use crate::disk::files;
 use crate::disk::permissions;
 use crate::egg::diff::{What, differences, is_bytecode};
@@ -26,7 +26,7 @@ use crate::util::progress::Silent;
 pub fn restore(store: &Store, digest: Digest, path: &Path) -> Result<Vec<PathBuf>> {
     let blob = store.open(digest)?.ok_or_else(|| Error::miss(&digest))?;
     let folder = path.parent().unwrap_or(path);
-    let temp = stage(store, &blob, folder, permissions::mode_mask(folder), &Silent)?;
+    let temp = extract(store, &blob, folder, permissions::mode_mask(folder), &Silent)?;
     let mut aside = Vec::new();
     if path.symlink_metadata().is_err() {
         temp.persist_new(path).at("write", path)?;
@@ -71,7 +71,7 @@ fn set_aside(path: &Path, folder: &Path, egg: &Path) -> Result<PathBuf> {
         let to = folder.join(SET_ASIDE).join(top);
         let to = if within.as_os_str().is_empty() { to } else { to.join(within) };
         let above = to.parent().unwrap_or(folder);
-        if !Place::new(folder)?.holds(above) {
+        if !Boundary::new(folder)?.holds(above) {
             let source = std::io::Error::other("a symlink leads out of the eggs directory");
             return Err(Error::Io { action: "set aside in", path: above.to_owned(), source });
         }

@@ -36,11 +36,11 @@ pub enum Options {
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// All remotes, or the one that was changed, as it is now, or the one that is gone.
-    pub remotes: Vec<Listed>,
+    pub remotes: Vec<RemoteStatus>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Listed {
+pub struct RemoteStatus {
     #[serde(flatten)]
     pub remote: Remote,
     /// Of its keys, in their order.
@@ -93,9 +93,9 @@ pub fn remote(cache: &Cache, options: &Options) -> Result<Report> {
     Ok(Report { remotes: vec![listed(changed)?] })
 }
 
-fn listed(remote: Remote) -> Result<Listed> {
+fn listed(remote: Remote) -> Result<RemoteStatus> {
     let key_ids = remote.trusted.iter().map(Trusted::id).collect::<Result<_>>()?;
-    Ok(Listed { remote, key_ids })
+    Ok(RemoteStatus { remote, key_ids })
 }
 
 fn trust(remote: &mut Remote, key: &str, until: Option<i64>, note: Option<String>) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::remote::client::Version;
 use crate::remote::config::Remote;
 use crate::remote::entry::{self, MAX_SIGNATURES, Signed};
-use crate::remote::inventory::{Filed, Lines, Survey};
+use crate::remote::inventory::{FiledEntry, Inventory, Lines};
 use crate::remote::keys::{self, Signer, Trusted};
 use crate::remote::publish;
 use crate::util::clock::now;
@@ -63,7 +63,7 @@ enum Done<'a> {
 /// there itself.
 pub fn sign(remote: &Remote, signer: &Signer, progress: &dyn Progress) -> Result<Report> {
     publish::check(remote, signer)?;
-    let survey = Survey::new(remote, progress)?;
+    let survey = Inventory::new(remote, progress)?;
     progress.begin("signing", survey.entries.len() as u64, Unit::Eggs);
     let done = survey.each(survey.entries.iter().collect(), |filed| {
         progress.advance(1);
@@ -101,8 +101,8 @@ pub fn sign(remote: &Remote, signer: &Signer, progress: &dyn Progress) -> Result
 
 /// Adds a signature to one entry.
 fn one<'a>(
-    survey: &Survey,
-    filed: &'a Filed,
+    survey: &Inventory,
+    filed: &'a FiledEntry,
     remote: &Remote,
     signer: &Signer,
 ) -> Result<Done<'a>> {
@@ -158,7 +158,7 @@ fn make_room(signed: &mut Signed, trusted: &[Trusted]) {
 }
 
 /// Makes the lines of lists and sets equal to entries, and answers how many of them were written.
-fn lines(survey: &Survey, by_key: &HashMap<&EggKey, Signed>) -> Result<usize> {
+fn lines(survey: &Inventory, by_key: &HashMap<&EggKey, Signed>) -> Result<usize> {
     let with = |line: Signed| {
         let key = line.unchecked().ok().map(|entry| entry.key);
         let signed = key.and_then(|key| by_key.get(&key));

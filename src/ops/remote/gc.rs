@@ -33,16 +33,16 @@ use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::cache::retention::pins;
-use crate::cache::retention::plan::{Evicted, Held, Kept, Plan, Rules, plan};
-use crate::cache::retention::protected::held;
-use crate::cache::retention::roots::{self, GRACE as ROOT_GRACE, Known};
+use crate::cache::retention::plan::{Evicted, Kept, Plan, Protected, Rules, plan};
+use crate::cache::retention::protected::protected;
+use crate::cache::retention::roots::{self, GRACE as ROOT_GRACE, KnownRoot};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
 use crate::error::{Error, Result};
-use crate::remote::client::{Client, Listed, Patience};
+use crate::remote::client::{Client, ObjectInfo, Patience};
 use crate::remote::config::Remote;
-use crate::remote::entry::{Entry, Signed};
-use crate::remote::inventory::{self, Filed, Lines, Survey};
+use crate::remote::entry::{RemoteEntry, Signed};
+use crate::remote::inventory::{self, FiledEntry, Inventory, Lines};
 use crate::remote::object_names;
 use crate::remote::publish;
 use crate::util::clock::now;
@@ -121,17 +121,17 @@ pub fn gc(
     } else {
         Client::new(remote, Patience::COMMAND)?.clock(object_names::CLOCK)?
     };
-    let survey = Survey::new(remote, progress)?;
-    let counting: HashMap<Digest, &Filed> =
+    let survey = Inventory::new(remote, progress)?;
+    let counting: HashMap<Digest, &FiledEntry> =
         survey.entries.iter().filter_map(|it| Some((it.entry()?.egg, it))).collect();
     let eggs: Vec<CachedEgg> = counting.values().filter_map(|filed| egg_of(filed)).collect();
     let (held, unreadable) = holding(cache, &eggs, options.root_grace.unwrap_or(ROOT_GRACE))?;
     let rules = Rules { max_size: None, ..options.rules };
     let Plan { mut evicted, kept: kept_eggs } = plan(eggs, &rules, &held, time);
     evicted.sort_by(|a, b| a.egg.file_name.cmp(&b.egg.file_name));
-    let is_going = |filed: &&Filed| options.untrusted && !filed.is_newer();
-    let refused: Vec<&Filed> = survey.entries.iter().filter(|it| it.bad.is_some()).collect();
-    let mut going: Vec<&Filed> = evicted.iter().map(|it| counting[&it.egg.digest]).collect();
+    let is_going = |filed: &&FiledEntry| options.untrusted && !filed.is_newer();
+    let refused: Vec<&FiledEntry> = survey.entries.iter().filter(|it| it.bad.is_some()).collect();
+    let mut going: Vec<&FiledEntry> = evicted.iter().map(|it| counting[&it.egg.digest]).collect();
     going.extend(refused.iter().copied().filter(is_going));
     let plan = Removal::new(&survey, going, time, options.grace.unwrap_or(GRACE));
     let mut report = Report {
@@ -162,17 +162,17 @@ pub fn gc(
 }
 
 /// The egg of an entry that counts, with the age of the entry.
-fn egg_of(filed: &Filed) -> Option<CachedEgg> {
+fn egg_of(filed: &FiledEntry) -> Option<CachedEgg> {
     Some(CachedEgg { used_at: filed.listed.modified_at, ..filed.entry()?.egg() })
 }
 
 /// What pins and roots of the cache hold of these eggs. A root holds also another build of the egg that
 /// it uses: it is that one that its buildout would get from here.
-fn holding(cache: &Cache, eggs: &[CachedEgg], root_grace: i64) -> Result<(Held, Vec<Error>)> {
+fn holding(cache: &Cache, eggs: &[CachedEgg], root_grace: i64) -> Result<(Protected, Vec<Error>)> {
     let (roots, unreadable) = roots::all(cache.root(), now())?;
     let of_key: HashMap<&EggKey, Digest> = eggs.iter().map(|egg| (&egg.key, egg.digest)).collect();
     let there: HashSet<Digest> = eggs.iter().map(|egg| egg.digest).collect();
-    let mut kept: Vec<Known> =
+    let mut kept: Vec<KnownRoot> =
         roots.into_iter().filter(|root| root.is_kept(root_grace, now())).collect();
     for used in kept.iter_mut().flat_map(|known| &mut known.root.eggs) {
         if let Some(digest) = used.digest.filter(|digest| !there.contains(digest))
@@ -181,10 +181,10 @@ fn holding(cache: &Cache, eggs: &[CachedEgg], root_grace: i64) -> Result<(Held, 
             used.digest = of_key.get(&egg.key).copied();
         }
     }
-    Ok((held(&pins::all(cache.root())?, eggs, &kept), unreadable))
+    Ok((protected(&pins::all(cache.root())?, eggs, &kept), unreadable))
 }
 
-fn told(filed: &Filed, removed: bool) -> Refused {
+fn told(filed: &FiledEntry, removed: bool) -> Refused {
     Refused {
         name: filed.listed.name.clone(),
         what: filed.what().to_owned(),
@@ -198,20 +198,20 @@ struct Removal<'a> {
     /// Texts of entries whose lines go.
     texts: HashSet<&'a str>,
     lists: Vec<(&'a String, bool)>,
-    entries: Vec<&'a Filed>,
-    blobs: Vec<&'a Listed>,
+    entries: Vec<&'a FiledEntry>,
+    blobs: Vec<&'a ObjectInfo>,
     young: usize,
-    leases: Vec<&'a Listed>,
+    leases: Vec<&'a ObjectInfo>,
     blocked: bool,
     time: i64,
     grace: i64,
 }
 
 impl<'a> Removal<'a> {
-    fn new(survey: &'a Survey, entries: Vec<&'a Filed>, time: i64, grace: i64) -> Self {
+    fn new(survey: &'a Inventory, entries: Vec<&'a FiledEntry>, time: i64, grace: i64) -> Self {
         let going: HashSet<&str> = entries.iter().map(|it| it.listed.name.as_str()).collect();
-        let stays = |filed: &&Filed| !going.contains(filed.listed.name.as_str());
-        let staying: Vec<&Filed> = survey.entries.iter().filter(stays).collect();
+        let stays = |filed: &&FiledEntry| !going.contains(filed.listed.name.as_str());
+        let staying: Vec<&FiledEntry> = survey.entries.iter().filter(stays).collect();
         // An entry that is filed at a second name says there what it says at the first.
         let said: HashSet<&str> = staying.iter().map(|it| it.signed.entry.as_str()).collect();
         let mut texts: HashSet<&str> = entries.iter().map(|it| it.signed.entry.as_str()).collect();
@@ -229,11 +229,11 @@ impl<'a> Removal<'a> {
         let mut named: HashSet<Digest> =
             lines.filter_map(|line| Some(line.unchecked().ok()?.blob)).collect();
         named.extend(staying.iter().filter_map(|it| Some(it.claim.as_ref().ok()?.blob)));
-        let blocked = survey.entries.iter().any(Filed::is_newer);
+        let blocked = survey.entries.iter().any(FiledEntry::is_newer);
         let unnamed = survey.blobs.iter().filter(|(digest, _)| !named.contains(digest));
-        let is_old = |blob: &&Listed| time.saturating_sub(blob.modified_at) > grace;
+        let is_old = |blob: &&ObjectInfo| time.saturating_sub(blob.modified_at) > grace;
         let (blobs, young): (Vec<_>, Vec<_>) = unnamed.map(|(_, blob)| blob).partition(is_old);
-        let is_old = |lease: &&Listed| time.saturating_sub(lease.modified_at) > OLD_LEASE;
+        let is_old = |lease: &&ObjectInfo| time.saturating_sub(lease.modified_at) > OLD_LEASE;
         Self {
             texts,
             lists,
@@ -251,7 +251,7 @@ impl<'a> Removal<'a> {
     /// blobs that are gone.
     fn execute(
         self,
-        survey: &Survey,
+        survey: &Inventory,
         remote: &Remote,
         progress: &dyn Progress,
     ) -> Result<Vec<u64>> {
@@ -283,13 +283,13 @@ impl<'a> Removal<'a> {
             Ok(())
         })?;
         let since = survey.newer_entries(remote, &crate::util::progress::Silent)?;
-        let blocked = since.iter().any(Filed::is_newer);
+        let blocked = since.iter().any(FiledEntry::is_newer);
         let named: HashSet<String> = since
             .iter()
             .filter_map(|filed| filed.claim.as_ref().ok())
-            .map(|Entry { blob, .. }| object_names::blob(*blob))
+            .map(|RemoteEntry { blob, .. }| object_names::blob(*blob))
             .collect();
-        let is_old = |found: &Listed| self.time.saturating_sub(found.modified_at) > self.grace;
+        let is_old = |found: &ObjectInfo| self.time.saturating_sub(found.modified_at) > self.grace;
         let removed = survey.each(self.blobs, |blob| {
             progress.advance(1);
             if blocked

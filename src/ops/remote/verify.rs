@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use crate::egg::key::EggKey;
 use crate::error::Result;
-use crate::remote::client::Listed;
+use crate::remote::client::ObjectInfo;
 use crate::remote::config::Remote;
 use crate::remote::entry::BadEntry;
-use crate::remote::inventory::{self, Filed, Lines, Survey};
+use crate::remote::inventory::{self, FiledEntry, Inventory, Lines};
 use crate::remote::object_names;
 use crate::remote::publish;
 use crate::util::hash::digest::Digest;
@@ -57,7 +57,7 @@ impl Report {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    pub kind: Kind,
+    pub kind: ProblemKind,
     /// The object's.
     pub name: String,
     /// The egg's, if it is the problem of one.
@@ -70,7 +70,7 @@ pub struct Problem {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum ProblemKind {
     /// What is no entry, or a blob whose bytes are not those of its name.
     Damaged,
     /// An entry that no trusted key has signed.
@@ -94,7 +94,7 @@ pub enum Kind {
 /// # Errors
 /// [`crate::error::Error::Remote`] if it cannot be listed or read, or with `repair` not written.
 pub fn verify(remote: &Remote, options: Options, progress: &dyn Progress) -> Result<Report> {
-    let survey = Survey::new(remote, progress)?;
+    let survey = Inventory::new(remote, progress)?;
     let mut report = Report {
         remote: remote.name.clone(),
         entries: survey.entries.len(),
@@ -122,7 +122,7 @@ pub fn verify(remote: &Remote, options: Options, progress: &dyn Progress) -> Res
     }
     report.problems.extend(of_lists(&survey, options.repair)?);
     report.problems.extend(survey.foreign.iter().map(|it| Problem {
-        kind: Kind::Foreign,
+        kind: ProblemKind::Foreign,
         name: it.name.clone(),
         file_name: None,
         what: "it does not belong there".into(),
@@ -134,15 +134,15 @@ pub fn verify(remote: &Remote, options: Options, progress: &dyn Progress) -> Res
 }
 
 /// What is wrong with an entry or its blob.
-fn of_entry(filed: &Filed, survey: &Survey) -> Option<Problem> {
+fn of_entry(filed: &FiledEntry, survey: &Inventory) -> Option<Problem> {
     let (kind, what) = match (&filed.bad, &filed.claim) {
-        (Some(bad @ BadEntry::Malformed(_)), Err(_)) => (Kind::Damaged, bad.to_string()),
-        (Some(bad @ BadEntry::NewerFormat(_)), _) => (Kind::Unreadable, bad.to_string()),
-        (Some(bad @ BadEntry::OtherEgg(_)), _) => (Kind::Misplaced, bad.to_string()),
-        (Some(bad), _) => (Kind::Untrusted, bad.to_string()),
+        (Some(bad @ BadEntry::Malformed(_)), Err(_)) => (ProblemKind::Damaged, bad.to_string()),
+        (Some(bad @ BadEntry::NewerFormat(_)), _) => (ProblemKind::Unreadable, bad.to_string()),
+        (Some(bad @ BadEntry::OtherEgg(_)), _) => (ProblemKind::Misplaced, bad.to_string()),
+        (Some(bad), _) => (ProblemKind::Untrusted, bad.to_string()),
         (None, Err(_)) => return None,
         (None, Ok(entry)) => match survey.blobs.get(&entry.blob) {
-            None => (Kind::Missing, format!("its blob {} is missing", entry.blob.short())),
+            None => (ProblemKind::Missing, format!("its blob {} is missing", entry.blob.short())),
             Some(blob) if blob.bytes != entry.blob_bytes => {
                 let what = format!(
                     "its blob {} has {} bytes in place of {}",
@@ -150,7 +150,7 @@ fn of_entry(filed: &Filed, survey: &Survey) -> Option<Problem> {
                     blob.bytes,
                     entry.blob_bytes
                 );
-                (Kind::Damaged, what)
+                (ProblemKind::Damaged, what)
             }
             Some(_) => return None,
         },
@@ -165,13 +165,13 @@ fn of_entry(filed: &Filed, survey: &Survey) -> Option<Problem> {
 }
 
 /// Reads every blob, each with a bounded amount of memory.
-fn read_blobs(survey: &Survey, repair: bool, progress: &dyn Progress) -> Result<Vec<Problem>> {
-    let entries = survey.entries.iter().filter_map(Filed::entry);
+fn read_blobs(survey: &Inventory, repair: bool, progress: &dyn Progress) -> Result<Vec<Problem>> {
+    let entries = survey.entries.iter().filter_map(FiledEntry::entry);
     let names: HashMap<Digest, &str> =
         entries.map(|entry| (entry.blob, entry.file_name.as_str())).collect();
     let total = survey.blobs.values().map(|blob| blob.bytes).sum();
     progress.begin("verifying", total, Unit::Bytes);
-    let read = |(digest, blob): (&Digest, &Listed)| {
+    let read = |(digest, blob): (&Digest, &ObjectInfo)| {
         let found = survey.client.download(&blob.name, blob.bytes, io::sink(), progress);
         let (what, is_sure) = match found {
             // A failure is the remote's; anything else is of this blob.
@@ -187,7 +187,7 @@ fn read_blobs(survey: &Survey, repair: bool, progress: &dyn Progress) -> Result<
             survey.client.remove(&blob.name)?;
         }
         Ok(Some(Problem {
-            kind: Kind::Damaged,
+            kind: ProblemKind::Damaged,
             name: blob.name.clone(),
             file_name: names.get(digest).map(|&name| name.to_owned()),
             what,
@@ -200,24 +200,26 @@ fn read_blobs(survey: &Survey, repair: bool, progress: &dyn Progress) -> Result<
 }
 
 /// What is wrong with lists and sets, and done about it if `repair` says so.
-fn of_lists(survey: &Survey, repair: bool) -> Result<Vec<Problem>> {
+fn of_lists(survey: &Inventory, repair: bool) -> Result<Vec<Problem>> {
     let by_key = survey.by_key();
-    let mut wanted: BTreeMap<String, Vec<&Filed>> = BTreeMap::new();
+    let mut wanted: BTreeMap<String, Vec<&FiledEntry>> = BTreeMap::new();
     for filed in &survey.entries {
         if let Some(entry) = filed.entry() {
             let list = object_names::project(&entry.key.name, &entry.key.python);
             wanted.entry(list).or_default().push(filed);
         }
     }
-    let lists = survey.lists.iter().map(|(name, lines)| (Kind::List, name, lines));
-    let sets = survey.sets.iter().map(|(name, lines)| (Kind::Set, name, lines));
-    let look = |(kind, name, lines): (Kind, &String, &Lines)| {
-        let list = wanted.get(name).filter(|_| kind == Kind::List);
+    let lists = survey.lists.iter().map(|(name, lines)| (ProblemKind::List, name, lines));
+    let sets = survey.sets.iter().map(|(name, lines)| (ProblemKind::Set, name, lines));
+    let look = |(kind, name, lines): (ProblemKind, &String, &Lines)| {
+        let list = wanted.get(name).filter(|_| kind == ProblemKind::List);
         let (mut problems, dropped) = of_lines(survey, kind, name, lines, &by_key)?;
         let listed: HashSet<EggKey> =
             lines.iter().flatten().filter_map(|line| Some(line.unchecked().ok()?.key)).collect();
-        let is_missing = |filed: &&Filed| filed.entry().is_some_and(|it| !listed.contains(&it.key));
-        let missing: Vec<&Filed> = list.into_iter().flatten().copied().filter(is_missing).collect();
+        let is_missing =
+            |filed: &&FiledEntry| filed.entry().is_some_and(|it| !listed.contains(&it.key));
+        let missing: Vec<&FiledEntry> =
+            list.into_iter().flatten().copied().filter(is_missing).collect();
         problems.extend(missing.iter().map(|filed| Problem {
             kind,
             name: name.clone(),
@@ -242,11 +244,11 @@ fn of_lists(survey: &Survey, repair: bool) -> Result<Vec<Problem>> {
 
 /// What is wrong with the lines of a list or a set, and which of them are to go.
 fn of_lines(
-    survey: &Survey,
-    kind: Kind,
+    survey: &Inventory,
+    kind: ProblemKind,
     name: &str,
     lines: &Lines,
-    by_key: &HashMap<&EggKey, &Filed>,
+    by_key: &HashMap<&EggKey, &FiledEntry>,
 ) -> Result<(Vec<Problem>, HashSet<String>)> {
     let (mut problems, mut dropped, mut keys) = (Vec::new(), HashSet::new(), HashSet::new());
     for (number, line) in (1..).zip(lines) {
@@ -274,7 +276,7 @@ fn of_lines(
         };
         let egg = Some(entry.file_name.as_str());
         let list = object_names::project(&entry.key.name, &entry.key.python);
-        if kind == Kind::List && list != name {
+        if kind == ProblemKind::List && list != name {
             problem(egg, "is of another list");
             dropped.insert(line.entry.clone());
             continue;

@@ -15,7 +15,7 @@ use crate::cache::Cache;
 use crate::cache::index::{DAY, Day, Regrets, Tally, day_of};
 use crate::cache::retention::pins;
 use crate::cache::retention::plan::{Evicted, Reason, Rules, plan};
-use crate::cache::retention::protected::held;
+use crate::cache::retention::protected::protected;
 use crate::cache::retention::roots::{self, GRACE};
 use crate::disk::temp;
 use crate::egg::cached_egg::CachedEgg;
@@ -152,7 +152,7 @@ fn next_gc(
 ) -> Result<(NextGc, Vec<Error>)> {
     let (mut roots, unreadable) = roots::all(cache.root(), at)?;
     roots.retain(|root| root.is_kept(options.grace.unwrap_or(GRACE), at));
-    let held = held(&pins::all(cache.root())?, &eggs, &roots);
+    let held = protected(&pins::all(cache.root())?, &eggs, &roots);
     let plan = plan(eggs, &options.rules, &held, at);
     let goes_by = |reason| plan.evicted.iter().filter(|it| it.reason == reason).count();
     let next = NextGc {

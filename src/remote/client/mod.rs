@@ -81,7 +81,7 @@ impl Version {
 
 /// An object in a listing.
 #[derive(Debug, Clone)]
-pub struct Listed {
+pub struct ObjectInfo {
     /// As it was named when it was written.
     pub name: String,
     pub bytes: u64,
@@ -306,14 +306,14 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Remote`]
-    pub fn list(&self, folder: &str) -> Result<Vec<Listed>> {
+    pub fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>> {
         let (store, path, patience) = (self.store.clone(), self.path(folder), self.patience);
         let skipped =
             if self.prefix.as_ref().is_empty() { 0 } else { self.prefix.as_ref().len() + 1 };
         let answer = self.ask(None, async move {
             let (mut listing, mut all) = (store.list(Some(&path)), Vec::new());
             while let Some(meta) = in_time(patience.answer, listing.try_next()).await? {
-                all.push(Listed {
+                all.push(ObjectInfo {
                     name: meta.location.as_ref()[skipped..].to_owned(),
                     bytes: meta.size,
                     modified_at: meta.last_modified.timestamp(),
@@ -336,10 +336,10 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Remote`]
-    pub fn head(&self, name: &str) -> Result<Option<Listed>> {
+    pub fn head(&self, name: &str) -> Result<Option<ObjectInfo>> {
         let (store, path) = (self.store.clone(), self.path(name));
         match self.ask(Some(self.patience.answer), async move { store.head(&path).await })? {
-            Ok(meta) => Ok(Some(Listed {
+            Ok(meta) => Ok(Some(ObjectInfo {
                 name: name.to_owned(),
                 bytes: meta.size,
                 modified_at: meta.last_modified.timestamp(),

@@ -7,7 +7,7 @@ use blake3::hazmat::HasherExt;
 use eggcache::Digest;
 use eggcache::Provenance;
 use eggcache::internals::EggPath;
-use eggcache::internals::frame_layout::{FRAME_SIZES, Layout, Unit};
+use eggcache::internals::frame_layout::{FRAME_SIZES, FrameGroup, Layout};
 use eggcache::internals::manifest::{Entry, EntryKind, Manifest, Mtime};
 use eggcache::internals::reader::{Blob, Decoder};
 use eggcache::internals::writer::{self, Packing};
@@ -53,8 +53,8 @@ fn opens(bytes: &[u8]) -> bool {
     let mut decoder = Decoder::new();
     for unit in &blob.layout.units {
         let frames = match unit {
-            Unit::Small { frame, .. } => *frame..frame + 1,
-            Unit::Large { frames, .. } => frames.clone(),
+            FrameGroup::Small { frame, .. } => *frame..frame + 1,
+            FrameGroup::Large { frames, .. } => frames.clone(),
         };
         if frames.end > FRAMES {
             break;
@@ -83,7 +83,7 @@ fn opens(bytes: &[u8]) -> bool {
 /// then; says whether it was.
 fn is_accepted_if_right(
     blob: &Blob<&[u8]>,
-    unit: &Unit,
+    unit: &FrameGroup,
     content: &[u8],
     subtrees: &[blake3::hazmat::ChainingValue],
 ) -> bool {
@@ -95,7 +95,7 @@ fn is_accepted_if_right(
         digest == Digest::of(content)
     };
     match unit {
-        Unit::Small { frame, entries } => {
+        FrameGroup::Small { frame, entries } => {
             let (mut right, mut at) = (true, 0);
             for &entry in entries {
                 let EntryKind::File { size, .. } = blob.manifest.entries[entry].kind else {
@@ -114,7 +114,7 @@ fn is_accepted_if_right(
             }
             right
         }
-        Unit::Large { entry, .. } => {
+        FrameGroup::Large { entry, .. } => {
             let right = is_right(*entry, content);
             assert_eq!(blob.check_large(*entry, subtrees).is_ok(), right);
             right
@@ -147,8 +147,8 @@ fn mended(text: &[u8], data: &[u8]) -> Option<Vec<u8>> {
     let (mut stored, mut frames) = (Vec::new(), Vec::new());
     for unit in &layout.units {
         let (files, parts) = match unit {
-            Unit::Small { frame, entries } => (entries.clone(), *frame..frame + 1),
-            Unit::Large { entry, frames } => (vec![*entry], frames.clone()),
+            FrameGroup::Small { frame, entries } => (entries.clone(), *frame..frame + 1),
+            FrameGroup::Large { entry, frames } => (vec![*entry], frames.clone()),
         };
         let mut content = Vec::new();
         for file in files {
