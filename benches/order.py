@@ -1,7 +1,7 @@
 """In which order a buildout finds out what it needs, and how long it waits for lists, blobs and builds.
 
 Whatever a part names is known at once, and what an egg requires once that egg is there: all of it that
-is new goes to the remote together (python/eggcache/_session.py, `expect`). What is built is not looked
+is new goes to the remote together (python/eggcache/_copier.py, `expect`). What is built is not looked
 at that way: what it requires is asked for one by one.
 """
 

@@ -96,7 +96,7 @@ def wrap(clocks, buildout, easy_install):
         return
     clocks.wrap("bridge: start", _bridge.Bridge, "__init__")
     clocks.wrap(lambda _, op, *others: "bridge: " + op, _bridge.Bridge, "call", "post")
-    clocks.wrap("eggcache", _session.Session, "__init__", "choose", "same_as", "expect", "materialize")
+    clocks.wrap("eggcache", _session.Session, "open", "choose", "same_as", "expect", "materialize")
     clocks.wrap("eggcache", _session.Session, "built", "store_installed", "close")
 
 

@@ -1,12 +1,12 @@
-"""Make buildout keep the eggs that it builds, and copy them into the next buildout.
+"""Store the eggs that buildout builds, and copy them into later buildouts.
 
-Installed beside zc.buildout, this package does nothing until a buildout sets ``egg-cache``. It
-needs nothing but the standard library, and the ``eggcache`` program that comes with it.
+Installed beside zc.buildout, this package does nothing until a buildout sets ``egg-cache``. It needs
+only the standard library and the ``eggcache`` program, which comes with it.
 """
 
 
 def load(buildout):
-    """Extension entry point, for those who let buildout install this: ``extensions = eggcache``."""
-    from eggcache import _seam
+    """The entry point for ``extensions = eggcache``, where buildout itself installs this package."""
+    from eggcache import _run
 
-    _seam.start(buildout)
+    _run.start(buildout)

@@ -1,25 +1,63 @@
-"""Custom builds: ``zc.recipe.egg:custom`` and whatever else calls ``Installer.build``.
+"""Custom builds: ``zc.recipe.egg:custom`` and everything else that calls ``Installer.build``.
 
-Their eggs go to the develop-eggs directory and depend on build options and on the environment, so
-these are part of their key, and the plain egg of such a project is never served.
+Their eggs go to the develop-eggs directory. They depend on build options and on the environment, so
+both are part of the egg key as the *variant*. The plain egg of such a project is never served.
 """
 
 import contextlib
 import functools
+import os
 import re
 
 from eggcache import _host
-from eggcache._session import canonical
+from eggcache._requirements import canonical
 
 _RECIPE = "zc.recipe.egg:custom"
 _REFERENCE = re.compile(r"\$\{([^:}]*):([^}]*)\}")
 
 
-def projects(buildout, pkg_resources):
-    """Canonical names of the projects that a part of this buildout builds with options; None where
-    a name cannot be told.
+class CustomBuilds:
+    """The projects that a buildout builds with options, and the custom build that is running.
 
-    Sections are read as they are written: to evaluate one would run its recipe.
+    ``projects`` holds canonical names. It is None if they are not known: then every project counts
+    as one of them.
+    """
+
+    def __init__(self, projects):
+        self._projects = projects
+        self._environ = dict(os.environ)
+        #: The digest of options and environment of the running build; empty outside of one.
+        self.variant = ""
+        #: File name and SHA-256 of the archive that is being built; None if not known.
+        self.source = None
+
+    def includes(self, project_name):
+        """Whether a part may build this project with options."""
+        return self._projects is None or canonical(project_name) in self._projects
+
+    @contextlib.contextmanager
+    def building(self, project_name, build_ext):
+        """Meanwhile, the cache is asked for this variant, and stores it."""
+        if self._projects is not None:
+            self._projects.add(canonical(project_name))
+        self.variant = _host.variant_of(build_ext, self._environ)
+        self.source = None
+        try:
+            yield
+        finally:
+            self.variant, self.source = "", None
+
+    def add_source(self, archive):
+        """Note the archive of the build that is running."""
+        if os.path.isfile(archive):
+            self.source = os.path.basename(archive), _host.sha256_of(archive)
+
+
+def projects(buildout, pkg_resources):
+    """Canonical names of the projects that a part of this buildout builds with options.
+
+    None if one of the names cannot be parsed. Sections are read as they are written: to evaluate one
+    would run its recipe.
     """
     names = set()
     for section in buildout._raw:
@@ -34,64 +72,44 @@ def projects(buildout, pkg_resources):
 
 
 def _raw_option(raw, section, name, depth=8):
-    """An option of a section or of the macros (``<``) that it extends, references followed."""
+    """An option of a section, or of the macros (``<``) that it extends, with references resolved."""
     options = raw.get(section, {})
     value = options.get(name)
     for macro in options.get("<", "").split():
         if value is None and depth > 0:
             value = _raw_option(raw, macro, name, depth - 1)
 
-    def referred(match):
+    def resolve(match):
         other, option = match.groups()
         found = depth > 0 and _raw_option(raw, other or section, option, depth - 1)
         return match.group() if not found else found
 
-    return value and _REFERENCE.sub(referred, value)
+    return value and _REFERENCE.sub(resolve, value)
 
 
-@contextlib.contextmanager
-def building(session, spec, build_ext):
-    """While an egg is built with options, the session asks for and stores that variant."""
-    requirement = session.pkg_resources.Requirement.parse(spec)
-    if session.custom is not None:
-        session.custom.add(canonical(requirement.project_name))
-    session.variant = _host.variant_of(build_ext, session.environ)
-    session.custom_source = None
-    try:
-        yield
-    finally:
-        session.variant, session.custom_source = "", None
+def is_custom_part(options):
+    """Whether a part's recipe is ``zc.recipe.egg:custom``."""
+    kind = type(getattr(options, "recipe", None))
+    return (kind.__module__, kind.__name__) == ("zc.recipe.egg.custom", "Custom")
 
 
-def restore_offline(buildout, easy_install, session):
-    """Let custom parts work offline, where their recipe does nothing."""
-    if not buildout.offline:
-        return
-    options_class = type(buildout["buildout"])
-    stock_call = options_class._call
+def restore(options, easy_install, session):
+    """Copy the egg of a custom part from the cache into the develop-eggs directory.
 
-    def _call(self, f):
-        installed = stock_call(self, f)
-        recipe = getattr(self, "recipe", None)
-        kind = type(recipe)
-        if (kind.__module__, kind.__name__) != ("zc.recipe.egg.custom", "Custom"):
-            return installed
-        recipe._set_environment()
-        try:
-            restored = _restore(self, recipe.build_ext, easy_install, session)
-        finally:
-            recipe._restore_environment()
-        return list(installed or ()) + restored
-
-    options_class._call = _call
-
-
-def _restore(options, build_ext, easy_install, session):
-    """Copy the egg of a custom part into the develop-eggs directory; answer what was copied."""
+    Return the locations of what was copied. Offline, the recipe itself does nothing.
+    """
+    recipe = options.recipe
     spec = options.get("egg", options.get("eggs", options.name)).strip()
     installer = easy_install.Installer(options["_d"], path=[options["_e"]], newest=False)
-    requirement = installer._constrain(session.pkg_resources.Requirement.parse(spec))
-    with building(session, spec, build_ext):
-        offered = session.choose(installer, requirement, 1)
-        dist = offered and session.materialize(offered, installer._dest)
-    return [dist.location] if dist else []
+    parsed = easy_install.pkg_resources.Requirement.parse(spec)
+    recipe._set_environment()
+    try:
+        with session.custom.building(parsed.project_name, recipe.build_ext):
+            for requirement in session.copier.constrained(installer, parsed):
+                offered = session.choose(installer, requirement, 1)
+                dist = offered and session.materialize(offered, installer._dest)
+                if dist:
+                    return [dist.location]
+    finally:
+        recipe._restore_environment()
+    return []

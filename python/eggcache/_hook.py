@@ -1,8 +1,8 @@
-"""Imported by ``eggcache.pth`` whenever Python starts, so it must be small.
+"""Imported by ``eggcache.pth`` on every start of Python, so it must stay small.
 
 It waits for the import of ``zc.buildout.buildout`` and wraps ``Buildout._load_extensions``, which
-runs before anything is installed. Extensions thus come from the cache as well, and the option
-``egg-cache`` alone is enough.
+runs before buildout installs anything. Thus the option ``egg-cache`` alone is enough, and extensions
+come from the cache as well.
 """
 
 import sys
@@ -11,7 +11,7 @@ _MODULE = "zc.buildout.buildout"
 
 
 class _Finder:
-    """Finds only the module it waits for, and only once."""
+    """Finds only the module that it waits for, and only once."""
 
     def find_spec(self, name, path=None, target=None):
         if name != _MODULE:
@@ -35,12 +35,12 @@ class _Finder:
 def _wrap(buildout_class):
     load_extensions = getattr(buildout_class, "_load_extensions", None)
     if load_extensions is None:
-        return  # a buildout older than any that this works with
+        return  # this buildout is too old
 
     def _load_extensions(self):
-        from eggcache import _seam
+        from eggcache import _run
 
-        _seam.start(self)
+        _run.start(self)
         return load_extensions(self)
 
     buildout_class._load_extensions = _load_extensions

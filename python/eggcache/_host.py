@@ -1,4 +1,4 @@
-"""What the cache must know of this Python, machine and buildout to tell which eggs work here."""
+"""Describe this Python, machine and buildout, which decide which cached eggs work here."""
 
 import glob
 import hashlib
@@ -8,7 +8,7 @@ import platform
 import sys
 import sysconfig
 
-#: Set by buildout 3 in its own environment when it first calls pip, so it tells of no option.
+#: Buildout 3 sets these in its own environment when it first calls pip: no difference in options.
 _LEAKING = ("PYTHONPATH",)
 
 _IMPLEMENTATIONS = {"cpython": "cp", "pypy": "pp"}
@@ -29,7 +29,7 @@ def describe(pkg_resources, generation, environment):
 
 
 def _libc():
-    """``glibc 2.36``; empty where there is nothing like it."""
+    """The C library and its version, such as ``glibc 2.36``; empty if it is not known."""
     try:
         return os.confstr("CS_GNU_LIBC_VERSION") or ""
     except (AttributeError, OSError, ValueError):
@@ -39,7 +39,7 @@ def _libc():
 
 
 def sha256_of(path):
-    """SHA-256 of a file, in hexadecimal digits."""
+    """The SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
@@ -48,9 +48,9 @@ def sha256_of(path):
 
 
 def variant_of(build_ext, environ_before):
-    """The digest of a custom build: its options, and what the environment has become.
+    """The digest of a custom build: its options, and how the environment differs from before.
 
-    Paths are taken as they are. An egg that was built against ``parts/`` of one buildout is
+    Paths in them count as they are. An egg that was built against ``parts/`` of one buildout is
     therefore not served to a buildout in another folder, where it might not work.
     """
     environ = {

@@ -8,6 +8,7 @@ import fcntl
 import glob
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -229,10 +230,9 @@ class Project:
 
 
 def summary(output):
-    """Hits, misses and stored, as the last line of a run tells them."""
-    [line] = [line for line in output.splitlines() if line.startswith("eggcache: ") and " hits" in line]
-    numbers = [int(part.split()[0]) for part in line[len("eggcache: ") :].split(";")[0].split(",")]
-    return dict(zip(("hits", "misses", "stored"), numbers))
+    """Hits, misses and stored eggs, from the last line of a run."""
+    [found] = re.findall(r"^eggcache: (\d+) hits?, (\d+) miss(?:es)?, (\d+) stored", output, re.M)
+    return dict(zip(("hits", "misses", "stored"), map(int, found)))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from conftest import summary
 
-ALONE = "going on without the cache"
+ALONE = "continuing without the cache"
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def works_without(world, **kw):
     project = world.project("project", versions="alpha = 1.0")
     output = project.run(**kw)
     assert output.count(ALONE) == 1, output
-    assert " hits" not in output
+    assert "spent" not in output
     assert project.script("alpha") == "alpha 1.0"
     assert not list(project.eggs_directory.glob(".eggcache-*"))
     return output
@@ -85,19 +85,33 @@ def test_a_program_that_does_not_answer(filled, tmp_path):
     works_without(filled, env={"PYTHONPATH": str(hook)})
 
 
-def test_a_program_that_dies_in_the_middle(filled, tmp_path):
+def killed_at(op, tmp_path):
+    """The environment of a buildout in which the program is killed when it is asked for this."""
     hook = tmp_path / "site"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(
         "import eggcache._bridge as bridge\n"
         "call = bridge.Bridge.call\n"
         "def dying(self, op, **kw):\n"
-        "    if op == 'materialize':\n"
+        "    if op == %r:\n"
         "        self._process.kill()\n"
         "    return call(self, op, **kw)\n"
-        "bridge.Bridge.call = dying\n"
+        "bridge.Bridge.call = dying\n" % op
     )
-    works_without(filled, env={"PYTHONPATH": str(hook)})
+    return {"PYTHONPATH": str(hook)}
+
+
+def test_a_program_that_dies_in_the_middle(filled, tmp_path):
+    works_without(filled, env=killed_at("materialize", tmp_path))
+
+
+def test_a_custom_build_after_the_program_has_died(world, tmp_path):
+    world.c_sdist("native", "1.0")
+    custom = "[custom]\nrecipe = zc.recipe.egg:custom\negg = native\n"
+    project = world.project("project", sections=custom, versions="native = 1.0", parts="custom")
+    output = project.run(env=killed_at("find", tmp_path))
+    assert output.count(ALONE) == 1, output
+    assert list((project.path / "develop-eggs").glob("native-1.0-*.egg"))
 
 
 def test_a_damaged_egg_is_built_again_and_stored_in_place(filled):
@@ -164,7 +178,7 @@ class TestMounts:
         (world.cache / "ballast-of-this-test").write_bytes(os.urandom(100 << 10))
         project = world.project("project", versions="alpha = 1.0")
         output = project.run()
-        warnings = output.count(ALONE) + output.count("nothing more is stored")
+        warnings = output.count(ALONE) + output.count("storing no more eggs")
         assert warnings == 1 and ("No space left" in output or "full" in output), output
         assert project.script("alpha") == "alpha 1.0"
 

@@ -73,7 +73,7 @@ def test_a_policy_that_is_not_understood_is_one_warning_for_a_root(newest_world)
     (world.cache / "eggcache.toml").write_text("[gc]\nmax-sise = 3\n")
     project = world.project("project")
     output = project.run()
-    assert output.count("max-sise") == 1 and "going on without" not in output
+    assert output.count("max-sise") == 1 and "continuing without" not in output
     assert project.script("alpha") == "alpha 1.0"
 
 
@@ -99,6 +99,6 @@ def test_a_root_does_not_wait_for_what_is_collected(newest_world, tmp_path):
     with open("/proc/%d/cmdline" % pid) as file:
         assert file.read().startswith("sleep")
     os.kill(pid, signal.SIGKILL)
-    assert "going on without" not in output and "still running" not in output
+    assert "continuing without" not in output and "still running" not in output
     assert project.script("alpha") == "alpha 1.0"
     subprocess.check_call([world.buildout.program, "--cache", str(world.cache), "verify", "-q"])

@@ -1,0 +1,54 @@
+"""Leases: of several builders that share a remote, one builds an egg and the others wait for it."""
+
+import logging
+import time
+
+from eggcache._requirements import pinned_version, sha256_of_link
+
+logger = logging.getLogger("eggcache")
+
+
+class Leases:
+    """Takes a lease before an egg is built, if this buildout builds for others (``is_builder``)."""
+
+    def __init__(self, bridge, chooser, custom, is_builder):
+        self._bridge = bridge
+        self._chooser = chooser
+        self._custom = custom
+        self._is_builder = is_builder
+
+    def await_build(self, installer, dist, wanted, source=None):
+        """Take the lease on ``dist``, or wait while another builder holds it.
+
+        Return the offer of the egg that the other one has built, or None if this buildout is to
+        build it. If the requirement ``wanted`` is not a pin, only an egg counts that was built from
+        the archive that the index has.
+        """
+        if not self._is_builder or self._chooser.is_paused:
+            return None
+        source_sha256 = ""
+        if pinned_version(wanted) is None or installer._install_from_cache:
+            source_sha256 = sha256_of_link(dist.location)
+            if not source_sha256:
+                return None
+        if not self._is_built_elsewhere(dist, source_sha256):
+            return None
+        return self._chooser.built_elsewhere(installer, dist, source_sha256, source)
+
+    def _is_built_elsewhere(self, dist, source_sha256):
+        """Wait while another builder holds the lease; False if this buildout is to build."""
+        is_announced = False
+        while True:
+            answer = self._bridge.call(
+                "lease",
+                name=dist.project_name,
+                variant=self._custom.variant,
+                version=dist.version,
+                source_sha256=source_sha256,
+            )
+            if answer["lease"] != "held":
+                return answer["lease"] == "built"
+            if answer["wait"] and not is_announced:
+                logger.info("another builder is building %s; waiting for it.", dist)
+                is_announced = True
+            time.sleep(answer["wait"])

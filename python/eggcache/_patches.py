@@ -1,0 +1,321 @@
+"""The methods of buildout that eggcache replaces: where eggs are chosen, fetched and installed.
+
+They exist in zc.buildout 2.13 to 6 and are looked up on each call. A cached egg is offered as
+*available*, not as *installed*. Thus buildout itself decides what it logs, which versions it
+reports as picked, and in which order it writes scripts.
+"""
+
+import contextlib
+import functools
+import logging
+import os
+import tempfile
+import time
+
+from eggcache import _custom
+
+logger = logging.getLogger("eggcache")
+
+
+class _Stock:
+    """The original methods, as attributes."""
+
+
+class Patches:
+    """The replacements. Each method has the name of the one that it replaces.
+
+    A method of ``Installer``, ``Options`` or ``Buildout`` gets the object that it was called on as
+    its first argument. ``stock`` holds the originals. After the cache has failed, the replacements
+    leave everything to them.
+    """
+
+    def __init__(self, session, buildout, easy_install):
+        self.session = session
+        self.easy_install = easy_install
+        self.pkg_resources = easy_install.pkg_resources
+        self.is_offline = buildout.offline
+        options = buildout["buildout"]
+        self.eggs_directories = options["eggs-directory"], options["develop-eggs-directory"]
+        self.fetch_archives = options.get("egg-cache-fetch-archives", "false") == "true"
+        self.places = [
+            (easy_install.Installer, "install"),
+            (easy_install.Installer, "_satisfied"),
+            (easy_install.Installer, "_get_dist"),
+            (easy_install.Installer, "_fetch"),
+            (easy_install.Installer, "_env_rescan_dest"),
+            (easy_install.Installer, "_get_dest_dist_paths"),
+            (easy_install.Installer, "_make_env"),
+            (easy_install.Installer, "build"),
+            (easy_install, "_move_to_eggs_dir_and_compile"),
+            (type(buildout), "_unload_extensions"),
+            (type(options), "_call"),
+        ]
+        self.stock = _Stock()
+        #: Distributions that were put into an eggs directory since its last rescan.
+        self._added = []
+
+    def apply(self):
+        """Replace the methods; none at all if this buildout lacks one of them."""
+        for owner, name in self.places:
+            setattr(self.stock, name, getattr(owner, name))
+        for owner, name in self.places:
+            setattr(owner, name, _function(getattr(self, name), getattr(self.stock, name)))
+
+    # -- Choosing
+
+    def install(self, installer, specs, working_set=None, *args, **kw):
+        """Stock: resolve specs and everything that they require, and return the working set.
+
+        Changed: the cached eggs of these specs are copied ahead, and the result is noted as used.
+        """
+        specs = list(specs)
+        wanted = map(self.pkg_resources.Requirement.parse, specs)
+        wanted = [it for it in wanted if not it.marker or it.marker.evaluate()]
+        self.session.expect(installer, wanted, working_set.by_key if working_set else ())
+        found = self.stock.install(installer, specs, working_set, *args, **kw)
+        self.session.root.add_locations(dist.location for dist in found)
+        return found
+
+    def _satisfied(self, installer, req, source=None, *args, **kw):
+        """Stock: return an installed distribution and None, or None and what the index has.
+
+        Changed: a cached egg counts as what the index has. Offline, where buildout accepts only an
+        installed egg, it is copied at once.
+        """
+        offered = self.session.choose(installer, req, source)
+        if offered:
+            if installer._dest is not None:
+                return None, offered
+            dist = self.session.materialize(offered, self.eggs_directories[0])
+            if dist is not None:
+                installer._env.add(dist)
+                return dist, None
+        dist, available = self.stock._satisfied(installer, req, source, *args, **kw)
+        if available is not None:
+            available = self.session.same_as(installer, available, req, source) or available
+        return dist, available
+
+    # -- Fetching
+
+    def _get_dist(self, installer, requirement, ws, *args, **kw):
+        """Stock: make a temporary directory, fetch and install a distribution, and remove the directory.
+
+        Changed: without a download cache, `_fetch` makes that directory if it needs one. An egg from
+        the cache needs none.
+        """
+        installer._eggcache_wanted = requirement, ws
+        if installer._download_cache is not None or not self.session.is_active:
+            return self.stock._get_dist(installer, requirement, ws, *args, **kw)
+        with contextlib.ExitStack() as installer._eggcache_cleanup:
+            # Buildout makes no directory where there is a download cache, which it keeps.
+            installer._download_cache = ""
+            installer._eggcache_cleanup.callback(delattr, installer, "_download_cache")
+            return self.stock._get_dist(installer, requirement, ws, *args, **kw)
+
+    def _fetch(self, installer, dist, tmp, download_cache, *args, **kw):
+        """Stock: download the archive of a distribution.
+
+        Changed: an offered egg is copied from the cache instead. If that fails, buildout fetches
+        what it would have chosen without the offer. Before that, a builder waits for another one
+        that is building the same egg.
+        """
+        offer = getattr(dist, "eggcache", None)
+        if offer is not None:
+            if self._arrives(installer, dist):
+                if download_cache and self.fetch_archives:
+                    self._fetch_archive(installer, dist, tmp, download_cache)
+                return dist
+            dist = self._without_offer(installer, offer)
+        offered = self._built_elsewhere(installer, dist)
+        if offered and self._arrives(installer, offered):
+            return offered
+        if not tmp:
+            directory = tempfile.TemporaryDirectory("get_dist")
+            tmp = installer._eggcache_cleanup.enter_context(directory)
+        fetched = self.stock._fetch(installer, dist, tmp, download_cache or None, *args, **kw)
+        if self.session.custom.variant and fetched is not None:
+            self.session.fetched_for_custom(fetched.location)
+        return fetched
+
+    def _arrives(self, installer, offered):
+        """Copy an offered egg into the eggs directory; False if that is not possible."""
+        offered.eggcache.arrived = self.session.materialize(offered, installer._dest)
+        return offered.eggcache.arrived is not None
+
+    def _without_offer(self, installer, offer):
+        """What buildout would have fetched if it had not been offered a cached egg."""
+        dist = self.stock._satisfied(installer, offer.requirement, offer.source)[1]
+        if dist is None:
+            raise self.easy_install.MissingDistribution(*installer._eggcache_wanted)
+        return dist
+
+    def _built_elsewhere(self, installer, dist):
+        """The offer of an egg that another builder has built meanwhile; else None."""
+        if not self.session.is_active or self.session.custom.variant:
+            return None
+        requirement, _ = installer._eggcache_wanted
+        return self.session.await_build(installer, dist, requirement)
+
+    def _fetch_archive(self, installer, dist, tmp, download_cache):
+        """Put the archive of an egg from the cache into the download cache."""
+        try:
+            pin = "%s==%s" % (dist.project_name, dist.version)
+            available = installer._obtain(self.pkg_resources.Requirement.parse(pin))
+            if available is None or available.parsed_version != dist.parsed_version:
+                raise LookupError("the index has no such archive")
+            self.stock._fetch(installer, available, tmp, download_cache)
+        except Exception as error:
+            logger.warning("did not add the archive of %s to the download cache: %s.", dist, error)
+
+    # -- Installing
+
+    def _move_to_eggs_dir_and_compile(self, dist, dest, *args, **kw):
+        """Stock: install a fetched archive into the eggs directory, and return what is there.
+
+        Changed: an egg from the cache is there already. Any other is stored in the cache afterwards.
+        """
+        offer = getattr(dist, "eggcache", None)
+        if offer is not None:
+            moved = offer.arrived
+        else:
+            started, archive = time.monotonic(), dist.location
+            moved = self.stock._move_to_eggs_dir_and_compile(dist, dest, *args, **kw)
+            self.session.built(moved, archive, dest, time.monotonic() - started)
+        self._added.append(moved)
+        return moved
+
+    def _env_rescan_dest(self, installer, *args, **kw):
+        """Stock: read all eggs in the eggs directory again, after each one that was installed.
+
+        Changed: only the new eggs are added to the environment, which has the same result.
+        """
+        added, self._added = self._added, []
+        is_known = added and all(os.path.dirname(dist.location) == installer._dest for dist in added)
+        if not self.session.is_active or not is_known:
+            return self.stock._env_rescan_dest(installer, *args, **kw)
+        for dist in added:
+            dist.precedence = self.pkg_resources.EGG_DIST
+            installer._env.add(dist)
+
+    def _get_dest_dist_paths(self, installer, *args, **kw):
+        """Stock: list what looks like a distribution in the eggs directory.
+
+        Changed: leave out what pip has installed into a temporary directory there, before it gets its
+        name as an egg. It belongs to a buildout that runs in parallel or was killed. This does not
+        depend on the cache.
+        """
+        paths = self.stock._get_dest_dist_paths(installer, *args, **kw)
+        return [path for path in paths if not _is_temporary(path)]
+
+    def _make_env(self, installer, *args, **kw):
+        """Stock: make the environment of installed distributions.
+
+        Changed: offline, add the eggs that hold only a dist-info directory. Buildout 5 and 6 do not
+        see them.
+        """
+        env = self.stock._make_env(installer, *args, **kw)
+        if installer._dest is None and self.session.is_active:
+            for directory in self.eggs_directories:
+                if directory in installer._path:
+                    _add_eggs(env, installer, directory)
+        return env
+
+    # -- Custom builds
+
+    def build(self, installer, spec, build_ext, *args, **kw):
+        """Stock: build an egg with options, and return the locations of the result.
+
+        Changed: the cached egg of the same options and environment is copied instead. The result is
+        noted as used.
+        """
+        locations = self._build(installer, spec, build_ext, *args, **kw)
+        self.session.root.add_locations(locations or ())
+        return locations
+
+    def _build(self, installer, spec, build_ext, *args, **kw):
+        if not self.session.is_active:
+            return self.stock.build(installer, spec, build_ext, *args, **kw)
+        requirement = self.pkg_resources.Requirement.parse(spec)
+        with self.session.custom.building(requirement.project_name, build_ext):
+            requirement = installer._constrain(requirement)
+            dist = self._custom_from_cache(installer, requirement)
+            if dist is not None:
+                return [dist.location]
+            # Buildout chooses again, and can unpack nothing but an archive.
+            with self.session.chooser.paused():
+                return self.stock.build(installer, spec, build_ext, *args, **kw)
+
+    def _custom_from_cache(self, installer, requirement):
+        """The egg of a custom build, copied from the cache; None if it must be built."""
+        while installer._dest is not None and self.session.is_active:
+            offered = self._choose_custom(installer, requirement)
+            if not offered:
+                return None
+            # An egg that cannot be copied is not offered again.
+            dist = self.session.materialize(offered, installer._dest)
+            if dist is not None:
+                return dist
+        return None
+
+    def _choose_custom(self, installer, requirement):
+        """The offer of a cached custom build, or of one that another builder has built meanwhile."""
+        offered = self.session.choose(installer, requirement, 1)
+        if offered:
+            return offered
+        available = installer._satisfied(requirement, 1)[1]
+        if available is None or getattr(available, "eggcache", None):
+            return available
+        return self.session.await_build(installer, available, requirement, 1)
+
+    # -- The run
+
+    def _call(self, options, function, *args, **kw):
+        """Stock: call ``install`` or ``update`` of a part's recipe.
+
+        Changed: note that the part was installed. Offline, restore the egg of a custom part.
+        """
+        installed = self.stock._call(options, function, *args, **kw)
+        self.session.root.add_part(options.name)
+        if not (self.is_offline and self.session.is_active and _custom.is_custom_part(options)):
+            return installed
+        try:
+            restored = _custom.restore(options, self.easy_install, self.session)
+        except Exception as error:
+            self.session.give_up(error)
+            restored = []
+        return list(installed or ()) + restored
+
+    def _unload_extensions(self, buildout, *args, **kw):
+        """Stock: the last step of a successful run; call what extensions want to do at its end.
+
+        Changed: the session ends after that, and the buildout is registered as a root.
+        """
+        self.session.root.finish(buildout["buildout"].get("parts", "").split())
+        self.stock._unload_extensions(buildout, *args, **kw)
+        self.session.register()
+        self.session.close()
+
+
+def _function(method, stock):
+    """Wrap a bound method in a function, which becomes a method of the class that it is assigned to."""
+
+    @functools.wraps(stock)
+    def function(*args, **kw):
+        return method(*args, **kw)
+
+    return function
+
+
+def _is_temporary(path):
+    name = os.path.basename(path)
+    return name.startswith(tempfile.gettempprefix()) and not name.endswith(".egg")
+
+
+def _add_eggs(env, installer, directory):
+    """Add the eggs in a directory to an environment, as ``Installer`` does for its own directory."""
+    dest, installer._dest = installer._dest, directory
+    try:
+        env.scan(installer._get_dest_dist_paths())
+    finally:
+        installer._dest = dest
+    installer._eggify_env_dest_dists(env, directory)

@@ -1,0 +1,42 @@
+"""Pure functions on requirements and links. They need neither a buildout run nor a cache."""
+
+import os
+import urllib.request
+
+from eggcache import _host
+
+
+def canonical(name):
+    """The name of a project as PEP 503 normalizes it."""
+    return "-".join(part for part in name.lower().replace("_", "-").replace(".", "-").split("-") if part)
+
+
+def pinned_version(requirement):
+    """The version of a requirement that allows exactly one, as written there; else None."""
+    specs = requirement.specs
+    if len(specs) == 1 and specs[0][0] in ("==", "===") and not specs[0][1].endswith(".*"):
+        return specs[0][1]
+    return None
+
+
+def extras_of(dist, requirement):
+    """The extras of a requirement that the distribution has. Buildout reports the missing ones."""
+    return [extra for extra in requirement.extras if extra in dist.extras]
+
+
+def sha256_of_link(location):
+    """The SHA-256 of the archive behind a link of the index; None if it is not known.
+
+    It comes from the fragment of the link (``#sha256=...``) or, for a local archive, from its content.
+    """
+    location, _, fragment = location.partition("#")
+    for item in fragment.split("&"):
+        name, _, value = item.partition("=")
+        if name == "sha256":
+            return value.lower()
+    path = location
+    if location.startswith("file://"):
+        path = urllib.request.url2pathname(location[len("file://") :])
+    if os.path.isfile(path):
+        return _host.sha256_of(path)
+    return None
