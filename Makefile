@@ -78,7 +78,7 @@ build/tools/cargo/bin/cargo-deb:
 
 test: wheel
 	cargo test --locked --quiet
-	$(TOOLS)/python -m pytest tests/buildout tests/benches tests/browser
+	$(TOOLS)/python -m pytest tests/python tests/buildout tests/benches tests/browser
 	$(TOOLS)/python -m pytest tests/remote
 
 azure: build $(TOOLS)/python build/tools/azurite/node_modules/.bin/azurite-blob

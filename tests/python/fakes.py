@@ -1,0 +1,160 @@
+"""Fakes of buildout, of pkg_resources and of the bridge, for tests that need no buildout run."""
+
+import types
+
+from packaging.requirements import Requirement as PackagingRequirement
+from packaging.version import Version
+
+from eggcache import _chooser, _custom
+from eggcache._requirements import canonical
+
+
+class Requirement:
+    """What this package uses of a requirement of pkg_resources, on top of packaging."""
+
+    def __init__(self, text):
+        self._requirement = PackagingRequirement(text)
+        self.project_name = self._requirement.name
+        self.key = self.project_name.lower()
+        self.specs = [(it.operator, it.version) for it in self._requirement.specifier]
+        self.extras = tuple(self._requirement.extras)
+        self.marker = self._requirement.marker
+
+    @classmethod
+    def parse(cls, text):
+        return cls(text)
+
+    def __contains__(self, item):
+        if not isinstance(item, str):
+            if item.key != self.key:
+                return False
+            item = item.version
+        return self._requirement.specifier.contains(item, prereleases=True)
+
+
+class Distribution:
+    """What this package uses of a distribution of pkg_resources."""
+
+    def __init__(self, project_name, version, location="", precedence=None, requires=()):
+        self.project_name = project_name
+        self.key = project_name.lower()
+        self.version = version
+        self.parsed_version = Version(version)
+        self.location = location
+        self.precedence = precedence
+        self.extras = []
+        self._requires = list(requires)
+
+    @classmethod
+    def from_filename(cls, name, precedence=None):
+        project_name, version = name.split("-")[:2]
+        return cls(project_name, version, name, precedence)
+
+    def as_requirement(self):
+        return Requirement("%s==%s" % (self.project_name, self.version))
+
+    def requires(self, extras=()):
+        return self._requires
+
+    def __str__(self):
+        return "%s %s" % (self.project_name, self.version)
+
+
+#: Stands in for the module ``pkg_resources``.
+RESOURCES = types.SimpleNamespace(
+    Requirement=Requirement,
+    Distribution=Distribution,
+    parse_version=Version,
+    EGG_DIST=3,
+    working_set=[],
+)
+
+
+def egg(name, version, digest=None, source_sha256=""):
+    """An egg as the program describes it in an answer to ``find``."""
+    return {
+        "digest": digest or "%s-%s" % (name, version),
+        "version": version,
+        "file_name": "%s-%s-py3.11.egg" % (name, version.replace("-", "_")),
+        "source_sha256": source_sha256,
+    }
+
+
+class Bridge:
+    """A bridge to a cache with some eggs. ``calls`` holds the requests as pairs."""
+
+    is_broken = False
+
+    def __init__(self, *eggs):
+        self.eggs = list(eggs)
+        self.calls = []
+        #: What to answer to other requests than ``find``: an answer or an exception.
+        self.answers = {}
+        self.is_killed = False
+
+    def call(self, op, **parameters):
+        self.calls.append((op, parameters))
+        answer = self.answers.get(op, {})
+        if isinstance(answer, list):
+            answer = answer.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        if op == "find":
+            # All versions, so that the choice is not made here.
+            name = canonical(parameters["name"])
+            found = [it for it in self.eggs if canonical(it["digest"].rsplit("-", 1)[0]) == name]
+            return dict(answer, eggs=found)
+        return answer
+
+    def post(self, op, answered, **parameters):
+        answered(self.call(op, **parameters), None)
+
+    def close(self):
+        return self.call("close")
+
+    def kill(self):
+        self.is_killed = True
+
+    def ops(self):
+        return [op for op, _ in self.calls]
+
+
+class Installer:
+    """What this package uses of ``zc.buildout.easy_install.Installer``."""
+
+    def __init__(self, dest="eggs", newest=True, prefer_final=True, installed=()):
+        self._dest = dest
+        self._newest = newest
+        self._prefer_final = prefer_final
+        self._install_from_cache = False
+        self._env = Environment(installed)
+
+    def _constrain(self, requirement):
+        return requirement
+
+
+class Environment:
+    """Installed distributions by name."""
+
+    def __init__(self, dists=()):
+        self._dists = list(dists)
+
+    def __getitem__(self, name):
+        return [dist for dist in self._dists if dist.key == name.lower()]
+
+    def add(self, dist):
+        self._dists.append(dist)
+
+
+def chooser(*eggs, **kw):
+    """A chooser for a cache with these eggs."""
+    bridge = kw.pop("bridge", None) or Bridge(*eggs)
+    custom = kw.pop("custom", None) or _custom.CustomBuilds(set())
+    warn = kw.pop("warn", None) or unexpected
+    resources = kw.pop("resources", RESOURCES)
+    assert not kw
+    return _chooser.Chooser(bridge, resources, custom, warn)
+
+
+def unexpected(warning):
+    raise AssertionError(warning)

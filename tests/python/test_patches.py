@@ -1,0 +1,273 @@
+"""The replaced methods: what they pass on, and when they leave everything to buildout."""
+
+import contextlib
+import os
+import types
+
+import pytest
+
+import fakes
+from eggcache import _chooser, _patches
+from fakes import Distribution, Environment, Requirement, egg
+
+
+class Session:
+    """A session whose cache has failed, or one with a few eggs."""
+
+    def __init__(self, is_active=False):
+        self.is_active = is_active
+        self.calls = []
+        self.offers = {}
+        self.arrived = None
+        self.custom = types.SimpleNamespace(variant="", building=self._building)
+        self.root = types.SimpleNamespace(
+            add_locations=lambda locations: self.calls.append(("used", sorted(locations))),
+            add_part=lambda name: self.calls.append(("part", name)),
+            finish=lambda parts: self.calls.append(("parts", parts)),
+        )
+        self.chooser = types.SimpleNamespace(paused=contextlib.nullcontext)
+
+    @contextlib.contextmanager
+    def _building(self, name, build_ext):
+        self.custom.variant = "variant"
+        yield
+        self.custom.variant = ""
+
+    def choose(self, installer, requirement, source):
+        return self.offers.get(requirement.key) if self.is_active else None
+
+    def materialize(self, dist, dest):
+        self.calls.append(("materialize", dist.eggcache.digest, dest))
+        return self.arrived
+
+    def __getattr__(self, name):
+        return lambda *args, **kw: self.calls.append((name,))
+
+
+def stock():
+    """Fakes of the modules and classes of buildout, whose methods note how they were called."""
+    calls = []
+
+    def noted(name, answer=None):
+        def method(*args, **kw):
+            calls.append((name, args[1:], kw))
+            return answer() if callable(answer) else answer
+
+        return method
+
+    class Installer:
+        _download_cache = None
+        _dest = "eggs"
+        _path = ()
+        install = noted("install", list)
+        _satisfied = noted("_satisfied", (None, None))
+        _get_dist = noted("_get_dist", list)
+        _fetch = noted("_fetch")
+        _env_rescan_dest = noted("_env_rescan_dest")
+        _get_dest_dist_paths = noted("_get_dest_dist_paths", list)
+        _make_env = noted("_make_env")
+        build = noted("build", list)
+
+        def __init__(self):
+            self._env = Environment()
+
+    class Options(dict):
+        name = "app"
+        _call = noted("_call", list)
+
+    class Buildout(dict):
+        offline = False
+        _unload_extensions = noted("_unload_extensions")
+
+    def move(dist, dest, *args, **kw):
+        calls.append(("_move_to_eggs_dir_and_compile", (dist, dest) + args, kw))
+        return Distribution(dist.project_name, dist.version, "eggs/built.egg")
+
+    easy_install = types.SimpleNamespace(
+        Installer=Installer,
+        pkg_resources=fakes.RESOURCES,
+        MissingDistribution=LookupError,
+        _move_to_eggs_dir_and_compile=move,
+    )
+    buildout = Buildout(
+        buildout=Options({"eggs-directory": "eggs", "develop-eggs-directory": "develop-eggs", "parts": "app"})
+    )
+    return easy_install, buildout, calls
+
+
+class World:
+    """Patched fakes."""
+
+    def __init__(self, **kw):
+        self.easy_install, self.buildout, self.calls = stock()
+        self.session = Session(**kw)
+        self.patches = _patches.Patches(self.session, self.buildout, self.easy_install)
+        self.patches.apply()
+        self.installer = self.easy_install.Installer()
+
+    def offer(self, name="alpha", version="1.0"):
+        dist = Distribution(name, version)
+        dist.eggcache = _chooser.Offer(
+            egg(name, version), Requirement("%s==%s" % (name, version)), None, self.installer
+        )
+        self.session.offers[name] = dist
+        return dist
+
+
+ALPHA = Requirement("alpha")
+DIST = Distribution("alpha", "1.0", "alpha.tar.gz")
+
+
+@pytest.mark.parametrize(
+    "name, args",
+    [
+        ("install", (["alpha"], None)),
+        ("_satisfied", (ALPHA, 1)),
+        ("_get_dist", (ALPHA, "ws")),
+        ("_fetch", (DIST, "tmp", "cache")),
+        ("_env_rescan_dest", ()),
+        ("_get_dest_dist_paths", ()),
+        ("_make_env", ()),
+        ("build", ("alpha", {})),
+    ],
+)
+@pytest.mark.parametrize("more, named", [((), {}), (("new",), {"keyword": 1})], ids=["today", "later"])
+def test_without_a_cache_the_stock_method_gets_all_arguments(name, args, more, named):
+    world = World()
+    getattr(world.installer, name)(*(args + more), **named)
+    assert world.calls == [(name, args + more, named)]
+
+
+def test_arguments_that_some_versions_pass_reach_the_stock_function():
+    # Versions 4.1.4 to 4.1.7 pass the name of the project.
+    world = World(is_active=True)
+    world.easy_install._move_to_eggs_dir_and_compile(DIST, "eggs", project_name="alpha")
+    assert world.calls == [("_move_to_eggs_dir_and_compile", (DIST, "eggs"), {"project_name": "alpha"})]
+    assert world.session.calls == [("built",)]
+    offered = world.offer()
+    offered.eggcache.arrived = arrived = Distribution("alpha", "1.0", "eggs/alpha.egg")
+    moved = world.easy_install._move_to_eggs_dir_and_compile(offered, "eggs", project_name="alpha")
+    assert moved is arrived and len(world.calls) == 1
+
+
+def test_nothing_is_replaced_if_a_method_is_missing():
+    easy_install, buildout, _ = stock()
+    del easy_install.Installer._get_dest_dist_paths
+    before = dict(vars(easy_install.Installer))
+    with pytest.raises(AttributeError):
+        _patches.Patches(Session(), buildout, easy_install).apply()
+    assert dict(vars(easy_install.Installer)) == before
+
+
+def test_a_custom_build_works_after_the_cache_has_failed():
+    world = World()
+    # Buildout fetches here without a call of `_get_dist`.
+    assert world.installer._fetch(DIST, "tmp", None) is None
+    assert world.calls == [("_fetch", (DIST, "tmp", None), {})]
+
+
+def test_a_cached_egg_is_offered_as_available():
+    world = World(is_active=True)
+    offered = world.offer()
+    assert world.installer._satisfied(ALPHA) == (None, offered)
+    assert not world.calls
+
+
+def test_offline_a_cached_egg_is_copied_and_counts_as_installed():
+    world = World(is_active=True)
+    world.offer()
+    world.installer._dest = None
+    world.session.arrived = arrived = Distribution("alpha", "1.0", "eggs/alpha.egg")
+    assert world.installer._satisfied(ALPHA) == (arrived, None)
+    assert world.session.calls == [("materialize", "alpha-1.0", "eggs")]
+    assert world.installer._env["alpha"] == [arrived]
+
+
+def test_an_offer_that_cannot_be_copied_is_fetched_from_the_index():
+    world = World(is_active=True)
+    offered = world.offer()
+    world.patches.stock._satisfied = lambda installer, requirement, source: (None, DIST)
+    directories(world, offered)
+    [(_, (fetched, _, _), _)] = [call for call in world.calls if call[0] == "_fetch"]
+    assert fetched is DIST
+
+
+def test_an_offer_that_cannot_be_copied_nor_fetched_is_missing():
+    world = World(is_active=True)
+    offered = world.offer()
+    # The fake index has nothing.
+    with pytest.raises(LookupError):
+        directories(world, offered)
+
+
+def test_an_egg_from_the_cache_needs_no_temporary_directory():
+    world = World(is_active=True)
+    offered = world.offer()
+    world.session.arrived = Distribution("alpha", "1.0", "eggs/alpha.egg")
+    assert directories(world, offered) == [""]
+    assert "_fetch" not in [name for name, _, _ in world.calls]
+
+
+def test_an_archive_gets_a_temporary_directory_that_is_removed():
+    world = World(is_active=True)
+    assert directories(world, DIST) == [""]
+    [(_, (_, directory, download_cache), _)] = [call for call in world.calls if call[0] == "_fetch"]
+    assert "get_dist" in directory and not os.path.exists(directory) and download_cache is None
+
+
+def directories(world, dist):
+    """Fetch as `_get_dist` of buildout does; return what it takes for the download cache."""
+    seen = []
+
+    def get_dist(installer, requirement, ws):
+        seen.append(installer._download_cache)
+        installer._fetch(dist, installer._download_cache, installer._download_cache)
+
+    world.patches.stock._get_dist = get_dist
+    world.installer._get_dist(ALPHA, "ws")
+    # Buildout finds its own setting again.
+    assert world.installer._download_cache is None
+    return seen
+
+
+def test_only_new_eggs_are_added_to_the_environment():
+    world = World(is_active=True)
+    world.easy_install._move_to_eggs_dir_and_compile(DIST, "eggs")
+    world.installer._env_rescan_dest()
+    [added] = world.installer._env["alpha"]
+    assert added.location == "eggs/built.egg" and added.precedence == fakes.RESOURCES.EGG_DIST
+    assert "_env_rescan_dest" not in [name for name, _, _ in world.calls]
+    # Nothing is known to be new: everything is read.
+    world.installer._env_rescan_dest()
+    assert world.calls[-1] == ("_env_rescan_dest", (), {})
+
+
+def test_an_egg_in_another_directory_makes_buildout_read_everything():
+    world = World(is_active=True)
+    world.easy_install._move_to_eggs_dir_and_compile(DIST, "eggs")
+    world.installer._dest = "other-eggs"
+    world.installer._env_rescan_dest()
+    assert world.calls[-1] == ("_env_rescan_dest", (), {})
+
+
+def test_a_custom_build_is_copied_from_the_cache():
+    world = World(is_active=True)
+    world.offer()
+    world.session.arrived = Distribution("alpha", "1.0", "develop-eggs/alpha.egg")
+    world.installer._constrain = lambda requirement: requirement
+    assert world.installer.build("alpha", {}) == ["develop-eggs/alpha.egg"]
+    assert world.session.calls[-1] == ("used", ["develop-eggs/alpha.egg"])
+    assert not world.calls
+
+
+def test_a_part_is_noted_and_the_result_of_its_recipe_is_kept():
+    world = World(is_active=True)
+    assert world.buildout["buildout"]._call(len) == []
+    assert world.session.calls == [("part", "app")]
+
+
+def test_the_session_ends_after_the_extensions():
+    world = World(is_active=True)
+    world.buildout._unload_extensions()
+    assert world.calls == [("_unload_extensions", (), {})]
+    assert world.session.calls == [("parts", ["app"]), ("register",), ("close",)]

@@ -1,0 +1,273 @@
+"""A cache that fails, the summary of a run, and waiting for other builders."""
+
+import logging
+import os
+import types
+
+import pytest
+
+import fakes
+from eggcache import _bridge, _session
+from eggcache._custom import CustomBuilds
+from fakes import Bridge, Distribution, Installer, Requirement, egg
+
+PIN = Requirement("alpha==1.0")
+
+
+def session(bridge, monkeypatch, tmp_path, **opened):
+    """A session that uses a fake bridge."""
+    bridge.answers["open"] = dict({"read_only": False, "torn": []}, **opened)
+    monkeypatch.setattr(_bridge, "find_program", lambda: "eggcache")
+    monkeypatch.setattr(_bridge, "Bridge", lambda program: bridge)
+    monkeypatch.setattr(_session._host, "describe", lambda *args: {})
+    monkeypatch.setattr(_session.Session, "_version", lambda self, project: "1.0")
+    easy_install = types.SimpleNamespace(
+        pkg_resources=fakes.RESOURCES,
+        realpath=os.path.realpath,
+        logger=logging.getLogger("zc.buildout.easy_install"),
+        IncompatibleConstraintError=KeyError,
+        _get_matching_dist_in_location=lambda dist, location: Distribution("alpha", "1.0", location),
+    )
+    options = {"directory": str(tmp_path)}
+    for name in ("eggs-directory", "develop-eggs-directory"):
+        options[name] = str(tmp_path / name)
+    found = _session.Session(easy_install, options, CustomBuilds(set()))
+    found.open(str(tmp_path / "cache"), 6, "")
+    return found
+
+
+@pytest.fixture
+def begin(monkeypatch, tmp_path):
+    return lambda bridge, **opened: session(bridge, monkeypatch, tmp_path, **opened)
+
+
+@pytest.fixture(autouse=True)
+def info(caplog):
+    caplog.set_level(logging.INFO, logger="eggcache")
+
+
+def messages(caplog):
+    return [record.getMessage() for record in caplog.records]
+
+
+# -- Failures
+
+
+def test_a_failure_is_one_warning_and_the_end_of_the_cache(begin, caplog):
+    bridge = Bridge()
+    run = begin(bridge)
+    bridge.answers["find"] = _bridge.BridgeError("the program ended")
+    for _ in range(2):
+        assert run.choose(Installer(), PIN, None) is None
+    assert messages(caplog) == ["the program ended; continuing without the cache."]
+    assert bridge.is_killed and not run.is_active
+    run.register()
+    run.close()
+    assert len(messages(caplog)) == 1 and bridge.ops() == ["open", "find"]
+
+
+def test_a_failure_while_eggs_are_copied_ahead_is_one_warning(begin, caplog):
+    bridge = Bridge(egg("alpha", "1.0"))
+    run = begin(bridge)
+    bridge.answers["find"] = [{}, _bridge.BridgeError("the program ended")]
+    run.expect(Installer(), [PIN, Requirement("beta==1.0")])
+    assert messages(caplog) == ["the program ended; continuing without the cache."]
+
+
+def test_a_cache_that_cannot_be_opened_is_one_warning(begin, caplog):
+    bridge = Bridge()
+    run = begin(bridge)
+    bridge.answers["open"] = ValueError()
+    run.open("elsewhere", 6, "")
+    assert messages(caplog) == ["ValueError; continuing without the cache."]
+    assert not run.is_active
+
+
+def test_an_egg_that_is_in_place_stays_there_whatever_fails_next(begin, caplog, monkeypatch):
+    run = begin(Bridge(egg("alpha", "1.0")))
+    run.bridge.answers["materialize"] = {"path": "eggs/alpha-1.0-py3.11.egg", "bytes": 10}
+    offered = run.choose(Installer(), PIN, None)
+
+    def fail(self, extras=()):
+        raise ValueError("metadata")
+
+    monkeypatch.setattr(Distribution, "requires", fail)
+    assert run.materialize(offered, "eggs").location == "eggs/alpha-1.0-py3.11.egg"
+    assert messages(caplog) == ["metadata; continuing without the cache."]
+
+
+def test_a_forked_process_does_not_use_the_bridge(begin, monkeypatch):
+    run = begin(Bridge())
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    run.register()
+    run.close()
+    assert run.bridge.ops() == ["open"]
+
+
+# -- Copying
+
+
+@pytest.mark.parametrize(
+    "kind, expected",
+    [
+        ("unavailable", []),
+        ("unusable", ["the egg is gone; building alpha 1.0."]),
+        ("failure", ["the egg is gone; continuing without the cache."]),
+    ],
+)
+def test_an_egg_that_cannot_be_copied_is_built(begin, caplog, kind, expected):
+    run = begin(Bridge(egg("alpha", "1.0")))
+    offered = run.choose(Installer(), PIN, None)
+    run.bridge.answers["materialize"] = _bridge.Refusal("the egg is gone", kind)
+    assert run.materialize(offered, "eggs") is None
+    assert messages(caplog) == expected and run.is_active == (kind != "failure")
+
+
+def test_what_a_parallel_buildout_has_installed_is_taken(begin, caplog):
+    run = begin(Bridge(egg("alpha", "1.0")))
+    offered = run.choose(Installer(), PIN, None)
+    run.bridge.answers["materialize"] = _bridge.Refusal("it is there", "in-the-way")
+    assert run.materialize(offered, "eggs").location == "eggs/alpha-1.0-py3.11.egg"
+    assert not messages(caplog) and run.tally.hits == 0
+
+
+def test_what_an_egg_requires_is_copied_ahead(begin):
+    bridge = Bridge(egg("alpha", "1.0"), egg("beta", "2.0"), egg("gamma", "1.0"))
+    run = begin(bridge)
+    offered = run.choose(Installer(), PIN, None)
+    bridge.answers["materialize"] = {"path": "eggs/alpha-1.0-py3.11.egg", "bytes": 10}
+    wanted = [Requirement("beta==2.0"), Requirement("gamma")]
+    matching = lambda dist, location: Distribution("alpha", "1.0", location, requires=wanted)
+    run.easy_install._get_matching_dist_in_location = matching
+    run.materialize(offered, "eggs")
+    # Gamma has no pin: the index decides.
+    assert bridge.calls[-1] == ("prefetch", {"digests": ["beta-2.0"], "into": "eggs"})
+
+
+def test_incomplete_eggs_that_were_removed_are_named(begin, caplog):
+    begin(Bridge(), torn=["alpha-1.0-py3.11.egg", "beta-1.0-py3.11.egg"])
+    assert messages(caplog) == [
+        "removed eggs that were left incomplete when the machine went down:"
+        " alpha-1.0-py3.11.egg, beta-1.0-py3.11.egg."
+    ]
+
+
+# -- Storing
+
+
+def build(run, tmp_path, name="alpha"):
+    path = tmp_path / "eggs-directory" / (name + "-1.0-py3.11.egg")
+    path.mkdir(parents=True)
+    run.built(Distribution(name, "1.0", str(path)), "no-archive", str(path.parent), 1.5)
+
+
+def test_a_built_egg_is_stored_and_counted(begin, caplog, tmp_path):
+    run = begin(Bridge())
+    run.bridge.answers.update(
+        store={"outcome": "queued"},
+        settle={"outcomes": [{"path": "alpha-1.0-py3.11.egg", "outcome": "stored"}]},
+        close={},
+    )
+    build(run, tmp_path)
+    run.close()
+    assert (run.tally.misses, run.tally.stored) == (1, 1)
+    [line] = messages(caplog)
+    assert line.startswith("0 hits, 1 miss, 1 stored; 0.0 MB copied, 0.0")
+
+
+def test_an_egg_that_is_refused_is_named(begin, caplog, tmp_path):
+    run = begin(Bridge())
+    run.bridge.answers["store"] = {"outcome": "refused", "reason": "it has a symlink"}
+    build(run, tmp_path)
+    assert messages(caplog) == ["did not store alpha-1.0-py3.11.egg: it has a symlink."]
+
+
+def test_a_cache_that_is_full_is_one_warning_and_still_serves(begin, caplog, tmp_path):
+    run = begin(Bridge(egg("gamma", "1.0")))
+    run.bridge.answers.update(store={"outcome": "queued"}, settle={"outcomes": [], "failure": "it is full"})
+    build(run, tmp_path)
+    run.storer.settle()
+    build(run, tmp_path, "beta")
+    run.storer.settle()
+    assert messages(caplog) == ["it is full; storing no more eggs in this run."]
+    assert run.bridge.ops().count("store") == 1
+    assert run.choose(Installer(), Requirement("gamma==1.0"), None)
+
+
+def test_nothing_is_stored_in_a_read_only_cache(begin, tmp_path):
+    run = begin(Bridge(), read_only=True)
+    build(run, tmp_path)
+    assert "store" not in run.bridge.ops() and run.tally.misses == 1
+
+
+# -- Other builders
+
+
+def test_a_builder_waits_for_another_one(begin, caplog, monkeypatch):
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    run = begin(Bridge(), remotes="builder")
+    held, built = {"lease": "held", "wait": 2}, {"lease": "built"}
+    run.bridge.answers["lease"] = [held, held, built]
+    run.bridge.eggs.append(egg("alpha", "1.0"))
+    offered = run.await_build(Installer(), Distribution("alpha", "1.0"), PIN)
+    assert offered.eggcache.digest == "alpha-1.0" and slept == [2, 2]
+    assert messages(caplog) == ["another builder is building alpha 1.0; waiting for it."]
+
+
+@pytest.mark.parametrize("lease", ["taken", "none"])
+def test_a_builder_with_the_lease_builds(begin, lease):
+    run = begin(Bridge(egg("alpha", "1.0")), remotes="builder")
+    run.bridge.answers["lease"] = {"lease": lease}
+    assert run.await_build(Installer(), Distribution("alpha", "1.0"), PIN) is None
+
+
+def test_without_a_pin_only_an_egg_of_the_same_archive_counts(begin):
+    run = begin(Bridge(egg("alpha", "1.0", source_sha256="b" * 64)), remotes="builder")
+    run.bridge.answers["lease"] = {"lease": "built"}
+    wanted = Requirement("alpha")
+    dist = Distribution("alpha", "1.0", "https://example.org/alpha-1.0.tar.gz#sha256=" + "a" * 64)
+    assert run.await_build(Installer(), dist, wanted) is None
+    dist = Distribution("alpha", "1.0", "https://example.org/alpha-1.0.tar.gz#sha256=" + "b" * 64)
+    assert run.await_build(Installer(), dist, wanted).eggcache.digest == "alpha-1.0"
+    asked = len(run.bridge.calls)
+    dist = Distribution("alpha", "1.0", "https://example.org/alpha-1.0.tar.gz")
+    assert run.await_build(Installer(), dist, wanted) is None and len(run.bridge.calls) == asked
+
+
+def test_a_reader_takes_no_lease(begin):
+    run = begin(Bridge(), remotes="reader")
+    assert run.await_build(Installer(), Distribution("alpha", "1.0"), PIN) is None
+    assert run.bridge.ops() == ["open"]
+
+
+# -- The summary
+
+
+@pytest.mark.parametrize(
+    "counts, expected",
+    [
+        ({}, "0 hits, 0 misses, 0 stored; 0.0 MB copied, 0.00 s spent"),
+        (dict(hits=1, misses=1, stored=1), "1 hit, 1 miss, 1 stored; 0.0 MB copied, 0.00 s spent"),
+        (dict(hits=2, pushed=0), "2 hits, 0 misses, 0 stored, 0 pushed; 0.0 MB copied, 0.00 s spent"),
+        (
+            dict(misses=20, copied_bytes=48930000, seconds=0.104),
+            "0 hits, 20 misses, 0 stored; 48.9 MB copied, 0.10 s spent",
+        ),
+    ],
+)
+def test_the_summary_counts_in_plain_english(counts, expected):
+    tally = _session.Tally()
+    for name, value in counts.items():
+        setattr(tally, name, value)
+    assert str(tally) == expected
+
+
+def test_warnings_at_the_end_come_before_the_summary(begin, caplog):
+    run = begin(Bridge(), remotes="builder")
+    run.bridge.answers["close"] = {"pushed": 2, "warnings": ["remote team: no answer"]}
+    run.close()
+    warning, summary = messages(caplog)
+    assert warning == "remote team: no answer." and "0 stored, 2 pushed; " in summary
+    run.close()
+    assert len(messages(caplog)) == 2
