@@ -82,7 +82,8 @@ def test_a_program_that_does_not_answer(filled, tmp_path):
     (hook / "sitecustomize.py").write_text(
         "import eggcache._bridge\neggcache._bridge.find_program = lambda: '/bin/false'\n"
     )
-    works_without(filled, env={"PYTHONPATH": str(hook)})
+    output = works_without(filled, env={"PYTHONPATH": str(hook)})
+    assert "the eggcache program ended unexpectedly (exit status 1); continuing" in output
 
 
 def killed_at(op, tmp_path):
@@ -102,7 +103,8 @@ def killed_at(op, tmp_path):
 
 
 def test_a_program_that_dies_in_the_middle(filled, tmp_path):
-    works_without(filled, env=killed_at("materialize", tmp_path))
+    output = works_without(filled, env=killed_at("materialize", tmp_path))
+    assert "(signal 9)" in output
 
 
 def test_a_custom_build_after_the_program_has_died(world, tmp_path):
@@ -112,6 +114,20 @@ def test_a_custom_build_after_the_program_has_died(world, tmp_path):
     output = project.run(env=killed_at("find", tmp_path))
     assert output.count(ALONE) == 1, output
     assert list((project.path / "develop-eggs").glob("native-1.0-*.egg"))
+
+
+def test_a_verbose_run_shows_the_conversation_without_secrets(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0")
+    secrets = {
+        "EGGCACHE_SIGNING_KEY": "/no/such/secret-key",
+        "EGGCACHE_SIGNING_KEY_PASSWORD": "secret-password",
+        "AWS_SECRET_ACCESS_KEY": "secret-access",
+    }
+    output = world.project("project", versions="alpha = 1.0").run("-v", env=secrets)
+    assert 'eggcache: request find: {"name": "alpha"' in output
+    assert "eggcache: answer: {" in output
+    assert not [line for line in output.splitlines() if line.startswith("eggcache: ") and "secret-" in line]
 
 
 def test_a_damaged_egg_is_built_again_and_stored_in_place(filled):
