@@ -2,8 +2,8 @@
 
     python3 benches/bench.py [SECTION ...]
 
-Without sections, all of them run. Each writes to docs/performance/results.json, from which
-benches/report.py makes the tables and plots of docs/performance.md.
+Without sections, all of them run. Each writes to docs/explanation/performance/results.json, from which
+benches/report.py makes the tables and plots of docs/explanation/performance.md.
 
     BENCH_EGGS="NAME=DIRECTORY ..."   other eggs than the two pinned corpora
     FILESYSTEMS="ext4 btrfs xfs"      what to measure on; `folder` is a plain folder

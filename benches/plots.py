@@ -1,4 +1,4 @@
-"""Plots for docs/performance.md: SVG that is the same for the same results."""
+"""Plots for docs/explanation/performance.md: SVG that is the same for the same results."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""docs/performance.md from docs/performance/results.json: its tables, and the plots beside it.
+"""docs/explanation/performance.md from docs/explanation/performance/results.json: its tables, and the plots beside it.
 
     python3 benches/report.py
 
@@ -13,8 +13,8 @@ import re
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PAGE = os.path.join(ROOT, "docs", "performance.md")
-FOLDER = os.path.join(ROOT, "docs", "performance")
+PAGE = os.path.join(ROOT, "docs", "explanation", "performance.md")
+FOLDER = os.path.join(ROOT, "docs", "explanation", "performance")
 
 NAMES = {
     "eggcache": "eggcache",

@@ -1,4 +1,4 @@
-"""docs/performance/results.json: what was measured last, by section.
+"""docs/explanation/performance/results.json: what was measured last, by section.
 
     put("growth", {"list": {...}, ...})
 
@@ -14,7 +14,7 @@ import re
 import contenders
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FILE = os.path.join(ROOT, "docs", "performance", "results.json")
+FILE = os.path.join(ROOT, "docs", "explanation", "performance", "results.json")
 
 
 def put(section, data):

@@ -1,4 +1,4 @@
-"""docs/scale.md: what a remote takes of teams of all sizes, on paper and by simulation.
+"""docs/explanation/scale.md: what a remote takes of teams of all sizes, on paper and by simulation.
 
     python3 benches/scale.py
 
@@ -23,8 +23,8 @@ from remote_rules import BLOBS, ENTRY, Requests
 from report import table
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PAGE = os.path.join(ROOT, "docs", "scale.md")
-FOLDER = os.path.join(ROOT, "docs", "scale")
+PAGE = os.path.join(ROOT, "docs", "explanation", "scale.md")
+FOLDER = os.path.join(ROOT, "docs", "explanation", "scale")
 
 TEAMS = (1, 100, 10_000)
 HERD = 10_000

@@ -1,4 +1,4 @@
-"""Make docs/stats.png: the page of `eggcache stats --html` for a cache of real eggs.
+"""Make docs/images/stats.png: the page of `eggcache stats --html` for a cache of real eggs.
 
     python3 docs/screenshot.py EGGS_DIRECTORY...
 
@@ -29,7 +29,7 @@ def main():
     parser.add_argument("--size", default="1280x1450")
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--html", help="keep the page there")
-    parser.add_argument("--out", default=ROOT / "docs/stats.png")
+    parser.add_argument("--out", default=ROOT / "docs/images/stats.png")
     options = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if not chromium:

@@ -1,4 +1,4 @@
-"""What docs/scale.md says follows from the rules of `src/`, and its simulations add up; with the
+"""What docs/explanation/scale.md says follows from the rules of `src/`, and its simulations add up; with the
 standard library only."""
 
 import functools

@@ -1,5 +1,5 @@
 //! What only an attacker would write: blobs, zip files and objects that are sealed, so that their
-//! checksums are right, around content that is not. Written from docs/format.md and the formats'
+//! checksums are right, around content that is not. Written from docs/reference/format.md and the formats'
 //! own documents, not with the code that is tested.
 
 pub const HEADER: usize = 128;

@@ -1,4 +1,4 @@
-//! docs/remote.md: what its examples say is what the library does.
+//! docs/reference/remote.md: what its examples say is what the library does.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,7 +18,8 @@ use crate::support::{skip, text, write};
 
 /// The fenced blocks of the page that are not tables of it, in their order.
 fn blocks() -> Vec<String> {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/remote.md"));
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/remote.md"));
     let page = page.unwrap();
     let parts: Vec<&str> = page.split("```").collect();
     let inside = parts.iter().skip(1).step_by(2);

@@ -1,4 +1,4 @@
-"""Make the table of docs/reliability.md from the counts of a run, and print it.
+"""Make the table of docs/explanation/reliability.md from the counts of a run, and print it.
 
     python3 tests/reliability/table.py COUNTS
 
@@ -10,7 +10,7 @@ import os
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PAGE = os.path.join(ROOT, "docs", "reliability.md")
+PAGE = os.path.join(ROOT, "docs", "explanation", "reliability.md")
 BEGIN, END = "<!-- counts -->\n", "<!-- end of counts -->\n"
 
 
