@@ -31,10 +31,10 @@ BANDWIDTH = 25e6  # bytes a second of one builder: 200 Mbit/s
 BUILD = 48.1 / 90  # seconds for one egg: `docs/demo/demo.py` with the web corpus, downloads included
 CACHE_HIT = 0.9 / 90  # the same from the local cache
 
-# src/publish.rs
+# src/remote/publish.rs
 TRIES = 12
 LARGE = 1 << 20
-# src/object_client.rs
+# src/remote/client.rs, and its backends.rs and patience.rs
 PART = 8 << 20
 MAX_SMALL = 32 << 20
 BACKOFF = 0.1  # seconds until a request is made again, at first
@@ -43,12 +43,12 @@ BACKOFF_BASE = 4.0
 Patience = collections.namedtuple("Patience", "retries most_between answer")
 OF_BUILD = Patience(4, 0.8, 2.2)
 OF_COMMAND = Patience(8, 10.0, 60.0)
-# src/pull.rs, src/fetching.rs and, for lists, src/serve/remotes.rs
+# src/ops/remote/pull.rs, src/serve/fetch_worker.rs and, for lists, src/serve/session_remotes.rs
 AT_A_TIME = 8
-# src/pushing.rs
+# src/serve/push_worker.rs and src/serve/announced_sets.rs
 PUSHED_AT_A_TIME = 4
 TOLD_DAYS = 1  # TOLD_FOR there
-# src/lease.rs
+# src/remote/build_lease.rs
 RENEWAL = 10  # seconds
 LOOK = (0.25, 8)  # seconds between two looks, at first and at most
 WAIT = 20 * 60  # seconds, for a builder that lives
@@ -59,7 +59,7 @@ with open(os.path.join(os.path.dirname(__file__), "corpora", "blob-bytes.json"))
 
 
 class Requests(collections.Counter):
-    """How many of each kind, as the store counts them; `made` of them as src/object_client.rs does."""
+    """How many of each kind, as the store counts them; `made` of them as src/remote/client.rs does."""
 
     def times(self, factor):
         return Requests({kind: count * factor for kind, count in self.items()})
@@ -135,7 +135,7 @@ def lease(build_seconds):
 
 
 def entry_line(name, version, source_sha256="", **provenance):
-    """One line of a list or a set, with as many bytes as src/entry.rs and minisign make it."""
+    """One line of a list or a set, with as many bytes as src/remote/entry.rs and minisign make it."""
     key = {
         "name": name,
         "version": version,
