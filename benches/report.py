@@ -126,7 +126,7 @@ def add(entries, plots):
             kept = sets[0]["figures"][name].get("bytes")
             if kept and "sync" not in name:
                 rows.append([corpus["name"], shown(name), mebibytes(kept)])
-    parts.append("What is written:\n")
+    parts.append("Written to disk:\n")
     parts.append(table(["", "", "on disk"], rows))
     parts.append(pictured("add", entries, plots))
     return "\n".join(parts + left_out(entries))
@@ -226,13 +226,13 @@ def profile(entries, plots):
 
 # What timed_buildout.py counts, and what the table calls it.
 PARTS = [
-    ("process", "beginning and end of the interpreter"),
+    ("process", "start and end of the interpreter"),
     ("imports", "imports of zc.buildout, setuptools and pkg_resources"),
     ("configuration", "reading the configuration"),
-    ("environments", "looking at the eggs in directories"),
+    ("environments", "scanning eggs directories"),
     ("metadata", "reading the metadata of eggs"),
-    ("resolving", "resolving, and the rest of getting eggs"),
-    ("signatures", "digest of what the recipe depends on"),
+    ("resolving", "resolving, and the rest of installing eggs"),
+    ("signatures", "digest of the recipe's dependencies"),
     ("scripts", "writing scripts"),
     ("eggcache", "the Python package of eggcache"),
     ("bridge: start", "waiting for the program: start"),
@@ -254,7 +254,7 @@ def populate(entries, plots):
         row += ["%.3f (%.3f)" % ratios, seconds(ours["spent"]), seconds(figures["downloading"]["wall"])]
         more = (ours["wall"] - without["wall"]) / figures["downloading"]["wall"]
         rows.append(row + ["%.1f%%" % (100 * more)])
-    head = ["", "without", "with an empty cache", "ratio", "what eggcache says it spent"]
+    head = ["", "without", "with an empty cache", "ratio", "time reported by eggcache"]
     return table(head + ["without, downloading", "added to that"], rows)
 
 
@@ -314,14 +314,14 @@ def growth(entries, plots):
 
     parts = [
         table(head, rows(OF_ONE_EGG, lambda entry, what: short(entry[what]["wall"]))),
-        "What looks at every egg; in parentheses: the time per egg, for gc per egg that goes.\n",
+        "Commands that look at every egg. In parentheses: time per egg; for gc, per evicted egg.\n",
         table(
             head,
             rows([("made", "")], made)
             + rows(OF_ALL_EGGS, per_egg)
             + rows([("verify", "verify, per MiB of blobs")], of_verify),
         ),
-        "Peak memory, of which about 15 MiB are the least that can be told:\n",
+        "Peak memory; values below about 15 MiB cannot be measured:\n",
         table(head, rows(OF_ALL_EGGS, memory)),
     ]
     if len(sizes) > 1:
@@ -331,7 +331,7 @@ def growth(entries, plots):
             if what in PLOTTED
         ]
         file = os.path.join(FOLDER, "growth.svg")
-        title = "Growth; dotted: what takes as long for each egg, however many there are"
+        title = "Growth; dotted: constant time per egg"
         plots.lines(file, title, "eggs in the cache", "seconds", curves)
         parts.append("![growth](performance/growth.svg)\n")
     return "\n".join(parts)
@@ -349,8 +349,8 @@ OF_ALL_EGGS = [
     ("list, one project", "`list NAME`"),
     ("list", "`list`"),
     ("gc --dry-run", "`gc --dry-run`"),
-    ("gc, a tenth", "`gc`, of a tenth of the eggs"),
-    ("gc, all", "`gc`, of all that is left"),
+    ("gc, a tenth", "`gc` of a tenth of the eggs"),
+    ("gc, all", "`gc` of the remaining eggs"),
     ("verify", "`verify`"),
     ("reindex", "`reindex`, without an index"),
 ]
@@ -472,7 +472,7 @@ TARGETS = [
      against("materialize", "cold", ["uv"])),
     ("fresh buildout from the cache against fresh buildout on shared eggs", "", (1.3,), (1.0,),
      told("fresh buildout")),
-    ("extra time of a cold buildout for populating", "%", (2,), (1,), told("populating")),
+    ("extra time of a cold buildout for filling the cache", "%", (2,), (1,), told("populating")),
     ("add against `tar \\| zstd -3 -T0`: web / scientific", "", (1.3,), (1.0,),
      against("add", "warm", ["tar | zstd"])),
     ("verify against `b3sum` of the loose eggs, cold: web / scientific", "", (0.5,), (0.3,),

@@ -65,7 +65,7 @@ def of_teams():
     rows = [
         ["applications"] + [count(it.applications) for it in months[True]],
         ["buildouts a month"] + [count(it.buildouts) for it in months[True]],
-        ["eggs that are new in a month"] + [count(it.built) for it in months[True]],
+        ["new eggs a month"] + [count(it.built) for it in months[True]],
         ["stored after two months"] + [size(it.stored()) for it in months[True]],
     ]
     for warm, heading in ((True, "**each builder keeps its cache**"), (False, "**each buildout on a new machine**")):
@@ -76,7 +76,7 @@ def of_teams():
             ["the same where all push"]
             + ["%.1f" % ((it.requests() + it.told).billed / it.buildouts) for it in here],
             ["bytes per buildout"] + [size(it.egress() / it.buildouts) for it in here],
-            ["wait, with building what is new, per buildout"] + [seconds(it.wait / it.buildouts) for it in here],
+            ["wait per buildout, including builds of new eggs"] + [seconds(it.wait / it.buildouts) for it in here],
             ["the same without the remote"]
             + [seconds(it.blobs / it.buildouts * rules.BUILD) for it in here],
             ["hours of building a month"] + [hours(it.built * rules.BUILD) for it in here],
@@ -120,7 +120,7 @@ def of_buildouts():
             what, requests, read, wait, built = case
             row = ["%s: %s" % (name, what), count(requests.billed), size(read), seconds(wait)]
             rows.append(row + [seconds(built * rules.BUILD) if built else ""])
-    return table(["", "requests", "bytes read", "wait", "building instead"], rows)
+    return table(["", "requests", "bytes read", "wait", "build time instead"], rows)
 
 
 def buildouts_of(name, blobs):
@@ -142,14 +142,14 @@ def buildouts_of(name, blobs):
     # The set is not there. Lists have one entry each.
     found = rules.miss() + rules.hit().times(eggs)
     wait = order.Run(name, blob_bytes=whole / eggs).seconds
-    yield "empty cache, the configuration is new", found, whole + lines, wait, eggs
+    yield "empty cache, new configuration", found, whole + lines, wait, eggs
     found += rules.finish(eggs, eggs)
     wait += rules.wait_finish(eggs, eggs)
     yield "the same, and it pushes", found, whole + lines, wait, eggs
     built = rules.miss() + (rules.miss() + rules.lease(rules.BUILD)).times(eggs)
     pushed = functools.reduce(Requests.__add__, map(rules.push, blobs)) + rules.finish(eggs, eggs)
     wait = order.Run(name, is_built=True).seconds + rules.wait_finish(eggs, eggs)
-    yield "nobody has built any, and it pushes", built + pushed, 4 * lines, wait, eggs
+    yield "empty cache, empty remote, and it pushes", built + pushed, 4 * lines, wait, eggs
 
 
 def of_eviction():
@@ -175,7 +175,7 @@ def of_eviction():
 
 
 HERDS = [
-    ("all but one only read", 300, None),
+    ("only one may push", 300, None),
     ("all may push", 300, crowd.look_as_is),
     ("all may push", 10, crowd.look_as_is),
     ("all may push", 1, crowd.look_as_is),
@@ -211,7 +211,7 @@ def of_herd():
         curves,
         limit=(rules.PARTITION_GETS, "S3, one partition"),
     )
-    head = ["", "builds", "hours of building", "requests", "most GET/s", "wait after it is there: mean (most)", "price"]
+    head = ["", "builds", "hours of building", "requests", "most GET/s", "wait after the build: mean (most)", "price"]
     return table(head, rows)
 
 
@@ -228,7 +228,7 @@ def of_starts():
         is_computed = builders / within <= 150 or builders <= 1000
         row.append(count(start(builders, within, rules.OF_COMMAND).without) if is_computed else "not computed")
         rows.append(row)
-    head = ["", "do without the remote", "most GET/s", "until the last is done", "with the patience of a command"]
+    head = ["", "continue without the remote", "most GET/s", "until the last is done", "the same, with the limits of a command"]
     return table(head, rows)
 
 
@@ -247,7 +247,7 @@ def of_writers():
         )
     same = crowd.writers(1000, is_same=True)
     rows.append(["1,000, of the same egg", "%.1f" % same.tries, "0.0%", "%.1f s" % same.seconds, count(same.requests)])
-    return table(["writers of one list", "tries, mean", "give up", "until the last", "requests"], rows)
+    return table(["writers of one list", "tries, mean", "give up", "until the last is done", "requests"], rows)
 
 
 def of_lists():
@@ -330,8 +330,8 @@ def of_assumptions():
         ["one partition of S3", "%s GET and %s PUT a second" % (count(rules.PARTITION_GETS), count(rules.PARTITION_PUTS))],
         ["building an egg", "%.2f s" % rules.BUILD],
         ["an application", "%d eggs, sizes of the web corpus" % team.EGGS],
-        ["of its lists, asked for together with others", "%.0f%%" % (100 * AHEAD.ahead / team.EGGS)],
-        ["of all its lists, one after the other", count(AHEAD.rounds)],
+        ["lists of it that are requested together with others", "%.0f%%" % (100 * AHEAD.ahead / team.EGGS)],
+        ["rounds of requests for its lists, one after the other", count(AHEAD.rounds)],
         ["projects, by Zipf's law", count(team.PROJECTS)],
         ["a project releases every", "%d working days" % team.RELEASE_DAYS],
         ["pins change every", "%d working days" % team.PIN_DAYS],

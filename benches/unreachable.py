@@ -49,11 +49,11 @@ def away():
     with socket.create_server(("127.0.0.1", 0)) as silent, faults.Proxy(closed, lambda _: drip) as slow:
         yield {
             "refuses connections": "http://127.0.0.1:%d" % closed,
-            "is silent": "http://127.0.0.1:%d" % silent.getsockname()[1],
+            "accepts connections and is silent": "http://127.0.0.1:%d" % silent.getsockname()[1],
             "sends a byte a second": "http://127.0.0.1:%d" % slow.port,
             # Of a network that is kept free for documents, RFC 5737.
-            "is behind a network that drops everything": "http://192.0.2.1",
-            "has a name that nobody knows": "http://storage.invalid",
+            "is behind a network that drops all packets": "http://192.0.2.1",
+            "has an unknown host name": "http://storage.invalid",
         }
 
 

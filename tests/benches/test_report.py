@@ -147,7 +147,7 @@ def test_growth_has_the_time_per_egg():
     text = report.page("<!-- growth -->\n<!-- end -->\n", measured, plots)
     assert "|  | 1,000 eggs | 10,000 eggs |" in text
     assert "| `verify` | 200 ms (200 µs) | 2.00 s (200 µs) |" in text
-    assert "| `gc`, of a tenth of the eggs | 200 ms (2.00 ms) | 2.00 s (2.00 ms) |" in text
+    assert "| `gc` of a tenth of the eggs | 200 ms (2.00 ms) | 2.00 s (2.00 ms) |" in text
     assert "| verify, per MiB of blobs | 25.0 ms | 250 ms |" in text
     assert "| `verify` | 40 MiB | 40 MiB |" in text
     assert "Medians of 3 rounds. 2 cores" in text
