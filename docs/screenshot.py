@@ -2,8 +2,8 @@
 
     python3 docs/screenshot.py EGGS_DIRECTORY...
 
-The eggs are real ones, of any buildouts. So young a cache has no history, so it gets one: dates, build
-times and what was done each day are made up, the same every time. Needs Chromium.
+The eggs are real, from any buildouts. A new cache has no history, so this script invents one: dates, build
+times and daily counts are the same every time. Needs Chromium.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main():
         make_history(cache)
         (cache / "eggcache.toml").write_text(POLICY)
         run("--cache", cache, "stats", "--html", page)
-        # Where it was made is nobody's business.
+        # The page must not show where it was made.
         page.write_text(page.read_text().replace(str(cache), "/srv/egg-cache"))
         if options.html:
             shutil.copy(page, options.html)
