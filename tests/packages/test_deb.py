@@ -57,7 +57,18 @@ def test_it_has_program_pages_completions_and_documents(root):
         "usr/share/doc/eggcache/copyright",
     ):
         assert (root / path).is_file(), path
-    for name in ("README.md", "changelog"):
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "changelog",
+        "docs/README.md",
+        "docs/tutorial.md",
+        "docs/howto/app.spec",
+        "docs/howto/rpm.md",
+        "docs/reference/cli.md",
+        "docs/explanation/reliability.md",
+        "docs/images/stats.png",
+    ):
         assert list((root / "usr/share/doc/eggcache").glob(name + "*")), name
 
 
