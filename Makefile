@@ -9,18 +9,18 @@ BENCH := build/bench/venv/bin
 help:
 	@echo "make demo   a real buildout, then the same without network from the cache"
 	@echo "make test   all tests, with real buildouts of five versions"
-	@echo "make azure  the tests of remotes on an emulator of Azure's storage too (npm)"
-	@echo "make bench  everything that is measured, and docs/explanation/performance.md from it"
-	@echo "make scale  what a remote takes of teams of all sizes: docs/explanation/scale.md"
-	@echo "make docs   docs/reference/cli.md, from what --help prints"
+	@echo "make azure  test remotes with an emulator of Azure's storage too (needs npm)"
+	@echo "make bench  run all measurements and write docs/explanation/performance.md"
+	@echo "make scale  simulate remotes of all sizes and write docs/explanation/scale.md"
+	@echo "make docs   write docs/reference/cli.md from the --help texts"
 	@echo "make lint   formatting, lints, documentation"
 	@echo "make deny   licences and sources of the dependencies"
-	@echo "make reliability  all that can happen to a cache, and the table of docs/explanation/reliability.md"
-	@echo "make fuzz   hostile bytes to every parser, for FUZZ_SECONDS each (60)"
+	@echo "make reliability  the complete test matrices, and the table in docs/explanation/reliability.md"
+	@echo "make fuzz   fuzz every parser, for FUZZ_SECONDS each (60)"
 	@echo "make build  the eggcache program: target/release/eggcache"
 	@echo "make wheel  the Python package with the program in it: dist/"
-	@echo "make wheel-manylinux  the same for other machines: build/manylinux/, and tries it"
-	@echo "make deb    a Debian package: build/deb/, and tries it"
+	@echo "make wheel-manylinux  the same for other machines: build/manylinux/, tested"
+	@echo "make deb    a Debian package: build/deb/, tested"
 
 build:
 	cargo build --release --locked
