@@ -1,4 +1,5 @@
-"""README.md, CONTRIBUTING.md and docs/ are right: every command runs and prints what its page shows.
+"""README.md, CONTRIBUTING.md and docs/ are right: every command runs and prints what its page shows, and every
+link and every source file that a page names exists.
 
 A page begins in the folder of a buildout that uses the cache, or in an empty folder (``FROM_NOTHING``).
 ``prepare`` sets up what the examples name. A block marked ``sh`` runs; a block marked ``output`` is what the
@@ -195,6 +196,25 @@ def test_every_command_of_a_page_runs(page, newest_world):
     for number, (_, shown) in enumerate(found):
         if kinds[number] == "output" and kinds[number - 1] == "run":
             assert prints(shown, printed[number - 1]), "shown:\n%s\nprinted:\n%s" % (shown, printed[number - 1])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_of_a_page_leads_somewhere(page):
+    folder = os.path.dirname(page)
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", without_blocks(read(page))):
+        path, _, anchor = target.partition("#")
+        path = os.path.normpath(os.path.join(folder, path)) if path else page
+        assert os.path.exists(os.path.join(ROOT, path)), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)", without_blocks(read(path)), re.M)
+            assert anchor in [re.sub(r"[^\w -]", "", it).lower().replace(" ", "-") for it in headings], target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_source_file_that_a_page_names_exists(page):
+    named = re.findall(r"\b((?:src|python|tests|benches|fuzz|migrations)/[\w./-]+)", read(page))
+    gone = [path for path in named if not os.path.exists(os.path.join(ROOT, path.rstrip(".")))]
+    assert not gone
 
 
 def test_what_is_left_is_there():
