@@ -34,7 +34,7 @@ CACHE_HIT = 0.9 / 90  # the same from the local cache
 # src/remote/publish.rs
 TRIES = 12
 LARGE = 1 << 20
-# src/remote/client.rs, and its backends.rs and patience.rs
+# src/remote/client/mod.rs, and its backends.rs and patience.rs
 PART = 8 << 20
 MAX_SMALL = 32 << 20
 BACKOFF = 0.1  # seconds until a request is made again, at first
@@ -59,7 +59,7 @@ with open(os.path.join(os.path.dirname(__file__), "corpora", "blob-bytes.json"))
 
 
 class Requests(collections.Counter):
-    """How many of each kind, as the store counts them; `made` of them as src/remote/client.rs does."""
+    """How many of each kind, as the store counts them; `made` of them as src/remote/client/mod.rs does."""
 
     def times(self, factor):
         return Requests({kind: count * factor for kind, count in self.items()})

@@ -1,4 +1,4 @@
-"""The bridge: one ``eggcache serve`` process per run, asked in lines of JSON (docs/protocol.md)."""
+"""The bridge: one ``eggcache serve`` process per run, asked in lines of JSON (docs/reference/protocol.md)."""
 
 import collections
 import contextlib

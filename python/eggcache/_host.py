@@ -15,7 +15,7 @@ _IMPLEMENTATIONS = {"cpython": "cp", "pypy": "pp"}
 
 
 def describe(pkg_resources, generation, environment):
-    """The ``host`` of the ``open`` request (docs/protocol.md)."""
+    """The ``host`` of the ``open`` request (docs/reference/protocol.md)."""
     name = sys.implementation.name
     return {
         "implementation": _IMPLEMENTATIONS.get(name, name),

@@ -44,7 +44,7 @@ def seconds(text):
 
 
 def test_constants_are_those_of_the_program():
-    publish, client = constants("remote/publish.rs"), constants("remote/client.rs")
+    publish, client = constants("remote/publish.rs"), constants("remote/client/mod.rs")
     assert (publish["TRIES"], publish["LARGE"]) == (rules.TRIES, rules.LARGE)
     assert (client["PART"], client["MAX_SMALL"]) == (rules.PART, rules.MAX_SMALL)
     for name in ("ops/remote/pull.rs", "serve/fetch_worker.rs", "serve/session_remotes.rs"):
