@@ -82,9 +82,98 @@ pub fn shown_count(count: u64) -> String {
     text
 }
 
+/// A count with its noun, for people: `1 egg`, `6,604 entries`.
+#[must_use]
+pub fn counted(count: impl TryInto<u64>, noun: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {noun}"),
+        count => format!("{} {}", shown_count(count), plural(noun)),
+    }
+}
+
+/// The regular plural of a noun.
+fn plural(noun: &str) -> String {
+    match noun.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
+        _ if noun.ends_with(['s', 'x']) => format!("{noun}es"),
+        _ => format!("{noun}s"),
+    }
+}
+
+/// A share in whole percent, for people: `46%`.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "whole percent are shown")]
+pub fn shown_percent(part: u64, whole: u64) -> String {
+    format!("{:.0}%", part as f64 * 100.0 / whole.max(1) as f64)
+}
+
+/// A length of time in the largest unit that divides it, for people: `90 days`.
+#[must_use]
+pub fn shown_span(seconds: i64) -> String {
+    for (length, unit) in [(86_400, "day"), (3600, "hour"), (60, "minute")] {
+        if seconds % length == 0 && seconds != 0 {
+            return counted(seconds / length, unit);
+        }
+    }
+    counted(seconds, "second")
+}
+
+/// A size as people type it for a limit: `10.0 kB`, not `9.8 KiB`.
+#[must_use]
+pub fn shown_limit(bytes: u64) -> String {
+    let size = bytesize::ByteSize::b(bytes).display();
+    let is_decimal = bytes.is_multiple_of(1000) && !bytes.is_multiple_of(1024);
+    if is_decimal { size.si().to_string() } else { size.iec().to_string() }
+}
+
+/// A size limit that [`size`] reads, rounded up so that `bytes` fit: `728KiB`.
+#[must_use]
+pub fn limit_argument(bytes: u64) -> String {
+    /// A number below this is shown in the next smaller unit, or rounding up would add too much.
+    const SMALLEST: u64 = 10;
+    let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let fits = |(length, _): &&(u64, &str)| bytes.div_ceil(*length) >= SMALLEST;
+    let (length, unit) = units.iter().find(fits).unwrap_or(&(1, "B"));
+    format!("{}{unit}", bytes.div_ceil(*length))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_count_has_the_right_plural() {
+        let counts = [(1, "egg"), (0, "egg"), (2, "entry"), (3, "day"), (2000, "miss")];
+        let shown = counts.map(|(count, noun)| counted(count, noun));
+        assert_eq!(shown, ["1 egg", "0 eggs", "2 entries", "3 days", "2,000 misses"]);
+    }
+
+    #[test]
+    fn a_share_is_shown_in_whole_percent() {
+        let shown = [(1, 3), (2, 3), (0, 0)].map(|(part, whole)| shown_percent(part, whole));
+        assert_eq!(shown, ["33%", "67%", "0%"]);
+    }
+
+    #[test]
+    fn a_span_is_shown_in_its_largest_whole_unit() {
+        let shown = [90 * 86_400, 86_400, 90 * 60, 61, 0].map(shown_span);
+        assert_eq!(shown, ["90 days", "1 day", "90 minutes", "61 seconds", "0 seconds"]);
+    }
+
+    #[test]
+    fn a_limit_is_shown_in_the_units_it_was_typed_in() {
+        let limits = ["10kB", "500MB", "20GiB", "1B"].map(|text| size(text).unwrap());
+        assert_eq!(limits.map(shown_limit), ["10.0 kB", "500.0 MB", "20.0 GiB", "1 B"]);
+    }
+
+    #[test]
+    fn a_limit_argument_is_read_as_at_least_that_size() {
+        for bytes in [0, 1, 9999, 10_240, 745_062, 10 << 20, 123_456_789_012, 1 << 50] {
+            let read = size(&limit_argument(bytes)).unwrap();
+            assert!(read >= bytes && read <= bytes + bytes / 10, "{bytes}: {read}");
+        }
+        assert_eq!(limit_argument(745_062), "728KiB");
+    }
 
     #[test]
     fn times_and_counts_are_shown_in_units_that_fit() {

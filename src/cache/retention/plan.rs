@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::egg::cached_egg::CachedEgg;
 use crate::util::hash::digest::Digest;
+use crate::util::units::shown_span;
 
 /// What evicts an egg that nothing holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -60,6 +61,18 @@ pub enum Reason {
     MaxAge,
     KeepVersions,
     MaxSize,
+}
+
+impl Reason {
+    /// The reason in words, for people.
+    #[must_use]
+    pub fn text(self, rules: &Rules) -> String {
+        match self {
+            Self::MaxAge => format!("not used for {}", shown_span(rules.max_age.unwrap_or(0))),
+            Self::KeepVersions => "superseded version".into(),
+            Self::MaxSize => "over the size limit".into(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]

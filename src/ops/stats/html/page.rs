@@ -11,9 +11,9 @@ use super::chart::{self, Slot};
 use super::escape::{fill, json, text};
 use super::treemap::{Rect, squarify};
 use crate::cache::index::{DAY, Regrets, Tally};
-use crate::cache::retention::plan::{Evicted, Reason, Rules};
+use crate::cache::retention::plan::{Evicted, Rules};
 use crate::util::clock::{shown_day, shown_minute};
-use crate::util::units::{shown_count, shown_size, shown_time};
+use crate::util::units::{counted, shown_count, shown_percent, shown_size, shown_time};
 
 const TEMPLATE: &str = include_str!("page.html");
 
@@ -63,7 +63,7 @@ fn totals(report: &Report) -> String {
         ),
         (
             "Compression saves",
-            percent(saved.unwrap_or(0), sizes.bytes),
+            shown_percent(saved.unwrap_or(0), sizes.bytes),
             shown_size(saved.unwrap_or(0)),
         ),
         (
@@ -78,15 +78,7 @@ fn totals(report: &Report) -> String {
         (
             "Hit rate, 30 days",
             rate.unwrap_or_else(|| "–".into()),
-            format!(
-                "{}, {}",
-                counted(month.hits, "hit"),
-                if month.misses == 1 {
-                    "1 miss".into()
-                } else {
-                    format!("{} misses", shown_count(month.misses))
-                }
-            ),
+            format!("{}, {}", counted(month.hits, "hit"), counted(month.misses, "miss")),
         ),
         (
             "Time saved, 30 days",
@@ -249,7 +241,7 @@ fn projects(sizes: &Sizes) -> String {
              <td class=\"rare\">{}</td><td class=\"rare\">{}</td></tr>",
             text(&project.name),
             shown_size(project.blob_bytes),
-            percent(project.blob_bytes, sizes.blob_bytes),
+            shown_percent(project.blob_bytes, sizes.blob_bytes),
             shown_count(project.version_count as u64),
             shown_count(project.eggs as u64),
             shown_day(project.used_at)
@@ -263,7 +255,7 @@ fn projects(sizes: &Sizes) -> String {
              <td class=\"rare\"></td><td class=\"rare\"></td></tr>",
             shown_count(others as u64),
             shown_size(sizes.other_bytes),
-            percent(sizes.other_bytes, sizes.blob_bytes)
+            shown_percent(sizes.other_bytes, sizes.blob_bytes)
         );
     }
     rows
@@ -362,7 +354,7 @@ fn going(next: &NextGc) -> String {
          <th scope=\"col\">last used</th><th scope=\"col\" class=\"rare\">reason</th></tr></thead><tbody>",
     );
     for Evicted { egg, reason, .. } in &next.first {
-        let why = why(*reason, &next.rules);
+        let why = reason.text(&next.rules);
         let _ = write!(
             page,
             "<tr><th scope=\"row\">{}<small>{why}</small></th><td>{}</td><td>{}</td>\
@@ -382,27 +374,4 @@ fn going(next: &NextGc) -> String {
         );
     }
     page
-}
-
-fn why(reason: Reason, rules: &Rules) -> String {
-    match reason {
-        Reason::MaxAge => {
-            let age = std::time::Duration::from_secs(rules.max_age.unwrap_or(0).unsigned_abs());
-            format!("not used for {}", shown_time(age.as_secs_f64()))
-        }
-        Reason::KeepVersions => "superseded version".into(),
-        Reason::MaxSize => "over the size limit".into(),
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
-fn percent(part: u64, whole: u64) -> String {
-    format!("{:.0}%", part as f64 * 100.0 / whole.max(1) as f64)
-}
-
-fn counted(count: impl TryInto<u64>, what: &str) -> String {
-    match count.try_into().unwrap_or(u64::MAX) {
-        1 => format!("1 {what}"),
-        count => format!("{} {what}s", shown_count(count)),
-    }
 }
