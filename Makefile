@@ -102,7 +102,7 @@ scale:
 	$(PYTHON) benches/scale.py
 
 docs:
-	EGGCACHE_WRITE_DOCS=1 cargo test --locked --quiet --bin eggcache the_reference
+	EGGCACHE_WRITE_DOCS=1 cargo test --locked --quiet --lib the_reference
 
 demo: wheel
 	$(TOOLS)/python docs/demo/demo.py

@@ -1,118 +1,108 @@
-//! Completion of the names of eggs, for the shells that most people have.
+//! Completion in shells, by the engine of `clap_complete`.
 //!
-//! clap's own scripts are made of the words of the command line alone, and what it has for values that
-//! are told at run time is declared unstable. So its scripts are taken as they are, and where one would
-//! offer a file in place of an egg, it asks `eggcache names`. Only names are completed: bash takes the
-//! `==` before a version for a word of its own. With `--cache`, which a shell does not understand, none
-//! is offered.
+//! A completion script runs `eggcache` with `EGGCACHE_COMPLETE` set to the name of the shell and with
+//! the words of the command line. The engine answers from the definition of the command line, and asks
+//! [`egg_names`] where an egg is wanted. Only names are completed: bash splits words at the `==` before
+//! a version. The index is only read: completion neither creates a cache nor prints an error.
+//!
+//! `clap_complete` calls its engine unstable, because script and program must be of the same version.
+//! Packages install both together, and a script that is out of date only completes nothing.
 
-use std::fmt::Write;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
-use clap::Command;
-use clap_complete::Shell;
+use clap::{Command, CommandFactory};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::env::{CompleteEnv, Shells};
 
-/// The commands that take eggs, each with what the script of zsh calls them.
-const COMMANDS: [(&str, &str); 4] =
-    [("materialize", "*::eggs"), ("list", "::query"), ("show", ":egg"), ("pin", "*::what")];
+use super::args::{CommandLine, visible};
+use super::context::{DIR_VARIABLE, default_root};
+use super::exit_code::ExitCode;
+use crate::cache::index::Index;
 
-const BASH: &str = r#"
-_eggcache_eggs() {
-    _eggcache "$@"
-    local word command=
-    if [[ "$2" == -* || " ${COMP_WORDS[*]}" == *" --cache"* ]] ; then
-        return 0
-    fi
-    case "$3" in
-        {values})
-            return 0
-            ;;
-    esac
-    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}" ; do
-        case "${word}" in
-            {commands})
-                COMPREPLY+=( $(compgen -W "$("$1" names 2>/dev/null)" -- "$2") )
-                return 0
-                ;;
-            -*)
-                ;;
-            *)
-                return 0
-                ;;
-        esac
-    done
-}
-"#;
+/// Names the shell that asks for completion. Not clap's `COMPLETE`, which other programs may set.
+const VARIABLE: &str = "EGGCACHE_COMPLETE";
+const NAME: &str = "eggcache";
 
-const ZSH: &str = r#"
-_eggcache_eggs() {
-    local -a eggs
-    if [[ "$BUFFER" != *" --cache"* ]]; then
-        eggs=( ${(f)"$(_call_program eggs eggcache names 2>/dev/null)"} )
-    fi
-    _describe -t eggs 'egg' eggs
-}
-"#;
-
-/// The script of a shell, with the names of eggs where it can offer them.
-#[must_use]
-pub fn added(shell: Shell, script: String, whole: &Command) -> String {
-    match shell {
-        Shell::Bash => in_bash(script, whole),
-        Shell::Fish => in_fish(script),
-        Shell::Zsh => in_zsh(&script),
-        _ => script,
+/// Answers a shell that asks for completion; `None` if this is another run.
+pub fn answer() -> Option<ExitCode> {
+    let engine = CompleteEnv::with_factory(offered).var(VARIABLE);
+    match engine.try_complete(env::args_os(), env::current_dir().ok().as_deref()) {
+        Ok(false) => None,
+        Ok(true) => Some(ExitCode::Success),
+        // The shell would print a message in the middle of the line that is being typed.
+        Err(_) => Some(ExitCode::Failure),
     }
 }
 
-fn in_bash(script: String, whole: &Command) -> String {
-    let commands = COMMANDS.map(|(command, _)| command);
-    let of_commands = commands.iter().filter_map(|name| whole.find_subcommand(name));
-    let arguments = of_commands.flat_map(Command::get_arguments).chain(whole.get_arguments());
-    let values = arguments.filter(|it| !it.is_positional() && it.get_action().takes_values());
-    let mut values: Vec<String> =
-        values.filter_map(|it| Some(format!("--{}", it.get_long()?))).collect();
-    values.sort_unstable();
-    values.dedup();
-    let added =
-        BASH.replace("{values}", &values.join("|")).replace("{commands}", &commands.join("|"));
-    let Some((before, last)) = script.rsplit_once("\nif [[ \"${BASH_VERSINFO") else {
-        return script;
-    };
-    let last = last.replace("-F _eggcache ", "-F _eggcache_eggs ");
-    format!("{before}{added}\nif [[ \"${{BASH_VERSINFO{last}")
+/// The command line without its hidden commands, which the engine would offer if nothing else matches.
+fn offered() -> Command {
+    let full = CommandLine::command();
+    let commands = visible(&full).cloned();
+    Command::new(NAME).version("").args(full.get_arguments()).subcommands(commands)
 }
 
-fn in_fish(mut script: String) -> String {
-    for (command, _) in COMMANDS {
-        let _ = writeln!(
-            script,
-            "complete -c eggcache -n \"__fish_eggcache_using_subcommand {command}; \
-             and not string match -q -- '* --cache*' (commandline)\" \
-             -f -a \"(eggcache names 2>/dev/null)\""
-        );
+/// The names of the shells that have a completion script.
+pub fn shells() -> impl Iterator<Item = &'static str> {
+    const SHELLS: Shells<'static> = Shells::builtins();
+    SHELLS.names()
+}
+
+/// The completion script of a shell; `None` if it is not one of [`shells`].
+pub fn script(shell: &str) -> Option<String> {
+    let shells = Shells::builtins();
+    let shell = shells.completer(shell)?;
+    let mut script = Vec::new();
+    shell.write_registration(VARIABLE, NAME, NAME, NAME, &mut script).ok()?;
+    let mut script = String::from_utf8(script).ok()?;
+    if shell.name() == "zsh" {
+        script.push_str(ZSH_AUTOLOAD);
     }
-    script
+    Some(script)
 }
 
-fn in_zsh(script: &str) -> String {
-    let mut of_command = "";
-    let mut added = String::with_capacity(script.len() + ZSH.len());
-    for line in script.split_inclusive('\n') {
-        let word = line.trim().strip_prefix('(').and_then(|it| it.strip_suffix(')'));
-        of_command = word.unwrap_or(of_command);
-        let is_egg = COMMANDS.iter().any(|(command, argument)| {
-            let rest = line.strip_prefix('\'').and_then(|line| line.strip_prefix(argument));
-            *command == of_command && rest.is_some_and(|rest| rest.starts_with([':', ' ']))
-        });
-        if is_egg {
-            added.push_str(&line.replace(":_default'", ":_eggcache_eggs'"));
-        } else if line.starts_with("_eggcache() {") {
-            added.push_str(ZSH.trim_start());
-            added.push('\n');
-            added.push_str(line);
-        } else {
-            added.push_str(line);
+/// zsh loads a file of its `fpath` as the body of a function when the first completion is wanted. The
+/// script only defines another function, which has to answer that first time as well.
+const ZSH_AUTOLOAD: &str = r#"
+if [ "$funcstack[1]" = "_eggcache" ]; then
+    _clap_dynamic_completer_eggcache "$@"
+fi
+"#;
+
+/// Completes the names of cached eggs.
+pub fn egg_names() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| candidates(typed).unwrap_or_default())
+}
+
+fn candidates(typed: &OsStr) -> Option<Vec<CompletionCandidate>> {
+    let typed = typed.to_str()?;
+    let option = cache_option(env::args_os().skip_while(|word| word != "--"));
+    let variable = || env::var_os(DIR_VARIABLE).map(PathBuf::from);
+    let root = option.or_else(variable).or_else(|| default_root().ok())?;
+    let names = Index::open_read_only(&root).ok()?.names().ok()?;
+    Some(names.into_iter().filter(|it| it.starts_with(typed)).map(Into::into).collect())
+}
+
+/// The directory that `--cache` names in a command line. bash makes `=` a word of its own.
+fn cache_option(words: impl Iterator<Item = OsString>) -> Option<PathBuf> {
+    let mut words = words.skip_while(|word| !word.as_encoded_bytes().starts_with(b"--cache"));
+    match words.next()?.to_str()?.strip_prefix("--cache=") {
+        Some(value) => Some(value.into()),
+        None => words.find(|word| word != "=").map(PathBuf::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_option_is_found_in_a_command_line() {
+        for line in ["--cache dir show", "show --cache=dir foo", "show --cache = dir foo"] {
+            let words = line.split(' ').map(OsString::from);
+            assert_eq!(cache_option(words), Some("dir".into()), "{line}");
         }
+        assert_eq!(cache_option(["show", "foo"].map(OsString::from).into_iter()), None);
     }
-    added
 }

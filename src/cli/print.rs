@@ -1,5 +1,4 @@
-//! The terminal: data on standard output, everything else on standard error, as text or, for who
-//! collects logs, as one JSON object for each line.
+//! The terminal: data on standard output, everything else on standard error, as text or as a log.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -9,6 +8,7 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
+use super::log::{Level, Line, log};
 use super::progress_bar::{Bar, Show};
 
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -31,42 +31,12 @@ pub struct Printer {
 #[derive(Default)]
 pub struct Text {
     pub data: String,
-    /// Printed even if only problems are wanted.
+    /// Printed even with `--quiet`.
     pub problems: Vec<String>,
-    /// Worth knowing, and no problem.
+    /// Worth knowing, but no problem.
     pub notes: Vec<String>,
-    /// One line that says what was done.
+    /// The outcome in one line.
     pub summary: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Level {
-    Error,
-    Problem,
-    Warning,
-    Note,
-    Summary,
-    Progress,
-}
-
-/// Where a stage of a long operation begins or ends.
-#[derive(Serialize)]
-pub struct Step {
-    pub event: &'static str,
-    pub stage: &'static str,
-    pub done: u64,
-    pub total: u64,
-    pub unit: &'static str,
-}
-
-/// A line of a log. Its fields are stable: programs read them.
-#[derive(Serialize)]
-struct Line<'a> {
-    level: Level,
-    message: &'a str,
-    #[serde(flatten)]
-    step: Option<&'a Step>,
 }
 
 impl Printer {
@@ -74,20 +44,20 @@ impl Printer {
         Self { json, quiet, color, log }
     }
 
-    /// How the progress of an operation is told.
+    /// The display of an operation's progress.
     pub fn bar(&self) -> Bar {
         let is_dumb = || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Bar::new(match self.log {
-            _ if self.quiet => Show::Nobody,
+            _ if self.quiet => Show::Nowhere,
             LogFormat::Json => Show::Log,
             LogFormat::Text if self.json || !io::stderr().is_terminal() || is_dumb() => {
-                Show::Nobody
+                Show::Nowhere
             }
-            LogFormat::Text => Show::Person,
+            LogFormat::Text => Show::Terminal,
         })
     }
 
-    /// Prints a report: as JSON if that is wanted, else as `text` puts it.
+    /// Prints a report: as JSON if that was asked for, else as the text that `text` makes of it.
     pub fn report<R: Serialize>(
         &self,
         report: &R,
@@ -97,7 +67,7 @@ impl Printer {
         if self.json {
             let json = serde_json::to_string_pretty(report)?;
             writeln!(stdout, "{json}")?;
-            // The report tells all of it; a log is wanted beside it only where it is asked for.
+            // The JSON report has everything; a log beside it is written only on request.
             if self.log == LogFormat::Text {
                 return Ok(());
             }
@@ -125,7 +95,7 @@ impl Printer {
         let _ = self.tell(Level::Warning, warning);
     }
 
-    /// What is worth knowing before there is a report.
+    /// Prints a note before there is a report.
     pub fn note(&self, note: &str) {
         if !self.quiet && (!self.json || self.log == LogFormat::Json) {
             let _ = self.tell(Level::Note, note);
@@ -153,8 +123,8 @@ impl Printer {
     }
 }
 
-/// Text that no terminal acts on: names come from eggs and folders, and these can be anybody's. Colours,
-/// which are this program's, stay.
+/// Escapes control characters, which a terminal would act on: names of eggs and folders can hold any.
+/// Colour sequences stay, because this program writes them.
 fn harmless(text: &str) -> Cow<'_, str> {
     let is_harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
     if text.chars().all(is_harmless) {
@@ -175,24 +145,11 @@ fn harmless(text: &str) -> Cow<'_, str> {
     shown.into()
 }
 
-/// How many bytes of a text are a sequence that changes colour and nothing else.
+/// The length of the colour sequence at the start of a text.
 fn colour(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix("\u{1b}[")?;
     let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
     parameters[end..].starts_with('m').then_some(text.len() - parameters.len() + end + 1)
-}
-
-/// Notes a step in the log. Nobody who reads it is no reason to stop.
-pub fn log_step(step: &Step) {
-    let message = format!("{}: {}", step.stage, step.event);
-    let _ = log(&Line { level: Level::Progress, message: &message, step: Some(step) });
-}
-
-/// In one piece: other processes may write to the same log.
-fn log(line: &Line) -> io::Result<()> {
-    let mut line = serde_json::to_string(line)?;
-    line.push('\n');
-    io::stderr().lock().write_all(line.as_bytes())
 }
 
 #[cfg(test)]
@@ -200,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_act_on_is_shown_and_colours_stay() {
+    fn control_characters_are_escaped_and_colours_stay() {
         let styled = format!("{GOOD}fine{GOOD:#}\n\ta");
         assert_eq!(harmless(&styled), styled);
         let evil = "\u{1b}]0;t\u{7}\u{1b}[2J\u{1b}[31m\u{9b}x\r\u{1b}";

@@ -1,4 +1,4 @@
-//! How far a long operation is: a bar on a terminal, gone when it is done, or lines of a log.
+//! The progress of a long operation: a bar on a terminal, removed at the end, or lines of a log.
 
 use std::fmt::Write;
 use std::sync::Mutex;
@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::util::progress::{Progress, Unit};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::print::{Step, log_step};
+use super::log::{Step, log_step};
 
-/// Whom to tell.
+/// Where progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Show {
-    Nobody,
-    Person,
-    /// A program that reads the log: where stages begin and end, as JSON.
+    Nowhere,
+    Terminal,
+    /// In the log: the begin and end of each stage, as JSON.
     Log,
 }
 
@@ -66,7 +66,7 @@ fn bar(stage: &'static str, total: u64, unit: Unit) -> ProgressBar {
     let rate = |state: &ProgressState, line: &mut dyn Write| {
         let _ = write!(line, "{:.0}", state.per_sec());
     };
-    // The bar itself has what the numbers leave of a line: two lines flicker.
+    // The bar fills the rest of the line: a display of two lines flickers.
     let style = ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .with_key("rate", rate)
@@ -79,11 +79,11 @@ fn bar(stage: &'static str, total: u64, unit: Unit) -> ProgressBar {
 
 impl Progress for Bar {
     fn begin(&self, name: &'static str, total: u64, unit: Unit) {
-        if self.show == Show::Nobody {
+        if self.show == Show::Nowhere {
             return;
         }
         self.done.store(0, Ordering::Relaxed);
-        let is_seen = self.show == Show::Person && total > 0;
+        let is_seen = self.show == Show::Terminal && total > 0;
         let bar = if is_seen { bar(name, total, unit) } else { ProgressBar::hidden() };
         self.with_stage(|stage| *stage = Stage { bar, name, total, unit });
         if self.show == Show::Log {
@@ -93,8 +93,8 @@ impl Progress for Bar {
 
     fn advance(&self, steps: u64) {
         match self.show {
-            Show::Nobody => {}
-            Show::Person => self.with_stage(|stage| stage.bar.inc(steps)),
+            Show::Nowhere => {}
+            Show::Terminal => self.with_stage(|stage| stage.bar.inc(steps)),
             Show::Log => {
                 self.done.fetch_add(steps, Ordering::Relaxed);
             }
@@ -103,8 +103,8 @@ impl Progress for Bar {
 
     fn end(&self) {
         match self.show {
-            Show::Nobody => {}
-            Show::Person => self.with_stage(|stage| stage.bar.finish_and_clear()),
+            Show::Nowhere => {}
+            Show::Terminal => self.with_stage(|stage| stage.bar.finish_and_clear()),
             Show::Log => self.log("end"),
         }
     }

@@ -1,5 +1,5 @@
-//! docs/reference/cli.md, from the words of the command line: a page that is written by hand lies
-//! sooner or later. `make docs` writes it; the test fails if it was forgotten.
+//! docs/reference/cli.md, made from the definition of the command line. `make docs` writes the page; the
+//! test fails if it is out of date.
 
 use std::env;
 use std::fmt::Write;
@@ -7,18 +7,20 @@ use std::fs;
 
 use clap::CommandFactory;
 
-use super::args::Args;
-use super::completions_and_man;
+use super::args::{CommandLine, all_visible, visible};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/cli.md");
+/// Characters in a line of the page.
+const WIDTH: usize = 92;
 
 fn page() -> String {
-    let mut page = "# Every command\n\nMade by `make docs` from what `--help` prints.\n".to_owned();
-    let mut whole = Args::command().term_width(92);
-    whole.build();
-    for command in completions_and_man::told(&whole) {
+    let mut page =
+        "# Every command\n\nMade by `make docs` from the output of `--help`.\n".to_owned();
+    let mut main = CommandLine::command().term_width(WIDTH);
+    main.build();
+    for command in all_visible(&main) {
         let title = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
-        let help = command.clone().term_width(92).render_long_help().to_string();
+        let help = command.clone().term_width(WIDTH).render_long_help().to_string();
         let help: Vec<&str> = help.lines().map(str::trim_end).collect();
         let help = help.join("\n");
         let _ = write!(page, "\n## {title}\n\n```text\n{}\n```\n", help.trim_end());
@@ -37,11 +39,11 @@ fn the_reference_is_what_help_prints() {
 }
 
 #[test]
-fn help_tells_the_own_options_of_a_command_first_and_what_each_argument_is() {
-    let mut whole = Args::command();
-    whole.build();
-    for command in whole.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
-        let name = command.get_name().to_owned();
+fn help_lists_global_options_last_and_has_examples() {
+    let mut main = CommandLine::command();
+    main.build();
+    for command in visible(&main) {
+        let name = command.get_name();
         for arg in command.get_arguments() {
             assert!(arg.get_help().is_some(), "{name}: {} has no help", arg.get_id());
         }

@@ -1,4 +1,4 @@
-//! How values of options are read.
+//! Parsers of option values.
 
 use crate::ops::bundle::Mtimes;
 use crate::util::clock;
@@ -16,13 +16,13 @@ pub(super) fn sha256(text: &str) -> Result<String, String> {
     if hex { Ok(text.to_ascii_lowercase()) } else { Err("not 64 hexadecimal digits".into()) }
 }
 
-/// When a day begins, in seconds since the Unix epoch.
+/// The beginning of a day in UTC, in seconds since the Unix epoch.
 pub(super) fn day(text: &str) -> Result<i64, String> {
-    clock::day(text).ok_or_else(|| "not a day like 2027-01-31".into())
+    clock::day(text).ok_or_else(|| "not a date like 2027-01-31".into())
 }
 
 pub(super) fn mtimes(text: &str) -> Result<Mtimes, String> {
-    /// What every archive can hold.
+    /// The latest time that every archive format can hold.
     const LATEST: u64 = (1 << 33) - 1;
     if text == "source" {
         return Ok(Mtimes::Source);

@@ -318,9 +318,9 @@ fn add_takes_the_eggs_of_a_buildout() {
         make_egg(&folder.join("tmpab12_c/qux-1.0-py3.11.egg"), "qux", "1.0", &[]);
         sandbox.ok("add app").says(&[
             "1 egg stored",
-            "bar-1.0-py3.11.egg is left: it is a custom build",
-            "baz.egg-link is left: it is a develop egg",
-            "tmpab12_c is left: it is what an installation has left",
+            "bar-1.0-py3.11.egg: skipped: it is a custom build",
+            "baz.egg-link: skipped: it is a develop egg",
+            "tmpab12_c: skipped: it is what an installation has left",
         ]);
         assert_eq!(sandbox.listed(), ["foo==1.0"], "{eggs}");
         let report = sandbox.json("add app");

@@ -461,7 +461,7 @@ fn a_buildout_is_bundled_without_a_cache() {
     let sandbox = sandbox();
     fs::remove_dir_all(sandbox.path("cache")).unwrap();
     let output = sandbox.ok("bundle app -o app.tar.zst");
-    output.says(&["no egg is compared", "2 of 2 eggs are not in the cache"]);
+    output.says(&["eggs are not compared", "2 of 2 eggs are not in the cache"]);
     assert!(!sandbox.path("cache").exists());
     sandbox.ok("bundle --verify app.tar.zst");
 }

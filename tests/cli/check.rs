@@ -617,9 +617,9 @@ fn a_buildout_that_was_moved_uses_the_eggs_of_its_old_folder() {
     let app = App::new();
     app.sandbox.shell("cp -a app moved");
     let moved = app.sandbox.fails("check moved", 4);
-    moved.says(&["not self-contained", "bin/app imports 3 eggs of", "/app/eggs/v5, outside"]);
+    moved.says(&["not self-contained", "bin/app: imports 3 eggs of", "/app/eggs/v5, outside"]);
     app.sandbox.shell("mv app gone");
-    app.sandbox.fails("check moved", 4).says(&["bin/app imports 3 eggs of"]);
+    app.sandbox.fails("check moved", 4).says(&["bin/app: imports 3 eggs of"]);
     app.sandbox.fails("check gone", 4).says(&["1 problem"]);
 }
 
@@ -637,7 +637,7 @@ fn without_a_cache_nothing_is_compared_and_no_cache_is_made() {
     let app = App::new();
     app.sandbox.shell("mv cache elsewhere");
     let output = app.sandbox.ok("check app");
-    output.says(&["there is no cache", "0 of them compared", "0 problems"]);
+    output.says(&["no cache at cache", "0 of them compared", "0 problems"]);
     assert!(!app.sandbox.path("cache").exists());
     fs::remove_dir_all(app.egg(ALPHA).join("alpha-1.0.dist-info")).unwrap();
     assert_eq!(app.one_problem("--repair").0, "incomplete");
@@ -661,10 +661,13 @@ fn an_egg_has_few_lines_unless_all_are_asked_for() {
         write(&app.egg(ALPHA).join(name), b"");
     }
     let few = app.sandbox.fails("check app", 4);
-    few.says(&["alpha-1.0-py3.11.egg: 5 problems\n    a is not part", "and 2 more; -v shows them"]);
-    assert!(!few.stderr.contains("    e is"));
+    few.says(&[
+        "alpha-1.0-py3.11.egg: 5 problems\n    a: is not part",
+        "and 2 more; -v shows them",
+    ]);
+    assert!(!few.stderr.contains("    e: is"));
     assert_eq!(few.stdout, "");
-    app.sandbox.fails("-v check app", 4).says(&["    a is not part", "    e is not part"]);
+    app.sandbox.fails("-v check app", 4).says(&["    a: is not part", "    e: is not part"]);
     let quiet = app.sandbox.fails("-q check app", 4);
     assert!(quiet.stderr.contains("5 problems") && !quiet.stderr.contains("note"));
 }
@@ -742,7 +745,7 @@ fn a_path_without_end_takes_no_time() {
 fn a_folder_that_is_no_cache_is_not_made_one() {
     let app = App::new();
     app.sandbox.shell("mv cache elsewhere; mkdir cache; echo mine >cache/file");
-    app.sandbox.ok("check app").says(&["is no cache"]);
+    app.sandbox.ok("check app").says(&["is not a cache"]);
     assert_eq!(names_in(&app.sandbox.path("cache")), ["file"]);
 }
 

@@ -85,7 +85,7 @@ fn gc_frees_the_space_of_a_cache_that_add_has_filled() {
     let added = added.count();
     assert!((1..10).contains(&added));
     sandbox.fails(&add(&eggs[added]), 1).says(&["No space left", "eggcache gc"]);
-    sandbox.ok("gc --max-size 0").says(&[&format!("removed {added} egg")]);
+    sandbox.ok("gc --max-size 0").says(&[&format!("Removed {added} egg")]);
     sandbox.ok(&add(&eggs[added]));
     sandbox.ok("verify");
     sandbox.assert_tidy();
@@ -114,7 +114,7 @@ fn a_cache_on_a_read_only_disk_can_be_read_and_not_written() {
     assert_eq!(sandbox.listed(), ["foo==1.0"]);
     sandbox.ok("show foo --files");
     sandbox.ok("verify");
-    sandbox.ok("gc --max-size 0 --dry-run").says(&["would remove 1 egg"]);
+    sandbox.ok("gc --max-size 0 --dry-run").says(&["Would remove 1 egg"]);
     sandbox.ok("materialize --into out foo");
     assert_same_tree(&egg, &sandbox.path("out/foo-1.0-py3.11.egg"));
     sandbox.ok("materialize --into out foo").says(&["1 already there"]);

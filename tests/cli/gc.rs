@@ -34,12 +34,12 @@ fn goes_as_planned(sandbox: &Sandbox, options: &str, expected: &[(&str, &str)]) 
     assert_same(&before.0, &tree(&sandbox.path("cache/blobs")));
     assert_eq!(sandbox.json("list"), before.1);
     assert_eq!(evicted(&plan), expected);
-    plan_as_text.says(&["would remove"]);
+    plan_as_text.says(&["Would remove"]);
 
     let output = sandbox.ok(&format!("gc {options}"));
-    output.says(&["removed"]);
+    output.says(&["Removed"]);
     assert_eq!(output.stdout, plan_as_text.stdout);
-    assert_eq!(output.stderr, plan_as_text.stderr.replace("would remove", "removed"));
+    assert_eq!(output.stderr, plan_as_text.stderr.replace("Would remove", "Removed"));
     for (version, _) in expected {
         assert!(!sandbox.listed().contains(&format!("foo=={version}")));
     }
@@ -107,7 +107,7 @@ fn a_dry_run_says_why_each_egg_goes_and_how_many_stay_for_what_reason() {
     assert!(rows[2].starts_with("foo-1.10-py3.11.egg"), "{rows:?}");
     assert!(rows[2].ends_with("UTC superseded version"), "{rows:?}");
     assert_eq!(rows.len(), 3);
-    plan.says(&["1 egg stays", "(1 of the newest versions)"]);
+    plan.says(&["1 egg kept", "(1 among the newest versions)"]);
 }
 
 #[test]
@@ -117,8 +117,8 @@ fn a_verbose_run_says_of_every_egg_why_it_goes_or_stays() {
         .iter()
         .map(|row| row.split_once(" UTC ").map_or(row.clone(), |it| it.1.to_owned()))
         .collect();
-    let over = "goes over the size limit, least recently used";
-    assert_eq!(ends, ["EGG SIZE LAST USED REASON", over, over, "stays recently used"]);
+    let over = "evict over the size limit";
+    assert_eq!(ends, ["EGG SIZE LAST USED ACTION REASON", over, over, "keep recently used"]);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn gc_leaves_foreign_files_in_the_cache() {
 #[test]
 fn gc_of_an_empty_cache_removes_nothing() {
     let sandbox = Sandbox::new();
-    sandbox.ok("gc --max-size 0 --max-age 1d --keep-versions 1").says(&["removed 0 eggs"]);
+    sandbox.ok("gc --max-size 0 --max-age 1d --keep-versions 1").says(&["Removed 0 eggs"]);
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! Completions are those that a shell gives, and man pages those that `man` shows.
+//! Completions as real shells give them, and man pages as `man` shows them.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support::{EGGCACHE, Sandbox, names_in, skip};
 
-/// What a shell does with a script that can read the completions in `$1`; `None`, with a line that
-/// says so, where there is no such shell.
+/// The output of a script in a shell, in a folder where `file` has the completions; `None`, with a line
+/// that says so, if the shell is not installed.
 fn in_shell(shell: &[&str], completions: &str, script: &str) -> Option<String> {
     let sandbox = Sandbox::new();
     for name in ["zope.interface", "zope.event", "lxml"] {
@@ -35,7 +35,7 @@ fn sorted(words: &str) -> Vec<&str> {
     words
 }
 
-/// What bash offers for a line whose last word is to be completed.
+/// The words that bash offers for the last word of a line.
 fn offered_by_bash(line: &str) -> String {
     let words: Vec<String> = line.split(' ').map(|word| format!("'{word}'")).collect();
     let last = words.len() - 1;
@@ -59,8 +59,8 @@ fn bash_completes_commands_and_options() {
     assert!(sorted(&shells).contains(&"fish"), "{shells}");
 }
 
-/// What has to be offered where an egg is wanted, and where none is.
-const EGGS: [(&str, &[&str]); 8] = [
+/// Lines and the names that shells offer for them: where an egg is wanted, and where none is.
+const EGGS: [(&str, &[&str]); 9] = [
     ("show zop", &["zope-event", "zope-interface"]),
     ("show --files l", &["lxml"]),
     ("materialize --into out lxml zope-e", &["zope-event"]),
@@ -69,6 +69,7 @@ const EGGS: [(&str, &[&str]); 8] = [
     ("show --python lx", &[]),
     ("gc lx", &[]),
     ("--cache other show lx", &[]),
+    ("--cache cache show lx", &["lxml"]),
 ];
 
 #[test]
@@ -102,21 +103,36 @@ fn zsh_completes_the_names_of_eggs() {
         ("gc lx", "gc lx"),
         ("--cache other show lx", "--cache other show lx"),
     ] {
-        // In a terminal of its own, as zsh completes nowhere else. A key tells what the line has become.
-        let script = format!(
-            r#"zmodload zsh/zpty
-               print -r -- 'autoload -U compinit; compinit -u -D; . ./file
-               tell() {{ print -r -- "$BUFFER|" >told }}; zle -N tell; bindkey "^X" tell
-               zle-line-init() {{ print >ready }}; zle -N zle-line-init' >.zshrc
-               zpty terminal zsh -d -i
-               for n in {{1..200}}; do [[ -s ready ]] && break; sleep 0.05; done
-               zpty -w -n terminal 'eggcache {line}'$'\t\x18'
-               for n in {{1..200}}; do [[ -s told ]] && break; sleep 0.05; done
-               cat told; zpty -d terminal"#
-        );
-        let Some(told) = in_shell(&["zsh", "-f"], "completions zsh", &script) else { return };
-        assert_eq!(told, format!("eggcache {completed}|\n"), "{line}");
+        let load = "compinit -u -D; . ./file";
+        let Some(seen) = completed_by_zsh(load, line) else { return };
+        assert_eq!(seen, format!("eggcache {completed}|\n"), "{line}");
     }
+}
+
+/// What a line becomes in zsh when its completion is asked for, after the commands of `load`.
+fn completed_by_zsh(load: &str, line: &str) -> Option<String> {
+    // zsh completes only in a terminal. A key prints the line.
+    let script = format!(
+        r#"zmodload zsh/zpty
+           print -r -- 'autoload -U compinit; {load}
+           show() {{ print -r -- "$BUFFER|" >shown }}; zle -N show; bindkey "^X" show
+           zle-line-init() {{ print >ready }}; zle -N zle-line-init' >.zshrc
+           zpty terminal zsh -d -i
+           for n in {{1..200}}; do [[ -s ready ]] && break; sleep 0.05; done
+           zpty -w -n terminal 'eggcache {line}'$'\t\x18'
+           for n in {{1..200}}; do [[ -s shown ]] && break; sleep 0.05; done
+           cat shown; zpty -d terminal"#
+    );
+    in_shell(&["zsh", "-f"], "completions zsh", &script)
+}
+
+#[test]
+fn zsh_loads_the_completions_when_they_are_first_wanted() {
+    // As packages install them. The first completion loads the file, and has to complete as well.
+    let load =
+        "mkdir functions; cp file functions/_eggcache; fpath=(./functions $fpath); compinit -u -D";
+    let Some(seen) = completed_by_zsh(load, "show lx") else { return };
+    assert_eq!(seen, "eggcache show lxml |\n");
 }
 
 #[test]
@@ -133,6 +149,27 @@ fn bash_completes_commands_below_a_command() {
 fn bash_does_not_offer_what_is_for_programs() {
     let offered = offered_by_bash("eggcache ");
     assert!(!sorted(&offered).contains(&"serve"), "{offered}");
+    assert_eq!(offered_by_bash("eggcache ser"), "\n");
+}
+
+#[test]
+fn completion_creates_no_cache_and_prints_no_error() {
+    let sandbox = Sandbox::new();
+    let complete = |shell: &str| {
+        let mut process = sandbox.process(EGGCACHE);
+        process.args(["--", "eggcache", "--cache", "cache", "show", "lx"]);
+        process.env("EGGCACHE_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", "4");
+        let Output { stdout, stderr, .. } = process.output().unwrap();
+        assert!(stderr.is_empty(), "{}", String::from_utf8_lossy(&stderr));
+        String::from_utf8(stdout).unwrap()
+    };
+    assert_eq!(complete("bash"), "");
+    assert!(!sandbox.path("cache").exists());
+    sandbox.added("lxml", "1.0");
+    assert_eq!(complete("bash"), "lxml");
+    assert_eq!(complete("no-such-shell"), "");
+    std::fs::write(sandbox.path("cache/index.sqlite"), "damaged").unwrap();
+    assert_eq!(complete("bash"), "");
 }
 
 #[test]
@@ -147,7 +184,7 @@ fn fish_completes_commands() {
 fn zsh_takes_the_completions() {
     let script = "autoload -U compinit; compinit -D; . ./file; print $_comps[eggcache]";
     if let Some(function) = in_shell(&["zsh", "-f"], "completions zsh", script) {
-        assert_eq!(function, "_eggcache\n");
+        assert_eq!(function, "_clap_dynamic_completer_eggcache\n");
     }
 }
 
@@ -156,7 +193,7 @@ fn there_are_completions_for_every_shell_that_is_offered() {
     let sandbox = Sandbox::new();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = sandbox.ok(&format!("completions {shell}")).stdout;
-        assert!(script.contains("materialize"), "{shell}");
+        assert!(script.contains("EGGCACHE_COMPLETE"), "{shell}: {script}");
         assert_eq!(sandbox.json(&format!("completions {shell}"))["script"], script);
     }
     sandbox.fails("completions sh", 2);
@@ -168,9 +205,10 @@ fn commands_of(sandbox: &Sandbox, words: &str) -> Vec<String> {
     let help = sandbox.ok(&format!("{words} --help")).stdout;
     let Some((_, commands)) = help.split_once("Commands:\n") else { return Vec::new() };
     let commands = commands.split_once("\n\n").unwrap().0;
-    // What a command is said to do may be longer than a line.
+    // The description of a command may be longer than a line.
     let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
     let names = commands.lines().filter(is_name).map(|line| line.split_whitespace().next());
+    let names = names.filter(|name| *name != Some("help"));
     let names = names.map(|name| format!("{words} {}", name.unwrap()).trim().to_owned());
     names.flat_map(|name| [commands_of(sandbox, &name), vec![name]].concat()).collect()
 }
@@ -178,7 +216,7 @@ fn commands_of(sandbox: &Sandbox, words: &str) -> Vec<String> {
 #[test]
 fn every_command_has_a_man_page() {
     let sandbox = Sandbox::new();
-    sandbox.ok("man --out share/man1").says(&["man pages in share/man1"]);
+    sandbox.ok("man --out share/man1").says(&["man pages to share/man1"]);
     let pages = names_in(&sandbox.path("share/man1"));
     let commands = commands_of(&sandbox, "");
     assert!(commands.contains(&"remote add".to_owned()), "{commands:?}");

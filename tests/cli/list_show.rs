@@ -54,7 +54,9 @@ fn list_of_nothing_is_no_error_and_prints_no_table() {
     let sandbox = Sandbox::new();
     let output = sandbox.ok("list");
     assert_eq!(output.stdout, "");
-    output.says(&["0 eggs"]);
+    output.says(&["No eggs in the cache"]);
+    sandbox.ok("list nosuch").says(&["No egg matches \"nosuch\""]);
+    sandbox.ok("list --python 3.11").says(&["No egg matches these options"]);
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn a_table_leaves_columns_out_where_a_terminal_is_too_narrow() {
     let wide = on_terminal_of(&sandbox, 120, "list", true).unwrap();
     assert!(wide.contains("GEN") && wide.contains("STORED"), "{wide}");
     assert!(sandbox.ok("list").stdout.contains("GEN"));
-    for (columns, is_told) in [(110, false), (140, true)] {
+    for (columns, is_told) in [(80, false), (140, true)] {
         let gc = on_terminal_of(&sandbox, columns, "gc --max-size 1B --dry-run", true).unwrap();
         assert_eq!(gc.contains("LAST USED"), is_told, "{gc}");
         assert!(gc.contains("over the size limit"), "{gc}");

@@ -34,7 +34,7 @@ fn old_caches_are_opened_and_migrated() {
         sandbox.ok("materialize --into out --all").says(&["3 eggs copied"]);
         sandbox.egg("new", "1.0");
         sandbox.ok("add eggs");
-        sandbox.ok("gc").says(&["4 eggs stay"]);
+        sandbox.ok("gc").says(&["4 eggs kept"]);
         assert!(blobs.iter().all(|blob| blob.exists()));
         sandbox.assert_tidy();
     }

@@ -2,7 +2,7 @@
 
 use std::io::pipe;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Sandbox, text};
 
@@ -127,7 +127,7 @@ fn the_text_of_gc_agrees_with_its_json() {
     let output = sandbox.ok("gc --max-size 0 --dry-run");
     let rows = output.stdout.split_once('\n').unwrap().1;
     assert_eq!(column(rows, 0), each(&report["evicted"], "file_name"));
-    output.says(&["would remove 2 eggs"]);
+    output.says(&["Would remove 2 eggs"]);
 }
 
 #[test]
@@ -149,11 +149,11 @@ fn the_text_of_verify_agrees_with_its_json() {
 fn the_text_of_reindex_agrees_with_its_json() {
     let sandbox = Sandbox::with_two();
     let report = sandbox.json("reindex");
-    let counts = format!(
-        "{} eggs in the index: {} found, {} lost",
-        report["eggs"], report["found"], report["lost"]
-    );
-    sandbox.ok("reindex").says(&[&counts]);
+    assert_eq!((&report["found"], &report["lost"]), (&json!(0), &json!(0)));
+    let summary = format!("Index rebuilt: {} eggs, none added or dropped", report["eggs"]);
+    sandbox.ok("reindex").says(&[&summary]);
+    sandbox.sql("DELETE FROM eggs WHERE name = 'foo'");
+    sandbox.ok("reindex").says(&["Index rebuilt: 2 eggs, 1 added\n"]);
 }
 
 #[test]
@@ -264,7 +264,30 @@ fn every_command_has_a_help() {
     for command in told {
         assert!(help.contains(&format!("\n  {command} ")), "{command}");
     }
+    assert_eq!(sandbox.ok("help").stdout, help);
+    assert_eq!(sandbox.ok("help gc").stdout, sandbox.ok("gc --help").stdout);
+    for command in ["serve", "names"] {
+        assert!(!help.contains(&format!("\n  {command} ")), "{command}");
+        assert!(!sandbox.fails("--json", 2).stderr.contains(command), "{command}");
+    }
     assert!(!sandbox.path("cache").exists());
+}
+
+#[test]
+fn usage_does_not_require_what_the_environment_sets() {
+    let sandbox = Sandbox::new();
+    let usage = |line: &str| {
+        let mut process = sandbox.process(crate::support::EGGCACHE);
+        process.args(line.split(' ')).env("EGGCACHE_DIR", "cache").env("SOURCE_DATE_EPOCH", "1");
+        String::from_utf8(process.output().unwrap().stderr).unwrap()
+    };
+    assert!(usage("trust").contains("Usage: eggcache trust <NAME> <KEY>\n"));
+    assert!(usage("bundle app").contains("Usage: eggcache bundle --output <FILE> <BUILDOUT>\n"));
+    let push = "Usage: eggcache push <EGG|--requirements <FILE>|--all>\n";
+    assert!(usage("push").contains(push), "{}", usage("push"));
+    let mut process = sandbox.process(crate::support::EGGCACHE);
+    let output = process.args(["list"]).env("EGGCACHE_DIR", "").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]
@@ -280,9 +303,9 @@ fn a_cache_that_was_not_there_is_told_once() {
     for line in ["list", "add eggs", "gc"] {
         sandbox.egg("foo", "1.0");
         std::fs::remove_dir_all(sandbox.path("cache")).unwrap_or_default();
-        sandbox.ok(line).says(&["there was no cache cache: an empty one is made"]);
+        sandbox.ok(line).says(&["no cache at cache: created an empty one"]);
         let again = sandbox.ok(line);
-        assert!(!again.stderr.contains("there was no"), "{again:?}");
+        assert!(!again.stderr.contains("no cache at"), "{again:?}");
     }
     std::fs::remove_dir_all(sandbox.path("cache")).unwrap();
     assert_eq!(sandbox.ok("--quiet list").stderr, "");

@@ -66,7 +66,7 @@ fn a_directory_that_a_user_cannot_write_is_named() {
     let Some(output) = as_user(&sandbox, "materialize --into out foo", 1) else { return };
     output.says(&["out", "Permission denied", "check who owns it"]);
     let preflight = as_user(&sandbox, "materialize --preflight --into out/eggs foo", 1).unwrap();
-    preflight.says(&["this user may not write to out/eggs", "1 problem"]);
+    preflight.says(&["no permission to write to out/eggs", "1 problem"]);
 }
 
 #[test]

@@ -30,10 +30,10 @@ fn gc_keeps_what_is_pinned_whatever_it_is_told() {
         ("foo-1.0-py3.11.egg", vec!["foo==1.0"]),
     ] {
         let sandbox = with_eggs();
-        sandbox.ok(&format!("pin {pin}")).says(&["1 pin made"]);
+        sandbox.ok(&format!("pin {pin}")).says(&["1 pin added"]);
         sandbox.ok("gc --max-size 0 --max-age 1d --keep-versions 1 --ignore-roots");
         assert_eq!(sandbox.listed(), kept, "{pin}");
-        sandbox.ok(&format!("unpin {pin}")).says(&["1 pin taken away"]);
+        sandbox.ok(&format!("unpin {pin}")).says(&["1 pin removed"]);
         sandbox.ok("gc --max-size 0");
         assert_eq!(sandbox.listed(), [""; 0]);
     }
@@ -44,7 +44,7 @@ fn gc_says_that_a_pin_keeps_more_than_the_limit() {
     let sandbox = with_eggs();
     sandbox.ok("pin foo");
     let said = sandbox.ok("gc --max-size 1B --ignore-roots").stderr;
-    assert!(said.contains("as it is pinned (`eggcache pins`)"), "{said}");
+    assert!(said.contains("over the limit of 1 B: the rest is pinned (`eggcache pins`)"), "{said}");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn pins_are_listed_with_their_notes() {
 #[test]
 fn a_pin_may_be_of_an_egg_that_is_yet_to_come() {
     let sandbox = with_eggs();
-    sandbox.ok("pin bar").says(&["note: no egg in the cache is bar now"]);
+    sandbox.ok("pin bar").says(&["note: no cached egg matches bar yet; the pin will apply later"]);
     sandbox.added("bar", "1.0");
     sandbox.ok("gc --max-size 0");
     assert_eq!(sandbox.listed(), ["bar==1.0"]);

@@ -74,7 +74,7 @@ fn an_egg_that_a_power_cut_left_incomplete_is_copied_anew() {
         spoil(&sandbox);
         reboot(&sandbox);
         let output = sandbox.ok("materialize --into out --all");
-        output.says(&["the machine went down", "1 egg was incomplete", EGG, "1 egg copied"]);
+        output.says(&["the machine went down", "removed 1 incomplete egg", EGG, "1 egg copied"]);
         assert_whole(&sandbox);
         let report = sandbox.json("materialize --into out --all");
         assert_eq!(report["torn"], Value::Array(Vec::new()), "{what}");

@@ -103,7 +103,7 @@ fn what_does_not_fit_in_bytes_or_inodes_is_told_before() {
         let report = preflight(&sandbox, not, 1);
         assert_eq!(report["fits"], false, "{report:#}");
         let line = format!("materialize --preflight --into out/eggs {not}");
-        sandbox.fails(&line, 1).says(&["there is no room in out/eggs", "does not fit"]);
+        sandbox.fails(&line, 1).says(&["not enough space in out/eggs", "does not fit"]);
         sandbox.ok(&format!("materialize --into out/eggs {fits}"));
     }
 }

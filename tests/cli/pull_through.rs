@@ -53,12 +53,12 @@ fn an_egg_of_any_python_is_pulled_by_its_file_name() {
 fn without_a_python_remotes_are_not_asked_and_that_is_said() {
     let pool = Pool::with_two();
     let output = pool.run("reader", "key", "materialize --into out foo==1.0", 3);
-    output.says(&["warning: remotes are not asked for foo==1.0", "--python 3.11", "has no egg"]);
+    output.says(&["warning: foo==1.0: not pulled", "--python 3.11", "has no egg"]);
     for name in ["old-1.0-py3.10.egg", "new-1.0-py3.11.egg"] {
         fs::create_dir_all(pool.sandbox.path("out").join(name)).unwrap();
     }
     let output = pool.run("reader", "key", "materialize --into out foo==1.0", 3);
-    output.says(&["say for which Python"]);
+    output.says(&["the Python version is not known"]);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn remove_index(sandbox: &Sandbox) {
 fn an_index_that_is_gone_comes_back_by_itself() {
     let sandbox = with_three();
     remove_index(&sandbox);
-    sandbox.ok("gc").says(&["removed 0 eggs and 0 orphaned blobs", "3 eggs stay"]);
+    sandbox.ok("gc").says(&["Removed 0 eggs and 0 orphaned blobs", "3 eggs kept"]);
     assert_eq!(sandbox.listed().len(), 3);
 }
 
@@ -37,7 +37,7 @@ fn a_rebuild_that_died_is_done_again_before_anything_is_an_orphan() {
     // 3. Another collects garbage: every blob is without a row.
     let sandbox = with_three();
     sandbox.sql("DELETE FROM eggs; UPDATE state SET is_complete = 0");
-    sandbox.ok("gc").says(&["0 orphaned blobs", "3 eggs stay"]);
+    sandbox.ok("gc").says(&["0 orphaned blobs", "3 eggs kept"]);
     assert_eq!(sandbox.listed().len(), 3);
 }
 
@@ -123,7 +123,7 @@ fn gc_works_however_little_space_is_left() {
             .unwrap()
             .set_len(size.saturating_sub(free << 10))
             .unwrap();
-        sandbox.ok("gc --max-size 1").says(&["removed 20 eggs"]);
+        sandbox.ok("gc --max-size 1").says(&["Removed 20 eggs"]);
     }
 }
 

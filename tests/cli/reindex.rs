@@ -172,7 +172,7 @@ fn of_two_blobs_of_one_key_one_is_shadowed() {
 #[test]
 fn reindex_of_an_empty_cache_makes_one() {
     let sandbox = Sandbox::new();
-    sandbox.ok("reindex").says(&["0 eggs in the index"]);
+    sandbox.ok("reindex").says(&["Index rebuilt: 0 eggs"]);
     assert!(sandbox.listed().is_empty());
 }
 
@@ -181,7 +181,7 @@ fn reindex_twice_changes_nothing() {
     let sandbox = with_three();
     sandbox.ok("reindex");
     let before = sandbox.json("list");
-    sandbox.ok("reindex").says(&["0 found", "0 lost"]);
+    sandbox.ok("reindex").says(&["none added or dropped"]);
     assert_eq!(sandbox.json("list"), before);
 }
 

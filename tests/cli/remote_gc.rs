@@ -56,7 +56,7 @@ fn a_dry_run_tells_the_same_and_removes_nothing() {
     planned.says(&["would remove 2 eggs and 2 blobs"]);
     assert!(planned.stdout.contains("superseded version"), "{}", planned.stdout);
     let verbose = pool.ok("remote gc team --keep-versions 1 --dry-run --verbose").stdout;
-    assert!(verbose.contains("stays") && verbose.contains("newest version"), "{verbose}");
+    assert!(verbose.contains("keep") && verbose.contains("newest version"), "{verbose}");
     assert_eq!(pool.content(), before);
     assert_eq!(pool.ok("remote gc team --keep-versions 1").stdout, planned.stdout);
 }
@@ -74,7 +74,7 @@ fn what_is_older_than_the_limit_goes_by_the_age_of_its_entry() {
 fn without_a_rule_every_egg_stays() {
     let pool = with_three();
     let before = pool.content();
-    pool.ok("remote gc team").says(&["removed 0 eggs and 0 blobs", "4 eggs stay"]);
+    pool.ok("remote gc team").says(&["removed 0 eggs and 0 blobs", "4 eggs kept"]);
     assert_eq!(pool.content(), before);
 }
 
@@ -123,7 +123,7 @@ fn a_blob_that_nothing_names_goes_once_it_is_older_than_the_grace() {
     };
     let (old, young, new) = (orphan("0a", 9), orphan("0b", 3), orphan("0c", 0));
     let output = pool.ok("remote gc team --grace 7d");
-    output.says(&["removed 0 eggs and 1 blob", "2 blobs that nothing names left for now"]);
+    output.says(&["removed 0 eggs and 1 blob", "2 unreferenced blobs kept for now"]);
     assert!(!old.exists() && young.exists() && new.exists());
     pool.ok("remote gc team");
     assert!(!young.exists() && new.exists());
@@ -169,7 +169,7 @@ fn what_nobody_trusted_has_signed_is_left_until_it_is_told_to_go() {
     pool.ok("trust team new.pub");
     pool.ok("trust team --remove key.pub");
     let before = pool.content();
-    pool.ok("remote gc team --max-age 1d").says(&["which is not trusted; left", "--untrusted"]);
+    pool.ok("remote gc team --max-age 1d").says(&["which is not trusted; kept", "--untrusted"]);
     assert_eq!(pool.content(), before);
     // They stand in the way of who pushes with a key that is trusted.
     pool.run("cache", "new", "push --all", 1).says(&["is refused"]);
@@ -186,7 +186,7 @@ fn no_blob_goes_beside_an_entry_of_a_newer_eggcache() {
     write(&pool.sandbox.path(&entry), newer.as_bytes());
     let blobs = pool.sandbox.shell("find pool/v1/blobs -type f | wc -l").stdout;
     let output = pool.ok("remote gc team --max-age 1d --untrusted");
-    output.says(&["no blob goes, as an entry is a newer eggcache's"]);
+    output.says(&["all blobs are kept, because a newer eggcache has written an entry"]);
     assert_eq!(pool.sandbox.shell("find pool/v1/blobs -type f | wc -l").stdout, blobs);
     assert!(pool.sandbox.path(&entry).exists());
 }

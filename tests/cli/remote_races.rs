@@ -238,7 +238,7 @@ fn ages_are_told_by_the_clock_of_the_store() {
     store.objects().age(60);
     let orphan = format!("v1/blobs/0b/{}", "0b".repeat(32));
     store.objects().put(&orphan, b"half".to_vec());
-    pool.ok(GC).says(&["removed 0 eggs and 0 blobs", "1 blob that nothing names left for now"]);
+    pool.ok(GC).says(&["removed 0 eggs and 0 blobs", "1 unreferenced blob kept for now"]);
     assert!(store.objects().all.contains_key(&orphan));
 }
 

@@ -202,7 +202,7 @@ fn a_blob_that_nothing_names_is_no_problem() {
     let pool = Pool::with_two();
     let digest = "0b".repeat(32);
     write(&pool.sandbox.path(&format!("pool/v1/blobs/0b/{digest}")), b"half");
-    pool.ok("remote verify team").says(&["no problem", "1 blob that nothing names (4 B)"]);
+    pool.ok("remote verify team").says(&["no problem", "1 unreferenced blob (4 B)"]);
     assert_eq!(pool.json("remote verify team")["orphans"], serde_json::json!([digest]));
 }
 

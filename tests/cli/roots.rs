@@ -136,7 +136,7 @@ fn what_is_registered_while_gc_plans_is_young() {
 fn gc_says_when_what_buildouts_use_is_more_than_the_limit() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
-    sandbox.ok("gc --max-size 1kB").says(&["note: ", "more than 1000 B", "--ignore-roots"]);
+    sandbox.ok("gc --max-size 1kB").says(&["note: ", "over the limit of 1.0 kB", "--ignore-roots"]);
     let fits = sandbox.ok("gc --max-size 1MB");
     assert!(!fits.stderr.contains("note: "), "{}", fits.stderr);
 }
@@ -300,8 +300,8 @@ fn a_root_is_forgotten_when_its_folder_is_gone_for_long() {
     age(&record(&sandbox).with_extension("gone"), "", 2 * DAY);
     sandbox.ok(&format!("{gc} --grace 60d"));
     assert_eq!(sandbox.listed(), ["foo==1.0"]);
-    sandbox.ok(&format!("{gc} --dry-run")).says(&["would forget", "would remove 1 egg"]);
-    sandbox.ok(gc).says(&["forgot the buildout", "app", "removed 1 egg"]);
+    sandbox.ok(&format!("{gc} --dry-run")).says(&["would forget", "Would remove 1 egg"]);
+    sandbox.ok(gc).says(&["forgot the buildout", "app", "Removed 1 egg"]);
     assert_eq!(sandbox.listed(), [""; 0]);
     assert_eq!(names_in(&sandbox.path("cache/roots")), [""; 0]);
 }

@@ -108,7 +108,7 @@ fn a_cache_of_one_user_can_be_shared_later() {
     let Some(sandbox) = with_users() else { return };
     run(&sandbox, ANNE, "077", "add anne", 0);
     run(&sandbox, BOB, "077", "add bob", 1);
-    run(&sandbox, ANNE, "077", "init --shared", 0).says(&["is there, shared by its group"]);
+    run(&sandbox, ANNE, "077", "init --shared", 0).says(&["already exists, shared with its group"]);
     run(&sandbox, BOB, "077", "add bob", 0);
     run(&sandbox, BOB, "077", "materialize --into bob/out --all", 0);
     run(&sandbox, ANNE, "077", "verify", 0);
@@ -168,5 +168,5 @@ fn a_cache_that_is_not_shared_keeps_to_the_umask() {
     assert_eq!(mode("cache"), 0o700);
     assert_eq!(mode("cache/blobs"), 0o700);
     assert_eq!(mode("cache/index.sqlite"), 0o600);
-    sandbox.ok("init").says(&["is there"]);
+    sandbox.ok("init").says(&["already exists"]);
 }

@@ -13,7 +13,7 @@ fn the_old_key_can_be_distrusted_after_the_new_one_has_signed() {
     pool.ok("keygen new");
     pool.ok("trust team new.pub");
     let output = pool.run("cache", "new", "sign team", 0);
-    output.says(&["2 eggs signed", "0 had its signature", "0 left"]);
+    output.says(&["2 eggs signed", "0 already signed", "0 skipped"]);
     for cache in ["cache", "reader"] {
         pool.of(cache, "trust team new.pub");
         pool.of(cache, "trust team --remove key.pub");
@@ -44,7 +44,12 @@ fn what_nobody_trusted_has_signed_is_left_and_told() {
     pool.ok("keygen new");
     pool.ok("trust team new.pub");
     let output = pool.run("cache", "new", "sign team", 0);
-    output.says(&["baz-1.0-py3.11.egg is left", "which is not trusted", "2 eggs signed", "1 left"]);
+    output.says(&[
+        "baz-1.0-py3.11.egg: skipped",
+        "which is not trusted",
+        "2 eggs signed",
+        "1 skipped",
+    ]);
     assert_eq!(fs::read(pool.object("entries/baz", "")).unwrap(), before);
 }
 

@@ -56,7 +56,7 @@ fn a_run_counts_its_hits_its_misses_and_the_time_that_it_saves() {
     for part in ["66.7%", "4.5 s", "foo-1.0-py3.11.egg", "compression saves"] {
         assert!(text.stdout.contains(part), "{part}\n{}", text.stdout);
     }
-    text.says(&["note: the build time of 1 of 2 hits is not known"]);
+    text.says(&["note: time saved leaves out 1 of 2 hits, whose build time is not known"]);
 }
 
 #[test]
@@ -129,18 +129,18 @@ fn growth_tells_what_came_and_what_went() {
     // What is stored again was evicted in vain.
     sandbox.ok("add eggs");
     let text = sandbox.ok("stats").stdout;
-    assert!(text.contains("1 egg evicted within a year, 1 asked for again"), "{text}");
+    assert!(text.contains("1 egg within a year, 1 needed again; `gc --max-size "), "{text}");
 }
 
 #[test]
 fn what_the_next_gc_would_take_is_what_it_takes() {
     let sandbox = with_two();
     let text = sandbox.ok("stats").stdout;
-    assert!(text.contains("takes no egg: eggcache.toml in the cache has no rule"), "{text}");
+    assert!(text.contains("removes no egg: eggcache.toml in the cache has no rule"), "{text}");
     std::fs::write(sandbox.path("cache/eggcache.toml"), "[gc]\nmax-size = \"2kB\"\n").unwrap();
     let next = sandbox.json("stats")["next_gc"].clone();
     let text = sandbox.ok("stats").stdout;
-    assert!(text.contains("takes 1 egg, ") && text.contains("(1 over the size limit)"), "{text}");
+    assert!(text.contains("removes 1 egg, ") && text.contains("(1 over the size limit)"), "{text}");
     let done = sandbox.json("gc");
     assert_eq!(next["first"], done["evicted"]);
     assert_eq!((&next["bytes"], &next["kept"]), (&done["freed_bytes"], &done["kept"]));
@@ -168,7 +168,7 @@ fn an_index_that_is_rebuilt_goes_on_counting() {
 
 /// The page, and how many bytes the blobs have.
 fn page(sandbox: &Sandbox) -> String {
-    sandbox.ok("stats --html page.html").says(&["wrote page.html"]);
+    sandbox.ok("stats --html page.html").says(&["Wrote page.html"]);
     std::fs::read_to_string(sandbox.path("page.html")).unwrap()
 }
 

@@ -1,0 +1,101 @@
+//! `add`: add eggs to the cache.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use crate::cli::context::Context;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::format::eggs;
+use crate::cli::print::Text;
+use crate::cli::values::sha256;
+use crate::egg::scan::Hints;
+use crate::ops::add::{self, Options, Outcome, Replace, Report};
+use crate::util::units::shown_size;
+
+/// Add eggs to the cache.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  eggcache add eggs/v5\n  eggcache add /srv/buildout\n  \
+    eggcache add eggs/lxml-6.1.3-py3.11-linux-x86_64.egg\n\n\
+    Exit code 1 if an egg was refused; the others are stored.")]
+pub struct Add {
+    /// Egg directory, zipped egg, eggs directory (its v5/ too), or buildout.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Major version of the zc.buildout that built the eggs; 5 means 5 and later (default: read from
+    /// their metadata).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..))]
+    generation: Option<u8>,
+    /// Label of the build environment (`egg-cache-environment`).
+    #[arg(long, value_name = "LABEL", default_value = "")]
+    environment: String,
+    /// SHA-256 of the archive that the eggs were built from.
+    #[arg(long, value_name = "HEX", value_parser = sha256)]
+    source_sha256: Option<String>,
+    /// Replace another build of the same egg.
+    #[arg(long)]
+    replace: bool,
+}
+
+impl Add {
+    pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let Self { paths, generation, environment, source_sha256, replace } = self;
+        let source_sha256 = source_sha256.unwrap_or_default();
+        let hints = Hints { generation, source_sha256, environment, ..Hints::default() };
+        let replace = if replace { Replace::All } else { Replace::None };
+        let options = Options { hints, replace, ..Options::default() };
+        let report = add::add(&mut context.open()?, &paths, &options, &context.bar)?;
+        context.printer.report(&report, |report| text(report, context.verbose))?;
+        let is_refused = report.refused().next().is_some();
+        Ok(if is_refused { ExitCode::Failure } else { ExitCode::Success })
+    }
+}
+
+fn text(report: &Report, verbose: bool) -> Text {
+    let mut text = Text::default();
+    let (mut stored, mut present, mut bytes, mut blob_bytes) = (0, 0, 0, 0);
+    for added in &report.eggs {
+        let path = added.path.display();
+        let line = match &added.outcome {
+            Outcome::Stored { egg } | Outcome::Replaced { egg, .. } => {
+                stored += 1;
+                bytes += egg.counts.bytes;
+                blob_bytes += egg.blob_bytes;
+                format!("stored   {}  {}", egg.digest.short(), egg.file_name)
+            }
+            Outcome::Present { egg } => {
+                present += 1;
+                format!("present  {}  {}", egg.digest.short(), egg.file_name)
+            }
+            Outcome::Other { egg } => {
+                text.notes.push(format!(
+                    "{path}: the cache already has another build of this egg ({}), which is kept; \
+                     --replace stores this one",
+                    egg.digest.short()
+                ));
+                continue;
+            }
+            Outcome::Left { reason } => {
+                text.notes.push(format!("{path}: skipped: {reason}"));
+                continue;
+            }
+            Outcome::Refused { reason } => {
+                text.problems.push(format!("{path}: {reason}"));
+                continue;
+            }
+        };
+        if verbose {
+            let _ = writeln!(text.data, "{line}");
+        }
+    }
+    text.summary = format!(
+        "{} stored ({}, {} on disk), {present} already there",
+        eggs(stored),
+        shown_size(bytes),
+        shown_size(blob_bytes)
+    );
+    let not_stored = text.problems.len() + text.notes.len();
+    if not_stored > 0 {
+        let _ = write!(text.summary, ", {not_stored} not stored");
+    }
+    text
+}

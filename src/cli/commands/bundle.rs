@@ -1,0 +1,194 @@
+//! `bundle`: pack a buildout into an archive, or verify an archive.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use crate::cli::context::Context;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::format::{eggs, first_names, plain, verdict};
+use crate::cli::print::{BAD, GOOD, Text};
+use crate::cli::values::mtimes;
+use crate::error::Error;
+use crate::ops::bundle::{self, Mtimes, Options, Problem, Report, Verified, Why};
+use crate::ops::check;
+use crate::util::units::{counted, shown_size};
+
+/// The variable that names the time of a reproducible build.
+const MTIME_VARIABLE: &str = "SOURCE_DATE_EPOCH";
+/// How many names a note has without `--verbose`.
+const FEW: usize = 3;
+
+/// Pack a buildout into a reproducible archive, for an RPM, an image or another machine.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "The buildout is checked first, and not packed if there is a problem. \
+    docs/reference/bundle.md lists what an archive contains, and when two archives \
+    differ. PATTERN is a name (*.log), or a path from the top of the buildout (parts/*/log) in which \
+    ** matches any number of folders. A pattern that matches a folder matches everything in it, too. \
+    --exclude overrides --include.\n\n\
+    Without --cache, the cache is the one that the buildout names, as for `eggcache check`.\n\n\
+    Examples:\n  eggcache bundle . -o ../app-1.0.tar.zst\n  \
+    eggcache bundle /srv/app -o app.tar.zst --include var/templates\n  \
+    eggcache bundle --verify app.tar.zst\n\n\
+    Exit code 4 if the check of the buildout or archive finds a problem.")]
+pub struct Bundle {
+    /// Folder of the buildout.
+    #[arg(value_name = "BUILDOUT", required_unless_present = "verify")]
+    buildout: Option<PathBuf>,
+    /// Archive to write: .tar.zst or .tar.
+    #[arg(short, long, value_name = "FILE", required_unless_present = "verify")]
+    output: Option<PathBuf>,
+    /// Top folder in the archive, '' for none (default: the name of the buildout's folder).
+    #[arg(long, value_name = "DIR")]
+    prefix: Option<String>,
+    /// Mtime of all files outside the eggs: seconds since the Unix epoch, or `source` to keep that of
+    /// each file (default: `SOURCE_DATE_EPOCH`, or else the mtime of the newest file in the eggs). Files
+    /// in eggs always keep theirs, because bytecode depends on it.
+    // The variable is read without clap, as for `--cache`.
+    #[arg(long, value_name = "EPOCH", value_parser = mtimes)]
+    mtime: Option<Mtimes>,
+    /// Leave out what matches PATTERN.
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// Include what matches PATTERN although it would be left out: data, downloads, bytecode, an unused
+    /// egg.
+    #[arg(long, value_name = "PATTERN")]
+    include: Vec<String>,
+    /// Include unused eggs, which no script, configuration or `.installed.cfg` names.
+    #[arg(long)]
+    unused: bool,
+    /// Eggs directory of the buildout (default: the one that the buildout is configured to use).
+    #[arg(long, value_name = "DIR")]
+    eggs: Option<PathBuf>,
+    /// Check every byte of ARCHIVE against its manifest.
+    #[arg(
+        long,
+        value_name = "ARCHIVE",
+        conflicts_with_all = ["buildout", "output", "prefix", "exclude", "include", "unused", "eggs"]
+    )]
+    verify: Option<PathBuf>,
+}
+
+impl Bundle {
+    pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let Self { buildout, output, prefix, mtime, exclude, include, unused, eggs, verify } = self;
+        if let Some(archive) = verify {
+            return verify_archive(context, &archive);
+        }
+        let mtimes = mtime.map_or_else(default_mtimes, Ok)?;
+        // clap requires both without --verify.
+        let (buildout, output) = (buildout.unwrap_or_default(), output.unwrap_or_default());
+        pack(
+            context,
+            &buildout,
+            &Options { output, eggs, prefix, mtimes, exclude, include, unused },
+        )
+    }
+}
+
+/// Checks a buildout byte by byte, and packs it if there is no problem.
+fn pack(context: &Context, buildout: &Path, options: &Options) -> anyhow::Result<ExitCode> {
+    let cache = context.open_to_compare(buildout)?;
+    let full = check::Options { eggs: options.eggs.clone(), full: true, repair: false };
+    let checked = check::check(cache.as_ref(), buildout, &full, &context.bar)?;
+    if checked.unsolved().next().is_some() {
+        context.printer.report(&checked, |report| refused_text(report, context.verbose))?;
+        return Ok(ExitCode::Problems);
+    }
+    let report = bundle::bundle(cache.as_ref(), &checked, options, &context.bar)?;
+    context.printer.report(&report, |report| packed_text(report, context.verbose))?;
+    Ok(ExitCode::Success)
+}
+
+fn verify_archive(context: &Context, archive: &Path) -> anyhow::Result<ExitCode> {
+    let report = bundle::verify(archive, &context.bar)?;
+    context.printer.report(&report, verified_text)?;
+    Ok(ExitCode::of_check(report.problems.is_empty()))
+}
+
+/// The mtime that the environment sets, or that of the newest file.
+fn default_mtimes() -> Result<Mtimes, Error> {
+    let Some(text) = env::var_os(MTIME_VARIABLE) else { return Ok(Mtimes::default()) };
+    let text = text.to_string_lossy();
+    mtimes(&text).map_err(|reason| Error::Usage(format!("{MTIME_VARIABLE}={text}: {reason}")))
+}
+
+fn refused_text(report: &check::Report, verbose: bool) -> Text {
+    let mut text = super::check::text(report, verbose);
+    let _ = write!(text.summary, "; {BAD}not bundled{BAD:#}");
+    text
+}
+
+fn packed_text(report: &Report, verbose: bool) -> Text {
+    let archive = report.archive.display();
+    let mut notes = left_out(report, if verbose { usize::MAX } else { FEW });
+    if report.known_eggs < report.eggs {
+        notes.push(format!(
+            "{} of {} are not in the cache: their bytes may differ in another buildout",
+            report.eggs - report.known_eggs,
+            eggs(report.eggs)
+        ));
+    }
+    Text {
+        data: checksum(report.sha256, &report.archive),
+        notes,
+        summary: format!(
+            "Wrote {archive}, {GOOD}self-contained{GOOD:#}: {}, {}, {} ({} compressed)",
+            eggs(report.eggs),
+            counted(report.files, "file"),
+            shown_size(report.bytes),
+            shown_size(report.archive_bytes)
+        ),
+        ..Text::default()
+    }
+}
+
+/// A line for each reason to leave something out.
+fn left_out(report: &Report, few: usize) -> Vec<String> {
+    let mut by_reason: BTreeMap<Why, Vec<String>> = BTreeMap::new();
+    for left_out in &report.left_out {
+        by_reason.entry(left_out.why).or_default().push(plain(&left_out.path));
+    }
+    let line = |(why, paths): (Why, Vec<String>)| {
+        let reason = match why {
+            Why::Excluded => "excluded",
+            Why::Temporary => "temporary files of eggcache",
+            Why::VersionControl => "version control",
+            Why::Cache => "downloads and caches",
+            Why::Data => "data",
+            Why::Leftover => "leftovers in the eggs directory",
+            Why::UnusedEgg => "unused eggs",
+            Why::Bytecode => "bytecode that was compiled later",
+            Why::StaleBytecode => "stale bytecode",
+            Why::Special => "neither files nor folders",
+        };
+        format!("left out ({reason}): {}", first_names(&paths, few))
+    };
+    by_reason.into_iter().map(line).collect()
+}
+
+fn verified_text(report: &Verified) -> Text {
+    let problem = |Problem { path, what, .. }: &Problem| match path.as_str() {
+        "" => format!("{}: {}", report.archive.display(), plain(what)),
+        path => format!("{}: {}", plain(path), plain(what)),
+    };
+    Text {
+        data: checksum(report.sha256, &report.archive),
+        problems: report.problems.iter().map(problem).collect(),
+        summary: format!(
+            "{}, {}, {} checked: {}",
+            eggs(report.eggs),
+            counted(report.files, "file"),
+            shown_size(report.bytes),
+            verdict(report.problems.len(), 0)
+        ),
+        ..Text::default()
+    }
+}
+
+/// A line that `sha256sum -c` reads in the folder of the archive.
+fn checksum(sha256: impl std::fmt::Display, archive: &Path) -> String {
+    let name = archive.file_name().unwrap_or_default().to_string_lossy();
+    format!("{sha256}  {}\n", plain(&name))
+}

@@ -1,0 +1,72 @@
+//! `list`: the eggs in the cache.
+
+use crate::cli::complete_eggs::egg_names;
+use crate::cli::context::Context;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::format::{eggs, or_any, plain};
+use crate::cli::print::Text;
+use crate::cli::select_eggs::Filter;
+use crate::cli::table::{align_right, fitted, table};
+use crate::ops::list::{self, Report};
+use crate::util::clock::shown_day;
+use crate::util::units::shown_size;
+
+/// List the eggs in the cache.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "GEN is the layout of an egg: the major version of the zc.buildout that built it, \
+    where 5 means 5 and later. USED is the day of the last use. Rows that differ only in DIGEST were \
+    built from different sources or in different environments; `eggcache show` shows both.\n\n\
+    Examples:\n  eggcache list\n  eggcache list zope --python 3.11\n  \
+    eggcache --json list lxml | jq .eggs"
+)]
+pub struct List {
+    /// Part of a name or file name, name==version, or at least 8 digits of a digest.
+    #[arg(add = egg_names())]
+    query: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+impl List {
+    pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let Self { query, filter } = self;
+        let is_filtered = !filter.is_empty();
+        let report = list::list(&context.open()?, query.as_deref(), &filter.into())?;
+        context.printer.report(&report, |report| text(report, query.as_deref(), is_filtered))?;
+        Ok(ExitCode::Success)
+    }
+}
+
+fn text(report: &Report, query: Option<&str>, is_filtered: bool) -> Text {
+    let mut table =
+        table(["egg", "version", "python", "platform", "gen", "size", "stored", "used", "digest"]);
+    for egg in &report.eggs {
+        let key = &egg.key;
+        table.add_row([
+            key.name.clone(),
+            key.version.clone(),
+            or_any(&key.python),
+            or_any(&key.platform),
+            key.generation.to_string(),
+            shown_size(egg.counts.bytes),
+            shown_size(egg.blob_bytes),
+            shown_day(egg.used_at),
+            egg.digest.short(),
+        ]);
+    }
+    align_right(&mut table, [4, 5, 6]);
+    let summary = match (report.eggs.len(), query) {
+        (0, Some(query)) => format!("No egg matches \"{}\"", plain(query)),
+        (0, None) if is_filtered => "No egg matches these options".into(),
+        (0, None) => "No eggs in the cache".into(),
+        (count, _) => format!(
+            "{}, {} ({} on disk)",
+            eggs(count),
+            shown_size(report.bytes),
+            shown_size(report.blob_bytes)
+        ),
+    };
+    // The least telling columns are hidden first: the layout, the size of the blob, the platform.
+    Text { data: fitted(&mut table, &[4, 6, 3]), summary, ..Text::default() }
+}

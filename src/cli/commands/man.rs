@@ -1,0 +1,172 @@
+//! `man`: man pages, made from the definition of the command line.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clap::{Command, CommandFactory};
+use clap_mangen::Man as Mangen;
+use clap_mangen::roff::{Roff, roman};
+use serde::Serialize;
+
+use crate::cli::args::{CommandLine, all_visible};
+use crate::cli::context::Context;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::print::Text;
+use crate::error::IoContext;
+use crate::util::units::counted;
+
+const NAME: &str = "eggcache";
+/// The date of this version. A constant, so that the pages of a version are always the same.
+const RELEASE_DATE: &str = "2026-11-24";
+
+/// Print the man page, or write one for each command.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  eggcache man | man -l -\n  \
+    eggcache man --out ~/.local/share/man/man1")]
+pub struct Man {
+    /// Write eggcache.1 and a page for each command to DIR; created if missing.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    /// The main page, if no directory was given.
+    page: Option<String>,
+    /// The files that were written.
+    files: Vec<PathBuf>,
+}
+
+impl Man {
+    pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let mut report = Report { page: None, files: Vec::new() };
+        let mut main = CommandLine::command();
+        main.build();
+        let mut summary = String::new();
+        match self.out {
+            None => report.page = Some(page(&main)?),
+            Some(out) => {
+                fs::create_dir_all(&out).at("make directory", &out)?;
+                for command in all_visible(&main) {
+                    let name = command.get_display_name().unwrap_or(NAME);
+                    let path = out.join(format!("{name}.1"));
+                    fs::write(&path, page(command)?).at("write", &path)?;
+                    report.files.push(path);
+                }
+                let pages = counted(report.files.len(), "man page");
+                summary = format!("Wrote {pages} to {}", out.display());
+            }
+        }
+        context.printer.report(&report, |report| {
+            let data = report.page.clone().unwrap_or_default();
+            Text { data, summary, ..Text::default() }
+        })?;
+        Ok(ExitCode::Success)
+    }
+}
+
+fn page(command: &Command) -> anyhow::Result<String> {
+    let man =
+        Mangen::new(command.clone()).date(RELEASE_DATE).source(format!("{NAME} {}", version()));
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut text)?;
+    }
+    let mut roff = Roff::new();
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    sections(&help, &mut roff);
+    // The pages of the commands above this one: `remote` for `remote add`.
+    let name = command.get_display_name().unwrap_or(NAME);
+    let above = name.match_indices('-').map(|(at, _)| format!("{}(1)", &name[..at]));
+    let above: Vec<String> = above.collect();
+    if !above.is_empty() {
+        roff.control("SH", ["SEE ALSO"]).text([roman(above.join(", "))]);
+    }
+    roff.to_writer(&mut text)?;
+    // clap_mangen puts an empty line before each list of values.
+    Ok(String::from_utf8(text)?.replace(".br\n\n.br\n", ".br\n"))
+}
+
+fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// The sections below the options: indented lines as they are, the rest as paragraphs.
+fn sections(help: &str, roff: &mut Roff) {
+    for (n, part) in help.split("\n\n").filter(|part| !part.is_empty()).enumerate() {
+        let (first, rest) = part.split_once('\n').unwrap_or((part, ""));
+        let (heading, lines) = match first {
+            "Examples:" => ("EXAMPLES", rest),
+            "Exit codes:" => ("EXIT STATUS", rest),
+            "Environment:" => ("ENVIRONMENT", rest),
+            "Files:" => ("FILES", rest),
+            line if line.starts_with("Exit code ") => ("EXIT STATUS", part),
+            _ if n == 0 => ("NOTES", part),
+            _ => ("", part),
+        };
+        if !heading.is_empty() {
+            roff.control("SH", [heading]);
+        }
+        for (is_verbatim, lines) in runs(lines) {
+            if is_verbatim {
+                roff.control("nf", []);
+            }
+            for line in lines {
+                roff.text([roman(line)]);
+            }
+            if is_verbatim {
+                roff.control("fi", []);
+            }
+        }
+    }
+}
+
+/// Groups of consecutive lines that are indented, or that are not.
+fn runs(text: &str) -> Vec<(bool, Vec<&str>)> {
+    let mut runs: Vec<(bool, Vec<&str>)> = Vec::new();
+    for line in text.lines() {
+        let is_indented = line.starts_with("  ");
+        match runs.last_mut() {
+            Some((last, lines)) if *last == is_indented => lines.push(line),
+            _ => runs.push((is_indented, vec![line])),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The date of this version in the text of a changelog that has it as `YYYY-MM-DD`.
+    fn date_in(changelog: &str) -> Option<&str> {
+        let is_release = |line: &&str| line.starts_with("## ") && line.contains(version());
+        changelog.lines().find(is_release)?.split_whitespace().last()
+    }
+
+    #[test]
+    fn the_release_date_is_that_of_the_changelogs() {
+        // CHANGELOG.md has no date before the release.
+        let date = date_in(include_str!("../../../CHANGELOG.md"));
+        assert_eq!(date.unwrap_or(RELEASE_DATE), RELEASE_DATE);
+
+        let debian = include_str!("../../../packaging/debian/changelog");
+        assert!(debian.starts_with(&format!("eggcache ({}-1)", version())), "{debian}");
+        let (_, signature) = debian.split_once("\n -- ").unwrap();
+        let (_, date) = signature.lines().next().unwrap().split_once(">  ").unwrap();
+        let date = jiff::fmt::rfc2822::parse(date).unwrap().date();
+        assert_eq!(date.to_string(), RELEASE_DATE);
+    }
+
+    #[test]
+    fn the_date_of_a_release_is_found() {
+        let text = format!("# Changelog\n\n## [{}] - 2026-11-24\n", version());
+        assert_eq!(date_in(&text), Some("2026-11-24"));
+        assert_eq!(date_in("## Unreleased\n"), None);
+    }
+}

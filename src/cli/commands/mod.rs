@@ -1,0 +1,92 @@
+//! The commands, one per file: arguments, run, and the text of the report.
+//!
+//! A new command is a file here, a variant of [`Command`] and a line of [`Command::run`].
+
+mod add;
+mod bundle;
+mod check;
+mod completions;
+mod gc;
+mod init;
+mod keygen;
+mod list;
+mod man;
+mod materialize;
+mod pins;
+mod preflight;
+mod pull;
+mod push;
+mod reindex;
+mod remote;
+mod remote_gc;
+mod remote_verify;
+mod roots;
+mod serve;
+mod show;
+mod sign;
+mod stats;
+mod trust;
+mod verify;
+
+use super::context::Context;
+use super::exit_code::ExitCode;
+
+/// In the order of `--help`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    Add(add::Add),
+    Materialize(materialize::Materialize),
+    List(list::List),
+    Show(show::Show),
+    Stats(stats::Stats),
+    Gc(gc::Gc),
+    Pin(pins::Pin),
+    Unpin(pins::Unpin),
+    Pins(pins::Pins),
+    Roots(roots::Roots),
+    Check(check::Check),
+    Bundle(bundle::Bundle),
+    Verify(verify::Verify),
+    Reindex(reindex::Reindex),
+    Init(init::Init),
+    Remote(remote::Remote),
+    Push(push::Push),
+    Pull(pull::Pull),
+    Keygen(keygen::Keygen),
+    Trust(trust::Trust),
+    Sign(sign::Sign),
+    Completions(completions::Completions),
+    Man(man::Man),
+    Serve(serve::Serve),
+}
+
+impl Command {
+    pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Add(command) => command.run(context),
+            Self::Materialize(command) => command.run(context),
+            Self::List(command) => command.run(context),
+            Self::Show(command) => command.run(context),
+            Self::Stats(command) => command.run(context),
+            Self::Gc(command) => command.run(context),
+            Self::Pin(command) => command.run(context),
+            Self::Unpin(command) => command.run(context),
+            Self::Pins(_) => pins::Pins::run(context),
+            Self::Roots(command) => command.run(context),
+            Self::Check(command) => command.run(context),
+            Self::Bundle(command) => command.run(context),
+            Self::Verify(command) => command.run(context),
+            Self::Reindex(_) => reindex::Reindex::run(context),
+            Self::Init(command) => command.run(context),
+            Self::Remote(command) => command.run(context),
+            Self::Push(command) => command.run(context),
+            Self::Pull(command) => command.run(context),
+            Self::Keygen(command) => command.run(context),
+            Self::Trust(command) => command.run(context),
+            Self::Sign(command) => command.run(context),
+            Self::Completions(command) => command.run(context),
+            Self::Man(command) => command.run(context),
+            Self::Serve(_) => serve::Serve::run(),
+        }
+    }
+}

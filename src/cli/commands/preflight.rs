@@ -1,0 +1,94 @@
+//! `materialize --preflight`: which eggs are missing, and whether the others fit on the disk.
+
+use std::fmt::Write;
+
+use crate::cache::Cache;
+use crate::cache::query::{self, Narrow};
+use crate::cli::context::Context;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::format::eggs;
+use crate::cli::print::{BAD, GOOD, Text};
+use crate::cli::select_eggs::{Found, find};
+use crate::ops::list;
+use crate::ops::preflight::{self, Outcome, Report};
+use crate::util::units::{counted, shown_count, shown_size};
+
+use super::materialize::Materialize;
+
+/// Runs the preflight. Never creates a cache.
+pub fn run(command: Materialize, context: &Context) -> anyhow::Result<ExitCode> {
+    let (all, names) = (command.selection.all, command.selection.names()?);
+    let narrow = Narrow::from(command.filter);
+    let root = context.root()?;
+    let cache = if Cache::is_at(&root) { Some(context.open_at(&root)?) } else { None };
+    let (eggs, missing) = match &cache {
+        None => (Vec::new(), names),
+        Some(cache) if all => {
+            (query::without_doubles(list::list(cache, None, &narrow)?.eggs), Vec::new())
+        }
+        Some(cache) => {
+            let Found { eggs, missing, .. } = find(cache, &names, &narrow)?;
+            (eggs, missing)
+        }
+    };
+    let store = cache.as_ref().map(|cache| &cache.store);
+    let report = preflight::preflight(store, &eggs, missing, &command.into)?;
+    context.printer.report(&report, |report| text(report, context.verbose))?;
+    let is_missing = !report.missing.is_empty();
+    let is_possible = report.fits && report.writable && report.failed().next().is_none();
+    Ok(match (is_possible, is_missing) {
+        (false, _) => ExitCode::Failure,
+        (true, true) => ExitCode::Miss,
+        (true, false) => ExitCode::Success,
+    })
+}
+
+fn text(report: &Report, verbose: bool) -> Text {
+    let mut text = Text::default();
+    let (mut to_copy, mut present) = (0, 0);
+    for egg in &report.eggs {
+        let line = match &egg.outcome {
+            Outcome::Copy(need) => {
+                to_copy += 1;
+                format!("copy     {}  {}", egg.file_name, shown_size(need.bytes))
+            }
+            Outcome::Present => {
+                present += 1;
+                format!("present  {}", egg.file_name)
+            }
+            Outcome::Missing { .. } => continue,
+            Outcome::Failed { reason } => {
+                text.problems.push(format!("{}: {reason}", egg.file_name));
+                continue;
+            }
+        };
+        if verbose {
+            let _ = writeln!(text.data, "{line}");
+        }
+    }
+    text.problems.extend(report.missing.iter().map(|it| format!("{it} is not in the cache")));
+    let into = report.into.display();
+    let free = |free: Option<String>| free.map_or_else(String::new, |it| format!(" of {it} free"));
+    let free_bytes = free(report.free_bytes.map(shown_size));
+    let free_inodes = free(report.free_inodes.map(shown_count));
+    if !report.writable {
+        text.problems.push(format!("no permission to write to {into}"));
+    }
+    if !report.fits {
+        text.problems.push(format!("not enough space in {into}"));
+    }
+    let verdict = match (report.fits, text.problems.len()) {
+        (true, 0) => format!("{GOOD}fits{GOOD:#}"),
+        (true, count) => format!("fits, {BAD}{}{BAD:#}", counted(count, "problem")),
+        (false, _) => format!("{BAD}does not fit{BAD:#}"),
+    };
+    text.summary = format!(
+        "{} to copy into {into}, {present} already there, {} missing: {}{free_bytes}, {}{free_inodes}; \
+         {verdict}",
+        eggs(to_copy),
+        report.missing.len(),
+        shown_size(report.needed.bytes),
+        counted(report.needed.inodes, "inode"),
+    );
+    text
+}

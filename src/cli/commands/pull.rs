@@ -1,0 +1,100 @@
+//! `pull`: download eggs from the remotes.
+
+use std::path::PathBuf;
+
+use crate::cache::query::Narrow;
+use crate::cli::context::Context;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::print::Text;
+use crate::cli::select_eggs::{Filter, with_requirements};
+use crate::cli::transfers::{self, Transfer, transfers_text};
+use crate::error::Error;
+use crate::ops::remote::pull::{self, Outcome, Report};
+use crate::remote::client::Patience;
+use crate::remote::config;
+use crate::remote::upstream::Upstream;
+
+/// Download eggs from the remotes into the cache.
+#[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("selection").args(["eggs", "requirements"]).required(true).multiple(true),
+    after_help = "`materialize` and buildouts pull the eggs that they need by themselves.\n\n\
+    Examples:\n  \
+    eggcache pull lxml==6.1.3 --python 3.11\n  \
+    eggcache pull --requirements requirements.txt --python 3.11\n\n\
+    Exit code 3 if no remote has one of the eggs, 1 if one could not be pulled or a remote could not \
+    be used."
+)]
+pub struct Pull {
+    /// Eggs: name==version or file name.
+    #[arg(value_name = "EGG")]
+    eggs: Vec<String>,
+    /// Also pull the eggs that name==version lines in FILE pin.
+    #[arg(long, value_name = "FILE")]
+    requirements: Vec<PathBuf>,
+    /// Remote to pull from (default: all remotes, in their order).
+    #[arg(long, value_name = "NAME")]
+    from: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+impl Pull {
+    pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let Self { eggs, requirements, from, filter } = self;
+        let names = with_requirements(eggs, &requirements)?;
+        let mut cache = context.open()?;
+        let upstream = sources(context, from.as_deref())?;
+        let report =
+            pull::pull(&mut cache, &names, &upstream, &Narrow::from(filter), &context.bar)?;
+        context.printer.report(&report, |report| text(report, context.verbose))?;
+        // A remote that could not be used may have the missing eggs.
+        let is_certain = report.complaints.is_empty();
+        Ok(match (report.failed().next(), report.missing.first()) {
+            (None, None) => ExitCode::Success,
+            (None, Some(_)) if is_certain => ExitCode::Miss,
+            _ => ExitCode::Failure,
+        })
+    }
+}
+
+/// The remotes to pull from.
+fn sources(context: &Context, name: Option<&str>) -> anyhow::Result<Upstream> {
+    let remotes = match name {
+        Some(name) => vec![context.remote(name)?],
+        None => config::read(&context.root()?)?,
+    };
+    if remotes.is_empty() {
+        let reason = "there is no remote; `eggcache remote add NAME URL --key KEY` adds one";
+        return Err(Error::Usage(reason.into()).into());
+    }
+    let upstream = Upstream::new(&remotes, Patience::COMMAND)?;
+    if upstream.is_empty() {
+        let reason = "no remote has a trusted key; `eggcache trust NAME KEY` adds one";
+        return Err(Error::Usage(reason.into()).into());
+    }
+    Ok(upstream)
+}
+
+fn text(report: &Report, verbose: bool) -> Text {
+    let transfers = report.eggs.iter().map(|egg| Transfer {
+        file_name: &egg.file_name,
+        digest: egg.digest,
+        remote: &egg.remote,
+        blob_bytes: egg.blob_bytes,
+        outcome: match &egg.outcome {
+            Outcome::Pulled => transfers::Outcome::Transferred,
+            Outcome::Present => transfers::Outcome::Present,
+            Outcome::Other { existing } => transfers::Outcome::Conflict { existing: *existing },
+            Outcome::Failed { reason } => transfers::Outcome::Failed { reason },
+        },
+    });
+    let mut text = transfers_text("pulled", "into", "the cache", transfers, verbose);
+    let is_failed = !text.problems.is_empty();
+    let which = if report.complaints.is_empty() { "no remote" } else { "no usable remote" };
+    text.problems.extend(report.missing.iter().map(|name| format!("{which} has {name}")));
+    if !is_failed {
+        text.problems.extend(report.complaints.iter().cloned());
+    }
+    text
+}

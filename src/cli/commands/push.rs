@@ -1,0 +1,90 @@
+//! `push`: upload eggs to a remote.
+
+use crate::cache::query::Narrow;
+use crate::cli::context::Context;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::print::Text;
+use crate::cli::select_eggs::{Filter, Selection, choose};
+use crate::cli::transfers::{self, Transfer, transfers_text};
+use crate::error::Error;
+use crate::ops::list;
+use crate::ops::remote::push::{self, Outcome, Report};
+use crate::remote::config::{self, Remote};
+
+use super::sign::signer;
+
+/// Upload eggs to a remote.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "EGGCACHE_SIGNING_KEY names the file with the secret key that signs the eggs; \
+    `eggcache keygen` creates one.\n\nExamples:\n  eggcache push lxml==6.1.3\n  \
+    eggcache push --all --to team\n  eggcache push --requirements requirements.txt --python 3.11\n\n\
+    Exit code 3 if the cache does not have one of the eggs, 1 if one could not be pushed."
+)]
+pub struct Push {
+    #[command(flatten)]
+    selection: Selection,
+    /// Remote to push to (default: all remotes that were added with --push).
+    #[arg(long, value_name = "NAME")]
+    to: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+impl Push {
+    pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let (all, names) = (self.selection.all, self.selection.names()?);
+        let narrow = Narrow::from(self.filter);
+        let mut cache = context.open()?;
+        let remotes = destinations(config::read(cache.root())?, self.to.as_deref())?;
+        let signer = signer()?;
+        let eggs = if all {
+            list::list(&cache, None, &narrow)?.eggs
+        } else {
+            choose(&mut cache, &names, &narrow)?
+        };
+        let mut code = ExitCode::Success;
+        for remote in &remotes {
+            let report = push::push(&cache, &eggs, remote, &signer, &context.bar)?;
+            context.printer.report(&report, |report| text(report, context.verbose))?;
+            if report.failed().next().is_some() {
+                code = ExitCode::Failure;
+            }
+        }
+        Ok(code)
+    }
+}
+
+/// The remote of that name, or all that buildouts push to.
+fn destinations(mut remotes: Vec<Remote>, name: Option<&str>) -> Result<Vec<Remote>, Error> {
+    if let Some(name) = name {
+        let position = config::position(&remotes, name)?;
+        return Ok(vec![remotes.swap_remove(position)]);
+    }
+    if remotes.is_empty() {
+        let reason = "there is no remote; `eggcache remote add NAME URL --push` adds one";
+        return Err(Error::Usage(reason.into()));
+    }
+    remotes.retain(|remote| remote.push);
+    if remotes.is_empty() {
+        let reason = "no remote was added with --push; name one with --to";
+        return Err(Error::Usage(reason.into()));
+    }
+    Ok(remotes)
+}
+
+fn text(report: &Report, verbose: bool) -> Text {
+    let transfers = report.eggs.iter().map(|egg| Transfer {
+        file_name: &egg.file_name,
+        digest: egg.digest,
+        remote: &report.remote,
+        blob_bytes: egg.blob_bytes,
+        outcome: match &egg.outcome {
+            Outcome::Pushed => transfers::Outcome::Transferred,
+            Outcome::Present => transfers::Outcome::Present,
+            Outcome::Other { existing } => transfers::Outcome::Conflict { existing: *existing },
+            Outcome::Failed { reason } => transfers::Outcome::Failed { reason },
+        },
+    });
+    transfers_text("pushed", "to", &format!("remote {}", report.remote), transfers, verbose)
+}

@@ -1,0 +1,173 @@
+//! `remote`: the remotes of a cache. `remote verify` and `remote gc` have files of their own.
+
+use std::fmt::Write;
+
+use crate::cli::context::Context;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::format::plain;
+use crate::cli::print::Text;
+use crate::cli::table::{lines, table};
+use crate::ops::remote::configure::{self, Options, RemoteStatus, Report};
+use crate::remote::config;
+use crate::remote::keys::Trusted;
+use crate::util::clock::{now, shown_day};
+
+use super::{remote_gc, remote_verify};
+
+/// Configure remotes to fetch eggs from and push built eggs to.
+#[derive(Debug, clap::Args)]
+#[command(
+    subcommand_required = true,
+    after_help = "Examples:\n  \
+    eggcache remote add team s3://eggs/pool --key team.pub --push\n  eggcache remote list"
+)]
+pub struct Remote {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Add(Add),
+    List(List),
+    Remove(Remove),
+    Verify(remote_verify::Verify),
+    Gc(remote_gc::Gc),
+}
+
+impl Remote {
+    pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Add(command) => command.run(context),
+            Command::List(_) => List::run(context),
+            Command::Remove(command) => command.run(context),
+            Command::Verify(command) => command.run(context),
+            Command::Gc(command) => command.run(context),
+        }
+    }
+}
+
+/// Add a remote: an object store, a folder, or a web server to read from.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "URL is s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, \
+    an https address, or the absolute path of a folder. Credentials come from the environment \
+    variables that the tools of each store use (AWS_ACCESS_KEY_ID and so on); a store that everyone \
+    can read needs none.\n\nExamples:\n  \
+    eggcache remote add team s3://eggs/pool --key team.pub --push\n  \
+    eggcache remote add team s3://eggs --endpoint http://storage.example:8333 --key team.pub\n  \
+    eggcache remote add mirror https://eggs.example/pool --key team.pub")]
+struct Add {
+    /// Local name of the remote.
+    name: String,
+    /// Address of the remote.
+    url: String,
+    /// Public key to trust, or the file that contains it. Without a trusted key, no egg of the remote is
+    /// used.
+    #[arg(long = "key", value_name = "KEY")]
+    keys: Vec<String>,
+    /// Push the eggs that buildouts build here.
+    #[arg(long)]
+    push: bool,
+    /// Server of the store, if it is not Amazon, Google or Azure.
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// Region of an S3 store.
+    #[arg(long)]
+    region: Option<String>,
+    /// Use the credentials of this cloud machine.
+    #[arg(long)]
+    instance_credentials: bool,
+    /// Ask this remote before the others.
+    #[arg(long)]
+    first: bool,
+}
+
+impl Add {
+    fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let Self { name, url, keys, push, endpoint, region, instance_credentials, first } = self;
+        let endpoint = endpoint.map(|text| config::endpoint(&text)).transpose()?;
+        let remote = config::Remote::new(&name, &url)?;
+        let remote = config::Remote { endpoint, region, push, instance_credentials, ..remote };
+        let options = Options::Add { remote: Box::new(remote), keys, first };
+        change(context, &options, format!("Added remote {name}"))
+    }
+}
+
+/// List the remotes in the order in which they are asked.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  eggcache remote list\n  \
+    eggcache --json remote list | jq .remotes")]
+struct List {}
+
+impl List {
+    fn run(context: &Context) -> anyhow::Result<ExitCode> {
+        let report = configure::remote(&context.open()?, &Options::List)?;
+        context.printer.report(&report, |report| {
+            if report.remotes.is_empty() {
+                let none = "No remotes; `eggcache remote add NAME URL --key KEY` adds one";
+                return Text { summary: none.into(), ..Text::default() };
+            }
+            listing(report)
+        })?;
+        Ok(ExitCode::Success)
+    }
+}
+
+/// Remove a remote; its contents are untouched.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  eggcache remote remove team")]
+struct Remove {
+    /// Name of the remote.
+    name: String,
+}
+
+impl Remove {
+    fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let Self { name } = self;
+        let summary = format!("Removed remote {name}; its contents are untouched");
+        let report = configure::remote(&context.open()?, &Options::Remove { name })?;
+        context.printer.report(&report, |_| Text { summary, ..Text::default() })?;
+        Ok(ExitCode::Success)
+    }
+}
+
+/// Changes a remote, and prints it as it is now.
+pub fn change(context: &Context, options: &Options, summary: String) -> anyhow::Result<ExitCode> {
+    let report = configure::remote(&context.open()?, options)?;
+    context.printer.report(&report, |report| Text { summary, ..listing(report) })?;
+    Ok(ExitCode::Success)
+}
+
+fn listing(report: &Report) -> Text {
+    let mut rows = table(["remote", "address", "push", "trusted keys"]);
+    let mut notes = Vec::new();
+    for RemoteStatus { remote, key_ids } in &report.remotes {
+        let mut address = remote.url.to_string();
+        if let Some(endpoint) = &remote.endpoint {
+            let _ = write!(address, "\nat {endpoint}");
+        }
+        let keys: Vec<String> =
+            remote.trusted.iter().zip(key_ids).map(|(trusted, id)| key(trusted, id)).collect();
+        let push = if remote.push { "yes" } else { "" };
+        rows.add_row([&remote.name, &address, push, &keys.join("\n")]);
+        if remote.trusted.is_empty() {
+            let name = &remote.name;
+            notes.push(format!(
+                "{name} has no trusted key, so none of its eggs are used: `eggcache trust {name} KEY`"
+            ));
+        }
+    }
+    Text { data: lines(&rows), notes, ..Text::default() }
+}
+
+fn key(trusted: &Trusted, id: &str) -> String {
+    let mut line = id.to_owned();
+    if let Some(until) = trusted.until {
+        let word = if until <= now() { "expired" } else { "until" };
+        let _ = write!(line, " {word} {}", shown_day(until));
+    }
+    if let Some(note) = &trusted.note {
+        let _ = write!(line, " ({})", plain(note));
+    }
+    line
+}

@@ -1,0 +1,98 @@
+//! `show`: the details of one egg.
+
+use std::fmt::Write;
+
+use crate::cli::complete_eggs::egg_names;
+use crate::cli::context::Context;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::format::{or_any, plain};
+use crate::cli::print::Text;
+use crate::cli::select_eggs::Filter;
+use crate::egg::cached_egg::CachedEgg;
+use crate::ops::show::{self, Report, ShownKind};
+use crate::util::clock::shown_minute;
+use crate::util::units::{counted, shown_size};
+
+/// Show the details of one egg.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  eggcache show lxml==6.1.3\n  \
+    eggcache show lxml --files --python 3.11\n\n\
+    Exit code 3 if the cache does not have the egg, 2 if the name matches several eggs.")]
+pub struct Show {
+    /// Egg: name==version, name, file name, or at least 8 digits of the digest.
+    #[arg(add = egg_names())]
+    egg: String,
+    /// List the files of the egg, too.
+    #[arg(long)]
+    files: bool,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+impl Show {
+    pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let report = show::show(&context.open()?, &self.egg, &self.filter.into(), self.files)?;
+        context.printer.report(&report, text)?;
+        Ok(ExitCode::Success)
+    }
+}
+
+fn text(report: &Report) -> Text {
+    let CachedEgg { digest, file_name, key, counts, blob_bytes, provenance, used_at, uses } =
+        &report.egg;
+    let content = format!(
+        "{}, {}, {}, {}",
+        counted(counts.files, "file"),
+        counted(counts.directories, "directory"),
+        counted(counts.symlinks, "symlink"),
+        shown_size(counts.bytes)
+    );
+    let stored = format!("{} in {}", shown_size(*blob_bytes), counted(report.frames, "frame"));
+    let by = provenance.buildout.as_ref().map(|version| format!(" by zc.buildout {version}"));
+    let added = format!(
+        "{}{} (eggcache {})",
+        shown_minute(provenance.added_at),
+        by.unwrap_or_default(),
+        provenance.eggcache
+    );
+    let build_time = provenance.build_seconds.map(|seconds| format!("{seconds:.1} s"));
+    let used = match uses {
+        0 => "never".to_owned(),
+        uses => format!("{}, last {}", counted(*uses, "time"), shown_minute(*used_at)),
+    };
+    let lines = [
+        ("egg", file_name.clone()),
+        ("digest", digest.to_string()),
+        ("name", key.name.clone()),
+        ("version", key.version.clone()),
+        ("python", or_any(&key.python)),
+        ("abi", key.abi.clone()),
+        ("platform", or_any(&key.platform)),
+        ("libc", key.libc.clone()),
+        ("generation", key.generation.to_string()),
+        ("source", provenance.source.clone().unwrap_or_default()),
+        ("source sha256", key.source_sha256.clone()),
+        ("variant", key.variant.clone()),
+        ("environment", key.environment.clone()),
+        ("content", content),
+        ("stored", stored),
+        ("blob", report.blob.display().to_string()),
+        ("added", added),
+        ("build time", build_time.unwrap_or_default()),
+        ("used", used),
+    ];
+    let mut data = String::new();
+    for (label, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = writeln!(data, "{label:<14}{value}");
+    }
+    for entry in report.entries.iter().flatten() {
+        let path = if entry.path.is_empty() { "." } else { &entry.path };
+        let (kind, rest) = match &entry.kind {
+            ShownKind::Directory => ('d', String::new()),
+            ShownKind::File { size, .. } => ('-', format!("  {size}")),
+            ShownKind::Symlink { target } => ('l', format!("  -> {target}")),
+        };
+        let _ = writeln!(data, "{kind}{:03o}  {}{}", entry.mode, plain(path), plain(&rest));
+    }
+    Text { data, ..Text::default() }
+}

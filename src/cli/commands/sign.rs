@@ -1,0 +1,56 @@
+//! `sign`: sign the entries of a remote with another key.
+
+use crate::cli::context::Context;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::format::{eggs, plain};
+use crate::cli::print::Text;
+use crate::error::Error;
+use crate::ops::remote::countersign::{self, Report};
+use crate::remote::keys::{self, Signer};
+
+/// Re-sign a remote with a new key, so that the old one can be retired.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "EGGCACHE_SIGNING_KEY names the file with the new secret key. Both the new key and \
+    the old one must be trusted for the remote: entries without a trusted signature are skipped and \
+    reported. Once everyone trusts the new key, the old one can be removed.\n\nExamples:\n  \
+    eggcache trust team new.pub\n  EGGCACHE_SIGNING_KEY=new eggcache sign team\n  \
+    eggcache trust team --remove old.pub"
+)]
+pub struct Sign {
+    /// Name of the remote.
+    name: String,
+}
+
+impl Sign {
+    pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let remote = context.remote(&self.name)?;
+        let report = countersign::sign(&remote, &signer()?, &context.bar)?;
+        context.printer.report(&report, text)?;
+        Ok(ExitCode::Success)
+    }
+}
+
+/// The key that signs.
+pub fn signer() -> Result<Signer, Error> {
+    Signer::of_environment()?.ok_or_else(|| {
+        let reason = "is not set: it names the file of the secret key to sign with, which \
+                      `eggcache keygen` creates";
+        Error::Usage(format!("{} {reason}", keys::KEY_VARIABLE))
+    })
+}
+
+fn text(report: &Report) -> Text {
+    let skipped = report.left.iter();
+    let notes =
+        skipped.map(|it| format!("{}: skipped: {}", plain(&it.what), plain(&it.reason))).collect();
+    let summary = format!(
+        "Remote {}: {} signed with key {}, {} already signed, {} skipped",
+        report.remote,
+        eggs(report.signed),
+        report.key,
+        report.present,
+        report.left.len()
+    );
+    Text { notes, summary, ..Text::default() }
+}

@@ -1,0 +1,212 @@
+//! `stats`: what the cache holds, and what it saves.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use crate::cache::index::{DAY, Regrets, Tally};
+use crate::cache::retention::policy::Policy;
+use crate::cli::context::Context;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::format::plain;
+use crate::cli::print::Text;
+use crate::cli::table::{align_right, lines, table};
+use crate::egg::cached_egg::CachedEgg;
+use crate::ops::stats::{self, NextGc, Options, Project, Report};
+use crate::util::clock::shown_day;
+use crate::util::units::{
+    counted, limit_argument, shown_count, shown_percent, shown_size, shown_time,
+};
+
+/// How many of the largest projects and eggs are shown.
+const FEW: usize = 5;
+
+/// Show contents, hit rate, time saved and what `gc` would remove.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A hit is an egg that was copied from the cache; a miss is one that was requested \
+    and had to be built. Time saved is the time that building the hits had taken.\n\nExamples:\n  \
+    eggcache stats\n  eggcache stats --html stats.html\n  \
+    eggcache --json stats | jq .usage.last_30_days"
+)]
+pub struct Stats {
+    /// Also write all statistics as one HTML page, which loads nothing else.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+impl Stats {
+    pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let root = context.root()?;
+        let Policy { rules, grace, .. } = Policy::read(&root)?;
+        let options = Options { rules, grace, html: self.html };
+        let report = stats::stats(&context.open_at(&root)?, &options)?;
+        context.printer.report(&report, text)?;
+        Ok(ExitCode::Success)
+    }
+}
+
+fn text(report: &Report) -> Text {
+    let sizes = &report.sizes;
+    let contents = format!(
+        "{} in {} of {}",
+        shown_count(sizes.eggs as u64),
+        counted(sizes.version_count, "version"),
+        counted(sizes.project_count, "project"),
+    );
+    let growth = format!("{} in 7 days, {} in 30 days", growth(report, 7), growth(report, 30));
+    let rows = [
+        ("cache", plain(&report.cache.display().to_string())),
+        ("eggs", contents),
+        ("on disk", on_disk(report)),
+        ("growth", growth),
+        ("evicted", evicted(&report.regrets)),
+        ("next gc", next_gc(&report.next_gc)),
+    ];
+    let mut data = String::new();
+    for (label, value) in rows {
+        let _ = writeln!(data, "{label:<10}{value}");
+    }
+    if sizes.eggs > 0 {
+        let tables = [usage_table(report), largest_projects(report), largest_eggs(&report.largest)];
+        for table in tables {
+            let _ = write!(data, "\n{table}");
+        }
+    }
+    let wrote = report.html.as_ref().map(|path| format!("Wrote {}", path.display()));
+    Text {
+        data,
+        problems: report.unreadable.clone(),
+        notes: untimed_hits(&report.usage.all).into_iter().collect(),
+        summary: wrote.unwrap_or_default(),
+    }
+}
+
+fn on_disk(report: &Report) -> String {
+    let sizes = &report.sizes;
+    let mut text =
+        format!("{} for {} of content", shown_size(sizes.blob_bytes), shown_size(sizes.bytes));
+    if let Some(saved) = sizes.saved_bytes() {
+        let percent = shown_percent(saved, sizes.bytes);
+        let _ = write!(text, ": compression saves {}, {percent}", shown_size(saved));
+    }
+    text
+}
+
+/// The growth of the cache in the last days, today included.
+fn growth(report: &Report, days: i64) -> String {
+    let recent = || report.growth.iter().filter(|it| it.day > report.at - days * DAY);
+    let stored: u64 = recent().map(|it| it.stored_bytes).sum();
+    let evicted: u64 = recent().map(|it| it.evicted_bytes).sum();
+    if stored < evicted {
+        format!("-{}", shown_size(evicted - stored))
+    } else {
+        format!("+{}", shown_size(stored - evicted))
+    }
+}
+
+fn evicted(regrets: &Regrets) -> String {
+    let Regrets { evicted, asked, limit_bytes, .. } = *regrets;
+    if evicted == 0 {
+        return "none within a year".into();
+    }
+    let evicted = counted(evicted, "egg");
+    if asked == 0 {
+        return format!("{evicted} within a year, none needed again");
+    }
+    format!(
+        "{evicted} within a year, {} needed again; `gc --max-size {}` would have kept {}",
+        shown_count(asked),
+        limit_argument(limit_bytes),
+        if asked == 1 { "it" } else { "them" }
+    )
+}
+
+fn next_gc(next: &NextGc) -> String {
+    let rules = &next.rules;
+    if rules.max_age.is_none() && rules.max_size.is_none() && rules.keep_versions.is_none() {
+        return "removes no egg: eggcache.toml in the cache has no rule".into();
+    }
+    if next.eggs == 0 {
+        return "removes no egg".into();
+    }
+    let why = [
+        (next.by_age, "too old"),
+        (next.by_version, "superseded"),
+        (next.by_size, "over the size limit"),
+    ];
+    let why = why.iter().filter(|(count, _)| *count > 0);
+    let why: Vec<String> = why.map(|(count, what)| format!("{count} {what}")).collect();
+    format!(
+        "removes {}, {} ({}); `eggcache gc --dry-run` lists them",
+        counted(next.eggs, "egg"),
+        shown_size(next.bytes),
+        why.join(", ")
+    )
+}
+
+fn usage_table(report: &Report) -> String {
+    let usage = &report.usage;
+    let Some(since) = usage.since else { return "No egg has been requested yet.\n".into() };
+    let mut table = table(["", "runs", "hits", "misses", "hit rate", "copied", "time saved"]);
+    let since = format!("since {}", shown_day(since));
+    for (period, tally) in [
+        ("last 7 days", &usage.last_7_days),
+        ("last 30 days", &usage.last_30_days),
+        (since.as_str(), &usage.all),
+    ] {
+        let rate = tally.hit_rate().map(|rate| format!("{:.1}%", rate * 100.0));
+        table.add_row([
+            period.to_owned(),
+            shown_count(tally.runs),
+            shown_count(tally.hits),
+            shown_count(tally.misses),
+            rate.unwrap_or_else(|| "-".into()),
+            shown_size(tally.copied_bytes),
+            shown_time(tally.saved_seconds),
+        ]);
+    }
+    align_right(&mut table, [1, 2, 3, 4, 5, 6]);
+    lines(&table)
+}
+
+fn untimed_hits(all: &Tally) -> Option<String> {
+    (all.untimed_hits > 0).then(|| {
+        format!(
+            "time saved leaves out {} of {}, whose build time is not known",
+            shown_count(all.untimed_hits),
+            counted(all.hits, "hit")
+        )
+    })
+}
+
+fn largest_projects(report: &Report) -> String {
+    let mut table =
+        table(["largest projects", "eggs", "versions", "on disk", "share", "last used"]);
+    for project in report.sizes.projects.iter().take(FEW) {
+        let Project { name, eggs, version_count, blob_bytes, used_at, .. } = project;
+        table.add_row([
+            plain(name),
+            shown_count(*eggs as u64),
+            shown_count(*version_count as u64),
+            shown_size(*blob_bytes),
+            shown_percent(*blob_bytes, report.sizes.blob_bytes),
+            shown_day(*used_at),
+        ]);
+    }
+    align_right(&mut table, [1, 2, 3, 4]);
+    lines(&table)
+}
+
+fn largest_eggs(largest: &[CachedEgg]) -> String {
+    let mut table = table(["largest eggs", "on disk", "content", "last used"]);
+    for egg in largest.iter().take(FEW) {
+        table.add_row([
+            plain(&egg.file_name),
+            shown_size(egg.blob_bytes),
+            shown_size(egg.counts.bytes),
+            shown_day(egg.used_at),
+        ]);
+    }
+    align_right(&mut table, [1, 2]);
+    lines(&table)
+}

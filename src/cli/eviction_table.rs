@@ -1,0 +1,82 @@
+//! The eggs that a garbage collection evicts and keeps, each with the reason.
+
+use crate::cache::retention::plan::{Evicted, Kept, Reason, Rules, Stay};
+use crate::egg::cached_egg::CachedEgg;
+use crate::util::clock::shown_minute;
+use crate::util::units::{shown_size, shown_span};
+
+use super::format::plain;
+use super::table::{align_right, fitted, table};
+
+/// What the age of an egg is counted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgeSince {
+    /// The last use of an egg in the cache.
+    Use,
+    /// The push of an egg to a remote.
+    Push,
+}
+
+/// The eggs that go; with `verbose` also those that stay.
+pub fn eviction_table(
+    evicted: &[Evicted],
+    kept: &[Kept],
+    rules: &Rules,
+    since: AgeSince,
+    verbose: bool,
+) -> String {
+    let time = match since {
+        AgeSince::Use => "last used",
+        AgeSince::Push => "pushed",
+    };
+    let mut table = if verbose {
+        table(["egg", "size", time, "action", "reason"])
+    } else {
+        table(["egg", "size", time, "reason"])
+    };
+    let mut add = |egg: &CachedEgg, action: &str, reason: String| {
+        let mut row =
+            vec![egg.file_name.clone(), shown_size(egg.blob_bytes), shown_minute(egg.used_at)];
+        row.extend(verbose.then(|| action.to_owned()));
+        row.push(reason);
+        table.add_row(row);
+    };
+    for Evicted { egg, reason, .. } in evicted {
+        add(egg, "evict", why_evicted(*reason, rules, since));
+    }
+    for Kept { egg, reason } in kept.iter().filter(|_| verbose) {
+        add(egg, "keep", why_kept(reason, rules, since));
+    }
+    align_right(&mut table, [1]);
+    fitted(&mut table, &[2])
+}
+
+fn why_evicted(reason: Reason, rules: &Rules, since: AgeSince) -> String {
+    match (reason, since) {
+        (Reason::MaxAge, AgeSince::Push) => {
+            format!("pushed more than {} ago", shown_span(rules.max_age.unwrap_or_default()))
+        }
+        _ => reason.text(rules),
+    }
+}
+
+fn why_kept(reason: &Stay, rules: &Rules, since: AgeSince) -> String {
+    match reason {
+        Stay::Root { root, more } => {
+            let more = if *more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("used by {}{more}", plain(&root.display().to_string()))
+        }
+        Stay::Pinned { pin, note: None } => format!("pinned by {pin}"),
+        Stay::Pinned { pin, note: Some(note) } => format!("pinned by {pin}: \"{}\"", plain(note)),
+        Stay::NewestVersion => match rules.keep_versions.unwrap_or_default() {
+            1 => "newest version".into(),
+            keep => format!("one of the newest {keep} versions"),
+        },
+        Stay::RecentlyUsed => match since {
+            AgeSince::Use => "recently used".into(),
+            AgeSince::Push => "recently pushed".into(),
+        },
+        Stay::Postponed => "postponed to the next run".into(),
+        Stay::NoRule => "no rule applies".into(),
+    }
+}

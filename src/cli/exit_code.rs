@@ -1,0 +1,29 @@
+//! The exit codes of the command, on which scripts rely.
+
+use std::process;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitCode {
+    Success = 0,
+    Failure = 1,
+    /// The command line is wrong, or a name matches several eggs.
+    Usage = 2,
+    /// The cache, or a list that it keeps, does not have what was named.
+    Miss = 3,
+    /// A check found problems.
+    Problems = 4,
+}
+
+impl ExitCode {
+    /// The code of a check.
+    pub fn of_check(is_clean: bool) -> Self {
+        if is_clean { Self::Success } else { Self::Problems }
+    }
+}
+
+impl From<ExitCode> for process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        Self::from(code as u8)
+    }
+}

@@ -1,0 +1,114 @@
+//! Which eggs a command works on: the arguments that name them, and the search for them.
+
+use std::path::PathBuf;
+
+use crate::cache::Cache;
+use crate::cache::index::Usage;
+use crate::cache::query::{self, Narrow};
+use crate::egg::cached_egg::CachedEgg;
+use crate::error::Error;
+use crate::util::clock::now;
+use crate::util::suggest::Nearest;
+
+use super::complete_eggs::egg_names;
+
+/// Names of eggs, or all eggs.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+pub struct Selection {
+    /// Eggs: name==version, name, file name, or at least 8 digits of the digest.
+    #[arg(value_name = "EGG", add = egg_names())]
+    pub eggs: Vec<String>,
+    /// Also take the eggs that name==version lines in FILE pin.
+    #[arg(long, value_name = "FILE")]
+    pub requirements: Vec<PathBuf>,
+    /// Take every egg in the cache.
+    #[arg(long, conflicts_with_all = ["eggs", "requirements"])]
+    pub all: bool,
+}
+
+impl Selection {
+    /// The names on the command line and in requirements files.
+    pub fn names(self) -> Result<Vec<String>, Error> {
+        with_requirements(self.eggs, &self.requirements)
+    }
+}
+
+/// Adds the pins of requirements files to names.
+pub fn with_requirements(
+    mut names: Vec<String>,
+    requirements: &[PathBuf],
+) -> Result<Vec<String>, Error> {
+    for file in requirements {
+        names.extend(query::requirements(file)?);
+    }
+    Ok(names)
+}
+
+/// What eggs must match besides their name.
+#[derive(Debug, clap::Args)]
+pub struct Filter {
+    /// Only eggs for this Python version: 3.11 or cp311.
+    #[arg(long, value_name = "VERSION")]
+    python: Option<String>,
+    /// Only eggs for this platform: linux-x86_64.
+    #[arg(long)]
+    platform: Option<String>,
+    /// Only eggs with the layout of this major version of zc.buildout; 5 means 5 and later.
+    #[arg(long, value_name = "N")]
+    generation: Option<u8>,
+}
+
+impl Filter {
+    pub fn is_empty(&self) -> bool {
+        self.python.is_none() && self.platform.is_none() && self.generation.is_none()
+    }
+}
+
+impl From<Filter> for Narrow {
+    fn from(Filter { python, platform, generation }: Filter) -> Self {
+        Self { python, platform, generation }
+    }
+}
+
+/// The eggs of the given names. An error if one is missing, which is counted as a miss.
+pub fn choose(
+    cache: &mut Cache,
+    names: &[String],
+    narrow: &Narrow,
+) -> anyhow::Result<Vec<CachedEgg>> {
+    let Found { eggs, missing, nearest } = find(cache, names, narrow)?;
+    for name in &missing {
+        query::record_miss(&mut cache.index, name, narrow, now());
+    }
+    if !missing.is_empty() {
+        let misses = missing.len() as u64;
+        cache.index.record(&Usage { misses, ..Usage::default() }, now());
+        return Err(Error::Miss { query: missing.join(", "), nearest }.into());
+    }
+    Ok(eggs)
+}
+
+/// The eggs of some names.
+pub struct Found {
+    pub eggs: Vec<CachedEgg>,
+    /// Names without an egg.
+    pub missing: Vec<String>,
+    /// What these names may have meant.
+    nearest: Vec<(String, Nearest)>,
+}
+
+pub fn find(cache: &Cache, names: &[String], narrow: &Narrow) -> Result<Found, Error> {
+    let (mut eggs, mut missing, mut nearest) = (Vec::new(), Vec::new(), Vec::new());
+    for name in names {
+        match query::one(&cache.index, name, narrow) {
+            Ok(egg) => eggs.push(egg),
+            Err(Error::Miss { query, nearest: meant }) => {
+                missing.push(query);
+                nearest.extend(meant);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Found { eggs, missing, nearest })
+}

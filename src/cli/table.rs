@@ -1,0 +1,56 @@
+//! Tables.
+
+use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
+
+/// An empty table with a header line.
+pub fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.map(str::to_uppercase));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+pub fn align_right<const N: usize>(table: &mut Table, columns: [usize; N]) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+/// The lines of a table; none if it has no rows. On a narrow terminal, the columns of `spare` are
+/// hidden one after another until the lines fit, because wrapped lines cannot be read as a table.
+pub fn fitted(table: &mut Table, spare: &[usize]) -> String {
+    let mut text = lines(table);
+    let Some(width) = terminal_width() else { return text };
+    for &column in spare {
+        if text.lines().all(|line| line.chars().count() <= width) {
+            break;
+        }
+        if let Some(column) = table.column_mut(column) {
+            column.set_constraint(ColumnConstraint::Hidden);
+        }
+        text = lines(table);
+    }
+    text
+}
+
+/// The lines of a table; none if it has no rows.
+pub fn lines(table: &Table) -> String {
+    if table.is_empty() {
+        return String::new();
+    }
+    table.lines().fold(String::new(), |mut text, line| {
+        text.push_str(line.trim_end());
+        text.push('\n');
+        text
+    })
+}
+
+/// The width of the terminal that standard output is, if it is one.
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|&width| width > 0)
+}
