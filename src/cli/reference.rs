@@ -15,17 +15,26 @@ const WIDTH: usize = 92;
 
 fn page() -> String {
     let mut page =
-        "# Every command\n\nMade by `make docs` from the output of `--help`.\n".to_owned();
+        "# Every command\n\nMade by `make docs` from the output of `--help`. Every command \
+        takes the global options of `eggcache`, too.\n"
+            .to_owned();
     let mut main = CommandLine::command().term_width(WIDTH);
     main.build();
     for command in all_visible(&main) {
         let title = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
-        let help = command.clone().term_width(WIDTH).render_long_help().to_string();
+        let help = command.clone().term_width(WIDTH).render_help().to_string();
         let help: Vec<&str> = help.lines().map(str::trim_end).collect();
         let help = help.join("\n");
+        let help = if title == "eggcache" { help } else { without_global_options(&help) };
         let _ = write!(page, "\n## {title}\n\n```text\n{}\n```\n", help.trim_end());
     }
     page
+}
+
+/// A help text without the section of options that all commands have.
+fn without_global_options(help: &str) -> String {
+    let sections = help.split("\n\n").filter(|section| !section.starts_with("Global options:"));
+    sections.collect::<Vec<_>>().join("\n\n")
 }
 
 #[test]
