@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use eggcache::Provenance;
-use eggcache::internals::Store;
+use eggcache::internals::Blobs;
 use eggcache::internals::scan::{Hints, Tree};
 use eggcache::internals::writer::{self, Packing};
 use rayon::prelude::*;
@@ -23,9 +23,8 @@ fn main() -> Result<()> {
         bail!("pack EGGS_DIRECTORY CACHE FRAME_SIZE compressed|clonable");
     };
     let packing = Packing { frame_size: frame_size.parse()?, clonable: how == "clonable" };
-    let store = Store::new(Path::new(cache));
-    std::fs::create_dir_all(cache)?;
-    store.create()?;
+    let blobs = Blobs::new(Path::new(cache));
+    std::fs::create_dir_all(Path::new(cache).join("tmp"))?;
     let eggs: Vec<_> = std::fs::read_dir(eggs)?.collect::<std::io::Result<_>>()?;
     eggs.par_iter().try_for_each(|egg| {
         let tree = Tree::scan(&egg.path(), &Hints::default())?;
@@ -35,7 +34,7 @@ fn main() -> Result<()> {
         let provenance = Provenance::default();
         let written = writer::write(&mut manifest, provenance, packing, &tree, spool, output)
             .map_err(|error| anyhow!("{error:?}"))?;
-        let path = store.blob_path(written.digest);
+        let path = blobs.path(written.digest);
         std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
         std::fs::rename(temp, path)?;
         Ok(())

@@ -20,8 +20,8 @@ use eggcache::Cache;
 use eggcache::Digest;
 use eggcache::EggKey;
 use eggcache::Provenance;
+use eggcache::internals::Blobs;
 use eggcache::internals::EggPath;
-use eggcache::internals::Store;
 use eggcache::internals::manifest::{Entry, EntryKind, Manifest, Mtime};
 use eggcache::internals::writer::{self, Packing};
 use eggcache::query::{self, Narrow};
@@ -85,16 +85,16 @@ fn main() -> Result<()> {
 
 fn make(count: usize, root: &Path) -> Result<()> {
     fs::create_dir_all(root)?;
-    let store = Store::new(root);
-    store.create()?;
+    let blobs = Blobs::new(root);
+    fs::create_dir_all(root.join("tmp"))?;
     for shard in 0..=u8::MAX {
         let digest = Digest::from([shard; Digest::LEN]);
-        fs::create_dir_all(store.blob_path(digest).parent().context("a blob is in a directory")?)?;
+        fs::create_dir_all(blobs.path(digest).parent().context("a blob is in a directory")?)?;
     }
-    (0..count).into_par_iter().try_for_each(|number| write(&store, number))
+    (0..count).into_par_iter().try_for_each(|number| write(&blobs, number))
 }
 
-fn write(store: &Store, number: usize) -> Result<()> {
+fn write(blobs: &Blobs, number: usize) -> Result<()> {
     let mut manifest = manifest(number)?;
     let source = |entry: &Entry| content(number, entry);
     let seconds = BEGIN + i64::try_from(number)?;
@@ -108,9 +108,9 @@ fn write(store: &Store, number: usize) -> Result<()> {
     let written =
         writer::write(&mut manifest, provenance, Packing::SMALL, &source, spool, &mut blob)
             .map_err(|error| anyhow!("{error:?}"))?;
-    let path = store.blob_path(written.digest);
+    let path = blobs.path(written.digest);
     fs::write(&path, blob)?;
-    fs::set_permissions(&path, Permissions::from_mode(store.blob_mode()))?;
+    fs::set_permissions(&path, Permissions::from_mode(0o444))?;
     Ok(())
 }
 
@@ -198,14 +198,14 @@ impl Random {
 
 fn look_up(root: &Path) -> Result<()> {
     let cache = Cache::open(root)?;
-    let count = cache.index.all()?.len();
+    let count = cache.eggs()?.len();
     let mut taken: Vec<Duration> = Vec::with_capacity(ASKED);
     for turn in 0..ASKED {
         // A large prime: another project each time, in no order.
         let (name, version) = name_and_version(turn * 982_451_653 % count);
         let text = format!("{name}=={version}");
         let begin = Instant::now();
-        query::one(&cache.index, &text, &Narrow::default())?;
+        query::one(&cache, &text, &Narrow::default())?;
         taken.push(begin.elapsed());
     }
     taken.sort_unstable();

@@ -14,7 +14,7 @@
 //! # let (root, eggs) = (dir.path().join("cache"), dir.path().join("eggs"));
 //! let mut cache = Cache::open(&root)?;
 //! add::add(&mut cache, &[egg], &add::Options::default(), &Silent)?;
-//! let egg = query::one(&cache.index, "hello==1.0", &query::Narrow::default())?;
+//! let egg = query::one(&cache, "hello==1.0", &query::Narrow::default())?;
 //! let options = materialize::Options::default();
 //! materialize::materialize(&mut cache, &[egg], &eggs, options, &Silent)?;
 //! assert!(eggs.join("hello-1.0-py3.11.egg/EGG-INFO/PKG-INFO").is_file());
@@ -38,7 +38,7 @@
 //! # add::add(&mut cache, &[egg], &add::Options::default(), &Silent)?;
 //! let narrow = query::Narrow { python: Some("3.11".into()), ..query::Narrow::default() };
 //! assert_eq!(list::list(&cache, Some("hel"), &narrow)?.eggs.len(), 1);
-//! match query::one(&cache.index, "helo", &narrow) {
+//! match query::one(&cache, "helo", &narrow) {
 //!     Err(Error::Miss { nearest, .. }) => {
 //!         let (_, nearest) = &nearest[0];
 //!         assert!(matches!(nearest, Nearest::Name { name, .. } if name == "hello"));
@@ -63,9 +63,9 @@
 //! # let mut cache = Cache::open(&dir.path().join("cache"))?;
 //! # add::add(&mut cache, &[egg], &add::Options::default(), &Silent)?;
 //! let rules = Rules { max_age: Some(units::age("90d")?), ..Rules::default() };
-//! let protected = plan::Held::new(); // what pins and roots protect
+//! let protected = plan::Protected::new(); // what pins and roots protect
 //! let in_a_year = clock::now() + units::age("1y")?;
-//! let plan = plan::plan(cache.index.all()?, &rules, &protected, in_a_year);
+//! let plan = plan::plan(cache.eggs()?, &rules, &protected, in_a_year);
 //! assert_eq!((plan.evicted.len(), plan.kept.len()), (1, 0));
 //!
 //! let options = gc::Options { rules, dry_run: true, ..gc::Options::default() };
@@ -86,7 +86,7 @@
 //! # let (root, buildout) = (dir.path().join("cache"), dir.path().join("app"));
 //! # let mut cache = Cache::open(&root)?;
 //! # add::add(&mut cache, &[egg], &add::Options::default(), &Silent)?;
-//! # let eggs = cache.index.all()?;
+//! # let eggs = cache.eggs()?;
 //! # let options = materialize::Options::default();
 //! # materialize::materialize(&mut cache, &eggs, &buildout.join("eggs"), options, &Silent)?;
 //! # std::fs::write(buildout.join("buildout.cfg"), "[buildout]\n")?;
@@ -163,8 +163,7 @@ pub use cli::main;
 /// They may change in every release.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::cache::blob_store::Store;
-    pub use crate::cache::rebuild::Rebuilt;
+    pub use crate::cache::{Blobs, Rebuilt};
     pub use crate::egg::blob::{frame_layout, reader, writer};
     pub use crate::egg::path::EggPath;
     pub use crate::egg::{manifest, metadata, name, native, scan};

@@ -16,7 +16,7 @@ use std::path::Path;
 use rayon::prelude::*;
 use rustix::fs::{Mode, OFlags};
 
-use crate::cache::blob_store::Store;
+use crate::cache::blobs::Blobs;
 use crate::disk::files;
 use crate::disk::filesystem;
 use crate::disk::mmap::Mapped;
@@ -59,7 +59,7 @@ pub fn check_names(eggs: &[CachedEgg]) -> Result<()> {
 /// # Errors
 /// [`Error::WrongRow`] if it is another.
 pub fn check_row<B: Deref<Target = [u8]>>(
-    store: &Store,
+    blobs: &Blobs,
     egg: &CachedEgg,
     blob: &Blob<B>,
 ) -> Result<()> {
@@ -68,7 +68,7 @@ pub fn check_row<B: Deref<Target = [u8]>>(
         return Ok(());
     }
     Err(Error::WrongRow {
-        path: store.blob_path(egg.digest),
+        path: blobs.path(egg.digest),
         wanted: egg.file_name.clone(),
         found: manifest.file_name.clone(),
     })
@@ -100,7 +100,7 @@ pub fn check_present(target: &Path, manifest: &Manifest) -> Result<()> {
 /// # Errors
 /// [`Error::DamagedBlob`], or what the file system says.
 pub fn extract(
-    store: &Store,
+    blobs: &Blobs,
     blob: &Blob<Mapped>,
     into: &Path,
     mode_mask: u32,
@@ -112,7 +112,7 @@ pub fn extract(
     let copy = Copy { blob, temp: &temp, mode_mask, progress };
     match copy.run() {
         Ok(()) => Ok(temp),
-        Err(Failure::Blob(bad)) => Err(store.bad(blob.digest, &bad)),
+        Err(Failure::Blob(bad)) => Err(blobs.error_for(blob.digest, &bad)),
         Err(Failure::File { entry, source }) => {
             let path = scan::path_of(&into.join(&blob.manifest.file_name), entry);
             Err(Error::Io { action: "write", path, source })

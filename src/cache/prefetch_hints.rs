@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cache::index::Index;
+use crate::cache::Cache;
 use crate::disk::json_file;
 use crate::disk::temp;
 use crate::egg::key::Host;
@@ -55,7 +55,7 @@ impl Recall {
     ///
     /// # Errors
     /// If the index cannot be read or this not written.
-    pub fn remember(&self, asked: &[Digest], index: &Index) -> Result<Vec<Digest>> {
+    pub fn remember(&self, asked: &[Digest], cache: &Cache) -> Result<Vec<Digest>> {
         let before: HashSet<&Digest> = self.digests.iter().collect();
         if asked.iter().all(|digest| before.contains(digest)) {
             return Ok(self.digests.clone());
@@ -63,14 +63,14 @@ impl Recall {
         let mut names = HashSet::new();
         let mut digests: Vec<Digest> = Vec::new();
         for &digest in asked {
-            if let Some(egg) = index.of_digest(digest)?
+            if let Some(egg) = cache.egg(digest)?
                 && names.insert(egg.key.name)
             {
                 digests.push(digest);
             }
         }
         for &digest in &self.digests {
-            if index.of_digest(digest)?.is_some_and(|egg| !names.contains(&egg.key.name)) {
+            if cache.egg(digest)?.is_some_and(|egg| !names.contains(&egg.key.name)) {
                 digests.push(digest);
             }
         }
@@ -123,46 +123,46 @@ mod tests {
     }
 
     /// The digest of an egg that the index has.
-    fn egg(index: &mut Index, name: &str, version: &str) -> Digest {
+    fn egg(cache: &mut Cache, name: &str, version: &str) -> Digest {
         let mut manifest = manifest(Vec::new());
         (manifest.key.name, manifest.key.version) = (name.into(), version.into());
         let digest = Digest::of(&manifest.encode());
         let egg = CachedEgg::new(digest, &manifest, 1, Provenance::default());
-        index.write(|writer| writer.insert(&egg)).unwrap();
+        cache.index.write(|writer| writer.insert(&egg)).unwrap();
         digest
     }
 
     #[test]
     fn what_was_asked_for_comes_first_and_what_else_is_used_after_it() {
         let dir = tempfile::tempdir().unwrap();
-        let mut index = Index::open(dir.path()).unwrap();
+        let mut cache = Cache::open(dir.path()).unwrap();
         let of = |configuration| Recall::of(dir.path(), configuration, &host("3.11"));
-        let [a1, b1, c1] = ["a", "b", "c"].map(|name| egg(&mut index, name, "1"));
-        of("x").remember(&[b1, a1, b1, c1], &index).unwrap();
+        let [a1, b1, c1] = ["a", "b", "c"].map(|name| egg(&mut cache, name, "1"));
+        of("x").remember(&[b1, a1, b1, c1], &cache).unwrap();
         assert_eq!(of("x").digests(), [b1, a1, c1]);
         assert_eq!(of("y").digests(), []);
         assert_eq!(Recall::of(dir.path(), "x", &host("3.12")).digests(), []);
         // A run that asks for less leaves the rest as it was.
-        of("x").remember(&[c1], &index).unwrap();
+        of("x").remember(&[c1], &cache).unwrap();
         assert_eq!(of("x").digests(), [b1, a1, c1]);
         // Another version takes the place of its project, and what was evicted goes.
-        let a2 = egg(&mut index, "a", "2");
-        index.write(|writer| writer.delete(c1)).unwrap();
-        of("x").remember(&[a2], &index).unwrap();
+        let a2 = egg(&mut cache, "a", "2");
+        cache.index.write(|writer| writer.delete(c1)).unwrap();
+        of("x").remember(&[a2], &cache).unwrap();
         assert_eq!(of("x").digests(), [a2, b1]);
     }
 
     #[test]
     fn what_cannot_be_read_is_not_recalled() {
         let dir = tempfile::tempdir().unwrap();
-        let mut index = Index::open(dir.path()).unwrap();
-        let a = egg(&mut index, "a", "1");
+        let mut cache = Cache::open(dir.path()).unwrap();
+        let a = egg(&mut cache, "a", "1");
         let of = || Recall::of(dir.path(), "x", &host("3.11"));
-        of().remember(&[a], &index).unwrap();
+        of().remember(&[a], &cache).unwrap();
         std::fs::write(of().dir.join(&of().name), "[\"half").unwrap();
         assert_eq!(of().digests(), []);
         forget_old(dir.path()).unwrap();
-        of().remember(&[a], &index).unwrap();
+        of().remember(&[a], &cache).unwrap();
         assert_eq!(of().digests(), [a]);
     }
 }

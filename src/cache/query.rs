@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 
+use crate::cache::Cache;
 use crate::cache::index::Index;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
@@ -49,7 +50,8 @@ impl Narrow {
 ///
 /// # Errors
 /// [`Error::Miss`] with what may have been meant, or [`Error::Ambiguous`] with the candidates.
-pub fn one(index: &Index, text: &str, narrow: &Narrow) -> Result<CachedEgg> {
+pub fn one(cache: &Cache, text: &str, narrow: &Narrow) -> Result<CachedEgg> {
+    let index = &cache.index;
     let (mut found, ruled_out): (Vec<CachedEgg>, Vec<CachedEgg>) =
         candidates(index, text)?.into_iter().partition(|egg| narrow.admits(egg));
     found = without_doubles(found);
@@ -118,11 +120,11 @@ fn name_and_versions(eggs: &[CachedEgg]) -> Option<(String, Vec<String>)> {
 
 /// Notes that what `text` names was asked for in vain, if it names a version. What was evicted is then
 /// known to have been of use.
-pub fn record_miss(index: &mut Index, text: &str, narrow: &Narrow, now: i64) {
+pub fn record_miss(cache: &mut Cache, text: &str, narrow: &Narrow, now: i64) {
     if let Some((name, version)) = text.split_once("==") {
         let version = version.trim_start_matches('=').trim();
         let is_asked = |key: &EggKey| same_version(&key.version, version) && narrow.admits_key(key);
-        index.record_miss(&normalize_name(name.trim()), is_asked, now);
+        cache.index.record_miss(&normalize_name(name.trim()), is_asked, now);
     }
 }
 
@@ -170,10 +172,8 @@ fn candidates(index: &Index, text: &str) -> Result<Vec<CachedEgg>> {
 
 /// Eggs of the version that `text` names, or whose name or file name contains it, or whose digest
 /// begins with it; by name, version as text, and when they were added.
-///
-/// # Errors
-/// If the index cannot be read.
-pub fn matching(index: &Index, text: &str) -> Result<Vec<CachedEgg>> {
+pub fn matching(cache: &Cache, text: &str) -> Result<Vec<CachedEgg>> {
+    let index = &cache.index;
     let (name, version) = text.split_once("==").unwrap_or((text, ""));
     let name = normalize_name(name.trim());
     if !version.is_empty() {

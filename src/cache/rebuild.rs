@@ -6,7 +6,8 @@ use std::collections::{HashMap, HashSet};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::cache::blob_store::Store;
+use crate::cache::Cache;
+use crate::cache::blobs::Blobs;
 use crate::cache::index::Index;
 use crate::egg::blob::reader::Blob;
 use crate::egg::cached_egg::CachedEgg;
@@ -34,20 +35,29 @@ pub struct Unreadable {
     pub reason: String,
 }
 
-/// Gives the index a row for each egg in the store, and no other, in one transaction. An egg that
-/// has a row keeps it, whatever else has its key, and what was evicted stays so.
-///
-/// # Errors
-/// If the store cannot be listed, or the index not written.
-pub fn rebuild(store: &Store, index: &mut Index, progress: &dyn Progress) -> Result<Rebuilt> {
-    let blobs = store.list()?;
-    progress.begin("reading", blobs.len() as u64, Unit::Eggs);
-    let read: Vec<(Digest, Result<Option<CachedEgg>>)> = blobs
+impl Cache {
+    /// Rebuilds the index from the blobs, in one transaction: afterwards it has a row for each egg and
+    /// no other. An egg that has a row keeps it, even if another blob has its key, and evicted eggs
+    /// stay evicted.
+    pub fn rebuild(&mut self, progress: &dyn Progress) -> Result<Rebuilt> {
+        rebuild(&self.blobs, &mut self.index, progress)
+    }
+}
+
+/// As [`Cache::rebuild`].
+pub(super) fn rebuild(
+    blobs: &Blobs,
+    index: &mut Index,
+    progress: &dyn Progress,
+) -> Result<Rebuilt> {
+    let files = blobs.list()?;
+    progress.begin("reading", files.len() as u64, Unit::Eggs);
+    let read: Vec<(Digest, Result<Option<CachedEgg>>)> = files
         .par_iter()
-        .map(|stored| {
-            let egg = store.open(stored.digest).map(|blob| blob.as_ref().map(Blob::cached_egg));
+        .map(|file| {
+            let egg = blobs.open(file.digest).map(|blob| blob.as_ref().map(Blob::cached_egg));
             progress.advance(1);
-            (stored.digest, egg)
+            (file.digest, egg)
         })
         .collect();
     progress.end();
@@ -59,18 +69,18 @@ pub fn rebuild(store: &Store, index: &mut Index, progress: &dyn Progress) -> Res
             Err(error) => unreadable.push(Unreadable { digest, reason: error.to_string() }),
         }
     }
-    // What others have added, replaced and evicted since the store was listed is seen here.
+    // What others have added, replaced and evicted since the blobs were listed is seen here.
     index.write(|writer| {
         let rows = writer.all()?;
         let mut kept = Vec::new();
         for row in &rows {
-            let egg = eggs.remove(&row.digest).or_else(|| as_stored(store, row));
-            let egg = if store.stored(row.digest)?.is_some() { egg } else { None };
+            let egg = eggs.remove(&row.digest).or_else(|| egg_of_row(blobs, row));
+            let egg = if blobs.file(row.digest)?.is_some() { egg } else { None };
             kept.extend(egg.map(|egg| CachedEgg { used_at: row.used_at, uses: row.uses, ..egg }));
         }
         let mut found = Vec::new();
         for egg in eggs.into_values() {
-            if !writer.is_evicted(egg.digest)? && store.stored(egg.digest)?.is_some() {
+            if !writer.is_evicted(egg.digest)? && blobs.file(egg.digest)?.is_some() {
                 found.push(egg);
             }
         }
@@ -89,8 +99,8 @@ pub fn rebuild(store: &Store, index: &mut Index, progress: &dyn Progress) -> Res
 }
 
 /// An egg that has a row and whose blob was not read: stored since, or not readable.
-fn as_stored(store: &Store, row: &CachedEgg) -> Option<CachedEgg> {
-    match store.open(row.digest) {
+fn egg_of_row(blobs: &Blobs, row: &CachedEgg) -> Option<CachedEgg> {
+    match blobs.open(row.digest) {
         Ok(blob) => blob.as_ref().map(Blob::cached_egg),
         Err(Error::DamagedBlob { .. }) => None,
         // Of a newer eggcache, or not readable for this user or now: not gone.

@@ -28,7 +28,7 @@ use std::time::Duration;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::cache::blob_store::Store;
+use crate::cache::blobs::Blobs;
 use crate::cache::index::Index;
 use crate::disk::files;
 use crate::disk::filesystem;
@@ -73,11 +73,11 @@ fn record_of(root: &Path, dir: &Path) -> Option<PathBuf> {
 
 /// Removes what a power cut has left torn in `dir`, which is canonical, if the machine went down
 /// since eggs were copied there; answers their names.
-pub fn check(root: &Path, store: &Store, index: &Index, dir: &Path) -> Vec<String> {
-    checked(root, store, index, dir).unwrap_or_default()
+pub fn check(root: &Path, blobs: &Blobs, index: &Index, dir: &Path) -> Vec<String> {
+    checked(root, blobs, index, dir).unwrap_or_default()
 }
 
-fn checked(root: &Path, store: &Store, index: &Index, dir: &Path) -> Option<Vec<String>> {
+fn checked(root: &Path, blobs: &Blobs, index: &Index, dir: &Path) -> Option<Vec<String>> {
     let (path, boot) = (record_of(root, dir)?, machine::boot_id()?);
     let record = || {
         let text = fs::read(&path).ok()?;
@@ -93,7 +93,7 @@ fn checked(root: &Path, store: &Store, index: &Index, dir: &Path) -> Option<Vec<
     let lock = File::open(dir).ok()?;
     lock.lock().ok()?;
     let record = record().filter(is_over)?;
-    let removed = remove_torn(store, index, dir, record.map_or(i64::MIN, |record| record.since));
+    let removed = remove_torn(blobs, index, dir, record.map_or(i64::MIN, |record| record.since));
     write(&path, dir, boot).ok()?;
     Some(removed)
 }
@@ -152,7 +152,7 @@ pub fn forget_gone(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn remove_torn(store: &Store, index: &Index, dir: &Path, since: i64) -> Vec<String> {
+fn remove_torn(blobs: &Blobs, index: &Index, dir: &Path, since: i64) -> Vec<String> {
     let mut known: HashMap<String, Vec<CachedEgg>> = HashMap::new();
     for egg in index.all().unwrap_or_default() {
         known.entry(egg.file_name.clone()).or_default().push(egg);
@@ -166,7 +166,7 @@ fn remove_torn(store: &Store, index: &Index, dir: &Path, since: i64) -> Vec<Stri
         known.into_iter().filter(|(name, _)| is_recent(name)).collect();
     let mut torn: Vec<String> = known
         .into_par_iter()
-        .filter(|(name, eggs)| is_torn(store, &dir.join(name), eggs, since).unwrap_or(false))
+        .filter(|(name, eggs)| is_torn(blobs, &dir.join(name), eggs, since).unwrap_or(false))
         .map(|(name, _)| name)
         .collect();
     torn.sort_unstable();
@@ -184,7 +184,7 @@ enum State {
 }
 
 /// Whether what stands at `path` is a torn copy of one of the eggs, and a whole one of none.
-fn is_torn(store: &Store, path: &Path, eggs: &[CachedEgg], since: i64) -> Result<bool> {
+fn is_torn(blobs: &Blobs, path: &Path, eggs: &[CachedEgg], since: i64) -> Result<bool> {
     let found = match scan::list(path) {
         Ok(found) => found,
         Err(Error::UnsoundEgg { .. }) => return Ok(false),
@@ -193,7 +193,7 @@ fn is_torn(store: &Store, path: &Path, eggs: &[CachedEgg], since: i64) -> Result
     let mut torn = false;
     for egg in eggs {
         // Without its blob nothing can be said.
-        let Ok(Some(blob)) = store.open(egg.digest) else { continue };
+        let Ok(Some(blob)) = blobs.open(egg.digest) else { continue };
         match state(&blob, path, &found, since)? {
             State::Whole => return Ok(false),
             State::Torn => torn = true,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cache::Cache;
-use crate::cache::index::Usage;
+use crate::cache::Usage;
 use crate::cache::query::{self, Narrow};
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::Error;
@@ -79,11 +79,11 @@ pub fn choose(
 ) -> anyhow::Result<Vec<CachedEgg>> {
     let Found { eggs, missing, nearest } = find(cache, names, narrow)?;
     for name in &missing {
-        query::record_miss(&mut cache.index, name, narrow, now());
+        query::record_miss(cache, name, narrow, now());
     }
     if !missing.is_empty() {
         let misses = missing.len() as u64;
-        cache.index.record(&Usage { misses, ..Usage::default() }, now());
+        cache.record_use(&Usage { misses, ..Usage::default() }, now());
         return Err(Error::Miss { query: missing.join(", "), nearest }.into());
     }
     Ok(eggs)
@@ -101,7 +101,7 @@ pub struct Found {
 pub fn find(cache: &Cache, names: &[String], narrow: &Narrow) -> Result<Found, Error> {
     let (mut eggs, mut missing, mut nearest) = (Vec::new(), Vec::new(), Vec::new());
     for name in names {
-        match query::one(&cache.index, name, narrow) {
+        match query::one(cache, name, narrow) {
             Ok(egg) => eggs.push(egg),
             Err(Error::Miss { query, nearest: meant }) => {
                 missing.push(query);

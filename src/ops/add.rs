@@ -7,8 +7,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::buildout::{self, Buildout, is_buildout, is_egg, is_temporary, layouts};
-use crate::cache::blob_store::{Staged, Store};
-use crate::cache::{Cache, Commit};
+use crate::cache::{Cache, Commit, Staged, Staging};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::completeness;
 use crate::egg::key::EggKey;
@@ -227,12 +226,12 @@ fn keep_each(
         })
         .map(|other| other.map(|other| other.filter(|&digest| replace.covers(digest))))
         .collect::<Result<Vec<_>>>()?;
-    let store = &cache.store;
+    let staging = cache.staging();
     let staged: Vec<Result<Staged>> = listed
         .into_par_iter()
         .zip(others)
         .map(|(listed, replaces)| {
-            let staged = pack(store, listed?, replaces);
+            let staged = pack(&staging, listed?, replaces);
             progress.advance(1);
             staged
         })
@@ -275,19 +274,19 @@ fn scan(path: &Path, options: &Options) -> Result<Tree> {
     }
 }
 
-fn pack(store: &Store, listed: ScannedEgg, replaces: Option<Digest>) -> Result<Staged> {
+fn pack(staging: &Staging, listed: ScannedEgg, replaces: Option<Digest>) -> Result<Staged> {
     let provenance = Provenance {
         added_at: now(),
         eggcache: env!("CARGO_PKG_VERSION").to_owned(),
         replaces,
         ..listed.provenance
     };
-    store.pack(&listed.tree, provenance)
+    staging.pack(&listed.tree, provenance)
 }
 
 /// The egg that the cache has of a key.
 fn other_build(cache: &Cache, key: &EggKey) -> Result<Option<Digest>> {
-    let eggs = cache.index.of_project(&key.name)?;
+    let eggs = cache.eggs_of_project(&key.name)?;
     Ok(eggs.into_iter().find(|egg| egg.key == *key).map(|egg| egg.digest))
 }
 

@@ -11,15 +11,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::cache::Cache;
-use crate::cache::blob_store::Stored;
-use crate::cache::index::Regrets;
-use crate::cache::prefetch_hints;
 use crate::cache::retention::pins;
 use crate::cache::retention::plan::{Evicted, Kept, Plan, Rules, Stay, plan};
 use crate::cache::retention::protected::protected;
 use crate::cache::retention::roots::{self, GRACE};
-use crate::cache::torn_copies;
+use crate::cache::{BlobFile, Cache, Regrets};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
 use crate::error::{Error, Result};
@@ -82,18 +78,18 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         cache.check_writable()?;
     }
     // Blobs first: one that is added after this is no orphan of this list.
-    let blobs = cache.store.list()?;
-    let mut eggs = cache.index.all()?;
+    let blobs = cache.blobs().list()?;
+    let mut eggs = cache.eggs()?;
     let mut orphans = orphans(&blobs, &eggs);
     let mut adopted = Vec::new();
-    let evicted_before = cache.index.evicted()?;
+    let evicted_before = cache.evicted()?;
     if !orphans.is_empty() {
         let mut lost = Vec::new();
         orphans.retain(|orphan| {
             if evicted_before.contains(&orphan.digest) {
                 return true;
             }
-            match cache.store.open(orphan.digest) {
+            match cache.open_blob(orphan.digest) {
                 Ok(Some(blob)) => lost.push(blob.cached_egg()),
                 Ok(None) | Err(Error::DamagedBlob { .. }) => {}
                 // What another eggcache has written, or this user cannot read, is not garbage.
@@ -122,9 +118,10 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     let held =
         protected(&pins::all(cache.root())?, &eggs, if options.ignore_roots { &[] } else { &kept });
     let Plan { mut evicted, kept: mut kept_eggs } = plan(eggs, &options.rules, &held, now());
-    let regrets = cache.index.regrets(now())?;
+    let regrets = cache.regrets(now())?;
     let mut postponed = 0;
-    let temporary_files = if options.dry_run { cache.store.abandoned()? } else { cache.sweep()? };
+    let temporary_files =
+        if options.dry_run { cache.blobs().abandoned()? } else { cache.sweep()? };
     if !options.dry_run {
         pins::sweep(cache.root())?;
         roots::note_gone(cache.root(), &kept)?;
@@ -142,8 +139,7 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         postponed = left.len();
         kept_eggs.extend(left.into_iter().map(|it| Kept { egg: it.egg, reason: Stay::Postponed }));
         progress.end();
-        torn_copies::forget_gone(cache.root())?;
-        prefetch_hints::forget_old(cache.root())?;
+        cache.forget_old_records()?;
         cache.take_ballast();
     }
     let evicted_bytes: u64 = evicted.iter().map(|evicted| evicted.egg.blob_bytes).sum();
@@ -167,7 +163,7 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     })
 }
 
-fn orphans(blobs: &[Stored], eggs: &[CachedEgg]) -> Vec<Stored> {
+fn orphans(blobs: &[BlobFile], eggs: &[CachedEgg]) -> Vec<BlobFile> {
     let known: HashSet<Digest> = eggs.iter().map(|egg| egg.digest).collect();
     blobs.iter().filter(|blob| !known.contains(&blob.digest)).copied().collect()
 }
@@ -197,9 +193,9 @@ mod tests {
         let report = gc(&mut cache, &options, &Silent).unwrap();
         assert_eq!((report.evicted.len(), report.postponed, report.kept), (0, 1, 1));
         assert_eq!(report.kept_eggs[0].reason, Stay::Postponed);
-        assert_eq!(cache.index.all().unwrap().len(), 1);
+        assert_eq!(cache.eggs().unwrap().len(), 1);
         options.time_limit = None;
         assert_eq!(gc(&mut cache, &options, &Silent).unwrap().evicted.len(), 1);
-        assert_eq!(cache.index.all().unwrap(), []);
+        assert_eq!(cache.eggs().unwrap(), []);
     }
 }

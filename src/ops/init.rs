@@ -26,7 +26,7 @@ pub struct Report {
 /// # Errors
 /// As [`Cache::open`]; with `shared` also if something there belongs to somebody else.
 pub fn init(root: &Path, shared: bool) -> Result<Report> {
-    let made = !root.join(crate::cache::index::FILE_NAME).exists();
+    let made = !root.join(crate::cache::INDEX_FILE_NAME).exists();
     if shared {
         // First, so that everything that is made in it belongs to its group.
         files::make_dirs_durably(root).at("make the cache directory", root)?;

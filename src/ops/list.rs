@@ -21,8 +21,8 @@ pub struct Report {
 /// If the index cannot be read.
 pub fn list(cache: &Cache, text: Option<&str>, narrow: &Narrow) -> Result<Report> {
     let mut eggs = match text {
-        Some(text) => query::matching(&cache.index, text)?,
-        None => cache.index.all()?,
+        Some(text) => query::matching(cache, text)?,
+        None => cache.eggs()?,
     };
     eggs.retain(|egg| narrow.admits(egg));
     Ok(Report {

@@ -14,10 +14,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::cache::Cache;
-use crate::cache::blob_store::Store;
 use crate::cache::extract::{check_names, check_present, check_row, extract};
-use crate::cache::index::Usage;
+use crate::cache::{Blobs, Cache, Usage};
 use crate::disk::mmap::Mapped;
 use crate::disk::permissions;
 use crate::disk::temp::{self, Temp};
@@ -100,13 +98,13 @@ pub fn materialize(
     let mut order: Vec<&CachedEgg> = eggs.iter().filter(|egg| seen.insert(egg.digest)).collect();
     order.sort_by_key(|egg| std::cmp::Reverse(egg.counts.bytes));
     if let Some(asked_at) = options.asked_at {
-        cache.index.record(&usage(&order, &into), asked_at);
-        cache.index.checkpoint();
+        cache.record_use(&usage(&order, &into), asked_at);
+        cache.checkpoint();
     }
-    let store = &cache.store;
+    let blobs = cache.blobs();
     let mode_mask = permissions::mode_mask(&into);
     let copy = |egg: &CachedEgg| {
-        let outcome = materialize_egg(store, egg, &into, mode_mask, progress);
+        let outcome = materialize_egg(blobs, egg, &into, mode_mask, progress);
         let outcome = outcome.unwrap_or_else(|error| match error {
             Error::Miss { .. } => Outcome::Missing { reason: "its blob is gone".into() },
             Error::UnreadableBlob { .. } => Outcome::Missing { reason: error.to_string() },
@@ -152,7 +150,7 @@ pub fn prepare(cache: &Cache, into: &Path) -> Result<Prepared> {
     std::fs::create_dir_all(into).at("make directory", into)?;
     temp::sweep(into)?;
     let path = into.canonicalize().at("open directory", into)?;
-    let torn = cache.check_copies(&path);
+    let torn = cache.remove_torn_copies(&path);
     cache.begin_copies(&path)?;
     Ok(Prepared { path, torn })
 }
@@ -163,16 +161,16 @@ pub fn prepare(cache: &Cache, into: &Path) -> Result<Prepared> {
 /// [`Error::DamagedBlob`], [`Error::InTheWay`], or what the file system says. Nothing partial is
 /// left.
 pub fn materialize_blob(
-    store: &Store,
+    blobs: &Blobs,
     blob: &Blob<Mapped>,
     into: &Path,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
-    copy_blob(store, blob, into, permissions::mode_mask(into), progress)
+    copy_blob(blobs, blob, into, permissions::mode_mask(into), progress)
 }
 
 fn copy_blob(
-    store: &Store,
+    blobs: &Blobs,
     blob: &Blob<Mapped>,
     into: &Path,
     mode_mask: u32,
@@ -182,7 +180,7 @@ fn copy_blob(
     if target.symlink_metadata().is_ok() {
         return present(&target, &blob.manifest);
     }
-    let temp = extract(store, blob, into, mode_mask, progress)?;
+    let temp = extract(blobs, blob, into, mode_mask, progress)?;
     place(blob, temp, into)
 }
 
@@ -201,16 +199,16 @@ pub(crate) fn place<B>(blob: &Blob<B>, temp: Temp, into: &Path) -> Result<Outcom
 }
 
 fn materialize_egg(
-    store: &Store,
+    blobs: &Blobs,
     egg: &CachedEgg,
     into: &Path,
     mode_mask: u32,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
     let digest = egg.digest;
-    let blob = store.open(digest)?.ok_or_else(|| Error::miss(&digest))?;
-    check_row(store, egg, &blob)?;
-    copy_blob(store, &blob, into, mode_mask, progress)
+    let blob = blobs.open(digest)?.ok_or_else(|| Error::miss(&digest))?;
+    check_row(blobs, egg, &blob)?;
+    copy_blob(blobs, &blob, into, mode_mask, progress)
 }
 
 fn present(target: &Path, manifest: &Manifest) -> Result<Outcome> {

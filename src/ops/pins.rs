@@ -71,7 +71,7 @@ pub fn pins(cache: &Cache, options: &Options) -> Result<Report> {
             gone
         }
     };
-    let eggs = cache.index.all()?;
+    let eggs = cache.eggs()?;
     let listed = |(pin, pattern): (Pin, Pattern)| {
         let found: Vec<&CachedEgg> = eggs.iter().filter(|egg| pattern.matches(egg)).collect();
         let bytes = found.iter().map(|egg| egg.blob_bytes).sum();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::cache::blob_store::Store;
+use crate::cache::Blobs;
 use crate::cache::extract::{check_names, check_present, check_row};
 use crate::disk::filesystem;
 use crate::disk::filesystem::Space;
@@ -97,7 +97,7 @@ impl Report {
 /// # Errors
 /// If two eggs would have the same name, or if the file system cannot be looked at.
 pub fn preflight(
-    store: Option<&Store>,
+    blobs: Option<&Blobs>,
     eggs: &[CachedEgg],
     mut missing: Vec<String>,
     into: &Path,
@@ -115,7 +115,7 @@ pub fn preflight(
     let planned: Vec<Planned> = wanted
         .into_par_iter()
         .map(|egg| {
-            let outcome = plan(store, egg, into, block).unwrap_or_else(|error| match error {
+            let outcome = plan(blobs, egg, into, block).unwrap_or_else(|error| match error {
                 Error::Miss { .. } => Outcome::Missing { reason: "its blob is gone".into() },
                 Error::UnreadableBlob { .. } => Outcome::Missing { reason: error.to_string() },
                 error => Outcome::Failed { reason: error.to_string() },
@@ -161,11 +161,11 @@ fn existing(into: &Path) -> (PathBuf, u64) {
     (here.to_owned(), to_make)
 }
 
-fn plan(store: Option<&Store>, egg: &CachedEgg, into: &Path, block: u64) -> Result<Outcome> {
+fn plan(blobs: Option<&Blobs>, egg: &CachedEgg, into: &Path, block: u64) -> Result<Outcome> {
     let miss = || Error::miss(&egg.digest);
-    let store = store.ok_or_else(miss)?;
-    let blob = store.open(egg.digest)?.ok_or_else(miss)?;
-    check_row(store, egg, &blob)?;
+    let blobs = blobs.ok_or_else(miss)?;
+    let blob = blobs.open(egg.digest)?.ok_or_else(miss)?;
+    check_row(blobs, egg, &blob)?;
     let target = into.join(&blob.manifest.file_name);
     if target.symlink_metadata().is_ok() {
         check_present(&target, &blob.manifest)?;

@@ -101,7 +101,7 @@ pub fn register(cache: &mut Cache, options: &Options) -> Result<Report> {
         }
     }
     let used: Vec<Digest> = root.eggs.iter().filter_map(|egg| egg.digest).collect();
-    cache.index.touch(&used, root.last_run);
+    cache.touch(&used, root.last_run);
     let written = cache.check_writable().and_then(|()| roots::write(cache.root(), &root));
     report.registered = match written {
         Err(error) if error.is_read_only() || error.is_full() || error.is_forbidden() => false,
@@ -149,7 +149,7 @@ fn eggs_of(cache: &Cache, options: &Options, root: &Root, before: Option<&Root>)
         let named = options.known.get(&path).copied().or(same);
         // What was evicted since may be there again, by another build.
         let digest = named
-            .filter(|&digest| cache.index.of_digest(digest).is_ok_and(|egg| egg.is_some()))
+            .filter(|&digest| cache.egg(digest).is_ok_and(|egg| egg.is_some()))
             .or_else(|| find(cache, &path, &file_name));
         eggs.insert(path, Used { file_name, digest, directory, stamp });
     }
@@ -188,10 +188,10 @@ fn stamp_of(path: &Path) -> Option<Stamp> {
 
 /// The egg in the cache that stands at `path`, told by its names, sizes and mtimes.
 fn find(cache: &Cache, path: &Path, file_name: &str) -> Option<Digest> {
-    let candidates = cache.index.of_file_name(file_name).ok().filter(|it| !it.is_empty())?;
+    let candidates = cache.eggs_of_file_name(file_name).ok().filter(|it| !it.is_empty())?;
     let found = scan::list(path).ok()?;
     let is_same = |digest: Digest| {
-        let blob = cache.store.open(digest).ok().flatten();
+        let blob = cache.open_blob(digest).ok().flatten();
         blob.is_some_and(|blob| difference(&blob.manifest, &found).is_none())
     };
     candidates.into_iter().map(|egg| egg.digest).find(|&digest| is_same(digest))

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::cache::Cache;
-use crate::cache::rebuild::{Rebuilt, rebuild};
+use crate::cache::{Cache, Rebuilt};
 use crate::error::Result;
 use crate::util::progress::Progress;
 
@@ -26,9 +25,9 @@ pub struct Report {
 pub fn reindex(root: &Path, progress: &dyn Progress) -> Result<Report> {
     let (mut cache, aside) = Cache::open_or_rebuild(root, progress)?;
     cache.check_writable()?;
-    let rebuilt = match cache.rebuilt.take() {
+    let rebuilt = match cache.take_rebuilt() {
         Some(rebuilt) => rebuilt,
-        None => rebuild(&cache.store, &mut cache.index, progress)?,
+        None => cache.rebuild(progress)?,
     };
     Ok(Report { rebuilt, set_aside: aside.map(|path| path.display().to_string()) })
 }

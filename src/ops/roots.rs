@@ -60,7 +60,7 @@ pub fn roots(cache: &Cache, forget: Option<&Path>) -> Result<Report> {
         }
         known = kept;
     }
-    let (pins, eggs) = (pins::all(cache.root())?, cache.index.all()?);
+    let (pins, eggs) = (pins::all(cache.root())?, cache.eggs()?);
     let sizes: HashMap<Digest, u64> = eggs.iter().map(|egg| (egg.digest, egg.blob_bytes)).collect();
     let mut uses: HashMap<Digest, usize> = HashMap::new();
     for digest in known.iter().flat_map(digests_of) {

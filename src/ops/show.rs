@@ -45,11 +45,11 @@ pub enum ShownKind {
 /// # Errors
 /// As [`query::one`]; also if its blob is missing or damaged.
 pub fn show(cache: &Cache, text: &str, narrow: &Narrow, entries: bool) -> Result<Report> {
-    let egg = query::one(&cache.index, text, narrow)?;
-    let path = cache.store.blob_path(egg.digest);
-    let Some(blob) = cache.store.open(egg.digest)? else {
+    let egg = query::one(cache, text, narrow)?;
+    let path = cache.blobs().path(egg.digest);
+    let Some(blob) = cache.open_blob(egg.digest)? else {
         // Evicted since its row was read, unless the row is still there.
-        return Err(match cache.index.of_digest(egg.digest)? {
+        return Err(match cache.egg(egg.digest)? {
             Some(_) => Error::DamagedBlob { path, reason: "it is missing".into() },
             None => Error::miss(&text),
         });

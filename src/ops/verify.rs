@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::cache::Cache;
-use crate::cache::blob_store::{Store, Stored};
-use crate::cache::index;
-use crate::cache::repair;
+use crate::cache::{self, BlobFile, Blobs, Cache, describes_same_egg};
 use crate::disk::filesystem;
 use crate::egg::blob::frame_layout::FrameGroup;
 use crate::egg::blob::reader::{BadBlob, Blob, Decoder};
@@ -108,7 +105,7 @@ pub fn verify(root: &Path, repair: bool, progress: &dyn Progress) -> Result<Repo
         kind: ProblemKind::Index,
         digest: None,
         file_name: None,
-        path: root.join(index::FILE_NAME),
+        path: root.join(cache::INDEX_FILE_NAME),
         what: damage,
         repair: None,
     };
@@ -118,7 +115,7 @@ pub fn verify(root: &Path, repair: bool, progress: &dyn Progress) -> Result<Repo
         problem.repair = Some(format!("rebuilt from the blobs; it was {}", aside.display()));
         verify_cache(cache, repair, progress)?
     } else {
-        verify_store(&Store::new(root), &HashMap::new(), progress)?.0
+        verify_blobs(&Blobs::new(root), &HashMap::new(), progress)?.0
     };
     report.problems.insert(0, problem);
     Ok(report)
@@ -129,8 +126,8 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
         cache.check_writable()?;
     }
     let eggs: HashMap<Digest, CachedEgg> =
-        cache.index.all()?.into_iter().map(|egg| (egg.digest, egg)).collect();
-    let (mut report, blobs) = verify_store(&cache.store, &eggs, progress)?;
+        cache.eggs()?.into_iter().map(|egg| (egg.digest, egg)).collect();
+    let (mut report, blobs) = verify_blobs(cache.blobs(), &eggs, progress)?;
     let damaged = report.problems.iter().filter(|problem| problem.kind == ProblemKind::Damaged);
     let damaged: HashSet<Digest> = damaged.filter_map(|problem| problem.digest).collect();
     let orphans = blobs.keys().filter(|digest| !eggs.contains_key(digest));
@@ -139,14 +136,14 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
     orphans.sort_unstable();
     // Others add and replace eggs meanwhile: what is odd is looked at again.
     for digest in orphans {
-        if cache.index.of_digest(digest)?.is_none() {
+        if cache.egg(digest)?.is_none() {
             report.orphans.push(digest);
         }
     }
     let mut problems = std::mem::take(&mut report.problems);
     for problem in problems.extract_if(.., |problem| problem.kind == ProblemKind::WrongRow) {
         if let Some(digest) = problem.digest
-            && !is_right(&mut cache, digest)?
+            && !cache.row_matches_blob(digest)?
         {
             report.problems.push(problem);
         }
@@ -154,10 +151,10 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
     report.problems.append(&mut problems);
     for (digest, egg) in eggs.iter().filter(|(digest, _)| !blobs.contains_key(digest)) {
         // A blob that gc removes meanwhile is no problem: its row is gone as well.
-        let path = cache.store.blob_path(*digest);
-        let stored = cache.store.stored(*digest)?;
+        let path = cache.blobs().path(*digest);
+        let stored = cache.blobs().file(*digest)?;
         let is_file = stored.is_some_and(|stored| stored.is_file);
-        if !is_file && cache.index.of_digest(*digest)?.is_some() {
+        if !is_file && cache.egg(*digest)?.is_some() {
             let what =
                 if stored.is_some() { "its blob is not a file" } else { "its blob is missing" };
             report.problems.push(Problem {
@@ -179,32 +176,11 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
     Ok(report)
 }
 
-/// Whether index and blob agree on an egg, or one of them does not have it; nobody else writes
-/// meanwhile, where that can be.
-fn is_right(cache: &mut Cache, digest: Digest) -> Result<bool> {
-    let store = &cache.store;
-    let agree = |egg: Option<CachedEgg>| match (egg, store.open(digest)) {
-        (Some(egg), Ok(Some(blob))) => is_row_of(&egg, &blob.cached_egg()),
-        (None, _) | (_, Ok(None)) => true,
-        (Some(_), Err(_)) => false,
-    };
-    if cache.index.is_read_only() {
-        return Ok(agree(cache.index.of_digest(digest)?));
-    }
-    cache.index.write(|writer| Ok(agree(writer.of_digest(digest)?)))
-}
-
-/// Whether a row tells of the egg that the blob holds. Where the egg comes from may differ: an `add`
-/// that dies while it stores the same egg again leaves the new blob to the old row.
-fn is_row_of(egg: &CachedEgg, found: &CachedEgg) -> bool {
-    egg.key == found.key && egg.file_name == found.file_name && egg.counts == found.counts
-}
-
 /// Does about every problem what can be done, and notes it there.
 fn mend(
     cache: &mut Cache,
     report: &mut Report,
-    blobs: &HashMap<Digest, Stored>,
+    blobs: &HashMap<Digest, BlobFile>,
     eggs: &HashMap<Digest, CachedEgg>,
 ) -> Result<()> {
     let mut moved: HashMap<Digest, String> = HashMap::new();
@@ -213,34 +189,35 @@ fn mend(
         problem.repair = match (problem.kind, of_egg) {
             // What has gone meanwhile is no reason to stop.
             (ProblemKind::Foreign, _) => {
-                cache.store.quarantine(&problem.path).ok().map(|to| quarantined(&to))
+                cache.quarantine_foreign(&problem.path).ok().flatten().map(|to| quarantined(&to))
             }
             (ProblemKind::Damaged, Some((digest, Some(&stored), _))) => match moved.get(&digest) {
                 Some(done) => Some(done.clone()),
-                None => repair::quarantine(cache, stored)?
+                None => cache
+                    .quarantine_blob(stored)?
                     .map(|to| moved.entry(digest).or_insert(quarantined(&to)).clone()),
             },
             (ProblemKind::Writable, Some((digest, ..))) => {
                 moved.get(&digest).cloned().or_else(|| {
-                    let restored = cache.store.restore_mode(digest);
+                    let restored = cache.restore_blob_mode(digest);
                     restored.is_ok().then(|| "made read-only".to_owned())
                 })
             }
             (ProblemKind::Missing, Some((digest, ..))) => {
-                repair::forget(cache, digest)?.then(|| "row removed".to_owned())
+                cache.remove_row_without_blob(digest)?.then(|| "row removed".to_owned())
             }
             (ProblemKind::WrongRow, Some((digest, _, Some(old)))) => {
-                repair::rewrite(cache, digest, old)?.then(|| "row rewritten".to_owned())
+                cache.rewrite_row(digest, old)?.then(|| "row rewritten".to_owned())
             }
             _ => None,
         };
     }
-    let lost = report.orphans.iter().filter_map(|&digest| cache.store.open(digest).ok().flatten());
+    let lost = report.orphans.iter().filter_map(|&digest| cache.open_blob(digest).ok().flatten());
     let adopted = cache.adopt(lost.map(|blob| blob.cached_egg()).collect())?;
     let have_rows: HashSet<Digest> = adopted.iter().map(|egg| egg.digest).collect();
     report.orphans.retain(|orphan| !have_rows.contains(orphan));
     report.adopted = adopted.len();
-    report.quarantined = cache.store.quarantined().len();
+    report.quarantined = cache.blobs().quarantined().len();
     Ok(())
 }
 
@@ -249,20 +226,20 @@ fn quarantined(to: &Path) -> String {
 }
 
 /// Everything that the blobs themselves tell, and all blobs.
-fn verify_store(
-    store: &Store,
+fn verify_blobs(
+    blobs: &Blobs,
     eggs: &HashMap<Digest, CachedEgg>,
     progress: &dyn Progress,
-) -> Result<(Report, HashMap<Digest, Stored>)> {
-    let (mut blobs, foreign) = store.scan()?;
-    progress.begin("verifying", blobs.iter().map(|blob| blob.bytes).sum(), progress::Unit::Bytes);
-    blobs.sort_unstable_by_key(|blob| std::cmp::Reverse(blob.bytes));
-    let checked: Vec<(Stored, Checked)> = blobs
+) -> Result<(Report, HashMap<Digest, BlobFile>)> {
+    let (mut files, foreign) = blobs.scan()?;
+    progress.begin("verifying", files.iter().map(|file| file.bytes).sum(), progress::Unit::Bytes);
+    files.sort_unstable_by_key(|file| std::cmp::Reverse(file.bytes));
+    let checked: Vec<(BlobFile, Checked)> = files
         .into_par_iter()
-        .map(|stored| {
-            let checked = check(store, stored, eggs.get(&stored.digest));
-            progress.advance(stored.bytes);
-            (stored, checked)
+        .map(|file| {
+            let checked = check(blobs, file, eggs.get(&file.digest));
+            progress.advance(file.bytes);
+            (file, checked)
         })
         .collect();
     progress.end();
@@ -270,17 +247,17 @@ fn verify_store(
         blobs: checked.len(),
         frames: checked.iter().map(|(_, checked)| checked.frames).sum(),
         bytes: checked.iter().map(|(_, checked)| checked.bytes).sum(),
-        blob_bytes: checked.iter().map(|(stored, _)| stored.bytes).sum(),
-        temporary_files: store.abandoned()?,
-        quarantined: store.quarantined().len(),
+        blob_bytes: checked.iter().map(|(file, _)| file.bytes).sum(),
+        temporary_files: blobs.abandoned()?,
+        quarantined: blobs.quarantined().len(),
         ..Report::default()
     };
-    for (stored, checked) in &checked {
+    for (file, checked) in &checked {
         report.problems.extend(checked.findings.iter().cloned().map(|(kind, what)| Problem {
             kind,
-            digest: Some(stored.digest),
-            file_name: eggs.get(&stored.digest).map(|egg| egg.file_name.clone()),
-            path: store.blob_path(stored.digest),
+            digest: Some(file.digest),
+            file_name: eggs.get(&file.digest).map(|egg| egg.file_name.clone()),
+            path: blobs.path(file.digest),
             what,
             repair: None,
         }));
@@ -293,11 +270,11 @@ fn verify_store(
         what: "it is no blob and does not belong there".to_owned(),
         repair: None,
     }));
-    Ok((report, checked.into_iter().map(|(stored, _)| (stored.digest, stored)).collect()))
+    Ok((report, checked.into_iter().map(|(file, _)| (file.digest, file)).collect()))
 }
 
-fn check(store: &Store, stored: Stored, egg: Option<&CachedEgg>) -> Checked {
-    let blob = match store.open(stored.digest) {
+fn check(blobs: &Blobs, file: BlobFile, egg: Option<&CachedEgg>) -> Checked {
+    let blob = match blobs.open(file.digest) {
         Ok(Some(blob)) => blob,
         Ok(None) => return Checked::default(), // removed since it was listed
         Err(error) => {
@@ -315,10 +292,10 @@ fn check(store: &Store, stored: Stored, egg: Option<&CachedEgg>) -> Checked {
         .map(|what| (ProblemKind::Damaged, format!("its blob is damaged: {what}")))
         .collect();
     let found = blob.cached_egg();
-    if egg.is_some_and(|egg| !is_row_of(egg, &found)) {
+    if egg.is_some_and(|egg| !describes_same_egg(egg, &found)) {
         findings.push((ProblemKind::WrongRow, "the index says something else of it".to_owned()));
     }
-    if stored.mode & 0o222 != 0 && filesystem::keeps_modes(&store.blob_path(stored.digest)) {
+    if file.mode & 0o222 != 0 && filesystem::keeps_modes(&blobs.path(file.digest)) {
         findings.push((ProblemKind::Writable, "its blob can be written".to_owned()));
     }
     Checked { frames: blob.frame_count(), bytes: found.counts.bytes, findings }

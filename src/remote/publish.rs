@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 
-use crate::cache::blob_store::Store;
+use crate::cache::Blobs;
 use crate::disk::mmap::Mapped;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
@@ -84,7 +84,7 @@ pub fn check(remote: &Remote, signer: &Signer) -> Result<()> {
 pub fn publish(
     source: &Source,
     signer: &Signer,
-    store: &Store,
+    blobs: &Blobs,
     egg: &CachedEgg,
     lost: &HashSet<Digest>,
     progress: &dyn Progress,
@@ -99,9 +99,9 @@ pub fn publish(
         progress.advance(egg.blob_bytes);
         return Ok(there.clone());
     }
-    let blob = store.open(egg.digest)?.ok_or_else(|| Error::miss(&egg.file_name))?;
+    let blob = blobs.open(egg.digest)?.ok_or_else(|| Error::miss(&egg.file_name))?;
     for frame in 0..blob.frame_count() {
-        blob.check_stored(frame).map_err(|bad| store.bad(egg.digest, &bad))?;
+        blob.check_stored(frame).map_err(|bad| blobs.error_for(egg.digest, &bad))?;
         blob.bytes().forget();
     }
     let bytes = blob.into_bytes();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, PoisonError};
 
-use crate::cache::blob_store::{Staged, Store};
+use crate::cache::{Staged, Staging};
 use crate::egg::key::EggKey;
 use crate::egg::name::EggName;
 use crate::egg::path::EggPath;
@@ -135,11 +135,11 @@ impl Source {
     pub fn fetch(
         &self,
         entry: &RemoteEntry,
-        store: &Store,
+        staging: &Staging,
         progress: &dyn Progress,
     ) -> Result<Staged> {
         let refuse = |reason: &str| self.refuse(&entry.file_name, reason, Some(entry.blob));
-        let temp = store.receive()?;
+        let temp = staging.receive()?;
         let file = temp.handle().try_clone().map_err(|source| Error::Io {
             action: "open",
             path: temp.path().to_owned(),
@@ -160,7 +160,7 @@ impl Source {
         if digest.ok_or_else(|| Error::miss(&entry.file_name))? != entry.blob {
             return Err(refuse("its blob has another digest"));
         }
-        let staged = match Store::received(temp) {
+        let staged = match Staging::received(temp) {
             Err(Error::DamagedBlob { reason, .. }) => return Err(refuse(&reason)),
             staged => staged?,
         };

@@ -10,8 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::cache::blob_store::{Staged, Store};
-use crate::cache::{Cache, Commit};
+use crate::cache::{Cache, Commit, Staged, Staging};
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, IoContext, Result};
 use crate::remote::upstream::{Offer, Upstream};
@@ -87,8 +86,8 @@ impl Fetching {
         fetching.spawn(cache, move || keep(&shared, &root))?;
         for _ in 0..AT_A_TIME {
             let (shared, upstream) = (Arc::clone(&fetching.shared), Arc::clone(upstream));
-            let store = Store::new(cache);
-            fetching.spawn(cache, move || fetch(&shared, &upstream, &store))?;
+            let staging = Staging::new(cache);
+            fetching.spawn(cache, move || fetch(&shared, &upstream, &staging))?;
         }
         Ok(fetching)
     }
@@ -177,7 +176,7 @@ impl Drop for Fetching {
     }
 }
 
-fn fetch(shared: &Shared, upstream: &Upstream, store: &Store) {
+fn fetch(shared: &Shared, upstream: &Upstream, staging: &Staging) {
     loop {
         let mut state = shared.lock();
         let offer = loop {
@@ -194,7 +193,7 @@ fn fetch(shared: &Shared, upstream: &Upstream, store: &Store) {
         let fetched = catch_unwind(AssertUnwindSafe(|| {
             let progress = Awaited(shared);
             let fetch =
-                |offer: &Offer| upstream.source(offer).fetch(&offer.entry, store, &progress);
+                |offer: &Offer| upstream.source(offer).fetch(&offer.entry, staging, &progress);
             let mut fetched = fetch(&offer);
             let mut at = offer.clone();
             // What the disk does not take it takes from no other remote.

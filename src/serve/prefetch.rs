@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::cache::blob_store::Store;
+use crate::cache::Blobs;
 use crate::cache::extract::extract;
 use crate::disk::mmap::Mapped;
 use crate::disk::permissions;
@@ -52,11 +52,11 @@ pub struct Prefetch {
 
 impl Prefetch {
     #[must_use]
-    pub fn new(store: Store) -> Self {
+    pub fn new(blobs: Blobs) -> Self {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
         // Without a thread nothing is ever ready, and everything is copied when it is asked for.
-        let thread = std::thread::Builder::new().spawn(move || work(&of_thread, &store)).ok();
+        let thread = std::thread::Builder::new().spawn(move || work(&of_thread, &blobs)).ok();
         Self { shared, thread }
     }
 
@@ -98,7 +98,7 @@ impl Drop for Prefetch {
     }
 }
 
-fn work(shared: &Shared, store: &Store) {
+fn work(shared: &Shared, blobs: &Blobs) {
     loop {
         let mut state = shared.lock();
         let job = loop {
@@ -115,7 +115,7 @@ fn work(shared: &Shared, store: &Store) {
         state.running = Some(job.clone());
         drop(state);
         // Whoever waits for the job shall not wait for ever, whatever happens to it.
-        let ready = catch_unwind(AssertUnwindSafe(|| copy(store, &job))).ok().flatten();
+        let ready = catch_unwind(AssertUnwindSafe(|| copy(blobs, &job))).ok().flatten();
         let mut state = shared.lock();
         state.running = None;
         state.ready.extend(ready.map(|ready| (job, ready)));
@@ -124,11 +124,11 @@ fn work(shared: &Shared, store: &Store) {
 }
 
 /// What cannot be copied now is tried again when it is asked for, and then its error is told.
-fn copy(store: &Store, job: &Job) -> Option<Ready> {
-    let blob = store.open(job.digest).ok()??;
+fn copy(blobs: &Blobs, job: &Job) -> Option<Ready> {
+    let blob = blobs.open(job.digest).ok()??;
     if job.into.join(&blob.manifest.file_name).symlink_metadata().is_ok() {
         return None;
     }
-    let temp = extract(store, &blob, &job.into, permissions::mode_mask(&job.into), &Silent).ok()?;
+    let temp = extract(blobs, &blob, &job.into, permissions::mode_mask(&job.into), &Silent).ok()?;
     Some((blob, temp))
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use crate::cache::blob_store::Store;
+use crate::cache::Blobs;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::{EggKey, Host};
 use crate::egg::name::same_version;
@@ -144,7 +144,7 @@ impl Pushing {
             let source = &remotes.sources()[source];
             work(
                 &of_thread,
-                &Pusher { source, signer, store: Store::new(&root), root, host: of_host },
+                &Pusher { source, signer, blobs: Blobs::new(&root), root, host: of_host },
             );
         }))?;
         let of_thread = Arc::clone(&shared);
@@ -264,7 +264,7 @@ impl Drop for Pushing {
 struct Pusher<'a> {
     source: &'a Source,
     signer: Signer,
-    store: Store,
+    blobs: Blobs,
     root: PathBuf,
     host: Host,
 }
@@ -322,7 +322,7 @@ impl Pusher<'_> {
         let is_other = |egg: &&CachedEgg| !entries.contains_key(&egg.digest);
         let others: Vec<&CachedEgg> = eggs.iter().filter(is_other).collect();
         let bring = |egg: &&CachedEgg| {
-            publish::publish(self.source, &self.signer, &self.store, egg, lost, &Silent)
+            publish::publish(self.source, &self.signer, &self.blobs, egg, lost, &Silent)
         };
         let results: Vec<Result<Published>> =
             others.par_iter().with_max_len(1).map(bring).collect();

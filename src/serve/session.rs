@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::protocol::{Answer, Candidate, Leased, Opening, RefusalKind, ToBuild, Wanted};
 use super::session_remotes::Remotes;
-use crate::cache::Cache;
 use crate::cache::extract;
-use crate::cache::index::Usage;
 use crate::cache::prefetch_hints::Recall;
 use crate::cache::retention::policy::Policy;
+use crate::cache::{Cache, Usage};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::{EggKey, Host};
 use crate::egg::name::{normalize_name, same_version};
@@ -61,9 +60,9 @@ impl Session {
         let Opening { cache, host, buildout, setuptools, .. } = opening;
         let Opening { eggs_directory, configuration, offline, .. } = opening;
         let cache = Cache::open(&cache)?;
-        let (read_only, warning) = (cache.index.is_read_only(), cache.warning());
+        let (read_only, warning) = (cache.is_read_only(), cache.warning());
         let torn = match eggs_directory.as_ref().and_then(|dir| dir.canonicalize().ok()) {
-            Some(dir) => cache.check_copies(&dir),
+            Some(dir) => cache.remove_torn_copies(&dir),
             None => Vec::new(),
         };
         let provenance = Provenance { buildout, setuptools, ..Provenance::default() };
@@ -120,7 +119,7 @@ impl Session {
 
     pub fn find(&mut self, name: &str, variant: &str, version: Option<&str>) -> Result<Answer> {
         let is_usable = |key: &EggKey| key.variant == variant && self.host.accepts(key);
-        let mut eggs = self.cache.index.of_project(name)?;
+        let mut eggs = self.cache.eggs_of_project(name)?;
         eggs.retain(|egg| is_usable(&egg.key) && !self.unusable.contains(&egg.digest));
         let is_wanted = |key: &EggKey| version.is_none_or(|it| same_version(&key.version, it));
         let mut candidates: Vec<Candidate> = eggs.iter().map(Candidate::of).collect();
@@ -129,11 +128,11 @@ impl Session {
         if let Some(remotes) = self.remotes.as_mut().filter(|_| !is_known) {
             let is_wanted = |key: &EggKey| is_usable(key) && is_wanted(key);
             let (offers, mut others) = remotes.find(name, is_wanted);
-            let index = &self.cache.index;
+            let cache = &self.cache;
             // Another build of one that is here would be brought for nothing.
             others.retain(|it| {
                 let key = &it.entry.key;
-                let eggs = index.of_project(&key.name);
+                let eggs = cache.eggs_of_project(&key.name);
                 eggs.is_ok_and(|eggs| !eggs.iter().any(|egg| egg.key == *key))
             });
             others.iter().cloned().for_each(|it| remotes.offer(it));
@@ -156,7 +155,7 @@ impl Session {
             let mut names = Vec::new();
             for Wanted { name, version } in wanted {
                 let name = normalize_name(name);
-                let eggs = self.cache.index.of_project(&name)?;
+                let eggs = self.cache.eggs_of_project(&name)?;
                 let is_here = |egg: &CachedEgg| {
                     self.host.accepts(&egg.key)
                         && version.as_ref().is_some_and(|it| same_version(&egg.key.version, it))
@@ -186,7 +185,7 @@ impl Session {
                 && same_version(&key.version, version)
         };
         // Another buildout with this cache may have been faster.
-        let eggs = self.cache.index.of_project(name)?;
+        let eggs = self.cache.eggs_of_project(name)?;
         let is_here = |egg: &CachedEgg| is_wanted(&egg.key) && !self.unusable.contains(&egg.digest);
         let (lease, wait) = if eggs.iter().any(is_here) {
             (Leased::Built, None)
@@ -201,7 +200,7 @@ impl Session {
         let mut outcome = self.copy(digest, into);
         if let Err(damaged @ (Error::DamagedBlob { .. } | Error::Miss { .. })) = &outcome
             && let Some(remotes) = &mut self.remotes
-            && let Ok(Some(egg)) = self.cache.index.of_digest(digest)
+            && let Ok(Some(egg)) = self.cache.egg(digest)
             && let Some(instead) = remotes.offer_instead(&egg)
             && let Ok(copied) = self.copy(instead, into)
         {
@@ -218,7 +217,7 @@ impl Session {
             Err(Error::Unavailable(_) | Error::Unfetched(_)) => self.unusable.push(digest),
             Err(error) if is_unusable(error) => {
                 self.unusable.push(digest);
-                self.cache.index.record_miss_of(digest, now());
+                self.cache.record_miss(digest, now());
             }
             _ => {}
         }
@@ -238,9 +237,9 @@ impl Session {
 
     pub fn prefetch(&mut self, digests: &[Digest], into: &Path) -> Result<Answer> {
         let Prepared { path, torn } = self.prepare(into)?;
-        let store = &self.cache.store;
+        let blobs = self.cache.blobs();
         let is_first = self.prefetch.is_none();
-        let prefetch = self.prefetch.get_or_insert_with(|| Prefetch::new(store.clone()));
+        let prefetch = self.prefetch.get_or_insert_with(|| Prefetch::new(blobs.clone()));
         if let Some(remotes) = &self.remotes {
             remotes.expect(digests);
         }
@@ -263,10 +262,10 @@ impl Session {
         };
         let (blob, temp) = match prefetched {
             Some((blob, temp)) => (blob, Some(temp)),
-            None => (self.cache.store.open(digest)?.ok_or_else(miss)?, None),
+            None => (self.cache.open_blob(digest)?.ok_or_else(miss)?, None),
         };
-        let egg = self.cache.index.of_digest(digest)?.ok_or_else(miss)?;
-        extract::check_row(&self.cache.store, &egg, &blob)?;
+        let egg = self.cache.egg(digest)?.ok_or_else(miss)?;
+        extract::check_row(self.cache.blobs(), &egg, &blob)?;
         if !self.host.accepts(&blob.manifest.key) {
             return Err(miss());
         }
@@ -280,13 +279,13 @@ impl Session {
             && self.eggs_directory.as_ref().and_then(canonical).as_ref() == Some(&into)
         {
             let others = recall.digests().iter().copied().filter(|&other| other != digest);
-            let prefetch = self.prefetch.insert(Prefetch::new(self.cache.store.clone()));
+            let prefetch = self.prefetch.insert(Prefetch::new(self.cache.blobs().clone()));
             prefetch.expect(&others.collect::<Vec<_>>(), &into);
         }
         let outcome = match temp {
             // Gone with its directory, if somebody has made that anew.
             Some(temp) if temp.path().exists() => materialize::place(&blob, temp, &into)?,
-            _ => materialize::materialize_blob(&self.cache.store, &blob, &into, &Silent)?,
+            _ => materialize::materialize_blob(self.cache.blobs(), &blob, &into, &Silent)?,
         };
         Ok(Answer::Materialized { path, outcome, torn })
     }
@@ -395,11 +394,11 @@ impl Session {
         let report = register::register(&mut self.cache, &options)?;
         if let Some(recall) = self.recall.as_ref().filter(|_| report.registered) {
             let asked: Vec<Digest> = self.asked.iter().flatten().copied().collect();
-            if let Ok(all) = recall.remember(&asked, &self.cache.index)
+            if let Ok(all) = recall.remember(&asked, &self.cache)
                 && let Some(remotes) = &mut self.remotes
             {
                 let eggs: Result<Vec<Option<CachedEgg>>> =
-                    all.iter().map(|&digest| self.cache.index.of_digest(digest)).collect();
+                    all.iter().map(|&digest| self.cache.egg(digest)).collect();
                 remotes.finish(eggs?.into_iter().flatten().collect());
             }
         }
@@ -421,7 +420,7 @@ impl Session {
 
     pub fn record(&mut self) {
         let nothing = Usage { is_run: true, ..Usage::default() };
-        self.cache.index.record(&std::mem::replace(&mut self.usage, nothing), now());
+        self.cache.record_use(&std::mem::replace(&mut self.usage, nothing), now());
     }
 }
 

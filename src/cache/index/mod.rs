@@ -80,11 +80,6 @@ impl Index {
         self.read_only
     }
 
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Lets the group of the cache write the index. SQLite gives its log the same mode.
     ///
     /// # Errors

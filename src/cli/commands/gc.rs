@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::cache::Cache;
-use crate::cache::index::Regrets;
+use crate::cache::Regrets;
 use crate::cache::retention::plan::{Rules, Stay};
 use crate::cache::retention::policy::Policy;
 use crate::cli::context::Context;

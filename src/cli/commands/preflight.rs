@@ -31,8 +31,8 @@ pub fn run(command: Materialize, context: &Context) -> anyhow::Result<ExitCode> 
             (eggs, missing)
         }
     };
-    let store = cache.as_ref().map(|cache| &cache.store);
-    let report = preflight::preflight(store, &eggs, missing, &command.into)?;
+    let blobs = cache.as_ref().map(Cache::blobs);
+    let report = preflight::preflight(blobs, &eggs, missing, &command.into)?;
     context.printer.report(&report, |report| text(report, context.verbose))?;
     let is_missing = !report.missing.is_empty();
     let is_possible = report.fits && report.writable && report.failed().next().is_none();

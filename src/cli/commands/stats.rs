@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use crate::cache::index::{DAY, Regrets, Tally};
 use crate::cache::retention::policy::Policy;
+use crate::cache::{DAY, Regrets, Tally};
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::plain;

@@ -196,9 +196,9 @@ struct Known {
 
 /// The eggs that the cache has, by their paths in the buildout.
 fn known_eggs(cache: Option<&Cache>, checked: &check::Report) -> Result<BTreeMap<String, Known>> {
-    let Some(store) = cache.map(|cache| &cache.store) else { return Ok(BTreeMap::new()) };
+    let Some(blobs) = cache.map(Cache::blobs) else { return Ok(BTreeMap::new()) };
     let known = checked.digests.par_iter().filter_map(|(path, digest)| {
-        let known = store.open(*digest).transpose()?.map(|blob| {
+        let known = blobs.open(*digest).transpose()?.map(|blob| {
             let entries = blob.manifest.entries.iter();
             let times = entries.map(|it| (it.path.as_str().to_owned(), it.mtime)).collect();
             (path.clone(), Known { egg: blob.cached_egg(), times })

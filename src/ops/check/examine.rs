@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::cache::blob_store::Store;
+use crate::cache::Blobs;
 use crate::disk::boundary::Boundary;
 use crate::egg::bytecode;
 use crate::egg::cached_egg::CachedEgg;
@@ -52,7 +52,7 @@ pub struct Examined {
 /// What an examination of eggs is done with.
 pub struct Examiner<'a> {
     pub place: &'a Boundary,
-    pub store: Option<&'a Store>,
+    pub blobs: Option<&'a Blobs>,
     pub full: bool,
     pub progress: &'a dyn Progress,
 }
@@ -121,7 +121,7 @@ impl Examiner<'_> {
     fn manifests(&self, known: &[CachedEgg]) -> (Vec<(Digest, Manifest)>, Option<String>) {
         let (mut manifests, mut unreadable) = (Vec::new(), None);
         for egg in known {
-            match self.store.map(|store| store.open(egg.digest)) {
+            match self.blobs.map(|blobs| blobs.open(egg.digest)) {
                 Some(Ok(Some(blob))) => manifests.push((egg.digest, blob.manifest)),
                 Some(Ok(None)) => unreadable = Some("is in the cache without its blob".into()),
                 Some(Err(error)) => {

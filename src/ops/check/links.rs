@@ -11,7 +11,7 @@ use walkdir::WalkDir;
 
 use crate::buildout::interpreter::is_python;
 use crate::buildout::{VERSION_CONTROL, is_egg};
-use crate::cache::blob_store::Store;
+use crate::cache::Blobs;
 use crate::disk::boundary::{Boundary, Where};
 use crate::disk::files;
 
@@ -167,7 +167,7 @@ fn is_program(path: &Path) -> bool {
 
 /// Files of which a name is outside: in the cache, or elsewhere.
 #[must_use]
-pub fn hard_links(place: &Boundary, linked: &[LinkedFile], store: Option<&Store>) -> Vec<Finding> {
+pub fn hard_links(place: &Boundary, linked: &[LinkedFile], blobs: Option<&Blobs>) -> Vec<Finding> {
     let mut names: HashMap<(u64, u64), u64> = HashMap::new();
     for file in linked {
         *names.entry(file.identity).or_default() += 1;
@@ -177,7 +177,7 @@ pub fn hard_links(place: &Boundary, linked: &[LinkedFile], store: Option<&Store>
     if outside.peek().is_none() {
         return Vec::new();
     }
-    let blobs = store.and_then(|store| store.list().ok()).unwrap_or_default();
+    let blobs = blobs.and_then(|blobs| blobs.list().ok()).unwrap_or_default();
     let blobs: HashMap<_, _> = blobs.iter().map(|blob| (blob.identity, blob.digest)).collect();
     outside
         .map(|file| {

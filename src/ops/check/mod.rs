@@ -119,7 +119,7 @@ impl Check<'_> {
     fn look(&self) -> Result<Looked> {
         let (buildout, place) = (self.buildout, &self.buildout.place);
         let paths = buildout.eggs()?;
-        let store = self.cache.map(|cache| &cache.store);
+        let blobs = self.cache.map(Cache::blobs);
         let cache_root = self.cache.map(Cache::root);
         let except: Vec<&Path> = paths.iter().map(PathBuf::as_path).chain(cache_root).collect();
         let list = || paths.par_iter().map(|path| InstalledEgg::new(path)).collect::<Vec<_>>();
@@ -138,7 +138,7 @@ impl Check<'_> {
             (listed.len() as u64, Unit::Eggs)
         };
         self.progress.begin("checking", total, unit);
-        let examiner = Examiner { place, store, full: self.options.full, progress: self.progress };
+        let examiner = Examiner { place, blobs, full: self.options.full, progress: self.progress };
         // The largest first, so that no thread is left with it at the end.
         let mut order: Vec<(InstalledEgg, Vec<CachedEgg>)> =
             listed.into_iter().zip(known).collect();
@@ -165,7 +165,7 @@ impl Check<'_> {
                 links: *links,
             }));
         }
-        found.problems.extend(links::hard_links(place, &linked, store));
+        found.problems.extend(links::hard_links(place, &linked, blobs));
         Self::other_pythons(&named, &mut found);
         self.missing(&named, &mut found);
         self.leftovers(&mut found)?;
@@ -174,7 +174,7 @@ impl Check<'_> {
 
     /// The eggs of a name in the cache.
     fn known(&self, file_name: &str) -> Result<Vec<CachedEgg>> {
-        self.cache.map_or(Ok(Vec::new()), |cache| cache.index.of_file_name(file_name))
+        self.cache.map_or(Ok(Vec::new()), |cache| cache.eggs_of_file_name(file_name))
     }
 
     /// Eggs that a script imports whose Python is not theirs.
@@ -282,7 +282,7 @@ impl Check<'_> {
     /// Restores what has drifted, and eggs that are missing.
     fn repair(&self, looked: &Looked) -> Result<Repairs> {
         let mut repairs = Repairs { done: BTreeMap::new(), notes: Vec::new() };
-        let Some(store) = self.cache.map(|cache| &cache.store) else { return Ok(repairs) };
+        let Some(blobs) = self.cache.map(Cache::blobs) else { return Ok(repairs) };
         let (buildout, place) = (self.buildout, &self.buildout.place);
         let linked = looked.found.problems.iter().filter(|it| it.kind == FindingKind::HardLink);
         let linked: BTreeSet<&str> = linked.filter_map(|it| it.egg.as_deref()).collect();
@@ -311,7 +311,7 @@ impl Check<'_> {
                     if !buildout.may_change(folder) {
                         return Err("it is not in the eggs directory of the buildout".to_owned());
                     }
-                    restore::restore(store, digest, &path).map_err(|it| it.to_string())
+                    restore::restore(blobs, digest, &path).map_err(|it| it.to_string())
                 });
                 self.progress.advance(1);
                 (path, restored)

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::buildout::SET_ASIDE;
-use crate::cache::blob_store::Store;
+use crate::cache::Blobs;
 use crate::cache::extract::extract;
 use crate::disk::boundary::Boundary;
 use crate::disk::files;
@@ -23,10 +23,10 @@ use crate::util::progress::Silent;
 ///
 /// # Errors
 /// [`Error::Miss`] if its blob is gone, or what the file system says. The old egg then stays.
-pub fn restore(store: &Store, digest: Digest, path: &Path) -> Result<Vec<PathBuf>> {
-    let blob = store.open(digest)?.ok_or_else(|| Error::miss(&digest))?;
+pub fn restore(blobs: &Blobs, digest: Digest, path: &Path) -> Result<Vec<PathBuf>> {
+    let blob = blobs.open(digest)?.ok_or_else(|| Error::miss(&digest))?;
     let folder = path.parent().unwrap_or(path);
-    let temp = extract(store, &blob, folder, permissions::mode_mask(folder), &Silent)?;
+    let temp = extract(blobs, &blob, folder, permissions::mode_mask(folder), &Silent)?;
     let mut aside = Vec::new();
     if path.symlink_metadata().is_err() {
         temp.persist_new(path).at("write", path)?;

@@ -176,7 +176,7 @@ fn holding(cache: &Cache, eggs: &[CachedEgg], root_grace: i64) -> Result<(Protec
         roots.into_iter().filter(|root| root.is_kept(root_grace, now())).collect();
     for used in kept.iter_mut().flat_map(|known| &mut known.root.eggs) {
         if let Some(digest) = used.digest.filter(|digest| !there.contains(digest))
-            && let Some(egg) = cache.index.of_digest(digest)?
+            && let Some(egg) = cache.egg(digest)?
         {
             used.digest = of_key.get(&egg.key).copied();
         }

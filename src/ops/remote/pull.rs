@@ -158,18 +158,18 @@ fn transfer(
     let mut eggs = Vec::new();
     let mut wanted = Vec::new();
     for offer in offers {
-        match cache.store.open(offer.entry.egg) {
-            Ok(Some(_)) if cache.index.of_digest(offer.entry.egg)?.is_some() => {
+        match cache.open_blob(offer.entry.egg) {
+            Ok(Some(_)) if cache.egg(offer.entry.egg)?.is_some() => {
                 eggs.push(pulled(upstream, offer, Outcome::Present));
             }
             _ => wanted.push(offer),
         }
     }
     progress.begin("pulling", wanted.iter().map(|it| it.entry.blob_bytes).sum(), Unit::Bytes);
-    let store = cache.store.clone();
+    let staging = cache.staging();
     let (sender, arrived) = mpsc::channel();
     let fetch = |sender: &mut mpsc::Sender<_>, offer: &Offer| {
-        let bring = |offer: &Offer| upstream.source(offer).fetch(&offer.entry, &store, progress);
+        let bring = |offer: &Offer| upstream.source(offer).fetch(&offer.entry, &staging, progress);
         let brought = match bring(offer) {
             Ok(staged) => (offer.clone(), Ok(staged)),
             Err(error) => {

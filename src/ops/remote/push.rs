@@ -76,8 +76,8 @@ pub fn push(
     progress.begin("pushing", eggs.iter().map(|egg| egg.blob_bytes).sum(), Unit::Bytes);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(AT_A_TIME).build();
     let pool = pool.map_err(|error| Error::Usage(error.to_string()))?;
-    let store = &cache.store;
-    let bring = |egg| publish::publish(&source, signer, store, egg, &HashSet::new(), progress);
+    let blobs = cache.blobs();
+    let bring = |egg| publish::publish(&source, signer, blobs, egg, &HashSet::new(), progress);
     let results: Vec<Result<Published>> =
         pool.install(|| eggs.par_iter().with_max_len(1).map(bring).collect());
     progress.end();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::cache::index::{Day, day_of};
+use crate::cache::{Day, day_of};
 use crate::egg::cached_egg::CachedEgg;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -56,7 +56,7 @@ pub fn growth(eggs: &[CachedEgg], days: &[Day]) -> Vec<Growth> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::index::{DAY, Tally};
+    use crate::cache::{DAY, Tally};
     use crate::egg::manifest::tests::manifest;
     use crate::egg::provenance::Provenance;
     use crate::util::hash::digest::Digest;

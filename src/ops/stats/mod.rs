@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::cache::Cache;
-use crate::cache::index::{DAY, Day, Regrets, Tally, day_of};
 use crate::cache::retention::pins;
 use crate::cache::retention::plan::{Evicted, Reason, Rules, plan};
 use crate::cache::retention::protected::protected;
 use crate::cache::retention::roots::{self, GRACE};
+use crate::cache::{DAY, Day, Regrets, Tally, day_of};
 use crate::disk::temp;
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, IoContext, Result};
@@ -94,8 +94,8 @@ pub struct NextGc {
 /// If the index or the records cannot be read, or the page not be written.
 pub fn stats(cache: &Cache, options: &Options) -> Result<Report> {
     let at = now();
-    let eggs = cache.index.all()?;
-    let days = cache.index.days()?;
+    let eggs = cache.eggs()?;
+    let days = cache.days()?;
     let growth = growth::growth(&eggs, &days);
     let sizes = Sizes::of(&eggs, at);
     let largest = largest(&eggs);
@@ -109,7 +109,7 @@ pub fn stats(cache: &Cache, options: &Options) -> Result<Report> {
         days,
         growth,
         next_gc,
-        regrets: cache.index.regrets(at)?,
+        regrets: cache.regrets(at)?,
         unreadable: unreadable.iter().map(Error::to_string).collect(),
         html: None,
     };

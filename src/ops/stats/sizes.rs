@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::cache::index::DAY;
+use crate::cache::DAY;
 use crate::egg::cached_egg::CachedEgg;
 
 /// How many projects are told of, and how many versions of each, the largest.

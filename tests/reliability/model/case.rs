@@ -59,8 +59,8 @@ enum Damage {
 
 impl<'e> Case<'e> {
     pub fn new(eggs: &'e Eggs, dir: &'e Path) -> Self {
-        let cache = Cache::open(&dir.join("cache")).unwrap();
-        assert!(cache.rebuilt.is_some(), "a new index is made from what is there");
+        let mut cache = Cache::open(&dir.join("cache")).unwrap();
+        assert!(cache.take_rebuilt().is_some(), "a new index is made from what is there");
         let (model, strays, copied) = Default::default();
         Self { eggs, dir, cache, model, strays, copied, clock: now() + AHEAD }
     }
@@ -90,7 +90,7 @@ impl<'e> Case<'e> {
             }
             Step::Reopen => {
                 self.reopen();
-                assert!(self.cache.rebuilt.is_none());
+                assert!(self.cache.take_rebuilt().is_none());
             }
             Step::LoseIndex => self.lose_index(),
             Step::FlipBit { key, place } => self.flip_bit(key, place),
@@ -173,7 +173,7 @@ impl<'e> Case<'e> {
 
     fn materialize(&mut self, key: Key, kept: bool) {
         let query = format!("{}=={}", name(key), version(key));
-        let egg = query::one(&self.cache.index, &query, &Narrow::default());
+        let egg = query::one(&self.cache, &query, &Narrow::default());
         let Some(expected) = self.model.get(&key).cloned() else {
             assert!(egg.is_err(), "{egg:?}");
             return;
@@ -289,7 +289,7 @@ impl<'e> Case<'e> {
         self.strays.clear();
         let eggs = self.eggs;
         self.model.retain(|&key, kept| !goes.contains(&eggs.build(key, kept.build).digest));
-        let stored = self.cache.store.list().unwrap().into_iter().map(|stored| stored.digest);
+        let stored = self.cache.blobs().list().unwrap().into_iter().map(|stored| stored.digest);
         let expected = self.model.iter().filter(|(_, kept)| kept.damage != Some(Damage::Gone));
         let expected = expected.map(|(&key, kept)| self.build(key, kept).digest);
         assert_eq!(stored.collect::<BTreeSet<_>>(), expected.collect());
@@ -377,14 +377,14 @@ impl<'e> Case<'e> {
         for kept in self.model.values_mut() {
             (kept.uses, kept.used) = (0, None);
         }
-        let rebuilt = self.cache.rebuilt.take().unwrap();
+        let rebuilt = self.cache.take_rebuilt().unwrap();
         self.was_rebuilt(&rebuilt);
     }
 
     /// The path of a blob that is sound.
     fn sound_blob(&self, key: Key) -> Option<PathBuf> {
         let kept = self.model.get(&key).filter(|kept| kept.damage.is_none())?;
-        Some(self.cache.store.blob_path(self.build(key, kept).digest))
+        Some(self.cache.blobs().path(self.build(key, kept).digest))
     }
 
     fn flip_bit(&mut self, key: Key, place: u32) {
@@ -395,7 +395,7 @@ impl<'e> Case<'e> {
         chmod(&blob, 0o644);
         fs::write(&blob, content).unwrap();
         let digest = self.build(key, &self.model[&key]).digest;
-        let opens = self.cache.store.open(digest).is_ok();
+        let opens = self.cache.open_blob(digest).is_ok();
         let damage = if opens { Damage::Hidden } else { Damage::Closed };
         self.model.get_mut(&key).unwrap().damage = Some(damage);
         self.verify();

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::super::growth::Growth;
 use super::super::sizes::Bucket;
 use super::escape::text;
-use crate::cache::index::{DAY, Day, Tally, day_of};
+use crate::cache::{DAY, Day, Tally, day_of};
 use crate::util::clock::shown_day;
 use crate::util::units::{shown_count, shown_size, shown_time};
 

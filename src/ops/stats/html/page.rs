@@ -10,8 +10,8 @@ use super::super::{NextGc, Report, Sizes};
 use super::chart::{self, Slot};
 use super::escape::{fill, json, text};
 use super::treemap::{Rect, squarify};
-use crate::cache::index::{DAY, Regrets, Tally};
 use crate::cache::retention::plan::{Evicted, Rules};
+use crate::cache::{DAY, Regrets, Tally};
 use crate::util::clock::{shown_day, shown_minute};
 use crate::util::units::{counted, shown_count, shown_percent, shown_size, shown_time};
 

@@ -1,0 +1,113 @@
+//! Staging: blobs under a temporary name, before [`crate::cache::Cache::commit`] names them.
+
+use std::fs::{File, Permissions};
+use std::io::BufWriter;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::blob_mode;
+use crate::disk::filesystem;
+use crate::disk::mmap::map;
+use crate::disk::temp::Temp;
+use crate::egg::blob::reader::{BadBlob, Blob, FORMAT};
+use crate::egg::blob::writer::{self, Content, Packing, WriteError, Written};
+use crate::egg::manifest::{Entry, Manifest};
+use crate::egg::provenance::Provenance;
+use crate::egg::scan::{Tree, kind_of, mtime_of};
+use crate::error::{Error, IoContext, Result};
+
+/// Compressed frames that are kept in memory before they spill to a temporary file, in bytes.
+const SPOOL_IN_MEMORY: usize = 16 << 20;
+
+/// Writes new blobs under `tmp/`. Nothing there is part of the cache, and a later run removes what a
+/// process that died left there. It is cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Staging {
+    tmp: PathBuf,
+    /// The mode of the blobs.
+    mode: u32,
+}
+
+/// A blob that is complete and durable under a temporary name.
+#[derive(Debug)]
+pub struct Staged {
+    pub(super) temp: Temp,
+    pub written: Written,
+    pub manifest: Manifest,
+    pub provenance: Provenance,
+}
+
+impl Staging {
+    /// Staging for the cache at `root`.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self { tmp: root.join("tmp"), mode: blob_mode(root) }
+    }
+
+    /// Packs an egg into a blob under a temporary name and syncs it. On failure nothing is left behind.
+    pub fn pack(&self, tree: &Tree, provenance: Provenance) -> Result<Staged> {
+        let temp = self.receive()?;
+        let spool = tempfile::spooled_tempfile_in(SPOOL_IN_MEMORY, &self.tmp);
+        let mut manifest = tree.manifest.clone();
+        let output = BufWriter::with_capacity(1 << 18, temp.handle());
+        let packing =
+            if filesystem::clones(&self.tmp) { Packing::CLONABLE } else { Packing::SMALL };
+        let of_blob = provenance.clone();
+        let written = writer::write(&mut manifest, of_blob, packing, tree, spool, output).map_err(
+            |error| match error {
+                WriteError::Content(error) => error,
+                WriteError::Output(source) => {
+                    Error::Io { action: "write", path: temp.path().to_owned(), source }
+                }
+            },
+        )?;
+        temp.handle().sync_all().at("write", temp.path())?;
+        Ok(Staged { temp, written, manifest, provenance })
+    }
+
+    /// An empty temporary file for a blob that arrives from a remote; see [`Staging::received`].
+    pub fn receive(&self) -> Result<Temp> {
+        let temp = Temp::file(&self.tmp)?;
+        // From the beginning, so that others of the group can sweep it if this process dies.
+        let mode = Permissions::from_mode(self.mode);
+        temp.handle().set_permissions(mode).at("write", temp.path())?;
+        Ok(temp)
+    }
+
+    /// Takes a blob that has arrived completely and syncs it. Its frames are not checked.
+    ///
+    /// # Errors
+    /// [`Error::DamagedBlob`] or [`Error::NewerFormat`] if it is not a blob.
+    pub fn received(temp: Temp) -> Result<Staged> {
+        let file = temp.handle().try_clone().at("open", temp.path())?;
+        let path = || temp.path().to_owned();
+        let blob = Blob::open(map(file).at("map", temp.path())?).map_err(|bad| match bad {
+            BadBlob::NewerFormat(found) => {
+                Error::NewerFormat { path: path(), found, known: FORMAT }
+            }
+            bad => Error::DamagedBlob { path: path(), reason: bad.to_string() },
+        })?;
+        let written = Written { digest: blob.digest, len: blob.len() };
+        let (manifest, provenance) = (blob.manifest, blob.provenance);
+        temp.handle().sync_all().at("write", temp.path())?;
+        Ok(Staged { temp, written, manifest, provenance })
+    }
+}
+
+impl Content for Tree {
+    type Error = Error;
+
+    fn read(&self, entry: &Entry, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let path = self.path_of(entry);
+        let file = File::open(&path).at("open", &path)?;
+        file.read_exact_at(buffer, offset).at("read", &path)?;
+        let metadata = file.metadata().at("read", &path)?;
+        if kind_of(&metadata) != Some(entry.kind.clone_without_digest())
+            || mtime_of(&metadata) != entry.mtime
+        {
+            let reason = "it changes while it is read".to_owned();
+            return Err(Error::UnsoundEgg { path, reason });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,197 @@
+//! Opening a cache, making it, and sharing it with a group.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::cache::Cache;
+use crate::cache::blobs::Blobs;
+use crate::cache::index::{self, Index};
+use crate::cache::rebuild::rebuild;
+use crate::cache::retention::pins;
+use crate::cache::retention::roots;
+use crate::cache::{prefetch_hints, torn_copies};
+use crate::disk::files;
+use crate::disk::filesystem;
+use crate::disk::permissions;
+use crate::error::{Error, IoContext, Result};
+use crate::util::clock::now;
+use crate::util::progress::{Progress, Silent};
+
+/// A file that reserves some space: SQLite needs space even to free space.
+const BALLAST: &str = "ballast";
+const BALLAST_BYTES: u64 = 1 << 20;
+
+const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+     # This directory holds a cache of built eggs. Backups may leave it out.\n\
+     # See https://bford.info/cachedir/\n";
+
+impl Cache {
+    /// Whether there is a cache at `root`, or parts of one; also if that cannot be determined.
+    #[must_use]
+    pub fn is_at(root: &Path) -> bool {
+        let is_there = |name: &str| root.join(name).try_exists().unwrap_or(true);
+        root.is_dir() && [index::FILE_NAME, "blobs"].into_iter().any(is_there)
+    }
+
+    /// Opens the cache at `root`, making it if needed. A cache that this process cannot write is
+    /// opened for reading. A missing index is rebuilt from the blobs.
+    ///
+    /// # Errors
+    /// [`Error::NotACache`] if `root` is something else, [`Error::OpenToAll`] if everyone can write
+    /// it, or an error of the index: [`Error::NotAnIndex`], [`Error::DamagedIndex`],
+    /// [`Error::NewerSchema`].
+    pub fn open(root: &Path) -> Result<Self> {
+        Self::open_with_progress(root, &Silent)
+    }
+
+    /// As [`Cache::open`], and reports progress while it rebuilds the index.
+    ///
+    /// # Errors
+    /// As [`Cache::open`].
+    pub fn open_with_progress(root: &Path, progress: &dyn Progress) -> Result<Self> {
+        let root = make_root(root)?;
+        if permissions::is_open_to_all(&root) {
+            return Err(Error::OpenToAll { path: root });
+        }
+        let parts = ["", index::FILE_NAME, "blobs", "tmp"].map(|part| root.join(part));
+        if parts.iter().any(|part| part.exists() && !permissions::is_writable(part)) {
+            return Self::open_read_only(root, "it is read-only for this user");
+        }
+        let blobs = Blobs::new(&root);
+        blobs.create()?;
+        write_tag(&root);
+        let is_new = !root.join(index::FILE_NAME).exists();
+        let mut index = match Index::open(&root) {
+            Err(Error::Index { source, .. }) if let Some(reason) = index::unwritable(&source) => {
+                // If it cannot be opened for reading either, the disk is the reason.
+                return Self::open_read_only(root.clone(), reason)
+                    .map_err(|_| Error::ReadOnly { path: root, reason });
+            }
+            index => index?,
+        };
+        let warning = (is_new && filesystem::is_remote(&root)).then(|| {
+            format!(
+                "{} is on a network file system: its index does without a write-ahead log, and is \
+                 only as safe as that file system's locks",
+                root.display()
+            )
+        });
+        if is_new && permissions::is_shared(&root) {
+            index.share()?;
+        }
+        let is_complete = index.is_complete()?;
+        let rebuilt = if is_complete { None } else { Some(rebuild(&blobs, &mut index, progress)?) };
+        Ok(Self { root, blobs, index, rebuilt, read_only: None, warning })
+    }
+
+    /// Opens the cache at `root`. A damaged index, or another file in its place, is first set aside,
+    /// never removed, and rebuilt; also returns where it was moved.
+    ///
+    /// # Errors
+    /// As [`Cache::open`], or if the index cannot be set aside.
+    pub fn open_or_rebuild(
+        root: &Path,
+        progress: &dyn Progress,
+    ) -> Result<(Self, Option<PathBuf>)> {
+        match Self::open_with_progress(root, progress) {
+            Err(Error::NotAnIndex { .. } | Error::DamagedIndex { .. }) => {}
+            Ok(cache) if cache.damage().is_some() => cache.check_writable()?,
+            cache => return Ok((cache?, None)),
+        }
+        let aside = Index::set_aside(&root.canonicalize().at("open the cache directory", root)?)?;
+        Ok((Self::open_with_progress(root, progress)?, Some(aside)))
+    }
+
+    fn open_read_only(root: PathBuf, reason: &'static str) -> Result<Self> {
+        let index = Index::open_read_only(&root)?;
+        let blobs = Blobs::new(&root);
+        Ok(Self { root, blobs, index, rebuilt: None, read_only: Some(reason), warning: None })
+    }
+
+    /// The first problem with the index, if there is one.
+    #[must_use]
+    pub fn damage(&self) -> Option<String> {
+        let rows = || {
+            let read = self
+                .index
+                .all()
+                .and_then(|_| self.index.evicted())
+                .and_then(|_| self.index.regrets(now()))
+                .and_then(|_| self.index.days());
+            read.err().map(|error| error.to_string())
+        };
+        self.index.damage().or_else(rows)
+    }
+
+    /// Reserves some space, for [`Cache::drop_ballast`].
+    pub fn take_ballast(&self) {
+        files::reserve(&self.root.join(BALLAST), BALLAST_BYTES);
+    }
+
+    /// Frees the reserved space, so that a cache on a full disk can be opened and collected.
+    pub fn drop_ballast(root: &Path) {
+        if root.join(index::FILE_NAME).exists() {
+            let _ = fs::remove_file(root.join(BALLAST));
+        }
+    }
+
+    /// Lets the group of the cache directory, which is shared, use all of the cache: existing files
+    /// and later ones. Fails if this process does not own all of it.
+    pub fn share(&mut self) -> Result<()> {
+        self.check_writable()?;
+        self.index.share()?;
+        self.blobs.share()?;
+        torn_copies::share(&self.root)?;
+        prefetch_hints::share(&self.root)?;
+        roots::share(&self.root)?;
+        pins::share(&self.root)
+    }
+
+    /// Removes torn copies from an eggs directory, given by its canonical path, and returns their names.
+    #[must_use]
+    pub fn remove_torn_copies(&self, eggs_directory: &Path) -> Vec<String> {
+        torn_copies::check(&self.root, &self.blobs, &self.index, eggs_directory)
+    }
+
+    /// Records that eggs are copied to an eggs directory, given by its canonical path. Does nothing if
+    /// this process cannot write the cache.
+    pub fn begin_copies(&self, eggs_directory: &Path) -> Result<()> {
+        match self.check_writable() {
+            Ok(()) => torn_copies::begin(&self.root, eggs_directory),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Removes records about eggs directories and configurations that were last used long ago.
+    pub fn forget_old_records(&self) -> Result<()> {
+        torn_copies::forget_gone(&self.root)?;
+        prefetch_hints::forget_old(&self.root)
+    }
+}
+
+/// Makes the cache directory if needed, and returns its canonical path.
+fn make_root(root: &Path) -> Result<PathBuf> {
+    if let Err(error) = files::make_dirs_durably(root) {
+        if root.symlink_metadata().is_ok() && !root.is_dir() {
+            let reason = "it is not a directory";
+            return Err(Error::NotACache { path: root.to_owned(), reason });
+        }
+        return Err(error).at("make the cache directory", root);
+    }
+    root.canonicalize().at("open the cache directory", root)
+}
+
+/// Writes the tag by which backup programs recognise a cache. A failure here, or somebody else's file
+/// in its place, is not worth an error.
+fn write_tag(root: &Path) {
+    let tag = root.join("CACHEDIR.TAG");
+    // A crash can have left it empty, a power cut without its bytes.
+    let is_other = match files::read_short(&tag, CACHEDIR_TAG.len() as u64) {
+        Ok(text) => text != CACHEDIR_TAG.as_bytes(),
+        Err(error) => error.kind() != ErrorKind::InvalidInput, // missing, and not a file of others
+    };
+    if is_other {
+        let _ = fs::write(&tag, CACHEDIR_TAG);
+    }
+}

@@ -1,0 +1,213 @@
+//! Adding eggs to the cache and removing them.
+//!
+//! # Order of writes
+//! A crash is harmless because there is never a row without its blob.
+//!
+//! - To add: write the blob under `tmp/` and sync it; take the write lock; rename the blob into
+//!   `blobs/`; insert the row; sync the directories; commit.
+//! - To remove, batch by batch: take the write lock, delete the rows, mark the eggs as evicted, and
+//!   commit durably. Take the lock again, check again that the digest has no row, rename the blob into
+//!   `tmp/`, and commit; then unlink it there.
+//!
+//! A crash at any point leaves at worst a blob without a row: an orphan. It is harmless, and `verify`
+//! reports it. `gc` removes an orphan that was evicted, is damaged, or is another build of an egg that
+//! has a row. Otherwise its row was lost, and `gc` restores it.
+//!
+//! # Waiting
+//! A long removal holds the lock for about `HOLD` at a time and then releases it for as long, so that
+//! other processes get it in between (`benches/gc_wait.py`).
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::cache::Cache;
+use crate::cache::blobs::{Blobs, Staged};
+use crate::cache::index::{Tally, Writer};
+use crate::cache::retention::plan::Evicted;
+use crate::egg::cached_egg::CachedEgg;
+use crate::error::{Error, Result};
+use crate::util::clock::now;
+use crate::util::hash::digest::Digest;
+
+/// How many eggs are evicted together.
+const EVICT_BATCH: usize = 64;
+/// How long a removal may hold the write lock before it yields.
+const HOLD: Duration = Duration::from_millis(10);
+
+/// The outcome of adding one egg.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Commit {
+    Stored(CachedEgg),
+    /// The cache keeps its own egg of this key: `same` if it is the same build.
+    Kept {
+        existing: CachedEgg,
+        same: bool,
+    },
+    /// Stored in place of another build of its key.
+    Replaced {
+        egg: CachedEgg,
+        old: Digest,
+    },
+}
+
+impl Cache {
+    /// Adds staged blobs under one hold of the write lock. The first build of a key wins, unless
+    /// `replace` returns true for it or its blob is damaged. On failure no egg gets a row.
+    pub fn commit(
+        &mut self,
+        staged: Vec<Staged>,
+        replace: impl Fn(&CachedEgg) -> bool,
+    ) -> Result<Vec<Commit>> {
+        let blobs = &self.blobs;
+        let commits = self.index.write(|writer| {
+            let mut changed = BTreeSet::new();
+            let commits = staged
+                .into_iter()
+                .map(|staged| commit_one(blobs, writer, staged, &replace, &mut changed))
+                .collect::<Result<Vec<_>>>()?;
+            Blobs::sync(&changed)?;
+            writer.tally(&stored(&commits), now())?;
+            Ok(commits)
+        })?;
+        let old: Vec<Digest> = commits
+            .iter()
+            .filter_map(|commit| match commit {
+                Commit::Replaced { old, .. } => Some(*old),
+                _ => None,
+            })
+            .collect();
+        self.unlink_unreferenced(&old, |_| ())?;
+        Ok(commits)
+    }
+
+    /// Evicts eggs, rows first, then their blobs, until the time is up. Returns how many of them, from
+    /// the first, are done.
+    pub fn evict(
+        &mut self,
+        evicted: &[Evicted],
+        until: Option<Instant>,
+        done_with: impl Fn(Digest),
+    ) -> Result<usize> {
+        let mut done = 0;
+        for batch in evicted.chunks(EVICT_BATCH) {
+            let begin = Instant::now();
+            if until.is_some_and(|until| begin >= until) {
+                break;
+            }
+            let now = now();
+            self.index.write(|writer| {
+                writer.forget_regrets(now)?;
+                for evicted in batch {
+                    let egg = &evicted.egg;
+                    // Unless another process has used it since, or stored it again.
+                    let row = writer.of_digest(egg.digest)?;
+                    if row.is_some_and(|row| row.used_at == egg.used_at) {
+                        writer.evict(egg.digest, now)?;
+                        writer.remember(evicted, now)?;
+                    }
+                }
+                Ok(())
+            })?;
+            std::thread::sleep(begin.elapsed().min(HOLD));
+            let digests: Vec<Digest> = batch.iter().map(|it| it.egg.digest).collect();
+            self.unlink_unreferenced(&digests, &done_with)?;
+            done += batch.len();
+        }
+        Ok(done)
+    }
+
+    /// Removes those of the blobs that have no row, batch by batch. Removes nothing as long as the
+    /// index does not have a row for every egg.
+    pub fn unlink_unreferenced(
+        &mut self,
+        digests: &[Digest],
+        unlinked: impl Fn(Digest),
+    ) -> Result<()> {
+        let mut rest = digests;
+        while !rest.is_empty() {
+            let begin = Instant::now();
+            let blobs = &self.blobs;
+            // The files are unlinked after the lock is released: that takes longer than a rename.
+            let taken = self.index.write(|writer| {
+                let mut taken = Vec::new();
+                while let Some((&digest, after)) = rest.split_first() {
+                    if writer.is_complete()? && !writer.has(digest)? {
+                        taken.extend(blobs.take(writer, digest)?);
+                        writer.forget_evicted(digest)?;
+                        unlinked(digest);
+                    }
+                    rest = after;
+                    if begin.elapsed() > HOLD {
+                        break;
+                    }
+                }
+                Ok(taken)
+            })?;
+            drop(taken);
+            std::thread::sleep(begin.elapsed().min(HOLD));
+        }
+        Ok(())
+    }
+
+    /// Removes unfinished blobs of processes that died, and returns how many.
+    pub fn sweep(&self) -> Result<usize> {
+        self.blobs.sweep()
+    }
+}
+
+/// The stored eggs of one commit.
+fn stored(commits: &[Commit]) -> Tally {
+    let mut tally = Tally::default();
+    for commit in commits {
+        if let Commit::Stored(egg) | Commit::Replaced { egg, .. } = commit {
+            tally.stored += 1;
+            tally.stored_bytes += egg.blob_bytes;
+        }
+    }
+    tally
+}
+
+fn commit_one(
+    blobs: &Blobs,
+    writer: &Writer<'_>,
+    mut staged: Staged,
+    replace: impl Fn(&CachedEgg) -> bool,
+    changed: &mut BTreeSet<PathBuf>,
+) -> Result<Commit> {
+    let digest = staged.written.digest;
+    let (mut replaced, mut before) = (None, None);
+    if let Some(existing) = writer.of_key(&staged.manifest.key)? {
+        let opened = blobs.open(existing.digest);
+        // A row with the wrong key is deleted; the blob, which is another egg's, stays.
+        if matches!(&opened, Ok(Some(blob)) if blob.manifest.key != existing.key) {
+            writer.delete(existing.digest)?;
+        } else {
+            // A blob of a newer format belongs to a newer eggcache and is not broken.
+            let broken = matches!(opened, Ok(None) | Err(Error::DamagedBlob { .. }));
+            let same = existing.digest == digest;
+            if !broken && !replace(&existing) {
+                return Ok(Commit::Kept { existing, same });
+            }
+            writer.evict(existing.digest, now())?;
+            replaced = Some(existing.digest).filter(|_| !same);
+            before = Some(existing).filter(|_| same);
+        }
+    }
+    // A row with the wrong key can have this digest.
+    writer.delete(digest)?;
+    let provenance = std::mem::take(&mut staged.provenance);
+    let mut egg = CachedEgg::new(digest, &staged.manifest, staged.written.len, provenance);
+    // An egg from elsewhere may have been added there long ago, or by a wrong clock.
+    egg.used_at = now();
+    if let Some(before) = before {
+        (egg.used_at, egg.uses) = (before.used_at, before.uses);
+    }
+    writer.regret(&egg.key, now())?;
+    blobs.persist(writer, staged, changed)?;
+    writer.insert(&egg)?;
+    Ok(match replaced {
+        Some(old) => Commit::Replaced { egg, old },
+        None => Commit::Stored(egg),
+    })
+}
