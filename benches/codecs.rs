@@ -78,7 +78,7 @@ fn frames(eggs: &[Files], size: u32) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for files in eggs {
         let entries: Vec<Entry> = files.iter().map(|(entry, _)| entry.clone()).collect();
-        for unit in Layout::of(&entries, size).units {
+        for unit in Layout::of(&entries, size).groups {
             match unit {
                 FrameGroup::Small { entries, .. } => {
                     frames.push(entries.iter().flat_map(|&it| files[it].1.clone()).collect());

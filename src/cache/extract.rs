@@ -1,9 +1,9 @@
-//! Staging: the egg of a blob, decoded into a temporary sibling of its final place. Whoever stages it
-//! decides which name it gets.
+//! Extracting an egg from its blob, into a temporary sibling of its final path. The caller then gives
+//! it its name.
 //!
-//! Every byte is checked against the egg's digest on the way, and nothing in it is linked to the cache.
-//! Frames are decoded in parallel. A large file that lies in the blob as it is, is copied by the file
-//! system where that can be, without its bytes being written, and is checked all the same.
+//! Every byte is checked against the egg's digest, and nothing is linked to the cache. Frames are
+//! decoded in parallel. A large file that is stored uncompressed is copied by the file system where
+//! possible, so that its bytes are not written again; it is checked all the same.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,13 +14,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rayon::prelude::*;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 
 use crate::cache::blobs::Blobs;
 use crate::disk::files;
 use crate::disk::filesystem;
 use crate::disk::mmap::Mapped;
-use crate::disk::nofollow::Beneath;
+use crate::disk::nofollow::NoFollowDir;
 use crate::disk::temp::Temp;
 use crate::egg::blob::frame_layout::FrameGroup;
 use crate::egg::blob::reader::{BadBlob, Blob, Decoder};
@@ -28,10 +28,11 @@ use crate::egg::cached_egg::CachedEgg;
 use crate::egg::diff::difference;
 use crate::egg::manifest::{Entry, EntryKind, Manifest};
 use crate::egg::scan;
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::util::hash::blake3_subtree;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Progress;
+use crate::util::threads;
 
 /// Checks that no two eggs would have the same name in a directory.
 ///
@@ -54,7 +55,7 @@ pub fn check_names(eggs: &[CachedEgg]) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a blob holds the egg that the index has told of.
+/// Checks that a blob holds the egg that its row describes.
 ///
 /// # Errors
 /// [`Error::WrongRow`] if it is another.
@@ -74,7 +75,7 @@ pub fn check_row<B: Deref<Target = [u8]>>(
     })
 }
 
-/// Checks that what has the name of an egg in a directory is that egg.
+/// Checks that the file or directory at `target`, which has the name of an egg, is that egg.
 ///
 /// # Errors
 /// [`Error::InTheWay`] if it is another.
@@ -94,11 +95,11 @@ pub fn check_present(target: &Path, manifest: &Manifest) -> Result<()> {
     }
 }
 
-/// Copies the egg of an open blob into a directory, under a temporary name. `mode_mask` is what
-/// [`crate::disk::permissions::mode_mask`] tells of the directory.
+/// Copies the egg of an open blob into a directory, under a temporary name. `mode_mask` is the
+/// directory's [`crate::disk::permissions::mode_mask`].
 ///
 /// # Errors
-/// [`Error::DamagedBlob`], or what the file system says.
+/// [`Error::DamagedBlob`], or [`Error::NoSpace`] if the egg is larger than the free space.
 pub fn extract(
     blobs: &Blobs,
     blob: &Blob<Mapped>,
@@ -107,10 +108,11 @@ pub fn extract(
     progress: &dyn Progress,
 ) -> Result<Temp> {
     check_space(&blob.manifest, into)?;
+    threads::start_pool().at("start threads to copy into", into)?;
     let is_directory = blob.manifest.entries[0].kind == EntryKind::Directory;
     let temp = if is_directory { Temp::dir(into)? } else { Temp::file(into)? };
-    let copy = Copy { blob, temp: &temp, mode_mask, progress };
-    match copy.run() {
+    let extraction = Extraction { blob, temp: &temp, mode_mask, progress };
+    match extraction.run() {
         Ok(()) => Ok(temp),
         Err(Failure::Blob(bad)) => Err(blobs.error_for(blob.digest, &bad)),
         Err(Failure::File { entry, source }) => {
@@ -120,7 +122,7 @@ pub fn extract(
     }
 }
 
-/// Checks that an egg is not larger than what is free, whatever it claims to hold.
+/// Checks that an egg is not larger than the free space, whatever its manifest claims.
 fn check_space(manifest: &Manifest, into: &Path) -> Result<()> {
     let needed = manifest.counts().bytes;
     match filesystem::free_bytes(into) {
@@ -133,12 +135,12 @@ fn check_space(manifest: &Manifest, into: &Path) -> Result<()> {
     }
 }
 
-/// One egg on its way.
-struct Copy<'a, 't> {
+/// The extraction of one egg.
+struct Extraction<'a, 't> {
     blob: &'a Blob<Mapped>,
-    /// Stands for the egg itself: its directory, or its file if it is zipped.
+    /// The egg itself: its directory, or its file if it is zipped.
     temp: &'t Temp,
-    /// Mode bits that have to be set again.
+    /// Mode bits that must be set explicitly, because creating a file may not set them.
     mode_mask: u32,
     progress: &'t dyn Progress,
 }
@@ -154,67 +156,73 @@ impl From<BadBlob> for Failure<'_> {
     }
 }
 
+type Extracted<'a> = std::result::Result<(), Failure<'a>>;
+
 thread_local! {
     static DECODER: RefCell<Decoder> = RefCell::new(Decoder::new());
 }
 
-impl<'a> Copy<'a, '_> {
-    fn run(&self) -> std::result::Result<(), Failure<'a>> {
-        let entries = &self.blob.manifest.entries;
-        let of_kind =
-            |kind: fn(&EntryKind) -> bool| entries.iter().filter(move |it| kind(&it.kind));
-        let directories = || of_kind(|kind| *kind == EntryKind::Directory);
-        let mut beneath = Beneath::new(self.temp.handle());
-        for directory in directories().filter(|entry| !entry.path.is_root()) {
-            let mode = Mode::from_raw_mode(directory.mode | 0o700);
-            beneath
-                .parent(directory.path.as_str())
-                .and_then(|(parent, name)| Ok(rustix::fs::mkdirat(parent, name, mode)?))
+impl<'a> Extraction<'a, '_> {
+    fn run(&self) -> Extracted<'a> {
+        let mut dir = NoFollowDir::new(self.temp.handle());
+        let is_directory = |entry: &&Entry| entry.kind == EntryKind::Directory;
+        let directories: Vec<&Entry> = self.entries().iter().filter(is_directory).collect();
+        for directory in directories.iter().filter(|entry| !entry.path.is_root()) {
+            dir.make_dir(directory.path.as_str(), directory.mode | 0o700)
                 .map_err(|error| failure(directory, error))?;
         }
-        let (layout, empty) = (&self.blob.layout, &self.blob.layout.empty);
-        layout.units.par_iter().try_for_each_init(
-            || Beneath::new(self.temp.handle()),
-            |beneath, unit| match unit {
-                FrameGroup::Small { frame, entries } => self.small(*frame, entries, beneath),
-                FrameGroup::Large { entry, frames } => self.large(*entry, frames.clone(), beneath),
-            },
-        )?;
-        for &entry in empty {
-            let entry = &entries[entry];
-            self.create(entry, &mut beneath)
-                .and_then(|file| self.finish(entry, &file))
-                .map_err(|error| failure(entry, error))?;
-        }
-        // Only now, so that no file is written through a symlink of the egg.
-        for link in of_kind(|kind| matches!(kind, EntryKind::Symlink { .. })) {
-            let EntryKind::Symlink { target } = &link.kind else { continue };
-            beneath
-                .parent(link.path.as_str())
-                .and_then(|(parent, name)| {
-                    rustix::fs::symlinkat(target.as_str(), parent, name)?;
-                    Ok(files::set_mtime(parent, Some(name), link.mtime.parts())?)
-                })
-                .map_err(|error| failure(link, error))?;
+        self.write_files()?;
+        // After all files, so that none is written through a symlink of the egg.
+        for entry in self.entries() {
+            if let EntryKind::Symlink { target } = &entry.kind {
+                dir.make_symlink(entry.path.as_str(), target)
+                    .and_then(|()| dir.set_mtime(entry.path.as_str(), entry.mtime.parts()))
+                    .map_err(|error| failure(entry, error))?;
+            }
         }
         // Children first: making an entry sets the mtime of its directory.
-        for directory in directories().collect::<Vec<_>>().into_iter().rev() {
-            self.finish_directory(directory, &mut beneath)
+        for directory in directories.into_iter().rev() {
+            self.finish_directory(directory, &mut dir)
                 .map_err(|error| failure(directory, error))?;
         }
         Ok(())
     }
 
-    fn small(
+    fn entries(&self) -> &'a [Entry] {
+        &self.blob.manifest.entries
+    }
+
+    fn write_files(&self) -> Extracted<'a> {
+        let layout = &self.blob.layout;
+        layout.groups.par_iter().try_for_each_init(
+            || NoFollowDir::new(self.temp.handle()),
+            |dir, group| match group {
+                FrameGroup::Small { frame, entries } => self.write_small(*frame, entries, dir),
+                FrameGroup::Large { entry, frames } => {
+                    self.write_large(*entry, frames.clone(), dir)
+                }
+            },
+        )?;
+        let mut dir = NoFollowDir::new(self.temp.handle());
+        for &entry in &layout.empty {
+            let entry = &self.entries()[entry];
+            self.create(entry, &mut dir)
+                .and_then(|file| self.finish(entry, &file))
+                .map_err(|error| failure(entry, error))?;
+        }
+        Ok(())
+    }
+
+    fn write_small(
         &self,
         frame: usize,
         entries: &[usize],
-        beneath: &mut Beneath<'_>,
-    ) -> std::result::Result<(), Failure<'a>> {
+        dir: &mut NoFollowDir<'_>,
+    ) -> Extracted<'a> {
         DECODER.with_borrow_mut(|decoder| {
             for (entry, content) in self.blob.small_files(frame, entries, decoder)? {
-                let entry = &self.blob.manifest.entries[entry];
-                self.create(entry, beneath)
+                let entry = &self.entries()[entry];
+                self.create(entry, dir)
                     .and_then(|mut file| {
                         file.write_all(content)?;
                         self.finish(entry, &file)
@@ -226,15 +234,15 @@ impl<'a> Copy<'a, '_> {
         })
     }
 
-    fn large(
+    fn write_large(
         &self,
-        entry: usize,
+        index: usize,
         frames: Range<usize>,
-        beneath: &mut Beneath<'_>,
-    ) -> std::result::Result<(), Failure<'a>> {
-        let (blob, index) = (self.blob, entry);
-        let entry = &blob.manifest.entries[index];
-        let file = self.create(entry, beneath).map_err(|error| failure(entry, error))?;
+        dir: &mut NoFollowDir<'_>,
+    ) -> Extracted<'a> {
+        let blob = self.blob;
+        let entry = &self.entries()[index];
+        let file = self.create(entry, dir).map_err(|error| failure(entry, error))?;
         let size_of = |frame: usize| blob.layout.frame_sizes[frame];
         let source = &blob.bytes().file;
         let copied_from = blob.raw_offset(frames.clone()).filter(|&offset| {
@@ -249,7 +257,7 @@ impl<'a> Copy<'a, '_> {
                     let part = frame - first;
                     let offset = part as u64 * u64::from(blob.frame_size());
                     let content = if let Some(from) = copied_from {
-                        // Read, not mapped: pages that are mapped count as memory of this process.
+                        // Read, not mapped: mapped pages count as memory of this process.
                         let buffer = decoder.buffer(size_of(frame) as usize);
                         let read = source.read_exact_at(buffer, from + offset);
                         read.map_err(|error| failure(entry, error))?;
@@ -269,15 +277,11 @@ impl<'a> Copy<'a, '_> {
         self.finish(entry, &file).map_err(|error| failure(entry, error))
     }
 
-    fn create(&self, entry: &Entry, beneath: &mut Beneath<'_>) -> std::io::Result<File> {
+    fn create(&self, entry: &Entry, dir: &mut NoFollowDir<'_>) -> std::io::Result<File> {
         if entry.path.is_root() {
             return self.temp.handle().try_clone();
         }
-        let flags =
-            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let mode = Mode::from_raw_mode(entry.mode);
-        let (parent, name) = beneath.parent(entry.path.as_str())?;
-        Ok(rustix::fs::openat(parent, name, flags, mode)?.into())
+        dir.make_file(entry.path.as_str(), entry.mode)
     }
 
     fn finish(&self, entry: &Entry, file: &File) -> std::io::Result<()> {
@@ -287,19 +291,17 @@ impl<'a> Copy<'a, '_> {
         Ok(files::set_mtime(file, None, entry.mtime.parts())?)
     }
 
-    fn finish_directory(&self, entry: &Entry, beneath: &mut Beneath<'_>) -> std::io::Result<()> {
+    fn finish_directory(&self, entry: &Entry, dir: &mut NoFollowDir<'_>) -> std::io::Result<()> {
         if entry.path.is_root() {
             return self.finish(entry, self.temp.handle());
         }
         if entry.mode & self.mode_mask != 0 || entry.mode & 0o700 != 0o700 {
-            let directory = beneath.directory(entry.path.as_str())?;
-            rustix::fs::fchmod(directory, Mode::from_raw_mode(entry.mode))?;
+            dir.set_dir_mode(entry.path.as_str(), entry.mode)?;
         }
-        let (parent, name) = beneath.parent(entry.path.as_str())?;
-        Ok(files::set_mtime(parent, Some(name), entry.mtime.parts())?)
+        dir.set_mtime(entry.path.as_str(), entry.mtime.parts())
     }
 }
 
-fn failure(entry: &Entry, error: impl Into<std::io::Error>) -> Failure<'_> {
-    Failure::File { entry, source: error.into() }
+fn failure(entry: &Entry, error: std::io::Error) -> Failure<'_> {
+    Failure::File { entry, source: error }
 }

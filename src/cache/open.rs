@@ -70,7 +70,7 @@ impl Cache {
             }
             index => index?,
         };
-        let warning = (is_new && filesystem::is_remote(&root)).then(|| {
+        let warning = (is_new && filesystem::is_network(&root)).then(|| {
             format!(
                 "{} is on a network file system: its index does without a write-ahead log, and is \
                  only as safe as that file system's locks",

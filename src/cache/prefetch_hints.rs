@@ -20,7 +20,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_hours(180 * 24);
 
 /// What the buildouts of one configuration asked for, and where that is written.
 #[derive(Debug)]
-pub struct Recall {
+pub struct PrefetchHints {
     dir: PathBuf,
     name: String,
     digests: Vec<Digest>,
@@ -31,7 +31,7 @@ pub fn dir(cache: &Path) -> PathBuf {
     cache.join("recall")
 }
 
-impl Recall {
+impl PrefetchHints {
     /// What the cache knows of a configuration, which any text names, on a host.
     #[must_use]
     pub fn of(cache: &Path, configuration: &str, host: &Host) -> Self {
@@ -136,12 +136,12 @@ mod tests {
     fn what_was_asked_for_comes_first_and_what_else_is_used_after_it() {
         let dir = tempfile::tempdir().unwrap();
         let mut cache = Cache::open(dir.path()).unwrap();
-        let of = |configuration| Recall::of(dir.path(), configuration, &host("3.11"));
+        let of = |configuration| PrefetchHints::of(dir.path(), configuration, &host("3.11"));
         let [a1, b1, c1] = ["a", "b", "c"].map(|name| egg(&mut cache, name, "1"));
         of("x").remember(&[b1, a1, b1, c1], &cache).unwrap();
         assert_eq!(of("x").digests(), [b1, a1, c1]);
         assert_eq!(of("y").digests(), []);
-        assert_eq!(Recall::of(dir.path(), "x", &host("3.12")).digests(), []);
+        assert_eq!(PrefetchHints::of(dir.path(), "x", &host("3.12")).digests(), []);
         // A run that asks for less leaves the rest as it was.
         of("x").remember(&[c1], &cache).unwrap();
         assert_eq!(of("x").digests(), [b1, a1, c1]);
@@ -157,7 +157,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut cache = Cache::open(dir.path()).unwrap();
         let a = egg(&mut cache, "a", "1");
-        let of = || Recall::of(dir.path(), "x", &host("3.11"));
+        let of = || PrefetchHints::of(dir.path(), "x", &host("3.11"));
         of().remember(&[a], &cache).unwrap();
         std::fs::write(of().dir.join(&of().name), "[\"half").unwrap();
         assert_eq!(of().digests(), []);

@@ -159,9 +159,7 @@ fn candidates(index: &Index, text: &str) -> Result<Vec<CachedEgg>> {
     if text.parse::<EggName>().is_ok() {
         return index.of_file_name(text);
     }
-    let is_digest = text.len() >= Digest::MIN_PREFIX
-        && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-    if is_digest {
+    if Digest::is_prefix(text) {
         let found = index.of_digest_prefix(text)?;
         if !found.is_empty() {
             return Ok(found);

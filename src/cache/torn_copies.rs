@@ -36,14 +36,15 @@ use crate::disk::permissions;
 use crate::disk::temp;
 use crate::egg::blob::frame_layout::FrameGroup;
 use crate::egg::blob::reader::{Blob, Decoder};
+use crate::egg::bytecode::is_bytecode;
 use crate::egg::cached_egg::CachedEgg;
-use crate::egg::diff::is_bytecode;
 use crate::egg::manifest::{Entry, EntryKind, Manifest};
 use crate::egg::scan;
 use crate::error::{Error, IoContext, Result};
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 use crate::util::machine;
+use crate::util::threads;
 
 /// After how long the record of a directory that is gone is forgotten: it may only be out of reach.
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(30 * 24);
@@ -93,6 +94,7 @@ fn checked(root: &Path, blobs: &Blobs, index: &Index, dir: &Path) -> Option<Vec<
     let lock = File::open(dir).ok()?;
     lock.lock().ok()?;
     let record = record().filter(is_over)?;
+    threads::start_pool().ok()?;
     let removed = remove_torn(blobs, index, dir, record.map_or(i64::MIN, |record| record.since));
     write(&path, dir, boot).ok()?;
     Some(removed)
@@ -107,7 +109,7 @@ pub fn begin(root: &Path, dir: &Path) -> Result<()> {
     let (Some(path), Some(boot)) = (record_of(root, dir), machine::boot_id()) else {
         return Ok(());
     };
-    if path.exists() || filesystem::is_remote(dir) {
+    if path.exists() || filesystem::is_network(dir) {
         return Ok(());
     }
     let made = permissions::make_dir(&records(root))
@@ -230,7 +232,7 @@ fn state<B: Deref<Target = [u8]>>(
         };
         Ok(())
     };
-    for unit in &blob.layout.units {
+    for unit in &blob.layout.groups {
         match unit {
             FrameGroup::Small { frame, entries } => {
                 let Ok(files) = blob.small_files(*frame, entries, &mut decoder) else {
@@ -315,7 +317,7 @@ fn is_part(manifest: &Manifest, found: &[Entry]) -> bool {
     let expected: HashMap<&str, &EntryKind> =
         manifest.entries.iter().map(|entry| (entry.path.as_str(), &entry.kind)).collect();
     found.iter().all(|entry| match (expected.get(entry.path.as_str()), &entry.kind) {
-        (None, _) => is_bytecode(entry),
+        (None, _) => is_bytecode(entry.path.as_str()),
         (Some(EntryKind::File { size, .. }), EntryKind::File { size: found, .. }) => found <= size,
         (Some(EntryKind::Directory), EntryKind::Directory) => true,
         (Some(EntryKind::Symlink { target }), EntryKind::Symlink { target: found }) => {

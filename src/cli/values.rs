@@ -2,6 +2,7 @@
 
 use crate::ops::bundle::Mtimes;
 use crate::util::clock;
+use crate::util::hash::sha256::Sha256;
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -12,8 +13,8 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn sha256(text: &str) -> Result<String, String> {
-    let hex = text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
-    if hex { Ok(text.to_ascii_lowercase()) } else { Err("not 64 hexadecimal digits".into()) }
+    let digest: Result<Sha256, _> = text.to_ascii_lowercase().parse();
+    digest.map(|digest| digest.to_string()).map_err(|_| "not 64 hexadecimal digits".into())
 }
 
 /// The beginning of a day in UTC, in seconds since the Unix epoch.

@@ -2,10 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::disk::MAX_PATH;
 use crate::error::{IoContext, Result};
-
-/// From how many bytes on the kernel knows of no path; a text can hold one of any length.
-const MAX_PATH: usize = 4096;
 
 /// A folder, canonical, and where paths lead in respect of it.
 #[derive(Debug, Clone)]
@@ -15,7 +13,7 @@ pub struct Boundary {
 
 /// Where a path leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Where {
+pub enum Location {
     /// Relative to the folder; empty for the folder itself.
     Inside(PathBuf),
     Outside(PathBuf),
@@ -36,7 +34,7 @@ impl Boundary {
     /// Where a path leads. One that is relative is relative to `from`, a folder; what is not there is
     /// where it would be.
     #[must_use]
-    pub fn locate(&self, from: &Path, path: &Path) -> Where {
+    pub fn locate(&self, from: &Path, path: &Path) -> Location {
         let path = from.join(path);
         let mut here = path.as_path();
         let mut missing = Vec::new();
@@ -56,8 +54,8 @@ impl Boundary {
         };
         let real = normalized(&real, missing.into_iter().rev());
         match real.strip_prefix(&self.root) {
-            Ok(inside) => Where::Inside(inside.to_owned()),
-            Err(_) => Where::Outside(real),
+            Ok(inside) => Location::Inside(inside.to_owned()),
+            Err(_) => Location::Outside(real),
         }
     }
 
@@ -65,15 +63,15 @@ impl Boundary {
     #[must_use]
     pub fn real(&self, path: &Path) -> PathBuf {
         match self.locate(&self.root, path) {
-            Where::Inside(inside) => self.root.join(inside),
-            Where::Outside(real) => real,
+            Location::Inside(inside) => self.root.join(inside),
+            Location::Outside(real) => real,
         }
     }
 
     /// Whether a path leads to something inside, or would.
     #[must_use]
     pub fn holds(&self, path: &Path) -> bool {
-        matches!(self.locate(&self.root, path), Where::Inside(_))
+        matches!(self.locate(&self.root, path), Location::Inside(_))
     }
 
     /// Whether a path has the name of something inside, wherever symlinks lead it.
@@ -139,10 +137,10 @@ mod tests {
         symlink("../other", top.join("app/out")).unwrap();
         symlink("a/b", top.join("app/in")).unwrap();
         symlink("app", top.join("alias")).unwrap();
-        let place = Boundary::new(&top.join("alias")).unwrap();
-        let locate = |path: &str| place.locate(place.root(), Path::new(path));
-        let inside = |path: &str| Where::Inside(path.into());
-        let outside = |path: &str| Where::Outside(top.join(path));
+        let boundary = Boundary::new(&top.join("alias")).unwrap();
+        let locate = |path: &str| boundary.locate(boundary.root(), Path::new(path));
+        let inside = |path: &str| Location::Inside(path.into());
+        let outside = |path: &str| Location::Outside(top.join(path));
         assert_eq!(locate("a/b"), inside("a/b"));
         assert_eq!(locate("."), inside(""));
         assert_eq!(locate("in/x/../y"), inside("a/b/y"));
@@ -152,8 +150,10 @@ mod tests {
         assert_eq!(locate("out/missing"), outside("other/missing"));
         assert_eq!(locate("../app-2/x"), outside("app-2/x"));
         assert_eq!(locate("a/../.."), outside(""));
-        assert!(place.has_name(&top.join("app/out/c")) && !place.holds(&top.join("app/out/c")));
-        assert!(!place.has_name(&top.join("app/../other/c")));
+        assert!(
+            boundary.has_name(&top.join("app/out/c")) && !boundary.holds(&top.join("app/out/c"))
+        );
+        assert!(!boundary.has_name(&top.join("app/../other/c")));
         // A folder has more names than its canonical one.
         assert_eq!(locate(top.join("alias/a").to_str().unwrap()), inside("a"));
         assert_eq!(locate(top.join("alias/new/x").to_str().unwrap()), inside("new/x"));

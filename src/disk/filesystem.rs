@@ -8,7 +8,7 @@ use crate::error::{IoContext, Result};
 /// Whether the file system at `path` is served by another machine, where SQLite's write-ahead log
 /// does not work (its index is in shared memory).
 #[must_use]
-pub fn is_remote(path: &Path) -> bool {
+pub fn is_network(path: &Path) -> bool {
     /// `f_type` of statfs(2) of what another machine serves.
     const REMOTE: [u32; 10] = [
         0x6969,      // NFS
@@ -30,7 +30,7 @@ pub fn is_remote(path: &Path) -> bool {
 pub fn keeps_modes(path: &Path) -> bool {
     /// `f_type` of statfs(2) of what DOS and Windows made.
     const WITHOUT: [u32; 4] = [0x4d44, 0x2011_bab0, 0x5346_544e, 0x7366_746e];
-    !is_remote(path) && !file_system(path).is_some_and(|magic| WITHOUT.contains(&magic))
+    !is_network(path) && !file_system(path).is_some_and(|magic| WITHOUT.contains(&magic))
 }
 
 /// `f_type` of statfs(2).

@@ -4,16 +4,15 @@
 //! A record comes by one rename of a file that was synced and goes by one unlink, so a crash leaves
 //! the old one, the new one or none, and never a part.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::disk::files;
+use crate::disk::nofollow;
 use crate::disk::permissions;
 use crate::disk::temp;
 use crate::error::{IoContext, Result};
@@ -48,9 +47,7 @@ pub fn write<T: Serialize>(dir: &Path, name: &str, record: &T) -> Result<()> {
 /// # Errors
 /// If it cannot be read, or is of another form.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    // Neither a FIFO in its place nor a symlink shall lead anywhere.
-    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
-    let file = match File::options().read(true).custom_flags(flags).open(path) {
+    let file = match nofollow::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.at("read", path)?,
     };

@@ -8,3 +8,6 @@ pub mod mmap;
 pub mod nofollow;
 pub mod permissions;
 pub mod temp;
+
+/// Length from which on Linux refuses a path, in bytes (`PATH_MAX`).
+pub const MAX_PATH: usize = 4096;

@@ -1,40 +1,68 @@
-//! Making and reading files beneath a directory without ever following a symlink: a directory of a
-//! temporary egg that somebody swaps for a symlink leads nowhere, and neither does a file of a buildout.
+//! Opening and making files without following a symlink.
+//!
+//! If somebody replaces a directory of a temporary egg, or a file of a buildout, with a symlink, the
+//! call fails; nothing outside is read or written.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
+use crate::disk::files;
+
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+/// Do not block on a FIFO.
+const READ: OFlags =
+    OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK);
+const CREATE: OFlags = OFlags::CREATE
+    .union(OFlags::EXCL)
+    .union(OFlags::WRONLY)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOFOLLOW);
 
-/// Most directories that are kept open at once.
+/// How many directories are kept open at once.
 const MAX_OPEN: usize = 8;
 
-/// A directory, and those beneath it that lead to the one that was used last: entries come in the
-/// order of their paths, so most are in one of them.
+/// Opens a file for reading. Fails with `ELOOP` if it is a symlink; symlinks above it are followed.
+/// Does not block on a FIFO.
+pub fn open(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+    File::options().read(true).custom_flags(flags).open(path)
+}
+
+/// Opens a file below the directory `top` for reading. Fails with `ELOOP` or `ENOTDIR` if the file, or
+/// a directory between `top` and the file, is a symlink. Does not block on a FIFO.
+pub fn open_below(top: &Path, path: &str) -> io::Result<File> {
+    let top = File::open(top)?;
+    let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+    Ok(openat(open_directory(top.as_fd(), parent)?, name, READ, Mode::empty())?.into())
+}
+
+/// A directory and everything below it, by paths that are `/`-separated and relative to it. Every
+/// method fails with `ELOOP` or `ENOTDIR` if a directory on the way is a symlink.
+///
+/// It keeps the directories of the last path open: entries come sorted by path, so most of them are in
+/// one of these.
 #[derive(Debug)]
-pub struct Beneath<'a> {
+pub struct NoFollowDir<'a> {
     top: BorrowedFd<'a>,
-    /// Each is beneath the one before.
+    /// Each is below the one before.
     open: Vec<(String, OwnedFd)>,
 }
 
-impl<'a> Beneath<'a> {
+impl<'a> NoFollowDir<'a> {
     #[must_use]
     pub fn new(top: &'a File) -> Self {
         Self { top: top.as_fd(), open: Vec::new() }
     }
 
-    /// The open directory that an entry is in, and the entry's name there.
-    ///
-    /// # Errors
-    /// As `openat2(2)`; `ELOOP` or `ENOTDIR` if a symlink is on the way.
-    pub fn parent<'p>(&mut self, path: &'p str) -> io::Result<(BorrowedFd<'_>, &'p str)> {
+    /// The open directory that holds an entry, and the entry's name in it.
+    fn parent<'p>(&mut self, path: &'p str) -> io::Result<(BorrowedFd<'_>, &'p str)> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         if parent.is_empty() {
             return Ok((self.top, name));
@@ -49,7 +77,7 @@ impl<'a> Beneath<'a> {
             None => (self.top, parent),
         };
         if !rest.is_empty() {
-            let opened = open(from, rest)?;
+            let opened = open_directory(from, rest)?;
             if self.open.len() == MAX_OPEN {
                 self.open.remove(0);
             }
@@ -59,25 +87,36 @@ impl<'a> Beneath<'a> {
         Ok((directory.as_fd(), name))
     }
 
-    /// Opens a directory itself.
-    ///
-    /// # Errors
-    /// As [`Beneath::parent`].
-    pub fn directory(&mut self, path: &str) -> io::Result<OwnedFd> {
+    /// Makes a directory.
+    pub fn make_dir(&mut self, path: &str, mode: u32) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
-        Ok(openat(parent, name, DIRECTORY, Mode::empty())?)
+        Ok(rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode))?)
     }
-}
 
-/// Opens what should be a file for reading, and does not wait where it is something else.
-///
-/// # Errors
-/// As `openat2(2)`; `ELOOP` or `ENOTDIR` if a symlink is on the way, or if it is one.
-pub fn open_file(top: &Path, path: &str) -> io::Result<File> {
-    let top = File::open(top)?;
-    let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    Ok(openat(open(top.as_fd(), parent)?, name, flags, Mode::empty())?.into())
+    /// Makes a file that does not exist yet, for writing.
+    pub fn make_file(&mut self, path: &str, mode: u32) -> io::Result<File> {
+        let (parent, name) = self.parent(path)?;
+        Ok(openat(parent, name, CREATE, Mode::from_raw_mode(mode))?.into())
+    }
+
+    /// Makes a symlink.
+    pub fn make_symlink(&mut self, path: &str, target: &str) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        Ok(rustix::fs::symlinkat(target, parent, name)?)
+    }
+
+    /// Sets the permission bits of a directory.
+    pub fn set_dir_mode(&mut self, path: &str, mode: u32) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        let directory = openat(parent, name, DIRECTORY, Mode::empty())?;
+        Ok(rustix::fs::fchmod(directory, Mode::from_raw_mode(mode))?)
+    }
+
+    /// Sets the mtime of an entry, of a symlink its own; see [`files::set_mtime`].
+    pub fn set_mtime(&mut self, path: &str, mtime: (i64, u32)) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        Ok(files::set_mtime(parent, Some(name), mtime)?)
+    }
 }
 
 /// The rest of a path below a directory; empty if it is the directory itself.
@@ -86,7 +125,7 @@ fn below<'p>(path: &'p str, directory: &str) -> Option<&'p str> {
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
 
-fn open(top: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
+fn open_directory(top: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match openat2(top, path, DIRECTORY, Mode::empty(), resolve) {
         // A kernel before 5.6, or a sandbox that does not know the call.
@@ -95,7 +134,7 @@ fn open(top: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
     }
 }
 
-/// The same, one name at a time.
+/// As [`open_directory`], one name at a time.
 fn walk(top: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
     let mut names = path.split('/');
     let first = names.next().unwrap_or(".");
@@ -111,17 +150,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_symlink_is_followed_on_the_way() {
+    fn symlinks_on_the_way_are_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("top/a/b")).unwrap();
         std::fs::create_dir_all(dir.path().join("elsewhere/b")).unwrap();
         let top = File::open(dir.path().join("top")).unwrap();
-        for open in [open, walk] {
+        for open in [open_directory, walk] {
             assert!(open(top.as_fd(), "a/b").is_ok());
         }
         for (link, target) in [("l", "a"), ("up", ".."), ("out", "../elsewhere")] {
             std::os::unix::fs::symlink(target, dir.path().join("top").join(link)).unwrap();
-            for open in [open, walk] {
+            for open in [open_directory, walk] {
                 assert!(open(top.as_fd(), link).is_err(), "{link}");
                 assert!(open(top.as_fd(), &format!("{link}/b")).is_err(), "{link}/b");
             }
@@ -129,7 +168,19 @@ mod tests {
     }
 
     #[test]
-    fn every_entry_is_in_its_own_directory() {
+    fn a_symlink_in_place_of_a_file_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        std::fs::write(dir.path().join("a/file"), "").unwrap();
+        std::os::unix::fs::symlink("file", dir.path().join("a/link")).unwrap();
+        assert!(open(&dir.path().join("a/file")).is_ok());
+        assert!(open(&dir.path().join("a/link")).is_err());
+        assert!(open_below(dir.path(), "a/file").is_ok());
+        assert!(open_below(dir.path(), "a/link").is_err());
+    }
+
+    #[test]
+    fn every_entry_is_found_in_its_own_directory() {
         let dir = tempfile::tempdir().unwrap();
         let deep: Vec<String> = (0..12).map(|depth| vec!["d"; depth + 1].join("/")).collect();
         let mut directories: Vec<&str> = deep.iter().map(String::as_str).collect();
@@ -139,16 +190,16 @@ mod tests {
             std::fs::write(dir.path().join(directory).join("name"), directory).unwrap();
         }
         let top = File::open(dir.path()).unwrap();
-        let mut beneath = Beneath::new(&top);
+        let mut tree = NoFollowDir::new(&top);
         directories.sort_unstable();
         let again: Vec<&str> = directories.iter().rev().copied().collect();
         for directory in directories.into_iter().chain(again) {
             let path = format!("{directory}/file");
-            let (parent, name) = beneath.parent(&path).unwrap();
+            let (parent, name) = tree.parent(&path).unwrap();
             assert_eq!(name, "file");
             let found = openat(parent, "name", OFlags::RDONLY, Mode::empty()).unwrap();
             assert_eq!(io::read_to_string(File::from(found)).unwrap(), directory);
-            assert!(beneath.open.len() <= MAX_OPEN);
+            assert!(tree.open.len() <= MAX_OPEN);
         }
     }
 
@@ -159,10 +210,10 @@ mod tests {
         std::fs::create_dir(dir.path().join("elsewhere")).unwrap();
         let top = File::open(dir.path().join("top")).unwrap();
         let path = "a/file";
-        assert!(Beneath::new(&top).parent(path).is_ok());
+        assert!(NoFollowDir::new(&top).parent(path).is_ok());
         std::fs::remove_dir(dir.path().join("top/a")).unwrap();
         std::os::unix::fs::symlink("../elsewhere", dir.path().join("top/a")).unwrap();
-        assert!(Beneath::new(&top).parent(path).is_err());
-        assert!(Beneath::new(&top).directory("a").is_err());
+        assert!(NoFollowDir::new(&top).parent(path).is_err());
+        assert!(NoFollowDir::new(&top).set_dir_mode("a", 0o700).is_err());
     }
 }

@@ -6,14 +6,13 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::OFlags;
-
 use crate::disk::files;
 use crate::disk::filesystem;
+use crate::disk::nofollow;
 use crate::error::{IoContext, Result};
 
 /// Beginning of the names of temporary files and directories.
@@ -172,7 +171,7 @@ pub fn abandoned(dir: &Path) -> Result<Vec<Abandoned>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.at("read", dir)?,
     };
-    let is_remote = filesystem::is_remote(dir);
+    let is_network = filesystem::is_network(dir);
     let mut found = Vec::new();
     for entry in entries {
         let path = entry.at("read", dir)?.path();
@@ -182,10 +181,10 @@ pub fn abandoned(dir: &Path) -> Result<Vec<Abandoned>> {
         if is_temp
             && let Ok(lock) = open_to_lock(&path)
             && match lock.try_lock() {
-                Ok(()) => !is_remote || is_older(&lock, REMOTE_AGE),
+                Ok(()) => !is_network || is_older(&lock, REMOTE_AGE),
                 Err(TryLockError::WouldBlock) => false,
                 // NFS locks only what is open for writing.
-                Err(TryLockError::Error(_)) => is_remote && is_older(&lock, REMOTE_AGE),
+                Err(TryLockError::Error(_)) => is_network && is_older(&lock, REMOTE_AGE),
             }
         {
             found.push(Abandoned { path, _lock: lock });
@@ -214,12 +213,10 @@ fn open_to_lock(path: &Path) -> std::io::Result<File> {
     if !kind.is_file() && !kind.is_dir() {
         return Err(std::io::ErrorKind::InvalidInput.into());
     }
-    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
-    let open = || File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path);
-    open().or_else(|error| {
+    nofollow::open(path).or_else(|error| {
         if kind.is_dir() && error.kind() == std::io::ErrorKind::PermissionDenied {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-            return open();
+            return nofollow::open(path);
         }
         Err(error)
     })

@@ -19,6 +19,19 @@ pub enum BytecodeState {
     Stale(&'static str),
 }
 
+/// Whether Python adds this path to an egg in use: a compiled file, or the directory for them.
+#[must_use]
+pub fn is_bytecode(path: &str) -> bool {
+    path.ends_with(".pyc") || path == "__pycache__" || path.ends_with("/__pycache__")
+}
+
+/// As [`is_bytecode`], and whatever else is in a `__pycache__`, and the `.pyo` files of old Pythons:
+/// nothing of this belongs to a release.
+#[must_use]
+pub fn is_python_output(path: &str) -> bool {
+    path.split('/').any(|name| name == "__pycache__") || source_of(path).is_some()
+}
+
 /// The source of the compiled file at `path`, both relative to the same folder (PEP 3147); `None` if
 /// it is no compiled file.
 #[must_use]

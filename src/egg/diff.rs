@@ -2,14 +2,9 @@
 
 use std::collections::HashMap;
 
+use crate::egg::bytecode::is_bytecode;
 use crate::egg::manifest::{Entry, EntryKind, Manifest};
 use crate::egg::path::EggPath;
-
-/// Whether an entry may be there that no manifest names: Python adds them to an egg that is used.
-#[must_use]
-pub fn is_bytecode(entry: &Entry) -> bool {
-    entry.path.as_str().ends_with(".pyc") || entry.path.file_name() == "__pycache__"
-}
 
 /// In what one entry is not what a manifest says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +70,11 @@ fn entry_difference(expected: &Entry, found: &Entry) -> Option<What> {
 /// The first difference as a sentence. Bytecode that Python has added since is none.
 #[must_use]
 pub fn difference(manifest: &Manifest, found: &[Entry]) -> Option<String> {
-    let added: HashMap<&str, &Entry> =
-        found.iter().filter(|entry| is_bytecode(entry)).map(|it| (it.path.as_str(), it)).collect();
+    let added: HashMap<&str, &Entry> = found
+        .iter()
+        .filter(|entry| is_bytecode(entry.path.as_str()))
+        .map(|it| (it.path.as_str(), it))
+        .collect();
     let first = differences(manifest, found)
         .into_iter()
         .find(|it| it.what != What::Added || !added.contains_key(it.path.as_str()))?;

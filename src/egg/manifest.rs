@@ -5,10 +5,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::disk::MAX_PATH;
 use crate::egg::key::EggKey;
 use crate::egg::name::EggName;
 use crate::egg::path::{self, BadPath, EggPath};
@@ -56,6 +59,11 @@ pub enum EntryKind {
 pub struct Mtime(pub i64, pub u32);
 
 impl Mtime {
+    #[must_use]
+    pub fn of(metadata: &fs::Metadata) -> Self {
+        Self(metadata.mtime(), u32::try_from(metadata.mtime_nsec()).unwrap_or_default())
+    }
+
     #[must_use]
     pub fn parts(self) -> (i64, u32) {
         (self.0, self.1)
@@ -172,7 +180,7 @@ impl Manifest {
                     size = size.saturating_add(*file_size);
                 }
                 EntryKind::Symlink { target } => {
-                    if target.len() > path::MAX_PATH || target.contains('\0') {
+                    if target.len() > MAX_PATH || target.contains('\0') {
                         return Err(bad("has a target that is no path"));
                     }
                     if symlinks.len() == MAX_SYMLINKS {

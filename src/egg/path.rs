@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::Split;
 
+use crate::disk::MAX_PATH;
+
 /// The path of an entry, relative to the egg. The egg itself is the empty path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(transparent)]
 pub struct EggPath(String);
 
-/// Longest path that is accepted, in bytes (Linux's `PATH_MAX`).
-pub const MAX_PATH: usize = 4096;
 /// Longest component that is accepted, in bytes (Linux's `NAME_MAX`).
 pub const MAX_COMPONENT: usize = 255;
 /// How many symlinks one path may pass through (Linux's `MAXSYMLINKS`).

@@ -169,7 +169,7 @@ pub fn list_linked(egg: &Path) -> Result<(Vec<Entry>, Linked)> {
         if !metadata.is_dir() && metadata.nlink() > 1 {
             linked.push((path.clone(), files::identity(&metadata), metadata.nlink()));
         }
-        entries.push(Entry { path, mode, mtime: mtime_of(&metadata), kind });
+        entries.push(Entry { path, mode, mtime: Mtime::of(&metadata), kind });
     }
     entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok((entries, linked))
@@ -193,11 +193,6 @@ pub(crate) fn kind_of(metadata: &FileMetadata) -> Option<EntryKind> {
     } else {
         None
     }
-}
-
-pub(crate) fn mtime_of(metadata: &FileMetadata) -> Mtime {
-    let nanos = u32::try_from(metadata.mtime_nsec()).unwrap_or_default();
-    Mtime(metadata.mtime(), nanos)
 }
 
 fn oddity(metadata: &FileMetadata) -> &'static str {

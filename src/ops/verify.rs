@@ -334,7 +334,7 @@ fn problems<B: std::ops::Deref<Target = [u8]> + Sync>(blob: &Blob<B>) -> Vec<Str
             bad
         }
     };
-    let units = blob.layout.units.par_iter().map_init(Decoder::new, unit).flatten_iter();
+    let units = blob.layout.groups.par_iter().map_init(Decoder::new, unit).flatten_iter();
     let mut problems: Vec<String> = units.map(|bad| bad.to_string()).collect();
     problems.extend(blob.check_gaps().err().map(|bad| bad.to_string()));
     problems

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::protocol::{Answer, Candidate, Leased, Opening, RefusalKind, ToBuild, Wanted};
 use super::session_remotes::Remotes;
 use crate::cache::extract;
-use crate::cache::prefetch_hints::Recall;
+use crate::cache::prefetch_hints::PrefetchHints;
 use crate::cache::retention::policy::Policy;
 use crate::cache::{Cache, Usage};
 use crate::egg::cached_egg::CachedEgg;
@@ -35,7 +35,7 @@ pub struct Session {
     prepared: HashMap<PathBuf, PathBuf>,
     /// Begins when there is something to do.
     prefetch: Option<Prefetch>,
-    recall: Option<Recall>,
+    recall: Option<PrefetchHints>,
     /// Begins with the first egg that is to be stored.
     storing: Option<Storing>,
     /// What became of eggs that were to be stored, and was not told yet.
@@ -66,7 +66,7 @@ impl Session {
             None => Vec::new(),
         };
         let provenance = Provenance { buildout, setuptools, ..Provenance::default() };
-        let recall = configuration.as_ref().map(|it| Recall::of(cache.root(), it, &host));
+        let recall = configuration.as_ref().map(|it| PrefetchHints::of(cache.root(), it, &host));
         let (remotes, failure) = match Remotes::open(&cache, &host, configuration) {
             _ if offline => (None, None),
             Ok(remotes) => (remotes, None),

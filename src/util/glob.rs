@@ -1,42 +1,27 @@
-//! Patterns with `*` and `?`, of a text and of a path.
+//! Patterns with `*` and `?`, for names and for paths.
 
-/// Whether all of `text` is like a pattern with `*` and `?`.
+use wildmatch::WildMatch;
+
+/// Whether all of `text` matches a pattern with `*` and `?`.
 #[must_use]
-pub fn is_like(pattern: &str, text: &str) -> bool {
-    if !pattern.contains(['*', '?']) {
-        return pattern == text;
-    }
-    let (pattern, text): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), text.chars().collect());
-    let (mut at, mut from) = (0, 0);
-    // Where the last star is, and how much it stands for so far.
-    let mut star = None;
-    while from < text.len() {
-        match pattern.get(at) {
-            Some('*') => {
-                star = Some((at, from));
-                at += 1;
-            }
-            Some(&c) if c == '?' || c == text[from] => {
-                at += 1;
-                from += 1;
-            }
-            _ => {
-                let Some((of_star, taken)) = star else { return false };
-                star = Some((of_star, taken + 1));
-                (at, from) = (of_star + 1, taken + 1);
-            }
-        }
-    }
-    pattern[at..].iter().all(|&c| c == '*')
+pub fn matches(pattern: &str, text: &str) -> bool {
+    WildMatch::new(pattern).matches(text)
 }
 
-/// Paths, each with everything below it. Without a `/`, the pattern is of a name anywhere. With one,
-/// it is of a path from the top; `*` and `?` then stand for no `/`, and `**` for any folders.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A pattern for paths. A path matches if the pattern matches it or a folder that it is in.
+///
+/// Without a `/`, the pattern matches a name anywhere. With one, it matches a path from the top: `*`
+/// and `?` do not match a `/`, and `**` matches any number of folders.
+#[derive(Debug, Clone, PartialEq)]
 pub struct PathPattern {
-    parts: Vec<String>,
+    parts: Vec<Part>,
     is_anywhere: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Part {
+    AnyFolders,
+    Name(WildMatch),
 }
 
 impl PathPattern {
@@ -44,41 +29,49 @@ impl PathPattern {
     pub fn new(pattern: &str) -> Self {
         let is_anywhere = !pattern.trim_end_matches('/').contains('/');
         let parts = pattern.split('/').filter(|part| !part.is_empty() && *part != ".");
-        Self { parts: parts.map(str::to_owned).collect(), is_anywhere }
+        let part = |part: &str| match part {
+            "**" if !is_anywhere => Part::AnyFolders,
+            name => Part::Name(WildMatch::new(name)),
+        };
+        Self { parts: parts.map(part).collect(), is_anywhere }
     }
 
-    /// Whether a path, or a folder that it is in, is like the pattern.
+    /// Whether the pattern matches a path, or a folder that it is in.
     #[must_use]
-    pub fn holds(&self, path: &str) -> bool {
+    pub fn matches(&self, path: &str) -> bool {
         let names: Vec<&str> = path.split('/').collect();
         match &self.parts[..] {
             [] => false,
-            [name] if self.is_anywhere => names.iter().any(|it| is_like(name, it)),
-            parts => is_beginning(parts, &names),
+            [Part::Name(name)] if self.is_anywhere => names.iter().any(|it| name.matches(it)),
+            parts => match_beginning(parts, &names),
         }
     }
 }
 
-/// Whether the names of a path begin as a pattern says. As with the stars of a text, only the last
-/// `**` is ever tried again.
-fn is_beginning(parts: &[String], names: &[&str]) -> bool {
-    let (mut at, mut from) = (0, 0);
-    let mut folders = None;
-    while let Some(part) = parts.get(at) {
-        if part == "**" {
-            at += 1;
-            folders = Some((at, from));
-            continue;
-        }
-        match names.get(from) {
-            Some(name) if is_like(part, name) => {
-                at += 1;
-                from += 1;
+/// Whether the pattern matches the first names of a path. Only the last `**` is ever tried again with
+/// more folders, which suffices.
+fn match_beginning(parts: &[Part], names: &[&str]) -> bool {
+    let (mut part, mut name) = (0, 0);
+    // After the last `**`: its next part, and the first name that this part was tried with.
+    let mut retry = None;
+    while let Some(wanted) = parts.get(part) {
+        let wanted = match wanted {
+            Part::AnyFolders => {
+                part += 1;
+                retry = Some((part, name));
+                continue;
+            }
+            Part::Name(wanted) => wanted,
+        };
+        match names.get(name) {
+            Some(found) if wanted.matches(found) => {
+                part += 1;
+                name += 1;
             }
             Some(_) => {
-                let Some((after, taken)) = folders else { return false };
-                folders = Some((after, taken + 1));
-                (at, from) = (after, taken + 1);
+                let Some((after, tried)) = retry else { return false };
+                retry = Some((after, tried + 1));
+                (part, name) = (after, tried + 1);
             }
             None => return false,
         }
@@ -91,21 +84,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_is_any_number_of_characters() {
+    fn a_star_matches_any_number_of_characters() {
         for (pattern, text, expected) in [
             ("a*c", "abbc", true),
             ("a*c", "abcb", false),
             ("*.py*", "x.pyc", true),
             ("?b", "ab", true),
             ("?b", "b", false),
+            ("?", "ü", true),
+            ("a", "a", true),
+            ("a[b]", "ab", false),
             ("", "", true),
         ] {
-            assert_eq!(is_like(pattern, text), expected, "{pattern} {text}");
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
         }
     }
 
     #[test]
-    fn a_pattern_of_a_name_is_found_anywhere_and_one_of_a_path_from_the_top() {
+    fn a_name_matches_anywhere_and_a_path_from_the_top() {
         for (pattern, path, expected) in [
             ("*.log", "parts/app/x.log", true),
             ("docs", "src/docs/a.txt", true),
@@ -117,25 +113,28 @@ mod tests {
             ("parts/**/x", "parts/a/b/x", true),
             ("parts/**/x", "parts/x", true),
             ("**/a/b", "a/a/b", true),
+            ("**", "a/b", true),
             ("./var/cache", "var/cache/1", true),
             ("var/cache", "var", false),
             ("/", "a", false),
             ("", "a", false),
         ] {
-            assert_eq!(PathPattern::new(pattern).holds(path), expected, "{pattern} {path}");
+            assert_eq!(PathPattern::new(pattern).matches(path), expected, "{pattern} {path}");
         }
     }
 
     proptest::proptest! {
         #[test]
-        fn folders_are_found_however_many(names in proptest::collection::vec("[ab]{1,2}", 1..6)) {
+        fn two_stars_match_any_number_of_folders(
+            names in proptest::collection::vec("[ab]{1,2}", 1..6)
+        ) {
             let path = names.join("/");
             for last in &names {
                 let pattern = PathPattern::new(&format!("**/{last}"));
-                proptest::prop_assert!(pattern.holds(&path));
+                proptest::prop_assert!(pattern.matches(&path));
             }
             let pattern = PathPattern::new("**/c");
-            proptest::prop_assert!(!pattern.holds(&path));
+            proptest::prop_assert!(!pattern.matches(&path));
         }
     }
 }

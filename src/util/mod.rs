@@ -6,4 +6,5 @@ pub mod hash;
 pub mod machine;
 pub mod progress;
 pub mod suggest;
+pub mod threads;
 pub mod units;

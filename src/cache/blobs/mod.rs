@@ -8,19 +8,20 @@
 mod staging;
 mod write;
 
-use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::OFlags;
 
 use crate::disk::files;
 use crate::disk::mmap::{Mapped, map};
+use crate::disk::nofollow;
 use crate::disk::permissions;
 use crate::disk::temp;
 use crate::egg::blob::reader::{BadBlob, Blob, FORMAT};
+use crate::egg::manifest::MODE_MASK;
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::digest::Digest;
+use crate::util::hash::is_lower_hex;
 
 pub use staging::{Staged, Staging};
 
@@ -49,7 +50,7 @@ impl BlobFile {
         Self {
             digest,
             bytes: metadata.size(),
-            mode: metadata.mode() & 0o777,
+            mode: metadata.mode() & MODE_MASK,
             identity: files::identity(metadata),
             is_file: metadata.is_file(),
         }
@@ -63,7 +64,7 @@ impl Blobs {
         Self { root: root.to_owned() }
     }
 
-    fn dir(&self) -> PathBuf {
+    pub(in crate::cache) fn dir(&self) -> PathBuf {
         self.root.join("blobs")
     }
 
@@ -88,10 +89,7 @@ impl Blobs {
     /// [`Error::UnreadableBlob`] if this user may not read it.
     pub fn open(&self, digest: Digest) -> Result<Option<Blob<Mapped>>> {
         let path = self.path(digest);
-        // Do not block on a FIFO in its place, or follow a symlink.
-        let mut options = File::options();
-        options.read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed());
-        let file = match options.open(&path) {
+        let file = match nofollow::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 return Err(Error::UnreadableBlob { path });
@@ -154,10 +152,8 @@ impl Blobs {
             };
             let Ok(metadata) = entry.metadata() else { continue };
             let name = entry.file_name().to_str().unwrap_or_default();
-            let is_shard = entry.depth() == 1
-                && metadata.is_dir()
-                && name.len() == 2
-                && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+            let is_shard =
+                entry.depth() == 1 && metadata.is_dir() && name.len() == 2 && is_lower_hex(name);
             match self.digest_of(entry.path()) {
                 Some(digest) if metadata.is_file() => found.push(BlobFile::new(digest, &metadata)),
                 _ if is_shard => {}

@@ -11,10 +11,11 @@ use crate::disk::mmap::map;
 use crate::disk::temp::Temp;
 use crate::egg::blob::reader::{BadBlob, Blob, FORMAT};
 use crate::egg::blob::writer::{self, Content, Packing, WriteError, Written};
-use crate::egg::manifest::{Entry, Manifest};
+use crate::egg::manifest::{Entry, Manifest, Mtime};
 use crate::egg::provenance::Provenance;
-use crate::egg::scan::{Tree, kind_of, mtime_of};
+use crate::egg::scan::{Tree, kind_of};
 use crate::error::{Error, IoContext, Result};
+use crate::util::threads;
 
 /// Compressed frames that are kept in memory before they spill to a temporary file, in bytes.
 const SPOOL_IN_MEMORY: usize = 16 << 20;
@@ -46,6 +47,7 @@ impl Staging {
 
     /// Packs an egg into a blob under a temporary name and syncs it. On failure nothing is left behind.
     pub fn pack(&self, tree: &Tree, provenance: Provenance) -> Result<Staged> {
+        threads::start_pool().at("start threads to write in", &self.tmp)?;
         let temp = self.receive()?;
         let spool = tempfile::spooled_tempfile_in(SPOOL_IN_MEMORY, &self.tmp);
         let mut manifest = tree.manifest.clone();
@@ -103,7 +105,7 @@ impl Content for Tree {
         file.read_exact_at(buffer, offset).at("read", &path)?;
         let metadata = file.metadata().at("read", &path)?;
         if kind_of(&metadata) != Some(entry.kind.clone_without_digest())
-            || mtime_of(&metadata) != entry.mtime
+            || Mtime::of(&metadata) != entry.mtime
         {
             let reason = "it changes while it is read".to_owned();
             return Err(Error::UnsoundEgg { path, reason });

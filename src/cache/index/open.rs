@@ -47,7 +47,7 @@ impl Index {
         index.migrate()?;
         index.identity = identity(&index.path);
         index
-            .set_journal_mode(if filesystem::is_remote(root) { "delete" } else { "wal" })
+            .set_journal_mode(if filesystem::is_network(root) { "delete" } else { "wal" })
             .and_then(|()| index.connection.pragma_update(None, "synchronous", "EXTRA"))
             .map_err(|source| wrap(&index.path, source))?;
         Ok(index)

@@ -13,7 +13,7 @@ use crate::disk::temp;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::name::{normalize_name, same_version};
 use crate::error::{Error, Result};
-use crate::util::glob::is_like;
+use crate::util::glob;
 use crate::util::hash::digest::Digest;
 
 /// A pin as its file has it.
@@ -80,13 +80,10 @@ impl Pattern {
 
     #[must_use]
     pub fn matches(&self, egg: &CachedEgg) -> bool {
-        let is_named = is_like(&self.name, &egg.key.name) || is_like(&self.text, &egg.file_name);
-        let is_digest = || {
-            let is_hex = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-            self.text.len() >= Digest::MIN_PREFIX
-                && self.text.bytes().all(is_hex)
-                && egg.digest.to_string().starts_with(&self.text)
-        };
+        let is_named =
+            glob::matches(&self.name, &egg.key.name) || glob::matches(&self.text, &egg.file_name);
+        let is_digest =
+            || Digest::is_prefix(&self.text) && egg.digest.to_string().starts_with(&self.text);
         (is_named || is_digest())
             && match &self.versions {
                 Versions::All => true,

@@ -25,7 +25,7 @@ pub enum FrameGroup {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layout {
-    pub units: Vec<FrameGroup>,
+    pub groups: Vec<FrameGroup>,
     /// Size of each frame's content, in bytes.
     pub frame_sizes: Vec<u32>,
     /// Entries that are files without content.
@@ -62,7 +62,7 @@ impl Layout {
                     rest -= u64::from(part);
                 }
                 let frames = first..layout.frame_sizes.len();
-                layout.units.push(FrameGroup::Large { entry: index, frames });
+                layout.groups.push(FrameGroup::Large { entry: index, frames });
             }
         }
         layout.close(&mut open, &mut open_size);
@@ -72,7 +72,7 @@ impl Layout {
     fn close(&mut self, open: &mut Vec<usize>, open_size: &mut u32) {
         if !open.is_empty() {
             let entries = std::mem::take(open);
-            self.units.push(FrameGroup::Small { frame: self.frame_sizes.len(), entries });
+            self.groups.push(FrameGroup::Small { frame: self.frame_sizes.len(), entries });
             self.frame_sizes.push(std::mem::take(open_size));
         }
     }
@@ -123,7 +123,7 @@ mod tests {
         let size = u64::from(SIZE);
         let layout = Layout::of(&entries(&[1, size - 1, 1, size, size + 1, 0, 2]), SIZE);
         assert_eq!(
-            layout.units,
+            layout.groups,
             [
                 FrameGroup::Small { frame: 0, entries: vec![0, 1] },
                 FrameGroup::Small { frame: 1, entries: vec![2] },
@@ -147,7 +147,7 @@ mod tests {
             prop_assert_eq!(layout.frame_sizes.len() as u64, count_frames(&entries, SIZE));
             let mut frame = 0;
             let mut seen = layout.empty.clone();
-            for unit in &layout.units {
+            for unit in &layout.groups {
                 match unit {
                     FrameGroup::Small { frame: at, entries } => {
                         prop_assert_eq!(*at, frame);

@@ -97,7 +97,7 @@ pub fn write<S: Content>(
     for &entry in &layout.empty {
         set_digest(manifest, entry, Digest::of(b""));
     }
-    let jobs: Vec<Job<'_>> = layout.units.iter().flat_map(Job::of).collect();
+    let jobs: Vec<Job<'_>> = layout.groups.iter().flat_map(Job::of).collect();
     let mut frames = Vec::with_capacity(jobs.len());
     let mut offset: u64 = 0;
     let mut subtrees: Vec<ChainingValue> = Vec::new();
@@ -325,7 +325,7 @@ mod tests {
         let mut files = Vec::new();
         let path = |entry: usize| blob.manifest.entries[entry].path.as_str().to_owned();
         files.extend(blob.layout.empty.iter().map(|&entry| (path(entry), Vec::new())));
-        for unit in &blob.layout.units {
+        for unit in &blob.layout.groups {
             match unit {
                 FrameGroup::Small { frame, entries } => {
                     blob.check_stored(*frame)?;
@@ -399,7 +399,7 @@ mod tests {
             let bytes = packed(&sample(packing), packing);
             let blob = Blob::open(&bytes[..]).unwrap();
             let mut large = 0;
-            for unit in &blob.layout.units {
+            for unit in &blob.layout.groups {
                 let FrameGroup::Large { entry, frames } = unit else { continue };
                 let name = blob.manifest.entries[*entry].path.as_str();
                 let Some(at) = blob.raw_offset(frames.clone()) else {

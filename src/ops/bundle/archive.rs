@@ -109,7 +109,7 @@ fn append(
 /// Opens a file of the buildout at `root` that had this size when it was looked at.
 fn open(root: &Path, path: &str, size: u64) -> Result<File> {
     let whole = root.join(path);
-    let file = match nofollow::open_file(root, path) {
+    let file = match nofollow::open_below(root, path) {
         // It is a symlink now, or a folder that it is in.
         Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::LOOP | Errno::NOTDIR)) => {
             return Err(Error::Changing { path: whole });

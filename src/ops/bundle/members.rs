@@ -165,13 +165,13 @@ fn walk(root: &Path, rules: &Rules) -> Result<(BTreeMap<String, Found>, Vec<Left
         match (why, kind) {
             (None, Some(kind)) => {
                 add_folders(&path, &mut folders, &mut found);
-                found.insert(path, Found { kind, mtime: mtime_of(&metadata) });
+                found.insert(path, Found { kind, mtime: Mtime::of(&metadata) });
             }
             (Some(why), kind) => {
                 if is_folder && rules.is_final(why) {
                     walk.skip_current_dir();
                 } else if is_folder && let Some(kind) = kind {
-                    folders.insert(path.clone(), Found { kind, mtime: mtime_of(&metadata) });
+                    folders.insert(path.clone(), Found { kind, mtime: Mtime::of(&metadata) });
                 }
                 left_out.push(LeftOut { path, why });
             }
@@ -220,14 +220,10 @@ fn kind_of(entry: &DirEntry, metadata: &Metadata) -> Result<Option<MemberKind>> 
 /// Whether Python would not use a compiled file. `source` has the mtime that it gets.
 fn is_stale(root: &Path, path: &str, source: Option<(Mtime, u64)>) -> Result<bool> {
     let mut head = Vec::new();
-    nofollow::open_file(root, path)
+    nofollow::open_below(root, path)
         .and_then(|opened| opened.take(bytecode::HEADER as u64).read_to_end(&mut head))
         .at("read", &root.join(path))?;
     Ok(matches!(bytecode::state(path, &head, source), bytecode::BytecodeState::Stale(_)))
-}
-
-fn mtime_of(metadata: &Metadata) -> Mtime {
-    Mtime(metadata.mtime(), u32::try_from(metadata.mtime_nsec()).unwrap_or_default())
 }
 
 /// As an archive has it, and as Python counts. What is older than the epoch is as old.

@@ -60,10 +60,10 @@ impl Rules {
         if path.split('/').any(|name| name.starts_with(TEMP_PREFIX)) {
             return Some(Why::Temporary);
         }
-        if self.exclude.iter().any(|pattern| pattern.holds(path)) {
+        if self.exclude.iter().any(|pattern| pattern.matches(path)) {
             return Some(Why::Excluded);
         }
-        if self.include.iter().any(|pattern| pattern.holds(path)) {
+        if self.include.iter().any(|pattern| pattern.matches(path)) {
             return None;
         }
         self.by_default(path)
@@ -90,7 +90,7 @@ impl Rules {
             }
             let known = self.eggs.get(egg).and_then(Option::as_ref);
             let is_added = known.is_some_and(|known| !known.contains(within));
-            return (is_added && is_bytecode(within)).then_some(Why::Bytecode);
+            return (is_added && bytecode::is_python_output(within)).then_some(Why::Bytecode);
         }
         let mut names = path.split('/');
         if names.clone().any(|name| VERSION_CONTROL.contains(&name)) {
@@ -110,13 +110,8 @@ impl Rules {
         if self.eggs_directories.iter().any(is_leftover) {
             return Some(Why::Leftover);
         }
-        is_bytecode(path).then_some(Why::Bytecode)
+        bytecode::is_python_output(path).then_some(Why::Bytecode)
     }
-}
-
-/// Whether Python makes it when it runs something.
-fn is_bytecode(path: &str) -> bool {
-    path.split('/').any(|name| name == "__pycache__") || bytecode::source_of(path).is_some()
 }
 
 fn is_below(path: &str, folder: &str) -> bool {

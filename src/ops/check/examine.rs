@@ -10,7 +10,7 @@ use crate::disk::boundary::Boundary;
 use crate::egg::bytecode;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::completeness;
-use crate::egg::diff::{Difference, What, differences, is_bytecode};
+use crate::egg::diff::{Difference, What, differences};
 use crate::egg::manifest::{Entry, EntryKind, Manifest, Mtime};
 use crate::egg::metadata;
 use crate::egg::scan::{self};
@@ -210,7 +210,7 @@ impl Examiner<'_> {
                 is_same: best.filter(|_| !is_other_build).map(|_| is_same(entry, content)),
                 compiled,
                 source_differs: source.is_some_and(|it| differences.contains_key(it.as_str())),
-                is_bytecode: is_bytecode(entry),
+                is_bytecode: bytecode::is_bytecode(path),
             });
             self.tell(egg, path, verdict, it);
             let path = scan::path_of(&egg.path, entry);

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::Path;
 
-use crate::disk::boundary::{Boundary, Where, is_library_folder, is_system};
+use crate::disk::boundary::{Boundary, Location, is_library_folder, is_system};
 use crate::egg::bytecode;
 use crate::egg::completeness;
 use crate::egg::manifest::{Entry, EntryKind};
@@ -82,19 +82,19 @@ impl Content {
             let expanded = folder.replace("${ORIGIN}", "$ORIGIN");
             let relative = expanded.strip_prefix("$ORIGIN").map(|it| it.trim_start_matches('/'));
             let what = match (place.locate(own, Path::new(relative.unwrap_or(folder))), relative) {
-                (Where::Inside(_), Some(_)) => {
+                (Location::Inside(_), Some(_)) => {
                     is_relative = true;
                     continue;
                 }
-                (Where::Outside(real), None) if is_library_folder(&real) => continue,
-                (Where::Inside(_), None) => "an absolute path",
-                (Where::Outside(_), _) => "outside the buildout",
+                (Location::Outside(real), None) if is_library_folder(&real) => continue,
+                (Location::Inside(_), None) => "an absolute path",
+                (Location::Outside(_), _) => "outside the buildout",
             };
             notes.push((FindingKind::RunPath, format!("looks for libraries in {folder}, {what}")));
         }
         if path.to_str().is_some_and(|path| path.ends_with(INSTALLED_FROM))
             && let Some(from) = installed_from(&self.head)
-            && let Where::Outside(real) = place.locate(own, Path::new(&from))
+            && let Location::Outside(real) = place.locate(own, Path::new(&from))
             && real.exists()
             && !is_system(&real)
         {

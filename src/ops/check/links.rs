@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 use crate::buildout::interpreter::is_python;
 use crate::buildout::{VERSION_CONTROL, is_egg};
 use crate::cache::Blobs;
-use crate::disk::boundary::{Boundary, Where};
+use crate::disk::boundary::{Boundary, Location};
 use crate::disk::files;
 
 use super::report::{Finding, FindingKind, Findings};
@@ -84,7 +84,7 @@ pub fn rest(place: &Boundary, except: &[&Path]) -> Rest {
 
 /// The file name of the egg inside that a symlink leads to, or into.
 fn egg_of(place: &Boundary, link: &Path, target: &Path) -> Option<String> {
-    let Where::Inside(inside) = place.locate(link.parent().unwrap_or(link), target) else {
+    let Location::Inside(inside) = place.locate(link.parent().unwrap_or(link), target) else {
         return None;
     };
     let egg = inside.ancestors().filter(|path| is_egg(path)).last()?;
@@ -105,23 +105,23 @@ pub fn symlink(
         if let Some(egg) = egg { finding.of_egg(egg) } else { finding }
     };
     match place.locate(link.parent().unwrap_or(link), target) {
-        Where::Outside(real) if egg.is_none() && is_of_environment(place, link, &real) => {
+        Location::Outside(real) if egg.is_none() && is_of_environment(place, link, &real) => {
             let what = format!("leads to {}, which is of the Python that is used", real.display());
             found.notes.push(finding(FindingKind::Interpreter, what));
         }
-        Where::Outside(real) => {
+        Location::Outside(real) => {
             let what = format!("leads to {}, outside the buildout", real.display());
             found.problems.push(finding(FindingKind::Symlink, what));
         }
-        Where::Inside(_) if target.is_absolute() => {
+        Location::Inside(_) if target.is_absolute() => {
             let what = "leads inside by an absolute path: not relocatable".to_owned();
             found.notes.push(finding(FindingKind::NotRelocatable, what));
         }
-        Where::Inside(_) if passes_above(&short, target) => {
+        Location::Inside(_) if passes_above(&short, target) => {
             let what = "leads inside by the name of a folder above: not relocatable".to_owned();
             found.notes.push(finding(FindingKind::NotRelocatable, what));
         }
-        Where::Inside(_) => {}
+        Location::Inside(_) => {}
     }
 }
 

@@ -13,7 +13,7 @@ use crate::buildout::path_files;
 use crate::buildout::script::{Import, absolute_paths, egg_names};
 use crate::buildout::text_files::{self, Text};
 use crate::buildout::{Buildout, CONFIGURATION, INSTALLED, is_egg};
-use crate::disk::boundary::{Boundary, Where, is_system};
+use crate::disk::boundary::{Boundary, Location, is_system};
 use crate::disk::files;
 use crate::error::Result;
 
@@ -147,7 +147,7 @@ fn imports(
             }
         };
         match place.locate(&from, &path) {
-            Where::Inside(inside) => {
+            Location::Inside(inside) => {
                 let real = place.root().join(&inside);
                 if path.is_absolute() {
                     relocatable.see(place, &path, &text.short);
@@ -162,10 +162,10 @@ fn imports(
                     pythons.entry(python).or_insert_with(|| text.short.clone());
                 }
             }
-            Where::Outside(_) if interpreter.is_some_and(|it| it.has_packages_in(&path)) => {}
+            Location::Outside(_) if interpreter.is_some_and(|it| it.has_packages_in(&path)) => {}
             // Through a symlink inside, which is told itself.
-            Where::Outside(_) if place.has_name(&from.join(&path)) => {}
-            Where::Outside(real) => {
+            Location::Outside(_) if place.has_name(&from.join(&path)) => {}
+            Location::Outside(real) => {
                 // One line for all eggs of a shared eggs directory.
                 let folder = if is_egg(&real) { real.parent() } else { None };
                 *outside.entry(folder.unwrap_or(&real).to_owned()).or_default() += 1;
@@ -184,7 +184,7 @@ fn imports(
 /// Where a path leads if something is there, it is outside, and it is not the operating system's.
 fn leads_outside(place: &Boundary, path: &Path) -> Option<PathBuf> {
     match place.locate(place.root(), path) {
-        Where::Outside(real) if !is_system(&real) && !is_system(path) && real.exists() => {
+        Location::Outside(real) if !is_system(&real) && !is_system(path) && real.exists() => {
             // A folder that the buildout is in is no more than the beginning of a path.
             (!place.root().starts_with(&real)).then_some(real)
         }
@@ -302,14 +302,14 @@ fn develop_eggs(buildout: &Buildout, found: &mut Findings) -> Result<()> {
             continue;
         };
         match place.locate(folder, Path::new(target)) {
-            Where::Outside(real) => {
+            Location::Outside(real) => {
                 let what = format!("leads to {}, outside the buildout", real.display());
                 found.problems.push(finding(what));
             }
-            Where::Inside(inside) if !place.root().join(&inside).exists() => {
+            Location::Inside(inside) if !place.root().join(&inside).exists() => {
                 found.problems.push(finding(format!("leads to {target}, which is not there")));
             }
-            Where::Inside(inside) => {
+            Location::Inside(inside) => {
                 found.notes.push(finding(format!("is a develop egg, in {}", inside.display())));
             }
         }
@@ -347,7 +347,7 @@ fn pth_files(place: &Boundary, folder: &Path, found: &mut Findings) -> Result<()
         };
         let within = path.parent().unwrap_or(folder);
         for line in path_files::pth_paths(&String::from_utf8_lossy(&text)) {
-            if let Where::Outside(real) = place.locate(within, Path::new(line)) {
+            if let Location::Outside(real) = place.locate(within, Path::new(line)) {
                 tell(FindingKind::Path, format!("adds {}, outside the buildout", real.display()));
             }
         }

@@ -12,7 +12,8 @@ use crate::cache::extract::extract;
 use crate::disk::boundary::Boundary;
 use crate::disk::files;
 use crate::disk::permissions;
-use crate::egg::diff::{What, differences, is_bytecode};
+use crate::egg::bytecode::is_bytecode;
+use crate::egg::diff::{What, differences};
 use crate::egg::manifest::EntryKind;
 use crate::egg::scan;
 use crate::error::{Error, IoContext, Result};
@@ -43,7 +44,7 @@ pub fn restore(blobs: &Blobs, digest: Digest, path: &Path) -> Result<Vec<PathBuf
                 for entry in
                     added.filter_map(|it| found.iter().find(|entry| entry.path == *it.path))
                 {
-                    if entry.kind != EntryKind::Directory && !is_bytecode(entry) {
+                    if entry.kind != EntryKind::Directory && !is_bytecode(entry.path.as_str()) {
                         aside.push(set_aside(&scan::path_of(path, entry), folder, path)?);
                     }
                 }

@@ -15,6 +15,12 @@ impl Digest {
     /// How many leading digits are enough to name an egg.
     pub const MIN_PREFIX: usize = 8;
 
+    /// Whether a text can be the beginning of a digest that names an egg.
+    #[must_use]
+    pub fn is_prefix(text: &str) -> bool {
+        text.len() >= Self::MIN_PREFIX && super::is_lower_hex(text)
+    }
+
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         blake3::hash(bytes).into()
@@ -53,10 +59,7 @@ impl FromStr for Digest {
     type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
-        if text.bytes().any(|digit| digit.is_ascii_uppercase()) {
-            return Err(NotADigest);
-        }
-        blake3::Hash::from_hex(text).map(Self::from).map_err(|_| NotADigest)
+        super::parse_hex(text).map(Self).ok_or(NotADigest)
     }
 }
 

@@ -32,16 +32,7 @@ impl FromStr for Sha256 {
     type Err = NotASha256;
 
     fn from_str(text: &str) -> Result<Self, NotASha256> {
-        let mut bytes = [0; 32];
-        let digits = text.as_bytes();
-        if digits.len() != 64 || !digits.iter().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(NotASha256);
-        }
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            let pair = &text[2 * at..2 * at + 2];
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| NotASha256)?;
-        }
-        Ok(Self(bytes))
+        super::parse_hex(text).map(Self).ok_or(NotASha256)
     }
 }
 

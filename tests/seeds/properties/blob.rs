@@ -51,7 +51,7 @@ fn opens(bytes: &[u8]) -> bool {
     assert!(sizes.iter().all(|size| (1..=blob.frame_size()).contains(size)));
     let mut sound = blob.check_gaps().is_ok();
     let mut decoder = Decoder::new();
-    for unit in &blob.layout.units {
+    for unit in &blob.layout.groups {
         let frames = match unit {
             FrameGroup::Small { frame, .. } => *frame..frame + 1,
             FrameGroup::Large { frames, .. } => frames.clone(),
@@ -145,7 +145,7 @@ fn mended(text: &[u8], data: &[u8]) -> Option<Vec<u8>> {
         }
     }
     let (mut stored, mut frames) = (Vec::new(), Vec::new());
-    for unit in &layout.units {
+    for unit in &layout.groups {
         let (files, parts) = match unit {
             FrameGroup::Small { frame, entries } => (entries.clone(), *frame..frame + 1),
             FrameGroup::Large { entry, frames } => (vec![*entry], frames.clone()),
