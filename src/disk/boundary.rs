@@ -1,17 +1,17 @@
-//! Whether a path is inside a folder or leaves it, as the kernel would go.
+//! Whether a path leads inside a folder or out of it, with symlinks resolved as the kernel does.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::disk::MAX_PATH;
 use crate::error::{IoContext, Result};
 
-/// A folder, canonical, and where paths lead in respect of it.
+/// A folder, by its canonical path.
 #[derive(Debug, Clone)]
 pub struct Boundary {
     root: PathBuf,
 }
 
-/// Where a path leads.
+/// Where a path leads, in relation to a [`Boundary`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// Relative to the folder; empty for the folder itself.
@@ -20,8 +20,6 @@ pub enum Location {
 }
 
 impl Boundary {
-    /// # Errors
-    /// If the folder cannot be opened.
     pub fn new(root: &Path) -> Result<Self> {
         Ok(Self { root: root.canonicalize().at("open directory", root)? })
     }
@@ -31,8 +29,8 @@ impl Boundary {
         &self.root
     }
 
-    /// Where a path leads. One that is relative is relative to `from`, a folder; what is not there is
-    /// where it would be.
+    /// Where a path leads. A relative path is relative to the folder `from`. A missing file is where it
+    /// would be made.
     #[must_use]
     pub fn locate(&self, from: &Path, path: &Path) -> Location {
         let path = from.join(path);
@@ -59,7 +57,7 @@ impl Boundary {
         }
     }
 
-    /// Where an absolute path leads, whether that is inside or not.
+    /// The canonical path of a file or folder, which may be inside, outside or missing.
     #[must_use]
     pub fn real(&self, path: &Path) -> PathBuf {
         match self.locate(&self.root, path) {
@@ -68,26 +66,26 @@ impl Boundary {
         }
     }
 
-    /// Whether a path leads to something inside, or would.
+    /// Whether a path leads inside; a missing file is where it would be made.
     #[must_use]
     pub fn holds(&self, path: &Path) -> bool {
         matches!(self.locate(&self.root, path), Location::Inside(_))
     }
 
-    /// Whether a path has the name of something inside, wherever symlinks lead it.
+    /// Whether a path begins with this folder, no matter where symlinks lead.
     #[must_use]
     pub fn has_name(&self, path: &Path) -> bool {
         path.starts_with(&self.root) && path.components().all(|it| it != Component::ParentDir)
     }
 
-    /// A path for people: relative to the folder if it is inside.
+    /// A path for display: relative to the folder if it begins with it.
     #[must_use]
     pub fn short(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.root).unwrap_or(path).to_owned()
     }
 }
 
-/// `path` and more components, which do not exist, so that no symlink is among them.
+/// Appends components that do not exist, so none of them is a symlink.
 fn normalized<'a>(path: &Path, more: impl Iterator<Item = Component<'a>>) -> PathBuf {
     let mut path = path.to_owned();
     for component in more {
@@ -102,7 +100,7 @@ fn normalized<'a>(path: &Path, more: impl Iterator<Item = Component<'a>>) -> Pat
     path
 }
 
-/// Whether a path is below a folder of the operating system, which every machine has.
+/// Whether a path is in a folder of the operating system, which every machine has.
 #[must_use]
 pub fn is_system(path: &Path) -> bool {
     const SYSTEM: [&str; 13] = [
@@ -114,7 +112,7 @@ pub fn is_system(path: &Path) -> bool {
         || SYSTEM.iter().any(|system| path.starts_with(system))
 }
 
-/// Whether the loader looks there for libraries anyway.
+/// Whether the loader searches this folder for libraries by default.
 #[must_use]
 pub fn is_library_folder(path: &Path) -> bool {
     ["/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib"]
@@ -129,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_followed_as_the_kernel_goes() {
+    fn paths_resolve_as_in_the_kernel() {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap();
         std::fs::create_dir_all(top.join("app/a/b")).unwrap();
@@ -144,7 +142,7 @@ mod tests {
         assert_eq!(locate("a/b"), inside("a/b"));
         assert_eq!(locate("."), inside(""));
         assert_eq!(locate("in/x/../y"), inside("a/b/y"));
-        // `..` behind a symlink is of where it leads.
+        // `..` after a symlink is the parent of its target.
         assert_eq!(locate("in/../x"), inside("a/x"));
         assert_eq!(locate("out/c"), outside("other/c"));
         assert_eq!(locate("out/missing"), outside("other/missing"));
@@ -160,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_of_the_system_are_known_by_whole_names() {
+    fn system_folders_match_whole_names_only() {
         for path in ["/usr/share/x", "/etc/passwd", "/dev/null", "/tmp", "/"] {
             assert!(is_system(Path::new(path)), "{path}");
         }

@@ -1,5 +1,4 @@
-//! What eggcache needs of a file system beyond `std`: durable names, modes for a group, and the
-//! facts that decisions depend on.
+//! Operations on files that `std` does not have: durable names, exclusive renames, bounded reads.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -9,10 +8,7 @@ use std::path::Path;
 
 use crate::error::{IoContext, Result};
 
-/// Serialises a path; bytes that are not UTF-8 are replaced, so that a report can always be told.
-///
-/// # Errors
-/// What the serializer says.
+/// Serialises a path. Bytes that are not UTF-8 are replaced, so that every report can be serialised.
 pub fn lossy<S: serde::Serializer>(
     path: &Path,
     serializer: S,
@@ -20,17 +16,14 @@ pub fn lossy<S: serde::Serializer>(
     serializer.collect_str(&path.display())
 }
 
-/// Device and inode: what tells a file from another of the same name.
+/// Device and inode, which distinguish a file from another of the same name.
 #[must_use]
 pub fn identity(metadata: &fs::Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// Reads a file that somebody else has written: no more than `most` bytes, and neither a FIFO, which
-/// would be waited for, nor a device.
-///
-/// # Errors
-/// If it cannot be read, is longer or is no file.
+/// Reads a file that other programs may have written. Fails if it has more than `most` bytes or is not
+/// a regular file; does not block on a FIFO.
 pub fn read_short(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
@@ -47,18 +40,12 @@ pub fn read_short(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
 }
 
 /// Makes the names in a directory durable.
-///
-/// # Errors
-/// If the directory cannot be synced.
 pub fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|dir| dir.sync_all()).at("sync", dir)
 }
 
-/// Makes a directory and its parents where they are missing, durably: what is synced in it later is
-/// not lost for want of its name.
-///
-/// # Errors
-/// If one cannot be made or its name not synced.
+/// Makes a directory and its parents if they are missing, and makes their names durable: a file that is
+/// synced in it later cannot be lost with its directory.
 pub fn make_dirs_durably(dir: &Path) -> std::io::Result<()> {
     match fs::create_dir(dir) {
         Err(_) if dir.is_dir() => return Ok(()),
@@ -73,15 +60,12 @@ pub fn make_dirs_durably(dir: &Path) -> std::io::Result<()> {
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Gives a file or directory another name, which nothing has.
-///
-/// # Errors
-/// If there is something of that name, or if it cannot be renamed.
+/// Renames a file or directory. Fails if the new name exists.
 pub fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     use rustix::io::Errno;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system or kernel without that flag.
+        // The file system or the kernel does not have this flag.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
             if to.symlink_metadata().is_ok() {
                 return Err(std::io::ErrorKind::AlreadyExists.into());
@@ -92,23 +76,21 @@ pub fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Lets two files or directories swap their names, in one step; answers whether the file system can.
-///
-/// # Errors
-/// If it can and does not.
+/// Swaps the names of two files or directories in one step. Returns false if the file system does not
+/// support this.
 pub fn exchange(one: &Path, other: &Path) -> std::io::Result<bool> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     use rustix::io::Errno;
     match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
-        // A file system or kernel without that flag.
+        // The file system or the kernel does not have this flag.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Ok(false),
         renamed => Ok(renamed.map(|()| true)?),
     }
 }
 
-/// Makes a file that occupies `bytes` on the disk, if there is room and it is not there already.
+/// Makes a file that occupies `bytes` on the disk, if it is missing and there is space.
 pub fn reserve(path: &Path, bytes: u64) {
-    // A process that died may have left it empty; what has anything in it is not this file.
+    // A process that died can have left it empty. A file with content stays.
     if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
         let _ = fs::remove_file(path);
     }
@@ -118,11 +100,8 @@ pub fn reserve(path: &Path, bytes: u64) {
     }
 }
 
-/// Sets mtime, and atime to the same, of a file that is open or of an entry below a directory. In
-/// seconds since the Unix epoch, and nanoseconds into that second.
-///
-/// # Errors
-/// As `utimensat(2)`.
+/// Sets the mtime and atime of an open file, or of the entry `path` in an open directory without
+/// following a symlink. In seconds since the Unix epoch, and nanoseconds.
 pub fn set_mtime(
     at: impl AsFd,
     path: Option<&str>,

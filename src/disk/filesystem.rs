@@ -1,16 +1,16 @@
-//! What a file system can do and what it has left.
+//! Abilities of a file system, and its free space.
 
 use std::fs::File;
 use std::path::Path;
 
 use crate::error::{IoContext, Result};
 
-/// Whether the file system at `path` is served by another machine, where SQLite's write-ahead log
-/// does not work (its index is in shared memory).
+/// Whether the file system at `path` is served by another machine. SQLite's write-ahead log does not
+/// work there, because its index is in shared memory.
 #[must_use]
 pub fn is_network(path: &Path) -> bool {
-    /// `f_type` of statfs(2) of what another machine serves.
-    const REMOTE: [u32; 10] = [
+    /// `f_type` of statfs(2).
+    const NETWORK: [u32; 10] = [
         0x6969,      // NFS
         0x517b,      // SMB
         0xff53_4d42, // CIFS
@@ -22,13 +22,13 @@ pub fn is_network(path: &Path) -> bool {
         0x4750_4653, // GPFS
         0x6573_5546, // FUSE: sshfs, s3fs and others
     ];
-    file_system(path).is_some_and(|magic| REMOTE.contains(&magic))
+    file_system(path).is_some_and(|magic| NETWORK.contains(&magic))
 }
 
-/// Whether a file at `path` keeps the mode that it is given.
+/// Whether a file at `path` keeps the mode that it is given. The file systems of DOS and Windows do not.
 #[must_use]
 pub fn keeps_modes(path: &Path) -> bool {
-    /// `f_type` of statfs(2) of what DOS and Windows made.
+    /// `f_type` of statfs(2).
     const WITHOUT: [u32; 4] = [0x4d44, 0x2011_bab0, 0x5346_544e, 0x7366_746e];
     !is_network(path) && !file_system(path).is_some_and(|magic| WITHOUT.contains(&magic))
 }
@@ -45,10 +45,10 @@ fn file_system(path: &Path) -> Option<u32> {
     };
 }
 
-/// Whether files in `dir` can share blocks: then a copy writes no bytes.
+/// Whether files in `dir` can share blocks, so that a copy writes no bytes.
 #[must_use]
 pub fn clones(dir: &Path) -> bool {
-    // Empty files have no blocks to share, but a file system that cannot says so all the same.
+    // Empty files have no blocks, but a file system without clones fails all the same.
     #[cfg(target_os = "linux")]
     let try_clone = || {
         let (from, to) = (tempfile::tempfile_in(dir)?, tempfile::tempfile_in(dir)?);
@@ -62,9 +62,9 @@ pub fn clones(dir: &Path) -> bool {
     try_clone().is_ok()
 }
 
-/// Copies bytes at `offset` of a file to the beginning of another, if the kernel can: a file system
-/// that clones whole blocks then writes none. Answers whether it could; if not, the other file may
-/// have a part of them.
+/// Copies bytes at `offset` of one file to the beginning of another with `copy_file_range(2)`. A file
+/// system that clones blocks then writes none. Returns false if that fails; the other file may then
+/// have a part of the bytes.
 #[must_use]
 pub fn copy_range(from: &File, offset: u64, to: &File, len: u64) -> bool {
     #[cfg(target_os = "linux")]
@@ -86,28 +86,25 @@ pub fn copy_range(from: &File, offset: u64, to: &File, len: u64) -> bool {
     }
 }
 
-/// Bytes that are free in the file system at `path`, those kept for root included; `None` if it does
-/// not tell.
+/// Free bytes in the file system at `path`, including those reserved for root; `None` if unknown.
 #[must_use]
 pub fn free_bytes(path: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(path).ok()?;
     (found.f_blocks > 0).then(|| found.f_bfree.saturating_mul(found.f_frsize))
 }
 
-/// What a file system has left for this user.
+/// The space of a file system that this user can use.
 #[derive(Debug, Clone, Copy)]
 pub struct Space {
-    /// What it gives to files at a time, in bytes.
+    /// The unit of allocation, in bytes.
     pub block: u64,
     pub free_bytes: Option<u64>,
-    /// `None` where there are as many as are wanted.
+    /// `None` if the number is unlimited.
     pub free_inodes: Option<u64>,
 }
 
-/// What the file system at `path` has left; what is kept for root is for root only.
-///
-/// # Errors
-/// As statvfs(3).
+/// The space of the file system at `path` that this user can use. Only root can use what is reserved
+/// for root.
 pub fn space(path: &Path) -> Result<Space> {
     let found = rustix::fs::statvfs(path).at("look at the file system of", path)?;
     let is_root = rustix::process::geteuid().is_root();

@@ -1,8 +1,8 @@
-//! Small records: each a JSON file of its own in a directory of the cache, so that they outlive the
+//! Small records, each a JSON file in a directory of the cache, so that they survive the loss of the
 //! index.
 //!
-//! A record comes by one rename of a file that was synced and goes by one unlink, so a crash leaves
-//! the old one, the new one or none, and never a part.
+//! A record is written by renaming a synced file and removed by unlinking it. A crash leaves the old
+//! record, the new one or none, but never a part of one.
 
 use std::fs;
 use std::io::{ErrorKind, Read};
@@ -18,19 +18,16 @@ use crate::disk::temp;
 use crate::error::{IoContext, Result};
 use crate::util::hash::digest::Digest;
 
-/// Largest record that is read, in bytes.
+/// The longest record that is read, in bytes.
 const MAX_LENGTH: u64 = 16 << 20;
 
-/// The file name of the record of something that this text tells from all others.
+/// The file name of a record, derived from a text that identifies it.
 #[must_use]
 pub fn name_of(text: &[u8]) -> String {
     format!("{}.json", &Digest::of(text).to_string()[..32])
 }
 
-/// Writes a record into the directory `dir` of the cache, durably, in place of one of that name.
-///
-/// # Errors
-/// If it cannot be written.
+/// Writes a record into the directory `dir` of the cache, durably. Replaces a record of that name.
 pub fn write<T: Serialize>(dir: &Path, name: &str, record: &T) -> Result<()> {
     if !dir.is_dir() {
         permissions::make_dir(dir)?;
@@ -42,10 +39,7 @@ pub fn write<T: Serialize>(dir: &Path, name: &str, record: &T) -> Result<()> {
     temp::write_durably(&path, &text)
 }
 
-/// Reads a record; `None` if there is none.
-///
-/// # Errors
-/// If it cannot be read, or is of another form.
+/// Reads a record; `None` if there is none. Fails if it does not have the form of `T`.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let file = match nofollow::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -56,10 +50,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     serde_json::from_slice(&text).map(Some).at("read", path)
 }
 
-/// Paths of the records in `dir`, sorted. A missing `dir` has none.
-///
-/// # Errors
-/// If it cannot be read.
+/// The paths of the records in `dir`, sorted. A missing `dir` has none.
 pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -79,10 +70,7 @@ pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Removes a record, durably; whether it was there.
-///
-/// # Errors
-/// If it cannot be removed.
+/// Removes a record, durably. Returns whether it existed.
 pub fn remove(path: &Path) -> Result<bool> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -92,10 +80,7 @@ pub fn remove(path: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// Lets the group of the cache write the records in `dir`.
-///
-/// # Errors
-/// If this process does not own it.
+/// Lets the group of the cache write the records in `dir`. Fails if this process does not own it.
 pub fn share(dir: &Path) -> Result<()> {
     if dir.is_dir() { permissions::share(dir, dir.parent().unwrap_or(dir)) } else { Ok(()) }
 }

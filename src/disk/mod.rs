@@ -1,4 +1,4 @@
-//! Safe files: temporary files, access that follows no symlink, durable writes.
+//! Safe files: temporary files, access without following symlinks, durable writes, and modes.
 
 pub mod boundary;
 pub mod files;
@@ -9,5 +9,5 @@ pub mod nofollow;
 pub mod permissions;
 pub mod temp;
 
-/// Length from which on Linux refuses a path, in bytes (`PATH_MAX`).
+/// The length of a path, in bytes, from which on Linux rejects it (`PATH_MAX`).
 pub const MAX_PATH: usize = 4096;

@@ -1,4 +1,4 @@
-//! Who may read and write a file: modes, the group of a shared cache, and what a file system keeps of them.
+//! Modes of files, and sharing a cache with a group.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -6,7 +6,8 @@ use std::path::Path;
 
 use crate::error::{IoContext, Result};
 
-/// Whether the group shares what is in a directory: new entries get its group, which may write them.
+/// Whether a group shares a directory: new entries get its group, and the group may write the
+/// directory.
 #[must_use]
 pub fn is_shared(dir: &Path) -> bool {
     dir.metadata().is_ok_and(|metadata| metadata.mode() & SHARED == SHARED)
@@ -15,10 +16,8 @@ pub fn is_shared(dir: &Path) -> bool {
 /// Set-group-ID, and write permission for the group.
 const SHARED: u32 = 0o2020;
 
-/// Lets the group of the directory `of` write a file, or share a directory.
-///
-/// # Errors
-/// If that has to be changed and this process does not own it.
+/// Lets the group of the directory `of` write a file or share a directory. Fails if that needs a change
+/// and this process does not own the file.
 pub fn share(path: &Path, of: &Path) -> Result<()> {
     let metadata = path.metadata().at("read", path)?;
     join(path, of)?;
@@ -30,10 +29,8 @@ pub fn share(path: &Path, of: &Path) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).at("share", path)
 }
 
-/// Gives a file or directory the group of the directory `of`.
-///
-/// # Errors
-/// If that has to be changed and this process does not own it.
+/// Gives a file or directory the group of the directory `of`. Fails if that needs a change and this
+/// process does not own the file.
 pub fn join(path: &Path, of: &Path) -> Result<()> {
     let group = of.metadata().at("read", of)?.gid();
     if path.metadata().at("read", path)?.gid() == group {
@@ -42,11 +39,8 @@ pub fn join(path: &Path, of: &Path) -> Result<()> {
     std::os::unix::fs::chown(path, None, Some(group)).at("share", path)
 }
 
-/// Makes a directory and its parents where they are missing. One that is made in a shared directory
-/// is shared as well, whatever the umask says.
-///
-/// # Errors
-/// If one cannot be made.
+/// Makes a directory and its parents if they are missing. A directory made in a shared directory is
+/// shared too, regardless of the umask.
 pub fn make_dir(dir: &Path) -> Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -62,23 +56,23 @@ pub fn make_dir(dir: &Path) -> Result<()> {
     if is_shared(parent) { share(dir, parent) } else { Ok(()) }
 }
 
-/// Whether anybody may change a directory that belongs neither to this user nor to root.
+/// Whether everybody may write a directory that belongs neither to this user nor to root.
 #[must_use]
 pub fn is_open_to_all(dir: &Path) -> bool {
     let owners = [0, rustix::process::geteuid().as_raw()];
     dir.metadata().is_ok_and(|it| it.mode() & 0o002 != 0 && !owners.contains(&it.uid()))
 }
 
-/// Whether this process may make files in `dir`.
+/// Whether this process may write a file, or make files in a directory.
 #[must_use]
-pub fn is_writable(dir: &Path) -> bool {
-    rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok()
+pub fn is_writable(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
-/// Mode bits that the process takes from files it makes; all bits where that cannot be told.
+/// The umask of this process; all bits if it is unknown.
 #[must_use]
 pub fn umask() -> u32 {
-    // umask(2) can only be read by setting it, which would race with other threads.
+    // umask(2) returns it only while setting it, which would race with other threads.
     fs::read_to_string("/proc/self/status")
         .ok()
         .and_then(|status| {
@@ -88,8 +82,8 @@ pub fn umask() -> u32 {
         .unwrap_or(0o777)
 }
 
-/// Mode bits that a file or directory made in `dir` may lack, or have in excess: those of the umask,
-/// or all if `dir` has a default ACL, which then rules in place of the umask.
+/// Mode bits that may be wrong in a file or directory made in `dir`: those of the umask, or all bits if
+/// `dir` has a default ACL, which replaces the umask.
 #[must_use]
 pub fn mode_mask(dir: &Path) -> u32 {
     let mut acl = [0; 4];

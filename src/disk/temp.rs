@@ -1,8 +1,9 @@
-//! Temporary files and directories that a later run can tell from living ones.
+//! Temporary files and directories that a later run can remove if their process has died.
 //!
-//! One is locked (`flock`) as long as its process lives, and the kernel lets go of the lock however
-//! the process dies. Whoever can take the lock may therefore remove it. What another machine serves
-//! may have locks for each machine: there it must also be older than [`REMOTE_AGE`].
+//! Each is locked with `flock` as long as its process lives; the kernel releases the lock however the
+//! process dies. A process that can take the lock may therefore remove the file. On a network file
+//! system, locks may hold on one machine only: there, the file must also be older than
+//! [`NETWORK_AGE`].
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
@@ -15,11 +16,11 @@ use crate::disk::filesystem;
 use crate::disk::nofollow;
 use crate::error::{IoContext, Result};
 
-/// Beginning of the names of temporary files and directories.
+/// The prefix of the names of temporary files and directories.
 pub const TEMP_PREFIX: &str = ".eggcache-";
 
-/// After how long a temporary file that another machine may own is abandoned.
-const REMOTE_AGE: Duration = Duration::from_hours(24);
+/// The age at which a temporary file that another machine may own counts as abandoned.
+const NETWORK_AGE: Duration = Duration::from_hours(24);
 
 /// A temporary file or directory of this process, removed when dropped.
 #[derive(Debug)]
@@ -30,10 +31,7 @@ pub struct Temp {
 }
 
 impl Temp {
-    /// An empty file in `dir`, with mode 0600.
-    ///
-    /// # Errors
-    /// If it cannot be made.
+    /// Makes an empty file in `dir`, with mode 0600.
     pub fn file(dir: &Path) -> Result<Self> {
         Self::create(dir, |builder| {
             let file = builder.tempfile_in(dir)?;
@@ -42,10 +40,7 @@ impl Temp {
         })
     }
 
-    /// An empty directory in `dir`, with mode 0700.
-    ///
-    /// # Errors
-    /// If it cannot be made.
+    /// Makes an empty directory in `dir`, with mode 0700.
     pub fn dir(dir: &Path) -> Result<Self> {
         Self::create(dir, |builder| {
             let path = builder.tempdir_in(dir)?.keep();
@@ -62,8 +57,7 @@ impl Temp {
     ) -> Result<Self> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMP_PREFIX);
-        // A sweep in another process can take the lock between the making and the locking, and
-        // remove what was made: then the next try makes another.
+        // A sweep in another process can take the lock first and remove the new file: then try again.
         loop {
             let Some((path, lock)) = make(&builder).at("make a temporary file in", dir)? else {
                 continue;
@@ -86,33 +80,24 @@ impl Temp {
         &self.lock
     }
 
-    /// Gives the file its final name, replacing a file of that name.
-    ///
-    /// # Errors
-    /// If it cannot be renamed; it is then removed.
+    /// Gives the file its final name, replacing a file of that name. On failure, it is removed.
     pub fn persist(mut self, to: &Path) -> std::io::Result<()> {
         fs::rename(&self.path, to)?;
         self.keep = true;
         Ok(())
     }
 
-    /// Gives the file or directory its final name, which nothing has.
-    ///
-    /// # Errors
-    /// If there is something of that name, or if it cannot be renamed; it is then removed.
+    /// Gives the file or directory its final name. Fails if the name exists. On failure, it is removed.
     pub fn persist_new(mut self, to: &Path) -> std::io::Result<()> {
         files::rename_new(&self.path, to)?;
         self.keep = true;
         Ok(())
     }
 
-    /// Takes the place of what has the name `to`, which is then removed. Where the file system can
-    /// exchange names, `to` is never without one of the two.
-    ///
-    /// # Errors
-    /// If it cannot be renamed; it is then removed.
+    /// Replaces the file or directory `to`, which is removed. If the file system can exchange names,
+    /// `to` always exists. On failure, this temporary file is removed.
     pub fn replace(self, to: &Path) -> std::io::Result<()> {
-        // What was replaced now has the name that is removed when this is dropped.
+        // The old file now has the temporary name, and dropping `self` removes it.
         if files::exchange(&self.path, to)? {
             return Ok(());
         }
@@ -140,8 +125,7 @@ fn is_same_file(path: &Path, file: &File) -> bool {
     )
 }
 
-/// Removes a temporary file or directory as far as that is possible: what stays, a later sweep
-/// finds again.
+/// Removes a temporary file or directory as far as possible. A later sweep finds the rest.
 fn remove(path: &Path) {
     if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
         let _ = fs::remove_file(path);
@@ -151,7 +135,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// Gives the owner every permission on a directory and those below it: some eggs hold directories
+/// Gives the owner all permissions on a directory and its subdirectories: some eggs contain directories
 /// that cannot be written or read.
 fn open_up(dir: &Path) {
     let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o700));
@@ -162,10 +146,7 @@ fn open_up(dir: &Path) {
     }
 }
 
-/// Temporary files and directories in `dir` whose process is gone. A missing `dir` has none.
-///
-/// # Errors
-/// If `dir` cannot be read.
+/// The temporary files and directories in `dir` whose process has died. A missing `dir` has none.
 pub fn abandoned(dir: &Path) -> Result<Vec<Abandoned>> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -181,10 +162,10 @@ pub fn abandoned(dir: &Path) -> Result<Vec<Abandoned>> {
         if is_temp
             && let Ok(lock) = open_to_lock(&path)
             && match lock.try_lock() {
-                Ok(()) => !is_network || is_older(&lock, REMOTE_AGE),
+                Ok(()) => !is_network || is_older(&lock, NETWORK_AGE),
                 Err(TryLockError::WouldBlock) => false,
-                // NFS locks only what is open for writing.
-                Err(TryLockError::Error(_)) => is_network && is_older(&lock, REMOTE_AGE),
+                // NFS locks only files that are open for writing.
+                Err(TryLockError::Error(_)) => is_network && is_older(&lock, NETWORK_AGE),
             }
         {
             found.push(Abandoned { path, _lock: lock });
@@ -198,16 +179,12 @@ fn is_older(file: &File, age: Duration) -> bool {
     modified.is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed > age))
 }
 
-/// Removes the temporary files and directories in `dir` whose process is gone, and answers how many
-/// are gone with it.
-///
-/// # Errors
-/// If `dir` cannot be read.
+/// Removes the temporary files and directories in `dir` whose process has died, and returns how many.
 pub fn sweep(dir: &Path) -> Result<usize> {
     Ok(abandoned(dir)?.into_iter().filter(Abandoned::remove).count())
 }
 
-/// Opens a file or a directory, and nothing else that may stand there.
+/// Opens a file or directory to lock it. Fails for anything else, such as a symlink.
 fn open_to_lock(path: &Path) -> std::io::Result<File> {
     let kind = path.symlink_metadata()?.file_type();
     if !kind.is_file() && !kind.is_dir() {
@@ -222,7 +199,7 @@ fn open_to_lock(path: &Path) -> std::io::Result<File> {
     })
 }
 
-/// A temporary file or directory that nobody owns any more, locked so that it stays so.
+/// A temporary file or directory whose process has died. It is locked, so no other process removes it.
 #[derive(Debug)]
 pub struct Abandoned {
     path: PathBuf,
@@ -230,26 +207,21 @@ pub struct Abandoned {
 }
 
 impl Abandoned {
-    /// Removes it as far as that is possible, and answers whether it is gone.
+    /// Removes it as far as possible, and returns whether nothing is left.
     fn remove(&self) -> bool {
         remove(&self.path);
         self.path.symlink_metadata().is_err()
     }
 }
 
-/// Removes a file or directory so that nobody ever sees a part of it under its name.
-///
-/// # Errors
-/// If it cannot be renamed. What then cannot be removed, a later sweep finds.
+/// Removes a file or directory so that nobody ever sees a part of it under its name. Fails if it cannot
+/// be renamed; a later sweep finds what could not be removed.
 pub fn remove_whole(path: &Path) -> Result<()> {
     let aside = Temp::dir(path.parent().unwrap_or(path))?;
     fs::rename(path, aside.path().join("removed")).at("remove", path)
 }
 
-/// Makes the content of a small file, durably: it has the old or the new one, whatever happens.
-///
-/// # Errors
-/// If it cannot be written.
+/// Writes a small file durably: after a crash it has the old content or the new.
 pub fn write_durably(path: &Path, content: &[u8]) -> Result<()> {
     let dir = path.parent().unwrap_or(path);
     let temp = Temp::file(dir)?;
@@ -267,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_living_process_owns_is_not_abandoned() {
+    fn files_of_a_living_process_are_not_abandoned() {
         let dir = tempfile::tempdir().unwrap();
         let (file, directory) = (Temp::file(dir.path()).unwrap(), Temp::dir(dir.path()).unwrap());
         assert!(abandoned(dir.path()).unwrap().is_empty());
@@ -279,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_process_left_is_removed() {
+    fn files_of_a_dead_process_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(".eggcache-file"), "half").unwrap();
         fs::create_dir_all(dir.path().join(".eggcache-dir/a/b")).unwrap();
@@ -293,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_replaced_is_gone_and_never_without_its_name() {
+    fn a_replaced_file_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let egg = dir.path().join("a.egg");
         fs::create_dir(&egg).unwrap();

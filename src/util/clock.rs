@@ -1,4 +1,4 @@
-//! The time, as the index and records keep it, and as people read it.
+//! The current time, and times as text.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,13 +15,13 @@ pub fn shown_day(seconds: i64) -> String {
     shown(seconds, "%Y-%m-%d")
 }
 
-/// As [`shown_day`], with the minute: `2026-11-24 10:30 UTC`.
+/// As [`shown_day`], to the minute: `2026-11-24 10:30 UTC`.
 #[must_use]
 pub fn shown_minute(seconds: i64) -> String {
     shown(seconds, "%Y-%m-%d %H:%M UTC")
 }
 
-/// When a day begins in UTC, in seconds since the Unix epoch: of `2026-11-24`.
+/// The beginning of a day such as `2026-11-24` in UTC, in seconds since the Unix epoch.
 #[must_use]
 pub fn day(text: &str) -> Option<i64> {
     let date: jiff::civil::Date = text.parse().ok()?;

@@ -1,4 +1,5 @@
-//! Helpers that know nothing of eggs or caches: time, units, text matching, progress and hashes.
+//! Helpers that know nothing about eggs or caches: time, units, text matching, progress, threads and
+//! hashes.
 
 pub mod clock;
 pub mod glob;

@@ -1,8 +1,8 @@
-//! How an operation tells that it moves on. The library never prints.
+//! Progress reports of an operation. The library never prints.
 
-/// Receives the progress of one operation. Called from several threads.
+/// Receives the progress of one operation, from several threads.
 pub trait Progress: Sync {
-    /// A stage begins: `total` steps of `bytes` or of things.
+    /// A stage of `total` bytes or eggs begins.
     fn begin(&self, stage: &'static str, total: u64, unit: Unit) {
         let _ = (stage, total, unit);
     }
@@ -11,23 +11,23 @@ pub trait Progress: Sync {
         let _ = steps;
     }
 
-    /// Whether nobody waits for it any more, so that it may end without a result.
+    /// Whether nobody waits for the operation any more, so that it may end without a result.
     fn is_over(&self) -> bool {
         false
     }
 
-    /// The stage that began last is over.
+    /// The current stage ends.
     fn end(&self) {}
 }
 
-/// What a stage counts.
+/// The unit that a stage counts in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     Bytes,
     Eggs,
 }
 
-/// Tells nobody.
+/// Ignores all progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

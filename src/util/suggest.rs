@@ -1,21 +1,21 @@
-//! What may have been meant by a name that nothing has.
+//! Suggestions for a misspelt name.
 
 use std::fmt;
 
-/// How many versions a sentence lists before it only counts them.
+/// How many versions a message lists; of more, it gives the number and the last ones.
 const LISTED: usize = 8;
-/// A longer word is no misspelt name, and would take long to compare.
+/// A longer text is not a misspelt name, and comparing it would take long.
 const LONGEST: usize = 128;
 
-/// What the cache has in place of an egg that it does not have.
+/// The cached eggs that come closest to one that is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Nearest {
-    /// No egg of that name, but some of one that is spelt much like it. Versions are in their order.
+    /// No egg has this name, but some have a similar one. Versions are in ascending order.
     Name { name: String, versions: Vec<String> },
-    /// Other versions, in their order.
+    /// Other versions, in ascending order.
     Versions { name: String, versions: Vec<String> },
-    /// Eggs, by their file names, which something else that was asked for rules out.
+    /// Eggs, by file name, that another option of the request rules out.
     RuledOut { file_names: Vec<String> },
 }
 
@@ -45,8 +45,8 @@ fn listed(all: &[String], what: &str) -> String {
     }
 }
 
-/// The name that `wanted` was most likely to be: a third of it may be wrong, and three letters at
-/// most. Of several that are equally near, the first of the alphabet.
+/// The name that is most similar to `wanted`: at most a third of the letters may differ, and at most
+/// three. Of several equally similar names, the alphabetically first.
 #[must_use]
 pub fn nearest(wanted: &str, names: Vec<String>) -> Option<String> {
     let length = wanted.len();
@@ -57,16 +57,16 @@ pub fn nearest(wanted: &str, names: Vec<String>) -> Option<String> {
     let letters = letters(wanted);
     names
         .into_iter()
-        // Most names are told from it by their letters alone, which takes a tenth of the time.
+        // Comparing the letters alone excludes most names, in a tenth of the time.
         .filter(|name| name.len().abs_diff(length) <= limit)
-        .filter(|name| far_apart(&letters, &self::letters(name)) <= 2 * limit)
+        .filter(|name| letter_distance(&letters, &self::letters(name)) <= 2 * limit)
         .map(|name| (strsim::osa_distance(wanted, &name), name))
         .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, name)| name)
 }
 
-/// How often each letter occurs; letters that are 32 apart count as one.
+/// How often each letter occurs; letters whose codes are 32 apart count as one.
 fn letters(name: &str) -> [u8; 32] {
     let mut counts = [0; 32];
     for byte in name.bytes() {
@@ -76,8 +76,8 @@ fn letters(name: &str) -> [u8; 32] {
     counts
 }
 
-/// No more than twice the number of letters that differ: to replace one changes two counts.
-fn far_apart(one: &[u8; 32], other: &[u8; 32]) -> usize {
+/// A lower bound of twice the edit distance: replacing one letter changes two counts.
+fn letter_distance(one: &[u8; 32], other: &[u8; 32]) -> usize {
     one.iter().zip(other).map(|(one, other)| usize::from(one.abs_diff(*other))).sum()
 }
 
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_misspelt_is_found() {
+    fn a_misspelt_name_is_found() {
         let names = ["lxml", "zope-interface", "zope-event", "pyramid", "setuptools"];
         for (wanted, meant) in [
             ("zope-interfce", "zope-interface"),
@@ -106,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_like_no_other_has_no_nearest() {
+    fn a_name_unlike_all_others_has_no_suggestion() {
         for wanted in ["", "bar", "numpy", "zope", &"z".repeat(1000)] {
             assert_eq!(of(wanted, &["lxml", "zope-interface"]), None, "{wanted}");
         }
     }
 
     #[test]
-    fn of_names_that_are_equally_near_the_first_is_taken() {
+    fn of_equally_similar_names_the_first_is_taken() {
         assert_eq!(of("fooz", &["foox", "fooa", "foob"]).as_deref(), Some("fooa"));
     }
 
@@ -127,9 +127,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_letters_tell_apart_is_far_apart(one in "[a-f-]{0,12}", other in "[a-f-]{0,12}") {
+        fn the_letter_distance_is_a_lower_bound(one in "[a-f-]{0,12}", other in "[a-f-]{0,12}") {
             let distance = strsim::osa_distance(&one, &other);
-            prop_assert!(far_apart(&letters(&one), &letters(&other)) <= 2 * distance);
+            prop_assert!(letter_distance(&letters(&one), &letters(&other)) <= 2 * distance);
         }
     }
 }

@@ -82,11 +82,12 @@ impl std::str::FromStr for Policy {
         let mut policy = Self::default();
         for (key, value) in &table {
             let wrong = |what: String| format!("`{key}` {what}");
+            let unreadable = |reason: String| format!("`{key}`: {reason}");
             let text = || value.as_str().ok_or_else(|| wrong("is not a text like \"90d\"".into()));
             match key.as_str() {
-                "max-age" => policy.rules.max_age = Some(age(text()?).map_err(wrong)?),
-                "max-size" => policy.rules.max_size = Some(size(text()?).map_err(wrong)?),
-                "grace" => policy.grace = Some(age(text()?).map_err(wrong)?),
+                "max-age" => policy.rules.max_age = Some(age(text()?).map_err(unreadable)?),
+                "max-size" => policy.rules.max_size = Some(size(text()?).map_err(unreadable)?),
+                "grace" => policy.grace = Some(age(text()?).map_err(unreadable)?),
                 "keep-versions" => {
                     let count = value.as_integer().and_then(|count| usize::try_from(count).ok());
                     let count = count.filter(|&count| count > 0);
@@ -142,8 +143,8 @@ mod tests {
             ("gc = 1", "`gc` is not a table"),
             ("[gc]\nauto = \"yes\"", "`auto` is neither true nor false"),
             ("[gc]\nmax-age = 90", "`max-age` is not a text"),
-            ("[gc]\nmax-age = \"soon\"", "`max-age` "),
-            ("[gc]\nmax-size = \"20\"", "`max-size` a size has a unit"),
+            ("[gc]\nmax-age = \"soon\"", "`max-age`: an age is"),
+            ("[gc]\nmax-size = \"20\"", "`max-size`: a size needs a unit"),
             ("[gc]\nkeep-versions = 0", "`keep-versions` is not a number from 1 on"),
             ("[gc]\nkeep-versions = -1", "`keep-versions` is not a number from 1 on"),
             ("[gc]\n\nmax-age = \n", "line 3: "),

@@ -1,8 +1,8 @@
-//! BLAKE3 of a large file, taken frame by frame and in any order.
+//! BLAKE3 of a large file, computed frame by frame in any order.
 //!
-//! A frame of a large file begins at a multiple of the frame size, a power of two: its bytes are a
-//! subtree of the file's BLAKE3 tree (section 2.1 of the BLAKE3 paper). The chaining values of all
-//! frames give the digest of the file, so frames can be hashed in parallel.
+//! A frame of a large file begins at a multiple of the frame size, which is a power of two. Its bytes
+//! are therefore a subtree of the file's BLAKE3 tree (section 2.1 of the BLAKE3 paper). The digest of
+//! the file follows from the chaining values of all frames, so frames can be hashed in parallel.
 
 use blake3::hazmat::{self, ChainingValue, HasherExt, Mode};
 
@@ -17,7 +17,7 @@ pub fn of_frame(frame: usize, frame_size: u32, content: &[u8]) -> ChainingValue 
     hasher.finalize_non_root()
 }
 
-/// The digest of a file of two frames or more, from the chaining values in order.
+/// The digest of a file of at least two frames, from their chaining values in order.
 #[must_use]
 pub fn merge(frames: &[ChainingValue]) -> Digest {
     let (left, right) = halves(frames);
@@ -32,9 +32,9 @@ fn merge_inner(frames: &[ChainingValue]) -> ChainingValue {
     hazmat::merge_subtrees_non_root(&merge_inner(left), &merge_inner(right), Mode::Hash)
 }
 
-/// The left subtree is complete: the largest power of two below the whole.
+/// The left subtree is complete: it has the largest power of two frames that is less than all.
 fn halves(frames: &[ChainingValue]) -> (&[ChainingValue], &[ChainingValue]) {
-    debug_assert!(frames.len() > 1, "a file of one frame is hashed whole");
+    debug_assert!(frames.len() > 1, "a file of one frame is hashed as a whole");
     frames.split_at(frames.len().next_power_of_two() / 2)
 }
 
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_give_the_digest_of_the_whole() {
+    fn the_digest_of_a_file_follows_from_its_frames() {
         const SIZE: u32 = 4096;
         let bytes: Vec<u8> = (0..SIZE * 9).map(|i| (i * 7 % 251) as u8).collect();
         for len in

@@ -1,4 +1,4 @@
-//! BLAKE3 digests: of an egg's content, of a file in it, of a frame's stored bytes.
+//! BLAKE3 digests of an egg's content, of a file in it, and of a frame's stored bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,10 +12,10 @@ pub struct Digest([u8; Digest::LEN]);
 impl Digest {
     pub const LEN: usize = 32;
     pub const HEX_LEN: usize = 2 * Self::LEN;
-    /// How many leading digits are enough to name an egg.
+    /// The fewest leading digits that name an egg.
     pub const MIN_PREFIX: usize = 8;
 
-    /// Whether a text can be the beginning of a digest that names an egg.
+    /// Whether a text can be the beginning of a digest, and is long enough to name an egg.
     #[must_use]
     pub fn is_prefix(text: &str) -> bool {
         text.len() >= Self::MIN_PREFIX && super::is_lower_hex(text)
@@ -31,7 +31,7 @@ impl Digest {
         &self.0
     }
 
-    /// Enough digits for a person to tell two eggs apart.
+    /// The first 12 digits, for display.
     #[must_use]
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
@@ -50,7 +50,7 @@ impl From<[u8; Digest::LEN]> for Digest {
     }
 }
 
-/// Not 64 lower-case hexadecimal digits.
+/// The text is not 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a digest of 64 lower-case hexadecimal digits")]
 pub struct NotADigest;
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_bytes_agree() {
+    fn a_digest_is_written_and_parsed() {
         let digest = Digest::of(b"");
         let text = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
         assert_eq!(digest.to_string(), text);

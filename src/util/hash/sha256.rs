@@ -1,4 +1,4 @@
-//! SHA-256, as `sha256sum` tells it: what leaves the cache is checked by others' tools.
+//! SHA-256 as `sha256sum` writes it, so that other tools can check what leaves the cache.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -23,7 +23,7 @@ impl fmt::Debug for Sha256 {
     }
 }
 
-/// Not 64 lower-case hexadecimal digits.
+/// The text is not 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a SHA-256 of 64 lower-case hexadecimal digits")]
 pub struct NotASha256;
@@ -49,7 +49,7 @@ impl<'de> Deserialize<'de> for Sha256 {
     }
 }
 
-/// Takes the digest of everything that is read or written through it.
+/// Computes the digest of everything that is read or written through it.
 #[derive(Debug)]
 pub struct Hashing<T> {
     inner: T,
@@ -62,12 +62,12 @@ impl<T> Hashing<T> {
         Self { inner, hasher: sha2::Sha256::new(), length: 0 }
     }
 
-    /// The digest and the length of what has passed.
+    /// The digest and the length of these bytes.
     pub fn finish(self) -> (Sha256, u64) {
         (Sha256(self.hasher.finalize().into()), self.length)
     }
 
-    fn see(&mut self, bytes: &[u8]) {
+    fn update(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;
     }
@@ -76,7 +76,7 @@ impl<T> Hashing<T> {
 impl<R: Read> Read for Hashing<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        self.see(&buffer[..read]);
+        self.update(&buffer[..read]);
         Ok(read)
     }
 }
@@ -84,7 +84,7 @@ impl<R: Read> Read for Hashing<R> {
 impl<W: Write> Write for Hashing<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes)?;
-        self.see(&bytes[..written]);
+        self.update(&bytes[..written]);
         Ok(written)
     }
 
@@ -100,7 +100,7 @@ mod tests {
     const OF_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
     #[test]
-    fn what_is_read_and_what_is_written_have_the_digest_that_others_tell() {
+    fn reading_and_writing_give_the_usual_digest() {
         let mut reader = Hashing::new(&b"abc"[..]);
         io::copy(&mut reader, &mut io::sink()).unwrap();
         let mut writer = Hashing::new(io::sink());
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_no_digest() {
+    fn other_text_is_refused() {
         for text in ["", "ba78", &OF_ABC.to_uppercase(), &"é".repeat(32), &"g".repeat(64)] {
             assert_eq!(text.parse::<Sha256>(), Err(NotASha256), "{text}");
         }
