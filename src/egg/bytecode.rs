@@ -1,20 +1,19 @@
-//! Compiled Python files: whether one is what Python would make of its source.
+//! Compiled Python files, and whether one matches its source.
 //!
-//! The header is that of PEP 552: magic number, flags, then mtime and size of the source, or a hash
-//! of it. Before Python 3.7 there were no flags, before 3.3 no size. Python itself compares exactly
-//! these, so a file that matches is used and one that does not is compiled anew at every start where
-//! it cannot be written.
+//! The header has a magic number, flags, then the mtime and size of the source or a hash of it
+//! (PEP 552). Python before 3.7 has no flags, before 3.3 no size. Python compares exactly these: it
+//! uses a file that matches, and compiles any other again, at every start if it cannot write it.
 
 use crate::egg::manifest::Mtime;
 
-/// How many bytes the longest header has.
+/// The length of the longest header, in bytes.
 pub const HEADER: usize = 16;
 
-/// What a compiled file is to its source.
+/// How a compiled file relates to its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BytecodeState {
     Matches,
-    /// It has no source to be compared with.
+    /// There is no source to compare with.
     Sourceless,
     Stale(&'static str),
 }
@@ -25,15 +24,15 @@ pub fn is_bytecode(path: &str) -> bool {
     path.ends_with(".pyc") || path == "__pycache__" || path.ends_with("/__pycache__")
 }
 
-/// As [`is_bytecode`], and whatever else is in a `__pycache__`, and the `.pyo` files of old Pythons:
-/// nothing of this belongs to a release.
+/// As [`is_bytecode`], and also everything else in a `__pycache__`, and the `.pyo` files of old Pythons:
+/// all that a release does not need.
 #[must_use]
 pub fn is_python_output(path: &str) -> bool {
     path.split('/').any(|name| name == "__pycache__") || source_of(path).is_some()
 }
 
 /// The source of the compiled file at `path`, both relative to the same folder (PEP 3147); `None` if
-/// it is no compiled file.
+/// it is not a compiled file.
 #[must_use]
 pub fn source_of(path: &str) -> Option<String> {
     let stem = path.strip_suffix(".pyc").or_else(|| path.strip_suffix(".pyo"))?;
@@ -47,7 +46,7 @@ pub fn source_of(path: &str) -> Option<String> {
     (!name.is_empty()).then(|| format!("{folder}{slash}{name}.py"))
 }
 
-/// `a.b` of `a.b.cpython-311` and of `a.b.cpython-311.opt-1`.
+/// Reduces `a.b.cpython-311` or `a.b.cpython-311.opt-1` to `a.b`.
 fn without_tag(name: &str) -> &str {
     let name = match name.rsplit_once('.') {
         Some((name, level)) if level.starts_with("opt-") => name,
@@ -56,7 +55,7 @@ fn without_tag(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(name, _)| name)
 }
 
-/// Compares the beginning of a compiled file with its source, which is known by mtime and size.
+/// Compares the header of a compiled file with the mtime and size of its source.
 #[must_use]
 pub fn state(path: &str, head: &[u8], source: Option<(Mtime, u64)>) -> BytecodeState {
     let field = |at: usize| {
@@ -75,7 +74,7 @@ pub fn state(path: &str, head: &[u8], source: Option<(Mtime, u64)>) -> BytecodeS
         // PyPy 3 counts from small numbers, GraalPy from 21,000; Python 2 from 50,000.
         3392..50_000 | 0..1000 => match field(4) {
             Some(0) => (field(8), Some(field(12))),
-            // By a hash of the source, which Python compares itself or never.
+            // A hash of the source: Python checks it itself, or never.
             Some(1 | 3) if head.len() >= HEADER => {
                 return source.map_or(BytecodeState::Sourceless, |_| BytecodeState::Matches);
             }
@@ -101,26 +100,26 @@ pub fn state(path: &str, head: &[u8], source: Option<(Mtime, u64)>) -> BytecodeS
     }
 }
 
-/// Whether Python writes an mtime as this number.
+/// Whether Python may write an mtime as this number.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as Python does")]
 fn is_mtime(written: u32, mtime: Mtime) -> bool {
     written == mtime.0 as u32 || written == whole_seconds(mtime) as u32
 }
 
-/// The whole seconds that Python takes of an mtime. It takes them of a float, which for the last tenth
-/// of a microsecond is the next second.
+/// An mtime in whole seconds, as Python computes it: from a float, which rounds the last tenth of a
+/// microsecond up to the next second.
 #[must_use]
 pub fn whole_seconds(Mtime(seconds, nanos): Mtime) -> i64 {
     if nanos >= 999_999_880 { seconds.saturating_add(1) } else { seconds }
 }
 
-/// The minor version of Python 3 in the tag of a name: 11 of `a.cpython-311.pyc`.
+/// The minor version of Python 3 in a file name: 11 for `a.cpython-311.pyc`.
 fn tagged_minor(path: &str) -> Option<u32> {
     let (_, tag) = path.rsplit_once(".cpython-3")?;
     tag.split(['.', '-']).next()?.parse().ok()
 }
 
-/// The minor version of Python 3 that has a magic number, as far as they are told apart.
+/// The minor version of Python 3 for a magic number, if it is known.
 fn magic_minor(magic: u32) -> Option<u32> {
     match magic {
         3390..3400 => Some(7),
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compiled_file_with_a_hash_is_judged_by_its_flags() {
+    fn a_compiled_file_with_a_hash_has_its_own_flags() {
         for flags in [1, 3] {
             let head = header(3495, &[flags, 0xdead, 0xbeef]);
             assert_eq!(state(PATH, &head, Some((Mtime(1, 0), 1))), BytecodeState::Matches);
@@ -204,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_says_another_python_is_found() {
+    fn a_file_name_with_another_python_is_stale() {
         let head = header(3531, &[0, 1000, 7]);
         let source = Some((Mtime(1000, 0), 7));
         assert!(
@@ -214,14 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_compiled_file_is_stale() {
+    fn other_files_are_stale() {
         for head in [&b""[..], b"abc", b"import os\nimport sys\n"] {
             assert!(matches!(state(PATH, head, Some((Mtime(0, 0), 0))), BytecodeState::Stale(_)));
         }
     }
 
     #[test]
-    fn a_float_rounds_the_last_moment_of_a_second_up() {
+    fn the_last_moment_of_a_second_is_rounded_up() {
         let last = Mtime(1_600_000_000, 999_999_999);
         assert!(is_mtime(1_600_000_001, last) && is_mtime(1_600_000_000, last));
         assert!(!is_mtime(1_600_000_001, Mtime(1_600_000_000, 999_000_000)));

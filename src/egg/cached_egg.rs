@@ -1,4 +1,4 @@
-//! An egg in the cache: what is known of it without reading its blob.
+//! An egg in the cache, as described by its row in the index.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::egg::manifest::{Counts, Manifest};
 use crate::egg::provenance::Provenance;
 use crate::util::hash::digest::Digest;
 
-/// One egg, as the index has it.
+/// One row of the index.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CachedEgg {
     pub digest: Digest,
@@ -16,17 +16,17 @@ pub struct CachedEgg {
     pub key: EggKey,
     #[serde(flatten)]
     pub counts: Counts,
-    /// Length of the blob.
+    /// Length of the blob, in bytes.
     pub blob_bytes: u64,
     #[serde(flatten)]
     pub provenance: Provenance,
-    /// Seconds since the Unix epoch; when it was added if it was not used since.
+    /// Last use, in seconds since the Unix epoch; the time it was added if it has not been used.
     pub used_at: i64,
     pub uses: u64,
 }
 
 impl CachedEgg {
-    /// The row for a blob that was just written or read.
+    /// The row for a blob.
     #[must_use]
     pub fn new(
         digest: Digest,

@@ -1,25 +1,26 @@
-//! Whether an egg that somebody has left is whole: what an interrupted copy leaves, and native code for
-//! another Python.
+//! Whether an egg directory is complete: not left by an interrupted copy, and without native code for
+//! another Python only.
 //!
-//! The egg's own record is all there is to compare with, and it is often stale: buildout renames the
-//! metadata's folder, puts scripts elsewhere, leaves headers and compiled files out, and takes the
-//! `__init__.py` of namespaces away. So only what none of that explains counts: other files that are
-//! recorded and absent, and what is shorter than recorded.
+//! The egg's own RECORD is all there is to compare with, and it is often stale: buildout renames the
+//! metadata folder, moves scripts, omits headers and compiled files, and removes the `__init__.py` of
+//! namespaces. So only other differences count: other recorded files that are missing, and files that
+//! are shorter than recorded.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::path::Path;
 
+use crate::egg::elf;
 use crate::egg::manifest::{Entry, EntryKind};
 use crate::egg::native;
 use crate::egg::scan;
 use crate::error::{IoContext, Result};
 
-/// Longest record that is read, in bytes.
+/// The longest RECORD that is read, in bytes.
 const MAX_RECORD: u64 = 16 << 20;
 
-/// Extension modules of which there is none for the Python of the egg, for example `3.11`, each with
-/// the Pythons that it is for.
+/// Extension modules that exist for other Pythons only, each with a list of these. `python` is the
+/// egg's, for example `3.11`.
 #[must_use]
 pub fn other_python<'a>(python: &str, entries: &'a [Entry]) -> Vec<(&'a str, String)> {
     let mut modules: BTreeMap<&str, BTreeSet<Option<String>>> = BTreeMap::new();
@@ -39,10 +40,7 @@ pub fn other_python<'a>(python: &str, entries: &'a [Entry]) -> Vec<(&'a str, Str
     wrong.map(|(module, pythons)| (module, join(pythons))).collect()
 }
 
-/// What of an egg directory an interrupted copy has left out, if anything.
-///
-/// # Errors
-/// If a file cannot be read.
+/// The first sign that an interrupted copy left this egg directory, if there is one.
 pub fn half_copied(egg: &Path, entries: &[Entry]) -> Result<Option<String>> {
     let sizes: HashMap<&str, u64> = entries
         .iter()
@@ -66,7 +64,7 @@ pub fn half_copied(egg: &Path, entries: &[Entry]) -> Result<Option<String>> {
         if name.ends_with(".so") || name.contains(".so.") {
             let path = scan::path_of(egg, entry);
             let file = File::open(&path).at("open", &path)?;
-            if size == 0 || native::is_cut_off(file, size) {
+            if size == 0 || elf::is_cut_off(file, size) {
                 return Ok(Some(format!("{} is cut off: half-copied?", entry.path)));
             }
         }
@@ -74,7 +72,7 @@ pub fn half_copied(egg: &Path, entries: &[Entry]) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// Whether a path, relative to the egg, is where an installer records what it has installed.
+/// Whether a path, relative to the egg, is the installer's RECORD.
 #[must_use]
 pub fn is_record(path: &str) -> bool {
     match path.split_once('/') {
@@ -83,7 +81,7 @@ pub fn is_record(path: &str) -> bool {
     }
 }
 
-/// What a record (PEP 376) has that no stale record explains.
+/// The first difference from a RECORD (PEP 376) that a stale RECORD does not explain.
 fn unlike_record(record: &str, sizes: &HashMap<&str, u64>) -> Option<String> {
     let mut absent = Vec::new();
     for line in record.lines() {
@@ -91,7 +89,7 @@ fn unlike_record(record: &str, sizes: &HashMap<&str, u64>) -> Option<String> {
         let name = path.rsplit('/').next().unwrap_or_default();
         match sizes.get(path.as_str()) {
             Some(&found) if found < size => {
-                return Some(format!("{path} has {found} bytes in place of {size}: half-copied?"));
+                return Some(format!("{path} has {found} bytes instead of {size}: half-copied?"));
             }
             None if name != "__init__.py" => absent.push(path),
             _ => {}
@@ -108,7 +106,7 @@ fn unlike_record(record: &str, sizes: &HashMap<&str, u64>) -> Option<String> {
     ))
 }
 
-/// Path and size of a line of a record, if they are of a file that buildout leaves alone.
+/// Path and size in a line of a RECORD, unless buildout may change or omit the file.
 fn recorded(line: &str) -> Option<(String, u64)> {
     let mut fields = line.rsplitn(3, ',');
     let size = fields.next()?.trim().parse().ok()?;
@@ -117,10 +115,10 @@ fn recorded(line: &str) -> Option<(String, u64)> {
         Some(quoted) => quoted.replace("\"\"", "\""),
         None => path.to_owned(),
     };
-    let is_left_alone = !path.starts_with(['.', '/'])
+    let is_unchanged = !path.starts_with(['.', '/'])
         && ![".dist-info/", "EGG-INFO/", ".data/"].iter().any(|part| path.contains(part))
         && !path.ends_with(".pyc");
-    is_left_alone.then_some((path, size))
+    is_unchanged.then_some((path, size))
 }
 
 #[cfg(test)]
@@ -131,7 +129,7 @@ mod tests {
     use crate::util::hash::digest::Digest;
 
     #[test]
-    fn only_what_no_stale_record_explains_counts() {
+    fn differences_of_a_stale_record_do_not_count() {
         let sizes = HashMap::from([("a.py", 10), ("b,c.py", 3), ("empty.py", 0)]);
         let of = |record: &str| unlike_record(record, &sizes).unwrap_or_default();
         let stale = "a.py,sha256=x,10\n\"b,c.py\",sha256=x,3\nempty.py,sha256=x,0\n\
@@ -142,12 +140,12 @@ mod tests {
         assert_eq!(of(stale), "");
         assert_eq!(of("gone.py,sha256=x,9\n"), "gone.py of its record is not there: half-copied?");
         assert!(of("x.py,,1\ny.so,,1\n").starts_with("x.py and 1 more files of its record are"));
-        assert_eq!(of("a.py,sha256=x,11\n"), "a.py has 10 bytes in place of 11: half-copied?");
+        assert_eq!(of("a.py,sha256=x,11\n"), "a.py has 10 bytes instead of 11: half-copied?");
         assert_eq!(of("a.py,sha256=x,9\n"), "", "an edited file may have grown");
     }
 
     #[test]
-    fn modules_for_other_pythons_are_told_if_there_is_none_for_this() {
+    fn modules_for_other_pythons_only_are_found() {
         let entry = |path: &str| Entry {
             path: EggPath::new(path).unwrap(),
             mode: 0o644,

@@ -1,4 +1,4 @@
-//! What tells the entries that are there from those that a manifest names.
+//! Differences between an egg on disk and a manifest.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use crate::egg::bytecode::is_bytecode;
 use crate::egg::manifest::{Entry, EntryKind, Manifest};
 use crate::egg::path::EggPath;
 
-/// In what one entry is not what a manifest says.
+/// How one entry differs from a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     Added,
@@ -24,8 +24,8 @@ pub struct Difference<'a> {
     pub what: What,
 }
 
-/// In what a directory is not the egg of `manifest`, told from names, kinds, sizes, modes and
-/// mtimes. What that does to the mtimes of directories is no difference.
+/// All differences between an egg on disk and `manifest`, by name, kind, size, mode and mtime. The
+/// mtimes of directories do not count: adding a file changes them.
 #[must_use]
 pub fn differences<'a>(manifest: &'a Manifest, found: &'a [Entry]) -> Vec<Difference<'a>> {
     let by_path = |entries: &'a [Entry]| -> HashMap<&str, &Entry> {
@@ -45,7 +45,7 @@ pub fn differences<'a>(manifest: &'a Manifest, found: &'a [Entry]) -> Vec<Differ
     added.chain(others).collect()
 }
 
-/// The first thing in which an entry differs, content apart.
+/// The first difference of an entry, apart from its content.
 fn entry_difference(expected: &Entry, found: &Entry) -> Option<What> {
     let what = match (&expected.kind, &found.kind) {
         (EntryKind::File { size, .. }, EntryKind::File { size: other, .. }) if size != other => {
@@ -67,7 +67,7 @@ fn entry_difference(expected: &Entry, found: &Entry) -> Option<What> {
     (what != What::Mode || expected.mode != found.mode).then_some(what)
 }
 
-/// The first difference as a sentence. Bytecode that Python has added since is none.
+/// The first difference, as a sentence. Added bytecode does not count.
 #[must_use]
 pub fn difference(manifest: &Manifest, found: &[Entry]) -> Option<String> {
     let added: HashMap<&str, &Entry> = found
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn every_difference_is_told_and_mtimes_of_directories_are_none() {
+    fn all_differences_but_directory_mtimes_are_found() {
         let root = |mtime| entry("", EntryKind::Directory, 0o755, mtime);
         let manifest = manifest(vec![
             root(1),

@@ -1,10 +1,10 @@
-//! The egg key: what makes two eggs interchangeable, and which of them a Python can use.
+//! The egg key: which eggs are interchangeable, and which of them a host can use.
 
 use serde::{Deserialize, Serialize};
 
-/// Everything that must be equal for one egg to stand for another.
+/// The properties that must be equal for two eggs to be interchangeable.
 ///
-/// Unknown or not applicable is the empty string, never absent.
+/// A property that is unknown or does not apply is the empty string.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EggKey {
@@ -14,26 +14,26 @@ pub struct EggKey {
     pub version: String,
     /// Implementation and version, for example `cp311`; empty for an egg of any Python.
     pub python: String,
-    /// SOABI or `abi3`, for an egg that holds native code.
+    /// SOABI or `abi3`, for an egg with native code.
     pub abi: String,
     /// The platform in the egg's file name, for example `linux-x86_64`.
     pub platform: String,
-    /// The oldest C library that its native code runs on, for example `glibc 2.17`.
+    /// The oldest C library that its native code supports, for example `glibc 2.17`.
     pub libc: String,
-    /// Buildout's egg layout: the major version of zc.buildout, 5 standing for all from 5 on.
+    /// Buildout's egg layout: the major version of zc.buildout, where 5 means 5 and later.
     pub generation: u8,
-    /// SHA-256 of the archive it was built from, 64 hexadecimal digits.
+    /// SHA-256 of the source archive, 64 hexadecimal digits.
     pub source_sha256: String,
     /// Digest of the build options and environment of a custom build.
     pub variant: String,
-    /// The site's label of the build environment (`egg-cache-environment`).
+    /// The site's label for the build environment (`egg-cache-environment`).
     pub environment: String,
 }
 
-/// The last generation whose layout differs from the one before.
+/// The newest egg layout: later versions of buildout use the same.
 pub const LAST_GENERATION: u8 = 5;
 
-/// The Python, machine and buildout that ask for an egg.
+/// The Python, machine and buildout that request eggs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Host {
@@ -43,7 +43,7 @@ pub struct Host {
     pub python: String,
     /// `sysconfig.get_config_var("SOABI")`
     pub soabi: String,
-    /// Every platform whose eggs this host takes: `linux-x86_64`.
+    /// The platform whose eggs this host accepts: `linux-x86_64`.
     pub platform: String,
     /// `glibc 2.36`
     pub libc: String,
@@ -52,7 +52,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Whether an egg of this key works here.
+    /// Whether an egg of this key works on this host.
     #[must_use]
     pub fn accepts(&self, key: &EggKey) -> bool {
         (key.python.is_empty() || key.python == self.python_tag())
@@ -63,14 +63,14 @@ impl Host {
             && key.environment == self.environment
     }
 
-    /// The Python of eggs that it builds, for example `cp311`.
+    /// The Python tag of eggs built on this host, for example `cp311`.
     #[must_use]
     pub fn python_tag(&self) -> String {
         python_tag(&self.implementation, &self.python)
     }
 }
 
-/// `cp311` of `cp` and `3.11` (PEP 425); empty if no version is named.
+/// Makes `cp311` from `cp` and `3.11` (PEP 425); empty if there is no version.
 #[must_use]
 pub fn python_tag(implementation: &str, python: &str) -> String {
     if python.is_empty() {
@@ -79,7 +79,7 @@ pub fn python_tag(implementation: &str, python: &str) -> String {
     format!("{implementation}{}", python.replace('.', ""))
 }
 
-/// Whether native code that needs `needed` runs on a host with `present`.
+/// Whether native code that needs the libc `needed` runs on a host with the libc `present`.
 fn libc_suffices(needed: &str, present: &str) -> bool {
     if needed.is_empty() {
         return true;
@@ -127,7 +127,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_pure_egg_is_accepted_whatever_the_libc() {
+    fn a_pure_egg_is_accepted_with_any_libc() {
         assert!(host().accepts(&key()));
         assert!(Host { libc: String::new(), soabi: String::new(), ..host() }.accepts(&key()));
         assert!(host().accepts(&EggKey { python: String::new(), ..key() }));

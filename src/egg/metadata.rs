@@ -2,11 +2,11 @@
 
 use mailparse::MailHeaderMap;
 
-/// Longest metadata file that is read, in bytes: long descriptions are a few hundred KiB.
+/// The longest metadata file that is read, in bytes. Long descriptions have a few hundred KiB.
 pub const MAX_METADATA: u64 = 16 << 20;
 
-/// Longest name or version that is taken, in bytes: no file name holds a longer one, and a zipped
-/// egg may hold very many metadata files.
+/// The longest name or version that is accepted, in bytes. A file name cannot contain a longer one, and
+/// a zipped egg can have very many metadata files.
 const MAX_FIELD: usize = 255;
 
 /// The two fields of the core metadata that identify a distribution.
@@ -16,8 +16,7 @@ pub struct Metadata {
     pub version: String,
 }
 
-/// Reads the headers of a core metadata file; `None` where a name or a version is missing
-/// or absurdly long.
+/// Reads the headers of a core metadata file; `None` if the name or the version is missing or too long.
 #[must_use]
 pub fn parse(text: &[u8]) -> Option<Metadata> {
     let (headers, _) = mailparse::parse_headers(text).ok()?;
@@ -30,7 +29,7 @@ pub fn parse(text: &[u8]) -> Option<Metadata> {
     Some(Metadata { name: field("Name")?, version: field("Version")? })
 }
 
-/// Whether `path`, relative to the egg, is where a distribution's metadata stands.
+/// Whether `path`, relative to the egg, is a distribution's core metadata.
 #[must_use]
 pub fn is_metadata_path(path: &str) -> bool {
     match path.split_once('/') {
@@ -45,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn name_and_version_are_read() {
+    fn the_name_and_version_are_read() {
         let text =
             b"Metadata-Version: 2.1\nName: Foo.Bar\nVersion: 1.0\nSummary: a\n  b\n\nName: no\n";
         let found = parse(text).unwrap();
@@ -53,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_metadata_is_none() {
+    fn incomplete_metadata_is_ignored() {
         for text in
             [&b""[..], b"Name: a\n", b"Version: 1\n", b"Name:\nVersion: 1\n", b"\xff\xfe\x00"]
         {
@@ -62,14 +61,14 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_no_file_name_holds_are_none() {
+    fn fields_longer_than_a_file_name_are_ignored() {
         let text = |length: usize| format!("Name: {}\nVersion: 1\n", "a".repeat(length));
         assert!(parse(text(MAX_FIELD).as_bytes()).is_some());
         assert_eq!(parse(text(MAX_FIELD + 1).as_bytes()), None);
     }
 
     #[test]
-    fn metadata_stands_at_the_top() {
+    fn metadata_is_in_a_top_level_folder() {
         assert!(is_metadata_path("EGG-INFO/PKG-INFO"));
         assert!(is_metadata_path("foo-1.0-py3.11-linux-x86_64.dist-info/METADATA"));
         for path in ["PKG-INFO", "vendor/EGG-INFO/PKG-INFO", "a/b.dist-info/METADATA", "METADATA"] {

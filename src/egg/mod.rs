@@ -1,10 +1,11 @@
-//! What an egg is: in memory, as a directory or zip file, and as a blob.
+//! Eggs: in memory, as a directory or zip file, and as a blob.
 
 pub mod blob;
 pub mod bytecode;
 pub mod cached_egg;
 pub mod completeness;
 pub mod diff;
+pub mod elf;
 pub mod key;
 pub mod manifest;
 pub mod metadata;

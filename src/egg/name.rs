@@ -1,25 +1,25 @@
 //! File names of eggs, and PEP 503 names.
 //!
-//! The file name of an egg is `NAME-VERSION[-pyX.Y[-PLATFORM]].egg`, with `-` inside the name and
-//! the version written `_` (setuptools' document on the egg formats, and `EGG_NAME` in
-//! `pkg_resources`). Two different eggs may share a file name, so it is never a key.
+//! The file name of an egg is `NAME-VERSION[-pyX.Y[-PLATFORM]].egg`, where a `-` in the name or version
+//! is written `_` (see setuptools' document on the egg formats, and `EGG_NAME` in `pkg_resources`).
+//! Two different eggs can have the same file name, so it is never a key.
 
 use std::str::FromStr;
 
 use pep440_rs::Version;
 
-/// The parts that an egg's file name is made of, still escaped.
+/// The parts of an egg's file name, with `_` for `-`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EggName {
     pub name: String,
     pub version: String,
-    /// `3.11` of `py3.11`; empty where the name does not say.
+    /// `3.11` for `py3.11`; empty if the file name has no Python.
     pub python: String,
-    /// `linux-x86_64`; empty for an egg of any platform.
+    /// `linux-x86_64`; empty for an egg for any platform.
     pub platform: String,
 }
 
-/// A file name that is not `NAME-VERSION[-pyX.Y[-PLATFORM]].egg`.
+/// The file name is not `NAME-VERSION[-pyX.Y[-PLATFORM]].egg`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("its name is not of the form NAME-VERSION[-pyX.Y[-PLATFORM]].egg")]
 pub struct NotAnEggName;
@@ -41,7 +41,7 @@ impl FromStr for EggName {
                 tag.strip_prefix("py").filter(|tag| !tag.is_empty()).ok_or(NotAnEggName)?
             }
         };
-        // A platform that is there and empty would be a second name of the same parts.
+        // An empty platform would give the same parts a second file name.
         let platform = match parts.next() {
             None => "",
             Some(platform) => Some(platform).filter(|it| !it.is_empty()).ok_or(NotAnEggName)?,
@@ -56,10 +56,10 @@ impl FromStr for EggName {
 }
 
 impl EggName {
-    /// Whether the escaped version of this file name can stand for `version`.
+    /// Whether the version in this file name equals `version`, which comes from the metadata.
     ///
-    /// Compared as PEP 440 versions where both are, so that `1.0` in the name and `1.0.0` in the
-    /// metadata agree; a `-` of the metadata is a `_` in the name.
+    /// If both are PEP 440 versions, they are compared as such: `1.0` in the file name equals `1.0.0` in
+    /// the metadata. A `-` in the metadata is a `_` in the file name.
     #[must_use]
     pub fn has_version(&self, version: &str) -> bool {
         let escaped = version.replace('-', "_");
@@ -68,7 +68,7 @@ impl EggName {
     }
 }
 
-/// PEP 503: lower case, runs of `-`, `_` and `.` become one `-`.
+/// Normalizes a name as PEP 503 does: lower case, and one `-` for each run of `-`, `_` and `.`.
 #[must_use]
 pub fn normalize_name(name: &str) -> String {
     let mut normalized = String::with_capacity(name.len());
@@ -81,9 +81,8 @@ pub fn normalize_name(name: &str) -> String {
     normalized
 }
 
-/// Whether two versions are equal: as PEP 440 versions where both are, else as text.
-///
-/// A local version equals only itself: `1.0+a` is not `1.0`.
+/// Whether two versions are equal: as PEP 440 versions if both are, otherwise as text. A local version
+/// equals only itself: `1.0+a` is not `1.0`.
 #[must_use]
 pub fn same_version(left: &str, right: &str) -> bool {
     match (left.parse::<Version>(), right.parse::<Version>()) {
@@ -92,7 +91,7 @@ pub fn same_version(left: &str, right: &str) -> bool {
     }
 }
 
-/// Sorts versions as PEP 440 says, those from before it first and as text, each once.
+/// Sorts versions by PEP 440 and removes duplicates. Others come first, sorted as text.
 pub fn sort_versions(versions: &mut Vec<String>) {
     versions.sort_by_cached_key(|version| (version.parse::<Version>().ok(), version.clone()));
     versions.dedup();
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn file_names_are_taken_apart() {
+    fn file_names_are_parsed() {
         let egg = |name: &str, version: &str, python: &str, platform: &str| {
             Some((name.to_owned(), version.to_owned(), python.to_owned(), platform.to_owned()))
         };
@@ -143,21 +142,21 @@ mod tests {
     }
 
     #[test]
-    fn names_are_normalized_as_pep_503_says() {
+    fn names_are_normalized_by_pep_503() {
         for name in ["Zope.Interface", "zope_interface", "zope-interface", "ZOPE.-_interface"] {
             assert_eq!(normalize_name(name), "zope-interface");
         }
     }
 
     #[test]
-    fn versions_are_sorted_as_pep_440_says() {
+    fn versions_are_sorted_by_pep_440() {
         let mut versions = ["1.10", "1.9", "old", "1.9", "1.10rc1"].map(String::from).to_vec();
         sort_versions(&mut versions);
         assert_eq!(versions, ["old", "1.9", "1.10rc1", "1.10"]);
     }
 
     #[test]
-    fn versions_are_compared_as_pep_440_says() {
+    fn versions_are_compared_by_pep_440() {
         let name: EggName = "foo-1.0_1-py3.11.egg".parse().unwrap();
         assert!(name.has_version("1.0-1"));
         assert!(name.has_version("1.0.post1"));

@@ -1,4 +1,4 @@
-//! Paths inside an egg: relative, `/`-separated, UTF-8, and never leaving the egg.
+//! Paths inside an egg: relative, `/`-separated, UTF-8, and never outside the egg.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,13 +11,13 @@ use crate::disk::MAX_PATH;
 #[serde(transparent)]
 pub struct EggPath(String);
 
-/// Longest component that is accepted, in bytes (Linux's `NAME_MAX`).
+/// The longest component that is accepted, in bytes (Linux's `NAME_MAX`).
 pub const MAX_COMPONENT: usize = 255;
-/// How many symlinks one path may pass through (Linux's `MAXSYMLINKS`).
+/// How many symlinks a path may pass (Linux's `MAXSYMLINKS`).
 const MAX_SYMLINKS: usize = 40;
-/// How far following all symlinks of one egg may lead: the lengths of the paths that are come by, one
-/// for each component, in bytes. Far more than any real egg's, so few that no egg keeps a reader
-/// busy. Without it, each of 40 symlinks that lead to one another costs as much as all behind it.
+/// The most work that resolving all symlinks of one egg may take: the sum of the lengths of the paths
+/// passed, one for each component, in bytes. Real eggs take far less. The limit bounds the work of
+/// checking a hostile egg: in a chain of 40 symlinks, each would cost as much as all after it.
 pub const MAX_FOLLOWED: usize = 1 << 28;
 
 /// Why a text is not a path inside an egg.
@@ -36,8 +36,8 @@ impl EggPath {
     }
 
     /// # Errors
-    /// [`BadPath`] for a text that is empty, absolute or too long, that holds a NUL, or that has an
-    /// empty, `.` or `..` component.
+    /// [`BadPath`] for a text that is empty, absolute or too long, contains a NUL, or has an empty, `.`
+    /// or `..` component.
     pub fn new(path: impl Into<String>) -> Result<Self, BadPath> {
         let path = path.into();
         let reason = if path.is_empty() {
@@ -47,7 +47,7 @@ impl EggPath {
         } else if path.len() > MAX_PATH {
             "is too long"
         } else if path.contains('\0') {
-            "holds a NUL"
+            "contains a NUL"
         } else if path.split('/').any(|part| part.len() > MAX_COMPONENT) {
             "has a component that is too long"
         } else if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
@@ -68,7 +68,7 @@ impl EggPath {
         self.0.is_empty()
     }
 
-    /// The directory that holds this entry, as text; `None` for the egg itself.
+    /// The directory of this entry, as text; `None` for the egg itself.
     #[must_use]
     pub fn parent(&self) -> Option<&str> {
         if self.is_root() {
@@ -97,17 +97,17 @@ impl fmt::Debug for EggPath {
 
 /// Whether following the symlink at `link` can leave the egg.
 ///
-/// The target is resolved as a kernel would, component by component and through the egg's other
-/// symlinks (`symlinks`: path to target), so that `..` behind another symlink is caught as well. A
-/// target that does not exist is no escape. `work` sums up what is followed for one egg:
-/// beyond [`MAX_FOLLOWED`], a symlink counts as one that leaves.
+/// Resolves the target as the kernel does, component by component and through the egg's other symlinks
+/// (`symlinks`: path to target), so it also finds a `..` after another symlink. A target that does not
+/// exist does not leave the egg. `work` sums up the work for one egg: beyond [`MAX_FOLLOWED`], a
+/// symlink counts as leaving it.
 pub(crate) fn symlink_escapes(
     link: &str,
     symlinks: &HashMap<&str, &str>,
     work: &mut usize,
 ) -> bool {
     let mut here = link.to_owned();
-    // What is left of each symlink that is being followed, the innermost last.
+    // The remaining components of each symlink that is being followed, innermost last.
     let mut rest: Vec<Split<'_, char>> = Vec::new();
     let mut followed = 0;
     loop {
@@ -146,7 +146,7 @@ pub(crate) fn symlink_escapes(
     }
 }
 
-/// Takes the last component away.
+/// Removes the last component.
 fn pop(path: &mut String) {
     path.truncate(path.rfind('/').unwrap_or_default());
 }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn parent_and_names() {
+    fn a_path_has_a_parent_and_a_file_name() {
         let path = EggPath::new("a/b/c").unwrap();
         assert_eq!((path.parent(), path.file_name()), (Some("a/b"), "c"));
         assert_eq!(EggPath::new("a").unwrap().parent(), Some(""));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn symlinks_that_stay_inside_are_fine() {
+    fn symlinks_that_stay_inside_are_accepted() {
         let links =
             HashMap::from([("a/b/up", "../c"), ("dot", "."), ("gone", "no/such"), ("a/d", "../a")]);
         for link in links.keys() {
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn symlinks_that_leave_are_caught() {
+    fn symlinks_that_leave_are_found() {
         for (link, target) in [
             ("a", "/etc/passwd"),
             ("a", ".."),
@@ -211,16 +211,16 @@ mod tests {
     }
 
     #[test]
-    fn a_symlink_that_leaves_through_another_is_caught() {
-        // `deep/here` names the root, so `deep/here/..` is outside although its text is not.
+    fn a_symlink_that_leaves_through_another_is_found() {
+        // `deep/here` is the root, so `deep/here/..` is outside although its text is not.
         let links = HashMap::from([("deep/here", ".."), ("out", "deep/here/../x")]);
         assert!(symlink_escapes("out", &links, &mut 0));
         assert!(!symlink_escapes("deep/here", &links, &mut 0));
     }
 
     #[test]
-    fn a_tangle_of_symlinks_costs_no_more_than_its_bound() {
-        // A chain as long as one may be that goes deeper with each link, and many ways into it.
+    fn resolving_many_symlinks_takes_bounded_work() {
+        // The longest allowed chain, deeper with each link, and many symlinks to its start.
         let deep = "x/".repeat(100);
         let mut chain: Vec<(String, String)> =
             (1..40).map(|at| (format!("a{}", at - 1), format!("a{at}/{deep}"))).collect();
@@ -230,7 +230,7 @@ mod tests {
         let mut work = 0;
         assert!(links.keys().any(|link| symlink_escapes(link, &links, &mut work)));
         assert!(work < MAX_FOLLOWED + (1 << 16), "{work}");
-        assert!(!symlink_escapes("a0", &links, &mut 0), "one of them alone is fine");
+        assert!(!symlink_escapes("a0", &links, &mut 0), "one of them alone is accepted");
     }
 
     proptest! {

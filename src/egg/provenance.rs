@@ -1,10 +1,10 @@
-//! Where an egg comes from.
+//! The origin of an egg.
 
 use serde::{Deserialize, Serialize};
 
 use crate::util::hash::digest::Digest;
 
-/// Where an egg comes from. Not part of the egg digest; unknown is absent.
+/// The origin of an egg. It is not part of the egg digest; unknown fields are absent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
@@ -17,13 +17,13 @@ pub struct Provenance {
     pub buildout: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setuptools: Option<String>,
-    /// File name of the archive it was built from.
+    /// File name of the source archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// How long the build took, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_seconds: Option<f64>,
-    /// The egg of the same key that this one was stored in place of.
+    /// The egg of the same key that this one replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<Digest>,
 }

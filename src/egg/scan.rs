@@ -1,4 +1,4 @@
-//! Reading an egg from a file system: what it consists of, whether it is sound, and its key.
+//! Reading an egg from a file system: its entries, its key, and whether it is sound.
 
 use std::fs::{File, Metadata as FileMetadata};
 use std::io::{Cursor, Read};
@@ -17,20 +17,20 @@ use crate::egg::path::EggPath;
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::digest::Digest;
 
-/// Largest shared object that is looked at inside a zipped egg, in bytes.
+/// The largest shared object that is inspected in a zipped egg, in bytes.
 const MAX_ZIPPED_OBJECT: u64 = 64 << 20;
-/// How much of a zipped egg is inflated in all to look at it, in bytes. Members of a zip file may lie
-/// over one another, so that a small file can hold any amount.
+/// How much of a zipped egg may be inflated to inspect it, in bytes. Members of a zip file can overlap,
+/// so that a small file can contain any amount.
 const MAX_INFLATED: u64 = 256 << 20;
 
-/// What the builder of an egg knows and the egg does not tell.
+/// Properties of an egg that its builder knows and its files do not show.
 #[derive(Debug, Clone, Default)]
 pub struct Hints {
-    /// Buildout's egg layout; told from the metadata directory if absent.
+    /// Buildout's egg layout; derived from the metadata directory if absent.
     pub generation: Option<u8>,
-    /// PEP 425 abbreviation of the implementation; told from compiled files if absent.
+    /// PEP 425 abbreviation of the implementation; derived from compiled files if absent.
     pub implementation: Option<String>,
-    /// The ABI of native code whose file names do not tell it.
+    /// The ABI of native code whose file names have no ABI tag.
     pub soabi: String,
     pub source_sha256: String,
     pub variant: String,
@@ -41,7 +41,7 @@ pub struct Hints {
 #[derive(Debug)]
 pub struct Tree {
     path: PathBuf,
-    /// Complete but for the digests of the files, which are made when it is written.
+    /// Complete except for the digests of the files, which are computed when the blob is written.
     pub manifest: Manifest,
 }
 
@@ -49,7 +49,7 @@ impl Tree {
     /// Lists an egg: a directory, or a zipped egg.
     ///
     /// # Errors
-    /// [`Error::UnsoundEgg`] says why something is not an egg that can be kept.
+    /// [`Error::UnsoundEgg`], with the reason why it cannot be cached.
     pub fn scan(path: &Path, hints: &Hints) -> Result<Self> {
         let unsound = |reason: String| Error::UnsoundEgg { path: path.to_owned(), reason };
         let file_name = path
@@ -62,8 +62,8 @@ impl Tree {
         let name: EggName = file_name.parse().map_err(|error| unsound(format!("{error}")))?;
         let entries = list(path)?;
         let found = match entries[0].kind {
-            EntryKind::Directory => look_into_directory(path, &entries)?,
-            EntryKind::File { .. } => look_into_zip(path)?,
+            EntryKind::Directory => inspect_directory(path, &entries)?,
+            EntryKind::File { .. } => inspect_zip(path)?,
             EntryKind::Symlink { .. } => return Err(unsound("it is a symlink".into())),
         };
         let matching = found.metadata.iter().find(|metadata| {
@@ -105,7 +105,6 @@ impl Tree {
         Ok(Self { path: path.to_owned(), manifest })
     }
 
-    /// Where the egg is.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -122,19 +121,18 @@ pub fn path_of(egg: &Path, entry: &Entry) -> PathBuf {
     if entry.path.is_root() { egg.to_owned() } else { egg.join(entry.path.as_str()) }
 }
 
-/// Lists a file or a directory with everything below it, in the order of the manifest.
+/// Lists a file, or a directory with everything below it, in the order of the manifest.
 ///
 /// # Errors
-/// [`Error::UnsoundEgg`] for what an egg cannot hold.
+/// [`Error::UnsoundEgg`] for an entry that an egg cannot contain.
 pub fn list(egg: &Path) -> Result<Vec<Entry>> {
     Ok(list_linked(egg)?.0)
 }
 
-/// The files that have more names than one: path relative to the egg, device and inode, and how many
-/// names there are.
+/// Files with several hard links: path relative to the egg, device and inode, and number of links.
 pub type Linked = Vec<(EggPath, (u64, u64), u64)>;
 
-/// As [`list`], and which of the files have more names than one.
+/// As [`list`], and also which of the files have several hard links.
 ///
 /// # Errors
 /// As [`list`].
@@ -176,7 +174,7 @@ pub fn list_linked(egg: &Path) -> Result<(Vec<Entry>, Linked)> {
 }
 
 impl EntryKind {
-    /// The same kind and size, with the digest that a file has before it is read.
+    /// The same kind and size, with the digest that a file has before it is read: zeros.
     pub(crate) fn clone_without_digest(&self) -> Self {
         match self {
             Self::File { size, .. } => Self::File { size: *size, digest: Digest::from([0; 32]) },
@@ -206,7 +204,7 @@ fn oddity(metadata: &FileMetadata) -> &'static str {
     }
 }
 
-/// What the content of an egg tells.
+/// Properties derived from the content of an egg.
 struct Found {
     metadata: Vec<Metadata>,
     native: Option<Native>,
@@ -234,7 +232,7 @@ impl Found {
     }
 }
 
-fn look_into_directory(egg: &Path, entries: &[Entry]) -> Result<Found> {
+fn inspect_directory(egg: &Path, entries: &[Entry]) -> Result<Found> {
     let mut found = Found::new(entries.iter().map(|entry| entry.path.as_str()));
     for entry in entries {
         let EntryKind::File { size, .. } = entry.kind else { continue };
@@ -250,7 +248,7 @@ fn look_into_directory(egg: &Path, entries: &[Entry]) -> Result<Found> {
     Ok(found)
 }
 
-/// Every native file is a shared object or an executable; neither is named like text or bytecode.
+/// Whether to inspect a file: native code is never in a file with one of these extensions.
 fn may_be_native(entry: &Entry) -> bool {
     const NEVER: [&str; 12] =
         ["py", "pyc", "pyi", "txt", "rst", "md", "c", "h", "pxd", "pyx", "json", "zcml"];
@@ -258,7 +256,7 @@ fn may_be_native(entry: &Entry) -> bool {
     !name.rsplit_once('.').is_some_and(|(_, extension)| NEVER.contains(&extension))
 }
 
-fn look_into_zip(egg: &Path) -> Result<Found> {
+fn inspect_zip(egg: &Path) -> Result<Found> {
     let unsound = |reason: String| Error::UnsoundEgg { path: egg.to_owned(), reason };
     let file = File::open(egg).at("open", egg)?;
     let mut zip = zip::ZipArchive::new(std::io::BufReader::new(file))
@@ -267,10 +265,12 @@ fn look_into_zip(egg: &Path) -> Result<Found> {
         .file_names()
         .map(|name| name.map(std::borrow::Cow::into_owned))
         .collect::<std::result::Result<Vec<String>, _>>()
-        .map_err(|error| unsound(format!("it holds a file whose name cannot be read ({error})")))?;
+        .map_err(|error| {
+            unsound(format!("it contains a file whose name cannot be read ({error})"))
+        })?;
     for name in &names {
         EggPath::new(name.strip_suffix('/').unwrap_or(name))
-            .map_err(|error| unsound(format!("it holds a file whose {error}")))?;
+            .map_err(|error| unsound(format!("it contains a file whose {error}")))?;
     }
     let mut found = Found::new(names.iter().map(String::as_str));
     let mut inflated = 0;
@@ -286,7 +286,9 @@ fn look_into_zip(egg: &Path) -> Result<Found> {
         let mut content = Vec::new();
         inflated += member.take(limit).read_to_end(&mut content).at("read", egg)? as u64;
         if inflated > MAX_INFLATED {
-            return Err(unsound("it holds more than a zipped egg may: install it unzipped".into()));
+            return Err(unsound(
+                "it contains more than a zipped egg may: install it unzipped".into(),
+            ));
         }
         if metadata::is_metadata_path(name) {
             found.metadata.extend(metadata::parse(&content));

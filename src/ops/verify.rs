@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use crate::cache::{self, BlobFile, Blobs, Cache, describes_same_egg};
 use crate::disk::filesystem;
+use crate::egg::blob::BadBlob;
 use crate::egg::blob::frame_layout::FrameGroup;
-use crate::egg::blob::reader::{BadBlob, Blob, Decoder};
+use crate::egg::blob::reader::{Blob, Decoder};
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, Result};
 use crate::util::hash::blake3_subtree;

@@ -339,7 +339,7 @@ fn add_refuses_what_was_half_copied_and_says_what_is_missing() {
         ../../bin/one,sha256=x,4\n__pycache__/one.cpython-311.pyc,,\n";
     let cases: [(Files<'_>, &str); 4] = [
         (&[("one.py", b"abcd")], "two.py of its record is not there: half-copied?"),
-        (&[("one.py", b"abcd"), ("two.py", b"")], "two.py has 0 bytes in place of 4"),
+        (&[("one.py", b"abcd"), ("two.py", b"")], "two.py has 0 bytes instead of 4"),
         (&[("one.py", b"abcd"), ("two.py", b"abcd"), ("_c.so", b"")], "_c.so is cut off"),
         (&[("one.py", b"abcd"), ("two.py", b"abcd")], ""),
     ];

@@ -301,7 +301,7 @@ fn a_zipped_egg_with_a_member_outside_is_refused_whatever_else_is_in_it() {
     let info = Member { name: b"EGG-INFO/PKG-INFO", content: metadata.as_bytes() };
     for name in [&b"../x"[..], b"/x", b"a/../../x", b"a//x", b"./x", b"a\0x", b"..", b""] {
         let bad = Member { name, content: b"x" };
-        is_refused_zip(&forge::zip(&[info.clone(), bad]), "it holds a file whose");
+        is_refused_zip(&forge::zip(&[info.clone(), bad]), "it contains a file whose");
     }
 }
 

@@ -1,25 +1,27 @@
-//! How the bytes of an egg's files lie in frames.
+//! How the files of an egg are divided into frames.
 //!
-//! The rule is fixed and depends on the sizes alone, so a manifest states no placement that a
-//! reader would have to believe. In the order of the entries: an empty file lies nowhere. A file
-//! larger than the frame size ends the frame that is open and has frames of its own, each of the
-//! frame size but for the last. Any other file goes to the open frame, or begins a new one where
-//! it would make the frame larger than the frame size.
+//! The rule is fixed and depends on the sizes alone, so a manifest contains no placement that a reader
+//! would have to trust. The entries are taken in order:
+//!
+//! - An empty file is in no frame.
+//! - A file larger than the frame size closes the open frame and gets its own frames, all of the frame
+//!   size except the last.
+//! - Any other file goes into the open frame, or opens a new one if it does not fit.
 
 use std::ops::Range;
 
 use crate::egg::manifest::{Entry, EntryKind};
 
-/// Smallest and largest frame size that a reader accepts; it is always a power of two, which makes
-/// a frame of a large file a subtree of that file's BLAKE3.
+/// The frame sizes that a reader accepts. A frame size is always a power of two, so that a frame of a
+/// large file is a subtree of that file's BLAKE3.
 pub const FRAME_SIZES: std::ops::RangeInclusive<u32> = 4 << 10..=4 << 20;
 
-/// A piece of work that can be encoded or decoded on its own.
+/// Frames that can be encoded or decoded independently of others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FrameGroup {
-    /// One frame that holds whole files, one after the other.
+    /// One frame with several whole files, one after the other.
     Small { frame: usize, entries: Vec<usize> },
-    /// One file that fills several frames.
+    /// One file in several frames.
     Large { entry: usize, frames: Range<usize> },
 }
 
@@ -28,13 +30,13 @@ pub struct Layout {
     pub groups: Vec<FrameGroup>,
     /// Size of each frame's content, in bytes.
     pub frame_sizes: Vec<u32>,
-    /// Entries that are files without content.
+    /// The entries that are empty files.
     pub empty: Vec<usize>,
 }
 
 impl Layout {
-    /// `frame_size` is a power of two within [`FRAME_SIZES`]; the sizes add up to no more than
-    /// [`crate::egg::manifest::MAX_SIZE`].
+    /// Computes the layout. `frame_size` must be a power of two within [`FRAME_SIZES`], and the sum of
+    /// all sizes at most [`crate::egg::manifest::MAX_SIZE`].
     #[must_use]
     pub fn of(entries: &[Entry], frame_size: u32) -> Self {
         let mut layout = Self::default();
@@ -78,7 +80,7 @@ impl Layout {
     }
 }
 
-/// How many frames a layout would have, without making it.
+/// The number of frames of a layout, without computing it.
 #[must_use]
 pub fn count_frames(entries: &[Entry], frame_size: u32) -> u64 {
     let (mut frames, mut open_size) = (0, 0);
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn files_at_the_boundaries() {
+    fn files_of_boundary_sizes_are_placed() {
         let size = u64::from(SIZE);
         let layout = Layout::of(&entries(&[1, size - 1, 1, size, size + 1, 0, 2]), SIZE);
         assert_eq!(
@@ -138,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_byte_lies_in_exactly_one_frame(sizes in prop::collection::vec(0_u64..20_000, 0..40)) {
+        fn every_byte_is_in_exactly_one_frame(sizes in prop::collection::vec(0_u64..20_000, 0..40)) {
             let entries = entries(&sizes);
             let layout = Layout::of(&entries, SIZE);
             let total: u64 = layout.frame_sizes.iter().map(|size| u64::from(*size)).sum();
@@ -147,8 +149,8 @@ mod tests {
             prop_assert_eq!(layout.frame_sizes.len() as u64, count_frames(&entries, SIZE));
             let mut frame = 0;
             let mut seen = layout.empty.clone();
-            for unit in &layout.groups {
-                match unit {
+            for group in &layout.groups {
+                match group {
                     FrameGroup::Small { frame: at, entries } => {
                         prop_assert_eq!(*at, frame);
                         prop_assert_eq!(

@@ -1,144 +1,31 @@
-//! Reading a blob: one immutable file that holds one egg. docs/format.md describes its bytes.
+//! Reading a blob: one immutable file that stores one egg. docs/format.md describes its bytes.
 //!
-//! Pure: it works on bytes in memory, wherever they come from, and believes none of them. The
-//! chain of proof is: the blob's name is the digest of the manifest's first line; that line holds
-//! the digest of every file; what is decoded must have these digests. Frames have digests of their
-//! own, of the stored bytes, which find damage that decoding would not show.
+//! This code works on bytes in memory, from any source, and trusts none of them. The chain of proof:
+//! the blob's name is the digest of the manifest's first line; that line has the digest of every file;
+//! the decoded content must match these digests. Frames have digests of their stored bytes, too, which
+//! find damage that decoding does not show.
 
 use std::ops::{Deref, Range};
 
 use blake3::hazmat::ChainingValue;
-use serde::{Deserialize, Serialize};
 
 use crate::egg::blob::frame_layout::{self, Layout};
+use crate::egg::blob::header::{Encoding, Frame, HEADER_LEN, Header, Placement};
+use crate::egg::blob::{BadBlob, damaged};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::manifest::{BadManifest, EntryKind, Manifest};
 use crate::egg::provenance::Provenance;
 use crate::util::hash::blake3_subtree;
 use crate::util::hash::digest::Digest;
 
-pub(crate) const MAGIC: [u8; 8] = *b"\x89egg\r\n\x1a\n";
-/// Version of the blob format that this crate writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
-/// What file systems clone in, in bytes: what is to be cloned begins at a multiple.
+/// The unit in which file systems clone, in bytes: content to be cloned begins at a multiple of it.
 pub const BLOCK: usize = 4096;
-/// Length of the header in bytes.
-pub const HEADER_LEN: usize = 128;
-/// Largest manifest that is decoded, in bytes.
+/// The largest manifest that is decoded, in bytes.
 pub const MAX_MANIFEST: u64 = 64 << 20;
-/// Longest gap of zeros before a frame, in bytes: enough to align frames for cloning.
+/// The longest gap of zeros before a frame, in bytes: enough to align frames for cloning.
 pub const MAX_GAP: u64 = 1 << 16;
 
-/// Why bytes are not a blob that can be used.
-#[derive(Debug, thiserror::Error)]
-pub enum BadBlob {
-    #[error("it is not a blob of eggcache")]
-    Foreign,
-    #[error("its format is {0}")]
-    NewerFormat(u32),
-    #[error("{0}")]
-    Damaged(String),
-    #[error(transparent)]
-    Manifest(#[from] BadManifest),
-}
-
-fn damaged(reason: impl Into<String>) -> BadBlob {
-    BadBlob::Damaged(reason.into())
-}
-
-/// The fixed first part of a blob.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Header {
-    pub manifest_stored: u64,
-    pub manifest_size: u64,
-    pub data_offset: u64,
-    pub blob_len: u64,
-    pub manifest_digest: Digest,
-}
-
-impl Header {
-    pub fn encode(&self) -> [u8; HEADER_LEN] {
-        let mut bytes = [0; HEADER_LEN];
-        bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.manifest_stored.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.manifest_size.to_le_bytes());
-        bytes[32..40].copy_from_slice(&self.data_offset.to_le_bytes());
-        bytes[40..48].copy_from_slice(&self.blob_len.to_le_bytes());
-        bytes[48..80].copy_from_slice(self.manifest_digest.as_bytes());
-        let digest = Digest::of(&bytes[..96]);
-        bytes[96..].copy_from_slice(digest.as_bytes());
-        bytes
-    }
-
-    fn decode(blob: &[u8]) -> Result<Self, BadBlob> {
-        if blob.is_empty() {
-            return Err(damaged("it is empty"));
-        }
-        if !blob.starts_with(&MAGIC) {
-            return Err(BadBlob::Foreign);
-        }
-        let header = blob.get(..HEADER_LEN).ok_or_else(|| damaged("its header is cut off"))?;
-        let u64_at = |at: usize| {
-            u64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes were asked for"))
-        };
-        let digest_at = |at: usize| {
-            let bytes: [u8; 32] = header[at..at + 32].try_into().expect("a digest has 32 bytes");
-            Digest::from(bytes)
-        };
-        // Every format keeps magic, version and checksum in their places, so a flipped bit is no
-        // newer format.
-        if Digest::of(&header[..96]) != digest_at(96) {
-            return Err(damaged("its header does not match its checksum"));
-        }
-        let format = u32::from_le_bytes(header[8..12].try_into().expect("four bytes"));
-        if format > FORMAT {
-            return Err(BadBlob::NewerFormat(format));
-        }
-        if format != FORMAT || header[12..16] != [0; 4] || header[80..96] != [0; 16] {
-            return Err(damaged("its header has no meaning"));
-        }
-        Ok(Self {
-            manifest_stored: u64_at(16),
-            manifest_size: u64_at(24),
-            data_offset: u64_at(32),
-            blob_len: u64_at(40),
-            manifest_digest: digest_at(48),
-        })
-    }
-}
-
-/// How a frame's content is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Encoding {
-    Raw,
-    Zstd,
-}
-
-/// Where one frame's stored bytes are. Its content's size follows from the layout rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Frame {
-    /// Bytes from the beginning of the data.
-    pub offset: u64,
-    /// Stored bytes.
-    pub stored: u64,
-    pub encoding: Encoding,
-    /// BLAKE3 of the stored bytes.
-    pub digest: Digest,
-}
-
-/// The manifest's second line.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Placement {
-    pub frame_size: u32,
-    pub frames: Vec<Frame>,
-    pub provenance: Provenance,
-}
-
-/// An opened blob: manifest checked, frames not yet.
+/// An open blob. Its manifest is checked, its frames are not.
 #[derive(Debug)]
 pub struct Blob<B> {
     bytes: B,
@@ -158,10 +45,8 @@ impl<B: Deref<Target = [u8]>> Blob<B> {
         CachedEgg::new(self.digest, &self.manifest, self.len(), self.provenance.clone())
     }
 
-    /// Reads header and manifest, and checks everything but the frames' bytes.
-    ///
-    /// # Errors
-    /// [`BadBlob`]; no length that the bytes claim is allocated before it is bounded.
+    /// Reads the header and the manifest, and checks everything except the bytes of the frames. No length
+    /// that the bytes claim is allocated before it is bounded.
     pub fn open(bytes: B) -> Result<Self, BadBlob> {
         let header = Header::decode(&bytes)?;
         if header.blob_len != bytes.len() as u64 {
@@ -181,7 +66,7 @@ impl<B: Deref<Target = [u8]>> Blob<B> {
                 #[expect(clippy::cast_possible_truncation, reason = "below the length of a slice")]
                 &bytes[HEADER_LEN..end as usize]
             }
-            _ => return Err(damaged("its header's lengths contradict each other")),
+            _ => return Err(damaged("the lengths in its header contradict each other")),
         };
         if Digest::of(stored) != header.manifest_digest {
             return Err(damaged("its manifest does not match its checksum"));
@@ -224,7 +109,7 @@ impl<B: Deref<Target = [u8]>> Blob<B> {
         self.frames.len()
     }
 
-    /// Size in bytes of the content of every frame of a large file but its last.
+    /// The size of every frame of a large file except its last, in bytes of content.
     #[must_use]
     pub fn frame_size(&self) -> u32 {
         self.frame_size
@@ -234,14 +119,13 @@ impl<B: Deref<Target = [u8]>> Blob<B> {
         &self.bytes
     }
 
-    /// The bytes themselves.
     #[must_use]
     pub fn into_bytes(self) -> B {
         self.bytes
     }
 
-    /// Where the content of a large file lies in the blob as it is, in whole blocks of
-    /// [`BLOCK`] but for the last; `None` if it lies there otherwise.
+    /// The offset in the blob of a large file that is stored uncompressed, in one piece that begins at a
+    /// multiple of [`BLOCK`]; `None` if it is stored otherwise.
     #[must_use]
     pub fn raw_offset(&self, frames: Range<usize>) -> Option<u64> {
         let frames = &self.frames[frames];
@@ -258,10 +142,8 @@ impl<B: Deref<Target = [u8]>> Blob<B> {
         &self.bytes[self.data_offset..][range(offset)..range(offset + stored)]
     }
 
-    /// The content of a frame, not yet checked against the digests of its files.
-    ///
-    /// # Errors
-    /// [`BadBlob`] where it does not decode to exactly its size.
+    /// The content of a frame, not yet checked against the digests of its files. Fails unless it decodes
+    /// to exactly its size.
     pub fn decode<'a>(
         &'a self,
         frame: usize,
@@ -276,10 +158,8 @@ impl<B: Deref<Target = [u8]>> Blob<B> {
         }
     }
 
-    /// The files of a small unit with their content, each checked.
-    ///
-    /// # Errors
-    /// [`BadBlob`] naming the first file whose content does not have its digest.
+    /// The files of a [`frame_layout::FrameGroup::Small`], each checked. The error names the first file
+    /// whose content does not match its digest.
     pub fn small_files<'a>(
         &'a self,
         frame: usize,
@@ -303,17 +183,11 @@ impl<B: Deref<Target = [u8]>> Blob<B> {
     }
 
     /// Checks a large file against the chaining values of its frames.
-    ///
-    /// # Errors
-    /// [`BadBlob`] naming the file.
     pub fn check_large(&self, entry: usize, frames: &[ChainingValue]) -> Result<(), BadBlob> {
         check_digest(&self.manifest, entry, blake3_subtree::merge(frames))
     }
 
     /// Checks the stored bytes of a frame.
-    ///
-    /// # Errors
-    /// [`BadBlob`] naming the frame.
     pub fn check_stored(&self, frame: usize) -> Result<(), BadBlob> {
         if Digest::of(self.stored(frame)) == self.frames[frame].digest {
             Ok(())
@@ -322,10 +196,7 @@ impl<B: Deref<Target = [u8]>> Blob<B> {
         }
     }
 
-    /// Checks that everything between and after manifest and frames is zero.
-    ///
-    /// # Errors
-    /// [`BadBlob`] if there is anything.
+    /// Checks that all bytes between the manifest and the frames are zero.
     pub fn check_gaps(&self) -> Result<(), BadBlob> {
         let header = Header::decode(&self.bytes)?;
         let range = |at: u64| usize::try_from(at).expect("checked against the blob's length");
@@ -352,7 +223,7 @@ fn check_digest(manifest: &Manifest, entry: usize, found: Digest) -> Result<(), 
     }
 }
 
-/// Frames lie one after another, with no more than a small gap, up to the end of the data.
+/// Checks that the frames follow one another, with small gaps at most, up to the end of the data.
 fn check_frames(frames: &[Frame], sizes: &[u32], data_len: u64) -> Result<(), BadBlob> {
     let mut end: u64 = 0;
     for (frame, &size) in frames.iter().zip(sizes) {
@@ -375,9 +246,9 @@ fn decode_manifest(stored: &[u8], size: u64) -> Result<Vec<u8>, BadBlob> {
     }
     let does_not_decode = |_| damaged("its manifest does not decode");
     let decoder = zstd::stream::read::Decoder::with_buffer(stored).map_err(does_not_decode)?;
-    // Reserved, not filled: growing step by step would take twice as much in the end.
+    // Reserved, not filled: growing step by step would take twice the memory.
     let mut text = Vec::with_capacity(usize::try_from(size + 1).expect("at most MAX_MANIFEST"));
-    // One byte more than promised shows that there is more; memory grows with what is decoded only.
+    // Reading one byte more than promised shows if there is more. Memory is only used as it is filled.
     decoder.take(size + 1).read_to_end(&mut text).map_err(does_not_decode)?;
     if text.len() as u64 == size { Ok(text) } else { Err(damaged("its manifest has another size")) }
 }
@@ -389,7 +260,7 @@ fn split_lines(text: &[u8]) -> Option<(&[u8], &[u8])> {
     (!placement.contains(&b'\n')).then_some((content, placement))
 }
 
-/// Decodes frames, one after another, into one buffer that it keeps.
+/// Decodes frames, one after another, into a buffer that it reuses.
 pub struct Decoder {
     zstd: zstd::bulk::Decompressor<'static>,
     buffer: Vec<u8>,
@@ -404,7 +275,7 @@ impl Decoder {
         Self { zstd, buffer: Vec::new() }
     }
 
-    /// The buffer, of this size in bytes, with anything in it.
+    /// The buffer, with this size in bytes and any content.
     pub(crate) fn buffer(&mut self, size: usize) -> &mut [u8] {
         if self.buffer.len() < size {
             self.buffer.resize(size, 0);

@@ -7,10 +7,10 @@ use std::path::Path;
 use crate::disk::boundary::{Boundary, Location, is_library_folder, is_system};
 use crate::egg::bytecode;
 use crate::egg::completeness;
+use crate::egg::elf;
 use crate::egg::manifest::{Entry, EntryKind};
 use crate::egg::metadata;
 use crate::egg::name::EggName;
-use crate::egg::native;
 use crate::egg::scan::{self, Hints, Tree};
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::digest::Digest;
@@ -59,7 +59,7 @@ impl Content {
     fn read_into(&mut self, path: &Path, head: u64, object: bool, hash: bool) -> Result<()> {
         let mut file = File::open(path).at("open", path)?;
         if object {
-            self.run_paths = native::run_paths(&file);
+            self.run_paths = elf::run_paths(&file);
             file.rewind().at("read", path)?;
         }
         (&file).take(head).read_to_end(&mut self.head).at("read", path)?;
