@@ -151,7 +151,7 @@ impl Cache {
     /// Removes torn copies from an eggs directory, given by its canonical path, and returns their names.
     #[must_use]
     pub fn remove_torn_copies(&self, eggs_directory: &Path) -> Vec<String> {
-        torn_copies::check(&self.root, &self.blobs, &self.index, eggs_directory)
+        torn_copies::remove(&self.root, &self.blobs, &self.index, eggs_directory)
     }
 
     /// Records that eggs are copied to an eggs directory, given by its canonical path. Does nothing if

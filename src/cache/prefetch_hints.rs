@@ -1,8 +1,8 @@
-//! Recall: which eggs the buildouts of one configuration asked for, in their order, so that the next
-//! one's eggs are copied before it knows them itself.
+//! Prefetch hints: the eggs that buildouts of one configuration requested, in order, so that the next
+//! one's eggs are copied before it requests them.
 //!
-//! It is a hint and no more: what is recalled is only copied ahead, and an eggs directory gets what is
-//! asked for. What cannot be read is not recalled, and what cannot be written is not missed.
+//! Hints do not decide what is installed: the eggs are only copied in advance, and an eggs directory gets
+//! what buildout requests. Hints that cannot be read or written are ignored.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use crate::egg::key::Host;
 use crate::error::Result;
 use crate::util::hash::digest::Digest;
 
-/// After how long a configuration is forgotten that nobody has changed an egg of.
+/// The age at which an unchanged configuration is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(180 * 24);
 
-/// What the buildouts of one configuration asked for, and where that is written.
+/// The hints of one configuration.
 #[derive(Debug)]
 pub struct PrefetchHints {
     dir: PathBuf,
@@ -26,35 +26,31 @@ pub struct PrefetchHints {
     digests: Vec<Digest>,
 }
 
-/// Where what is recalled is.
+/// The directory of the hints. Its name is part of the cache's format.
 pub fn dir(cache: &Path) -> PathBuf {
     cache.join("recall")
 }
 
 impl PrefetchHints {
-    /// What the cache knows of a configuration, which any text names, on a host.
+    /// Reads the hints of a configuration on a host. Any text identifies a configuration.
     #[must_use]
     pub fn of(cache: &Path, configuration: &str, host: &Host) -> Self {
         let python = host.python_tag();
-        let told = [configuration, &python, &host.soabi, &host.platform, &host.environment];
-        let name =
-            json_file::name_of(format!("{}\0{}", told.join("\0"), host.generation).as_bytes());
+        let id = [configuration, &python, &host.soabi, &host.platform, &host.environment];
+        let name = json_file::name_of(format!("{}\0{}", id.join("\0"), host.generation).as_bytes());
         let dir = dir(cache);
         let digests = json_file::read(&dir.join(&name)).ok().flatten().unwrap_or_default();
         Self { dir, name, digests }
     }
 
-    /// In the order in which they were asked for.
+    /// In the order of the requests.
     #[must_use]
     pub fn digests(&self) -> &[Digest] {
         &self.digests
     }
 
-    /// Remembers what was asked for this time, and what was asked for before and of whose project
-    /// nothing was asked for now: parts that had nothing to do ask for nothing. Answers all of that.
-    ///
-    /// # Errors
-    /// If the index cannot be read or this not written.
+    /// Writes the eggs requested now, followed by earlier ones of projects without a request now: parts
+    /// with nothing to do request nothing. Returns all of these.
     pub fn remember(&self, asked: &[Digest], cache: &Cache) -> Result<Vec<Digest>> {
         let before: HashSet<&Digest> = self.digests.iter().collect();
         if asked.iter().all(|digest| before.contains(digest)) {
@@ -79,10 +75,7 @@ impl PrefetchHints {
     }
 }
 
-/// Removes what has not changed for long, and what writing left behind.
-///
-/// # Errors
-/// If what there is cannot be listed.
+/// Removes hints that have not changed for long, and temporary files.
 pub fn forget_old(cache: &Path) -> Result<()> {
     temp::sweep(&dir(cache))?;
     for path in json_file::list(&dir(cache))? {
@@ -95,10 +88,7 @@ pub fn forget_old(cache: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Lets the group of the cache write all of it.
-///
-/// # Errors
-/// If this process does not own its directory.
+/// Lets the group of the cache write the hints. Fails if this process does not own their directory.
 pub fn share(cache: &Path) -> Result<()> {
     json_file::share(&dir(cache))
 }
@@ -122,7 +112,7 @@ mod tests {
         }
     }
 
-    /// The digest of an egg that the index has.
+    /// The digest of an egg that is added to the index.
     fn egg(cache: &mut Cache, name: &str, version: &str) -> Digest {
         let mut manifest = manifest(Vec::new());
         (manifest.key.name, manifest.key.version) = (name.into(), version.into());
@@ -133,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_for_comes_first_and_what_else_is_used_after_it() {
+    fn requested_eggs_come_before_earlier_ones() {
         let dir = tempfile::tempdir().unwrap();
         let mut cache = Cache::open(dir.path()).unwrap();
         let of = |configuration| PrefetchHints::of(dir.path(), configuration, &host("3.11"));
@@ -142,10 +132,10 @@ mod tests {
         assert_eq!(of("x").digests(), [b1, a1, c1]);
         assert_eq!(of("y").digests(), []);
         assert_eq!(PrefetchHints::of(dir.path(), "x", &host("3.12")).digests(), []);
-        // A run that asks for less leaves the rest as it was.
+        // A run with fewer requests keeps the rest.
         of("x").remember(&[c1], &cache).unwrap();
         assert_eq!(of("x").digests(), [b1, a1, c1]);
-        // Another version takes the place of its project, and what was evicted goes.
+        // Another version replaces that of its project, and evicted eggs are dropped.
         let a2 = egg(&mut cache, "a", "2");
         cache.index.write(|writer| writer.delete(c1)).unwrap();
         of("x").remember(&[a2], &cache).unwrap();
@@ -153,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_not_recalled() {
+    fn unreadable_hints_are_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let mut cache = Cache::open(dir.path()).unwrap();
         let a = egg(&mut cache, "a", "1");

@@ -1,4 +1,4 @@
-//! Naming eggs: `name==version`, a name, an egg's file name, or the beginning of a digest.
+//! Finding eggs by text: `name==version`, a name, an egg's file name, or the beginning of a digest.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::util::hash::digest::Digest;
 use crate::util::suggest::{Nearest, nearest};
 
-/// What an egg must also be, where a name alone is ambiguous.
+/// Further requirements on an egg, for a name that is ambiguous.
 #[derive(Debug, Clone, Default)]
 pub struct Narrow {
     /// `3.11`, or a tag with the implementation: `cp311`.
@@ -23,7 +23,7 @@ pub struct Narrow {
 }
 
 impl Narrow {
-    /// Whether an egg is not ruled out. An egg of any Python or platform never is.
+    /// Whether an egg meets the requirements. An egg for any Python or platform meets those on them.
     #[must_use]
     pub fn admits(&self, egg: &CachedEgg) -> bool {
         self.admits_key(&egg.key)
@@ -46,15 +46,15 @@ impl Narrow {
     }
 }
 
-/// The one egg that `text` names.
+/// The one egg that matches `text`.
 ///
 /// # Errors
-/// [`Error::Miss`] with what may have been meant, or [`Error::Ambiguous`] with the candidates.
+/// [`Error::Miss`] with the nearest matches, or [`Error::Ambiguous`] with the candidates.
 pub fn one(cache: &Cache, text: &str, narrow: &Narrow) -> Result<CachedEgg> {
     let index = &cache.index;
     let (mut found, ruled_out): (Vec<CachedEgg>, Vec<CachedEgg>) =
         candidates(index, text)?.into_iter().partition(|egg| narrow.admits(egg));
-    found = without_doubles(found);
+    found = without_duplicates(found);
     match found.len() {
         0 => {
             let nearest = nearest_to(index, text, &ruled_out)?;
@@ -69,21 +69,22 @@ pub fn one(cache: &Cache, text: &str, narrow: &Narrow) -> Result<CachedEgg> {
     }
 }
 
-/// Without what is the same egg as one that was stored before it, as far as can be told: one of the two
-/// was added by hand, so its archive is not known. Of these buildout, too, is served the first.
+/// Removes each egg that is probably equal to one added earlier: their keys differ only in the source
+/// archive, which one of them does not have because it was added by hand. Buildout, too, gets the
+/// earlier one.
 #[must_use]
-pub fn without_doubles(mut eggs: Vec<CachedEgg>) -> Vec<CachedEgg> {
+pub fn without_duplicates(mut eggs: Vec<CachedEgg>) -> Vec<CachedEgg> {
     eggs.sort_by_key(|egg| egg.provenance.added_at);
     let mut kept: Vec<CachedEgg> = Vec::with_capacity(eggs.len());
     let mut firsts: HashMap<EggKey, Vec<usize>> = HashMap::new();
     for egg in eggs {
         let bare = EggKey { source_sha256: String::new(), ..egg.key.clone() };
         let of_key = firsts.entry(bare).or_default();
-        let is_double = of_key.iter().any(|&first| {
+        let is_duplicate = of_key.iter().any(|&first| {
             let first: &CachedEgg = &kept[first];
             first.key.source_sha256.is_empty() || egg.key.source_sha256.is_empty()
         });
-        if !is_double {
+        if !is_duplicate {
             of_key.push(kept.len());
             kept.push(egg);
         }
@@ -91,7 +92,7 @@ pub fn without_doubles(mut eggs: Vec<CachedEgg>) -> Vec<CachedEgg> {
     kept
 }
 
-/// What may have been meant by what names no egg but those that are ruled out.
+/// The nearest matches for `text`, which matches no egg except those in `ruled_out`.
 fn nearest_to(index: &Index, text: &str, ruled_out: &[CachedEgg]) -> Result<Option<Nearest>> {
     if !ruled_out.is_empty() {
         let file_names = ruled_out.iter().map(|egg| egg.file_name.clone()).collect();
@@ -109,7 +110,7 @@ fn nearest_to(index: &Index, text: &str, ruled_out: &[CachedEgg]) -> Result<Opti
     Ok(name_and_versions(&eggs).map(|(name, versions)| Nearest::Name { name, versions }))
 }
 
-/// The name of a project as the file name of its last egg spells it, and its versions.
+/// The name of a project, spelled as in the file name of its newest egg, and its versions.
 fn name_and_versions(eggs: &[CachedEgg]) -> Option<(String, Vec<String>)> {
     let last = eggs.last()?;
     let spelt = last.file_name.parse::<EggName>().map(|name| name.name);
@@ -118,8 +119,7 @@ fn name_and_versions(eggs: &[CachedEgg]) -> Option<(String, Vec<String>)> {
     Some((spelt.unwrap_or_else(|_| last.key.name.clone()), versions))
 }
 
-/// Notes that what `text` names was asked for in vain, if it names a version. What was evicted is then
-/// known to have been of use.
+/// Records that the eggs of `text` were needed, if it has a version and they were evicted.
 pub fn record_miss(cache: &mut Cache, text: &str, narrow: &Narrow, now: i64) {
     if let Some((name, version)) = text.split_once("==") {
         let version = version.trim_start_matches('=').trim();
@@ -128,7 +128,7 @@ pub fn record_miss(cache: &mut Cache, text: &str, narrow: &Narrow, now: i64) {
     }
 }
 
-/// One line that tells an egg from others of its name.
+/// One line that distinguishes an egg from others of its name.
 #[must_use]
 pub fn describe(egg: &CachedEgg) -> String {
     let key = &egg.key;
@@ -155,7 +155,7 @@ fn candidates(index: &Index, text: &str) -> Result<Vec<CachedEgg>> {
         eggs.retain(|egg| same_version(&egg.key.version, version));
         return Ok(eggs);
     }
-    // Not by the ending alone: `zc.recipe.egg` is a name.
+    // The extension alone does not suffice: `zc.recipe.egg` is a name.
     if text.parse::<EggName>().is_ok() {
         return index.of_file_name(text);
     }
@@ -168,8 +168,8 @@ fn candidates(index: &Index, text: &str) -> Result<Vec<CachedEgg>> {
     index.of_project(&normalize_name(text))
 }
 
-/// Eggs of the version that `text` names, or whose name or file name contains it, or whose digest
-/// begins with it; by name, version as text, and when they were added.
+/// Eggs of the version in `text`; without a version, eggs whose name or file name contains `text`, or
+/// whose digest begins with it. By name, version as text, and time added.
 pub fn matching(cache: &Cache, text: &str) -> Result<Vec<CachedEgg>> {
     let index = &cache.index;
     let (name, version) = text.split_once("==").unwrap_or((text, ""));
@@ -188,14 +188,14 @@ pub fn matching(cache: &Cache, text: &str) -> Result<Vec<CachedEgg>> {
     Ok(eggs)
 }
 
-/// The pins of a requirements file: `name==version` lines. Comments, extras, environment markers
-/// and hashes are passed over.
+/// Reads the `name==version` lines of a requirements file. Comments, extras, environment markers and
+/// hashes are ignored.
 ///
 /// # Errors
-/// [`Error::Requirements`] for a line that pins nothing.
+/// [`Error::Requirements`] for a line without exactly one version.
 pub fn requirements(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).at("read", path)?;
-    let mut pins = Vec::new();
+    let mut eggs = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {
         let mut line = line.to_owned();
@@ -207,20 +207,20 @@ pub fn requirements(path: &Path) -> Result<Vec<String>> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let Some(pin) = pin(line) else {
+        let Some(egg) = name_and_version(line) else {
             return Err(Error::Requirements {
                 path: path.to_owned(),
                 line: index + 1,
-                reason: format!("`{line}` is not of the form name==version"),
+                reason: format!("`{line}` is not name==version"),
             });
         };
-        pins.push(pin);
+        eggs.push(egg);
     }
-    Ok(pins)
+    Ok(eggs)
 }
 
-/// `name==version` of a requirement for exactly one version.
-fn pin(requirement: &str) -> Option<String> {
+/// Reduces a requirement to `name==version`; `None` unless it has exactly one version.
+fn name_and_version(requirement: &str) -> Option<String> {
     let requirement = requirement.split(';').next()?.split(" --").next()?;
     let (name, version) = requirement.split_once("==")?;
     let name = name.split('[').next()?.trim();
@@ -236,23 +236,23 @@ fn pin(requirement: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn pins(text: &str) -> Result<Vec<String>> {
+    fn parsed(text: &str) -> Result<Vec<String>> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         requirements(file.path())
     }
 
     #[test]
-    fn requirements_are_read() {
+    fn requirements_are_parsed() {
         let text = "# comment\nfoo==1.0\n\nBar[extra] == 2.0 ; python_version > '3'\n\
                     baz==1.0+local  # why\nqux===1 \\\n  --hash=sha256:abc\n";
-        assert_eq!(pins(text).unwrap(), ["foo==1.0", "Bar==2.0", "baz==1.0+local", "qux==1"]);
+        assert_eq!(parsed(text).unwrap(), ["foo==1.0", "Bar==2.0", "baz==1.0+local", "qux==1"]);
     }
 
     #[test]
-    fn a_line_that_pins_nothing_is_named() {
+    fn a_line_without_one_version_is_an_error() {
         for line in ["foo", "foo>=1", "foo==1.*", "foo==1,<2", "-r other.txt", "foo=="] {
-            let error = pins(&format!("a==1\n{line}\n")).unwrap_err().to_string();
+            let error = parsed(&format!("a==1\n{line}\n")).unwrap_err().to_string();
             assert!(error.contains("line 2") && error.contains(line), "{error}");
         }
     }

@@ -1,5 +1,5 @@
-//! Rebuilding the index from the blobs: what `reindex` does, and what opening a cache does whose index
-//! is gone. Last use is kept where the old index can be read.
+//! Rebuilding the index from the blobs, for `reindex` and for opening a cache without an index. Last use
+//! is kept if the old index can be read.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,13 +20,13 @@ use crate::util::threads;
 #[derive(Debug, Default, Serialize)]
 pub struct Rebuilt {
     pub eggs: usize,
-    /// Rows that the index did not have before.
+    /// New rows.
     pub found: usize,
-    /// Rows whose blob is gone.
+    /// Removed rows, whose blob is gone.
     pub lost: usize,
-    /// Blobs that could not be read, and why.
+    /// Blobs that could not be read.
     pub unreadable: Vec<Unreadable>,
-    /// Blobs of a key that another blob has as well, which stays the egg of that key.
+    /// Blobs without a row because another egg has the same key.
     pub shadowed: Vec<Digest>,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn rebuild(
             Err(error) => unreadable.push(Unreadable { digest, reason: error.to_string() }),
         }
     }
-    // What others have added, replaced and evicted since the blobs were listed is seen here.
+    // Other processes may have added, replaced or evicted eggs since the blobs were listed.
     index.write(|writer| {
         let rows = writer.all()?;
         let mut kept = Vec::new();
@@ -100,18 +100,18 @@ pub(super) fn rebuild(
     })
 }
 
-/// An egg that has a row and whose blob was not read: stored since, or not readable.
+/// The egg of a row whose blob was not read: it was stored since, or is not readable.
 fn egg_of_row(blobs: &Blobs, row: &CachedEgg) -> Option<CachedEgg> {
     match blobs.open(row.digest) {
         Ok(blob) => blob.as_ref().map(Blob::cached_egg),
         Err(Error::DamagedBlob { .. }) => None,
-        // Of a newer eggcache, or not readable for this user or now: not gone.
+        // Not gone, but of a newer eggcache, or not readable by this user or at this time.
         Err(_) => Some(row.clone()),
     }
 }
 
-/// Of several eggs of one key: the one that has a row, then not one that another says it replaces,
-/// then the first added.
+/// Chooses one of several eggs of a key: preferably one with a row, then one that no other replaces, then
+/// the oldest. Also returns the digests of the others.
 fn one_of_each_key(
     kept: Vec<CachedEgg>,
     mut found: Vec<CachedEgg>,
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_build_of_a_key_stays_unless_it_was_replaced() {
+    fn the_first_build_of_a_key_wins_unless_it_was_replaced() {
         let (first, second) = (egg("first", 1, None), egg("second", 2, None));
         let (chosen, shadowed) = one_of_each_key(vec![], vec![second.clone(), first.clone()]);
         assert_eq!((chosen, shadowed), (vec![first.clone()], vec![second.digest]));

@@ -1,7 +1,7 @@
 //! Repairs of single eggs, for `verify --repair` and `gc`.
 //!
 //! Nothing is deleted: a file that is not a blob moves to `quarantine/`. The order is that of every
-//! removal (see `cache::write`): first the row goes, durably, then the blob.
+//! removal (see `cache::write`): the row is deleted first, durably, and then the blob is moved.
 
 use std::path::{Path, PathBuf};
 

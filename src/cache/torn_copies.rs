@@ -1,21 +1,20 @@
-//! Which directories eggs are copied into, so that a power cut can be told there.
+//! Finding torn copies: eggs in an eggs directory that a power cut left incomplete.
 //!
-//! Eggs are not synced before they are renamed into place: a sync for each would cost more than the
-//! copy. A power cut can therefore leave an egg under its final name whose files are empty or cut
-//! off. So before the first egg goes to a directory, a record of that directory is made durable in
-//! `copies/`, with what identifies this start of the machine. Whoever comes back to the directory
-//! after another start looks at the eggs that were copied there since the record was made, and
-//! removes torn copies.
+//! Eggs are not synced before they are renamed into place: a sync for each would take longer than the
+//! copy. A power cut can therefore leave an egg under its final name whose files are empty or cut off.
+//! So before the first egg is copied to a directory, a record of that directory is made durable in
+//! `copies/`, with the machine's boot id. The next process that uses the directory after another boot
+//! checks the eggs that were copied there since the record was made, and removes torn copies.
 //!
-//! This is the one place where something is removed that is not the cache's, so it takes proof. A
-//! copy is torn if it has nothing but what the egg has, an entry of it has the mtime that only a copy
-//! has, and every difference is one that an interrupted copy makes: files are missing, cut off, zero,
-//! or have the mode or the time of their making. What cannot be looked at, and what the cache does
-//! not have, is left alone. No failure here keeps a cache from being used.
+//! This is the only code that removes eggs outside the cache, so it requires proof. A copy is torn if it
+//! has no entries that the egg does not have, an entry has an mtime that only a copy has, and an
+//! interrupted copy explains every difference: files are missing, cut off or zero, or have the mode or
+//! mtime of a new file. Eggs that cannot be read, and those that the cache does not have, are left alone.
+//! No failure here prevents the use of a cache.
 //!
-//! A cache that cannot be written, or whose disk is full, has no records: what is copied from it is
-//! only as safe as any other copy. A directory that another machine serves needs none: what is closed
-//! there is on its way to the server.
+//! A cache that cannot be written, or whose disk is full, has no records: its copies are only as safe as
+//! any other copy. An eggs directory on a network file system needs none: a closed file is on its way to
+//! the server.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -46,18 +45,18 @@ use crate::util::hash::digest::Digest;
 use crate::util::machine;
 use crate::util::threads;
 
-/// After how long the record of a directory that is gone is forgotten: it may only be out of reach.
+/// The age at which the record of a missing directory is forgotten: it may only be unmounted.
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(30 * 24);
-/// How much earlier than its record an egg may seem to have been copied, in seconds.
+/// How much earlier than its record an egg may appear to have been copied, in seconds.
 const CLOCK_STEP: i64 = 3600;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
-    /// The eggs directory, for people who read it.
+    /// The eggs directory, for people who read the record.
     dir: String,
-    /// What tells this start of the machine from every other.
+    /// The machine's boot id.
     boot: String,
-    /// Seconds since the Unix epoch: nothing was copied before under this start.
+    /// Seconds since the Unix epoch: nothing was copied earlier during this boot.
     since: i64,
 }
 
@@ -65,24 +64,24 @@ fn records(root: &Path) -> PathBuf {
     root.join("copies")
 }
 
-/// The record of a directory, which is known by its name and by what stands under it.
+/// The path of a directory's record, derived from the directory's path and inode.
 fn record_of(root: &Path, dir: &Path) -> Option<PathBuf> {
     let inode = dir.metadata().ok()?.ino().to_le_bytes();
     let digest = Digest::of(&[dir.as_os_str().as_encoded_bytes(), &inode].concat()).to_string();
     Some(records(root).join(format!("{}.json", &digest[..32])))
 }
 
-/// Removes what a power cut has left torn in `dir`, which is canonical, if the machine went down
-/// since eggs were copied there; answers their names.
-pub fn check(root: &Path, blobs: &Blobs, index: &Index, dir: &Path) -> Vec<String> {
-    checked(root, blobs, index, dir).unwrap_or_default()
+/// Removes torn copies from `dir`, a canonical path, if the machine was rebooted since eggs were copied
+/// there. Returns their names.
+pub fn remove(root: &Path, blobs: &Blobs, index: &Index, dir: &Path) -> Vec<String> {
+    check(root, blobs, index, dir).unwrap_or_default()
 }
 
-fn checked(root: &Path, blobs: &Blobs, index: &Index, dir: &Path) -> Option<Vec<String>> {
+fn check(root: &Path, blobs: &Blobs, index: &Index, dir: &Path) -> Option<Vec<String>> {
     let (path, boot) = (record_of(root, dir)?, machine::boot_id()?);
     let record = || {
         let text = fs::read(&path).ok()?;
-        // One that cannot be read is of a start that is over, too.
+        // A record that cannot be read is from an earlier boot, too.
         Some(serde_json::from_slice::<Record>(&text).ok())
     };
     let is_over = |record: &Option<Record>| record.as_ref().is_none_or(|it| it.boot != boot);
@@ -90,7 +89,7 @@ fn checked(root: &Path, blobs: &Blobs, index: &Index, dir: &Path) -> Option<Vec<
     if !permissions::is_writable(&records(root)) || !permissions::is_writable(dir) {
         return None;
     }
-    // One process looks, and others that came at the same time wait and find that it is done.
+    // One process checks; others that come at the same time wait, and find that it is done.
     let lock = File::open(dir).ok()?;
     lock.lock().ok()?;
     let record = record().filter(is_over)?;
@@ -100,11 +99,8 @@ fn checked(root: &Path, blobs: &Blobs, index: &Index, dir: &Path) -> Option<Vec<
     Some(removed)
 }
 
-/// Makes the record of a directory that eggs are about to be copied to, if it has none. A cache whose
-/// disk is full, or that this user may not write, still serves what it has, without a record.
-///
-/// # Errors
-/// If the record cannot be written for another reason.
+/// Makes the record of a directory before eggs are copied to it, if it has none. A full disk or a missing
+/// permission is not an error: the cache then serves its eggs without a record.
 pub fn begin(root: &Path, dir: &Path) -> Result<()> {
     let (Some(path), Some(boot)) = (record_of(root, dir), machine::boot_id()) else {
         return Ok(());
@@ -126,19 +122,13 @@ fn write(path: &Path, dir: &Path, boot: String) -> Result<()> {
     temp::write_durably(path, &serde_json::to_vec(&record).expect("texts and a number"))
 }
 
-/// Lets the group of the cache write the records.
-///
-/// # Errors
-/// If this process does not own their directory.
+/// Lets the group of the cache write the records. Fails if this process does not own their directory.
 pub fn share(root: &Path) -> Result<()> {
     let dir = records(root);
     if dir.is_dir() { permissions::share(&dir, root) } else { Ok(()) }
 }
 
-/// Removes the records of directories that are gone for long, and what writing one left behind.
-///
-/// # Errors
-/// If the records cannot be listed.
+/// Removes old records of directories that are gone, and temporary files.
 pub fn forget_gone(root: &Path) -> Result<()> {
     temp::sweep(&records(root))?;
     for entry in fs::read_dir(records(root)).into_iter().flatten().flatten() {
@@ -159,7 +149,7 @@ fn remove_torn(blobs: &Blobs, index: &Index, dir: &Path, since: i64) -> Vec<Stri
     for egg in index.all().unwrap_or_default() {
         known.entry(egg.file_name.clone()).or_default().push(egg);
     }
-    // The renaming of a copy into place sets its ctime.
+    // Renaming a copy into place sets its ctime.
     let is_recent = |name: &str| {
         let metadata = dir.join(name).symlink_metadata();
         metadata.is_ok_and(|metadata| metadata.ctime() >= since.saturating_sub(CLOCK_STEP))
@@ -176,16 +166,16 @@ fn remove_torn(blobs: &Blobs, index: &Index, dir: &Path, since: i64) -> Vec<Stri
     torn
 }
 
-/// What stands under the name of an egg.
+/// The state of the file or directory with the name of an egg.
 #[derive(PartialEq)]
 enum State {
     Whole,
-    /// Nothing but a part of it: what was not written is missing, cut off or zero.
+    /// A part of the egg: the rest is missing, cut off or zero.
     Torn,
     Other,
 }
 
-/// Whether what stands at `path` is a torn copy of one of the eggs, and a whole one of none.
+/// Whether the file or directory at `path` is a torn copy of one of the eggs and a whole copy of none.
 fn is_torn(blobs: &Blobs, path: &Path, eggs: &[CachedEgg], since: i64) -> Result<bool> {
     let found = match scan::list(path) {
         Ok(found) => found,
@@ -194,7 +184,7 @@ fn is_torn(blobs: &Blobs, path: &Path, eggs: &[CachedEgg], since: i64) -> Result
     };
     let mut torn = false;
     for egg in eggs {
-        // Without its blob nothing can be said.
+        // Without its blob there is no proof.
         let Ok(Some(blob)) = blobs.open(egg.digest) else { continue };
         match state(&blob, path, &found, since)? {
             State::Whole => return Ok(false),
@@ -232,8 +222,8 @@ fn state<B: Deref<Target = [u8]>>(
         };
         Ok(())
     };
-    for unit in &blob.layout.groups {
-        match unit {
+    for group in &blob.layout.groups {
+        match group {
             FrameGroup::Small { frame, entries } => {
                 let Ok(files) = blob.small_files(*frame, entries, &mut decoder) else {
                     return Ok(State::Other);
@@ -244,7 +234,7 @@ fn state<B: Deref<Target = [u8]>>(
             }
             FrameGroup::Large { entry, frames } => {
                 for (part, frame) in frames.clone().enumerate() {
-                    // A blob that is damaged itself proves nothing.
+                    // A damaged blob is no proof.
                     if blob.check_stored(frame).is_err() {
                         return Ok(State::Other);
                     }
@@ -259,8 +249,8 @@ fn state<B: Deref<Target = [u8]>>(
     Ok(state)
 }
 
-/// Whether anything there has the mtime of the egg, which only a copy gives it, or nothing there has
-/// any content, which no egg is without.
+/// Whether the found entries come from a copy of the egg: one has the egg's mtime, or no file has any
+/// content, which is the case in no egg.
 fn is_copy(manifest: &Manifest, found: &[Entry]) -> bool {
     let expected: HashMap<&str, &Entry> =
         manifest.entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
@@ -272,14 +262,14 @@ fn is_copy(manifest: &Manifest, found: &[Entry]) -> bool {
     found.iter().any(has_mtime) || !found.iter().any(has_content)
 }
 
-/// Whether an entry is as a copy leaves it, or as somebody has made it since, content apart: not if
-/// it has the mode or the time of its making.
+/// Whether an entry, apart from its content, is as a copy leaves it or was changed since: not if it has
+/// the mode or the mtime of a new file.
 fn is_finished(entry: &Entry, found: &Entry, mask: u32, since: i64) -> bool {
-    let made = match entry.kind {
+    let new_mode = match entry.kind {
         EntryKind::Directory => entry.mode | 0o700,
         _ => entry.mode,
     };
-    let has_mode = found.mode == entry.mode || found.mode != made & !mask;
+    let has_mode = found.mode == entry.mode || found.mode != new_mode & !mask;
     let is_older = found.mtime.0 < since.saturating_sub(CLOCK_STEP);
     match (&entry.kind, &found.kind) {
         (EntryKind::Symlink { target }, EntryKind::Symlink { target: other }) => target == other,
@@ -309,10 +299,10 @@ fn compare(path: &Path, offset: u64, expected: &[u8]) -> Result<State> {
     Ok(if is_torn { State::Torn } else { State::Other })
 }
 
-/// Smallest piece in which a file system writes a file.
+/// The smallest unit in which a file system writes a file.
 const PAGE: usize = 512;
 
-/// Whether nothing is there but what the egg has, and no file has more than it should.
+/// Whether the egg has all entries that were found, and no file is longer than the egg's.
 fn is_part(manifest: &Manifest, found: &[Entry]) -> bool {
     let expected: HashMap<&str, &EntryKind> =
         manifest.entries.iter().map(|entry| (entry.path.as_str(), &entry.kind)).collect();

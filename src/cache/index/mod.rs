@@ -1,10 +1,10 @@
-//! The index: which eggs the cache has. The only module that knows SQL.
+//! The index: an SQLite database with one row for each egg. The only module that knows SQL.
 //!
 //! # Locking
-//! SQLite's write lock is the only lock of the cache. A writer takes it with `BEGIN IMMEDIATE`,
-//! holds it for a short while, and waits for it for up to [`BUSY_TIMEOUT`].
+//! SQLite's write lock is the only lock of the cache. A writer takes it with `BEGIN IMMEDIATE`, holds it
+//! for a short while, and waits for it up to [`BUSY_TIMEOUT`].
 //!
-//! How it is opened, migrated, and told apart by file systems, is in `open`.
+//! `open` opens and migrates it, and describes how it depends on the file system.
 
 mod names;
 mod open;
@@ -33,14 +33,14 @@ use row::{digest_of, eggs};
 pub use usage::{DAY, Day, Tally, Usage, day_of};
 pub use writer::Writer;
 
-/// Name of the index in the cache directory.
+/// The name of the index in the cache directory.
 pub const FILE_NAME: &str = "index.sqlite";
-/// How long a writer waits for another.
+/// How long a writer waits for the write lock.
 pub const BUSY_TIMEOUT: Duration = Duration::from_mins(1);
-/// How long recording a use waits.
+/// How long recording a use waits for the write lock.
 const USE_TIMEOUT: Duration = Duration::from_millis(500);
-/// How often a writer that waits looks again. SQLite's own steps grow to 100 ms, which gives the
-/// lock to whoever happens to look when it is free.
+/// How often a waiting writer tries again. SQLite's own steps grow to 100 ms, so the lock would go to
+/// whichever process happens to try while it is free.
 const BUSY_STEP: Duration = Duration::from_millis(2);
 
 fn wait(tries: i32) -> bool {
@@ -51,7 +51,7 @@ fn wait_briefly(tries: i32) -> bool {
     wait_for(USE_TIMEOUT, tries)
 }
 
-/// SQLite's busy handler: whether to try once more, after `tries` times.
+/// SQLite's busy handler: returns whether to try again, after `tries` times.
 fn wait_for(timeout: Duration, tries: i32) -> bool {
     std::thread::sleep(BUSY_STEP);
     BUSY_STEP * tries.unsigned_abs() < timeout
@@ -62,15 +62,12 @@ pub struct Index {
     connection: Connection,
     path: PathBuf,
     read_only: bool,
-    /// Of the file that was opened.
+    /// The identity of the open file.
     identity: Option<(u64, u64)>,
 }
 
 impl Index {
-    /// Whether it has a row for every egg in the store. A new index does not, until it is rebuilt.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// Whether it has a row for every egg. A new index does not until it is rebuilt.
     pub fn is_complete(&self) -> Result<bool> {
         is_complete(&self.connection, &self.path)
     }
@@ -80,10 +77,8 @@ impl Index {
         self.read_only
     }
 
-    /// Lets the group of the cache write the index. SQLite gives its log the same mode.
-    ///
-    /// # Errors
-    /// If this process does not own it.
+    /// Lets the group of the cache write the index. SQLite gives its log the same mode. Fails if this
+    /// process does not own it.
     pub fn share(&self) -> Result<()> {
         for beside in ["", "-wal", "-shm"] {
             let path = beside_of(&self.path, beside);
@@ -94,15 +89,15 @@ impl Index {
         Ok(())
     }
 
-    /// What SQLite finds wrong with its file first, if anything.
+    /// The first damage that SQLite finds, if there is any.
     #[must_use]
     pub fn damage(&self) -> Option<String> {
         let check = |row: &Row<'_>| row.get::<_, String>(0);
         match self.connection.query_row("PRAGMA integrity_check(1)", [], check) {
-            // One that says of itself that it must not be written is of no use either.
+            // A file that is marked as read-only is of no use either.
             Ok(found) if found == "ok" && !self.read_only => {
                 let is_read_only = self.connection.is_readonly(rusqlite::MAIN_DB);
-                (is_read_only != Ok(false)).then(|| "it says that it must not be written".into())
+                (is_read_only != Ok(false)).then(|| "it is marked as read-only".into())
             }
             Ok(found) if found == "ok" => None,
             Ok(found) => Some(found),
@@ -110,10 +105,7 @@ impl Index {
         }
     }
 
-    /// Gives an index that is damaged another name, and its log with it; answers that name.
-    ///
-    /// # Errors
-    /// If it cannot be renamed.
+    /// Renames a damaged index and its log, and returns the new path.
     pub fn set_aside(root: &Path) -> Result<PathBuf> {
         let index = root.join(FILE_NAME);
         let seconds = now();
@@ -123,7 +115,7 @@ impl Index {
             another += 1;
             aside = index.with_extension(format!("set-aside-{seconds}-{another}"));
         }
-        // A log without its index is deleted by SQLite, so the index goes first.
+        // SQLite deletes a log without its index, so the index is renamed first.
         for log in ["", "-wal", "-shm"] {
             let from = beside_of(&index, log);
             match std::fs::rename(&from, beside_of(&aside, log)) {
@@ -134,8 +126,8 @@ impl Index {
         Ok(aside)
     }
 
-    /// Takes the write lock of the index that is in its place: one that was set aside meanwhile has a
-    /// lock that nobody else respects.
+    /// Takes the write lock. Fails if another index has taken the place of this one: the lock of an index
+    /// that was set aside has no meaning to other processes.
     fn begin(&mut self) -> Result<rusqlite::Transaction<'_>> {
         let path = &self.path;
         let transaction = self
@@ -148,10 +140,7 @@ impl Index {
         Ok(transaction)
     }
 
-    /// Takes the write lock, does `work`, and makes all of it durable or none.
-    ///
-    /// # Errors
-    /// What `work` returns, or what SQLite says.
+    /// Takes the write lock and runs `work`. All of its changes become durable, or none if it fails.
     pub fn write<T>(&mut self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
         let path = self.path.clone();
         let transaction = self.begin()?;
@@ -164,58 +153,39 @@ impl Index {
         eggs(&self.connection, rest, parameters).map_err(|source| wrap(&self.path, source))
     }
 
-    /// All eggs, by name, version as text, and when they were added.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// All eggs, by name, version as text, and time added.
     pub fn all(&self) -> Result<Vec<CachedEgg>> {
         self.eggs("ORDER BY name, version, added_at, digest", [])
     }
 
-    /// Eggs of one project, by its PEP 503 name, the first that was added first.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// The eggs of one project, by its PEP 503 name, oldest first.
     pub fn of_project(&self, name: &str) -> Result<Vec<CachedEgg>> {
         self.eggs("WHERE name = ? ORDER BY added_at, digest", [name])
     }
 
     /// Eggs whose name contains `name`, or whose file name or digest contains `text`, in the order of
-    /// [`Index::all`]. This looks at every row.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// [`Index::all`]. This reads every row.
     pub fn containing(&self, name: &str, text: &str) -> Result<Vec<CachedEgg>> {
         let rest = "WHERE instr(name, ?1) OR instr(file_name, ?2) OR instr(digest, ?2) \
                     ORDER BY name, version, added_at, digest";
         self.eggs(rest, [name, text])
     }
 
-    /// # Errors
-    /// What SQLite says.
     pub fn of_file_name(&self, file_name: &str) -> Result<Vec<CachedEgg>> {
         self.eggs("WHERE file_name = ? ORDER BY added_at, digest", [file_name])
     }
 
-    /// # Errors
-    /// What SQLite says.
     pub fn of_digest(&self, digest: Digest) -> Result<Option<CachedEgg>> {
         Ok(self.eggs("WHERE digest = ?", [digest.to_string()])?.pop())
     }
 
-    /// Eggs whose digest begins with `prefix`, lower-case hexadecimal digits.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// Eggs whose digest begins with `prefix`, which is lower-case hexadecimal digits.
     pub fn of_digest_prefix(&self, prefix: &str) -> Result<Vec<CachedEgg>> {
-        // `g` follows the last digit.
+        // `g` sorts after the last digit.
         self.eggs("WHERE digest >= ?1 AND digest < ?1 || 'g' ORDER BY digest", [prefix])
     }
 
-    /// Digests of eggs that were evicted and whose blobs may still be there.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// The digests of evicted eggs whose blobs may still exist.
     pub fn evicted(&self) -> Result<HashSet<Digest>> {
         let digests = || {
             let mut statement = self.connection.prepare_cached("SELECT digest FROM evicted")?;
@@ -225,16 +195,15 @@ impl Index {
         digests().map_err(|source| wrap(&self.path, source))
     }
 
-    /// Makes eggs as young as `now`, without counting a use. Not, as with [`Index::record`], if that
-    /// takes waiting.
+    /// Sets the last use of eggs to `now`, without counting a use. Gives up as [`Index::record`] does.
     pub fn touch(&mut self, digests: &[Digest], now: i64) {
         self.write_briefly(|writer| {
             digests.iter().try_for_each(|&digest| writer.touch(digest, now))
         });
     }
 
-    /// Brings what is in the write-ahead log to its place, so that nothing is left to do when the index
-    /// is closed. What cannot be done in a short while is left.
+    /// Moves the write-ahead log into the database, so that closing the index later has nothing to do.
+    /// Gives up after a short while.
     pub fn checkpoint(&mut self) {
         if !self.read_only {
             let _ = self.connection.busy_handler(Some(wait_briefly));
@@ -244,7 +213,7 @@ impl Index {
         }
     }
 
-    /// Writes what is worth no waiting and no error.
+    /// Writes something that is not worth waiting or failing for.
     fn write_briefly(&mut self, work: impl FnOnce(&mut Writer<'_>) -> Result<()>) {
         if self.read_only {
             return;
@@ -265,8 +234,8 @@ fn wrap(path: &Path, source: rusqlite::Error) -> Error {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => Error::NotAnIndex { path },
-        // Unknown: a table or a column that is not there, although the migrations made all. Read-only:
-        // a file that says so of itself, as files that this user may not write are not written.
+        // Unknown: a table or column is missing, although the migrations made it. Read-only: the file is
+        // marked so, because an index that this user may not write is never written.
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
             Error::DamagedIndex { path, source }
         }
@@ -279,7 +248,7 @@ fn wrap(path: &Path, source: rusqlite::Error) -> Error {
     }
 }
 
-/// A file that SQLite keeps beside the index: its log, or its rollback journal.
+/// The path of a file that SQLite keeps beside the index: its log or its rollback journal.
 fn beside_of(index: &Path, suffix: &str) -> PathBuf {
     let mut path = index.as_os_str().to_owned();
     path.push(suffix);
@@ -290,20 +259,20 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     path.metadata().ok().map(|metadata| files::identity(&metadata))
 }
 
-/// Whether the file was renamed under this process, which `reindex` does with a damaged one.
+/// Whether the file was renamed while it was open, as `reindex` does with a damaged index.
 fn is_moved(error: &rusqlite::Error) -> bool {
     use rusqlite::ffi::SQLITE_READONLY_DBMOVED;
     error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_READONLY_DBMOVED)
 }
 
-/// Why nothing can be written, if SQLite says that the disk takes no more.
+/// The reason why the disk accepts no writes, if this is such an error.
 #[must_use]
 pub(crate) fn unwritable(error: &rusqlite::Error) -> Option<&'static str> {
     use rusqlite::ffi;
     match error.sqlite_error()?.extended_code {
         ffi::SQLITE_FULL => Some("there is no space left on its disk"),
         ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_WRITE => {
-            Some("its disk takes no more: it is full, over a quota or failing")
+            Some("its disk accepts no writes: it is full, over a quota or failing")
         }
         _ => None,
     }

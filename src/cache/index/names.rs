@@ -1,13 +1,10 @@
-//! The names of what there is.
+//! The names of all projects.
 
 use super::{Index, wrap};
 use crate::error::Result;
 
 impl Index {
-    /// The PEP 503 names of all eggs, each once, in their order.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// The PEP 503 names of all eggs, sorted and without duplicates.
     pub fn names(&self) -> Result<Vec<String>> {
         let names = || -> rusqlite::Result<Vec<String>> {
             let mut statement =

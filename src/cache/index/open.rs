@@ -1,14 +1,14 @@
-//! Opening an index: what is there, is migrated, or is refused.
+//! Opening and migrating an index.
 //!
 //! # Compatibility
 //! `migrations/` is an append-only list; `user_version` counts how many have run. Each runs in one
-//! transaction. An index with more than this program knows is refused.
+//! transaction. An index with more migrations than this program knows is refused.
 //!
 //! # File systems
 //! Every commit is durable when it returns (`a_sync_that_is_left_out_is_found`): `synchronous = EXTRA`
-//! also syncs the directory of a rollback journal. Write-ahead log on a local file system; rollback
-//! journal where another machine serves it. An index that cannot be written is opened read-only, and
-//! last use is then not recorded.
+//! also syncs the directory of a rollback journal. The index has a write-ahead log on a local file
+//! system, and a rollback journal on a network file system. An index that cannot be written is opened
+//! read-only; then no use is recorded.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -26,15 +26,14 @@ const MIGRATIONS: [&str; 4] = [
     include_str!("../../../migrations/0003_create_regrets.sql"),
     include_str!("../../../migrations/0004_create_days.sql"),
 ];
-/// `PRAGMA application_id` of an index, which tells it from other SQLite databases: `EggC`.
+/// The `PRAGMA application_id` of an index, `EggC`, which distinguishes it from other databases.
 const APPLICATION_ID: i64 = 0x4567_6743;
 
 impl Index {
     /// Opens the index in the cache directory `root`, making or migrating it if needed.
     ///
     /// # Errors
-    /// [`Error::NotAnIndex`], [`Error::NewerSchema`], or what SQLite says. A file that is refused is
-    /// not changed.
+    /// [`Error::NotAnIndex`] or [`Error::NewerSchema`]. A file that is refused is not changed.
     pub fn open(root: &Path) -> Result<Self> {
         let path = root.join(FILE_NAME);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -53,7 +52,7 @@ impl Index {
         Ok(index)
     }
 
-    /// SQLite does not wait for others when it changes the journal mode, so this does.
+    /// Sets the journal mode. SQLite does not wait for other processes here, so this does.
     fn set_journal_mode(&self, wanted: &str) -> rusqlite::Result<()> {
         let begin = Instant::now();
         loop {
@@ -77,11 +76,12 @@ impl Index {
     /// Opens the index of a cache that this process cannot write.
     ///
     /// # Errors
-    /// As [`Index::open`]; also if the index was never made, or is of an older schema.
+    /// As [`Index::open`]; also if the index does not exist, or [`Error::ReadOnly`] if it has an older
+    /// schema.
     pub fn open_read_only(root: &Path) -> Result<Self> {
         let path = root.join(FILE_NAME);
-        // A write-ahead log needs its files beside the database even to be read. Where they are not
-        // and cannot be made, no writer is at work, and the database file alone is complete.
+        // A write-ahead log needs its files beside the database even for reading. If they do not exist
+        // and cannot be made, no writer is active, and the database file alone is complete.
         let attempts = ["mode=ro", "immutable=1"].map(|how| {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
                 | OpenFlags::SQLITE_OPEN_URI
@@ -93,20 +93,20 @@ impl Index {
             Ok(connection)
         });
         let [log, alone] = attempts;
-        // What a writer that died left beside it is part of the index, and only a writer can tell.
+        // Files left by a writer that died are part of the index, and only a writer can process them.
         let is_open = ["-journal", "-wal"].into_iter().any(|beside| {
             beside_of(&path, beside).metadata().is_ok_and(|metadata| metadata.len() > 0)
         });
         if log.is_err() && is_open {
-            let reason = "somebody who can write it has to open it once, to finish what a process \
-                          that died had begun";
+            let reason = "a process died while it wrote the index; a user who can write the cache \
+                          has to open it once";
             return Err(Error::ReadOnly { path: root.to_owned(), reason });
         }
         let connection = log.or(alone).map_err(|source: rusqlite::Error| wrap(&path, source))?;
         let index = Self { connection, path, read_only: true, identity: None };
         let version = index.check_version()?;
         if version < MIGRATIONS.len() {
-            let reason = "its index is of an older eggcache and would have to be migrated";
+            let reason = "its index is of an older eggcache and needs a migration";
             return Err(Error::ReadOnly { path: root.to_owned(), reason });
         }
         Ok(index)
@@ -121,7 +121,7 @@ impl Index {
         while version < MIGRATIONS.len() {
             let path = self.path.clone();
             let transaction = self.begin()?;
-            // Another process may have migrated while this one waited for the lock.
+            // Another process may have migrated it while this one waited for the lock.
             version = version_of(&transaction, &path)?;
             if let Some(migration) = MIGRATIONS.get(version) {
                 transaction
@@ -141,7 +141,7 @@ impl Index {
     }
 }
 
-/// How many migrations an index has seen; looked at in one read transaction.
+/// How many migrations have run, read in one transaction.
 fn check_version(connection: &Connection, path: &Path) -> Result<usize> {
     let transaction = connection.unchecked_transaction().map_err(|source| wrap(path, source))?;
     version_of(&transaction, path)
@@ -151,7 +151,7 @@ fn version_of(connection: &Connection, path: &Path) -> Result<usize> {
     let number = |sql: &str| {
         connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|it| wrap(path, it))
     };
-    // The first begins the read transaction that the others are part of.
+    // The first query begins the read transaction of the others.
     let is_empty = number("SELECT count(*) FROM sqlite_schema")? == 0;
     let (version, id) = (number("PRAGMA user_version")?, number("PRAGMA application_id")?);
     let is_new = version == 0 && id == 0 && is_empty;
@@ -165,7 +165,7 @@ fn version_of(connection: &Connection, path: &Path) -> Result<usize> {
         .ok_or_else(|| Error::NewerSchema { path: path.to_owned(), found: version, known })
 }
 
-/// A path as SQLite's URIs want it.
+/// Escapes a path for SQLite's URIs.
 fn uri_path(path: &Path) -> String {
     use std::fmt::Write;
     let mut uri = String::new();

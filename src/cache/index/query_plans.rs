@@ -1,4 +1,4 @@
-//! How SQLite answers each query: nothing that is about one egg may look at all of them.
+//! Tests of SQLite's query plans: a query for one egg must not scan all rows.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use crate::cache::retention::plan::{Evicted, Reason};
 use crate::egg::manifest::tests::manifest;
 use crate::egg::provenance::Provenance;
 
-/// What SQLite is asked while `work` is done, with how it finds the rows.
+/// The statements that `work` runs, each with its query plan.
 fn plans(index: &mut Index, work: impl FnOnce(&mut Index)) -> Vec<(String, String)> {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let note = {
@@ -25,7 +25,7 @@ fn plans(index: &mut Index, work: impl FnOnce(&mut Index)) -> Vec<(String, Strin
     let asked: Vec<String> = std::mem::take(&mut *asked.lock().unwrap());
     asked
         .into_iter()
-        .filter(|sql| !sql.starts_with("--")) // what is done inside of another statement
+        .filter(|sql| !sql.starts_with("--")) // part of another statement
         .filter_map(|sql| {
             let mut statement =
                 index.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).ok()?;
@@ -44,7 +44,7 @@ fn opened(dir: &tempfile::TempDir) -> (Index, CachedEgg) {
 }
 
 #[test]
-fn no_query_about_one_egg_looks_at_all() {
+fn queries_for_one_egg_do_not_scan_all_rows() {
     let dir = tempfile::tempdir().unwrap();
     let (mut index, egg) = opened(&dir);
     let plans = plans(&mut index, |index| {
@@ -85,7 +85,7 @@ fn no_query_about_one_egg_looks_at_all() {
 }
 
 #[test]
-fn a_query_that_looks_at_all_is_seen() {
+fn a_query_that_scans_all_rows_is_recognised() {
     let dir = tempfile::tempdir().unwrap();
     let (mut index, _) = opened(&dir);
     let plans = plans(&mut index, |index| {

@@ -1,4 +1,4 @@
-//! Eggs that were evicted, and which of them were asked for again.
+//! Regrets: evicted eggs that were needed again.
 
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
@@ -13,27 +13,24 @@ use crate::util::hash::digest::Digest;
 /// How long an eviction is remembered, in seconds.
 const MEMORY: i64 = 365 * 86_400;
 
-/// Where the columns of the key begin.
+/// The first column of the key.
 const KEY: usize = 1;
 
-/// What eviction has cost, as far as it is known.
+/// The known cost of evictions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Regrets {
-    /// How many eggs were evicted within a year.
+    /// How many eggs were evicted in the last year.
     pub evicted: u64,
-    /// How many of them were asked for again.
+    /// How many of them were needed again.
     pub asked: u64,
-    /// Bytes of their blobs.
+    /// The size of the blobs that were needed again.
     pub asked_bytes: u64,
-    /// The size limit that would have kept all that were asked for again; 0 if none was.
+    /// The size limit that would have kept all eggs that were needed again; 0 if there are none.
     pub limit_bytes: u64,
 }
 
 impl Index {
-    /// What was evicted and asked for again. `now` is in seconds since the Unix epoch.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// The regrets of the last year. `now` is in seconds since the Unix epoch.
     pub fn regrets(&self, now: i64) -> Result<Regrets> {
         let sql = "SELECT count(*), count(asked_at), \
                    ifnull(sum(blob_bytes) FILTER (WHERE asked_at IS NOT NULL), 0), \
@@ -49,31 +46,25 @@ impl Index {
             .map_err(|source| wrap(&self.path, source))
     }
 
-    /// Notes that eggs of a project were asked for which the cache does not have, if they were
-    /// evicted. What cannot be noted in a short while is not, as with [`Index::record`].
+    /// Records that missing eggs of a project were needed, if they were evicted. Gives up as
+    /// [`Index::record`] does.
     pub fn record_miss(&mut self, name: &str, is_asked: impl Fn(&EggKey) -> bool, now: i64) {
         self.write_briefly(|writer| writer.regret_some(name, is_asked, now));
     }
 
-    /// As [`Index::record_miss`], of an egg that is known by its digest.
+    /// As [`Index::record_miss`], for one egg by its digest.
     pub fn record_miss_of(&mut self, digest: Digest, now: i64) {
         self.write_briefly(|writer| writer.regret_digest(digest, now));
     }
 }
 
 impl Writer<'_> {
-    /// Forgets what was evicted long ago.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// Forgets old evictions.
     pub fn forget_regrets(&self, now: i64) -> Result<()> {
         self.execute("DELETE FROM regrets WHERE evicted_at < ?", [now - MEMORY])
     }
 
     /// Remembers an egg that is evicted.
-    ///
-    /// # Errors
-    /// What SQLite says.
     pub fn remember(&self, evicted: &Evicted, now: i64) -> Result<()> {
         let Evicted { egg, reason, limit_bytes } = evicted;
         let digest = egg.digest.to_string();
@@ -92,10 +83,7 @@ impl Writer<'_> {
         )
     }
 
-    /// An egg of this key is stored: if one was evicted, it was asked for again.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// Records that an egg of this key is stored. If one was evicted, it was needed again.
     pub fn regret(&self, key: &EggKey, now: i64) -> Result<()> {
         self.regret_some(&key.name, |evicted| evicted == key, now)
     }
@@ -116,7 +104,7 @@ impl Writer<'_> {
     }
 }
 
-/// Evicted eggs of a project that were not asked for again.
+/// Evicted eggs of a project that have not been needed again.
 fn not_asked(connection: &Connection, name: &str) -> rusqlite::Result<Vec<(i64, EggKey)>> {
     let mut statement = connection.prepare_cached(
         "SELECT id, name, version, python, abi, platform, libc, generation, source_sha256, variant, \

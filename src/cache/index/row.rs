@@ -1,4 +1,4 @@
-//! One row of the index and one egg.
+//! Conversion between a row of the index and an egg.
 
 use rusqlite::{Connection, Row, ToSql};
 
@@ -39,7 +39,7 @@ pub(super) fn key_values(key: &EggKey) -> [&dyn ToSql; 10] {
     ]
 }
 
-/// Reads a row of [`COLUMNS`] by their places: to find each by its name takes most of the time of a
+/// Reads a row of [`COLUMNS`] by position: looking columns up by name would take most of the time of a
 /// long list.
 pub(super) fn egg(row: &Row<'_>) -> rusqlite::Result<CachedEgg> {
     let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
@@ -72,7 +72,7 @@ pub(super) fn egg(row: &Row<'_>) -> rusqlite::Result<CachedEgg> {
     })
 }
 
-/// The key whose columns begin at `first`, in the order of [`key_values`].
+/// Reads a key whose columns begin at `first`, in the order of [`key_values`].
 pub(super) fn key_of(row: &Row<'_>, first: usize) -> rusqlite::Result<EggKey> {
     Ok(EggKey {
         name: row.get(first)?,
@@ -88,7 +88,7 @@ pub(super) fn key_of(row: &Row<'_>, first: usize) -> rusqlite::Result<EggKey> {
     })
 }
 
-/// The digest in a column; `None` if it is ''.
+/// Reads a digest; `None` if the column is empty.
 pub(super) fn digest_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Digest>> {
     let text: String = row.get(column)?;
     let digest = Some(text).filter(|text| !text.is_empty()).map(|text| text.parse::<Digest>());
@@ -98,7 +98,7 @@ pub(super) fn digest_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option
     })
 }
 
-/// SQLite's integers are signed; no count comes near the end of their range.
+/// Converts a count for SQLite, whose integers are signed. No real count exceeds their range.
 pub(super) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

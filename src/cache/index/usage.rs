@@ -1,4 +1,4 @@
-//! What was done with the cache, day by day.
+//! The usage of the cache, day by day.
 
 use std::ops::AddAssign;
 
@@ -10,74 +10,75 @@ use super::{Index, Writer, wrap};
 use crate::error::Result;
 use crate::util::hash::digest::Digest;
 
-/// Length of a day, in seconds.
+/// The length of a day, in seconds.
 pub const DAY: i64 = 86_400;
 
-/// What is longer than any build, in seconds: a blob can claim what it likes.
+/// The longest build time that counts, in seconds: a blob can claim any.
 const LONGEST: f64 = 30.0 * 86_400.0;
 
-/// What one process has done, until it is recorded.
+/// The use of the cache by one process, before it is recorded.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Usage {
     /// Eggs that were copied from the cache.
     pub hits: Vec<Digest>,
-    /// Eggs that were asked for and were in their place already: used, and nothing is saved by it.
+    /// Eggs that were requested and already installed: used, but without time saved.
     pub present: Vec<Digest>,
-    /// How many eggs were asked for and are not in the cache.
+    /// How many requested eggs the cache does not have.
     pub misses: u64,
     pub copied_bytes: u64,
-    /// How long it took to build what was missed.
+    /// How long the builds of the misses took, in seconds.
     pub build_seconds: f64,
-    /// Whether this is the run of a buildout.
+    /// Whether this is a run of a buildout.
     pub is_run: bool,
 }
 
-/// What was done on one day, or on several together.
+/// The usage of one day, or the sum of several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Tally {
-    /// Buildouts that took an egg from the cache or built one.
+    /// Runs of buildouts that got an egg from the cache or built one.
     pub runs: u64,
     /// Eggs that were copied from the cache.
     pub hits: u64,
-    /// Eggs that were asked for and not there.
+    /// Eggs that were requested and not cached.
     pub misses: u64,
     pub copied_bytes: u64,
-    /// How long the builds of the hits had taken, as far as that is known.
+    /// How long the builds of the hits took, as far as known.
     pub saved_seconds: f64,
-    /// Hits of eggs whose build time is not known.
+    /// Hits of eggs with an unknown build time.
     pub untimed_hits: u64,
     /// How long the builds of the misses took.
     pub build_seconds: f64,
-    /// Eggs that were stored, and bytes of their blobs.
+    /// Stored eggs, and the size of their blobs.
     pub stored: u64,
     pub stored_bytes: u64,
-    /// Eggs that were evicted or replaced, and bytes of their blobs.
+    /// Evicted or replaced eggs, and the size of their blobs.
     pub evicted: u64,
     pub evicted_bytes: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Day {
-    /// When it begins in UTC, in seconds since the Unix epoch.
+    /// The beginning of the day in UTC, in seconds since the Unix epoch.
     pub day: i64,
     #[serde(flatten)]
     pub tally: Tally,
 }
 
-/// The day of a time, both in seconds since the Unix epoch. A blob can claim any time.
+/// The beginning of the day of a time, both in seconds since the Unix epoch. Any time is valid: a blob can
+/// claim any.
 #[must_use]
 pub fn day_of(time: i64) -> i64 {
     time.saturating_sub(time.rem_euclid(DAY))
 }
 
 impl Usage {
-    fn is_nothing(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.hits.is_empty() && self.present.is_empty() && self.misses == 0
     }
 }
 
 impl Tally {
-    /// The part of what was asked for that was there; `None` if nothing was.
+    /// The fraction of requested eggs that were cached; `None` if none was requested.
     #[must_use]
     pub fn hit_rate(&self) -> Option<f64> {
         let asked = self.hits + self.misses;
@@ -103,10 +104,7 @@ impl AddAssign for Tally {
 }
 
 impl Index {
-    /// The days on which something was done, the first first.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// The days with any usage, oldest first.
     pub fn days(&self) -> Result<Vec<Day>> {
         let days = || {
             let mut statement = self.connection.prepare_cached(
@@ -118,10 +116,10 @@ impl Index {
         days().map_err(|source| wrap(&self.path, source))
     }
 
-    /// Records what was done, in one transaction. What cannot be recorded in a short while is not: a
-    /// use is worth no waiting and no error.
+    /// Records a use, in one transaction. It is not worth waiting or failing for, so this gives up quietly
+    /// after a short while.
     pub fn record(&mut self, usage: &Usage, now: i64) {
-        if !usage.is_nothing() {
+        if !usage.is_empty() {
             self.write_briefly(|writer| writer.record(usage, now));
         }
     }
@@ -147,10 +145,7 @@ impl Writer<'_> {
         self.tally(&tally, now)
     }
 
-    /// Adds to what was done today.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// Adds to the usage of today.
     pub fn tally(&self, tally: &Tally, now: i64) -> Result<()> {
         if *tally == Tally::default() {
             return Ok(());
@@ -203,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_day_begins_at_midnight_utc_also_before_1970() {
+    fn a_day_begins_at_midnight_utc() {
         assert_eq!(day_of(0), 0);
         assert_eq!(day_of(DAY + 1), DAY);
         assert_eq!(day_of(2 * DAY - 1), DAY);
@@ -211,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_done_is_added_up_by_day() {
+    fn usage_is_summed_by_day() {
         let dir = tempfile::tempdir().unwrap();
         let mut index = Index::open(dir.path()).unwrap();
         let missed = Usage { misses: 2, build_seconds: 1.5, is_run: true, ..Usage::default() };

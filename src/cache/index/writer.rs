@@ -1,4 +1,4 @@
-//! What is done to the index under its write lock.
+//! Changing the index under its write lock.
 
 use std::path::Path;
 
@@ -12,13 +12,13 @@ use crate::egg::key::EggKey;
 use crate::error::Result;
 use crate::util::hash::digest::Digest;
 
-/// How much of the index may be in memory while all its rows are written, in KiB: that of 100,000
-/// eggs. Their keys are in no order, so what does not fit is written and read again and again.
-const ROOM_FOR_ALL: i64 = 64 << 10;
-/// SQLite's own.
-const USUAL_ROOM: i64 = 2000;
+/// SQLite's page cache while all rows are written, in KiB: enough for the index of 100,000 eggs. Keys
+/// arrive unsorted, so pages that do not fit would be written and read again and again.
+const LARGE_PAGE_CACHE: i64 = 64 << 10;
+/// SQLite's default, in KiB.
+const PAGE_CACHE: i64 = 2000;
 
-/// The index while this process holds its write lock.
+/// The index, while this process holds its write lock.
 #[derive(Debug)]
 pub struct Writer<'a> {
     pub(super) connection: &'a Connection,
@@ -34,7 +34,7 @@ impl Writer<'_> {
             .map_err(|source| wrap(self.path, source))
     }
 
-    /// The value that a change of one row returns; `None` if there is no such row.
+    /// The value that a change of one row returns; `None` if there is no row.
     fn returned<T: FromSql>(&self, sql: &str, parameters: impl Params) -> Result<Option<T>> {
         self.connection
             .prepare_cached(sql)
@@ -43,9 +43,6 @@ impl Writer<'_> {
     }
 
     /// The egg of a key.
-    ///
-    /// # Errors
-    /// What SQLite says.
     pub fn of_key(&self, key: &EggKey) -> Result<Option<CachedEgg>> {
         eggs(
             self.connection,
@@ -58,24 +55,17 @@ impl Writer<'_> {
         .map_err(|source| wrap(self.path, source))
     }
 
-    /// # Errors
-    /// What SQLite says.
     pub fn of_digest(&self, digest: Digest) -> Result<Option<CachedEgg>> {
         eggs(self.connection, "WHERE digest = ?", [digest.to_string()])
             .map(|mut found| found.pop())
             .map_err(|source| wrap(self.path, source))
     }
 
-    /// All eggs, in no order.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// All eggs, unsorted.
     pub fn all(&self) -> Result<Vec<CachedEgg>> {
         eggs(self.connection, "", []).map_err(|source| wrap(self.path, source))
     }
 
-    /// # Errors
-    /// What SQLite says.
     pub fn has(&self, digest: Digest) -> Result<bool> {
         self.connection
             .prepare_cached("SELECT 1 FROM eggs WHERE digest = ?")
@@ -83,10 +73,8 @@ impl Writer<'_> {
             .map_err(|source| wrap(self.path, source))
     }
 
-    /// Gives an egg its row; it is then not evicted, whatever was before.
-    ///
-    /// # Errors
-    /// What SQLite says; also if there is an egg of this digest or key.
+    /// Inserts the row of an egg, which then no longer counts as evicted. Fails if there is an egg of this
+    /// digest or key.
     pub fn insert(&self, egg: &CachedEgg) -> Result<()> {
         let CachedEgg { digest, file_name, key, counts, blob_bytes, provenance, used_at, uses } =
             egg;
@@ -115,10 +103,7 @@ impl Writer<'_> {
         self.forget_evicted(egg.digest)
     }
 
-    /// Takes an egg out on purpose: its blob is to go as well.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// Deletes the row of an egg and marks the egg as evicted: its blob is to be removed too.
     pub fn evict(&self, digest: Digest, now: i64) -> Result<()> {
         let sql = "DELETE FROM eggs WHERE digest = ? RETURNING blob_bytes";
         if let Some(bytes) = self.returned::<i64>(sql, [digest.to_string()])? {
@@ -131,10 +116,7 @@ impl Writer<'_> {
         )
     }
 
-    /// Whether an egg was evicted and its blob may still be there.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// Whether an egg was evicted and its blob may still exist.
     pub fn is_evicted(&self, digest: Digest) -> Result<bool> {
         self.connection
             .prepare_cached("SELECT 1 FROM evicted WHERE digest = ?")
@@ -142,24 +124,16 @@ impl Writer<'_> {
             .map_err(|source| wrap(self.path, source))
     }
 
-    /// The blob of an evicted egg is gone.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// Removes the mark of an evicted egg: its blob is gone.
     pub fn forget_evicted(&self, digest: Digest) -> Result<()> {
         self.execute("DELETE FROM evicted WHERE digest = ?", [digest.to_string()])
     }
 
-    /// Takes away a row, whatever becomes of the blob.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// Deletes the row of an egg, and nothing else.
     pub fn delete(&self, digest: Digest) -> Result<()> {
         self.execute("DELETE FROM eggs WHERE digest = ?", [digest.to_string()])
     }
 
-    /// # Errors
-    /// What SQLite says.
     pub fn touch(&self, digest: Digest, now: i64) -> Result<()> {
         self.execute(
             "UPDATE eggs SET used_at = max(used_at, ?2) WHERE digest = ?1",
@@ -167,10 +141,7 @@ impl Writer<'_> {
         )
     }
 
-    /// Counts one use of an egg; answers how many seconds its build took, if that is known.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// Counts one use of an egg. Returns how many seconds its build took, if known.
     pub fn use_once(&self, digest: Digest, now: i64) -> Result<Option<f64>> {
         let sql = "UPDATE eggs SET uses = uses + 1, used_at = max(used_at, ?2) WHERE digest = ?1 \
                    RETURNING build_seconds";
@@ -178,28 +149,22 @@ impl Writer<'_> {
         Ok(seconds.flatten())
     }
 
-    /// Puts `eggs` in place of all rows. The index is then complete.
-    ///
-    /// # Errors
-    /// What SQLite says.
+    /// Replaces all rows with `eggs`. The index is then complete.
     pub fn replace_all<'e>(&self, eggs: impl IntoIterator<Item = &'e CachedEgg>) -> Result<()> {
-        let set_room = |kibibytes: i64| {
-            // Negative: KiB, and not pages.
+        let set_page_cache = |kibibytes: i64| {
+            // Negative means KiB, not pages.
             self.connection
                 .pragma_update(None, "cache_size", -kibibytes)
                 .map_err(|source| wrap(self.path, source))
         };
         self.execute("DELETE FROM eggs", [])?;
-        set_room(ROOM_FOR_ALL)?;
+        set_page_cache(LARGE_PAGE_CACHE)?;
         eggs.into_iter().try_for_each(|egg| self.insert(egg))?;
-        set_room(USUAL_ROOM)?;
+        set_page_cache(PAGE_CACHE)?;
         self.execute("UPDATE state SET is_complete = 1", [])
     }
 
     /// As [`super::Index::is_complete`].
-    ///
-    /// # Errors
-    /// What SQLite says.
     pub fn is_complete(&self) -> Result<bool> {
         is_complete(self.connection, self.path)
     }

@@ -1,7 +1,8 @@
-//! Which eggs stay: the policy, and the pins and roots that protect eggs from it.
+//! Retention: which eggs the policy evicts, and which eggs pins and roots protect.
 
 pub mod pins;
 pub mod plan;
 pub mod policy;
 pub mod protected;
 pub mod roots;
+mod versions;

@@ -1,7 +1,7 @@
-//! Pins: what stays in the cache whatever the policy says, one file each in `pins/`.
+//! Pins: patterns of eggs that gc never evicts, one file each in `pins/`.
 //!
-//! A pin is text: a name, `name==version`, a name with PEP 440 specifiers, an egg's file name, the
-//! beginning of a digest, or any of the names with `*` in it. It may be of an egg that is yet to come.
+//! A pin is a name, `name==version`, a name with PEP 440 specifiers, an egg's file name, or the beginning
+//! of a digest. Names can contain `*` and `?`. A pin also applies to eggs that are added later.
 
 use std::path::{Path, PathBuf};
 
@@ -16,10 +16,10 @@ use crate::error::{Error, Result};
 use crate::util::glob;
 use crate::util::hash::digest::Digest;
 
-/// A pin as its file has it.
+/// A pin, as stored in its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
-    /// As somebody has typed it.
+    /// The pattern, as the user typed it.
     pub what: String,
     #[serde(default)]
     pub note: Option<String>,
@@ -27,12 +27,12 @@ pub struct Pin {
     pub pinned_at: i64,
 }
 
-/// What a pin is about.
+/// The pattern of a pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
-    /// With `*` for any number of characters and `?` for one.
+    /// The name, file name or digest prefix; `*` matches any number of characters and `?` one.
     text: String,
-    /// As `text`, spelled as PEP 503 has it.
+    /// As `text`, normalized by PEP 503.
     name: String,
     versions: Versions,
 }
@@ -46,7 +46,7 @@ enum Versions {
 
 impl Pattern {
     /// # Errors
-    /// [`Error::Usage`] says why no egg could ever match.
+    /// [`Error::Usage`], with the reason why no egg could ever match.
     pub fn new(text: &str) -> Result<Self> {
         let text = text.trim();
         let bad = |why: String| Error::Usage(format!("{text:?} cannot be pinned: {why}"));
@@ -72,7 +72,7 @@ impl Pattern {
         Ok(Self { text: name.to_owned(), name: normalize_name(name), versions })
     }
 
-    /// The name that it is about, with its stars, spelled as PEP 503 has it.
+    /// The name with its wildcards, normalized by PEP 503.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -95,19 +95,19 @@ impl Pattern {
             }
     }
 
-    /// Equal for pins of the same eggs that are only spelled otherwise.
+    /// A spelling that is equal for pins of the same eggs.
     fn spelling(&self) -> String {
         let versions = match &self.versions {
             Versions::All => String::new(),
             Versions::Is(version) => format!("=={version}"),
             Versions::Specified(specifiers) => specifiers.to_string(),
         };
-        // File names are told apart by case, and by `-` and `_`.
+        // In file names, case matters, as do `-` and `_`.
         let is_file_name = self.text.ends_with(".egg");
         format!("{}{versions}", if is_file_name { &self.text } else { &self.name })
     }
 
-    /// Name of the file of a pin.
+    /// The name of the file of a pin.
     fn file_name(&self) -> String {
         json_file::name_of(self.spelling().as_bytes())
     }
@@ -117,10 +117,7 @@ fn dir(cache: &Path) -> PathBuf {
     cache.join("pins")
 }
 
-/// All pins, by what they name.
-///
-/// # Errors
-/// If one cannot be read: nobody knows what it keeps.
+/// All pins, sorted. Fails if one cannot be read, because its eggs would not be protected.
 pub fn all(cache: &Path) -> Result<Vec<(Pin, Pattern)>> {
     let mut pins = Vec::new();
     for path in json_file::list(&dir(cache))? {
@@ -132,42 +129,27 @@ pub fn all(cache: &Path) -> Result<Vec<(Pin, Pattern)>> {
     Ok(pins)
 }
 
-/// Writes a pin, in place of one of the same eggs.
-///
-/// # Errors
-/// If it cannot be written.
+/// Writes a pin. Replaces a pin of the same eggs.
 pub fn write(cache: &Path, pin: &Pin, pattern: &Pattern) -> Result<()> {
     json_file::write(&dir(cache), &pattern.file_name(), pin)
 }
 
 /// The pin of the same eggs, if there is one.
-///
-/// # Errors
-/// If it cannot be read.
 pub fn of(cache: &Path, pattern: &Pattern) -> Result<Option<Pin>> {
     json_file::read(&dir(cache).join(pattern.file_name()))
 }
 
-/// Removes a pin.
-///
-/// # Errors
-/// If it cannot be removed.
+/// Removes a pin. Returns whether it existed.
 pub fn remove(cache: &Path, pattern: &Pattern) -> Result<bool> {
     json_file::remove(&dir(cache).join(pattern.file_name()))
 }
 
-/// Removes what writing a pin left behind.
-///
-/// # Errors
-/// If the pins cannot be listed.
+/// Removes temporary files of processes that died.
 pub fn sweep(cache: &Path) -> Result<()> {
     temp::sweep(&dir(cache)).map(drop)
 }
 
-/// Lets the group of the cache write the pins.
-///
-/// # Errors
-/// If this process does not own their directory.
+/// Lets the group of the cache write the pins. Fails if this process does not own their directory.
 pub fn share(cache: &Path) -> Result<()> {
     json_file::share(&dir(cache))
 }
@@ -193,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_is_of_names_versions_patterns_and_digests() {
+    fn pins_match_names_versions_patterns_and_digests() {
         let interface = egg("zope.interface", "5.4.0");
         let digest = interface.digest.to_string();
         for pattern in [
@@ -234,13 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn a_version_of_before_pep_440_is_pinned_as_text() {
+    fn a_version_outside_pep_440_is_pinned_as_text() {
         assert!(matches("old==2004-foo!", &egg("old", "2004-foo!")));
         assert!(!matches("old>=2004", &egg("old", "2004-foo!")));
     }
 
     #[test]
-    fn what_no_egg_can_match_is_refused() {
+    fn a_pin_that_no_egg_can_match_is_refused() {
         for text in ["", "  ", "==1.0", ">=5", "foo==", "foo>=x", "foo bar", "foo/bar", "foo>5<6"] {
             let error = Pattern::new(text).unwrap_err().to_string();
             assert!(error.contains("cannot be pinned"), "{error}");
@@ -248,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_one_pin_have_one_file() {
+    fn spellings_of_one_pin_share_a_file() {
         let name = |text: &str| Pattern::new(text).unwrap().file_name();
         assert_eq!(name("Zope.Interface >= 5, < 6"), name("zope-interface>=5,<6"));
         assert_eq!(name("foo == 1.0"), name("foo==1.0"));

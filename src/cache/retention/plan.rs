@@ -1,33 +1,33 @@
-//! Plan: which eggs a policy evicts, which it keeps, and why.
+//! The plan of a garbage collection: which eggs are evicted, which are kept, and why.
 //!
-//! Pure, so that what a dry run prints is what a run does, and linear in the number of eggs but for
-//! sorting.
+//! It is a pure function, so a dry run prints exactly what a run does. Apart from sorting, it is linear in
+//! the number of eggs.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-use pep440_rs::Version;
 use serde::Serialize;
 
+use crate::cache::retention::versions::Versions;
 use crate::egg::cached_egg::CachedEgg;
 use crate::util::hash::digest::Digest;
 use crate::util::units::shown_span;
 
-/// What evicts an egg that nothing holds.
+/// The rules by which unprotected eggs are evicted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Rules {
-    /// Evict what was not used for longer than this, in seconds.
+    /// Evict eggs that have not been used for longer than this, in seconds.
     pub max_age: Option<i64>,
-    /// Evict the least recently used until the blobs have no more than this, in bytes.
+    /// Evict the least recently used eggs until all blobs have at most this size, in bytes.
     pub max_size: Option<u64>,
-    /// Evict all but this many newest versions of each project, Python, ABI, platform, generation
-    /// and environment.
+    /// Keep this many of the newest versions of each project, Python, ABI, platform, generation and
+    /// environment, and evict the others.
     pub keep_versions: Option<usize>,
 }
 
 impl Rules {
-    /// These rules, and those of `others` that they say nothing of.
+    /// These rules, completed by those of `others`.
     #[must_use]
     pub fn or(self, others: Self) -> Self {
         Self {
@@ -41,7 +41,7 @@ impl Rules {
 #[derive(Debug, Default)]
 pub struct Plan {
     pub evicted: Vec<Evicted>,
-    /// By name, version as text, and when they were added.
+    /// Sorted by name, version as text, and time added.
     pub kept: Vec<Kept>,
 }
 
@@ -50,11 +50,11 @@ pub struct Evicted {
     #[serde(flatten)]
     pub egg: CachedEgg,
     pub reason: Reason,
-    /// The size limit under which it would stay, were that the only rule.
+    /// The smallest `max_size` that would keep it if that were the only rule.
     pub limit_bytes: u64,
 }
 
-/// Why an egg goes.
+/// Why an egg is evicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
@@ -83,7 +83,7 @@ pub struct Kept {
     pub reason: Stay,
 }
 
-/// Why an egg stays.
+/// Why an egg is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 pub enum Stay {
@@ -91,30 +91,30 @@ pub enum Stay {
         pin: String,
         note: Option<String>,
     },
-    /// A buildout uses it, and `more` others.
+    /// The buildout `root` uses it, and so do `more` others.
     Root {
         root: PathBuf,
         more: usize,
     },
-    /// One of the newest versions, of which there are older ones that go.
+    /// It is one of the newest versions, and older ones are evicted.
     NewestVersion,
     RecentlyUsed,
-    /// It would go, but there was no time.
+    /// It would be evicted, but the time limit was reached.
     Postponed,
-    /// No rule is about it.
+    /// No rule applies.
     NoRule,
 }
 
-/// Eggs that stay whatever the rules say, and why.
+/// Eggs that no rule evicts, and why.
 pub type Protected = HashMap<Digest, Stay>;
 
-/// Which eggs go, and why: the first rule that applies of age, versions and size. What is `held`
-/// stays whatever the rules say, and counts for them like every other egg. `now` is in seconds since
-/// the Unix epoch.
+/// Decides which eggs are evicted, each by the first rule that applies: age, then versions, then size.
+/// Protected eggs are kept, and count for the rules like any other. `now` is in seconds since the Unix
+/// epoch.
 #[must_use]
-pub fn plan(eggs: Vec<CachedEgg>, rules: &Rules, held: &Protected, now: i64) -> Plan {
-    let is_held = |egg: &CachedEgg| held.contains_key(&egg.digest);
-    let limits = limits(&eggs, held);
+pub fn plan(eggs: Vec<CachedEgg>, rules: &Rules, protected: &Protected, now: i64) -> Plan {
+    let is_protected = |egg: &CachedEgg| protected.contains_key(&egg.digest);
+    let limits = limits(&eggs, protected);
     let mut evicted = Vec::new();
     let mut evict = |eggs: Vec<CachedEgg>, reason| {
         evicted.extend(eggs.into_iter().map(|egg| {
@@ -124,7 +124,8 @@ pub fn plan(eggs: Vec<CachedEgg>, rules: &Rules, held: &Protected, now: i64) -> 
     };
     let mut kept = eggs;
     if let Some(max_age) = rules.max_age {
-        let is_old = |egg: &CachedEgg| now.saturating_sub(egg.used_at) > max_age && !is_held(egg);
+        let is_old =
+            |egg: &CachedEgg| now.saturating_sub(egg.used_at) > max_age && !is_protected(egg);
         let (old, young) = kept.into_iter().partition(is_old);
         evict(old, Reason::MaxAge);
         kept = young;
@@ -132,30 +133,31 @@ pub fn plan(eggs: Vec<CachedEgg>, rules: &Rules, held: &Protected, now: i64) -> 
     let mut newest = HashSet::new();
     if let Some(keep) = rules.keep_versions {
         let versions = Versions::of(&kept, keep);
-        let is_old = |egg: &CachedEgg| versions.superseded.contains(&egg.digest) && !is_held(egg);
+        let is_old =
+            |egg: &CachedEgg| versions.superseded.contains(&egg.digest) && !is_protected(egg);
         let (old, new) = kept.into_iter().partition(is_old);
         evict(old, Reason::KeepVersions);
         (kept, newest) = (new, versions.newest);
     }
     if let Some(max_size) = rules.max_size {
-        kept.sort_by_key(turn);
+        kept.sort_by_key(eviction_order);
         let mut size: u64 = kept.iter().map(|egg| egg.blob_bytes).sum();
         let (large, fitting) = kept.into_iter().partition(|egg| {
-            let goes = size > max_size && !is_held(egg);
-            size -= if goes { egg.blob_bytes } else { 0 };
-            goes
+            let is_evicted = size > max_size && !is_protected(egg);
+            size -= if is_evicted { egg.blob_bytes } else { 0 };
+            is_evicted
         });
         evict(large, Reason::MaxSize);
         kept = fitting;
     }
-    kept.sort_by(|a, b| place(a).cmp(&place(b)));
+    kept.sort_by(|a, b| list_order(a).cmp(&list_order(b)));
     let rest = match (rules.max_age, rules.max_size, rules.keep_versions) {
         (None, None, None) => Stay::NoRule,
         (None, None, Some(_)) => Stay::NewestVersion,
         _ => Stay::RecentlyUsed,
     };
-    let reason = |egg: &CachedEgg| match held.get(&egg.digest) {
-        Some(held) => held.clone(),
+    let reason = |egg: &CachedEgg| match protected.get(&egg.digest) {
+        Some(reason) => reason.clone(),
         None if newest.contains(&egg.digest) => Stay::NewestVersion,
         None => rest.clone(),
     };
@@ -163,16 +165,18 @@ pub fn plan(eggs: Vec<CachedEgg>, rules: &Rules, held: &Protected, now: i64) -> 
     Plan { evicted, kept }
 }
 
-/// Whose turn it is to go for want of space: of eggs that were used at the same time, the larger goes
-/// first.
-fn turn(egg: &CachedEgg) -> (i64, Reverse<u64>, Digest) {
+/// The order in which the size limit evicts eggs: least recently used first, then the larger ones.
+fn eviction_order(egg: &CachedEgg) -> (i64, Reverse<u64>, Digest) {
     (egg.used_at, Reverse(egg.blob_bytes), egg.digest)
 }
 
-/// The size limit under which each egg stays: what is held, what goes after it, and itself.
-fn limits(eggs: &[CachedEgg], held: &Protected) -> HashMap<Digest, u64> {
+/// The smallest size limit that keeps each egg: the sum of all protected eggs, all eggs that are evicted
+/// later, and itself.
+fn limits(eggs: &[CachedEgg], protected: &Protected) -> HashMap<Digest, u64> {
     let mut order: Vec<&CachedEgg> = eggs.iter().collect();
-    order.sort_by_cached_key(|egg| (!held.contains_key(&egg.digest), Reverse(turn(egg))));
+    order.sort_by_cached_key(|egg| {
+        (!protected.contains_key(&egg.digest), Reverse(eviction_order(egg)))
+    });
     let mut sum = 0;
     let limit = |egg: &CachedEgg| {
         sum += egg.blob_bytes;
@@ -181,51 +185,8 @@ fn limits(eggs: &[CachedEgg], held: &Protected) -> HashMap<Digest, u64> {
     order.into_iter().map(limit).collect()
 }
 
-/// Where an egg stands in a list.
-fn place(egg: &CachedEgg) -> (&str, &str, i64, Digest) {
+fn list_order(egg: &CachedEgg) -> (&str, &str, i64, Digest) {
     (&egg.key.name, &egg.key.version, egg.provenance.added_at, egg.digest)
-}
-
-/// Eggs of projects, Pythons and platforms that have more versions than are to be kept.
-#[derive(Debug, Default)]
-struct Versions {
-    superseded: HashSet<Digest>,
-    newest: HashSet<Digest>,
-}
-
-impl Versions {
-    /// Which eggs are of versions older than the newest `keep` of their project and tags. A version
-    /// that is not PEP 440 is older than all that are.
-    fn of(eggs: &[CachedEgg], keep: usize) -> Self {
-        let mut groups: HashMap<_, Vec<&CachedEgg>> = HashMap::new();
-        for egg in eggs {
-            let key = &egg.key;
-            let tags =
-                (&key.name, &key.python, &key.abi, &key.platform, key.generation, &key.environment);
-            groups.entry(tags).or_default().push(egg);
-        }
-        let mut found = Self::default();
-        for group in groups.into_values() {
-            let version = |egg: &CachedEgg| {
-                (egg.key.version.parse::<Version>().ok(), egg.key.version.clone())
-            };
-            let mut versions: Vec<_> = group.iter().map(|egg| version(egg)).collect();
-            versions.sort_unstable();
-            versions.dedup_by(|a, b| if a.0.is_some() { a.0 == b.0 } else { a == b });
-            let Some(cut) = versions.len().checked_sub(keep).filter(|&cut| cut > 0) else {
-                continue;
-            };
-            let newest_that_goes = &versions[cut - 1];
-            for egg in group {
-                let version = version(egg);
-                let goes = version <= *newest_that_goes
-                    || version.0.is_some() && version.0 == newest_that_goes.0;
-                let side = if goes { &mut found.superseded } else { &mut found.newest };
-                side.insert(egg.digest);
-            }
-        }
-        found
-    }
 }
 
 #[cfg(test)]
@@ -254,12 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rule_everything_stays() {
+    fn without_rules_all_eggs_are_kept() {
         assert_eq!(planned(&[egg("1", 0, 10)], &Rules::default(), i64::MAX), []);
     }
 
     #[test]
-    fn what_was_not_used_for_too_long_goes() {
+    fn eggs_not_used_for_long_are_evicted() {
         let rules = Rules { max_age: Some(100), ..Rules::default() };
         let eggs = [egg("1", 0, 1), egg("2", 900, 1), egg("3", 899, 1)];
         assert_eq!(
@@ -269,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recently_used_go_until_the_rest_fits() {
+    fn the_least_recently_used_eggs_are_evicted_by_size() {
         let rules = Rules { max_size: Some(25), ..Rules::default() };
         let eggs = [egg("1", 3, 10), egg("2", 1, 10), egg("3", 2, 10), egg("4", 4, 10)];
         assert_eq!(
@@ -279,25 +240,25 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_versions_stay_in_the_order_of_pep_440() {
+    fn the_newest_versions_by_pep_440_are_kept() {
         let rules = Rules { keep_versions: Some(2), ..Rules::default() };
         let eggs = ["1.9", "1.10", "1.10rc1", "1.2", "oldest!"].map(|version| egg(version, 0, 1));
-        let gone: Vec<_> = planned(&eggs, &rules, 0).into_iter().map(|gone| gone.0).collect();
-        assert_eq!(gone, ["1.9", "1.2", "oldest!"]);
+        let evicted: Vec<_> = planned(&eggs, &rules, 0).into_iter().map(|it| it.0).collect();
+        assert_eq!(evicted, ["1.9", "1.2", "oldest!"]);
     }
 
     #[test]
-    fn builds_of_one_version_go_and_stay_together() {
+    fn builds_of_one_version_are_treated_alike() {
         let rules = Rules { keep_versions: Some(1), ..Rules::default() };
         let mut other_source = egg("1.0.0", 1, 1);
         other_source.key.source_sha256 = "other".into();
         let eggs = [egg("1.0", 0, 1), other_source, egg("0.9", 0, 1)];
-        let gone: Vec<_> = planned(&eggs, &rules, 0).into_iter().map(|gone| gone.0).collect();
-        assert_eq!(gone, ["0.9"]);
+        let evicted: Vec<_> = planned(&eggs, &rules, 0).into_iter().map(|it| it.0).collect();
+        assert_eq!(evicted, ["0.9"]);
     }
 
     #[test]
-    fn another_python_is_counted_apart() {
+    fn versions_are_counted_for_each_python() {
         let rules = Rules { keep_versions: Some(1), ..Rules::default() };
         let mut other = egg("0.9", 0, 1);
         other.key.python = "cp312".into();
@@ -313,47 +274,47 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_stays_whatever_the_rules_say() {
+    fn protected_eggs_are_kept_by_every_rule() {
         let eggs = ["1", "2", "3", "4"].map(|version| egg(version, 0, 10));
-        let held = Protected::from([(eggs[0].digest, root())]);
+        let protected = Protected::from([(eggs[0].digest, root())]);
         for rules in [
             Rules { max_age: Some(1), ..Rules::default() },
             Rules { max_size: Some(0), ..Rules::default() },
         ] {
-            let plan = plan(eggs.to_vec(), &rules, &held, 1000);
+            let plan = plan(eggs.to_vec(), &rules, &protected, 1000);
             assert_eq!(plan.evicted.len(), 3);
             assert_eq!(plan.kept, [Kept { egg: eggs[0].clone(), reason: root() }]);
         }
     }
 
     #[test]
-    fn what_is_held_counts_for_the_size() {
+    fn protected_eggs_count_for_the_size() {
         let eggs = [egg("1", 1, 10), egg("2", 2, 10), egg("3", 3, 10)];
         let rules = Rules { max_size: Some(20), ..Rules::default() };
-        let held = Protected::from([(eggs[0].digest, root())]);
-        let plan = plan(eggs.to_vec(), &rules, &held, 1000);
+        let protected = Protected::from([(eggs[0].digest, root())]);
+        let plan = plan(eggs.to_vec(), &rules, &protected, 1000);
         assert_eq!(versions(plan.evicted.iter().map(|it| &it.egg)), ["2"]);
         assert_eq!(versions(plan.kept.iter().map(|it| &it.egg)), ["1", "3"]);
     }
 
     #[test]
-    fn what_is_held_counts_as_a_version() {
+    fn protected_eggs_count_as_versions() {
         let eggs = ["1", "2", "3", "4"].map(|version| egg(version, 0, 1));
         let rules = Rules { keep_versions: Some(2), ..Rules::default() };
-        let held = Protected::from([(eggs[0].digest, root()), (eggs[3].digest, root())]);
-        let plan = plan(eggs.to_vec(), &rules, &held, 0);
+        let protected = Protected::from([(eggs[0].digest, root()), (eggs[3].digest, root())]);
+        let plan = plan(eggs.to_vec(), &rules, &protected, 0);
         assert_eq!(versions(plan.evicted.iter().map(|it| &it.egg)), ["2"]);
     }
 
     #[test]
-    fn every_egg_has_a_reason_to_stay() {
+    fn every_kept_egg_has_a_reason() {
         let eggs = ["1", "2", "3"].map(|version| egg(version, 900, 1));
         let mut other = egg("1", 950, 1);
         other.key.name = "other".into();
         let eggs = [&eggs[..], &[other]].concat();
-        let held = Protected::from([(eggs[0].digest, root())]);
+        let protected = Protected::from([(eggs[0].digest, root())]);
         let reasons = |rules: &Rules| -> Vec<Stay> {
-            let kept = plan(eggs.clone(), rules, &held, 1000).kept;
+            let kept = plan(eggs.clone(), rules, &protected, 1000).kept;
             kept.into_iter().map(|kept| kept.reason).collect()
         };
         let none = Rules::default();
@@ -368,54 +329,53 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_limit_that_would_keep_an_egg_is_the_least_that_does(
+        fn the_limit_of_an_evicted_egg_is_the_smallest(
             eggs in prop::collection::vec((0_i64..5, 1_u64..50, any::<bool>()), 1..12),
         ) {
             let of = |(n, &(used_at, bytes, _)): (usize, &(i64, u64, bool))| {
                 egg(&format!("{n}"), used_at, bytes)
             };
-            let is_held: Vec<bool> = eggs.iter().map(|egg| egg.2).collect();
+            let is_protected: Vec<bool> = eggs.iter().map(|egg| egg.2).collect();
             let eggs: Vec<CachedEgg> = eggs.iter().enumerate().map(of).collect();
-            let held = eggs.iter().zip(is_held).filter(|(_, is_held)| *is_held);
-            let held: Protected = held.map(|(egg, _)| (egg.digest, root())).collect();
-            let goes = |max_size| {
+            let protected = eggs.iter().zip(is_protected).filter(|(_, is_protected)| *is_protected);
+            let protected: Protected = protected.map(|(egg, _)| (egg.digest, root())).collect();
+            let evicted_at = |max_size| {
                 let rules = Rules { max_size: Some(max_size), ..Rules::default() };
-                plan(eggs.clone(), &rules, &held, 50).evicted
+                plan(eggs.clone(), &rules, &protected, 50).evicted
             };
-            for Evicted { egg, limit_bytes, .. } in goes(0) {
-                let goes_at = |limit| goes(limit).iter().any(|it| it.egg.digest == egg.digest);
-                prop_assert!(!goes_at(limit_bytes));
-                prop_assert!(goes_at(limit_bytes - 1));
+            for Evicted { egg, limit_bytes, .. } in evicted_at(0) {
+                let is_evicted_at = |limit| evicted_at(limit).iter().any(|it| it.egg.digest == egg.digest);
+                prop_assert!(!is_evicted_at(limit_bytes));
+                prop_assert!(is_evicted_at(limit_bytes - 1));
             }
         }
 
         #[test]
-        fn every_egg_either_goes_or_stays_and_what_is_held_stays(
+        fn every_egg_is_evicted_or_kept(
             eggs in prop::collection::vec((0_i64..50, 1_u64..50, any::<bool>()), 0..20),
             max_age in prop::option::of(0_i64..60),
             max_size in prop::option::of(0_u64..500),
             keep_versions in prop::option::of(1_usize..10),
         ) {
             let of = |n: usize, used_at, bytes| egg(&format!("{n}"), used_at, bytes);
-            let is_held: Vec<bool> = eggs.iter().map(|egg| egg.2).collect();
+            let is_protected: Vec<bool> = eggs.iter().map(|egg| egg.2).collect();
             let eggs: Vec<CachedEgg> =
                 eggs.iter().enumerate().map(|(n, &(used_at, bytes, _))| of(n, used_at, bytes)).collect();
-            let held: Protected = eggs
+            let protected: Protected = eggs
                 .iter()
-                .zip(is_held)
-                .filter_map(|(egg, is_held)| is_held.then_some((egg.digest, root())))
+                .zip(is_protected)
+                .filter_map(|(egg, is_protected)| is_protected.then_some((egg.digest, root())))
                 .collect();
             let rules = Rules { max_age, max_size, keep_versions };
-            let plan = plan(eggs.clone(), &rules, &held, 50);
+            let plan = plan(eggs.clone(), &rules, &protected, 50);
             let kept: HashSet<Digest> = plan.kept.iter().map(|kept| kept.egg.digest).collect();
-            prop_assert!(held.keys().all(|digest| kept.contains(digest)));
+            prop_assert!(protected.keys().all(|digest| kept.contains(digest)));
             prop_assert!(plan.evicted.iter().all(|evicted| !kept.contains(&evicted.egg.digest)));
             prop_assert_eq!(plan.evicted.len() + plan.kept.len(), eggs.len());
         }
 
-
         #[test]
-        fn a_plan_never_evicts_more_than_its_rules_ask(
+        fn a_plan_evicts_no_more_than_necessary(
             eggs in prop::collection::vec((0_i64..50, 1_u64..50), 0..20),
             max_size in 0_u64..500,
         ) {

@@ -1,16 +1,15 @@
-//! Policy: what `eggcache.toml` in the cache says of garbage collection.
+//! The policy: settings for garbage collection in `eggcache.toml` in the cache.
 //!
 //! ```toml
 //! [gc]
-//! max-age = "90d"       # evict what was not used for longer
-//! max-size = "20GiB"    # evict the least recently used beyond that
-//! keep-versions = 3     # evict all but the newest of each project
-//! grace = "30d"         # keep what a buildout used for this long after its folder is gone
-//! auto = true           # do so after a buildout, at most once a day
+//! max-age = "90d"       # evict eggs not used for longer
+//! max-size = "20GiB"    # evict the least recently used eggs beyond this size
+//! keep-versions = 3     # keep only the newest versions of each project
+//! grace = "30d"         # protect a root's eggs for this long after its folder is gone
+//! auto = true           # collect after a buildout, at most once a day
 //! ```
 //!
-//! Every key may be absent. One that is not known is refused: a policy that is not understood would
-//! keep too much, or too little.
+//! Every key is optional. An unknown key is an error: ignoring it could keep or evict the wrong eggs.
 
 use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::Path;
@@ -22,32 +21,32 @@ use crate::disk::files;
 use crate::error::{Error, IoContext, Result};
 use crate::util::units::{age, size};
 
-/// Name of the file in the cache directory.
+/// The name of the file in the cache directory.
 pub const FILE_NAME: &str = "eggcache.toml";
-/// Longest policy that is read, in bytes.
+/// The longest policy that is read, in bytes.
 const MAX_POLICY: u64 = 1 << 20;
-/// Its only table.
+/// The only table in the file.
 const TABLE: &str = "gc";
 const KEYS: [&str; 5] = ["max-age", "max-size", "keep-versions", "grace", "auto"];
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Policy {
     pub rules: Rules,
-    /// For how long a root is kept whose folder is gone, in seconds.
+    /// How long the root of a missing folder is kept, in seconds.
     pub grace: Option<i64>,
     /// Whether to collect after a buildout.
     pub auto: bool,
 }
 
 impl Policy {
-    /// The policy of the cache at `root`; one that says nothing if it has no such file.
+    /// Reads the policy of the cache at `root`. Without the file, the policy has no rules.
     ///
     /// # Errors
-    /// [`Error::Policy`] says what is wrong with the file.
+    /// [`Error::Policy`] if the file is invalid.
     pub fn read(root: &Path) -> Result<Self> {
         let path = root.join(FILE_NAME);
         let text = match files::read_short(&path, MAX_POLICY) {
-            // Of a cache that is not there, or is a file, others tell.
+            // A missing cache, or a file in its place, is reported elsewhere.
             Err(error) if matches!(error.kind(), NotFound | NotADirectory) => {
                 return Ok(Self::default());
             }
@@ -92,7 +91,7 @@ impl std::str::FromStr for Policy {
                     let count = value.as_integer().and_then(|count| usize::try_from(count).ok());
                     let count = count.filter(|&count| count > 0);
                     policy.rules.keep_versions =
-                        Some(count.ok_or_else(|| wrong("is not a number from 1 on".into()))?);
+                        Some(count.ok_or_else(|| wrong("is not a number, at least 1".into()))?);
                 }
                 "auto" => {
                     let auto = value.as_bool();
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_read() {
+    fn a_policy_is_parsed() {
         let text = "[gc]\nmax-age = \"90d\"\nmax-size = \"20GiB\"\nkeep-versions = 3\n\
                     grace = \"1d\"\nauto = true\n";
         let rules =
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused_with_what_may_be_meant() {
+    fn an_invalid_policy_is_an_error_with_a_suggestion() {
         for (text, says) in [
             ("[gc]\nmax-aeg = \"90d\"", "there is no `max-aeg`; the nearest is `max-age`"),
             (
@@ -145,8 +144,8 @@ mod tests {
             ("[gc]\nmax-age = 90", "`max-age` is not a text"),
             ("[gc]\nmax-age = \"soon\"", "`max-age`: an age is"),
             ("[gc]\nmax-size = \"20\"", "`max-size`: a size needs a unit"),
-            ("[gc]\nkeep-versions = 0", "`keep-versions` is not a number from 1 on"),
-            ("[gc]\nkeep-versions = -1", "`keep-versions` is not a number from 1 on"),
+            ("[gc]\nkeep-versions = 0", "`keep-versions` is not a number, at least 1"),
+            ("[gc]\nkeep-versions = -1", "`keep-versions` is not a number, at least 1"),
             ("[gc]\n\nmax-age = \n", "line 3: "),
             ("[gc", "line 1: "),
         ] {

@@ -1,4 +1,4 @@
-//! Held: what pins and roots keep from being evicted.
+//! The eggs that pins and roots protect.
 
 use std::collections::HashSet;
 
@@ -8,8 +8,8 @@ use crate::cache::retention::roots::KnownRoot;
 use crate::egg::cached_egg::CachedEgg;
 use crate::util::hash::digest::Digest;
 
-/// What pins and roots hold. An egg that several roots use is told of the first, and how many others
-/// do.
+/// The eggs that pins and roots protect. For an egg that several roots use, the reason has the first of
+/// them and the number of others.
 #[must_use]
 pub fn protected(pins: &[(Pin, Pattern)], eggs: &[CachedEgg], roots: &[KnownRoot]) -> Protected {
     let mut protected = Protected::new();

@@ -1,15 +1,15 @@
-//! Roots: which buildouts use the cache, and which eggs each ended up with.
+//! Roots: registered buildouts, and the eggs that each uses.
 //!
 //! # Order of writes
-//! The record of a root, `roots/NAME.json`, is written by its buildout alone, after it has succeeded.
-//! That its folder is gone is noted beside it by `gc` alone, in `roots/NAME.gone`, so that neither
-//! writes what the other does. A root is forgotten record first: a note without a record says nothing,
-//! and one that is older than the last run of the buildout says nothing either.
+//! Only the buildout writes the record of its root, `roots/NAME.json`, after each successful run. Only
+//! `gc` writes `roots/NAME.gone`, which says since when the folder is missing. So no file has two
+//! writers. To forget a root, its record is removed first: a `.gone` file without a record, or older
+//! than the last run of the buildout, has no meaning.
 //!
-//! # Gone
-//! A folder that is gone may be on a disk that is not mounted, so its root is kept for a while, from
-//! when `gc` first missed it. A folder of another machine cannot be looked at: its root is kept for as
-//! long, from the last run.
+//! # Missing folders
+//! A missing folder may be on a disk that is not mounted, so its root is kept for a while after `gc`
+//! first misses it. A folder on another machine cannot be checked: its root is kept for the same time
+//! after its last run.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -23,17 +23,17 @@ use crate::error::{Error, Result};
 use crate::util::hash::digest::Digest;
 use crate::util::machine;
 
-/// For how long a root is kept whose folder is gone, in seconds, if nobody says otherwise.
+/// How long the root of a missing folder is kept by default, in seconds.
 pub const GRACE: i64 = 30 * 86_400;
 
-/// A buildout that uses the cache.
+/// A registered buildout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
-    /// The folder of the buildout; canonical.
+    /// The folder of the buildout, as a canonical path.
     pub directory: PathBuf,
     /// Device and inode of that folder.
     pub identity: (u64, u64),
-    /// The machine that it is on.
+    /// The machine of that folder.
     pub machine: String,
     pub eggs_directory: PathBuf,
     /// Implementation and version, for example `cp311`.
@@ -42,33 +42,34 @@ pub struct Root {
     pub buildout: Option<String>,
     /// Seconds since the Unix epoch.
     pub first_run: i64,
-    /// To the hour.
+    /// Seconds since the Unix epoch, accurate to the hour.
     pub last_run: i64,
     pub eggs: Vec<Used>,
 }
 
-/// An egg that a buildout uses.
+/// An egg that a root uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Used {
     pub file_name: String,
-    /// `None` where the cache did not have it.
+    /// `None` if the cache did not have the egg.
     pub digest: Option<Digest>,
-    /// Where it stands, if that is not the eggs directory: custom builds.
+    /// The directory of the egg if it is not the eggs directory: for custom builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
-    /// Device, inode and mtime: as long as these are the same it is the egg of that digest.
+    /// As long as it is unchanged, the egg has this digest.
     pub stamp: Stamp,
 }
 
-/// What tells an egg on disk from what stood there before.
+/// Distinguishes an egg on disk from an earlier one of the same path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
+    /// Device and inode.
     pub identity: (u64, u64),
     /// Seconds since the Unix epoch, and nanoseconds.
     pub mtime: (i64, i64),
 }
 
-/// What has become of a buildout's folder.
+/// The state of a root's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum RootState {
@@ -82,21 +83,21 @@ pub enum RootState {
 }
 
 impl Root {
-    /// Where an egg of it stands.
+    /// The path of an egg of this root.
     #[must_use]
     pub fn path_of(&self, egg: &Used) -> PathBuf {
         egg.directory.as_ref().unwrap_or(&self.eggs_directory).join(&egg.file_name)
     }
 
-    /// Name of its record.
+    /// The file name of its record.
     #[must_use]
     pub fn name(&self) -> String {
         let directory = self.directory.as_os_str().as_encoded_bytes();
         json_file::name_of(&[directory, b"\0", self.machine.as_bytes()].concat())
     }
 
-    /// Whether its folder is there; `None` if it is on another machine. A folder that was put back
-    /// has another inode, and then its eggs directory tells that it is the same buildout.
+    /// Whether its folder exists; `None` if it is on another machine. A folder that was restored has
+    /// another inode; an existing eggs directory then shows that it is the same buildout.
     fn is_there(&self) -> Option<bool> {
         match self.directory.metadata() {
             Ok(found) => Some(
@@ -106,14 +107,14 @@ impl Root {
             Err(error)
                 if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {
-                Some(true) // it cannot be looked at
+                Some(true) // it cannot be checked
             }
             Err(_) => (self.machine == machine::machine()).then_some(false),
         }
     }
 }
 
-/// A root as the cache has it.
+/// A root with the state of its folder.
 #[derive(Debug, Clone, Serialize)]
 pub struct KnownRoot {
     #[serde(flatten)]
@@ -125,7 +126,7 @@ pub struct KnownRoot {
 }
 
 impl KnownRoot {
-    /// Whether its eggs are to be kept, where a folder that is gone counts for `grace` seconds.
+    /// Whether its eggs are protected. A missing folder protects them for `grace` seconds.
     #[must_use]
     pub fn is_kept(&self, grace: i64, now: i64) -> bool {
         match self.state {
@@ -140,44 +141,38 @@ fn dir(cache: &Path) -> PathBuf {
     cache.join("roots")
 }
 
-fn mark_of(record: &Path) -> PathBuf {
+fn gone_file_of(record: &Path) -> PathBuf {
     record.with_extension("gone")
 }
 
-/// The record of a root that may have been written before; `None` also if it cannot be read.
+/// The previous record of a root; `None` also if it cannot be read.
 #[must_use]
 pub fn before(cache: &Path, name: &str) -> Option<Root> {
     json_file::read(&dir(cache).join(name)).ok().flatten()
 }
 
-/// Writes the record of a root whose buildout has succeeded.
-///
-/// # Errors
-/// If it cannot be written.
+/// Writes the record of a root, after a successful run.
 pub fn write(cache: &Path, root: &Root) -> Result<()> {
     json_file::write(&dir(cache), &root.name(), root)
 }
 
-/// All roots, by directory, and what is wrong with records that cannot be read. `now` is in seconds
-/// since the Unix epoch, and a root whose folder is gone is gone since then if nobody has noted it.
-///
-/// # Errors
-/// If the records cannot be listed.
+/// All roots, by directory, and the errors of records that cannot be read. `now` is in seconds since the
+/// Unix epoch; a folder that is newly missing counts as missing since then.
 pub fn all(cache: &Path, now: i64) -> Result<(Vec<KnownRoot>, Vec<Error>)> {
     let (mut known, mut unreadable) = (Vec::new(), Vec::new());
     for path in json_file::list(&dir(cache))? {
         match json_file::read::<Root>(&path) {
             Ok(Some(root)) => {
-                let noted = json_file::read::<i64>(&mark_of(&path)).ok().flatten();
-                let noted = noted.filter(|&since| since >= root.last_run && since <= now);
+                let recorded = json_file::read::<i64>(&gone_file_of(&path)).ok().flatten();
+                let recorded = recorded.filter(|&since| since >= root.last_run && since <= now);
                 let state = match root.is_there() {
                     Some(true) => RootState::Live,
-                    Some(false) => RootState::Gone { gone_since: noted.unwrap_or(now) },
+                    Some(false) => RootState::Gone { gone_since: recorded.unwrap_or(now) },
                     None => RootState::Elsewhere,
                 };
                 known.push(KnownRoot { root, state, path });
             }
-            Ok(None) => {} // forgotten meanwhile
+            Ok(None) => {} // forgotten in the meantime
             Err(error) => unreadable.push(error),
         }
     }
@@ -186,23 +181,17 @@ pub fn all(cache: &Path, now: i64) -> Result<(Vec<KnownRoot>, Vec<Error>)> {
 }
 
 /// Forgets a root.
-///
-/// # Errors
-/// If its record cannot be removed.
 pub fn forget(known: &KnownRoot) -> Result<()> {
     json_file::remove(&known.path)?;
-    let _ = json_file::remove(&mark_of(&known.path));
+    let _ = json_file::remove(&gone_file_of(&known.path));
     Ok(())
 }
 
-/// Notes which folders are gone and which are back, and removes what writing a record left behind.
-///
-/// # Errors
-/// If the cache cannot be written.
+/// Records which folders are missing and which are back, and removes temporary files.
 pub fn note_gone(cache: &Path, roots: &[KnownRoot]) -> Result<()> {
     temp::sweep(&dir(cache))?;
     for known in roots {
-        let mark = mark_of(&known.path);
+        let mark = gone_file_of(&known.path);
         match known.state {
             RootState::Gone { gone_since } => {
                 if json_file::read::<i64>(&mark).ok().flatten() != Some(gone_since) {
@@ -218,10 +207,7 @@ pub fn note_gone(cache: &Path, roots: &[KnownRoot]) -> Result<()> {
     Ok(())
 }
 
-/// Lets the group of the cache write the records.
-///
-/// # Errors
-/// If this process does not own their directory.
+/// Lets the group of the cache write the records. Fails if this process does not own their directory.
 pub fn share(cache: &Path) -> Result<()> {
     json_file::share(&dir(cache))
 }
@@ -255,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_is_gone_from_when_it_was_first_missed() {
+    fn a_root_is_gone_since_it_was_first_missed() {
         let dir = tempfile::tempdir().unwrap();
         let (cache, project) = (dir.path().join("cache"), dir.path().join("project"));
         fs::create_dir_all(&project).unwrap();
@@ -267,7 +253,7 @@ mod tests {
         assert_eq!(
             only(&cache, 110).state,
             RootState::Gone { gone_since: 110 },
-            "nobody has noted it"
+            "not recorded yet"
         );
         note_gone(&cache, &[known]).unwrap();
         let known = only(&cache, 200);
@@ -275,14 +261,14 @@ mod tests {
         assert!(known.is_kept(101, 200) && !known.is_kept(100, 200));
         fs::create_dir_all(project.join("eggs")).unwrap();
         let known = only(&cache, 300);
-        assert_eq!(known.state, RootState::Live, "it was put back");
+        assert_eq!(known.state, RootState::Live, "it was restored");
         note_gone(&cache, &[known]).unwrap();
         fs::remove_dir_all(&project).unwrap();
         assert_eq!(only(&cache, 400).state, RootState::Gone { gone_since: 400 });
     }
 
     #[test]
-    fn a_run_makes_void_that_its_folder_was_missed_before() {
+    fn a_run_resets_the_time_since_which_a_root_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let (cache, project) = (dir.path().join("cache"), dir.path().join("project"));
         fs::create_dir(&project).unwrap();
@@ -295,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_was_moved_is_gone_and_one_in_its_place_is_another() {
+    fn a_moved_folder_is_gone_even_if_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let (cache, project) = (dir.path().join("cache"), dir.path().join("project"));
         fs::create_dir(&project).unwrap();
@@ -310,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_of_another_machine_is_kept_for_a_while_after_its_last_run() {
+    fn a_root_on_another_machine_is_kept_for_a_while() {
         let dir = tempfile::tempdir().unwrap();
         let (cache, project) = (dir.path().join("cache"), dir.path().join("project"));
         fs::create_dir(&project).unwrap();
@@ -323,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_cannot_be_read_is_told_and_hides_no_other() {
+    fn an_unreadable_record_hides_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let project = dir.path().join("project");
         fs::create_dir(&project).unwrap();
@@ -338,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_is_forgotten_leaves_nothing() {
+    fn a_forgotten_root_leaves_no_files() {
         let dir = tempfile::tempdir().unwrap();
         let (cache, project) = (dir.path().join("cache"), dir.path().join("project"));
         fs::create_dir(&project).unwrap();

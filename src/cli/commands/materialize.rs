@@ -55,7 +55,7 @@ impl Materialize {
         let (into, narrow) = (self.into, Narrow::from(self.filter));
         let mut cache = context.open()?;
         let eggs = if all {
-            query::without_doubles(list::list(&cache, None, &narrow)?.eggs)
+            query::without_duplicates(list::list(&cache, None, &narrow)?.eggs)
         } else {
             pull_missing(context, &mut cache, &names, &narrow, &into)?;
             choose(&mut cache, &names, &narrow)?

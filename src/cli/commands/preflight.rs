@@ -24,7 +24,7 @@ pub fn run(command: Materialize, context: &Context) -> anyhow::Result<ExitCode> 
     let (eggs, missing) = match &cache {
         None => (Vec::new(), names),
         Some(cache) if all => {
-            (query::without_doubles(list::list(cache, None, &narrow)?.eggs), Vec::new())
+            (query::without_duplicates(list::list(cache, None, &narrow)?.eggs), Vec::new())
         }
         Some(cache) => {
             let Found { eggs, missing, .. } = find(cache, &names, &narrow)?;
