@@ -1,5 +1,5 @@
-//! The fixed parts of a blob: its header, and the placement of its frames. docs/format.md describes them
-//! byte by byte.
+//! The fixed parts of a blob: its header, and the placement of its frames. docs/reference/format.md
+//! describes them byte by byte.
 
 use serde::{Deserialize, Serialize};
 

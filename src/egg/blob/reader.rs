@@ -1,4 +1,5 @@
-//! Reading a blob: one immutable file that stores one egg. docs/format.md describes its bytes.
+//! Reading a blob: one immutable file that stores one egg. docs/reference/format.md describes its
+//! bytes.
 //!
 //! This code works on bytes in memory, from any source, and trusts none of them. The chain of proof:
 //! the blob's name is the digest of the manifest's first line; that line has the digest of every file;

@@ -1,4 +1,5 @@
-//! Writing a blob. docs/format.md describes its bytes, [`crate::egg::blob::reader`] reads them.
+//! Writing a blob. docs/reference/format.md describes its bytes, and [`crate::egg::blob::reader`] reads
+//! them.
 
 use std::io::{Read, Seek, Write};
 
@@ -18,8 +19,8 @@ pub(super) const LEVEL: i32 = 3;
 /// How much content is in memory at once, in bytes for each thread.
 const BYTES_PER_THREAD: usize = 2 << 20;
 
-/// How an egg is stored, depending on what its blob is optimised for. docs/performance.md has the
-/// measurements behind the numbers.
+/// How an egg is stored, depending on what its blob is optimised for. docs/explanation/performance.md
+/// has the measurements behind the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packing {
     /// One of [`crate::egg::blob::frame_layout::FRAME_SIZES`], in bytes.

@@ -1,8 +1,8 @@
 //! The manifest: the list of an egg's entries, with its key and file name.
 //!
-//! `encoding` reads and writes it as one JSON object on one line (docs/format.md). The egg digest is the
-//! BLAKE3 of exactly those bytes, so it names the egg's content and its key, no matter how the content
-//! is stored.
+//! `encoding` reads and writes it as one JSON object on one line (docs/reference/format.md). The egg
+//! digest is the BLAKE3 of exactly those bytes, so it names the egg's content and its key, no matter
+//! how the content is stored.
 
 mod encoding;
 
