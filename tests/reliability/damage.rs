@@ -1,5 +1,5 @@
-//! The damage matrix: every kind of damage at every kind of place. What is damaged is found and
-//! never copied out, what is whole stays, and a repair leaves nothing to repair.
+//! The damage matrix: every kind of damage in every kind of place. Damaged eggs are found and never
+//! copied out, sound eggs stay, and after a repair there is nothing left to repair.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use crate::support::{Sandbox, assert_same_tree, chmod, host, names_in, noise};
 const EGGS: [&str; 3] = ["bad-1.0-py3.11.egg", "good-1.0-py3.11.egg", "last-1.0-py3.11.egg"];
 const LOG: &str = "cache/index.sqlite-wal";
 
-/// What is done, in words and in deed.
+/// One kind of damage: its description and the function that causes it.
 type Case<'a> = (&'a str, &'a dyn Fn(&Sandbox));
 
 /// A cache with two eggs, a third whose row is in the write-ahead log only, and a temporary file:
-/// all as a process that was killed left it.
+/// the state that a killed process leaves behind.
 struct Template {
     sandbox: Sandbox,
-    /// The blob that is damaged, relative to the sandbox.
+    /// The blob to damage, relative to the sandbox.
     blob: PathBuf,
-    /// Where its manifest and its first frame begin.
+    /// Offsets of its manifest and its first frame.
     manifest: usize,
     data: usize,
 }
@@ -50,8 +50,8 @@ impl Template {
             let input = bridge.stdin.as_mut().unwrap();
             std::io::Write::write_all(input, format!("{request}\n").as_bytes()).unwrap();
             let line = lines.next().unwrap().unwrap();
-            let said: Value = serde_json::from_str(&line).unwrap();
-            assert!(!said[answer].is_null(), "{line}");
+            let reply: Value = serde_json::from_str(&line).unwrap();
+            assert!(!reply[answer].is_null(), "{line}");
         }
         bridge.kill().unwrap();
         bridge.wait().unwrap();
@@ -74,7 +74,7 @@ fn copy_of(template: &Sandbox) -> Sandbox {
     sandbox
 }
 
-/// Changes a file, whatever its mode, and keeps that mode.
+/// Changes a file regardless of its mode, and restores that mode.
 fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mode = path.metadata().unwrap().permissions();
     let mut content = fs::read(path).unwrap();
@@ -84,7 +84,7 @@ fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     fs::set_permissions(path, mode).unwrap();
 }
 
-/// Asserts that nothing but whole eggs came out, and answers which.
+/// Asserts that only whole eggs were copied out, and returns their names.
 fn came_out(sandbox: &Sandbox, out: &str) -> Vec<String> {
     let names = names_in(&sandbox.path(out));
     for name in &names {
@@ -99,24 +99,24 @@ fn exit(sandbox: &Sandbox, line: &str) -> (i32, String, String) {
     (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
 }
 
-/// What is damaged.
+/// The part of the cache that is damaged.
 #[derive(Clone, Copy, PartialEq)]
 enum Of {
-    /// The blob of the egg `bad`; its other two are whole.
+    /// The blob of the egg `bad`; the other two blobs are sound.
     Blob,
-    /// Index or log: every blob is whole.
+    /// The index or its log; every blob is sound.
     Index,
-    /// Nothing that anybody needs.
+    /// A temporary file that nothing needs.
     Temporary,
 }
 
-/// Does the damage to a copy of the template and asserts everything that is promised of it.
+/// Damages a copy of the template and asserts every promise about damaged caches.
 fn tried(template: &Template, what: &str, of: Of, damage: impl FnOnce(&Sandbox)) {
     let sandbox = copy_of(&template.sandbox);
     damage(&sandbox);
     let whole: &[&str] = if of == Of::Blob { &EGGS[1..] } else { &EGGS };
 
-    // Never copied out. An index that cannot be read may keep sound eggs in as well.
+    // Never copied out. An index that cannot be read may hide sound eggs as well.
     let (code, _, said) = exit(&sandbox, "materialize --into out --all");
     assert!([0, 1, 3].contains(&code), "{what}: {code} {said}");
     let out = came_out(&sandbox, "out");
@@ -128,7 +128,7 @@ fn tried(template: &Template, what: &str, of: Of, damage: impl FnOnce(&Sandbox))
     // Found.
     let (code, report, said) = exit(&sandbox, "--json verify");
     if code == 1 && said.contains("newer eggcache") {
-        return; // one bit of the schema's version: indistinguishable from a newer one
+        return; // one flipped bit of the schema version looks like a newer version
     }
     let report: Value = serde_json::from_str(&report).unwrap_or_default();
     match of {
@@ -138,9 +138,9 @@ fn tried(template: &Template, what: &str, of: Of, damage: impl FnOnce(&Sandbox))
             assert!(problems.iter().any(|it| it["file_name"] == EGGS[0]), "{what}: {problems:?}");
         }
         Of::Index => {
-            let is_told = code == 4 || report["orphans"] != json!([]);
+            let reported = code == 4 || report["orphans"] != json!([]);
             assert!(code == 0 || code == 4, "{what}: {code} {said}");
-            assert!(is_told || came_out(&sandbox, "out") == whole, "{what}: {said}");
+            assert!(reported || came_out(&sandbox, "out") == whole, "{what}: {said}");
         }
         Of::Temporary => assert_eq!((code, &report["problems"]), (0, &json!([])), "{what}"),
     }
@@ -153,7 +153,7 @@ fn tried(template: &Template, what: &str, of: Of, damage: impl FnOnce(&Sandbox))
     sandbox.ok("materialize --into repaired --all");
     assert_eq!(came_out(&sandbox, "repaired"), whole, "{what}");
 
-    // As before, once the egg is built again.
+    // Complete again once the egg has been rebuilt.
     sandbox.ok("add eggs");
     sandbox.ok("gc");
     sandbox.ok("materialize --into again --all");
@@ -161,7 +161,7 @@ fn tried(template: &Template, what: &str, of: Of, damage: impl FnOnce(&Sandbox))
     sandbox.assert_tidy();
 }
 
-/// Asserts that `reindex` alone gives every sound blob its row.
+/// Asserts that `reindex` alone restores the row of every sound blob.
 fn reindexed(template: &Template, what: &str, damage: impl FnOnce(&Sandbox)) {
     let sandbox = copy_of(&template.sandbox);
     damage(&sandbox);
@@ -185,7 +185,7 @@ fn a_damaged_blob_is_found_never_copied_and_quarantined() {
         ("frames", template.data..length, 60_013),
     ];
     for (place, range, stride) in places {
-        // A frame of 256 KiB needs no flip of each byte to be sure of its digest.
+        // A frame of 256 KiB has one digest, so there is no need to flip every byte.
         let step = if place == "frames" { 997 } else { 1 };
         let mut flips = 0;
         for at in chosen(range.clone().step_by(step), stride / step + 1) {
@@ -238,7 +238,7 @@ fn a_blob_that_is_gone_replaced_or_open_to_all_is_found_and_mended() {
 #[test]
 fn a_damaged_index_costs_no_egg() {
     let template = Template::new();
-    // The log is written back, so that every page is in the index itself.
+    // Opening the cache moves the log into the index, so that the index file holds every page.
     let sandbox = copy_of(&template.sandbox);
     sandbox.ok("list");
     assert!(!sandbox.path(LOG).exists());
@@ -246,7 +246,7 @@ fn a_damaged_index_costs_no_egg() {
     let index = "cache/index.sqlite";
     let length = usize::try_from(whole.sandbox.path(index).metadata().unwrap().len()).unwrap();
     let mut flips = 0;
-    // SQLite's header, then pages.
+    // SQLite's header first, then the pages.
     for at in chosen((0..100).chain((100..length).step_by(61)), 41) {
         let damage = |it: &Sandbox| change(&it.path(index), |it| it[at] ^= 1 << (at % 8));
         let what = format!("flip {at} of the index");

@@ -1,6 +1,6 @@
-//! Random sequences of operations on one cache, against a model of what it must then hold: a plain
-//! map. The operations are those of the library, and what bad luck adds: a blob that rots or goes,
-//! an index that is lost.
+//! Random sequences of operations on one cache, compared with a model of what the cache must then
+//! contain: a plain map. The operations are those of the library plus bad luck: a blob is damaged
+//! or deleted, or the index is lost.
 
 mod case;
 
@@ -20,17 +20,17 @@ use crate::random::{Random, Seed};
 use crate::support::{Sandbox, make_egg, noise};
 
 const PROJECTS: usize = 3;
-/// The oldest first, which they are not as text.
+/// Oldest first, which differs from their order as text.
 const VERSIONS: [&str; 3] = ["1.9", "1.10", "2.0rc1"];
 const BUILDS: usize = 3;
 
-/// A build of an egg, as it was offered.
+/// One build of an egg, as it is added.
 pub struct Build {
     path: PathBuf,
     digest: Digest,
 }
 
-/// An egg, of whatever build: its place among [`Eggs`].
+/// An egg, regardless of its build: its position among [`Eggs`].
 pub type Key = usize;
 
 pub struct Eggs {
@@ -74,7 +74,7 @@ fn file_name(key: Key) -> String {
 
 fn make(sandbox: &Sandbox, key: Key, build: usize) -> Build {
     let path = sandbox.path(&format!("builds/{build}/{}", file_name(key)));
-    // Sizes tell the builds apart even where the clock does not, and one has several frames.
+    // Sizes distinguish the builds even where the clock does not, and one has several frames.
     let data =
         noise(if (key, build) == (0, 0) { 300_000 } else { 2000 + 5000 * build + 100 * key });
     make_egg(&path, &name(key), version(key), &[("data", &data), ("empty", b"")]);
@@ -85,7 +85,7 @@ fn make(sandbox: &Sandbox, key: Key, build: usize) -> Build {
     Build { digest: egg.digest, path }
 }
 
-/// What is done in one step.
+/// One step of a sequence.
 #[derive(Debug, Clone)]
 pub enum Step {
     Add {
@@ -98,7 +98,7 @@ pub enum Step {
         build: usize,
         replace: bool,
     },
-    /// One egg, into a folder that has eggs already if it is `kept`, else into a new one.
+    /// One egg, into a folder that already has eggs if `kept`, otherwise into a new one.
     Materialize {
         key: Key,
         kept: bool,
@@ -109,9 +109,9 @@ pub enum Step {
     Repair,
     Reindex,
     Reopen,
-    /// The index is removed, and made again when the cache is opened.
+    /// Removes the index, which is rebuilt when the cache is opened.
     LoseIndex,
-    /// One bit of a blob turns: which, of all of them in a blob.
+    /// Flips one bit of a blob; `place` chooses the bit.
     FlipBit {
         key: Key,
         place: u32,
@@ -123,10 +123,10 @@ pub enum Step {
 
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
-    /// How many of the last steps count as young.
+    /// How many of the latest steps count as young.
     max_age: Option<usize>,
     keep_versions: Option<usize>,
-    /// In percent of what there is.
+    /// In percent of the current size.
     max_size: Option<u64>,
 }
 
@@ -160,7 +160,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Most of the time a cache waits for the disk, so several of them wait together.
+/// A cache mostly waits for the disk, so several cases run at once.
 const THREADS: usize = 8;
 
 #[test]
@@ -176,11 +176,11 @@ fn whatever_is_done_in_whatever_order_the_cache_holds_what_it_should() {
     counts::record("model", "operations", steps);
 }
 
-/// Runs random cases, and says how many steps they had. Of a case that fails, it looks for the
-/// shortest that does.
+/// Runs random cases and returns how many steps they had. If a case fails, looks for the shortest
+/// one that fails.
 fn run_cases(seed: &Seed, thread: usize, eggs: &Eggs, cases: usize) -> usize {
     let cases = u32::try_from(cases).unwrap();
-    // Every try costs some waiting for the disk.
+    // Every attempt waits for the disk.
     let max_shrink_iters = 300;
     let config = Config { cases, failure_persistence: None, max_shrink_iters, ..Config::default() };
     let mut random = Random::new(seed, thread);

@@ -1,10 +1,10 @@
-//! Chance that can be repeated: every test that draws says its seed when it fails, and takes
-//! another's from `EGGCACHE_SEED`.
+//! Repeatable randomness: a test that draws random numbers prints its seed when it fails, and takes
+//! its seed from `EGGCACHE_SEED` if that is set.
 
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The seed of a test, which is told if the test fails.
+/// The seed of a test, printed if the test fails.
 pub struct Seed(pub u64);
 
 impl Seed {
@@ -17,7 +17,7 @@ impl Seed {
 impl Drop for Seed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let _ = writeln!(io::stderr(), "EGGCACHE_SEED={} draws the same again", self.0);
+            let _ = writeln!(io::stderr(), "set EGGCACHE_SEED={} to repeat this run", self.0);
         }
     }
 }
@@ -27,11 +27,11 @@ fn from_the_clock() -> u64 {
     since.as_secs() ^ u64::from(since.subsec_nanos()) << 32
 }
 
-/// Steele, Lea and Flood's `SplitMix64`: small, and good enough to choose operations.
+/// Steele, Lea and Flood's `SplitMix64`: small, and good enough for choosing operations.
 pub struct Random(u64);
 
 impl Random {
-    /// The `stream`th of a seed, so that each worker draws without asking another.
+    /// The `stream`th generator of a seed: each worker has its own.
     pub fn new(seed: &Seed, stream: usize) -> Self {
         let mut random = Self(seed.0);
         Self(random.next() ^ Self(stream as u64).next())

@@ -1,5 +1,5 @@
-//! Sixteen processes at once on one cache, adding, copying, collecting, checking and rebuilding,
-//! while now and then one of them is killed.
+//! Sixteen processes use one cache at once: they add, copy, collect, verify and rebuild, and some
+//! of them are killed.
 
 mod bridge;
 mod builds;
@@ -19,7 +19,7 @@ use crate::support::{Sandbox, text};
 
 const WORKERS: usize = 16;
 
-/// Operations of each worker in a round. Few, as what the cache already has is not added again.
+/// Operations per worker and round. Few, because an egg that is already cached is not added again.
 const OPERATIONS: usize = 8;
 
 #[test]
@@ -38,7 +38,7 @@ fn rounds(evicts: bool) {
     let builds = Builds::make(&sandbox);
     let (mut operations, mut killed) = (0, 0);
     for number in 0..rounds {
-        // Half of the rounds find the eggs of the one before.
+        // Every second round starts with the eggs of the previous one.
         if number % 2 == 0 && number > 0 {
             sandbox.ok("gc --max-size 1B");
         }
@@ -62,7 +62,7 @@ fn rounds(evicts: bool) {
     counts::record("stress", &format!("processes killed {what}"), killed);
 }
 
-/// Lets every worker do its share.
+/// Runs all workers.
 fn work(round: &Round<'_>, seed: &Seed) {
     let processes = round.processes;
     std::thread::scope(|scope| {
@@ -84,11 +84,11 @@ fn work(round: &Round<'_>, seed: &Seed) {
             .collect();
         let failed = workers.into_iter().filter_map(|worker| worker.join().err()).count();
         processes.stop();
-        assert_eq!(failed, 0, "workers have failed");
+        assert_eq!(failed, 0, "workers failed");
     });
 }
 
-/// Keeps the other workers from hiding a failure under more of what they do.
+/// Stops the other workers, so that their output does not bury the failure.
 struct StopOnPanic<'p>(&'p Processes);
 
 impl Drop for StopOnPanic<'_> {
@@ -99,7 +99,7 @@ impl Drop for StopOnPanic<'_> {
     }
 }
 
-/// Asserts that the cache, now that all is quiet, is sound and has lost nothing.
+/// Asserts that the cache, now idle, is sound and has lost nothing.
 fn check(round: &Round<'_>) {
     let Round { sandbox, builds, .. } = round;
     let report = sandbox.json("verify");
@@ -110,7 +110,7 @@ fn check(round: &Round<'_>) {
     let (seen, listed) = (round.seen.lock().unwrap().clone(), listed(sandbox, builds));
     if !round.evicts {
         let keys = |of: &BTreeMap<Key, String>| of.keys().cloned().collect::<BTreeSet<_>>();
-        assert!(keys(&listed).is_superset(&keys(&seen)), "of {seen:#?} only {listed:#?} stayed");
+        assert!(keys(&listed).is_superset(&keys(&seen)), "of {seen:#?} only {listed:#?} remain");
         for (key, digest) in seen.iter().filter(|(key, _)| !key.moves) {
             assert_eq!(listed.get(key), Some(digest), "the build of {key:?}");
         }
@@ -123,7 +123,7 @@ fn check(round: &Round<'_>) {
     assert_eq!(std::fs::read_dir(&all).map_or(0, Iterator::count), listed.len());
     let _ = std::fs::remove_dir_all(all);
     for shared in round.shared() {
-        // Whoever copies next removes what the killed have left.
+        // The next process that copies removes the leftovers of killed ones.
         sandbox
             .eggcache(&format!("materialize --all --into {}", shared.display()))
             .output()
@@ -134,10 +134,10 @@ fn check(round: &Round<'_>) {
     }
 }
 
-/// Which build of which egg the cache has.
+/// The digest of the cached build of each egg.
 fn listed(sandbox: &Sandbox, builds: &Builds) -> BTreeMap<Key, String> {
     if !sandbox.path("cache").exists() {
-        return BTreeMap::new(); // the workers make it
+        return BTreeMap::new(); // the workers create it
     }
     let report = sandbox.json("list");
     let eggs = report["eggs"].as_array().unwrap();

@@ -1,8 +1,8 @@
-"""Make the table of docs/explanation/reliability.md from the counts of a run, and print it.
+"""Update the table in docs/explanation/reliability.md from the counts of a run, and print it.
 
     python3 tests/reliability/table.py COUNTS
 
-COUNTS has one JSON line for each matrix and what it was of, as `counts.rs` writes them.
+COUNTS is the file that `counts.rs` writes: one JSON line per matrix and category.
 """
 
 import json
@@ -32,7 +32,7 @@ def main():
     with open(PAGE, "w") as file:
         file.write(before + BEGIN + "\n" + table + "\n" + END + after)
     print(table, end="")
-    print("\nnothing was lost: a loss ends the run")
+    print("\nall cases passed: a failing case would have ended the run")
 
 
 main()

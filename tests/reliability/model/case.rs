@@ -20,8 +20,8 @@ use eggcache::{gc, list, reindex, verify};
 use super::{Build, Eggs, Key, Policy, Step, VERSIONS, file_name, name, version};
 use crate::support::{assert_same_tree, chmod, names_in};
 
-/// The model's clock runs ahead of the machine's, so that every use is later than any adding, and
-/// in steps so long that the test never waits for one.
+/// The model's clock runs ahead of the machine's, so that every use is later than any addition. Its
+/// steps are long, so that the test never has to wait for the clock.
 const AHEAD: i64 = 1_000_000;
 const STEP: i64 = 1000;
 
@@ -29,11 +29,11 @@ pub struct Case<'e> {
     eggs: &'e Eggs,
     dir: &'e Path,
     cache: Cache,
-    /// What the cache must have.
+    /// What the cache must contain.
     model: BTreeMap<Key, Kept>,
     /// Damaged blobs that no row refers to.
     strays: BTreeSet<Digest>,
-    /// Which builds stand in the eggs directory that stays.
+    /// Which builds are in the eggs directory that is kept between steps.
     copied: BTreeMap<Key, usize>,
     clock: i64,
 }
@@ -52,7 +52,7 @@ struct Kept {
 enum Damage {
     /// The blob cannot be opened.
     Closed,
-    /// The blob opens, so only who reads all of it sees the damage.
+    /// The blob opens, so only reading all of it reveals the damage.
     Hidden,
     Gone,
 }
@@ -73,7 +73,7 @@ impl<'e> Case<'e> {
                 self.add(&path, &[key], build, replace);
             }
             Step::AddFolder { build, replace } => {
-                // In the order of their names.
+                // In order of file name.
                 let mut keys: Vec<Key> = self.eggs.keys().collect();
                 keys.sort_by_key(|&key| file_name(key));
                 self.add(&self.eggs.folder(build), &keys, build, replace);
@@ -98,7 +98,7 @@ impl<'e> Case<'e> {
         }
     }
 
-    /// Asserts that the cache lists what the model has, and nothing else.
+    /// Asserts that the cache lists exactly what the model contains.
     pub fn check(&self) {
         let expected: BTreeMap<Digest, (String, u64)> = self
             .model
@@ -163,7 +163,7 @@ impl<'e> Case<'e> {
                 (other, ..) => panic!("{other:?}"),
             }
             self.strays.remove(&offered.digest);
-            // The same egg in a new blob has been used as often.
+            // The same egg in a new blob keeps its use count.
             let same = before.filter(|before| before.build == build);
             let uses = same.map_or(0, |same| same.uses);
             let kept = Kept { build, damage: None, uses, used: same.and_then(|same| same.used) };
@@ -204,7 +204,7 @@ impl<'e> Case<'e> {
             (outcome, damage) => panic!("{outcome:?} of a blob with {damage:?}"),
         };
         if is_in_place {
-            // Also where damage was overlooked: it is in bytes that no content comes from.
+            // Even where damage was not noticed: it is in bytes that hold no content.
             assert_same_tree(&build.path, &path);
             if kept {
                 self.copied.insert(key, self.model[&key].build);
@@ -242,7 +242,7 @@ impl<'e> Case<'e> {
         self.clear("new");
     }
 
-    /// Copies eggs, which are then used, whatever comes of it.
+    /// Copies eggs, which counts as a use even if the copy fails.
     fn copy(&mut self, eggs: &[CachedEgg], into: &Path) -> materialize::Report {
         let options = materialize::Options { asked_at: Some(self.clock) };
         let report =
@@ -254,7 +254,7 @@ impl<'e> Case<'e> {
         report
     }
 
-    /// Asserts that the folder that stays has what was copied to it, as it was.
+    /// Asserts that the kept folder has exactly the eggs copied to it, unchanged.
     fn check_kept(&self) {
         let into = self.dir.join("kept");
         assert_eq!(names_in(&into).len(), self.copied.len());
@@ -270,7 +270,7 @@ impl<'e> Case<'e> {
     fn gc(&mut self, policy: &Policy) {
         let listed = self.listed();
         let total: u64 = listed.iter().map(|egg| egg.blob_bytes).sum();
-        // Between two steps of the clock.
+        // Half a step back, so that it falls between two ticks of the clock.
         let youngest = policy.max_age.map(|steps| self.clock - STEP / 2 - STEP * signed(steps));
         let rules = Rules {
             max_age: youngest.map(|youngest| now() - youngest),
@@ -296,7 +296,7 @@ impl<'e> Case<'e> {
         assert!(names_in(&self.dir.join("cache/tmp")).is_empty());
     }
 
-    /// What a policy must evict, one rule after the other, one egg after the other.
+    /// The eggs that a policy must evict, applying one rule after another, egg by egg.
     fn goes(&self, mut left: Vec<CachedEgg>, young: Option<i64>, rules: &Rules) -> Vec<Digest> {
         let all: Vec<Digest> = left.iter().map(|egg| egg.digest).collect();
         left.retain(|egg| young.is_none_or(|young| egg.used_at >= young));
@@ -336,14 +336,14 @@ impl<'e> Case<'e> {
         self.verify();
     }
 
-    /// Eggs whose blob is damaged, whether they have a row or not.
+    /// Eggs whose blob is damaged, with or without a row.
     fn damaged(&self) -> BTreeSet<Digest> {
         let damaged = self.model.iter().filter(|(_, kept)| kept.damage.is_some());
         let damaged = damaged.map(|(&key, kept)| self.build(key, kept).digest);
         damaged.chain(self.strays.iter().copied()).collect()
     }
 
-    /// Blobs that cannot be opened have lost their rows.
+    /// Updates the model after a rebuild: blobs that cannot be opened lose their rows.
     fn was_rebuilt(&mut self, rebuilt: &Rebuilt) {
         let mut unreadable = self.strays.clone();
         let (eggs, before) = (self.eggs, self.model.len());
@@ -357,7 +357,7 @@ impl<'e> Case<'e> {
         assert_eq!(found, unreadable);
         assert_eq!(rebuilt.eggs, self.model.len());
         assert!(rebuilt.shadowed.is_empty());
-        // An index that was lost knows of nothing that was lost.
+        // A new index does not know which rows the lost one had.
         assert!([0, before - self.model.len()].contains(&rebuilt.lost));
         self.strays = unreadable;
     }
@@ -367,7 +367,7 @@ impl<'e> Case<'e> {
     }
 
     fn lose_index(&mut self) {
-        // The old one still has the index open; what it has in memory goes with it.
+        // Close the old cache first: it has the index open and part of it in memory.
         let elsewhere = Cache::open(&self.dir.join("elsewhere")).unwrap();
         drop(std::mem::replace(&mut self.cache, elsewhere));
         for name in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
@@ -381,7 +381,7 @@ impl<'e> Case<'e> {
         self.was_rebuilt(&rebuilt);
     }
 
-    /// The path of a blob that is sound.
+    /// The path of the blob, if it is sound.
     fn sound_blob(&self, key: Key) -> Option<PathBuf> {
         let kept = self.model.get(&key).filter(|kept| kept.damage.is_none())?;
         Some(self.cache.blobs().path(self.build(key, kept).digest))

@@ -1,4 +1,4 @@
-//! A buildout that talks to the cache: one process, many requests.
+//! A buildout that talks to the cache through the bridge: one process, many requests.
 
 use std::io::Write;
 use std::path::Path;
@@ -15,7 +15,7 @@ pub struct Bridge<'p> {
 }
 
 impl<'p> Bridge<'p> {
-    /// A bridge that has opened the cache; `None` if it was killed before that.
+    /// Starts a bridge and opens the cache; an error if it is killed before that.
     pub fn open(
         processes: &'p Processes,
         sandbox: &Sandbox,
@@ -42,15 +42,15 @@ impl<'p> Bridge<'p> {
         }
     }
 
-    /// The answer to a request; `None` if the bridge was killed before it had answered.
+    /// The answer to a request; `None` if the bridge is killed before it answers.
     fn ask(&mut self, request: &Value) -> Option<Value> {
-        // It does not read what it is sent after its death, which is no error.
+        // Writing to a bridge that was killed is no error here.
         let _ = writeln!(self.process.stdin.as_mut()?, "{request}");
         let answer = self.process.line()?;
         self.process.lives();
-        assert!(is_calm(&answer), "{request} was answered {answer}");
+        assert!(is_calm(&answer), "{request} got the answer {answer}");
         let answer: Value = serde_json::from_str(&answer).unwrap();
-        assert_ne!(answer["kind"], "failure", "{request} was answered {answer}");
+        assert_ne!(answer["kind"], "failure", "{request} got the answer {answer}");
         Some(answer)
     }
 
@@ -63,7 +63,7 @@ impl<'p> Bridge<'p> {
         self.ask(&json!({"op": "materialize", "digest": digest, "into": into}))
     }
 
-    /// Has an egg stored, in a while.
+    /// Queues an egg to be stored.
     pub fn store(&mut self, egg: &Path) -> Option<()> {
         let answer =
             self.ask(&json!({"op": "store", "path": egg, "source_sha256": "", "variant": ""}))?;
@@ -71,14 +71,14 @@ impl<'p> Bridge<'p> {
         Some(())
     }
 
-    /// What became of the eggs that were to be stored.
+    /// Waits for the queued eggs and returns their outcomes.
     pub fn settle(&mut self) -> Option<Vec<Value>> {
         let answer = self.ask(&json!({"op": "settle"}))?;
         assert!(answer["failure"].is_null(), "{answer}");
         Some(answer["outcomes"].as_array().unwrap().clone())
     }
 
-    /// Says that it is over, or only ends the input, as a buildout does that dies.
+    /// Ends with a `close` request, or only closes the input, as a dying buildout does.
     pub fn end(mut self, close: bool) -> Ended {
         if close && let Some(answer) = self.ask(&json!({"op": "close"})) {
             assert_eq!(answer, json!({}));

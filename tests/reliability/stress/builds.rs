@@ -1,4 +1,4 @@
-//! The eggs that the workers add: some projects, two versions of each, three builds of every one.
+//! The eggs that the workers add: several projects, two versions of each, three builds of each.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,39 +11,39 @@ use crate::support::{Sandbox, Seen, make_egg, metadata, noise, text, touch, tree
 pub const BUILDS: usize = 3;
 const VERSIONS: [&str; 2] = ["1.0", "2.0"];
 
-/// What is on the disk of one build of an egg.
+/// The files of one build of an egg.
 pub type Tree = BTreeMap<PathBuf, Seen>;
 
-/// An egg, whatever build of it.
+/// An egg, regardless of its build.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     pub name: String,
     pub version: String,
     pub file_name: String,
-    /// Whether the workers replace its builds by others. Of the rest the first build stays.
+    /// Whether the workers replace its builds. Otherwise the first build stays.
     pub moves: bool,
 }
 
 impl Key {
-    /// As the command line names it.
+    /// Its name on the command line.
     pub fn query(&self) -> String {
         format!("{}=={}", self.name, self.version)
     }
 
-    /// A path below the sandbox, which is where commands run.
+    /// A path relative to the sandbox, where the commands run.
     pub fn path(&self, build: usize) -> String {
         format!("builds/{build}/{}", self.file_name)
     }
 }
 
-/// Every build there is.
+/// All builds.
 pub struct Builds {
     pub keys: Vec<Key>,
     by_digest: BTreeMap<String, (Key, Tree)>,
 }
 
 impl Builds {
-    /// Makes them in the folders `builds/0`, `builds/1` and so on.
+    /// Creates them in the folders `builds/0`, `builds/1` and so on.
     pub fn make(sandbox: &Sandbox) -> Self {
         let mut keys = Vec::new();
         for (number, version) in (0..5).flat_map(|number| VERSIONS.map(|it| (number, it))) {
@@ -62,14 +62,14 @@ impl Builds {
         Self { keys, by_digest }
     }
 
-    /// Asserts that it is a digest of one of the builds, and says of which egg.
+    /// Returns the egg with this digest; panics if the digest is not that of a known build.
     #[track_caller]
     pub fn key_of(&self, digest: &str) -> &Key {
         let known = self.by_digest.get(digest);
-        &known.unwrap_or_else(|| panic!("{digest} is no build that was offered")).0
+        &known.unwrap_or_else(|| panic!("{digest} is not a known build")).0
     }
 
-    /// Asserts that the egg at `path` is that build, whole.
+    /// Asserts that the egg at `path` is exactly that build.
     #[track_caller]
     pub fn assert_is(&self, path: &Path, digest: &str) {
         let (key, expected) = &self.by_digest[digest];
@@ -82,13 +82,13 @@ impl Builds {
         assert_eq!(expected.len(), found.len(), "{}", path.display());
     }
 
-    /// Asserts that whatever has an egg's name in an eggs directory is a build of it, whole.
+    /// Asserts that everything with an egg's name in an eggs directory is a whole build of it.
     #[track_caller]
     pub fn assert_no_part(&self, eggs: &Path) {
         let Ok(entries) = fs::read_dir(eggs) else { return };
         let paths = entries.map(|entry| entry.unwrap().path());
         for path in paths.filter(|path| !is_temporary(path)) {
-            assert!(self.is_some_build(&path), "{} is no build, or a part of one", path.display());
+            assert!(self.is_some_build(&path), "{} is not a whole build", path.display());
         }
     }
 
@@ -103,7 +103,7 @@ pub fn is_temporary(path: &Path) -> bool {
     path.file_name().unwrap().as_encoded_bytes().starts_with(b".eggcache-")
 }
 
-/// What a cache of its own says of the builds of one folder.
+/// Adds the builds of one folder to a scratch cache and returns their digests.
 fn digests(sandbox: &Sandbox, keys: &[Key], build: usize) -> Vec<(String, (Key, Tree))> {
     let mut add = sandbox.process(crate::support::EGGCACHE);
     add.args(["--json", "--cache", &format!("scratch/{build}"), "add", &format!("builds/{build}")]);
@@ -132,7 +132,7 @@ fn make_directory(egg: &Path, key: &Key, build: usize) {
     make_egg(egg, &key.name, &key.version, &files);
     fs::create_dir(egg.join("data/nothing")).unwrap();
     symlink("large.bin", egg.join("data/link")).unwrap();
-    // Times that tell a copy from what was made now, and one build from another.
+    // Fixed times, so that a copy differs from a new file and one build from another.
     touch(&egg.join("data/large.bin"), 1_000_000_000, i64::try_from(build).unwrap());
     touch(&egg.join("data"), 1_100_000_000, 123_456_789);
 }
@@ -149,7 +149,7 @@ fn make_zipped(egg: &Path, key: &Key, build: usize) {
         zip.write_all(text.as_bytes()).unwrap();
     }
     zip.finish().unwrap();
-    // The clock may not tell one build from the next.
+    // The clock may give two builds the same time.
     touch(egg, 1_000_000_000 + i64::try_from(build).unwrap(), 0);
 }
 

@@ -1,4 +1,4 @@
-//! The processes that run: killed at random moments, and never waited for without an end.
+//! Runs the processes: kills some at random moments and never waits forever for any.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Far more than any command needs, and more than SQLite's time-out for a lock.
+/// Far longer than any command needs, and longer than SQLite's time-out for a lock.
 const STUCK: Duration = Duration::from_mins(2);
 const SIGKILL: i32 = 9;
 
-/// What runs now. One thread [`watch`](Self::watch)es it.
+/// The running processes. One thread [`watch`](Self::watch)es them.
 #[derive(Default)]
 pub struct Processes {
     running: Mutex<BTreeMap<u32, Running>>,
@@ -23,7 +23,7 @@ pub struct Processes {
 }
 
 struct Running {
-    /// Not reaped before it leaves the table, so its number is no other process's.
+    /// Not reaped while it is in the table, so no other process can get its number.
     child: Child,
     what: String,
     begun: Instant,
@@ -41,7 +41,7 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Its report.
+    /// The report it printed.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self}"))
@@ -56,12 +56,12 @@ impl std::fmt::Display for Ended {
 }
 
 impl Processes {
-    /// How many died of a kill, rather than being faster.
+    /// How many processes were killed before they ended by themselves.
     pub fn killed(&self) -> usize {
         self.killed.load(Ordering::Relaxed)
     }
 
-    /// Whether a worker has failed, and the others need not go on.
+    /// Whether a worker has failed, so that the others can stop.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -74,10 +74,10 @@ impl Processes {
         self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Kills what is to die, until it is stopped and nothing runs.
+    /// Kills processes when their time comes, until it is stopped and none is running.
     ///
     /// # Panics
-    /// If a process takes too long, after telling what ran and killing all of it.
+    /// If a process takes too long. The message lists what was running; all of it is killed.
     pub fn watch(&self) {
         while !self.stopped() || !self.running().is_empty() {
             let now = Instant::now();
@@ -97,14 +97,14 @@ impl Processes {
                 });
                 running.values_mut().for_each(|process| process.child.kill().unwrap());
                 drop(running);
-                panic!("a process is stuck. These ran:\n{dump}");
+                panic!("a process is stuck. Running:\n{dump}");
             }
             drop(running);
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// Starts a process that is killed after `dies`, unless it ends before.
+    /// Starts a process and kills it after `dies`, unless it ends earlier.
     pub fn start(
         &self,
         mut command: Command,
@@ -112,7 +112,7 @@ impl Processes {
         stdin: Stdio,
         dies: Option<Duration>,
     ) -> Process<'_> {
-        // A file, as a second pipe would have to be read beside the first.
+        // A file, because a second pipe would have to be read in parallel.
         let stderr = tempfile::tempfile().unwrap();
         command.stdin(stdin).stdout(Stdio::piped()).stderr(stderr.try_clone().unwrap());
         let mut child = command.spawn().unwrap();
@@ -129,12 +129,12 @@ impl Processes {
     }
 }
 
-/// Whether a process that says this has met neither a lock nor a bug.
+/// Whether the output mentions neither a lock nor a panic.
 pub fn is_calm(said: &str) -> bool {
     !said.contains("is locked") && !said.contains("panicked")
 }
 
-/// What each thread of a process waits in.
+/// The wait channel and system call of each thread of a process.
 fn threads_of(pid: u32) -> String {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     tasks.fold(String::new(), |mut text, task| {
@@ -144,7 +144,7 @@ fn threads_of(pid: u32) -> String {
     })
 }
 
-/// A process that runs.
+/// A running process.
 pub struct Process<'p> {
     processes: &'p Processes,
     pid: u32,
@@ -154,31 +154,31 @@ pub struct Process<'p> {
 }
 
 impl Process<'_> {
-    /// The next line; `None` at its end, however it ended.
+    /// The next line of output; `None` when the process has ended.
     pub fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         let read = self.stdout.read_line(&mut line);
-        // Killed in the middle of a line, it has not said it.
+        // A process killed in the middle of a line has not completed its answer.
         (read.is_ok() && line.ends_with('\n')).then_some(line)
     }
 
-    /// Begins the time that it may take anew: it has answered.
+    /// Restarts its time limit after an answer.
     pub fn lives(&self) {
         if let Some(running) = self.processes.running().get_mut(&self.pid) {
             running.begun = Instant::now();
         }
     }
 
-    /// Waits for the end, and asserts that nothing but the watch has killed it.
+    /// Waits for the end and asserts that only [`Processes::watch`] may have killed it.
     ///
     /// # Panics
-    /// If a signal killed it that was not sent from here, or if it panicked or met a lock.
+    /// If another signal killed it, or its output mentions a panic or a lock.
     #[track_caller]
     pub fn end(mut self) -> Ended {
         drop(self.stdin.take());
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).unwrap();
-        // Whoever has closed its output is about to end.
+        // A process that has closed its output is about to end.
         let Running { mut child, what, killed, .. } =
             self.processes.running().remove(&self.pid).unwrap();
         let status = child.wait().unwrap();
@@ -196,7 +196,7 @@ impl Process<'_> {
 }
 
 impl Drop for Process<'_> {
-    /// Leaves nothing behind a worker that has failed.
+    /// Kills the process when its worker fails.
     fn drop(&mut self) {
         if let Some(mut running) = self.processes.running().remove(&self.pid) {
             let _ = running.child.kill();

@@ -1,16 +1,16 @@
-//! What one of the workers does, and what must be true of it.
+//! The operations of one worker, and the assertions about them.
 //!
-//! # What may fail
-//! A command ends with 0, but for these reasons, all of them `materialize`'s:
+//! # Permitted failures
+//! A command exits with 0, except for two outcomes of `materialize`:
 //!
-//! - 1, as another build of the egg stands in an eggs directory that several share: the one that
-//!   was faster, or that was the cache's before it was evicted or replaced. The report says so, and
-//!   what stands there is that other build, whole.
-//! - 3, as the cache does not have the egg: it was not added yet, or it was evicted or replaced,
-//!   perhaps after the command had begun.
+//! - 1: another build of the egg is already in an eggs directory that several workers share. It was
+//!   copied there first, or it was in the cache before it was evicted or replaced. The report says
+//!   so, and that other build is whole.
+//! - 3: the egg is not in the cache. It has not been added yet, or it was evicted or replaced,
+//!   perhaps after the command started.
 //!
-//! The bridge answers `in-the-way` and `unusable` in their place, and never `failure`. An egg that
-//! the cache is known to have, and that nothing evicts or replaces, must come.
+//! The bridge answers `in-the-way` and `unusable` instead, and never `failure`. An egg that is
+//! known to be in the cache, and that no worker evicts or replaces, must be found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,26 +28,26 @@ use super::driver::{Ended, Processes};
 use crate::random::Random;
 use crate::support::{Sandbox, text};
 
-/// What all workers of a round share.
+/// State that all workers of a round share.
 pub struct Round<'a> {
     pub sandbox: &'a Sandbox,
     pub builds: &'a Builds,
     pub processes: &'a Processes,
     pub number: usize,
-    /// Whether workers evict what others have added.
+    /// Whether workers evict eggs that others have added.
     pub evicts: bool,
-    /// What the cache was heard to have: the digest that each key was first seen with.
+    /// Eggs that were reported to be in the cache, with the digest first reported for each key.
     pub seen: Mutex<BTreeMap<Key, String>>,
     pub operations: AtomicUsize,
 }
 
 impl Round<'_> {
-    /// Whether a build of the key, once it is there, stays.
+    /// Whether a build of this key stays once it has been added.
     fn stays(&self, key: &Key) -> bool {
         !self.evicts && !key.moves
     }
 
-    /// Notes that the cache has said it has this build.
+    /// Records that the cache reported this build.
     #[track_caller]
     pub fn saw(&self, digest: &Value) {
         let digest = text(digest);
@@ -56,13 +56,13 @@ impl Round<'_> {
         assert!(!self.stays(key) || first == digest, "{key:?} was {first} and is now {digest}");
     }
 
-    /// Keys that the cache was heard to have, and that nothing takes from it.
+    /// Keys that were reported to be in the cache and that no worker removes.
     pub fn certain(&self) -> BTreeSet<Key> {
         let seen = self.seen.lock().unwrap();
         seen.keys().filter(|key| self.stays(key)).cloned().collect()
     }
 
-    /// Folders that several workers copy eggs to.
+    /// Eggs directories that several workers share.
     pub fn shared(&self) -> [PathBuf; 2] {
         [0, 1].map(|which| self.sandbox.path(&format!("shared-{}-{which}", self.number)))
     }
@@ -90,7 +90,7 @@ impl Worker<'_> {
             15 => self.materialize_all(true),
             16..18 => drop(self.command("gc", &[0])),
             18 => self.verify(),
-            // Nothing is damaged, so it has nothing to do.
+            // No blob is damaged, so there is nothing to repair.
             19 => drop(self.command("verify --repair", &[0])),
             20 | 21 => self.reindex(),
             22 => self.list(),
@@ -100,7 +100,7 @@ impl Worker<'_> {
         }
     }
 
-    /// When the next process is killed, if it is: at its beginning, in its midst, or at its end.
+    /// How long the next process lives if it is to be killed: a very short, short or long time.
     fn death(&mut self) -> Option<Duration> {
         if !self.random.once_in(7) {
             return None;
@@ -114,7 +114,7 @@ impl Worker<'_> {
         (command, format!("worker {}: {line}", self.number))
     }
 
-    /// Runs a command to its end, which is one of `codes`, or its death.
+    /// Runs a command until it exits with one of `codes` or is killed.
     #[track_caller]
     fn command(&mut self, line: &str, codes: &[i32]) -> Ended {
         let dies = self.death();
@@ -125,7 +125,7 @@ impl Worker<'_> {
         ended
     }
 
-    /// Runs a command that can only end well, and reads its report, unless it is killed.
+    /// Runs a command that must succeed and returns its report, unless it is killed.
     #[track_caller]
     fn report(&mut self, line: &str) -> Option<Value> {
         let ended = self.command(line, &[0]);
@@ -184,16 +184,16 @@ impl Worker<'_> {
         let ended = self.command(&line, codes(false, shared));
         let in_place = self.check_materialized(&ended, &into, shared);
         if ended.code.is_some() {
-            assert!(in_place.is_superset(&certain), "{certain:?} must come. {ended}");
+            assert!(in_place.is_superset(&certain), "{certain:?} must be copied. {ended}");
         }
     }
 
-    /// Checks an eggs directory that a process has copied to, and says which keys it says to be
-    /// there.
+    /// Checks an eggs directory after a `materialize`, and returns the keys that were reported as
+    /// copied or present.
     fn check_materialized(&self, ended: &Ended, into: &Path, shared: bool) -> BTreeSet<Key> {
         let builds = self.round.builds;
         let mut in_place = BTreeSet::new();
-        // What the cache has no egg for is told in text.
+        // A query without a match is reported as text, not as JSON.
         if ended.code.is_some() && !ended.stdout.is_empty() {
             for egg in ended.json()["eggs"].as_array().unwrap() {
                 let (digest, path) = (text(&egg["digest"]), into.join(text(&egg["file_name"])));
@@ -222,7 +222,7 @@ impl Worker<'_> {
         in_place
     }
 
-    /// Asserts that an egg failed only for another build of it in a shared folder.
+    /// Asserts that an egg failed only because a shared folder has another build of it.
     fn check_in_the_way(&self, reason: &str, digest: &str, path: &Path, shared: bool) {
         let key = self.round.builds.key_of(digest);
         assert!(shared && !self.round.stays(key), "{reason}");
@@ -250,7 +250,7 @@ impl Worker<'_> {
         }
         let key = |egg: &Value| self.round.builds.key_of(text(&egg["digest"])).clone();
         let listed: BTreeSet<Key> = eggs.iter().map(key).collect();
-        assert_eq!(listed.len(), eggs.len(), "a key is there twice");
+        assert_eq!(listed.len(), eggs.len(), "a key is listed twice");
         assert!(listed.is_superset(&certain), "of {certain:?} only {listed:?} are listed");
     }
 
@@ -270,7 +270,7 @@ impl Worker<'_> {
         self.report(&line);
     }
 
-    /// Four at once, of several policies, as cron and a user may.
+    /// Runs four collections with different policies at once, as cron and a user may.
     fn evict_at_once(&mut self) {
         let started: Vec<_> = (0..4)
             .map(|_| {
@@ -285,7 +285,7 @@ impl Worker<'_> {
         }
     }
 
-    /// One buildout: it looks for some eggs, takes those that are there, and stores the others.
+    /// Acts as one buildout: finds some eggs, copies those that exist and stores the others.
     fn bridge(&mut self) {
         let what = format!("worker {}: serve", self.number);
         let (dies, close) = (self.death(), self.random.once_in(2));
@@ -338,7 +338,7 @@ impl Worker<'_> {
                 Some("in-the-way") => {
                     self.check_in_the_way(text(&answer["error"]), digest, &path, shared);
                 }
-                // It was there a moment ago.
+                // It was removed since it was found.
                 Some(_) => {
                     assert!(!self.round.stays(&key), "{answer}");
                     assert!(text(&answer["error"]).contains("the cache has no egg"), "{answer}");
@@ -353,7 +353,7 @@ impl Worker<'_> {
     }
 }
 
-/// How a `materialize` may end.
+/// The permitted exit codes of a `materialize`.
 fn codes(must_come: bool, shared: bool) -> &'static [i32] {
     match (must_come, shared) {
         (true, _) => &[0],

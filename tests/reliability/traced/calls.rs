@@ -1,5 +1,5 @@
-//! The system calls that change a file system, read from the registers and the memory of a process
-//! that is stopped in one.
+//! The system calls that change a file system, decoded from the registers and the memory of a
+//! stopped process.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -11,18 +11,18 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::Pid;
 
-/// `ioctl(2)` requests that share blocks between files; `libc` does not name them.
+/// `ioctl(2)` requests that share blocks between files; `libc` has no names for them.
 const FICLONE: u64 = 0x4004_9409;
 const FICLONERANGE: u64 = 0x4020_940d;
 
-/// What the kernel appends to the name of a file that has none any more.
+/// The suffix that the kernel appends to the path of an open file that was unlinked.
 const DELETED: &str = " (deleted)";
 
-/// What a call does, with all that doing it again elsewhere needs. Paths are relative to the folder
-/// that is watched; that of an open file is the one it has at the time of the call.
+/// The effect of a call, with everything needed to replay it. Paths are relative to the watched
+/// folder; for an open file it is its path at the time of the call.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// Makes a file, or empties one.
+    /// Creates a file, or truncates an existing one.
     Open {
         path: PathBuf,
         existed: bool,
@@ -34,7 +34,7 @@ pub enum Effect {
         offset: u64,
         data: Vec<u8>,
     },
-    /// Bytes from another file, which are read back from this one.
+    /// Copies bytes from another file; the data is read back from the destination.
     Copy {
         path: PathBuf,
         offset: u64,
@@ -44,7 +44,7 @@ pub enum Effect {
         path: PathBuf,
         len: u64,
     },
-    /// Reserves space; `len` is what the file has then.
+    /// Reserves space; `len` is the resulting length of the file.
     Allocate {
         path: PathBuf,
         len: u64,
@@ -57,7 +57,7 @@ pub enum Effect {
         from: PathBuf,
         to: PathBuf,
     },
-    /// Takes a name from a file, or removes an empty directory.
+    /// Unlinks a file, or removes an empty directory.
     Remove {
         path: PathBuf,
     },
@@ -80,14 +80,14 @@ pub enum Effect {
         path: PathBuf,
         mtime: (i64, i64),
     },
-    /// `fsync` of a file or directory; `fdatasync` leaves out its mode and its times.
+    /// `fsync` of a file or directory; `fdatasync` does not cover mode and times.
     Sync {
         path: PathBuf,
         data_only: bool,
     },
-    /// The whole file system.
+    /// `sync` or `syncfs`: the whole file system.
     SyncAll,
-    /// Starts writing, and promises nothing.
+    /// Starts writing, without any guarantee.
     SyncRange {
         path: PathBuf,
     },
@@ -115,7 +115,7 @@ impl Effect {
         }
     }
 
-    /// The errors that it can have for no fault of the caller.
+    /// The errors this call can return through no fault of the caller.
     pub fn errors(&self) -> &'static [Errno] {
         use Errno::{EACCES, EDQUOT, EIO, EMFILE, ENOSPC, EROFS};
         match self {
@@ -136,8 +136,8 @@ impl Effect {
         }
     }
 
-    /// Whether the kernel would give this error here. It finds first that a name is there already, or
-    /// is not; and what takes no space always finds some.
+    /// Whether the kernel would return this error here: it first checks whether the name exists,
+    /// and a call that needs no space does not fail for lack of it.
     pub fn can_have(&self, errno: Errno, root: &Path) -> bool {
         let metadata = root.join(self.path()).symlink_metadata();
         let is_there = metadata.is_ok();
@@ -152,7 +152,7 @@ impl Effect {
         gets_there && self.errors().contains(&errno)
     }
 
-    /// What a message says of it.
+    /// Its description in messages.
     pub fn name(&self) -> String {
         let what = match self {
             Self::Open { .. } => "open",
@@ -175,21 +175,21 @@ impl Effect {
     }
 }
 
-/// A thread that is stopped.
+/// A stopped thread.
 pub struct Tracee<'a> {
     proc: PathBuf,
     root: &'a Path,
-    /// Whether what is written is wanted too.
+    /// Whether to read the written data too.
     with_data: bool,
 }
 
 impl<'a> Tracee<'a> {
-    /// `root` is the folder that is watched, without symlinks in it.
+    /// `root` is the watched folder; its path contains no symlinks.
     pub fn new(thread: Pid, root: &'a Path, with_data: bool) -> Self {
         Self { proc: format!("/proc/{thread}").into(), root, with_data }
     }
 
-    /// What the call that a thread has entered is about to do below the watched folder.
+    /// The effect below the watched folder of the call that a thread has just entered.
     pub fn entered(&self, registers: &libc::user_regs_struct) -> Option<Effect> {
         let number = registers.orig_rax.cast_signed();
         let [a, b, c, d] = [registers.rdi, registers.rsi, registers.rdx, registers.r10];
@@ -203,7 +203,7 @@ impl<'a> Tracee<'a> {
             libc::SYS_pwrite64 => self.write(a, Some(d), &[(b, c)])?,
             libc::SYS_writev => self.write(a, None, &self.vector(a, b, c)?)?,
             libc::SYS_pwritev | libc::SYS_pwritev2 => {
-                // An offset of -1 stands for the position of the descriptor.
+                // An offset of -1 means the current position of the descriptor.
                 let offset = Some(d).filter(|&offset| offset != u64::MAX);
                 self.write(a, offset, &self.vector(a, b, c)?)?
             }
@@ -256,18 +256,19 @@ impl<'a> Tracee<'a> {
         })
     }
 
-    /// What the call that a thread has entered tells whoever reads its standard output.
-    pub fn tells(&self, registers: &libc::user_regs_struct) -> Option<String> {
-        let is_told = registers.orig_rax.cast_signed() == libc::SYS_write && registers.rdi == 1;
-        let len = usize::try_from(registers.rdx).ok().filter(|_| is_told && self.with_data)?;
+    /// The text that the call a thread has just entered writes to standard output.
+    pub fn printed(&self, registers: &libc::user_regs_struct) -> Option<String> {
+        let is_print = registers.orig_rax.cast_signed() == libc::SYS_write && registers.rdi == 1;
+        let len = usize::try_from(registers.rdx).ok().filter(|_| is_print && self.with_data)?;
         String::from_utf8(self.memory(registers.rsi, len)?).ok()
     }
 
-    /// Fills in what only the end of a call tells, and says whether it did anything.
+    /// Completes an effect with what is known only after the call, and returns whether the call
+    /// changed anything.
     pub fn left(&self, effect: &mut Effect, result: i64) -> bool {
         let Ok(result) = u64::try_from(result) else { return false };
         let path = self.root.join(effect.path());
-        // Nobody can reach it again, after a power cut or without one.
+        // An unlinked file is unreachable, with or without a power cut.
         if path.as_os_str().as_encoded_bytes().ends_with(DELETED.as_bytes()) {
             return false;
         }
@@ -289,7 +290,7 @@ impl<'a> Tracee<'a> {
             Effect::Copy { offset, data, .. } if self.with_data => {
                 let content = fs::read(&path).unwrap();
                 let from = usize::try_from(*offset).unwrap();
-                // A clone answers 0 and is of the whole file.
+                // A clone returns 0 and copies the whole file.
                 let to = if result == 0 {
                     content.len()
                 } else {
@@ -330,7 +331,7 @@ impl<'a> Tracee<'a> {
         Some(Effect::Copy { path, offset, data: Vec::new() })
     }
 
-    /// Where the next write through a descriptor goes.
+    /// The offset of the next write through a descriptor.
     fn position(&self, descriptor: u64, path: &Path) -> u64 {
         let info = self.proc.join("fdinfo").join(descriptor.to_string());
         let info = fs::read_to_string(info).unwrap();
@@ -350,8 +351,8 @@ impl<'a> Tracee<'a> {
         Some(if rename { Effect::Rename { from, to } } else { Effect::Link { from, to } })
     }
 
-    /// What is written to memory is in no call: only SQLite's shared memory, which no power cut
-    /// leaves, may be written so.
+    /// Writes through a memory map are invisible to the tracer. Only SQLite's shared memory, which
+    /// does not survive a power cut, may be written that way.
     fn assert_not_written_through(&self, protection: u64, flags: u64, descriptor: u64) {
         let is_shared = flags & flag(libc::MAP_SHARED) != 0;
         if is_shared && protection & flag(libc::PROT_WRITE) != 0 {
@@ -376,7 +377,7 @@ impl<'a> Tracee<'a> {
         path.strip_prefix(self.root).ok().map(Path::to_owned)
     }
 
-    /// The path that a call names, if it is below the watched folder.
+    /// The path that a call refers to, if it is below the watched folder.
     fn at(&self, dir: u64, address: u64) -> Option<PathBuf> {
         let named = if address == 0 { PathBuf::new() } else { self.string(address)? };
         if named.as_os_str().is_empty() {
@@ -408,7 +409,7 @@ impl<'a> Tracee<'a> {
     fn string(&self, address: u64) -> Option<PathBuf> {
         let memory = File::open(self.proc.join("mem")).ok()?;
         let mut bytes = Vec::new();
-        // The page after the one that a string ends in may not be there.
+        // The page after the one in which a string ends may not be mapped.
         loop {
             let at = address + bytes.len() as u64;
             let mut part = vec![0; usize::try_from(256 - at % 256).unwrap()];
@@ -421,7 +422,7 @@ impl<'a> Tracee<'a> {
         }
     }
 
-    /// Addresses and lengths of a vector of buffers, of a file below the watched folder.
+    /// Addresses and lengths of a vector of buffers, if the file is below the watched folder.
     fn vector(&self, to: u64, address: u64, count: u64) -> Option<Vec<(u64, u64)>> {
         self.descriptor(to)?;
         (0..count)

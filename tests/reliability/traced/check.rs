@@ -1,5 +1,5 @@
-//! `check --repair` dies at every point: the egg that it restores is the old or the new one, and what
-//! somebody has added to it is never lost.
+//! `check --repair` dies at every point: afterwards the egg is either the old or the new one, and
+//! files that a user added to it are never lost.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,14 +10,14 @@ use super::tracer::{self, Plan};
 use crate::counts::chosen;
 use crate::support::{Sandbox, assert_same_tree, files_in, names_in, noise, skip, write};
 
-/// Of how many crashes the quick part tries one.
+/// The quick part tries one crash in this many.
 const STRIDE: usize = 3;
 
 const EGG: &str = "one-1.0-py3.11.egg";
 const EGGS: &str = "app/eggs";
 const LINE: &str = "check app --repair";
 
-/// A buildout with an egg that somebody has changed and added to.
+/// A buildout with an egg that a user has edited and added a file to.
 fn drifted() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.egg_with("one", "1.0", &[("noise", &noise(300_000)), ("pkg/__init__.py", b"")]);
@@ -31,7 +31,7 @@ fn drifted() -> Sandbox {
     sandbox
 }
 
-/// What was added, wherever it is now.
+/// Every copy of the added file, wherever it is now.
 fn hotfixes(sandbox: &Sandbox) -> Vec<PathBuf> {
     let all =
         names_in(&sandbox.path(EGGS)).into_iter().filter(|name| !name.starts_with(".eggcache-"));

@@ -1,4 +1,4 @@
-//! What must hold of a cache whatever has happened to it.
+//! What must hold for a cache after any interruption.
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use super::operations::{Listing, Operation, Sources, listing_of};
 use crate::counts;
 use crate::support::{Sandbox, assert_same, names_in, text, tree};
 
-/// Tries every case, and fails with all those that do not hold.
+/// Tries every case, and fails with a list of all those that do not hold.
 #[track_caller]
 pub fn all_hold<C: Display>(
     matrix: &str,
@@ -38,7 +38,7 @@ fn message(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic")
 }
 
-/// What a cache may have and must have while one state of it becomes another.
+/// What a cache must and may contain after an operation was interrupted.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     pub sources: &'a Sources,
@@ -47,11 +47,12 @@ pub struct Expected<'a> {
 }
 
 impl Expected<'_> {
-    /// Asserts that blobs and rows agree, that every byte is good, that the report tells what is
-    /// there, that no egg is lost and that every copy comes out whole. Returns what the cache has.
+    /// Asserts that blobs and rows agree, that every byte is intact, that `verify` reports exactly
+    /// what is on the disk, that no egg is lost and that every copy is whole. Returns the cached
+    /// eggs.
     #[track_caller]
     pub fn assert_sound(&self, sandbox: &Sandbox) -> Listing {
-        // Neither has a record that cannot be read.
+        // Both commands fail on a record that cannot be read.
         sandbox.ok("roots");
         sandbox.ok("pins");
         let report = sandbox.json("verify");
@@ -71,7 +72,7 @@ impl Expected<'_> {
         listed
     }
 
-    /// An egg that is there before and after was there all the time, as one of the two.
+    /// An egg that exists both before and after was there all the time, as one of the two builds.
     #[track_caller]
     fn assert_nothing_is_lost(&self, listed: &Listing) {
         for (egg, digest) in self.before {
@@ -82,7 +83,7 @@ impl Expected<'_> {
         }
     }
 
-    /// Copies all eggs to a folder that is new, and returns what they are.
+    /// Copies all eggs to a new folder, and returns them.
     #[track_caller]
     fn assert_copies(&self, sandbox: &Sandbox) -> Listing {
         let fresh = (0..).map(|number| format!("fresh-{number}"));
@@ -92,7 +93,7 @@ impl Expected<'_> {
         listed
     }
 
-    /// Copies all eggs to `into`, where some may be already, and returns what they are.
+    /// Copies all eggs to `into`, where some may already be, and returns them.
     #[track_caller]
     pub fn assert_materializes(&self, sandbox: &Sandbox, into: &str) -> Listing {
         let report = sandbox.json(&format!("materialize --into {into} --all"));
@@ -106,21 +107,21 @@ impl Expected<'_> {
         listed
     }
 
-    /// Everything in an eggs directory that has its final name is a whole egg.
+    /// Asserts that everything in an eggs directory with its final name is a whole egg.
     #[track_caller]
     pub fn assert_whole(&self, eggs: &Path) {
         for name in names_in(eggs).iter().filter(|name| !name.starts_with(".eggcache-")) {
             let found = tree(&eggs.join(name));
             let builds = self.sources.get(name).map_or(&[][..], Vec::as_slice);
             if !builds.contains(&found) {
-                // Tells in what it differs.
+                // Fails with a message that shows the difference.
                 assert_same(builds.first().expect("it was never built"), &found);
             }
         }
     }
 
-    /// Cleans up a cache that has `eggs` and the eggs directory `into`, and asserts that nothing is
-    /// left that nobody needs.
+    /// Runs `gc` on a cache that has `eggs` and the eggs directory `into`, and asserts that it
+    /// leaves nothing superfluous.
     #[track_caller]
     pub fn assert_gc_tidies(&self, sandbox: &Sandbox, eggs: &Listing, into: &str) {
         sandbox.ok("gc");
@@ -141,7 +142,7 @@ impl Expected<'_> {
         assert!(tag.starts_with(b"Signature: 8a477f597d28d172789f06886806bc55\n"));
     }
 
-    /// Runs the operation again, to the end that it would have had. Returns what the cache has.
+    /// Runs the operation again, to its usual result. Returns the cached eggs.
     #[track_caller]
     pub fn assert_runs_again(&self, operation: &Operation, sandbox: &Sandbox) -> Listing {
         operation.run(sandbox);
@@ -149,7 +150,7 @@ impl Expected<'_> {
         for (egg, digest) in self.after {
             assert_eq!(listed.get(egg), Some(digest), "{egg}");
         }
-        // Blobs that a gc which died has not unlinked yet are orphans, which the next one may adopt.
+        // A blob that a killed gc has not unlinked is an orphan, and the next gc may adopt it.
         if !operation.line.starts_with("gc") {
             assert_eq!(listed.len(), self.after.len(), "{listed:?}");
         }

@@ -3,20 +3,20 @@
 use std::fmt;
 
 use super::checks::all_hold;
-use super::operations::{Operation, copy, of_each_operation};
+use super::operations::{Operation, copy, test_each_operation};
 use super::rehearsal::Rehearsal;
 use super::tracer::{self, Call, Plan};
 use crate::counts::chosen;
 
-/// Of how many crashes the quick part tries one; odd, so that both orders of the checks are tried,
-/// and no multiple of 3, so that some are followed by another.
+/// The quick part tries one crash in this many. It is odd, so that both orders of the checks are
+/// tried, and not a multiple of 3, so that some crashes are followed by another.
 const STRIDE: usize = 7;
 
-/// The process dies before its call `at`, which would be `what`.
+/// The process dies before its call `at`, described by `what`.
 struct Crash {
     at: usize,
     what: String,
-    /// Where the process dies that then does the same, if it does.
+    /// The call before which the next run of the same command dies, if it does.
     again: Option<usize>,
 }
 
@@ -28,7 +28,7 @@ impl fmt::Display for Crash {
     }
 }
 
-/// Every third crash is followed by one of those that come after it.
+/// After every third crash, the next run crashes as well.
 fn crashes(calls: &[Call]) -> impl Iterator<Item = Crash> {
     calls.iter().enumerate().map(|(at, call)| Crash {
         at,
@@ -51,14 +51,14 @@ pub fn dies_anywhere(operation: &Operation) {
         };
         assert_eq!(dies_at(at), None, "it did not die");
         if let Some(again) = again {
-            dies_at(again); // unless less is left to do
+            dies_at(again); // it may end first, as less is left to do
         }
         if operation.mends {
             operation.run(&sandbox);
         }
         let eggs = expected.assert_sound(&sandbox);
         expected.assert_whole(&sandbox.path("out"));
-        // What cleans up first must not matter.
+        // The order of cleaning up and running again must not matter.
         if at % 2 == 0 {
             expected.assert_gc_tidies(&sandbox, &eggs, "out");
             expected.assert_runs_again(operation, &sandbox);
@@ -69,4 +69,4 @@ pub fn dies_anywhere(operation: &Operation) {
     });
 }
 
-of_each_operation!(a_crash_at_any_call_loses_nothing, crate::traced::crash::dies_anywhere);
+test_each_operation!(a_crash_at_any_call_loses_nothing, crate::traced::crash::dies_anywhere);

@@ -1,7 +1,7 @@
-//! A file system in memory that keeps apart what it shows and what a power cut would leave.
+//! A file system in memory that distinguishes its current state from what a power cut would leave.
 //!
-//! Files and directories stand apart from their names: a name belongs to its directory, and syncing
-//! a file does not make its name durable. What a folder holds at the beginning is durable.
+//! Files and directories are separate from their names: a name belongs to its directory, and
+//! syncing a file does not make its name durable. The initial content of a folder is durable.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -27,7 +27,8 @@ pub enum Content {
 pub struct State {
     pub content: Content,
     pub mode: u32,
-    /// If it was set; else it is when the entry was last changed, and nothing depends on that.
+    /// If it was set explicitly; otherwise it is the time of the last change, on which nothing
+    /// depends.
     pub mtime: Option<(i64, i64)>,
 }
 
@@ -35,27 +36,28 @@ pub struct State {
 pub struct Inode {
     pub live: State,
     pub synced: State,
-    /// What a journal alone would leave: the synced bytes of a file, as long as it was made since.
+    /// What a journal alone would leave: the synced bytes of a file, cut or extended to its current
+    /// length.
     pub journalled: Vec<u8>,
-    /// Names in a directory that are durable if a rename is never done by halves.
+    /// Names in a directory that are durable, if the two halves of a rename never come apart.
     pub settled: Names,
 }
 
-/// A change of names that a journal writes as one.
+/// A change of names that a journal writes atomically.
 #[derive(Debug, Clone)]
 pub struct Change(pub Vec<(Id, OsString, Option<Id>)>);
 
 #[derive(Debug, Clone)]
 pub struct Disk {
     pub inodes: Vec<Inode>,
-    /// Changes of names that are not settled, in their order.
+    /// Changes of names that are not settled, in order.
     pub changes: Vec<Change>,
 }
 
 pub const ROOT: Id = 0;
 
 impl Disk {
-    /// What a folder holds, all of it durable.
+    /// The content of a folder, all of it durable.
     pub fn of(folder: &Path) -> Self {
         let mut disk = Self { inodes: Vec::new(), changes: Vec::new() };
         disk.load(folder);
@@ -96,7 +98,7 @@ impl Disk {
         self.inodes.len() - 1
     }
 
-    /// Does again what a call has done.
+    /// Replays the effect of a call.
     pub fn apply(&mut self, effect: &Effect) {
         match effect {
             Effect::Open { path, existed: false, mode, .. } => {
@@ -166,7 +168,7 @@ impl Disk {
         &mut self.inodes[id]
     }
 
-    /// The directory of a path, and the name in it.
+    /// The directory of a path, and its name there.
     #[track_caller]
     fn place(&self, path: &Path) -> (Id, OsString) {
         let dir = self.id(path.parent().unwrap());
@@ -179,7 +181,7 @@ impl Disk {
         self.change(vec![(dir, name, Some(id))]);
     }
 
-    /// Sets the length of a file, which is not a matter of its bytes.
+    /// Sets the length of a file, which a journal keeps, unlike its bytes.
     fn resize(&mut self, path: &Path, len: impl Fn(usize) -> usize) {
         let inode = self.at(path);
         inode.live.mtime = None;
@@ -213,7 +215,8 @@ impl Disk {
         }
     }
 
-    /// Makes the changes in a directory durable, and the earlier ones of the same names elsewhere.
+    /// Makes the changes in a directory durable, and the earlier changes of the same names
+    /// elsewhere.
     fn settle(&mut self, dir: Id) {
         let mut due: HashSet<(Id, OsString)> = HashSet::new();
         let mut kept = Vec::new();
@@ -236,7 +239,7 @@ impl Disk {
         self.changes = kept;
     }
 
-    /// Asserts that nothing has escaped the trace: what was done again is what was done.
+    /// Asserts that the trace missed nothing: the replayed files equal the real ones.
     #[track_caller]
     pub fn assert_is(&self, sandbox: &Sandbox) {
         let replayed = Sandbox::new();
@@ -253,7 +256,7 @@ impl Disk {
     }
 }
 
-/// Everything below a folder but its times, which are set for the first of all writes only.
+/// Everything below a folder except times, which the replay sets only once.
 fn contents(folder: &Path) -> Vec<(PathBuf, u32, support::Content)> {
     let all = support::tree(folder).into_iter();
     all.map(|(path, seen)| (path, seen.mode, seen.content)).collect()

@@ -1,40 +1,40 @@
-//! Every call of every operation fails, once, with each error that it can have.
+//! Every call of every operation fails once with each error that it can return.
 
 use std::fmt;
 
 use nix::errno::Errno;
 
 use super::checks::all_hold;
-use super::operations::{Operation, copy, listing, of_each_operation};
+use super::operations::{Operation, copy, listing, test_each_operation};
 use super::rehearsal::Rehearsal;
 use super::tracer::{self, Call, Plan};
 use crate::counts::{chosen, thorough};
 use crate::support::names_in;
 
-/// Of how many calls the quick part lets one fail, with one of its errors.
+/// The quick part lets one call in this many fail, with one of its errors.
 const STRIDE: usize = 11;
 
-/// Errors of disks that stay as they are: full, read-only since the kernel gave up, or broken.
+/// Errors of a disk that stays in that state: full, read-only after an error, or broken.
 const LASTING: [Errno; 3] = [Errno::ENOSPC, Errno::EROFS, Errno::EIO];
 
-/// The call `at`, which is `what`, fails.
+/// The call `at`, described by `what`, fails.
 struct Fault {
     at: usize,
     what: String,
     errno: Errno,
-    /// Whether all that follows fails as well.
+    /// Whether all later calls fail as well.
     lasts: bool,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { at, what, errno, lasts } = self;
-        let later = if *lasts { ", as all that followed" } else { "" };
+        let later = if *lasts { ", as did all later calls" } else { "" };
         write!(f, "call {at}, {what}, failed with {errno:?}{later}")
     }
 }
 
-/// Calls that fail by themselves are left out: the kernel looks for the reason first.
+/// Calls that fail in a normal run are left out: the kernel finds that reason first.
 fn faults(calls: &[Call]) -> Vec<Fault> {
     let of_call = |at: usize| {
         let Call { effect, .. } = &calls[at];
@@ -43,7 +43,7 @@ fn faults(calls: &[Call]) -> Vec<Fault> {
         let mut faults: Vec<Fault> =
             effect.errors().iter().map(|&errno| fault(errno, false)).collect();
         faults.extend(lasting.map(|&errno| fault(errno, true)));
-        // In the quick part each call has one of them, in turns.
+        // The quick part takes one error per call, in turn.
         if thorough() { faults } else { vec![faults.swap_remove(at % faults.len())] }
     };
     let can_fail = (0..calls.len()).filter(|&at| !calls[at].failed);
@@ -66,8 +66,8 @@ pub fn fails_anywhere(operation: &Operation) {
         if !operation.is_good(Some(code)) {
             assert_is_explained(operation, code, &trace.stderr);
         } else if operation.refusals(&trace.stdout).is_empty() {
-            assert_eq!(&listing(&sandbox), after, "it has ended well");
-            assert_eq!(&names_in(&sandbox.path("out")), copies, "it has ended well");
+            assert_eq!(&listing(&sandbox), after, "it reported success");
+            assert_eq!(&names_in(&sandbox.path("out")), copies, "it reported success");
         }
         if operation.mends {
             operation.run(&sandbox);
@@ -79,22 +79,22 @@ pub fn fails_anywhere(operation: &Operation) {
     });
 }
 
-/// An error that scripts and people can tell from others.
+/// Asserts that the exit code is that of an error and that each error names a path.
 #[track_caller]
 fn assert_is_explained(operation: &Operation, code: i32, stderr: &str) {
     let is_miss = operation.line.starts_with("materialize") && code == 3;
     assert!(code == 1 || is_miss, "exit code {code}: {stderr}");
     let begins = |line: &str| line.starts_with("error: ") || line.starts_with("problem: ");
-    let told: Vec<&str> = stderr.lines().filter(|line| begins(line)).collect();
-    assert!(!told.is_empty(), "no error is told: {stderr:?}");
-    for line in told {
+    let errors: Vec<&str> = stderr.lines().filter(|line| begins(line)).collect();
+    assert!(!errors.is_empty(), "no error is printed: {stderr:?}");
+    for line in errors {
         let mut words = line.split([' ', ':', ';']);
         let is_path = |word: &str| word.contains('/') || ["cache", "out"].contains(&word);
-        assert!(words.any(is_path), "no path is named: {line}");
+        assert!(words.any(is_path), "the error names no path: {line}");
     }
 }
 
-of_each_operation!(
+test_each_operation!(
     a_fault_of_any_call_is_told_and_loses_nothing,
     crate::traced::fault::fails_anywhere
 );

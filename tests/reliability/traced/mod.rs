@@ -1,4 +1,4 @@
-//! The real program under `ptrace`: it dies at a call, a call fails, or the power goes after one.
+//! The real program under `ptrace`: it dies at a call, a call fails, or the power fails after one.
 
 mod calls;
 mod check;

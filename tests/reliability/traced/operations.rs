@@ -1,4 +1,4 @@
-//! The operations that are interrupted, each with the cache that it begins with.
+//! The operations that are interrupted, each with the cache it starts from.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,17 +12,17 @@ use crate::support::{
     EGGCACHE, Sandbox, Seen, chmod, files_in, host, names_in, noise, text, touch, tree, write,
 };
 
-/// The exit code that says that problems were found.
+/// The exit code for problems found.
 const PROBLEMS: i32 = 4;
 
-/// One operation, and what it finds.
+/// An operation and its initial state.
 pub struct Operation {
     pub name: &'static str,
     prepare: fn(&Sandbox),
-    /// The words after the cache; `serve` reads its requests from the file `requests`.
+    /// The arguments after `--cache`; `serve` reads its requests from the file `requests`.
     pub line: &'static str,
-    /// Whether it is there to make a cache sound that is not: nothing can be said of that cache
-    /// before it has been.
+    /// Whether it repairs an unsound cache: nothing can be asserted about that cache before the
+    /// operation has run to its end.
     pub mends: bool,
 }
 
@@ -52,7 +52,7 @@ pub const GC_OF_SOME: Operation =
 pub const REINDEX: Operation = operation("reindex", three_in_a_cache, "reindex", false);
 pub const REINDEX_WITHOUT_INDEX: Operation =
     operation("reindex without an index", without_index, "reindex", false);
-pub const REINDEX_OF_RUBBISH: Operation =
+pub const REINDEX_OF_DAMAGED_INDEX: Operation =
     operation("reindex of a damaged index", with_a_damaged_index, "reindex", true);
 pub const REPAIR: Operation =
     operation("verify --repair", with_a_damaged_blob, "verify --repair", true);
@@ -60,7 +60,7 @@ pub const OLD_CACHE: Operation = operation("opening an old cache", an_old_cache,
 pub const PIN: Operation = operation("pin", two_in_a_cache, "pin two rich==1.0", false);
 pub const SERVE: Operation = operation("serve", with_requests, "serve", false);
 
-/// Operations that follow each other in one sandbox, which the first prepares.
+/// Operations that run one after another in one sandbox, which the first one prepares.
 pub const SEVERAL: [Operation; 6] = [
     operation("add", eggs_and_another_build, "add eggs/two-1.0-py3.11.egg", false),
     operation("add", eggs_and_another_build, "add eggs", false),
@@ -70,8 +70,8 @@ pub const SEVERAL: [Operation; 6] = [
     operation("reindex", eggs_and_another_build, "reindex", false),
 ];
 
-/// Makes one test of each operation, so that they run beside each other.
-macro_rules! of_each_operation {
+/// Makes one test for each operation, so that they run in parallel.
+macro_rules! test_each_operation {
     ($fact:ident, $run:path) => {
         mod $fact {
             use crate::traced::operations;
@@ -118,7 +118,7 @@ macro_rules! of_each_operation {
 
             #[test]
             fn of_reindex_of_a_damaged_index() {
-                $run(&operations::REINDEX_OF_RUBBISH);
+                $run(&operations::REINDEX_OF_DAMAGED_INDEX);
             }
 
             #[test]
@@ -143,10 +143,10 @@ macro_rules! of_each_operation {
         }
     };
 }
-pub(crate) use of_each_operation;
+pub(crate) use test_each_operation;
 
 impl Operation {
-    /// A sandbox in which it can begin.
+    /// A sandbox in the initial state of the operation.
     pub fn prepared(&self) -> Sandbox {
         let sandbox = Sandbox::new();
         (self.prepare)(&sandbox);
@@ -171,13 +171,13 @@ impl Operation {
         assert_eq!(self.refusals(&stdout), [""; 0]);
     }
 
-    /// Whether this is the exit code of an operation that has done its work. Those that mend may say
-    /// that there was something to mend.
+    /// Whether this exit code means that the operation has done its work. One that mends may report
+    /// the problems that it found.
     pub fn is_good(&self, code: Option<i32>) -> bool {
         code == Some(0) || self.mends && code == Some(PROBLEMS)
     }
 
-    /// What a server could not do, as it has answered.
+    /// The errors in the answers of a server.
     pub fn refusals(&self, stdout: &str) -> Vec<String> {
         let errors = |line: &str| {
             let answer: Value = serde_json::from_str(line).unwrap();
@@ -186,21 +186,21 @@ impl Operation {
         if self.line == "serve" { stdout.lines().filter_map(errors).collect() } else { Vec::new() }
     }
 
-    /// Asserts that what a server has answered is so, whatever became of it then.
+    /// Asserts that the answers of a server are true, even if it died afterwards.
     #[track_caller]
     pub fn assert_answers_are_true(&self, sandbox: &Sandbox, stdout: &str) {
         if self.line != "serve" {
             return;
         }
         let listed = listing(sandbox);
-        // It may have died in its last answer.
+        // It may have died in the middle of its last answer.
         let answers = stdout.lines().map_while(|line| serde_json::from_str::<Value>(line).ok());
         for answer in answers.flat_map(each_outcome) {
             match answer["outcome"].as_str() {
                 Some("stored") => {
                     let egg = &answer["egg"];
                     let digest = listed.get(text(&egg["file_name"])).map(String::as_str);
-                    assert_eq!(digest, egg["digest"].as_str(), "it was told so");
+                    assert_eq!(digest, egg["digest"].as_str(), "the answer said so");
                 }
                 Some("copied") => assert!(sandbox.path(text(&answer["path"])).exists()),
                 _ if answer["registered"] == true => assert_root_is_there(sandbox, &answer),
@@ -210,7 +210,7 @@ impl Operation {
     }
 }
 
-/// What an answer tells of each egg, if it tells of several; else the answer.
+/// The outcomes in an answer, if it has several; otherwise the answer itself.
 pub fn each_outcome(answer: Value) -> Vec<Value> {
     match answer["outcomes"].as_array() {
         Some(outcomes) => outcomes.clone(),
@@ -218,30 +218,30 @@ pub fn each_outcome(answer: Value) -> Vec<Value> {
     }
 }
 
-/// Asserts that the buildout that a server has registered is there with all that it uses.
+/// Asserts that the buildout registered by a server is listed with all eggs that it uses.
 #[track_caller]
 pub fn assert_root_is_there(sandbox: &Sandbox, answer: &Value) {
     let roots = &sandbox.json("roots")["roots"];
-    let eggs = roots[0]["eggs"].as_array().expect("it was told so");
+    let eggs = roots[0]["eggs"].as_array().expect("the answer said so");
     let cached = eggs.iter().filter(|egg| !egg["digest"].is_null()).count();
     assert_eq!(json!([eggs.len(), cached]), json!([answer["eggs"], answer["cached"]]), "{roots}");
 }
 
-/// The digests of the eggs of a cache by their file names.
+/// The digest of each egg in a cache, by file name.
 pub type Listing = BTreeMap<String, String>;
 
-/// What the cache lists. This opens it, which may write to it.
+/// Lists the cache. This opens it, which may write to it.
 pub fn listing(sandbox: &Sandbox) -> Listing {
     listing_of(&sandbox.json("list"))
 }
 
-/// The eggs that a report tells of.
+/// The eggs in a report.
 pub fn listing_of(report: &Value) -> Listing {
     let egg = |egg: &Value| (text(&egg["file_name"]).to_owned(), text(&egg["digest"]).to_owned());
     report["eggs"].as_array().unwrap().iter().map(egg).collect()
 }
 
-/// Another sandbox with everything that is in this one.
+/// A copy of a sandbox with everything in it.
 pub fn copy(sandbox: &Sandbox) -> Sandbox {
     let other = Sandbox::new();
     let mut cp = Command::new("cp");
@@ -250,7 +250,7 @@ pub fn copy(sandbox: &Sandbox) -> Sandbox {
     other
 }
 
-/// The builds of each egg, by its file name, that a copy of it may equal.
+/// By file name, the builds of an egg, one of which a copy must equal.
 pub type Sources = BTreeMap<String, Vec<BTreeMap<PathBuf, Seen>>>;
 
 pub fn sources(sandbox: &Sandbox) -> Sources {
@@ -264,7 +264,7 @@ pub fn sources(sandbox: &Sandbox) -> Sources {
     sources
 }
 
-/// An egg with everything that an egg can have in it: a file of several frames among it.
+/// An egg with everything that an egg can contain, a file of several frames included.
 fn rich(sandbox: &Sandbox) {
     let large = noise(300_000);
     let egg = sandbox.egg_with("rich", "1.0", &[("large.bin", &large), ("closed/in.txt", b"in")]);
@@ -320,7 +320,7 @@ fn garbage_of_every_kind(sandbox: &Sandbox) {
     sandbox.sql("UPDATE eggs SET used_at = 1 WHERE name = 'one'");
     sandbox.sql("DELETE FROM eggs WHERE name = 'three'");
     write(&sandbox.path("cache/tmp/.eggcache-abandoned"), b"half of a bl");
-    // Of two buildouts that are gone one is gone for long.
+    // Two buildouts whose folders are gone: one recently, the other long ago.
     for name in ["gone", "long-gone"] {
         let record = json!({
             "directory": sandbox.path(name),
@@ -359,7 +359,7 @@ fn with_a_damaged_blob(sandbox: &Sandbox) {
     chmod(&blob, 0o444);
 }
 
-/// A cache as an older eggcache left it; its eggs are told from a copy, which may be migrated.
+/// A cache made by an older eggcache. Its eggs are copied from a second one, which may be migrated.
 fn an_old_cache(sandbox: &Sandbox) {
     let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/format-1-schema-1");
     for name in ["cache", "another"] {
@@ -389,7 +389,7 @@ fn with_requests(sandbox: &Sandbox) {
             "source_sha256": "",
             "variant": "",
         }),
-        // Else the order of its calls and those of what follows would not repeat.
+        // Without this, the order of its calls and the later ones would differ between runs.
         json!({"op": "settle"}),
         json!({"op": "materialize", "digest": sandbox.digest("two"), "into": "out"}),
         json!({"op": "root", "directory": "eggs", "eggs_directory": "out", "eggs": [], "whole": false}),

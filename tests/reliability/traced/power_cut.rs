@@ -1,5 +1,5 @@
-//! The power fails after every call of every operation, and what was not synced is lost: all of
-//! it, the bytes only, or some.
+//! The power fails after every call of every operation, and what was not synced is lost:
+//! everything, only the bytes, or a random part.
 
 use std::fmt;
 use std::fs;
@@ -13,21 +13,21 @@ use super::calls::Effect;
 use super::checks::{Expected, all_hold};
 use super::disk::Disk;
 use super::operations::{
-    self, Listing, Operation, Sources, assert_root_is_there, copy, each_outcome, listing,
-    of_each_operation, sources,
+    self, Listing, Operation, Sources, assert_root_is_there, copy, each_outcome, listing, sources,
+    test_each_operation,
 };
 use super::survival::Survival;
 use super::tracer::{self, Plan};
 use crate::counts::{chosen, thorough};
 use crate::support::{Sandbox, files_in, names_in, skip, text, write};
 
-/// Of how many cuts the quick part tries one. No multiple of the number of models.
+/// The quick part tries one cut in this many. Not a multiple of the number of survival models.
 const STRIDE: usize = 31;
 
-/// How many seeds the whole matrix tries of each cut.
+/// How many seeds a thorough run tries for each cut.
 const SEEDS: u64 = 3;
 
-/// The power fails when `events` effects have happened.
+/// The power fails after `events` effects.
 struct Cut {
     events: usize,
     last: String,
@@ -41,26 +41,26 @@ impl fmt::Display for Cut {
     }
 }
 
-/// Several operations, one after the other, and what the cache had between them.
+/// A sequence of operations, and the state of the cache between them.
 struct Story<'a> {
     operations: &'a [&'a Operation],
     sources: Sources,
     begin: Disk,
     effects: Vec<Effect>,
-    /// How many effects there had been when each operation ended.
+    /// The number of effects when each operation ended.
     ends: Vec<usize>,
-    /// What the cache had at the beginning, and at each end.
+    /// The cached eggs at the beginning and after each operation.
     listings: Vec<Listing>,
-    /// What a server has answered, and how many effects there had been then.
+    /// Each promise in the answers of a server, and the number of effects at that time.
     promises: Vec<(usize, Value)>,
-    /// Where it happened, and where it is played again: paths are kept in the cache.
+    /// Where it was recorded and where it is replayed: the cache stores paths.
     sandbox: Sandbox,
 }
 
 impl<'a> Story<'a> {
-    fn told(operations: &'a [&'a Operation]) -> Self {
+    fn record(operations: &'a [&'a Operation]) -> Self {
         let sandbox = operations[0].prepared();
-        // Of copies, as looking would write to the cache.
+        // On copies, because listing opens a cache and may write to it.
         let first = if operations[0].mends { Listing::new() } else { listing(&copy(&sandbox)) };
         let mut story = Self {
             operations,
@@ -73,13 +73,13 @@ impl<'a> Story<'a> {
             sandbox,
         };
         for operation in operations {
-            story.goes_on_with(operation);
+            story.record_operation(operation);
         }
         story.disk_after(story.effects.len()).assert_is(&story.sandbox);
         story
     }
 
-    fn goes_on_with(&mut self, operation: &Operation) {
+    fn record_operation(&mut self, operation: &Operation) {
         let (command, sandbox) = (operation.command(&self.sandbox), &self.sandbox);
         let trace = tracer::run(&command, &sandbox.path(""), Plan::Record).unwrap();
         assert!(operation.is_good(trace.code), "{}", trace.stderr);
@@ -91,7 +91,7 @@ impl<'a> Story<'a> {
             answers.into_iter().flatten().map(move |answer| (done, answer)).collect::<Vec<_>>()
         };
         let is_promise = |answer: &Value| answer["egg"].is_object() || answer["registered"] == true;
-        let promises = trace.told.iter().flat_map(promises).filter(|it| is_promise(&it.1));
+        let promises = trace.printed.iter().flat_map(promises).filter(|it| is_promise(&it.1));
         self.promises.extend(promises);
         self.effects.extend(trace.done);
         self.ends.push(self.effects.len());
@@ -104,10 +104,10 @@ impl<'a> Story<'a> {
         disk
     }
 
-    /// Those are always tried at which something was just told.
+    /// A cut right after a promise or an end is always tried.
     fn cuts(&self) -> Vec<Cut> {
         let promises = self.promises.iter().map(|promise| promise.0);
-        let told: Vec<usize> = self.ends.iter().copied().chain(promises).collect();
+        let always: Vec<usize> = self.ends.iter().copied().chain(promises).collect();
         let seeds = if thorough() { SEEDS } else { 1 };
         let cuts_at = move |events: usize| {
             let random = (0..seeds).map(move |seed| Survival::Random(events as u64 * SEEDS + seed));
@@ -118,9 +118,9 @@ impl<'a> Story<'a> {
                 },
             )
         };
-        let inside = (1..=self.effects.len()).filter(|events| !told.contains(events));
+        let inside = (1..=self.effects.len()).filter(|events| !always.contains(events));
         let inside = chosen(inside.flat_map(cuts_at), STRIDE);
-        inside.chain(told.iter().copied().flat_map(cuts_at)).collect()
+        inside.chain(always.iter().copied().flat_map(cuts_at)).collect()
     }
 }
 
@@ -128,7 +128,7 @@ fn loses_power(name: &str, operations: &[&Operation]) {
     if !tracer::is_permitted() {
         return skip("processes cannot be traced here");
     }
-    let story = Story::told(operations);
+    let story = Story::record(operations);
     all_hold("power cut", name, story.cuts(), |cut| story.holds_after(cut));
 }
 
@@ -149,20 +149,20 @@ impl Story<'_> {
         }
         assert_copies_are_mended(&expected, sandbox, survival);
         let eggs = expected.assert_sound(sandbox);
-        for (_, answer) in self.promises.iter().filter(|&&(told, _)| told <= events) {
+        for (_, answer) in self.promises.iter().filter(|&&(made, _)| made <= events) {
             if answer["registered"] == true {
                 assert_root_is_there(sandbox, answer);
                 continue;
             }
             let egg = &answer["egg"];
             let digest = eggs.get(text(&egg["file_name"]));
-            assert_eq!(digest.map(String::as_str), egg["digest"].as_str(), "it was told so");
+            assert_eq!(digest.map(String::as_str), egg["digest"].as_str(), "the answer said so");
         }
         expected.assert_gc_tidies(sandbox, &eggs, "tidy");
     }
 }
 
-/// Leaves only the eggs as they were built, and what a command is asked.
+/// Keeps only the built eggs and the file of requests.
 fn clear(sandbox: &Sandbox) {
     for name in names_in(&sandbox.path("")) {
         let path = sandbox.path(&name);
@@ -173,16 +173,16 @@ fn clear(sandbox: &Sandbox) {
     }
 }
 
-/// Copies into a directory that a power cut has damaged end whole, after the start that follows it.
+/// Asserts that eggs damaged by the power cut are whole after the next start and `materialize`.
 fn assert_copies_are_mended(expected: &Expected<'_>, sandbox: &Sandbox, survival: Survival) {
     for record in files_in(&sandbox.path("cache/copies")) {
         let content = fs::read(&record).unwrap();
-        // A record that is torn is the command's to deal with.
+        // A torn record is left for the command to handle.
         if let Ok(mut content) = serde_json::from_slice::<Value>(&content) {
             content["boot"] = "00000000-0000-4000-8000-000000000000".into();
             write(&record, content.to_string().as_bytes());
         }
-        // The replay has made the directory anew, which is known by its inode.
+        // The replay created the directory anew, and the record's name depends on its inode.
         if let Ok(out) = sandbox.path("out").canonicalize() {
             let inode = out.metadata().unwrap().ino().to_le_bytes();
             let name = blake3::hash(&[out.as_os_str().as_encoded_bytes(), &inode].concat());
@@ -190,8 +190,8 @@ fn assert_copies_are_mended(expected: &Expected<'_>, sandbox: &Sandbox, survival
             fs::rename(&record, record.with_file_name(name)).unwrap();
         }
     }
-    // Where times and modes are lost although a later name is not, which no journal does, a torn
-    // copy may lack the proof that it is one: it is then in the way, and never taken for whole.
+    // If times and modes are lost although a later name survives, which no journal does, nothing
+    // may prove that a copy is torn: it then blocks the egg, and is never taken for a whole one.
     if matches!(survival, Survival::Random(_)) {
         let output = sandbox.eggcache("--json materialize --into out --all").output().unwrap();
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -209,7 +209,7 @@ pub fn loses_power_in(operation: &Operation) {
     loses_power(operation.name, &[operation]);
 }
 
-of_each_operation!(
+test_each_operation!(
     a_power_cut_loses_nothing_that_was_told,
     crate::traced::power_cut::loses_power_in
 );
@@ -225,7 +225,7 @@ fn a_sync_that_is_left_out_is_found() {
     if !tracer::is_permitted() {
         return skip("processes cannot be traced here");
     }
-    let mut story = Story::told(&[&operations::SERVE]);
+    let mut story = Story::record(&[&operations::SERVE]);
     let [(stored, answer), (registered, _)] = &story.promises[..] else { panic!("two promises") };
     let (stored, registered) = (*stored, *registered);
     let folder = PathBuf::from(format!("cache/blobs/{}", &text(&answer["egg"]["digest"])[..2]));
@@ -236,7 +236,7 @@ fn a_sync_that_is_left_out_is_found() {
         (stored, &folder),
         (registered, Path::new("cache/roots")),
     ];
-    // Another egg may have made that folder.
+    // The folder may already exist because of another egg.
     if effects.iter().any(|it| matches!(it, Effect::MakeDirectory { .. }) && it.path() == folder) {
         needed.push((stored, Path::new("cache/blobs")));
     }
@@ -252,6 +252,6 @@ fn a_sync_that_is_left_out_is_found() {
             }
         }
         let holds = catch_unwind(AssertUnwindSafe(|| story.holds_after(&cut)));
-        assert!(holds.is_err(), "nobody misses a sync of {}", without.display());
+        assert!(holds.is_err(), "a missing sync of {} is not noticed", without.display());
     }
 }

@@ -1,4 +1,4 @@
-//! One run of an operation to its end: what it calls, and what the cache has before and after.
+//! One complete run of an operation: its calls, and the cached eggs before and after.
 
 use super::checks::Expected;
 use super::operations::{Listing, Operation, Sources, copy, listing, sources};
@@ -8,7 +8,7 @@ use crate::support::{Sandbox, names_in, skip};
 pub struct Rehearsal {
     pub prepared: Sandbox,
     pub calls: Vec<Call>,
-    /// Names in the eggs directory in the end.
+    /// Names in the eggs directory at the end.
     pub copies: Vec<String>,
     sources: Sources,
     before: Listing,
@@ -16,7 +16,7 @@ pub struct Rehearsal {
 }
 
 impl Rehearsal {
-    /// `None`, with a line that says so, where nothing can be traced.
+    /// `None`, with a message, if processes cannot be traced here.
     pub fn of(operation: &Operation) -> Option<Self> {
         if !tracer::is_permitted() {
             skip("processes cannot be traced here");

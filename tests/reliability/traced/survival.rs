@@ -1,4 +1,4 @@
-//! What a power cut leaves of a file system.
+//! What remains of a file system after a power cut.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -9,23 +9,23 @@ use std::path::Path;
 use super::disk::{Change, Content, Disk, Id, Inode, Names, ROOT, State, set};
 use crate::support::{chmod, touch};
 
-/// Bytes that a disk writes all or none of.
+/// The number of bytes that a disk writes atomically.
 const PAGE: usize = 4096;
 
-/// What of the effects that nobody has synced a power cut leaves.
+/// How much of the effects that were not synced survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Survival {
-    /// None.
+    /// Nothing.
     Strict,
-    /// All names, sizes that were set and modes, in order, as a journal keeps them; no bytes.
+    /// All names, explicit sizes and modes, in order, as a journal keeps them, but no bytes.
     NamesFirst,
-    /// Some, as the seed has it: of names, each only if the earlier changes of that name are left;
-    /// of bytes, page by page.
+    /// A random part, chosen by the seed: a change of a name survives only if the earlier changes
+    /// of that name do; bytes survive page by page.
     Random(u64),
 }
 
 impl Disk {
-    /// Writes what a power cut now would leave of these entries of the root, below a folder.
+    /// Writes what a power cut now would leave of some entries of the root into a folder.
     pub fn write(&self, survival: Survival, entries: &[&str], to: &Path) {
         let left = Left { disk: self, survival, names: self.names_left(survival) };
         for name in entries {
@@ -35,7 +35,7 @@ impl Disk {
         }
     }
 
-    /// The names in each directory that are left.
+    /// The names in each directory that survive.
     fn names_left(&self, survival: Survival) -> Vec<Names> {
         let names = |state: &State| match &state.content {
             Content::Directory(names) => names.clone(),
@@ -87,7 +87,7 @@ impl Inode {
     }
 }
 
-/// What a power cut leaves.
+/// The remains of a power cut.
 struct Left<'a> {
     disk: &'a Disk,
     survival: Survival,
@@ -114,7 +114,7 @@ impl Left<'_> {
             Content::Directory(_) => {
                 fs::create_dir(path).unwrap();
                 for (name, &entry) in &self.names[id] {
-                    // The next process makes its own, as the first after every start.
+                    // The next process creates its own, as after every start of the machine.
                     if !name.to_str().unwrap().ends_with("-shm") {
                         self.write(entry, &path.join(name));
                     }
@@ -128,7 +128,7 @@ impl Left<'_> {
     }
 }
 
-/// Numbers that a seed repeats.
+/// Random numbers that a seed repeats.
 struct Chance(u64);
 
 impl Chance {

@@ -1,4 +1,4 @@
-//! That the tracer sees what is done, and does what it is told.
+//! Tests of the tracer: it sees every change and does what its plan says.
 
 use nix::errno::Errno;
 
@@ -6,7 +6,7 @@ use super::disk::Disk;
 use super::tracer::{self, Plan, Trace};
 use crate::support::{EGGCACHE, Sandbox, names_in, noise, skip};
 
-/// Runs a script in a sandbox; `None`, with a line that says so, where nothing can be traced.
+/// Runs a script in a sandbox; `None`, with a message, if processes cannot be traced here.
 fn traced(sandbox: &Sandbox, script: &str, plan: Plan) -> Option<Trace> {
     if !tracer::is_permitted() {
         skip("processes cannot be traced here");
@@ -64,7 +64,7 @@ fn a_call_that_is_to_fail_does_nothing_and_says_why() {
     let sandbox = Sandbox::new();
     let plan = Plan::Fail { at: 1, errno: Errno::EDQUOT, lasts: false };
     let Some(trace) = traced(&sandbox, "mkdir one; mkdir two; mkdir three", plan) else { return };
-    assert_eq!(trace.code, Some(0), "of the last one");
+    assert_eq!(trace.code, Some(0), "the exit code of the last mkdir");
     assert!(trace.stderr.contains("quota"), "{}", trace.stderr);
     assert!(sandbox.path("one").exists() && sandbox.path("three").exists());
     assert!(!sandbox.path("two").exists());

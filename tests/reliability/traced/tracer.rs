@@ -1,9 +1,9 @@
-//! Runs the real command under `ptrace(2)`, sees each of its calls that change a file system, and
-//! lets it die at one or makes one fail.
+//! Runs the real command under `ptrace(2)`, observes each call that changes a file system, and lets
+//! the command die at a call or makes a call fail.
 //!
-//! Dying at the entry of call n is dying anywhere after call n - 1: between the two, nothing on the
-//! disk changes. All threads of the command are followed. One thread here does everything for one
-//! command, as the kernel takes requests only from the thread that attached.
+//! Dying on entry to call n is dying anywhere after call n - 1: between the two, nothing on the
+//! disk changes. All threads of the command are followed. A single thread here handles one command,
+//! because the kernel accepts requests only from the thread that attached.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,18 +22,18 @@ use nix::unistd::Pid;
 
 use super::calls::{Effect, Tracee};
 
-/// A command that runs so long waits for something that never comes. It is less than what SQLite
-/// waits for a lock, so that waiting for one's own is found.
+/// A command that runs this long waits for something that never happens. It is less than SQLite
+/// waits for a lock, so that a command waiting for its own lock is noticed.
 const PATIENCE: Duration = Duration::from_secs(50);
 
-/// What shall become of a command.
+/// What to do with a command.
 #[derive(Debug, Clone, Copy)]
 pub enum Plan {
-    /// Runs on, and what it does is recorded.
+    /// Let it run, and record its effects.
     Record,
-    /// Dies before its call `at`, counted from 0, has done anything.
+    /// Kill it before its call `at`, counted from 0, has any effect.
     Kill { at: usize },
-    /// Its call `at` does nothing and fails; if that lasts, so does each later one that can.
+    /// Let its call `at` fail without effect; with `lasts`, each later call that can fail as well.
     Fail { at: usize, errno: Errno, lasts: bool },
 }
 
@@ -41,27 +41,27 @@ pub enum Plan {
 #[derive(Debug)]
 pub struct Call {
     pub effect: Effect,
-    /// Whether it failed by itself, as a `mkdir` does of what is there already.
+    /// Whether it failed by itself, like `mkdir` of an existing directory.
     pub failed: bool,
 }
 
-/// What became of a command.
+/// The result of running a command.
 #[derive(Debug)]
 pub struct Trace {
     /// Its exit code; `None` if a signal ended it.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
-    /// Every call that would change something below the watched folder, as they were entered.
+    /// Every call that would change something below the watched folder, in order of entry.
     pub calls: Vec<Call>,
-    /// What the calls that succeeded did, in the order in which they ended; only of a
+    /// The effects of the calls that succeeded, in the order in which they ended; only recorded by
     /// [`Plan::Record`].
     pub done: Vec<Effect>,
-    /// How much was done each time it wrote to standard output, and what it wrote; as `done`.
-    pub told: Vec<(usize, String)>,
+    /// Each write to standard output, with the number of effects until then; recorded like `done`.
+    pub printed: Vec<(usize, String)>,
 }
 
-/// Whether this kernel and this user may trace at all.
+/// Whether this kernel and this user may trace processes.
 pub fn is_permitted() -> bool {
     static PERMITTED: OnceLock<bool> = OnceLock::new();
     *PERMITTED.get_or_init(|| {
@@ -70,13 +70,13 @@ pub fn is_permitted() -> bool {
     })
 }
 
-/// Runs a command to its end and watches what it does below the folder `root`.
+/// Runs a command to its end, watching its effects below the folder `root`.
 ///
 /// # Errors
-/// If it cannot be traced.
+/// If the command cannot be traced.
 pub fn run(command: &Command, root: &Path, plan: Plan) -> nix::Result<Trace> {
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    // A thread of its own, so that children of the test's thread are not taken for tracees.
+    // A thread of its own, so that children of the test's thread are not mistaken for tracees.
     thread::scope(|scope| scope.spawn(|| trace(command, &root, plan)).join().unwrap())
 }
 
@@ -108,7 +108,7 @@ fn trace(command: &Command, root: &Path, plan: Plan) -> nix::Result<Trace> {
             stderr: String::new(),
             calls: Vec::new(),
             done: Vec::new(),
-            told: Vec::new(),
+            printed: Vec::new(),
         },
     };
     let (ended, end) = mpsc::channel::<()>();
@@ -135,8 +135,8 @@ fn trace(command: &Command, root: &Path, plan: Plan) -> nix::Result<Trace> {
     Ok(trace)
 }
 
-/// Starts the command behind a shell that stops itself, so that none of its calls is missed. One
-/// thread of its own makes the order of its calls repeat.
+/// Starts the command from a shell that stops itself first, so that no call is missed. With one
+/// thread, the order of the command's calls is the same in every run.
 fn spawn_stopped(command: &Command, stdout: &File, stderr: &File) -> Pid {
     let mut shell = Command::new("sh");
     shell
@@ -163,7 +163,7 @@ struct Tracer<'a> {
     child: Pid,
     root: &'a Path,
     plan: Plan,
-    /// Threads that are inside a call, with what it will do if that matters.
+    /// The threads inside a call, with its effect if that is relevant.
     inside: HashMap<Pid, Option<Inside>>,
     trace: Trace,
 }
@@ -190,7 +190,7 @@ impl Tracer<'_> {
             }
             WaitStatus::PtraceSyscall(thread) => {
                 match self.step(thread) {
-                    // It was killed from elsewhere meanwhile.
+                    // Something else killed it in the meantime.
                     Ok(()) | Err(Errno::ESRCH) => {}
                     Err(error) => panic!("cannot trace: {error}"),
                 }
@@ -206,15 +206,15 @@ impl Tracer<'_> {
         }
     }
 
-    /// A thread enters or leaves a call; the two alternate.
+    /// Handles a thread entering or leaving a call; the two alternate.
     fn step(&mut self, thread: Pid) -> nix::Result<()> {
         let with_data = matches!(self.plan, Plan::Record);
         let tracee = Tracee::new(thread, self.root, with_data);
         let Some(inside) = self.inside.remove(&thread) else {
             let registers = ptrace::getregs(thread)?;
             let effect = tracee.entered(&registers);
-            if let Some(told) = tracee.tells(&registers) {
-                self.trace.told.push((self.trace.done.len(), told));
+            if let Some(text) = tracee.printed(&registers) {
+                self.trace.printed.push((self.trace.done.len(), text));
             }
             let entered = effect.map(|effect| self.enter(thread, registers, effect)).transpose()?;
             self.inside.insert(thread, entered);
@@ -244,7 +244,7 @@ impl Tracer<'_> {
         let this = self.trace.calls.len();
         self.trace.calls.push(Call { effect: effect.clone(), failed: false });
         let fails = match self.plan {
-            Plan::Kill { at } if at == this => Some(Errno::EINTR), // nobody will see it
+            Plan::Kill { at } if at == this => Some(Errno::EINTR), // the process never sees it
             Plan::Fail { at, errno, .. } if at == this => Some(errno),
             Plan::Fail { at, errno, lasts: true } if at < this => {
                 Some(errno).filter(|_| effect.can_have(errno, self.root))
@@ -252,7 +252,7 @@ impl Tracer<'_> {
             _ => None,
         };
         if fails.is_some() {
-            // No call has this number, so nothing is done.
+            // No call has this number, so the kernel does nothing.
             registers.orig_rax = u64::MAX;
             ptrace::setregs(thread, registers)?;
         }
