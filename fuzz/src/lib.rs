@@ -1,4 +1,4 @@
-//! What the fuzz targets look for bytes against: the properties that `cargo test` tries on the seeds.
+//! The properties that the fuzz targets try to break; `cargo test` tries them on the seeds.
 
 #[path = "../../tests/cli/forge.rs"]
 #[allow(dead_code, clippy::unwrap_used)]

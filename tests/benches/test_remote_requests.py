@@ -1,4 +1,4 @@
-"""What `eggcache serve` asks of a store is what benches/remote_rules.py says that it asks."""
+"""`eggcache serve` makes exactly the requests that benches/remote_rules.py predicts."""
 
 import hashlib
 import http.server
@@ -25,7 +25,7 @@ HOST = {
 
 
 class Store(http.server.BaseHTTPRequestHandler):
-    """As much of S3 as eggcache asks for. Notes each request."""
+    """The part of S3 that eggcache uses. Records each request."""
 
     protocol_version = "HTTP/1.1"
     objects, asked = {}, []
@@ -63,7 +63,7 @@ class Store(http.server.BaseHTTPRequestHandler):
         return self.answer(200, b"", etag(body))
 
     def do_POST(self):
-        """Removes an object: the client asks for several at a time, and of us for one."""
+        """Removes an object. S3 deletes several per request; eggcache sends one here."""
         text = self.rfile.read(int(self.headers["Content-Length"])).decode()
         (key,) = re.findall("<Key>(.*?)</Key>", text)
         self.asked.append(self.command)
@@ -83,7 +83,7 @@ def etag(body):
 
 
 class Pool:
-    """A store, and machines with caches of their own that know it."""
+    """A store, and machines with their own caches that use it."""
 
     def __init__(self, path):
         self.path, self.program = path, program()
@@ -103,8 +103,8 @@ class Pool:
         return cache
 
     def buildout(self, cache, eggs, pins="these"):
-        """What buildout asks for in a run that succeeds; answers how many requests of each kind were
-        made, and how many eggs were built."""
+        """Acts like a buildout run that succeeds; returns the number of requests by kind, and how many
+        eggs were built."""
         self.handler.asked.clear()
         session, into = Serve(self), self.path / ("out-" + pins + "-" + cache.name)
         session.ask("open", cache=str(cache), host=HOST, configuration=pins)
@@ -162,7 +162,7 @@ def pool(tmp_path):
 
 
 EGGS = ["egg%d" % number for number in range(5)]
-#: Of each that is built: its list, its lease, and that it is pushed.
+#: The requests for each built egg: its list, its lease and its push.
 BUILT = rules.miss() + rules.lease(0) + rules.push(1)
 
 
@@ -177,7 +177,7 @@ def test_a_kept_cache_asks_for_nothing_and_of_new_pins_for_what_it_does_not_know
     first, second = pool.machine("first"), pool.machine("second")
     pool.buildout(first, EGGS)
     assert pool.buildout(first, EGGS) == (Requests(), 0)
-    # All is here, and the remote was not told that these pins want it.
+    # All eggs are cached, but the remote does not yet have these pins.
     assert pool.buildout(first, EGGS, "others") == (rules.finish(5, 0, has_asked=False), 0)
     pool.buildout(second, EGGS + ["more"], "more")
     told = rules.known(1) + rules.finish(6, 6, is_changed=False)

@@ -1,11 +1,11 @@
-"""The page of figures says what the results say; with the standard library only."""
+"""The page of figures says what the results say. Needs only the standard library."""
 
 import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "benches"))
 
-import measure  # noqa: E402  it is not a package
+import measure  # noqa: E402  benches/ is not a package
 import report  # noqa: E402
 
 
@@ -60,8 +60,8 @@ def test_a_table_has_the_ratio_of_eggcache_to_each_contender():
 def test_what_was_left_out_is_on_the_page():
     missing = {"ostree": "ostree is not installed"}
     entries = {"a": entry("web", "ext4", "warm", missing, eggcache=1.0)}
-    told = "Without ostree checkout on web, ext4, warm: ostree is not installed."
-    assert told in report.materialize(entries, report.NoPlots())
+    line = "Without ostree checkout on web, ext4, warm: ostree is not installed."
+    assert line in report.materialize(entries, report.NoPlots())
 
 
 def test_the_parts_between_the_markers_are_renewed_and_nothing_else():

@@ -14,7 +14,7 @@ import pytest
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 sys.path.insert(0, os.path.join(ROOT, "benches"))
 
-import crowd  # noqa: E402  they are no package
+import crowd  # noqa: E402  benches/ is not a package
 import order  # noqa: E402
 import remote_rules as rules  # noqa: E402
 import scale  # noqa: E402
@@ -29,18 +29,18 @@ def source(name):
 
 
 def constants(name):
-    """The numbers of constants in Rust: `1 << 20`, `12`."""
+    """The numeric constants of a Rust file, such as `1 << 20` or `12`."""
     found = re.findall(r"const (\w+): \w+ = ([\d_]+)(?: << (\d+))?;", source(name))
     return {constant: int(number) << int(shift or 0) for constant, number, shift in found}
 
 
 def seconds(text):
-    """`Duration::from_millis(250)`"""
+    """The seconds of each duration in a text, such as `Duration::from_millis(250)`."""
     factors = {"millis": 0.001, "secs": 1, "mins": 60}
     return [factors[unit] * int(n) for unit, n in re.findall(r"Duration::from_(\w+)\((\d+)\)", text)]
 
 
-# The rules are those of src/.
+# The rules agree with src/.
 
 
 def test_constants_are_those_of_the_program():
@@ -83,7 +83,7 @@ def test_the_pause_after_a_lost_race_is_that_of_the_program():
         assert most / 2 <= min(pauses) and max(pauses) < 1.5 * most
 
 
-# What `eggcache push --all` and `pull` reported of the eggs of benches/corpora, to and from a folder.
+# What `eggcache push --all` and `pull` reported for the eggs of benches/corpora, with a folder as remote.
 
 
 @pytest.mark.parametrize("corpus, made, again", [("web", 454, 270), ("scientific", 841, 480)])
@@ -92,7 +92,7 @@ def test_a_push_makes_as_many_requests_as_eggcache_did(corpus, made, again):
     pushed = functools.reduce(Requests.__add__, map(rules.push, blobs))
     assert pushed.made == made
     assert rules.push(0, is_there=True).times(len(blobs)).made == again
-    # To pull them all, two for each egg.
+    # Pulling them all takes two requests for each egg.
     assert rules.hit().times(len(blobs)).made == 2 * len(blobs)
 
 
@@ -126,7 +126,7 @@ def test_the_program_makes_as_many_requests_as_the_model(tmp_path):
     run("keygen", "key")
     run("remote", "add", "team", str(tmp_path / "remote"), "--key", "key.pub", "--push")
     pushed, again = run("push", "--all"), run("push", "--all")
-    # Of one remote, or of each that is pushed to.
+    # One report, or one for each remote pushed to.
     [pushed] = pushed if isinstance(pushed, list) else pushed.get("remotes", [pushed])
     blobs = [egg["blob_bytes"] for egg in pushed["eggs"]]
     assert max(blobs) >= rules.LARGE
@@ -135,7 +135,7 @@ def test_the_program_makes_as_many_requests_as_the_model(tmp_path):
     assert again["requests"] == rules.push(0, is_there=True).times(len(blobs)).made
 
 
-# Counts.
+# Numbers of requests.
 
 
 def test_a_buildout_asks_for_its_set_and_for_what_is_missing():
@@ -172,7 +172,7 @@ def test_all_that_a_team_fetches_or_builds_is_counted_once(is_warm):
     assert asked["GET"] == pytest.approx(read + of_leases + month.pushes["GET"] + of_ends)
     assert asked["PUT"] == pytest.approx(month.built + month.pushes["PUT"] + month.changes)
     assert asked["POST"] == pytest.approx(month.built)
-    # Of each change, all eggs were found there, built, or are asked for at the end.
+    # In each change, every egg was found there, built, or checked at the end.
     assert month.first_blobs + month.built + month.again == pytest.approx(month.changes * team.EGGS)
     if is_warm:
         assert month.changes <= month.sets < month.buildouts
@@ -263,7 +263,7 @@ def test_a_refused_request_is_made_again_as_long_as_patience_has_it():
             assert max(pauses) <= patience.most_between + 1e-9
 
 
-# What is asked for in which order.
+# The order of requests.
 
 
 @pytest.mark.parametrize("corpus", order.CORPORA)
@@ -284,12 +284,12 @@ def test_what_is_known_to_be_needed_is_asked_for_together(monkeypatch):
     requires = {name: [] for name in "bcdefghijk"}
     monkeypatch.setitem(order.CORPORA, "some", {"installs": [["a"]], "requires": {**requires, "a": list(requires)}})
     run = order.Run("some")
-    # The set; a; the lists of ten others in two rounds; their blobs in two.
+    # The set; then a; the lists of the ten others in two rounds; their blobs in two.
     assert (run.rounds, run.ahead) == (3, 10)
     assert run.seconds == pytest.approx(0.7, abs=0.01)
 
 
-# Writers.
+# Several writers of one list.
 
 
 def test_each_writer_of_a_list_gets_there_or_gives_up():
@@ -308,7 +308,7 @@ def test_each_writer_of_a_list_gets_there_or_gives_up():
 
 
 def test_the_page_says_what_is_simulated():
-    """Of the sections that take no time."""
+    """Checks the sections that are quick to compute."""
     with open(scale.PAGE) as file:
         page = file.read()
     for section in ("buildouts", "writers", "lists", "assumptions"):

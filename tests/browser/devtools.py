@@ -1,4 +1,4 @@
-"""Chromium without a window, spoken to through a pipe: the DevTools protocol, and nothing else."""
+"""Controls headless Chromium over a pipe with the DevTools protocol, without any library."""
 
 import json
 import os
@@ -17,10 +17,10 @@ def program():
 
 
 class Browser:
-    """One page in one process with a profile of its own."""
+    """One page, in a process with its own profile."""
 
     def __init__(self, profile):
-        # Chromium reads from 3 and writes to 4; those must be free for the child alone.
+        # Chromium reads from 3 and writes to 4, so only the child may use these descriptors.
         held = []
         while not held or held[-1] < 8:
             held.append(os.open(os.devnull, os.O_RDONLY))
@@ -64,7 +64,7 @@ class Browser:
     def _message(self):
         while b"\0" not in self.unread:
             read = os.read(self.output, 1 << 16)
-            assert read, "chromium has ended"
+            assert read, "chromium has exited"
             self.unread += read
         message, self.unread = self.unread.split(b"\0", 1)
         return json.loads(message)
@@ -86,13 +86,13 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
 
     def run(self, script):
-        """The value of an expression in the page."""
+        """Returns the value of an expression in the page."""
         result = self.call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
     def settle(self):
-        """Wait until what was begun, such as scrolling, is on the screen."""
+        """Waits until pending changes, such as scrolling, are on the screen."""
         frames = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
         self.call("Runtime.evaluate", expression=frames, awaitPromise=True)
 
@@ -100,8 +100,8 @@ class Browser:
         for kind in ["keyDown", "keyUp"]:
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key])
 
-    def told(self, method):
-        """What events of a kind have told since the page was opened."""
+    def received(self, method):
+        """The parameters of all events of a kind since the page was opened."""
         return [event["params"] for event in self.events if event["method"] == method]
 
     def close(self):

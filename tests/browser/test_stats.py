@@ -1,6 +1,6 @@
 """The page of `eggcache stats --html` in a real browser.
 
-It needs Chromium and nothing of a network; where there is no Chromium, it says so. ``make test``
+It needs Chromium but no network; without Chromium, the tests are skipped with a message. ``make test``
 builds the program.
 """
 
@@ -18,7 +18,7 @@ EGGCACHE = ROOT / "target/release/eggcache"
 PROJECTS, VERSIONS = 70, 3
 HOSTILE = "<img src=x onerror=document.title='owned'>"
 
-pytestmark = pytest.mark.skipif(not devtools.program(), reason="THERE IS NO CHROMIUM")
+pytestmark = pytest.mark.skipif(not devtools.program(), reason="CHROMIUM IS NOT INSTALLED")
 
 
 def make_egg(folder, name, version, size):
@@ -26,7 +26,7 @@ def make_egg(folder, name, version, size):
     info = egg / "EGG-INFO"
     info.mkdir(parents=True)
     (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % (name, version))
-    # Does not shrink much, and is the same every time.
+    # Hard to compress, and the same every time.
     (egg / "data.txt").write_text("".join("%x" % (i * i * 2654435761 % 2**31) for i in range(size)))
 
 
@@ -37,7 +37,7 @@ def eggcache(cache, *words):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The page of a cache with a history, and its report."""
+    """The page of a cache with a history, and the same report as JSON."""
     folder = tmp_path_factory.mktemp("stats")
     eggs, cache, page = folder / "eggs", folder / "cache", folder / "stats.html"
     for project in range(PROJECTS):
@@ -76,11 +76,11 @@ def page(request, browser, made):
 
 
 def test_nothing_is_loaded_and_nothing_complains(page):
-    urls = [it["request"]["url"] for it in page.told("Network.requestWillBeSent")]
+    urls = [it["request"]["url"] for it in page.received("Network.requestWillBeSent")]
     assert [url for url in urls if not url.startswith("data:")] == urls[:1]
-    assert page.told("Runtime.exceptionThrown") == []
-    assert page.told("Log.entryAdded") == []
-    assert page.told("Runtime.consoleAPICalled") == []
+    assert page.received("Runtime.exceptionThrown") == []
+    assert page.received("Log.entryAdded") == []
+    assert page.received("Runtime.consoleAPICalled") == []
 
 
 def test_what_an_attacker_has_named_is_text(page):
@@ -89,7 +89,7 @@ def test_what_an_attacker_has_named_is_text(page):
     assert page.run("document.body.innerText.includes('<img src=x')")
 
 
-#: Sums of what the visible rectangles tell, and of their areas by it.
+#: For each visible rectangle: its bytes, its share of the area, and whether it lies inside the map.
 AREAS = """(() => {
   const map = [...document.querySelectorAll('.map')].find((it) => it.offsetWidth);
   const whole = map.getBoundingClientRect();
@@ -110,7 +110,7 @@ def test_the_areas_are_the_size_of_the_cache(page, made, width):
     assert sum(size for size, _, _ in tiles) == total
     assert all(inside for _, _, inside in tiles)
     for size, area, _ in tiles:
-        # A project's border of a pixel on each side is not its versions'.
+        # A project has a border of one pixel that belongs to none of its versions.
         assert abs(area - size / total) < 0.006, (size / total, area)
     assert sum(area for _, area, _ in tiles) > 0.85
 
@@ -134,7 +134,7 @@ def test_labels_are_written_where_they_fit(page):
     assert all(fits for _, fits in shown), shown
 
 
-#: The least contrast (WCAG 2) of any text that is seen, and that text.
+#: The lowest contrast (WCAG 2) of any visible text, and that text.
 CONTRAST = """(() => {
   const parse = (color) => color.match(/[\\d.]+/g).map(Number);
   const part = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
@@ -190,7 +190,7 @@ def test_the_keyboard_goes_from_mark_to_mark_and_each_says_what_it_is(page):
     assert page.run(FOCUS) == first
     page.press("Escape")
     assert page.run(TIP) is None
-    # One stop for all of the map.
+    # The map is a single tab stop.
     page.press("Tab")
     assert page.run("document.activeElement.tagName") == "SUMMARY"
     page.press("Tab")

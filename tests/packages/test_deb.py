@@ -1,4 +1,4 @@
-"""The Debian package in ``build/deb``; ``make deb`` makes it and runs this."""
+"""Tests of the Debian package in ``build/deb``; ``make deb`` builds it and runs them."""
 
 import glob
 import os
@@ -9,9 +9,9 @@ import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-#: Tags that are not followed, each with the reason.
+#: Lintian tags that are ignored, each with the reason.
 LEFT = {
-    "statically-linked-binary": "SQLite and zstd are compiled in, as of every Rust program",
+    "statically-linked-binary": "SQLite and zstd are linked statically, as usual in Rust",
     "initial-upload-closes-no-bugs": "it is not uploaded to Debian",
     "bogus-mail-host-in-debian-changelog": "the project has no mail address",
     "bogus-mail-host": "the project has no mail address",
@@ -22,7 +22,7 @@ LEFT = {
 @pytest.fixture(scope="module")
 def deb():
     if not shutil.which("dpkg-deb"):
-        pytest.skip("there is no dpkg-deb")
+        pytest.skip("dpkg-deb is not installed")
     [deb] = glob.glob(os.path.join(ROOT, "build", "deb", "*.deb"))
     return deb
 
@@ -95,7 +95,7 @@ def test_dpkg_installs_it(deb, tmp_path):
     for name in ("info", "updates"):
         (tmp_path / "var/lib/dpkg" / name).mkdir(parents=True)
     (tmp_path / "var/lib/dpkg/status").touch()
-    # There is no libc6 in that root.
+    # That root has no libc6.
     done = run("dpkg", "--root", tmp_path, "--force-depends", "--install", deb)
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "usr/bin/eggcache").is_file()
@@ -103,7 +103,7 @@ def test_dpkg_installs_it(deb, tmp_path):
 
 def test_lintian_finds_nothing_more_than_is_left_for_a_reason(deb):
     if not shutil.which("lintian"):
-        pytest.skip("there is no lintian")
+        pytest.skip("lintian is not installed")
     found = run("lintian", "--allow-root", "--tag-display-limit", "0", deb).stdout.splitlines()
-    told = [line for line in found if line[:2] in ("E:", "W:")]
-    assert [line for line in told if line.split()[2] not in LEFT] == []
+    tags = [line for line in found if line[:2] in ("E:", "W:")]
+    assert [line for line in tags if line.split()[2] not in LEFT] == []

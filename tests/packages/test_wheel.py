@@ -1,6 +1,6 @@
-"""The wheel in ``build/manylinux``; ``make wheel-manylinux`` makes it and runs this.
+"""Tests of the wheel in ``build/manylinux``; ``make wheel-manylinux`` builds it and runs them.
 
-The tests of buildout then run with it, also as ``extensions = eggcache``.
+It then runs some tests of tests/buildout with that wheel, also as ``extensions = eggcache``.
 """
 
 import glob
@@ -49,6 +49,6 @@ def test_a_fresh_environment_has_command_and_package(wheel, tmp_path):
     subprocess.check_call(
         [program("python"), "-m", "pip", "install", "-q", "--no-index", "--no-deps", wheel]
     )
-    told = subprocess.check_output([program("eggcache"), "--version"], universal_newlines=True)
-    assert told.startswith("eggcache ")
+    printed = subprocess.check_output([program("eggcache"), "--version"], universal_newlines=True)
+    assert printed.startswith("eggcache ")
     subprocess.check_call([program("python"), "-c", "import eggcache; eggcache.load"])

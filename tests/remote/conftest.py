@@ -1,7 +1,7 @@
-"""Remotes on real servers, and on servers that fail in all ways that are known.
+"""Remotes on real servers, and on servers that fail in every known way.
 
-SeaweedFS and nginx are started and stopped here, on free ports and with all they have in a temporary
-folder. The program is the one that `make test` builds, or the one that `EGGCACHE_PROGRAM` names.
+SeaweedFS and nginx are started and stopped here, on free ports and with all their files in a temporary
+folder. The program is the one that `make test` builds, or the one given in `EGGCACHE_PROGRAM`.
 """
 
 import json
@@ -16,7 +16,7 @@ import eggs
 import servers
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-#: Longer than the patience of a command with one request, on a machine that does much else.
+#: Longer than a command waits for one request, even on a busy machine.
 LONGEST = 150
 
 
@@ -27,7 +27,7 @@ def the_program():
 
 
 class Done:
-    """What a command has said, and how it ended."""
+    """The output, exit code and duration of a command."""
 
     def __init__(self, code, out, err, words, seconds=0.0, peak=0):
         self.code, self.out, self.err, self.words = code, out, err, words
@@ -39,7 +39,7 @@ class Done:
 
     @property
     def outcomes(self):
-        """What came of each egg, of `push --json` or `pull --json`."""
+        """The outcome of each egg, from `push --json` or `pull --json`."""
         return {egg["file_name"]: egg["outcome"] for egg in self.json["eggs"]}
 
     def __str__(self):
@@ -47,7 +47,7 @@ class Done:
 
 
 class Machine:
-    """A machine with a cache of its own: nothing of the environment but what is given."""
+    """A machine with its own cache and an environment of only the given variables."""
 
     def __init__(self, folder, credentials=None, key=None):
         self.folder = folder
@@ -69,13 +69,13 @@ class Machine:
         ), words)
 
     def run(self, *words, code=0):
-        """Runs a command, which is to end with this code; any, if that is None."""
+        """Runs a command and expects this exit code, or any if it is None."""
         done = self.start(*words).done()
         assert code is None or done.code == code, str(done)
         return done
 
     def egg(self, name, version="1.0", **more):
-        """Makes an egg and keeps it in the cache."""
+        """Makes an egg and adds it to the cache."""
         egg = eggs.make(self.folder / "eggs", name, version, **more)
         self.run("-q", "add", egg)
         return os.path.basename(egg)
@@ -92,25 +92,25 @@ class Machine:
         return self.run("--json", "pull", "--python", eggs.PYTHON, *words, code=code)
 
     def has(self):
-        """The file names of the eggs in the cache, in their order."""
+        """The sorted file names of the eggs in the cache."""
         return sorted(egg["file_name"] for egg in self.run("--json", "list").json["eggs"])
 
     def is_sound(self):
-        """Nothing in the cache is damaged, and no temporary file of a transfer is left."""
+        """Asserts that nothing in the cache is damaged and that no temporary file of a transfer is left."""
         self.run("-q", "verify")
         tmp = self.cache / "tmp"
         left = [path.name for path in tmp.iterdir() if path.name.startswith(".eggcache")]
         assert not left, left
 
     def materialized(self, *names):
-        """The eggs as they come out of the cache: every file with its bytes."""
+        """Materializes eggs and returns every file with its bytes."""
         into = self.folder / ("out%d" % len(list(self.folder.iterdir())))
         self.run("-q", "materialize", "--into", into, *names)
         return eggs.contents(into)
 
 
 class Running:
-    """A command that runs."""
+    """A running command."""
 
     def __init__(self, process, words):
         self.process, self.words, self.began = process, words, time.monotonic()
@@ -121,20 +121,20 @@ class Running:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
-            raise AssertionError("%s does not end in %d s" % (" ".join(self.words), timeout))
+            raise AssertionError("%s has not ended after %d s" % (" ".join(self.words), timeout))
         seconds = time.monotonic() - self.began
         return Done(self.process.returncode, out.decode(), err.decode(), self.words, seconds)
 
 
 class Keys:
-    """Pairs of keys, made when they are first asked for."""
+    """Key pairs, created when first used."""
 
     def __init__(self, folder):
         self.folder = folder
         folder.mkdir()
 
     def __call__(self, name="builders"):
-        """The files of the secret and the public key."""
+        """Returns the files of the secret and the public key."""
         secret = self.folder / name
         if not secret.exists():
             subprocess.run(
@@ -150,7 +150,7 @@ def keys(tmp_path):
 
 @pytest.fixture
 def machine(tmp_path):
-    """Makes machines, each by its name."""
+    """Creates machines by name."""
     return lambda name, **more: Machine(tmp_path / name, **more)
 
 
@@ -158,13 +158,13 @@ def machine(tmp_path):
 def _weed(tmp_path_factory):
     weed = servers.Weed(str(tmp_path_factory.mktemp("weed")))
     yield weed
-    weed.kill()  # it takes its time otherwise, and nobody needs what it has
+    weed.kill()  # a clean stop takes long, and its data is not needed
     shutil.rmtree(weed.folder)
 
 
 @pytest.fixture
 def weed(_weed):
-    """SeaweedFS, started again if a test has left it dead."""
+    """SeaweedFS, restarted if a test has killed it."""
     if _weed.process.poll() is not None:
         _weed.start()
     return _weed
@@ -193,14 +193,14 @@ def azurite(tmp_path_factory):
 
 @pytest.fixture
 def store(weed):
-    """Where a pool is; tests that are of every kind of store have another fixture in its place."""
+    """The store of the pool; tests of every kind of store override this fixture."""
     return weed
 
 
 @pytest.fixture
 def pool(store, machine, keys, request):
-    """Makes machines that know a part of the store which is this test's own: those that build and
-    push have credentials and a key, those that only pull have neither."""
+    """Creates machines that use a part of the store reserved for this test: builders, which push, have
+    credentials and a key; readers, which only pull, have neither."""
     prefix = request.node.name.replace("[", "-").replace("]", "")
 
     class Pool:
@@ -218,12 +218,12 @@ def pool(store, machine, keys, request):
             return it
 
         def lets_know(self, it, port=None, key=None):
-            """Lets a machine go to another port in place of the store's, or to that again."""
+            """Points a machine at another port instead of the store's, or back at the store."""
             it.run("-q", "remote", "remove", "team")
             it.trusts(store.url(prefix), key or keys()[1], more=store.options(port))
 
         def blobs_are_whole(self, builder):
-            """No blob on the store is a part of one that the builder has."""
+            """Whether every blob in the store equals one of the builder's, none of them cut short."""
             files = (builder.cache / "blobs").rglob("*")
             whole = [path.read_bytes() for path in files if path.is_file()]
             return all(store.read(name) in whole for name in self.names("blobs"))
@@ -232,7 +232,7 @@ def pool(store, machine, keys, request):
             return store.names("%s/v1/%s" % (prefix, folder))
 
         def lists(self):
-            """Every line of every list, by the name of the list."""
+            """The lines of every list, by the name of the list."""
             found = {}
             for name in self.names("projects"):
                 found[name] = [json.loads(line) for line in store.read(name).splitlines()]

@@ -1,4 +1,4 @@
-"""Small synthetic eggs, and a real one with native code from a wheel."""
+"""Small synthetic eggs, and a real one with native code, made from a wheel."""
 
 import os
 import random
@@ -14,7 +14,7 @@ def file_name(name, version="1.0"):
 
 
 def make(folder, name, version="1.0", text="", data=()):
-    """An egg with a module that says `text`, and files of so many bytes that cannot be compressed."""
+    """Makes an egg with a module that contains `text`, and incompressible files of the given lengths."""
     egg = os.path.join(str(folder), file_name(name, version))
     info = os.path.join(egg, "EGG-INFO")
     os.makedirs(info)
@@ -32,7 +32,7 @@ def make(folder, name, version="1.0", text="", data=()):
 
 
 def native(folder, wheels):
-    """The egg of a real project with native code, as buildout would install its wheel."""
+    """Makes the egg of a real project with native code, as buildout would install its wheel."""
     pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
     subprocess.check_call(pip + ["--only-binary=:all:", "-d", str(wheels), "zope.interface==7.2"])
     [wheel] = os.listdir(str(wheels))
@@ -43,7 +43,7 @@ def native(folder, wheels):
 
 
 def contents(folder):
-    """Every file below a folder with its bytes."""
+    """Returns every file below a folder with its bytes."""
     found = {}
     for path, _, files in os.walk(str(folder)):
         for name in files:

@@ -1,6 +1,6 @@
 """A proxy on the loopback that spoils the answers of a server: `Proxy(port, rule)`.
 
-The rule gets each `Request` and answers the fault that comes over it, or None for none.
+The rule gets each `Request` and returns the fault to apply, or None.
 """
 
 import http.client
@@ -16,7 +16,7 @@ class Request:
 
 
 class Counter:
-    """Counts the requests that are of one kind."""
+    """Counts the requests of one kind."""
 
     def __init__(self, is_of_kind=lambda request: True):
         self.is_of_kind = is_of_kind
@@ -31,12 +31,12 @@ class Counter:
         return True
 
     def up_to(self, count, request):
-        """Whether it is one of the first so many."""
+        """Whether the request is among the first `count` of its kind."""
         return self.is_one(request) and self.count <= count
 
 
 class Answer:
-    """What the server behind the proxy has said."""
+    """An answer of the server behind the proxy."""
 
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body
@@ -51,7 +51,7 @@ class Answer:
 
 
 class Fault:
-    """No fault: the answer as it is."""
+    """No fault: passes the answer on unchanged."""
 
     def spoil(self, client, request, forward):
         answer = forward(request)
@@ -71,15 +71,15 @@ class Status(Fault):
 
 
 class Silent(Fault):
-    """Takes the request, and never answers."""
+    """Accepts the request, and never answers."""
 
     def spoil(self, client, request, forward):
         client.settimeout(None)
-        client.recv(1)  # until the client has had enough
+        client.recv(1)  # until the client gives up
 
 
 class Slow(Fault):
-    """A byte in each so many seconds."""
+    """Sends one byte every `seconds`."""
 
     def __init__(self, seconds=1.0):
         self.seconds = seconds
@@ -93,7 +93,7 @@ class Slow(Fault):
 
 
 class CutShort(Fault):
-    """So many bytes of the body, and an end."""
+    """Sends the first bytes of the body, then closes the connection."""
 
     def __init__(self, bytes):
         self.bytes = bytes
@@ -104,26 +104,26 @@ class CutShort(Fault):
 
 
 class Unreadable(CutShort):
-    """The object has only so many bytes, and says otherwise: nobody ever gets more."""
+    """Only the first bytes of the object can be read, although it claims to be longer."""
 
     def spoil(self, client, request, forward):
         answer = forward(request)
-        told = dict(request.headers)
-        begin = int(told.get("range", told.get("Range", "bytes=0-")).split("=")[1].split("-")[0])
+        headers = dict(request.headers)
+        begin = int(headers.get("range", headers.get("Range", "bytes=0-")).split("=")[1].split("-")[0])
         client.sendall(answer.head(len(answer.body)) + answer.body[: max(0, self.bytes - begin)])
 
 
 class Reset(CutShort):
-    """So many bytes of the body, and the connection is reset."""
+    """Sends the first bytes of the body, then resets the connection."""
 
     def spoil(self, client, request, forward):
         super().spoil(client, request, forward)
-        time.sleep(0.2)  # what was sent has arrived
+        time.sleep(0.2)  # until the client has received them
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class Changed(Fault):
-    """Another body, which `change` makes of the right one."""
+    """Replaces the body with what `change` makes of it."""
 
     def __init__(self, change):
         self.change = change
@@ -136,7 +136,7 @@ class Changed(Fault):
 
 
 class Flipped(Changed):
-    """One bit is another: so many bytes from the begin, or at a share of all."""
+    """Flips one bit of the body: at an offset (int), or at a fraction of its length (float)."""
 
     def __init__(self, at):
         def change(body):
@@ -149,7 +149,7 @@ class Flipped(Changed):
 
 
 class Endless(Fault):
-    """A body without an end; with `length`, the head says that it is so long."""
+    """Sends a body without end; with `length`, the header claims that length."""
 
     def __init__(self, length=None):
         self.length = length
@@ -168,12 +168,12 @@ class Endless(Fault):
 
 
 class Proxy:
-    """Listens on a free port, and passes on to the server on `port`."""
+    """Listens on a free port and forwards to the server on `port`."""
 
     def __init__(self, port, rule=lambda request: None):
         self.behind = port
         self.rule = rule
-        #: Every request that has come.
+        #: Every request received.
         self.requests = []
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
@@ -186,7 +186,7 @@ class Proxy:
         self.close()
 
     def close(self):
-        # A thread that waits in accept() is not woken by close().
+        # close() does not wake a thread that waits in accept().
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
@@ -209,7 +209,7 @@ class Proxy:
                 fault = self.rule(request) or Fault()
                 fault.spoil(client, request, self._forward)
             except OSError:
-                pass  # the client has had enough
+                pass  # the client has given up
 
     def _forward(self, request):
         server = http.client.HTTPConnection("127.0.0.1", self.behind, timeout=200)
@@ -231,7 +231,7 @@ class Proxy:
 
 
 def read_request(client):
-    """The one request of a connection; None if there is none."""
+    """Reads the single request of a connection; None if there is none."""
     file = client.makefile("rb")
     line = file.readline().decode("latin-1").split()
     if len(line) != 3:
@@ -243,8 +243,8 @@ def read_request(client):
             break
         name, _, value = header.partition(":")
         headers.append((name, value.strip()))
-    told = {name.lower(): value for name, value in headers}
-    if "chunked" in told.get("transfer-encoding", ""):
+    found = {name.lower(): value for name, value in headers}
+    if "chunked" in found.get("transfer-encoding", ""):
         body = b""
         while True:
             length = int(file.readline(), 16)
@@ -253,5 +253,5 @@ def read_request(client):
             if length == 0:
                 break
     else:
-        body = file.read(int(told.get("content-length", 0)))
+        body = file.read(int(found.get("content-length", 0)))
     return Request(line[0], line[1], headers, body)

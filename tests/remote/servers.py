@@ -1,5 +1,5 @@
-"""Real servers on free ports of the loopback: SeaweedFS as an S3 store, Azurite as one of Azure, and nginx
-as a web server; and a folder that is used as they are."""
+"""Real servers on free ports of the loopback: SeaweedFS as an S3 store, Azurite as an Azure store, and nginx
+as a web server. A folder has the same interface."""
 
 import base64
 import contextlib
@@ -24,7 +24,7 @@ import xml.etree.ElementTree
 BUCKET = "eggs"
 ACCESS_KEY = "the-writer-of-the-tests"
 SECRET_KEY = "a-secret-that-nobody-shall-ever-see-printed"
-#: Seconds in which a server is up, on a machine that does much else.
+#: Seconds that a server may take to start, even on a busy machine.
 UP = 120
 
 WITHOUT_WEED = "these tests need SeaweedFS: `%s -m pip install -r tests/requirements.txt`" % sys.executable
@@ -33,7 +33,7 @@ WITHOUT_NGINX = "these tests need nginx: `apt-get install --no-install-recommend
 
 
 def free_ports(count):
-    """Ports that nobody had a moment ago, none twice."""
+    """Returns different ports that were free a moment ago."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for it in sockets:
@@ -50,8 +50,8 @@ def wait_until(condition, what, log=None):
     end = time.monotonic() + UP
     while not condition():
         if time.monotonic() > end:
-            told = open(log, errors="replace").read()[-2000:] if log and os.path.exists(log) else ""
-            raise AssertionError("%s in %d s\n%s" % (what, UP, told))
+            output = open(log, errors="replace").read()[-2000:] if log and os.path.exists(log) else ""
+            raise AssertionError("%s in %d s\n%s" % (what, UP, output))
         time.sleep(0.05)
 
 
@@ -66,7 +66,7 @@ def stop(process, how=signal.SIGTERM):
 
 
 class Weed:
-    """SeaweedFS with one bucket, which everybody may read and one identity write."""
+    """SeaweedFS with one bucket, which anyone may read and one identity may write."""
 
     def __init__(self, folder, program=None):
         beside = os.path.join(os.path.dirname(sys.executable), "weed")
@@ -95,7 +95,7 @@ class Weed:
     def endpoint(self):
         return "http://127.0.0.1:%d" % self.ports["s3"]
 
-    #: What is in the environment of who may write, and of who may not.
+    #: The environment of a user who may write, and of one who may not.
     credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
     nobody = {}
 
@@ -103,7 +103,7 @@ class Weed:
         return "s3://%s/%s" % (BUCKET, prefix)
 
     def options(self, port=None):
-        """Of `remote add`; with another port, for what stands there in its place."""
+        """Options for `remote add`; with a port, for a server there instead of the store."""
         return ["--endpoint", "http://127.0.0.1:%d" % (port or self.ports["s3"])]
 
     def start(self):
@@ -128,7 +128,7 @@ class Weed:
         assert self.process.poll() is None, "SeaweedFS ended:\n" + open(self.log).read()[-2000:]
         if not all(is_up(port) for port in self.ports.values()):
             return False
-        # What is written needs the volume, what is read the S3 side of it.
+        # Writing needs the volume server, reading needs the S3 server.
         try:
             self._ask("PUT", "filer", "/buckets/%s/ready" % BUCKET, b"ready")
             return self._ask("GET", "s3", "/%s/ready" % BUCKET) == b"ready"
@@ -142,14 +142,14 @@ class Weed:
             return answer.read()
 
     def kill(self):
-        """As a power cut would, but for what the system has in memory."""
+        """Kills the server; unlike in a power cut, the system still writes out its caches."""
         stop(self.process, signal.SIGKILL)
 
     def stop(self):
         stop(self.process)
 
     def read(self, name):
-        """The bytes of an object, whoever asks; None if there is none."""
+        """The bytes of an object, read anonymously; None if there is none."""
         try:
             return self._ask("GET", "s3", "/%s/%s" % (BUCKET, name))
         except urllib.error.HTTPError as error:
@@ -158,15 +158,15 @@ class Weed:
             raise
 
     def write(self, name, data):
-        """Puts an object into the place of another, past S3."""
+        """Writes or replaces an object, bypassing S3."""
         self._ask("PUT", "filer", "/buckets/%s/%s" % (BUCKET, name), data)
 
     def remove(self, name):
-        """Takes an object away, past S3."""
+        """Removes an object, bypassing S3."""
         self._ask("DELETE", "filer", "/buckets/%s/%s" % (BUCKET, name))
 
     def names(self, folder):
-        """Everything below a folder: the folders are read past S3, where nobody may list."""
+        """Lists everything below a folder, bypassing S3, where anonymous listing is forbidden."""
         found, path = [], "/buckets/%s/%s/" % (BUCKET, folder.rstrip("/"))
         url = "http://127.0.0.1:%d%s?limit=100000" % (self.ports["filer"], path)
         request = urllib.request.Request(url, headers={"Accept": "application/json"})
@@ -185,7 +185,7 @@ class Weed:
 
 
 class Folder:
-    """A folder in which each pool has one of its own."""
+    """A folder with a subfolder for each pool."""
 
     credentials = nobody = {}
 
@@ -214,10 +214,10 @@ class Folder:
 
 
 class Azurite:
-    """Azurite with one container, which everybody may read and list."""
+    """Azurite with one container, which anyone may read and list."""
 
     program = os.environ.get("EGGCACHE_AZURITE")
-    #: These are the same in each Azurite, and stand in its documentation.
+    #: The documented credentials of every Azurite.
     account = "devstoreaccount1"
     key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
     nobody = {"AZURE_STORAGE_ACCOUNT_NAME": account}
@@ -256,8 +256,8 @@ class Azurite:
         return [name.text for name in listing.iterfind("Blobs/Blob/Name")]
 
     def _ask(self, method, name, query={}, headers={}):
-        """Asks as the owner of the account does: what is signed is described under "Authorize with
-        Shared Key" in the documentation of Azure's storage."""
+        """Sends a request as the owner of the account, signed as "Authorize with Shared Key" in the
+        documentation of Azure Storage describes."""
         path = "/%s/%s%s" % (self.account, BUCKET, name)
         date = email.utils.formatdate(usegmt=True)
         headers = {**headers, "x-ms-date": date, "x-ms-version": "2021-12-02"}
@@ -273,8 +273,8 @@ class Azurite:
 
 
 def make_certificate(certificate, key):
-    """A certificate of 127.0.0.1 that nobody trusts who is not told to, and its key."""
-    # Here, as `make bench` runs only SeaweedFS and does without.
+    """Creates a self-signed certificate for 127.0.0.1, and its key."""
+    # Imported here because `make bench`, which runs only SeaweedFS, does not install it.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -305,7 +305,7 @@ def make_certificate(certificate, key):
 
 
 class Nginx:
-    """nginx over a folder; it lists nothing."""
+    """nginx over a folder, without directory listings."""
 
     CONF = """
 worker_processes 1;
@@ -344,7 +344,7 @@ http {{
         assert self.program, WITHOUT_NGINX
         self.root = os.path.join(folder, "root")
         os.makedirs(self.root)
-        # nginx drops its rights, and the folders of pytest are for their owner alone.
+        # nginx drops its privileges, but only the owner can enter pytest's folders.
         user = "user root;\n" if os.geteuid() == 0 else ""
         self.port, self.https = free_ports(2)
         self.certificate = os.path.join(folder, "certificate")
@@ -366,7 +366,7 @@ http {{
         stop(self.process)
 
     def requests(self, below):
-        """What was asked for below a folder: method, path, status, bytes, range."""
+        """The requests below a folder: method, path, status, bytes, range and authorization."""
         pattern = re.compile(r'(\S+) (\S+) (\d+) (\d+) "(.*?)" "(.*?)"')
         with open(self.access_log) as file:
             found = [pattern.match(line).groups() for line in file]

@@ -1,4 +1,4 @@
-"""Several processes, or one that is killed, with one cache and one remote."""
+"""Several processes share one cache and one remote, or one of them is killed."""
 
 import eggs
 import faults
@@ -24,7 +24,7 @@ def test_ten_pull_the_same_into_one_cache(pool):
 
 
 def test_one_pushes_what_others_pull(pool):
-    """Whoever finds a name finds what it names, at any time."""
+    """An egg that is listed can be pulled at any time."""
     builder = pool.builder()
     for number in range(30):
         builder.egg("alpha", "1.%d" % number, data=[100_000])

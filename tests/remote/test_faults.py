@@ -1,7 +1,7 @@
-"""A remote that fails, in all ways that are known: each pull ends in time and says why, nothing that is
-corrupt gets into the cache, and the next pull without the fault has all.
+"""A remote that fails in every known way: each pull ends in time and reports the reason, no corrupt egg
+gets into the cache, and the next pull without the fault succeeds.
 
-Some faults are waited for: a command has patience. So all pulls with faults begin at once.
+Some faults only end by a time-out, so all pulls with faults start at once.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import eggs
 import faults
 import servers
 
-#: Seconds that one pull may take: a minute for an answer, and what this machine does beside.
+#: Seconds that a pull may take: a minute for an answer, and the delays of a busy machine.
 IN_TIME = 110
 
 
@@ -33,7 +33,7 @@ def on(kind, fault):
     return lambda request: fault if kind(request) else None
 
 
-#: The fault, what the command says of it, and its exit code.
+#: By fault: the rule, the expected message and the exit code.
 FAULTS = {
     "it is silent": (always(faults.Silent()), "does not answer in time", 1),
     "it is silent about blobs": (on(of_blobs, faults.Silent()), "does not answer in time", 1),
@@ -110,7 +110,7 @@ def begin(reader):
 
 
 def check(source, reader, done, says, code):
-    """What is said and that nothing is stored, then that the next pull has all."""
+    """Checks that the fault is reported and nothing is stored, then that the next pull succeeds."""
     assert done.code == code, str(done)
     assert says in done.err, str(done)
     assert done.seconds < IN_TIME, done.seconds
@@ -134,7 +134,7 @@ def test_no_fault_of_a_remote_harms_a_cache(source, subtests):
             proxy = proxies.enter_context(faults.Proxy(source.nginx.port, rule))
             readers[fault] = source.reader(fault, "127.0.0.1:%d" % proxy.port)
         [nobody] = servers.free_ports(1)
-        # The kernel takes connections that nobody accepts, and nothing ever answers.
+        # The kernel accepts connections here, but nothing ever answers.
         hole = proxies.enter_context(contextlib.closing(socket.create_server(("127.0.0.1", 0))))
         more = {
             "nobody listens": ("127.0.0.1:%d" % nobody, "cannot be reached", 1),
@@ -152,7 +152,7 @@ def test_no_fault_of_a_remote_harms_a_cache(source, subtests):
 
 
 def test_an_old_list_has_what_it_has(source):
-    """Somebody shows the list of yesterday: the egg of today is missing, and that is all."""
+    """The remote shows yesterday's list: only the egg added since is missing."""
     old = {}
 
     def remember(body):
@@ -170,7 +170,7 @@ def test_an_old_list_has_what_it_has(source):
 
 
 def test_what_fails_twice_and_then_works_is_not_told(source):
-    """A server that is started again, or has too much to do for a moment."""
+    """Like a server that is restarted, or overloaded for a moment."""
     lists, blobs = faults.Counter(of_lists), faults.Counter(of_blobs)
 
     def rule(request):
@@ -192,7 +192,7 @@ def test_a_remote_that_breaks_off_all_the_time_is_asked_for_the_rest(source):
 
 
 def test_a_remote_that_leads_elsewhere_is_followed_and_checked_as_ever(source):
-    """As those do that keep blobs in another store."""
+    """Like a store that keeps its blobs elsewhere."""
     elsewhere = "http://127.0.0.1:%d" % source.nginx.port
     follow = lambda request: faults.Status(307, Location=elsewhere + request.path)  # noqa: E731
     with faults.Proxy(source.nginx.port, follow) as proxy:

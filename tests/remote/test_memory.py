@@ -1,4 +1,4 @@
-"""Memory does not grow with what is transferred."""
+"""Memory use does not grow with the amount of data transferred."""
 
 import shutil
 import subprocess
@@ -6,12 +6,12 @@ import sys
 
 import eggs
 
-#: Most that a command may have in memory, in bytes.
+#: The most memory that a command may use, in bytes.
 MOST = 96 << 20
 
 
 def peak(machine, *words):
-    """Peak memory of a command in bytes: that of a process which has no other child."""
+    """Returns the peak memory of a command in bytes, measured in a process without other children."""
     measuring = (
         "import resource, subprocess, sys\n"
         "code = subprocess.call(sys.argv[1:], stdout=2)\n"
@@ -27,7 +27,7 @@ def peak(machine, *words):
 
 
 def test_memory_is_bounded_whatever_is_transferred(pool):
-    """300 MB: one egg of 160 MB, and seven of 20 MB that go beside each other."""
+    """Transfers 300 MB: one egg of 160 MB, and seven of 20 MB in parallel."""
     builder, reader = pool.builder(), pool.reader()
     names = [builder.egg("large", data=[160_000_000])]
     names += [builder.egg("egg%d" % number, data=[20_000_000]) for number in range(7)]
@@ -38,5 +38,5 @@ def test_memory_is_bounded_whatever_is_transferred(pool):
     ])
     assert reader.has() == sorted(names)
     for it in (builder, reader):
-        shutil.rmtree(str(it.folder))  # pytest would keep it for a while
+        shutil.rmtree(str(it.folder))  # pytest keeps it otherwise
     assert max(pushing, pulling) <= MOST, (pushing >> 20, pulling >> 20)

@@ -1,5 +1,5 @@
-"""A store that fails while something is pushed: whoever reads finds all of an egg or nothing of it, and
-what was told to be there is there."""
+"""A store that fails during a push: readers find either all of an egg or nothing of it, and whatever was
+reported as pushed is there."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def of(folder, method="PUT"):
 
 
 class Lost(faults.Fault):
-    """The request is done, and its answer does not arrive."""
+    """Executes the request, but loses its answer."""
 
     def spoil(self, client, request, forward):
         forward(request)
@@ -24,7 +24,7 @@ def first(kind, fault, times=1):
 
 
 def push(pool, weed, rule, code=0):
-    """A builder that pushes through a proxy with a rule; it is let know the store itself after that."""
+    """Lets a builder push through a proxy with a rule; afterwards it uses the store directly."""
     builder = pool.builder()
     name = builder.egg("alpha", data=[2_000_000])
     with faults.Proxy(weed.ports["s3"], rule) as proxy:
@@ -35,7 +35,7 @@ def push(pool, weed, rule, code=0):
 
 
 def is_found(pool, builder, name):
-    """Somebody else gets the egg, and the store has one blob, one entry and one list of it."""
+    """Asserts that a reader gets the egg, and that the store has one blob, one entry and one list for it."""
     reader = pool.reader()
     assert reader.pull("alpha==1.0").outcomes == {name: "pulled"}
     assert reader.materialized(name) == builder.materialized(name)
@@ -44,7 +44,7 @@ def is_found(pool, builder, name):
 
 @pytest.mark.parametrize("folder", ["blobs", "entries", "projects"])
 def test_an_answer_that_is_lost_is_no_harm(pool, weed, folder):
-    """The blob, the entry or the list has arrived, and nobody has said so."""
+    """The blob, the entry or the list was stored, but the answer got lost."""
     builder, name, done = push(pool, weed, first(of(folder), Lost()))
     assert done.outcomes[name] in ("pushed", "present"), str(done)
     is_found(pool, builder, name)
@@ -96,7 +96,7 @@ def test_a_blob_that_is_spoilt_on_its_way_to_the_store_is_served_to_nobody(pool,
     rule = first(of("blobs"), Spoilt(), times=100)
     builder, name, done = push(pool, weed, rule, code=None)
     if done.code == 0:
-        # A store that does not check what it gets.
+        # A store that does not verify uploads.
         refused = pool.reader().pull("alpha==1.0", code=1)
         assert "another digest" in refused.out, str(refused)
     else:
@@ -107,7 +107,7 @@ def test_a_blob_that_is_spoilt_on_its_way_to_the_store_is_served_to_nobody(pool,
 
 
 def test_an_old_list_is_not_written_over_a_newer_one(pool, weed):
-    """A cache on the way shows an old list with its old ETag: If-Match keeps the newer one."""
+    """A cache on the way returns an old list with its old ETag: If-Match protects the newer one."""
     builder = pool.builder()
     builder.egg("alpha")
     builder.push()
@@ -146,7 +146,7 @@ def test_an_old_list_is_not_written_over_a_newer_one(pool, weed):
 
 
 def test_a_page_in_place_of_a_list_is_not_added_to(pool, weed):
-    """As the one with which a network asks whoever comes to log in."""
+    """Like the login page of a captive network."""
     builder = pool.builder()
     builder.egg("alpha")
     builder.push()

@@ -1,4 +1,4 @@
-"""A store that is killed in the middle of a transfer and started again."""
+"""A store that is killed in the middle of a transfer and then restarted."""
 
 import threading
 
@@ -7,7 +7,7 @@ import servers
 
 
 class Killed(faults.Fault):
-    """The store dies when it has got this request, and with `half` of its answer on the way."""
+    """Kills the store at this request, after `half` of its answer if that is set."""
 
     def __init__(self, weed, half=False):
         self.weed, self.half = weed, half
@@ -26,7 +26,7 @@ class Killed(faults.Fault):
 
 
 def through(weed, kind, killed):
-    """A proxy before the store that kills it at the second request of a kind."""
+    """A proxy that kills the store behind it at the second request of a kind."""
     counter = faults.Counter(kind)
     return faults.Proxy(
         weed.ports["s3"],
@@ -47,7 +47,7 @@ def test_a_push_goes_on_or_is_done_again(pool, weed):
     assert pool.blobs_are_whole(builder)
     if done.code == 1:
         assert "remote team: " in done.out + done.err, str(done)
-        # Nobody is promised what is not there.
+        # Nothing is promised that is not there.
         reader.pull("large==1.0", code=3)
     pool.lets_know(builder)
     assert builder.push().outcomes[name] in ("pushed", "present")

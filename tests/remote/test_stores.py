@@ -1,4 +1,4 @@
-"""Pushing to and pulling from each kind of store: SeaweedFS as S3, a folder, and Azurite as Azure where
+"""Pushing to and pulling from every kind of store: SeaweedFS as S3, a folder, and Azurite as Azure if
 `make azure` has installed it."""
 
 import json
@@ -21,7 +21,7 @@ def test_what_is_pushed_is_pulled_without_credentials(pool):
     assert pushed.outcomes == dict.fromkeys(names, "pushed")
     pulled = reader.pull("alpha==1.0", "beta==1.0")
     assert pulled.outcomes == dict.fromkeys(names, "pulled")
-    # A list and a blob for each.
+    # A list and a blob for each egg.
     assert pulled.json["requests"] == 4
     assert reader.has() == names
     assert reader.materialized(*names) == builder.materialized(*names)
@@ -50,7 +50,7 @@ def test_what_is_there_is_not_pushed_again(pool):
     before = pool.lists()
     again = builder.push()
     assert again.outcomes == dict.fromkeys(names, "present")
-    # The entry, its blob and the list of each.
+    # The entry, the blob and the list of each egg.
     assert again.json["requests"] <= 3 * len(names)
     assert pool.lists() == before
 
@@ -66,7 +66,7 @@ def test_what_the_cache_has_is_not_pulled_again(pool):
 
 
 def test_of_ten_who_push_builds_of_one_key_at_once_one_wins_and_all_agree(pool):
-    """Each pushes its own build of one egg, and an egg that only it has to the same list."""
+    """All push their own build of the same egg, and to the same list an egg that only they have."""
     builders = [pool.builder("builder%d" % number) for number in range(10)]
     for number, builder in enumerate(builders):
         builder.egg("alpha", text="build %d" % number)
@@ -81,8 +81,8 @@ def test_of_ten_who_push_builds_of_one_key_at_once_one_wins_and_all_agree(pool):
     others = {
         egg["existing"] for it in done for egg in it.json["eggs"] if egg["outcome"] == "other"
     }
-    assert others == digests, "all are told of the one that has won"
-    # If-Match has lost nobody's line.
+    assert others == digests, "all learn of the winner's build"
+    # If-Match has kept every line.
     [lines] = pool.lists().values()
     entries = [json.loads(line["entry"]) for line in lines]
     versions = sorted(entry["key"]["version"] for entry in entries)
@@ -118,6 +118,6 @@ def test_a_blob_of_several_parts_arrives_whole(pool):
     reader.pull("large==1.0")
     assert reader.materialized(name) == builder.materialized(name)
     reader.is_sound()
-    # Nothing of the parts is left beside it.
+    # No parts are left beside it.
     folders = sorted(name.split("/")[2] for name in pool.names(""))
     assert folders == ["blobs", "entries", "projects"], pool.names("")

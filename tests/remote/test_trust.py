@@ -1,6 +1,6 @@
-"""What a remote has counts only as it was signed by somebody who is trusted there.
+"""An egg of a remote is accepted only if a key trusted for that remote has signed it.
 
-The remote is a folder, in which whoever can write to it does what he likes.
+The remote is a folder, and anyone who can write to it can change anything in it.
 """
 
 import json
@@ -14,7 +14,7 @@ import eggs
 
 @pytest.fixture
 def pool(machine, keys, tmp_path):
-    """A folder as the remote, a builder that pushes there, and what is done to its files."""
+    """A folder as the remote, a builder that pushes to it, and ways to manipulate its files."""
 
     class Pool:
         folder = tmp_path / "pool"
@@ -23,7 +23,7 @@ def pool(machine, keys, tmp_path):
             self.builder = self.of("builder")
 
         def of(self, name, signs="builders", trusts=("builders",)):
-            """A machine that signs with one key and trusts some."""
+            """A machine that signs with one key and trusts some keys."""
             it = machine(name, key=keys(signs)[0])
             it.trusts(self.folder, *[keys(name)[1] for name in trusts], more=["--push"])
             return it
@@ -43,7 +43,7 @@ def pool(machine, keys, tmp_path):
             self.list(name).write_text("".join(json.dumps(line) + "\n" for line in lines))
 
         def blob(self, line):
-            """The file of the blob that an entry names."""
+            """The file of the blob named in an entry."""
             digest = json.loads(line["entry"])["blob"]
             return self.folder / "v1" / "blobs" / digest[:2] / digest
 
@@ -51,12 +51,12 @@ def pool(machine, keys, tmp_path):
 
 
 def sign(secret, text):
-    """A signature that another program than eggcache makes."""
+    """Signs with another program than eggcache."""
     return bytes(minisign.SecretKey.from_file(str(secret)).sign(text.encode())).decode()
 
 
 def refused(reader, *names, says):
-    """A pull that takes nothing, and says of the remote and the egg what is wrong with them."""
+    """Asserts that a pull accepts nothing and that its problems name the remote, the egg and the reason."""
     names = names or ("alpha==1.0",)
     done = reader.run("pull", "--python", eggs.PYTHON, *names, code=1)
     problems = [line for line in done.err.splitlines() if line.startswith("problem: ")]
@@ -65,7 +65,7 @@ def refused(reader, *names, says):
         assert any(text in line for line in told), "%r is not said\n%s" % (text, done)
     assert reader.has() == []
     reader.is_sound()
-    # In a report for programs as well, and with the same code.
+    # The JSON report has the same, with the same exit code.
     told = reader.pull(*names, code=1).json
     reasons = told["complaints"] + [egg.get("reason", "") for egg in told["eggs"]]
     assert any(says[-1] in reason for reason in reasons), told
@@ -81,7 +81,7 @@ def test_what_nobody_has_signed_is_refused(pool):
 
 
 def test_a_signature_of_another_text_is_refused(pool):
-    """The text says another file name than the one that was signed."""
+    """The text has another file name than the signed one."""
     pool.builder.egg("alpha")
     pool.builder.push()
     [line] = pool.lines("alpha")
@@ -137,7 +137,7 @@ def test_a_key_that_is_distrusted_counts_no_more(pool, keys):
 
 
 def test_one_trusted_signature_of_several_is_enough(pool, keys):
-    """As while keys are changed: the old one has expired, the new one has signed as well."""
+    """Like during a change of keys: the old one has expired, and the new one has signed as well."""
     name = pool.builder.egg("alpha")
     pool.builder.push()
     [line] = pool.lines("alpha")
@@ -149,7 +149,7 @@ def test_one_trusted_signature_of_several_is_enough(pool, keys):
 
 
 def test_an_entry_under_the_name_of_another_project_is_not_of_it(pool):
-    """The list of `beta` has what was signed for `alpha`."""
+    """The list of `beta` contains the entry signed for `alpha`."""
     pool.builder.egg("alpha")
     pool.builder.push()
     pool.write("beta", pool.lines("alpha"))
@@ -159,7 +159,7 @@ def test_an_entry_under_the_name_of_another_project_is_not_of_it(pool):
 
 
 def test_an_entry_that_is_signed_for_another_version_is_not_of_this_one(pool):
-    """Somebody takes the newer version away, and has the older one say that it is the newer."""
+    """An attacker removes the newer version and passes the older one off as it."""
     pool.builder.egg("alpha")
     pool.builder.egg("alpha", "2.0")
     pool.builder.push()
@@ -170,7 +170,7 @@ def test_an_entry_that_is_signed_for_another_version_is_not_of_this_one(pool):
 
 
 def test_an_entry_in_the_place_of_another_key_keeps_nobody_from_seeing_it(pool):
-    """A publisher that asks for the entry of `beta` gets the one of `alpha`."""
+    """A publisher that reads the entry of `beta` gets the one of `alpha`."""
     pool.builder.egg("alpha")
     pool.builder.push()
     [alpha] = (pool.folder / "v1" / "entries" / "alpha").iterdir()
@@ -209,7 +209,7 @@ def test_a_blob_of_the_same_length_under_the_name_of_another_is_refused(pool):
 
 
 def test_a_signed_entry_whose_blob_is_of_another_egg_is_refused(pool, keys):
-    """A key that is trusted has signed what is not true: the key of `beta`, the blob of `alpha`."""
+    """A trusted key has signed a false statement: the key of `beta` with the blob of `alpha`."""
     name = pool.builder.egg("alpha")
     pool.builder.push()
     [line] = pool.lines("alpha")
@@ -250,7 +250,7 @@ def test_an_egg_that_is_refused_at_one_remote_comes_from_the_next(pool, tmp_path
 
 @pytest.mark.parametrize("fault", ["gone", "damaged", "of another egg"])
 def test_a_blob_that_cannot_be_had_at_one_remote_comes_from_the_next(pool, tmp_path, keys, fault):
-    """As of a mirror that has got the list and not yet the blob."""
+    """Like a mirror that already has the list but not yet the blob."""
     name = pool.builder.egg("alpha", data=[10_000])
     pool.builder.egg("beta", data=[10_000])
     pool.builder.push()
@@ -272,7 +272,7 @@ def test_a_blob_that_cannot_be_had_at_one_remote_comes_from_the_next(pool, tmp_p
     remotes = {egg["file_name"]: egg["remote"] for egg in done.json["eggs"]}
     assert remotes.pop(name) == "second" and list(remotes.values()) == ["team"]
     reader.is_sound()
-    # Where the next has it no better, the first reason is told.
+    # If the next remote does no better, the first reason is reported.
     other = pool.of("other")
     pool.blob(alpha).unlink(missing_ok=True)
     shutil.copytree(str(pool.folder), str(tmp_path / "third"))
@@ -282,7 +282,7 @@ def test_a_blob_that_cannot_be_had_at_one_remote_comes_from_the_next(pool, tmp_p
 
 
 def test_other_programs_of_minisign_read_keys_and_signatures(pool, keys):
-    """And eggcache reads what they sign: the form is minisign's."""
+    """And eggcache reads their signatures: the format is that of minisign."""
     name = pool.builder.egg("alpha")
     pool.builder.push()
     [line] = pool.lines("alpha")

@@ -1,4 +1,4 @@
-"""What is done with all that a store has: `remote verify`, `sign` and `remote gc`."""
+"""Maintenance of a whole store: `remote verify`, `sign` and `remote gc`."""
 
 import time
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def builder(pool):
-    """One that has pushed three eggs, of which one is large enough not to be sent twice."""
+    """A builder that has pushed three eggs, one of them too large to be sent twice."""
     builder = pool.builder()
     builder.egg("alpha", data=[2_000_000])
     builder.egg("beta")
@@ -22,7 +22,7 @@ def problems(machine, code=None):
 
 
 def collect(machine, *words):
-    # By the clock of the store everything is a second old then, which is told in whole seconds.
+    # By the clock of the store, which counts whole seconds, everything is then a second old.
     time.sleep(2.1)
     return machine.run("--json", "remote", "gc", "team", "--grace", "1s", *words).json
 

@@ -1,4 +1,4 @@
-"""Pulling from a web server that knows nothing of eggs: nginx over the folder of a remote."""
+"""Pulling from a plain web server: nginx over the folder of a remote."""
 
 import urllib.error
 import urllib.request
@@ -10,8 +10,8 @@ import faults
 
 @pytest.fixture
 def mirror(nginx, machine, keys, request):
-    """A builder that pushes into a folder, what makes readers of that folder by nginx, and what nginx
-    was asked for."""
+    """A builder that pushes to a folder, readers of that folder through nginx, and the requests that nginx
+    received."""
 
     class Mirror:
         below = request.node.name
@@ -38,7 +38,7 @@ def test_what_is_pushed_into_a_folder_is_pulled_by_http(mirror):
     pulled = reader.pull("alpha==1.0", "beta==1.0")
     assert pulled.outcomes == dict.fromkeys(names, "pulled")
     assert reader.materialized(*names) == mirror.builder.materialized(*names)
-    # Nothing but GET, and no folder is asked for: nginx would refuse it.
+    # Only GET, and never for a folder, which nginx would refuse.
     asked = mirror.requests()
     assert {(method, status) for method, _, status, _, _, _ in asked} == {("GET", "200")}
     assert len(asked) == 4 == pulled.json["requests"]
@@ -86,7 +86,7 @@ def test_what_is_not_there_is_said_in_one_request_for_each(mirror):
 
 
 def test_a_transfer_that_is_cut_goes_on_where_it_was_cut(mirror, nginx):
-    """Twice: the bytes that have come are not sent again."""
+    """Twice: the bytes already received are not sent again."""
     name = mirror.builder.egg("large", data=[3_000_000])
     mirror.builder.push()
     blobs = faults.Counter(lambda request: "/blobs/" in request.path)

@@ -1,7 +1,7 @@
-//! The seeds of the fuzz targets, tried without a fuzzer. One that is called `good-...` must be
-//! accepted, one that is called `bad-...` refused.
+//! Runs the seeds of the fuzz targets without a fuzzer. A seed named `good-...` must be accepted, one
+//! named `bad-...` refused.
 //!
-//! `cargo test --test seeds -- --ignored` writes them again.
+//! `cargo test --test seeds -- --ignored` writes the seeds again.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod corpus;
@@ -89,7 +89,7 @@ fn write_the_seeds() {
     }
     for corpus::Seed { target, name, content } in corpus::seeds() {
         let path = folder(target).join(name);
-        assert!(!path.exists(), "{} is there twice", path.display());
+        assert!(!path.exists(), "{} exists twice", path.display());
         fs::write(path, content).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Blobs whose checksums are right.
+//! Blobs with correct checksums.
 
 use super::{below, hash};
 use crate::forge::{self, content, empty_file, file, frame, placement};
@@ -9,22 +9,22 @@ pub fn blobs() -> Seeds {
     [sound(), of_bad_frames(), of_bad_lengths()].concat()
 }
 
-/// Two lines and frames that the harness seals, in one of its ways.
+/// Two lines and frames, which the harness seals as `how` says.
 fn lines(how: &str, content: &str, placement: &str, data: &[u8]) -> Vec<u8> {
     [format!("{how}{content}\n{placement}\n").as_bytes(), data].concat()
 }
 
-/// The blob as it is.
+/// A blob to be used as it is.
 fn raw(blob: &[u8]) -> Vec<u8> {
     [b"r", blob].concat()
 }
 
-/// An egg of one small file, and how it is stored.
+/// The manifest line and the placement line of an egg with one small file.
 fn small() -> (String, String) {
     (content(&below(&[file("a", 3, hash(b"abc"))])), placement(4096, &frame(0, b"abc", "raw")))
 }
 
-/// A large file of sevens, of zeros and of ones, frame by frame, with small ones around it.
+/// A large file of sevens, zeros and ones, one per frame, with small files around it.
 fn large() -> (String, String, Vec<u8>) {
     let large = [vec![7; 4096], vec![0; 4096], vec![1; 100]].concat();
     let mut stored = b"first".to_vec();

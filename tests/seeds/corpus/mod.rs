@@ -1,4 +1,4 @@
-//! What the fuzzers begin from: real forms, and what is known to be hostile.
+//! Starting points for the fuzzers: real inputs, and inputs known to be hostile.
 
 mod blobs;
 mod zip_eggs;
@@ -30,7 +30,7 @@ fn hash(bytes: &[u8]) -> blake3::Hash {
     blake3::hash(bytes)
 }
 
-/// Entries behind the egg itself.
+/// The entries of an egg: its root directory and these.
 fn below(entries: &[String]) -> String {
     [directory(""), entries.join(",")].join(",").trim_end_matches(',').to_owned()
 }
@@ -46,7 +46,7 @@ fn manifests() -> Vec<(&'static str, Vec<u8>)> {
         links.push(small(&format!("l{length:03}")));
         links
     };
-    // A chain as long as one may be that goes deeper with each link, and many ways into it.
+    // The longest permitted chain, which goes deeper with each link, and many links into it.
     let down = "x/".repeat(200);
     let into = (1..=39).map(|at| symlink(&format!("a{:02}", at - 1), &format!("a{at:02}/{down}")));
     let ways = (0..200).map(|at| symlink(&format!("b{at:03}"), "a00"));

@@ -1,4 +1,4 @@
-//! Zipped eggs of x 1.0, and objects.
+//! Zipped eggs of x 1.0, and object files.
 
 use std::io::{Cursor, Write};
 

@@ -1,4 +1,4 @@
-//! Blobs: of an attacker, of the rules, and of the writer.
+//! Properties of blobs: arbitrary ones, valid ones, and those of the writer.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -15,12 +15,12 @@ use eggcache::internals::writer::{self, Packing};
 use super::assert_sound;
 use crate::forge;
 
-/// Frames of one input that are decoded: enough to meet every rule, few enough to try many inputs.
+/// How many frames of an input are decoded: enough for every rule, few enough for many inputs.
 const FRAMES: usize = 64;
 
 /// A blob. The first byte says how the rest becomes one: `s` seals the two lines of a manifest and
-/// frames; `g` and `d` do it with a gap of zeros, and of other bytes, behind the manifest; `m` mends
-/// them as well; everything else is taken as it is.
+/// frames; `g` and `d` also insert a gap behind the manifest, of zeros or of other bytes; `m` corrects
+/// digests, sizes and offsets as well; anything else uses the input as it is.
 pub fn blob(input: &[u8]) -> bool {
     let Some((how, rest)) = input.split_first() else { return false };
     let lines = || {
@@ -34,14 +34,14 @@ pub fn blob(input: &[u8]) -> bool {
         (b'g', Some((text, data))) => opens(&forge::seal(text, &[0; 500], data)),
         (b'd', Some((text, data))) => opens(&forge::seal(text, b"\0\0x", data)),
         (b'm', Some((text, data))) => mended(text, data).is_some_and(|blob| {
-            assert!(opens(&blob), "what is written by the rules is accepted");
+            assert!(opens(&blob), "a valid blob is accepted");
             true
         }),
         _ => opens(rest),
     }
 }
 
-/// Whether the bytes are a blob and all of its content is what its manifest says.
+/// Whether the bytes are a blob whose content matches its manifest.
 fn opens(bytes: &[u8]) -> bool {
     let Ok(blob) = Blob::open(bytes) else { return false };
     assert_sound(&blob.manifest);
@@ -79,8 +79,8 @@ fn opens(bytes: &[u8]) -> bool {
     sound
 }
 
-/// Asserts that a unit is accepted if each file has the digest that the manifest states, and only
-/// then; says whether it was.
+/// Asserts that a frame group is accepted exactly if each of its files has the digest in the
+/// manifest; returns whether it was accepted.
 fn is_accepted_if_right(
     blob: &Blob<&[u8]>,
     unit: &FrameGroup,
@@ -122,8 +122,8 @@ fn is_accepted_if_right(
     }
 }
 
-/// A blob that is right in every respect, of a manifest that states sizes, with content that is
-/// made of `data`; `None` where the manifest is not one, or of too large an egg.
+/// A valid blob with the sizes of a manifest and content made from `data`; `None` if the manifest is
+/// invalid or the egg too large.
 fn mended(text: &[u8], data: &[u8]) -> Option<Vec<u8>> {
     let mut lines = text.split(|&byte| byte == b'\n');
     let mut manifest = Manifest::decode(lines.next()?).ok()?;
@@ -180,8 +180,8 @@ fn mended(text: &[u8], data: &[u8]) -> Option<Vec<u8>> {
     Some(forge::seal(&text, b"", &stored))
 }
 
-/// Any files. Each is a byte for the length of its path, one for its kind, two for its size, its
-/// path, and a byte for the length of what its content repeats, and that.
+/// An egg of arbitrary files. Each is one byte for the length of its path, one for its kind, two for
+/// its size, then the path, one byte for the length of a pattern, and the pattern that fills it.
 pub fn round_trip(input: &[u8]) -> bool {
     let mut entries: BTreeMap<EggPath, (EntryKind, Vec<u8>)> = BTreeMap::new();
     entries.insert(EggPath::root(), (EntryKind::Directory, Vec::new()));
@@ -234,7 +234,7 @@ pub fn round_trip(input: &[u8]) -> bool {
                 assert_eq!(digest, Digest::of(content), "{:?}", entry.path);
             }
         }
-        assert!(opens(&bytes), "what is written can be read");
+        assert!(opens(&bytes), "a written blob can be read");
     }
     true
 }

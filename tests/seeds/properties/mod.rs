@@ -1,7 +1,7 @@
-//! What holds for whatever bytes come in. The fuzz targets look for bytes for which it does not;
-//! `cargo test` tries those in `fuzz/seeds`.
+//! Properties that hold for arbitrary input. The fuzz targets search for input that breaks one;
+//! `cargo test` tries the seeds in `fuzz/seeds`.
 //!
-//! Each property takes the bytes and says whether they were accepted as what they claim to be.
+//! Each property takes the input and returns whether it was accepted as what it claims to be.
 
 pub mod blob;
 pub mod zip_egg;
@@ -30,7 +30,7 @@ pub fn manifest(input: &[u8]) -> bool {
     let Ok(manifest) = Manifest::decode(input) else { return false };
     assert_sound(&manifest);
     let encoded = manifest.encode();
-    assert!(!encoded.contains(&b'\n'), "it is one line");
+    assert!(!encoded.contains(&b'\n'), "a manifest is one line");
     assert_eq!(Manifest::decode(&encoded).unwrap(), manifest);
     true
 }
@@ -67,8 +67,8 @@ fn assert_sound(manifest: &Manifest) {
     }
 }
 
-/// Whether walking along `path` from `here`, through symlinks, stays inside the egg: written as a
-/// kernel walks, one symlink inside the other. `links` counts those that are entered.
+/// Whether walking along `path` from `here`, through symlinks, stays inside the egg. Resolves one
+/// symlink inside another, as a kernel does; `links` counts them.
 fn stays(here: &mut String, path: &str, egg: &BTreeMap<&str, &EntryKind>, links: &mut u32) -> bool {
     assert!(*links < 1000, "a loop of symlinks was accepted");
     if path.starts_with('/') {
@@ -115,18 +115,18 @@ pub fn egg_name(input: &[u8]) -> bool {
         part => format!("{before}{part}"),
     };
     let printed = format!("{project}-{version}{}{}.egg", with("-py", python), with("-", platform));
-    assert_eq!(printed, text, "each name has one reading");
+    assert_eq!(printed, text, "each name has one interpretation");
     assert!(!project.is_empty() && !version.is_empty());
     assert!(!project.contains('-') && !version.contains('-') && !python.contains('-'));
     assert!(!text.contains(['/', '\0']) && !text.starts_with('.'));
-    assert!(name.has_version(version), "it has the version that it names");
+    assert!(name.has_version(version), "it has its own version");
     assert!(name.has_version(&version.replace('_', "-")), "unescaped as well");
     assert!(same_version(version, version));
     assert_eq!(same_version(version, project), same_version(project, version));
     true
 }
 
-/// `re.sub(r"[-_.]+", "-", name).lower()`, of a name without separators at its ends.
+/// `re.sub(r"[-_.]+", "-", name).lower()`, applied to a name without separators at its ends.
 fn as_pep_503_says(name: &str) -> String {
     let mut normalized = String::new();
     for c in name.trim_matches(['-', '_', '.']).chars() {
@@ -143,12 +143,12 @@ fn as_pep_503_says(name: &str) -> String {
 pub fn core_metadata(input: &[u8]) -> bool {
     let found = metadata::parse(input);
     if let Some(body) = input.windows(2).position(|pair| pair == b"\n\n") {
-        assert_eq!(metadata::parse(&input[..=body]), found, "the description says nothing");
+        assert_eq!(metadata::parse(&input[..=body]), found, "the description does not count");
     }
     let Some(found) = found else { return false };
     for value in [&found.name, &found.version] {
         assert!(!value.is_empty() && value.trim() == value);
-        assert!(value.len() <= 255, "no file name holds it");
+        assert!(value.len() <= 255, "it fits into a file name");
     }
     let is_plain =
         |value: &str| value.bytes().all(|c| c.is_ascii_graphic()) && !value.contains("=?");

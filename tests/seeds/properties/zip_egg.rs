@@ -1,4 +1,4 @@
-//! Zipped eggs, and the native code in them.
+//! Properties of zipped eggs and of the native code in them.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -11,9 +11,9 @@ use eggcache::internals::scan::{Hints, Tree};
 use super::assert_sound;
 use crate::forge;
 
-/// A zipped egg of x 1.0. The first byte says how the rest becomes one: `e` takes it as native code
-/// in a sound egg; `m` takes members out of it, each a byte for the length of its name, two for
-/// that of its content, and both; everything else is taken as it is.
+/// A zipped egg of x 1.0. The first byte says how the rest becomes one: `e` puts it into a sound egg
+/// as native code; `m` splits it into members, each one byte for the length of its name, two for the
+/// length of its content, then both; anything else uses the input as it is.
 pub fn zip_egg(input: &[u8]) -> bool {
     let Some((how, rest)) = input.split_first() else { return false };
     match how {
@@ -32,7 +32,7 @@ pub fn zip_egg(input: &[u8]) -> bool {
             ];
             let tree = scan(&forge::zip(&members)).expect("the egg itself is sound");
             let libc = native.as_ref().map(Native::libc).unwrap_or_default();
-            assert_eq!(tree.manifest.key.libc, libc, "one way or the other");
+            assert_eq!(tree.manifest.key.libc, libc, "the scan finds the same libc");
             native.is_some()
         }
         b'm' => {
@@ -63,9 +63,9 @@ fn members(mut input: &[u8]) -> Vec<forge::Member<'_>> {
     members
 }
 
-/// Lists the bytes as an egg in a file.
+/// Writes the bytes to a file and scans that as an egg.
 fn scan(egg: &[u8]) -> Option<Tree> {
-    // In memory where there is such a file system, so that the disk is no limit.
+    // In memory if there is such a file system, so that the disk does not limit the speed.
     let memory = Path::new("/dev/shm");
     let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
     let dir = tempfile::tempdir_in(parent).unwrap();
