@@ -1,4 +1,4 @@
-# Every command does its own set-up, below build/, dist/ and target/.
+# Each target installs what it needs into build/, dist/ and target/.
 PYTHON ?= python3
 FUZZ_SECONDS ?= 60
 TOOLS := build/tools/bin
@@ -32,8 +32,8 @@ $(TOOLS)/pytest: tests/requirements.txt
 	$(TOOLS)/python -m pip install -q --disable-pip-version-check -r tests/requirements.txt
 	touch $@
 
-# The program inside the package. Buildout reads all of site-packages in every run, for the digest of what
-# a recipe depends on, but for files whose names end like this: 10 ms less (_bridge.py finds it).
+# The program inside the package. In every run, buildout hashes the files of site-packages that a recipe
+# depends on, except those whose names end in "pyc"; the name saves 10 ms (_bridge.py looks for it).
 INSIDE := python/eggcache/_bin/eggcache-not-pyc
 
 wheel: build $(TOOLS)/python
@@ -44,8 +44,8 @@ wheel: build $(TOOLS)/python
 	@$(TOOLS)/maturin build --release --locked --out dist >build/maturin.log 2>&1 || { cat build/maturin.log; exit 1; }
 	@ls dist/eggcache-*.whl
 
-# What pip takes on every Linux of the last ten years: zig links against the glibc of manylinux2014.
-# The first run makes the program that the second puts among the package's own files.
+# A wheel that pip accepts on any Linux of the last ten years: zig links against the glibc of
+# manylinux2014. The first build makes the program, the second puts it into the package.
 MANYLINUX := PATH="$(CURDIR)/$(TOOLS):$$PATH" $(TOOLS)/maturin build --release --locked --zig \
 	--compatibility manylinux2014 --out build/manylinux
 wheel-manylinux: $(TOOLS)/python

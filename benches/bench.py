@@ -5,11 +5,11 @@
 Without sections, all of them run. Each writes to docs/explanation/performance/results.json, from which
 benches/report.py makes the tables and plots of docs/explanation/performance.md.
 
-    BENCH_EGGS="NAME=DIRECTORY ..."   other eggs than the two pinned corpora
-    FILESYSTEMS="ext4 btrfs xfs"      what to measure on; `folder` is a plain folder
-    ROUNDS=5                          of each set; a large corpus has fewer by default
-    POPULATE="web-generation4 web"    cold buildouts of the section populate; by default the first
-    GROWTH="1000 10000 100000"        eggs in the caches of the section growth
+    BENCH_EGGS="NAME=DIRECTORY ..."   eggs to use instead of the two pinned corpora
+    FILESYSTEMS="ext4 btrfs xfs"      file systems to measure on; `folder` is a plain folder
+    ROUNDS=5                          rounds of each set; a large corpus has fewer by default
+    POPULATE="web-generation4 web"    corpora of the section populate; by default the first
+    GROWTH="1000 10000 100000"        cache sizes of the section growth, in eggs
 """
 
 import importlib
@@ -20,7 +20,7 @@ import time
 
 import contenders
 
-# Each is a module and a function of it without arguments.
+# Each section is a module and a function in it without arguments.
 SECTIONS = {
     "materialize": ("sections", "materialize"),
     "add": ("sections", "add"),
@@ -41,10 +41,10 @@ def main():
     wanted = sys.argv[1:] or list(SECTIONS)
     unknown = [name for name in wanted if name not in SECTIONS]
     if unknown:
-        sys.exit("No section %s; there are %s" % (", ".join(unknown), ", ".join(SECTIONS)))
+        sys.exit("unknown section %s; the sections are %s" % (", ".join(unknown), ", ".join(SECTIONS)))
     if not os.path.exists(contenders.EGGCACHE):
-        sys.exit("%s is missing: make build" % contenders.EGGCACHE)
-    # So that file systems are unmounted then, too.
+        sys.exit("%s is missing: run `make build`" % contenders.EGGCACHE)
+    # Exit normally on SIGTERM, so that file systems are unmounted.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for name in wanted:
         begin = time.monotonic()

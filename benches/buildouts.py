@@ -1,8 +1,8 @@
-"""The whole buildout, from the command to the last script.
+"""Whole buildout runs, from the command to the last script.
 
-*cache* has the package and a cache with every egg; *shared* is stock buildout on a shared eggs
-directory. Both begin in a fresh folder, and then run once more in such a folder, with nothing to do.
-At last both begin in fresh folders once more, with clocks in them (benches/timed_buildout.py).
+*cache* has the eggcache package and a cache with every egg; *shared* is stock buildout with a shared eggs
+directory. Each runs in a fresh folder, then once more in a finished one, where nothing is left to do.
+Finally each runs in fresh folders again, with instrumentation (benches/timed_buildout.py).
 """
 
 import json
@@ -42,7 +42,7 @@ def buildouts():
 
 
 def made_ready(name, folder):
-    """For each contender its environment, and the option of `[buildout]` that tells it from others."""
+    """For each contender, its environment and the option of `[buildout]` that selects its eggs."""
     buildout, setuptools, place = corpora.PINNED[name]
     stock = corpora.venv(buildout, setuptools)
     cache, shared = os.path.join(folder, "cache"), os.path.join(folder, "shared")
@@ -58,23 +58,23 @@ def made_ready(name, folder):
 
 
 def begun(name, into):
-    """A fresh folder with the configuration in it."""
+    """Create a fresh folder with the configuration."""
     os.mkdir(into)
     configuration = os.path.join(corpora.HERE, "corpora", name + ".cfg")
     shutil.copy(configuration, os.path.join(into, "buildout.cfg"))
 
 
 def within(into, *words):
-    """A command that runs in a folder, and whose output goes to `log` there."""
+    """A command that runs in a folder and writes its output to `log` there."""
     return ["sh", "-c", 'cd "$0" && "$@" >log 2>&1', into, *words]
 
 
 def installed(into):
     if not os.path.exists(os.path.join(into, ".installed.cfg")):
-        raise measure.Failed("buildout has installed nothing")
+        raise measure.Failed("buildout installed nothing")
     with open(os.path.join(into, "log")) as log:
         if "without the cache" in log.read():
-            raise measure.Failed("buildout went on without the cache")
+            raise measure.Failed("buildout continued without the cache")
 
 
 def compared(name, runs, folder):
@@ -110,7 +110,7 @@ def compared(name, runs, folder):
 
 
 def profiled(name, runs, folder):
-    """Median seconds of each part of the work, and how often it was begun."""
+    """Median seconds of each part of the work, and how often it was entered."""
     taken = {who: [] for who in runs}
     for number in range(ROUNDS):
         for who, (venv, option) in runs.items():
@@ -138,7 +138,7 @@ def median_of_each(times):
 
 
 def with_package(stock, buildout, setuptools):
-    """An environment like `stock`, with the wheel of `make wheel` in it."""
+    """An environment like `stock` that also has the wheel of `make wheel`."""
     folder = stock + "-eggcache"
     pip = [os.path.join(folder, "bin", "python"), "-m", "pip", "install", "-q"]
     pip.append("--disable-pip-version-check")

@@ -1,4 +1,4 @@
-"""The sections of `bench.py` behind the choices of a blob's format.
+"""The sections of `bench.py` that justify the parameters of the blob format.
 
 Encodings are compared frame by frame on one core, packings by materializing whole corpora.
 """
@@ -18,13 +18,13 @@ from measure import Contender
 EXAMPLES = os.path.join(contenders.ROOT, "target", "release", "examples")
 CLONING = ("btrfs", "xfs")
 KIB = 1 << 10
-# Frame sizes, and whether large files are stored so that they can be cloned.
+# Frame sizes, and whether large files are stored so that the file system can clone them.
 COMPRESSED = [(size * KIB, False) for size in (64, 128, 256, 512, 1024)]
 CLONABLE = [(size * KIB, True) for size in (16, 32, 64, 128)] + [(256 * KIB, False)]
 
 
 def encodings():
-    """What frames shrink to, and how fast."""
+    """The compression ratio and the speed of frames."""
     for corpus, eggs in corpora.chosen().items():
         rows = json.loads(subprocess.check_output([os.path.join(EXAMPLES, "codecs"), eggs]))
         results.put("encodings", {corpus: {"rows": rows}})
@@ -33,7 +33,7 @@ def encodings():
 
 
 def packings():
-    """The same eggs from caches that are packed in different ways."""
+    """The same eggs from caches that are packed differently."""
     for corpus, eggs in corpora.chosen().items():
         for kind in filesystems.chosen():
             with filesystems.fresh(kind) as place:
@@ -51,7 +51,7 @@ def compare(corpus, eggs, place, packings):
         measure.run([contenders.EGGCACHE, "-q", "--cache", cache, "reindex"])
         command = [contenders.EGGCACHE, "-q", "--cache", cache, "materialize", "--all", "--into"]
         ready.append(Contender(name, lambda into, command=command: command + [into], [cache]))
-    os.sync()  # for file systems that allocate late
+    os.sync()  # for file systems with delayed allocation
     for contender in ready:
         disk[contender.name] = measure.on_disk(contender.sources[0])
     left_out = {}

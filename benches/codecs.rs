@@ -4,9 +4,9 @@
 //! codecs EGGS_DIRECTORY >ROWS.json
 //! ```
 //!
-//! The files of all eggs are laid out in frames as a blob has them; each frame is encoded and decoded
-//! on its own, on one core, and the best of a few rounds counts.
-#![allow(clippy::print_stdout, reason = "the rows go there")]
+//! The files of all eggs are arranged in frames as in a blob. Each frame is encoded and decoded
+//! separately, on one core, and the best of a few rounds counts.
+#![allow(clippy::print_stdout, reason = "the rows are the output")]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,10 +20,10 @@ const FRAME_SIZES: [u32; 5] = [64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 2
 /// The frame size that levels are compared with.
 const MAIN_SIZE: u32 = 256 << 10;
 const LEVELS: [i32; 6] = [-5, 1, 3, 6, 9, 15];
-/// Frames that zstd makes no smaller than this share of their content are stored raw instead.
+/// If zstd does not make a frame smaller than this share of its content, it is stored raw.
 const RAW_FROM: [f64; 3] = [0.95, 0.9, 0.8];
 const ROUNDS: usize = 3;
-/// Of more than this, evenly spread frames are taken, in bytes.
+/// If there are more bytes than this, only evenly spread frames are measured.
 const SAMPLE: usize = 128 << 20;
 
 #[derive(Clone, Copy)]
@@ -131,7 +131,7 @@ fn row(frames: &[Vec<u8>], size: u32, codec: Codec, raw_from: f64) -> Result<ser
                 (_, Some(stored)) => lz4_flex::block::decompress_into(stored, buffer)?,
                 (_, None) => frame.len(),
             };
-            ensure!(len == frame.len(), "a frame decodes to another size");
+            ensure!(len == frame.len(), "a frame decodes to a different size");
         }
         decode = decode.min(begin.elapsed());
     }

@@ -1,6 +1,6 @@
-"""What puts copies of the same eggs into a fresh folder, each at its best.
+"""Programs that put copies of the same eggs into a fresh folder, each with its best options.
 
-All that a contender reads lies on the file system that it writes to, and is made beforehand.
+Everything that a contender reads is prepared beforehand, on the file system that it writes to.
 """
 
 import os
@@ -18,16 +18,16 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 EGGCACHE = os.environ.get("EGGCACHE") or os.path.join(ROOT, "target", "release", "eggcache")
 FLOOR = os.path.join(ROOT, "target", "release", "examples", "floor")
 UV = os.path.join(corpora.BUILD, "venv")
-# Wheels have no bytecode, which eggs have as soon as something of them was run.
+# Wheels have no bytecode, while eggs contain bytecode once they have been used.
 LEAST = {"uv": 0.6}
 
 
 class Missing(Exception):
-    """A contender that cannot be had here."""
+    """A contender is not available here."""
 
 
 def materializing(place, eggs, wanted=None):
-    """The contenders, ready to run in `place`, and why others are left out."""
+    """The contenders, ready to run in `place`, and the reasons why others are left out."""
     source = copy_of(place, eggs)
     expected = measure.contents(source)
     ready, left_out = [], {}
@@ -43,7 +43,7 @@ def materializing(place, eggs, wanted=None):
 
 
 class Check:
-    """That a contender has written what it was to write; `share` has the least share of it."""
+    """Checks that a contender has written the expected files, or at least its share in `LEAST`."""
 
     def __init__(self, name, expected):
         self.name = name
@@ -52,13 +52,13 @@ class Check:
 
     def __call__(self, into):
         if self.done is not None:
-            return  # once is enough
+            return  # checking one run is enough
         self.done = measure.contents(into)
         least = LEAST.get(self.name, 1)
         for have, want in zip(self.done, self.expected):
             if not least * want <= have <= want * (2 - least):
-                told = "%s wrote %d files, %d bytes of %d files, %d bytes"
-                raise Failed(told % ((self.name,) + self.done + self.expected))
+                message = "%s wrote %d files, %d bytes instead of %d files, %d bytes"
+                raise Failed(message % ((self.name,) + self.done + self.expected))
 
 
 def copy_of(place, eggs):
@@ -146,7 +146,7 @@ def installed(program):
 
 
 def uv_program():
-    """PyPI's uv, which `make` puts there."""
+    """The uv from PyPI that `make` installs."""
     program = os.path.join(UV, "bin", "uv")
     if not os.path.exists(program):
         raise Missing("make build/bench/venv/bin/uv")
@@ -154,7 +154,7 @@ def uv_program():
 
 
 def wheels_of(eggs):
-    """A file of the pins of an eggs directory, and a folder with a wheel for each; made once."""
+    """A file with the pins of an eggs directory, and a folder with a wheel for each; made once."""
     pins = "".join(
         "%s==%s\n" % tuple(egg.split("-")[:2]) for egg in sorted(os.listdir(eggs)) if "-" in egg
     )
@@ -177,7 +177,7 @@ def wheels_of(eggs):
 
 
 def versions():
-    """What the contenders call themselves."""
+    """The versions that the contenders report."""
     asked = {
         "eggcache": [EGGCACHE, "--version"],
         "cp": ["cp", "--version"],
@@ -191,7 +191,7 @@ def versions():
         "aws": [os.path.join(UV, "bin", "aws"), "--version"],
         "SeaweedFS": [os.path.join(UV, "bin", "weed"), "version"],
     }
-    told = {"python": platform.python_version()}
+    found = {"python": platform.python_version()}
     for name, command in asked.items():
         try:
             text = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
@@ -199,5 +199,5 @@ def versions():
             continue
         number = re.search(rb"\d+(\.\d+)+", text)
         if number:
-            told[name] = number.group().decode()
-    return told
+            found[name] = number.group().decode()
+    return found

@@ -1,9 +1,9 @@
 """The eggs to measure with: pinned configurations, each built once below build/bench/corpora.
 
-    python3 benches/corpora.py [NAME ...]     builds what is missing, prints the eggs directories
+    python3 benches/corpora.py [NAME ...]     build what is missing and print the eggs directories
 
-`BENCH_EGGS="NAME=DIRECTORY ..."` names eggs directories that are there already, and then only these
-are measured; a directory without a name gets its last component.
+`BENCH_EGGS="NAME=DIRECTORY ..."` names existing eggs directories to measure instead; a directory without
+a name is named after its last component.
 """
 
 import os
@@ -13,7 +13,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(os.path.dirname(HERE), "build", "bench")
-# What each configuration pins: zc.buildout, setuptools, and where its eggs end up.
+# For each configuration: the versions of zc.buildout and setuptools, and its eggs directory.
 PINNED = {
     "web": ("6.0.1", "81.0.0", "eggs/v5"),
     "web-generation4": ("4.2.0", "79.0.1", "eggs"),
@@ -22,7 +22,7 @@ PINNED = {
 
 
 def eggs(name):
-    """The eggs directory of a corpus, built if need be."""
+    """The eggs directory of a corpus, built if necessary."""
     given = named()
     if name in given:
         return given[name]
@@ -35,14 +35,14 @@ def eggs(name):
         shutil.copy(os.path.join(HERE, "corpora", name + ".cfg"), os.path.join(folder, "buildout.cfg"))
         program = os.path.join(venv(buildout, setuptools), "bin", "buildout")
         print("building the eggs of %s, which takes minutes" % name, file=sys.stderr, flush=True)
-        # Not the user's own configuration: it may name a cache or a shared eggs directory.
+        # Without the user's own configuration, which may set a cache or a shared eggs directory.
         run([program, "-U"], os.path.join(BUILD, name + ".log"), cwd=folder)
         open(os.path.join(folder, "complete"), "w").close()
     return built
 
 
 def chosen(default=("web", "scientific")):
-    """Names and eggs directories of what is to be measured."""
+    """Names and eggs directories of the corpora to measure."""
     given = named()
     return given or {name: eggs(name) for name in default}
 
@@ -59,7 +59,7 @@ def named():
 
 
 def venv(buildout, setuptools):
-    """An environment with this pair, made once."""
+    """An environment with these versions, made once."""
     folder = os.path.join(BUILD, "buildout-" + buildout)
     if not os.path.exists(os.path.join(folder, "bin", "buildout")):
         subprocess.check_call([sys.executable, "-m", "venv", "--clear", folder])
@@ -70,7 +70,7 @@ def venv(buildout, setuptools):
 
 
 def run(command, log, **options):
-    """Run a command with its output in a file, and tell of that file if it fails."""
+    """Run a command with its output in a file, and name that file if the command fails."""
     with open(log, "w") as output:
         if subprocess.call(command, stdout=output, stderr=subprocess.STDOUT, **options) != 0:
             sys.exit("%s failed, see %s" % (os.path.basename(command[0]), log))

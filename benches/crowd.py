@@ -1,5 +1,5 @@
-"""Many builders at once: a new version that all want, starts at the same moment, and writers of one
-list. Event by event; equal seeds give equal figures.
+"""Simulations of many builders at once: all want the same new version, all start at the same moment, or
+all write to one list. The simulation is event by event; equal seeds give equal figures.
 """
 
 import collections
@@ -13,7 +13,7 @@ SEED = 1
 
 
 class Store:
-    """An object store that refuses (503) what is beyond its limits in each tenth of a second."""
+    """An object store that refuses requests (503) beyond its limits in each tenth of a second."""
 
     def __init__(self, is_limited=True):
         self.is_limited = is_limited
@@ -23,7 +23,7 @@ class Store:
         self.tenths = collections.Counter()
 
     def ask(self, at, kind="GET"):
-        """Whether a request is answered; what removes something counts as a write."""
+        """Whether a request is answered; a removal counts as a write."""
         self.counts[kind] += 1
         group = "GET" if kind in ("GET", "HEAD") else "PUT"
         self.seconds[group][int(at)] += 1
@@ -40,8 +40,8 @@ class Store:
 
 
 class Backoff:
-    """How a request that was refused `at` some moment is made again (object_store, client/backoff.rs).
-    The transfer of a blob begins once more where it broke, unless its time is over."""
+    """Repeats a request that was refused, as object_store does (client/backoff.rs). The transfer of a blob
+    starts once more where it broke off, unless its time is over."""
 
     def __init__(self, chance, patience, at, is_blob=False):
         self.chance, self.patience, self.rounds = chance, patience, 2 if is_blob else 1
@@ -53,8 +53,8 @@ class Backoff:
         self.until = at + self.patience.answer
 
     def again(self, at):
-        """When a request is made again that was made then, or None; that it is refused takes as long as
-        any answer."""
+        """The time at which a refused request is repeated, or None; a refusal takes as long as any
+        other answer."""
         at += rules.FIRST_BYTE
         if not self.left:
             if not self.rounds:
@@ -69,7 +69,7 @@ class Backoff:
 
 
 class Queue:
-    """Events in their order; of those at one moment, the first that was put in."""
+    """Events in order of time; events at the same time in order of insertion."""
 
     def __init__(self):
         self.events, self.count = [], 0
@@ -94,10 +94,10 @@ Herd = collections.namedtuple("Herd", "store builds alone fetched waits")
 
 
 def herd(builders, within, build, look=look_as_is, patience=rules.OF_BUILD, is_limited=True, seed=SEED):
-    """All want one egg that nobody has built, within so many seconds, with one configuration that is
-    new. `look` is None where all but the first only read: they know of no leases.
+    """All builders want one egg that nobody has built, within `within` seconds, with one new
+    configuration. With `look=None`, all but the first builder only read and use no leases.
 
-    Who is refused too often does without the remote for the rest of its run: it builds alone.
+    A builder that is refused too often gives up on the remote for the rest of its run and builds alone.
     """
     chance = random.Random(seed)
     store, queue = Store(is_limited), Queue()
@@ -108,7 +108,7 @@ def herd(builders, within, build, look=look_as_is, patience=rules.OF_BUILD, is_l
     builds, alone, fetched, waits = 0, 0, 0, []
     for at, builder, what, looks, backoff in queue:
         if what == "built":
-            # The entry, the blob, the entry, the list; the lease is looked at and released; the set.
+            # Check entry, put blob and entry, update the list; check and release the lease; put the set.
             for kind in "GET PUT PUT GET PUT GET POST GET PUT".split():
                 store.ask(at, kind)
             built_at = told_at = at
@@ -125,7 +125,7 @@ def herd(builders, within, build, look=look_as_is, patience=rules.OF_BUILD, is_l
             if again is not None:
                 queue.put(again, builder, what, looks, backoff)
             elif what == "once more":
-                # Of this one the model has that it does not lose the remote: nobody else builds.
+                # Simplification: this builder never gives up on the remote, as nobody else builds.
                 queue.put(at + 1, builder, what, looks, None)
             elif what not in ("compare", "tell"):
                 alone += 1
@@ -173,15 +173,15 @@ def start(
     blobs=len(rules.BLOBS["web"]),
     seed=SEED,
 ):
-    """Builders with empty caches start within so many seconds, each with a set that is known, from a
-    store that refuses what is beyond its limits."""
+    """Builders with empty caches start within `within` seconds, each with a known set, from a store that
+    refuses requests beyond its limits."""
     chance = random.Random(seed)
     store, queue = Store(), Queue()
     for builder in range(builders):
         queue.put(chance.uniform(0, within), builder, False, None)
     left = [blobs] * builders
     is_down = [False] * builders
-    # What arrives shares the builder's bandwidth with the other transfers.
+    # A transfer shares the builder's bandwidth with the other transfers.
     mean = sum(rules.BLOBS["web"]) / len(rules.BLOBS["web"])
     transfer = rules.FIRST_BYTE + mean * rules.AT_A_TIME / rules.BANDWIDTH
     end = 0.0
@@ -214,13 +214,13 @@ def jitter(chance, attempt):
 
 
 def writers(count, tries=rules.TRIES, is_same=False, seed=SEED):
-    """So many add to one list at the same moment: of eggs of their own, or all of the same egg."""
+    """`count` writers add to one list at the same moment: different eggs, or all the same egg."""
     chance = random.Random(seed)
     version, requests, gave_up, end = 0, 0, 0, 0.0
     used = []
-    half = rules.FIRST_BYTE / 2  # the way there, and the way back
+    half = rules.FIRST_BYTE / 2  # one way of a request or of its answer
     queue = Queue()
-    for writer in range(count):  # all within the time of one request
+    for writer in range(count):  # all start within the time of one request
         queue.put(chance.uniform(0, rules.FIRST_BYTE), "read", 0, 0)
     for at, what, attempt, seen in queue:
         requests += 1

@@ -1,9 +1,9 @@
-"""Where a set runs: a file system newly made on a loop device, or a plain folder.
+"""Places to measure in: a new file system on a loop device, or a plain folder.
 
-    FILESYSTEMS="ext4 btrfs xfs"    what to measure on; `folder` is a plain folder below build/bench
+    FILESYSTEMS="ext4 btrfs xfs"    file systems to measure on; `folder` is a plain folder below build/bench
 
-A new file system has no past that would make it slow. It needs Linux, root, loop devices and the
-mkfs of its kind; where these are missing, sets run in a plain folder, and the results say so.
+A new file system is not slowed down by earlier use. It needs Linux, root, loop devices and the mkfs
+program of its kind; without them, the measurements use a plain folder, and the results say so.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import time
 from corpora import BUILD
 
 MKFS = {
-    # Without the lazy work, which the kernel would do beside what is measured.
+    # Without lazy initialization, which would run in the background during the measurement.
     "ext4": ["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"],
     "btrfs": ["mkfs.btrfs", "-q"],
     "xfs": ["mkfs.xfs", "-q"],
@@ -33,21 +33,21 @@ class Place:
 
 
 def chosen():
-    """The kinds to measure on, of those that can be made here, the first being the main one."""
+    """The kinds to measure on that can be created here; the first is the main one."""
     wanted = os.environ.get("FILESYSTEMS", "ext4 btrfs xfs").split()
     able = [kind for kind in wanted if kind == "folder" or not missing(kind)]
     for kind in wanted:
         if kind not in able:
-            print("!!! no %s: %s" % (kind, missing(kind)), file=sys.stderr, flush=True)
+            print("!!! without %s: %s" % (kind, missing(kind)), file=sys.stderr, flush=True)
     if not able:
         print("!!! measuring in a plain folder", file=sys.stderr, flush=True)
     return able or ["folder"]
 
 
 def missing(kind):
-    """Why a file system of this kind cannot be made here; empty if it can."""
+    """Why a file system of this kind cannot be created here; empty if it can."""
     if kind not in MKFS:
-        return "not a kind that is known"
+        return "unknown kind of file system"
     if os.geteuid() != 0:
         return "only root can mount"
     for program in (MKFS[kind][0], "losetup", "mount"):
@@ -57,14 +57,14 @@ def missing(kind):
 
 
 def free():
-    """Bytes that can be used, with a reserve for whoever else works here."""
+    """Available bytes, less a reserve for other users of the disk."""
     os.makedirs(BUILD, exist_ok=True)
     return int(shutil.disk_usage(BUILD).free * 0.9)
 
 
 @contextlib.contextmanager
 def fresh(kind):
-    """A new `Place` of this kind, gone again at the end, whatever the end is."""
+    """A new `Place` of this kind, removed at the end even after an error."""
     os.makedirs(BUILD, exist_ok=True)
     work = tempfile.mkdtemp(prefix="run-", dir=BUILD)
     try:
@@ -86,7 +86,7 @@ def mounted(kind, work):
     subprocess.check_call(MKFS[kind] + [image], stdout=subprocess.DEVNULL)
     attach = ["losetup", "--find", "--show"]
     try:
-        # Else everything would be in the page cache twice.
+        # Without direct I/O, everything would be in the page cache twice.
         device = output_of(attach + ["--direct-io=on", image])
         direct = True
     except subprocess.CalledProcessError:
@@ -95,7 +95,7 @@ def mounted(kind, work):
     try:
         subprocess.check_call(["mount", "-t", kind, device, path])
     finally:
-        # While it is mounted, this lets the kernel free the device when it no longer is.
+        # The device is in use until it is unmounted; the kernel then frees it.
         subprocess.check_call(["losetup", "-d", device])
     try:
         yield path, direct

@@ -1,13 +1,14 @@
-//! The floor of materialising: what the file system alone takes to hold the same eggs.
+//! The floor of materializing: the time the file system alone needs to create the same files.
 //!
 //! ```text
-//! floor plan EGGS_DIRECTORY >PLAN    the names, sizes, modes and mtimes of what is there
-//! floor make PLAN INTO               the same, with bytes from memory
+//! floor plan EGGS_DIRECTORY >PLAN    print the names, sizes, modes and mtimes of all entries
+//! floor make PLAN INTO               create the same entries, with bytes from memory
 //! ```
 //!
-//! It makes the same directories and files, writes the same sizes, and sets the same modes and mtimes,
-//! on all cores. It reads, decodes and checks nothing, so no copy of the eggs can be much faster.
-#![allow(clippy::print_stdout, reason = "the plan goes there")]
+//! It creates the same directories and files, writes the same sizes, and sets the same modes and
+//! mtimes, on all cores. It reads, decodes and checks nothing, so no copy of the eggs can be much
+//! faster.
+#![allow(clippy::print_stdout, reason = "the plan is the output")]
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -23,10 +24,10 @@ use rustix::fs::{
 };
 use walkdir::WalkDir;
 
-/// Written over and over.
+/// Written repeatedly as the content of files.
 static CONTENT: [u8; 1 << 20] = [b'x'; 1 << 20];
 
-/// One directory and what is in it.
+/// One directory and its files and symlinks.
 #[derive(Default)]
 struct Directory {
     path: String,
@@ -66,7 +67,7 @@ fn plan(eggs: &Path) -> Result<()> {
 }
 
 fn make(plan: &str, into: &Path) -> Result<()> {
-    // Whole eggs first, as they depend on nothing else.
+    // By egg, because eggs are independent of each other.
     let mut eggs: Vec<Vec<Directory>> = Vec::new();
     let mut loose = Directory { mode: 0o755, ..Directory::default() };
     let mut places: HashMap<&str, usize> = HashMap::new();

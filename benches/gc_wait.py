@@ -1,11 +1,11 @@
-"""How long a buildout waits for the cache while `gc` removes thousands of eggs from it.
+"""Measure how long a buildout waits for the cache while `gc` removes thousands of eggs from it.
 
     python3 benches/gc_wait.py [EGGS [FOLDER]]
 
-Makes a cache of EGGS (2000) small eggs in FOLDER (the folder for temporary files), then lets one
-`eggcache serve` find, materialize and store eggs in a loop: first alone, then beside one
-`eggcache gc --max-age 0s`. Prints the median and the longest wait of each request. What the loop
-itself takes from the disk is in both figures.
+Makes a cache of EGGS (default: 2000) small eggs in FOLDER (default: the folder for temporary files). One
+`eggcache serve` then finds, materializes and stores eggs in a loop: first alone, then in parallel with
+one `eggcache gc --max-age 0s`. Prints the median and the longest wait of each request. Both figures
+include the time that the loop itself needs for the disk.
 """
 
 import json
@@ -65,7 +65,7 @@ def main():
 
 
 class Turns:
-    """The loop, and what each request of it took."""
+    """The loop, and the duration of each of its requests."""
 
     def __init__(self, work, bridge):
         self.work = work
@@ -79,7 +79,7 @@ class Turns:
         egg = make_egg(os.path.join(self.work, "new"), name)
         request = {"op": "store", "path": egg, "source_sha256": "", "variant": ""}
         self.ask(request)
-        # Usually one; none if gc has just found it a second old.
+        # Usually one; none if gc has just evicted it at the age of a second.
         for found in self.ask({"op": "find", "name": name, "variant": ""})["eggs"]:
             into = os.path.join(self.work, "out")
             self.ask({"op": "materialize", "digest": found["digest"], "into": into})

@@ -1,11 +1,11 @@
-"""How everything grows with the number of eggs.
+"""Measure how everything grows with the number of eggs.
 
-Caches of 1,000, 10,000 and 100,000 small eggs of 100 entries each (benches/synthetic.rs), each on a
-file system of its own: what one egg takes, and what whole commands take, with their peak memory.
+For caches of 1,000, 10,000 and 100,000 small eggs of 100 entries each (benches/synthetic.rs), each on its
+own file system: the time of operations on one egg and of whole commands, with their peak memory.
 
     GROWTH="1000 10000"    other sizes
 
-The largest takes about 2 GB of disk.
+The largest cache takes about 2 GB of disk.
 """
 
 import os
@@ -25,9 +25,9 @@ from contenders import EGGCACHE as PROGRAM
 SIZES = [int(size) for size in os.environ.get("GROWTH", "1000 10000 100000").split()]
 SYNTHETIC = os.path.join(contenders.ROOT, "target", "release", "examples", "synthetic")
 VERSIONS = 10  # of each project
-ASKED = 1000  # requests of one egg
-ADDED = 32  # eggs that one `add` is given
-RUNS, SECONDS = 9, 5  # of one command: as many as that, or until it has run that long
+ASKED = 1000  # number of `find` requests
+ADDED = 32  # eggs per `add`
+RUNS, SECONDS = 9, 5  # of one command: stop after so many runs or seconds
 
 
 def growth():
@@ -47,8 +47,8 @@ def one(folder, size):
     assert (eggs, entries) == (size, 100 * size), (eggs, entries)
     found["made"] = {"eggs": eggs, "entries": entries, "bytes": content, "stored": stored}
     found["find"] = {"wall": find(cache, size)}
-    told = subprocess.check_output([SYNTHETIC, "look-up", cache])
-    found["look-up"] = {"wall": float(told) / 1000}
+    milliseconds = subprocess.check_output([SYNTHETIC, "look-up", cache])
+    found["look-up"] = {"wall": float(milliseconds) / 1000}
     name = "project-%d" % (size // VERSIONS // 2)
     found["--version"] = measured(cache, ["--version"])
     found["list, one version"] = measured(cache, ["list", name + "==1.0"])
@@ -73,7 +73,7 @@ def one(folder, size):
 
 
 def measured(cache, words, more=lambda _: None, runs=RUNS):
-    """A command a few times; what `more` answers to the number of a run are words of that run."""
+    """Measure a command several times; `more` gets the number of the run and returns extra arguments."""
     taken = []
     while len(taken) < runs and sum(wall for wall, *_ in taken) < SECONDS:
         command = [PROGRAM, "--cache", cache] + words + (more(len(taken)) or [])
@@ -89,7 +89,7 @@ def remove_index(cache):
 
 
 def counted(cache):
-    """How many eggs and entries, and their bytes before and after compression."""
+    """The number of eggs and entries, and their bytes before and after compression."""
     connection = sqlite3.connect(os.path.join(cache, "index.sqlite"))
     entries = "sum(files + directories + symlinks), sum(bytes), sum(blob_bytes)"
     row = connection.execute("SELECT count(*), %s FROM eggs" % entries).fetchone()
@@ -98,7 +98,7 @@ def counted(cache):
 
 
 def find(cache, size):
-    """Seconds of one `find`, through the pipe and back."""
+    """Median seconds of one `find` request through the pipe."""
     bridge = gc_wait.Bridge(cache)
     times = []
     for _ in range(ASKED):

@@ -1,6 +1,6 @@
-"""Contenders in turn, each into a fresh folder, warm or cold, and what each run took.
+"""Run contenders in turn, each into a fresh folder, warm or cold, and measure each run.
 
-Nothing is deleted between the runs of a set: ext4 creates files slowly after it has deleted many.
+Nothing is deleted between the runs of a set: ext4 creates files slowly after many deletions.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 
-CAN_BE_COLD = os.geteuid() == 0  # only root drops the page cache
+CAN_BE_COLD = os.geteuid() == 0  # only root can drop the page cache
 STATES = ("warm", "cold") if CAN_BE_COLD else ("warm",)
 
 
@@ -19,11 +19,11 @@ class Failed(Exception):
 
 
 class Contender:
-    """A command that is measured.
+    """A command to measure.
 
-    `command(into)` answers the words of the command; `sources` is what it reads; `prepare(into)`
-    makes what it starts from, and `check(into)` raises `Failed` if the work was not done: both
-    are not measured.
+    `command(into)` returns the words of the command; `sources` are the paths that it reads;
+    `prepare(into)` creates its starting point, and `check(into)` raises `Failed` if the work was not
+    done. Neither of the latter two is measured.
     """
 
     def __init__(self, name, command, sources=(), prepare=None, check=None):
@@ -35,14 +35,14 @@ class Contender:
 
 
 def alternate(contenders, folder, rounds, state, left_out, warm_up=True):
-    """Run each contender once in every round; answer the figures of each, by name.
+    """Run each contender once in every round; return the figures of each, by name.
 
-    One that fails has no figures from then on, and `left_out` tells why. Warm means that what a
-    contender reads was read just before. A round of warming up comes first then and does not count.
+    A contender that fails is left out from then on, with the reason in `left_out`. In the state warm,
+    the sources of a contender are read just before each run, and a first round does not count.
     """
     runs = {contender.name: [] for contender in contenders}
     for number in range(-1 if state == "warm" and warm_up else 0, rounds):
-        # No contender is always the one that runs after the same other.
+        # Rotate the order, so that no contender always follows the same other one.
         turn = number % len(contenders)
         for contender in contenders[turn:] + contenders[:turn]:
             if contender.name in left_out:
@@ -70,7 +70,7 @@ def leave_out(left_out, name, reason):
 
 def before(state, sources):
     if state == "warm":
-        # A large corpus would else be pushed out of memory by its own copies.
+        # Otherwise the copies of a large corpus would push it out of memory.
         find = ["find"] + sources + ["-type", "f", "-exec", "cat", "{}", "+"]
         if sources:
             subprocess.check_call(find, stdout=subprocess.DEVNULL)
@@ -81,10 +81,10 @@ def before(state, sources):
 
 
 def run(command):
-    """Wall seconds, user and system seconds, and the peak memory in bytes, of a command.
+    """Wall seconds, user and system seconds, and peak memory in bytes of a command.
 
-    The peak is that of its largest process, and at least what this program itself takes: the
-    kernel counts a process from before it became the command.
+    The peak is that of its largest process, and at least the memory of this program: the kernel
+    counts a process from before it executes the command.
     """
     with tempfile.TemporaryFile() as errors:
         begin = time.monotonic()
@@ -99,8 +99,8 @@ def run(command):
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             errors.seek(0)
-            told = errors.read().decode(errors="replace").strip().splitlines()
-            why = os.path.basename(command[0]), process.returncode, " ".join(told[-3:])
+            printed = errors.read().decode(errors="replace").strip().splitlines()
+            why = os.path.basename(command[0]), process.returncode, " ".join(printed[-3:])
             raise Failed("%s: exit %d: %s" % why)
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
@@ -118,7 +118,7 @@ def summary(runs):
 
 
 def contents(folder):
-    """How many regular files are below a folder, and their bytes."""
+    """The number of regular files below a folder, and their bytes."""
     files = size = 0
     folders = [folder]
     while folders:
@@ -133,5 +133,5 @@ def contents(folder):
 
 
 def on_disk(folder):
-    """Bytes that a folder takes on disk, directories included."""
+    """The bytes that a folder occupies on disk, directories included."""
     return int(subprocess.check_output(["du", "-sk", folder]).split()[0]) * 1024

@@ -1,4 +1,4 @@
-"""In which order a buildout finds out what it needs, and how long it waits for lists, blobs and builds.
+"""The order in which a buildout learns which eggs it needs, and how long it waits for lists, blobs and builds.
 
 Whatever a part names is known at once, and what an egg requires once that egg is there: all of it that
 is new goes to the remote together (python/eggcache/_copier.py, `expect`). What is built is not looked
@@ -12,18 +12,18 @@ import os
 import remote_rules as rules
 
 with open(os.path.join(os.path.dirname(__file__), "corpora", "requires.json")) as file:
-    #: What the parts of a corpus install, and which eggs of it each egg requires.
+    #: By corpus: what its parts install, and the requirements of each of its eggs.
     CORPORA = json.load(file)
 
 
 class Run:
-    """A buildout of a configuration that is new: `seconds` that it waits, and for how many eggs it has
-    asked together with others (`ahead`), in how many `rounds` of lists."""
+    """A buildout with a new configuration: the `seconds` that it waits, the number of eggs that it
+    requests together with others (`ahead`), and the number of `rounds` of lists."""
 
     def __init__(self, corpus, is_built=False, blob_bytes=0.0):
         self.requires, self.is_built = CORPORA[corpus]["requires"], is_built
-        self.blob_bytes = blob_bytes  # of each
-        self.seconds = rules.FIRST_BYTE  # the set, which is not there
+        self.blob_bytes = blob_bytes  # per egg
+        self.seconds = rules.FIRST_BYTE  # to learn that the set does not exist
         self.rounds, self.ahead = 0, 0
         self.listed, self.here = set(), set()
         self.arrives, self.line, self.workers = {}, 0.0, [0.0] * rules.AT_A_TIME
@@ -31,7 +31,7 @@ class Run:
             self.install(names)
 
     def install(self, names):
-        """As `Installer.install` of zc.buildout."""
+        """Like `Installer.install` of zc.buildout."""
         self.expect(names)
         for name in names:
             self.get(name)
@@ -72,13 +72,13 @@ class Run:
         self.seconds += rules.wait_build()
 
 
-#: Seconds until all eggs of an application are there, however fast the line.
+#: Seconds until all eggs of an application are there, with unlimited bandwidth.
 WHOLE = Run("web").seconds
 
 
 def wait(blobs, blob_bytes, misses=0):
-    """Seconds for so many eggs of an application whose configuration is new: at most one list and one
-    blob after the other."""
+    """Seconds for `blobs` eggs of an application with a new configuration: at most one list and one blob
+    after another."""
     asked = min(blobs * 2 * rules.FIRST_BYTE, WHOLE)
     built = misses * (rules.FIRST_BYTE + rules.wait_build())
     return rules.FIRST_BYTE + asked + blob_bytes / rules.BANDWIDTH + built

@@ -1,10 +1,10 @@
-//! A cache whose blobs are packed in a given way, to measure what that is good for.
+//! Makes a cache whose blobs are packed in a given way, to measure its benefit.
 //!
 //! ```text
 //! pack EGGS_DIRECTORY CACHE FRAME_SIZE compressed|clonable
 //! ```
 //!
-//! It has no index: `eggcache reindex` makes one.
+//! The cache has no index: run `eggcache reindex`.
 
 use std::fs::File;
 use std::io::{BufWriter, Cursor};

@@ -15,7 +15,7 @@ matplotlib.rcParams.update(
     }
 )
 
-from matplotlib import pyplot  # noqa: E402  it must not choose a backend by itself
+from matplotlib import pyplot  # noqa: E402  after the choice of a backend
 
 OURS, FLOOR, OTHERS = "#1c6fb0", "#c9c9c9", "#8c9bab"
 LINES = ["#1c6fb0", "#c25a00", "#2c8a4b", "#8b4fa8", "#8a6d00", "#555555", "#b03060", "#00807a"]
@@ -24,7 +24,7 @@ LINES = ["#1c6fb0", "#c25a00", "#2c8a4b", "#8b4fa8", "#8a6d00", "#555555", "#b03
 def bars(file, rows):
     """Horizontal bars: `rows` of panels, each (title, [(name, median, least, most)]) or None.
 
-    The panels of one row share their scale.
+    The panels of one row have the same scale.
     """
     columns = max(len(row) for row in rows)
     heights = [max(len(panel[1]) for panel in row if panel) for row in rows]
@@ -59,7 +59,7 @@ def bars(file, rows):
 def lines(file, title, across, up, series):
     """Curves on logarithmic axes: `series` of (name, [(x, y)]).
 
-    Dotted lines behind them show what would grow as x does.
+    Dotted lines behind them show growth proportional to x.
     """
     figure, axis = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
     ends = []
@@ -69,7 +69,7 @@ def lines(file, title, across, up, series):
         ends.append([points[-1][0], points[-1][1], name, colour])
     axis.set_xscale("log")
     axis.set_yscale("log")
-    # Each curve is named at its end, where no name may lie on another.
+    # The name of each curve is at its end; names must not overlap.
     low, high = axis.get_ylim()
     first, last = (pick(x for _, points in series for x, _ in points) for pick in (min, max))
     for exponent in range(math.floor(math.log10(low / last)), math.ceil(math.log10(high / first))):
@@ -106,6 +106,6 @@ def seconds(value):
 
 def save(figure, file):
     os.makedirs(os.path.dirname(file), exist_ok=True)
-    # White also where the page is dark; without a date, so that equal plots are equal files.
+    # White even on a dark page; without a date, so that equal plots are equal files.
     figure.savefig(file, facecolor="white", metadata={"Date": None})
     pyplot.close(figure)

@@ -1,10 +1,10 @@
-"""What it adds to a cold buildout that it fills a cache.
+"""Measure how much longer a cold buildout takes when it also fills a cache.
 
-The same buildout with an empty cache and without one, in turn. Both take all archives from a download
-cache on the same file system, so nothing of it waits for the network, whose moods would hide the
-difference. What it is a share of is the time of a buildout that downloads, as cold ones do.
+The same buildout runs in turn with an empty cache and without one. Both take all archives from a download
+cache on the same file system, because waiting for the network would hide the difference. The difference
+is then compared with the time of a cold buildout that does download.
 
-    POPULATE="web-generation4"    corpora; that of zc.buildout 6, `web`, takes four times as long
+    POPULATE="web-generation4"    corpora; `web`, which uses zc.buildout 6, takes four times as long
 """
 
 import os
@@ -21,7 +21,7 @@ import results
 
 NAMES = os.environ.get("POPULATE", "web-generation4").split()
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
-DOWNLOADS = 2  # rounds of what waits for the network
+DOWNLOADS = 2  # rounds of the buildout that downloads
 SPENT = re.compile(r"eggcache: .* (\d+) stored; .* ([0-9.]+) s spent\.")
 
 
@@ -54,7 +54,7 @@ def compared(name, archives, folder):
         def check(into):
             buildouts.installed(into)
             if who == "cache":
-                spent.append(told(into))
+                spent.append(reported(into))
 
         begin = lambda into: buildouts.begun(name, into)  # noqa: E731
         return measure.Contender(who, command, [here], begin, check)
@@ -76,8 +76,8 @@ def compared(name, archives, folder):
     return figures
 
 
-def told(into):
-    """How many eggs a buildout has stored, and the seconds that it spent on the cache: its log."""
+def reported(into):
+    """The number of eggs that a buildout stored and the seconds that it spent on the cache, from its log."""
     with open(os.path.join(into, "log")) as log:
         found = SPENT.search(log.read())
     if not found or found[1] == "0":
@@ -86,18 +86,18 @@ def told(into):
 
 
 def build(venv, into, archives, *options):
-    """A buildout in `into` that takes its archives from there, or puts them there."""
+    """A buildout in `into` with this download cache, which it fills if it is empty."""
     program = os.path.join(venv, "bin", "buildout")
     return buildouts.within(into, program, "-U", "buildout:download-cache=" + archives, *options)
 
 
 def downloaded(name):
-    """The archives of a corpus, fetched once."""
+    """The archives of a corpus, downloaded once."""
     buildout, setuptools, _ = corpora.PINNED[name]
     archives = os.path.join(corpora.BUILD, "archives", name)
     if not os.path.exists(os.path.join(archives, "complete")):
         os.makedirs(archives, exist_ok=True)
-        print("fetching the archives of %s, which takes minutes" % name, file=sys.stderr, flush=True)
+        print("downloading the archives of %s, which takes minutes" % name, file=sys.stderr, flush=True)
         with filesystems.fresh("folder") as place:
             into = os.path.join(place.path, "app")
             buildouts.begun(name, into)

@@ -1,7 +1,8 @@
-"""Pushing eggs to an object store and pulling them, against what else brings the same blobs there and back.
+"""Measure pushing eggs to an object store and pulling them, against another program that transfers the same
+blobs.
 
-The store is SeaweedFS on the loopback, so that it is the client that is measured. Each contender brings
-all of a corpus to a place of the store, and from there into a folder, which are empty; in turn. Both sign
+The store is SeaweedFS on the loopback, so that the client is the bottleneck. In turn, each contender
+transfers a whole corpus to an empty place in the store, and from there into an empty folder. All sign
 their requests.
 """
 
@@ -22,7 +23,7 @@ from measure import Contender, Failed
 
 sys.path.insert(0, os.path.join(results.ROOT, "tests", "remote"))
 
-import faults  # noqa: E402  it is not a package
+import faults  # noqa: E402  tests/remote is not a package
 import servers  # noqa: E402
 
 FORK = multiprocessing.get_context("fork")
@@ -34,13 +35,13 @@ WEED = os.path.join(TOOLS, "weed")
 def remote():
     for program in (AWS, WEED):
         if not os.path.exists(program):
-            sys.exit("%s is missing: make build/bench/venv/bin/uv" % program)
+            sys.exit("%s is missing: run `make build/bench/venv/bin/uv`" % program)
     for corpus, eggs in corpora.chosen().items():
         with filesystems.fresh(filesystems.chosen()[0]) as place, store(place) as weed:
             cache = filled(place, eggs, weed)
             rounds = sections.rounds_for(eggs, 1)
             pull = pulled(place, cache, weed, rounds)
-            # SeaweedFS has room for a large corpus twice more.
+            # SeaweedFS has space for only two more copies of a large corpus.
             large = measure.contents(eggs)[1] >= sections.LARGE
             push = pushed(place, cache, weed, 1 if large else rounds)
             for name, (figures, left_out) in (("push", push), ("remote", pull)):
@@ -49,7 +50,7 @@ def remote():
 
 @contextlib.contextmanager
 def store(place):
-    """SeaweedFS, and an environment in which its writer is who asks."""
+    """SeaweedFS, and an environment with the credentials of its writer."""
     weed = servers.Weed(os.path.join(place.path, "weed"), WEED)
     before = dict(os.environ)
     nowhere = os.path.join(place.path, "nowhere")
@@ -58,7 +59,7 @@ def store(place):
         AWS_SECRET_ACCESS_KEY=servers.SECRET_KEY,
         AWS_DEFAULT_REGION="us-east-1",
         AWS_EC2_METADATA_DISABLED="true",
-        # Not the user's own.
+        # Without the user's own configuration.
         AWS_CONFIG_FILE=nowhere,
         AWS_SHARED_CREDENTIALS_FILE=nowhere,
         EGGCACHE_SIGNING_KEY=os.path.join(place.path, "key"),
@@ -72,7 +73,7 @@ def store(place):
 
 
 def filled(place, eggs, weed):
-    """A cache with all eggs, which are in the store as well."""
+    """A cache with all eggs, which are then pushed to the store."""
     cache = contenders.cache_of(place.path, contenders.copy_of(place, eggs))
     key = os.environ["EGGCACHE_SIGNING_KEY"]
     measure.run([contenders.EGGCACHE, "-q", "keygen", key])
@@ -82,7 +83,7 @@ def filled(place, eggs, weed):
 
 
 def pushed(place, cache, weed, rounds):
-    """The figures of all contenders, each to a place of its own, and why others are left out."""
+    """The figures of all contenders, each with its own target, and the reasons why others are left out."""
     blobs = os.path.join(cache, "blobs")
     expected = measure.contents(blobs)[0]
 
@@ -118,7 +119,7 @@ def pushed(place, cache, weed, rounds):
 
 
 def pulled(place, cache, weed, rounds):
-    """The figures of all contenders, and why others are left out."""
+    """The figures of all contenders, and the reasons why others are left out."""
     pins, python = pins_of(cache, place)
     expected = measure.contents(os.path.join(cache, "blobs"))
 
@@ -155,7 +156,7 @@ def pulled(place, cache, weed, rounds):
 
 
 def count(figures, weed, command):
-    """Counts the requests of each contender that has figures, in one more run through a proxy."""
+    """Count the requests of each contender that has figures, in one more run through a proxy."""
     for name in figures:
         queue = FORK.SimpleQueue()
 
@@ -164,8 +165,8 @@ def count(figures, weed, command):
                 measure.run(command(name, "http://127.0.0.1:%d" % proxy.port))
                 queue.put(len(proxy.requests))
 
-        # The proxy has whole blobs in memory. In this process they would count as memory of what it
-        # runs next.
+        # In a process of its own, because the proxy holds whole blobs in memory, which would otherwise
+        # count as memory of the next command.
         proxy = FORK.Process(target=run)
         proxy.start()
         proxy.join()
@@ -176,14 +177,14 @@ def count(figures, weed, command):
 
 
 def know(cache, endpoint, name="store", prefix=""):
-    """Lets a cache know a place of the store, and trust what was pushed there."""
+    """Add a place of the store as a trusted remote of a cache."""
     command = [contenders.EGGCACHE, "-q", "--cache", cache, "remote", "add", name]
     command += ["s3://" + servers.BUCKET + prefix, "--endpoint", endpoint]
     measure.run(command + ["--key", os.environ["EGGCACHE_SIGNING_KEY"] + ".pub"])
 
 
 def pins_of(cache, place):
-    """A file that pins all eggs of a cache, and their Python."""
+    """A file that pins all eggs of a cache, and their version of Python."""
     command = [contenders.EGGCACHE, "--json", "--cache", cache, "list"]
     eggs = json.loads(subprocess.check_output(command))["eggs"]
     pins = os.path.join(place.path, "pins.txt")

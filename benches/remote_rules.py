@@ -1,7 +1,7 @@
-"""What a remote is asked for, what that takes and what it costs: the rules of `src/` on paper.
+"""A model of the requests to a remote, the time they take and their price, from the rules of `src/`.
 
-Prices, times and limits are assumptions, all of them here. What is a rule of `src/` names its file,
-and tests/benches/test_scale.py reads it there.
+All assumptions about prices, times and limits are here. A rule of `src/` names its file, where
+tests/benches/test_scale.py reads it.
 """
 
 import collections
@@ -10,23 +10,23 @@ import math
 import os
 
 # Prices: Amazon S3 Standard and CloudFront, us-east-1, in dollars, as listed in March 2026, without
-# free tiers and contracts. Traffic out has tiers: (up to so many GB a month, each GB).
-PUT = 0.005 / 1000  # also POST and LIST; S3 is asked to remove something by POST
+# free tiers and contracts. Outgoing traffic has tiers: (up to GB a month, price per GB).
+PUT = 0.005 / 1000  # also POST and LIST; deletions use POST
 GET = 0.0004 / 1000  # also HEAD
 STORED_GB_MONTH = 0.023
 EGRESS_GB = [(10e3, 0.09), (50e3, 0.085), (150e3, 0.07), (math.inf, 0.05)]
 CDN_GET = 0.01 / 10_000
 CDN_GB = [(10e3, 0.085), (50e3, 0.08), (150e3, 0.06), (500e3, 0.04), (math.inf, 0.03)]
-# One of the stores that take nothing for traffic: Cloudflare R2, as listed in August 2026.
+# A store without fees for traffic: Cloudflare R2, as listed in August 2026.
 FREE_EGRESS = {"put": 4.5e-6, "get": 0.36e-6, "stored": 0.015}
 
-# What S3 promises for each partition of a bucket, and a new bucket is one.
+# The limits that S3 documents for each partition of a bucket; a new bucket is one partition.
 PARTITION_GETS = 5500  # a second
 PARTITION_PUTS = 3500
 
-# Times. Amazon says 100 to 200 ms to the first byte of a small object.
-FIRST_BYTE = 0.1  # seconds, of any request
-EDGE_FIRST_BYTE = 0.02  # from a CDN that has it
+# Times. Amazon documents 100 to 200 ms to the first byte of a small object.
+FIRST_BYTE = 0.1  # seconds, for any request
+EDGE_FIRST_BYTE = 0.02  # from a CDN that has the object
 BANDWIDTH = 25e6  # bytes a second of one builder: 200 Mbit/s
 BUILD = 48.1 / 90  # seconds for one egg: `docs/demo/demo.py` with the web corpus, downloads included
 CACHE_HIT = 0.9 / 90  # the same from the local cache
@@ -37,9 +37,9 @@ LARGE = 1 << 20
 # src/remote/client/mod.rs, and its backends.rs and patience.rs
 PART = 8 << 20
 MAX_SMALL = 32 << 20
-BACKOFF = 0.1  # seconds until a request is made again, at first
+BACKOFF = 0.1  # seconds before the first retry
 BACKOFF_BASE = 4.0
-#: How often a request is made again, seconds until then at most, and for all of it.
+#: The number of retries, the most seconds between two of them, and the time limit for all.
 Patience = collections.namedtuple("Patience", "retries most_between answer")
 OF_BUILD = Patience(4, 0.8, 2.2)
 OF_COMMAND = Patience(8, 10.0, 60.0)
@@ -50,11 +50,11 @@ PUSHED_AT_A_TIME = 4
 TOLD_DAYS = 1  # TOLD_FOR there
 # src/remote/build_lease.rs
 RENEWAL = 10  # seconds
-LOOK = (0.25, 8)  # seconds between two looks, at first and at most
-WAIT = 20 * 60  # seconds, for a builder that lives
+LOOK = (0.25, 8)  # seconds between two looks: at first, and at most
+WAIT = 20 * 60  # seconds to wait for a live builder
 
 with open(os.path.join(os.path.dirname(__file__), "corpora", "blob-bytes.json")) as file:
-    #: Bytes of each blob of a corpus.
+    #: The size of each blob of a corpus, in bytes.
     BLOBS = json.load(file)
 
 
@@ -81,32 +81,32 @@ class Requests(collections.Counter):
 
 
 def known(blobs):
-    """A buildout of a configuration that the remote knows: the set, then the blobs that are missing. If
-    none is, it asks for nothing."""
+    """A buildout with a configuration known to the remote: the set, then the missing blobs. If none is
+    missing, there are no requests."""
     return Requests(GET=1 + blobs if blobs else 0)
 
 
 def hit():
-    """An egg of a configuration that it does not know: the list of its project, and the blob."""
+    """An egg of a configuration unknown to the remote: the list of its project, and the blob."""
     return Requests(GET=2)
 
 
 def miss():
-    """An egg that it does not have."""
+    """An egg that the remote does not have."""
     return Requests(GET=1)
 
 
 def upload(blob_bytes):
-    """A blob that is large goes in parts, which the store counts one by one."""
+    """Uploading a blob. A large one is uploaded in parts, each of which is a request to the store."""
     if blob_bytes <= PART:
         return Requests(PUT=1)
-    puts = 2 + math.ceil(blob_bytes / PART)  # the first says that parts come, the last that all are there
+    puts = 2 + math.ceil(blob_bytes / PART)  # the first announces parts, the last completes them
     return Requests(PUT=puts, parts=puts - 1)
 
 
 def push(blob_bytes, is_there=False):
-    """An egg: are its entry and its blob there? If not, the blob and the entry; then the list of its
-    project."""
+    """Pushing an egg: check for its entry and its blob; if missing, upload both; then update the list of
+    its project."""
     if is_there:
         return Requests(GET=2, HEAD=1)
     asked = Requests(GET=1, HEAD=int(blob_bytes >= LARGE))
@@ -118,9 +118,9 @@ def push_set(is_changed=True):
 
 
 def finish(eggs, known, is_changed=True, has_asked=True):
-    """The end of a buildout that pushes, and whose set was not told from this cache in the last day. Known
-    to be there is what came from the remote in this run, what was built and pushed, and what the set has:
-    one that found everything in its cache asks for that now. The rest is asked for."""
+    """The end of a buildout that pushes and whose set this cache has not announced in the last day. Eggs
+    known to be there came from the remote in this run, were built and pushed, or are in the set, which a
+    buildout without any miss requests now. The others are checked one by one."""
     if not has_asked and not is_changed:
         known = eggs
     looked = Requests(GET=int(not has_asked))
@@ -128,8 +128,8 @@ def finish(eggs, known, is_changed=True, has_asked=True):
 
 
 def lease(build_seconds):
-    """Of who builds: it is taken, the list read once more, the lease renewed (GET, PUT), looked at once
-    more and released (POST)."""
+    """The lease of a build: take it, read the list once more, renew it (GET, PUT), read it again and
+    release it (POST)."""
     renewals = int(build_seconds // RENEWAL)
     return Requests(PUT=1 + renewals, GET=1 + renewals + 1, POST=1)
 
@@ -166,7 +166,7 @@ def compact(value):
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-#: Bytes of an entry that a buildout has made, in a list or a set.
+#: The size in bytes of an entry for a built egg, in a list or a set.
 ENTRY = len(
     entry_line(
         "zope.interface",
@@ -185,7 +185,7 @@ def set_bytes(eggs):
 
 
 def wait_known(eggs, blobs, blob_bytes, first_byte=FIRST_BYTE):
-    """Seconds that a buildout of so many eggs waits for its set and for blobs, some at a time."""
+    """Seconds that a buildout of `eggs` eggs waits for its set and for blobs, several at a time."""
     if not blobs:
         return 0.0
     rounds = math.ceil(blobs / AT_A_TIME) * first_byte
@@ -194,13 +194,13 @@ def wait_known(eggs, blobs, blob_bytes, first_byte=FIRST_BYTE):
 
 
 def wait_build(builds=BUILD):
-    """Seconds from an empty list on: the lease, the list once more, and the build."""
+    """Seconds after an empty list: the lease, the list once more, and the build."""
     return 2 * FIRST_BYTE + builds
 
 
 def wait_finish(eggs, known, is_changed=True):
-    """Seconds of the end of a buildout that pushes: entries and blobs, then lists, some at a time; the
-    set, read and written."""
+    """Seconds at the end of a buildout that pushes: entries and blobs, then lists, several at a time; then
+    the set, read and written."""
     rounds = math.ceil((eggs - known) / PUSHED_AT_A_TIME)
     return (3 * rounds + 1 + is_changed) * FIRST_BYTE
 

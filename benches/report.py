@@ -37,7 +37,7 @@ def main():
     try:
         import plots
     except ImportError:
-        print("!!! no matplotlib: the plots stay as they are", file=sys.stderr)
+        print("!!! matplotlib is missing: the plots stay unchanged", file=sys.stderr)
         plots = NoPlots()
     with open(PAGE) as file:
         text = file.read()
@@ -54,14 +54,14 @@ class NoPlots:
 
 
 def page(text, results, plots):
-    """The page with each section's part renewed, of the sections that were measured."""
+    """The page with the parts of all measured sections renewed."""
     for section, write in SECTIONS.items():
         entries = results if section == "targets" else results.get(section, {}).get("entries")
         if not entries:
             continue
         marked = re.compile("(<!-- %s -->\n).*?(<!-- end -->)" % re.escape(section), re.DOTALL)
         if not marked.search(text):
-            print("!!! no place for %s in %s" % (section, os.path.basename(PAGE)), file=sys.stderr)
+            print("!!! %s has no markers for %s" % (os.path.basename(PAGE), section), file=sys.stderr)
             continue
         written = write(entries, plots)
         if section != "targets":
@@ -224,7 +224,7 @@ def profile(entries, plots):
     return table([""] + [version + head for version in versions for head in heads], rows)
 
 
-# What timed_buildout.py counts, and what the table calls it.
+# The parts that timed_buildout.py measures, and their names in the table.
 PARTS = [
     ("process", "start and end of the interpreter"),
     ("imports", "imports of zc.buildout, setuptools and pkg_resources"),
@@ -337,7 +337,7 @@ def growth(entries, plots):
     return "\n".join(parts)
 
 
-# What growth.py measures, and what the tables call it.
+# The operations that growth.py measures, and their names in the tables.
 OF_ONE_EGG = [
     ("find", "`find`, one project, through the pipe"),
     ("look-up", "look-up of one egg, inside the process"),
@@ -390,14 +390,14 @@ SECTIONS = {
 }
 
 
-# The targets: text, unit, at most, stretch, and what tells the values. A row with one limit and
-# more values applies it to each of them; the values are those of web and scientific.
+# The targets: text, unit, limit, stretch goal, and a function that returns the measured values. A row
+# with one limit and several values applies it to each of them; the values are for web and scientific.
 
 CORPORA = ("web", "scientific")
 
 
 def against(section, state, others):
-    """The ratio of eggcache to the fastest of some contenders, on the main file system."""
+    """The ratio of eggcache to the fastest of the given contenders, on the main file system."""
 
     def measured(results):
         entries = results.get(section, {}).get("entries", {})
@@ -449,12 +449,12 @@ def transferring(results):
 
 
 def told(name):
-    """What another section has put with `results.target`."""
+    """The values that another section has stored with `results.target`."""
     return lambda results: results.get("targets", {}).get("entries", {}).get(name, [])
 
 
 def looked_up(results):
-    """Milliseconds that one egg of 100,000 takes to be found."""
+    """Milliseconds to find one egg among 100,000."""
     grown = results.get("growth", {}).get("entries", {}).get("100000")
     return [round(1000 * grown["look-up"]["wall"], 3)] if grown else []
 
@@ -489,7 +489,7 @@ TARGETS = [
 
 
 def within(values, limits):
-    # As they are shown, so that no row contradicts itself.
+    # Compare rounded values, as the table shows them, so that no row contradicts itself.
     limits = list(limits) * (len(values) if len(limits) == 1 else 1)
     return all(round(value, 2) <= limit for value, limit in zip(values, limits))
 
@@ -498,17 +498,17 @@ def several(values, unit):
     return " / ".join(re.sub(r"^(\d+)\.00$", r"\1", "%.2f" % value) for value in values) + unit
 
 
-# What sections are made of.
+# Building blocks of the sections.
 
 
 def table(head, rows):
-    """A Markdown table; all columns but the first to the right."""
+    """A Markdown table; all columns but the first are right-aligned."""
     lines = [head, ["---"] + ["---:"] * (len(head) - 1)] + rows
     return "".join("| %s |\n" % " | ".join(line) for line in lines)
 
 
 def compared(entries):
-    """A table of contenders and sets, with eggcache's share of what each other takes."""
+    """A table of contenders and sets, with the ratio of eggcache to each other contender."""
     names = order(list(entries.values()))
     sets = [entry for _, some in by_corpus(entries) for entry in some]
     rows = []
@@ -531,7 +531,7 @@ def compared(entries):
 
 
 def pictured(section, entries, plots):
-    """A plot of all sets of a section, and the Markdown that shows it."""
+    """Make a plot of all sets of a section, and return the Markdown that shows it."""
     plots.bars(
         os.path.join(FOLDER, section + ".svg"),
         [
@@ -552,7 +552,7 @@ def panel(entry, corpus=None):
 
 
 def by_corpus(entries):
-    """Corpora, the smaller ones first, with their sets: ext4 first, warm before cold."""
+    """Corpora by size with their sets; ext4 comes first, and warm before cold."""
     sets = sorted(
         entries.values(),
         key=lambda entry: (
@@ -577,7 +577,7 @@ def main_one(entries, corpus, state):
 
 
 def order(sets):
-    """The contenders of some sets: eggcache, the floor, and the others from the fastest on."""
+    """The contenders of some sets: eggcache, the floor, then the others from fastest to slowest."""
     names = unique(name for entry in sets for name in entry["figures"])
 
     def key(name):
@@ -599,7 +599,7 @@ def left_out(entries):
 
 
 def measured_with(section, text):
-    """The machine, and the versions of what the text names."""
+    """The machine, and the versions of the programs named in the text."""
     machine = section["machine"]
     versions = [
         "%s %s" % (name, version)
@@ -650,7 +650,7 @@ def seconds(value):
 
 
 def short(value):
-    """Three digits of a time, in the unit that suits it."""
+    """A time with three digits, in a suitable unit."""
     for unit, factor in (("s", 1), ("ms", 1e3)):
         if value * factor >= 1:
             return "%s %s" % (digits(value * factor), unit)

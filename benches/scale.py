@@ -28,10 +28,10 @@ FOLDER = os.path.join(ROOT, "docs", "explanation", "scale")
 
 TEAMS = (1, 100, 10_000)
 HERD = 10_000
-HERD_BUILD = 300  # seconds that the egg of the release day takes to build
+HERD_BUILD = 300  # seconds to build the new egg that all want
 AHEAD = order.Run("web")
-SITES = 10  # of a large team, where each has a mirror
-CHANGED = round(team.EGGS * team.PIN_DAYS / team.RELEASE_DAYS)  # eggs of an application, in a week
+SITES = 10  # of a large team, each with a mirror
+CHANGED = round(team.EGGS * team.PIN_DAYS / team.RELEASE_DAYS)  # eggs of an application per week
 
 
 def main():
@@ -40,7 +40,7 @@ def main():
     for section, write in SECTIONS.items():
         marked = re.compile("(<!-- %s -->\n).*?(<!-- end -->)" % section, re.DOTALL)
         if not marked.search(text):
-            sys.exit("no place for %s in %s" % (section, os.path.basename(PAGE)))
+            sys.exit("%s has no markers for %s" % (os.path.basename(PAGE), section))
         written = write()
         text = marked.sub(lambda match: match[1] + "\n" + written + "\n" + match[2], text)
     with open(PAGE, "w") as file:
@@ -124,22 +124,22 @@ def of_buildouts():
 
 
 def buildouts_of(name, blobs):
-    """(what, requests, bytes that are read, seconds, eggs that would be built) of buildouts that need
-    eggs with these blobs."""
+    """Cases of buildouts that need eggs with these blobs: (description, requests, bytes read, seconds,
+    eggs built without the remote)."""
     eggs, whole = len(blobs), sum(blobs)
     lines = rules.set_bytes(eggs)
     yield "nothing is missing", rules.known(0), 0, rules.wait_known(eggs, 0, 0), 0
     part = whole * CHANGED / eggs
     asked, read, wait = rules.known(CHANGED), part + lines, rules.wait_known(eggs, CHANGED, part)
     yield "%d eggs are missing" % CHANGED, asked, read, wait, CHANGED
-    # The set once more, which has told of all.
+    # Reads the set once more, which already has everything.
     asked += rules.finish(eggs, eggs, is_changed=False)
     read += lines
     wait += rules.wait_finish(eggs, eggs, is_changed=False)
     yield "the same, and it pushes", asked, read, wait, CHANGED
     wait = rules.wait_known(eggs, eggs, whole)
     yield "empty cache", rules.known(eggs), whole + lines, wait, eggs
-    # The set is not there. Lists have one entry each.
+    # The set does not exist. Lists have one entry each.
     found = rules.miss() + rules.hit().times(eggs)
     wait = order.Run(name, blob_bytes=whole / eggs).seconds
     yield "empty cache, new configuration", found, whole + lines, wait, eggs
@@ -224,7 +224,7 @@ def of_starts():
         row = ["%s within %d s" % (count(builders), within)]
         it = start(builders, within, rules.OF_BUILD)
         row += [count(it.without), count(it.store.peak()), "%.0f s" % it.seconds]
-        # Millions of requests, and nothing to learn from them.
+        # Not computed otherwise: millions of requests, and nothing to learn from them.
         is_computed = builders / within <= 150 or builders <= 1000
         row.append(count(start(builders, within, rules.OF_COMMAND).without) if is_computed else "not computed")
         rows.append(row)
@@ -285,7 +285,7 @@ def of_cdn():
             + it.stored() / 1e9 * rules.FREE_EGRESS["stored"]
         )
         sets = it.sets * rules.set_bytes(team.EGGS)
-        # Each site fetches a blob once, and asks for each set anew.
+        # Each site downloads a blob once, and requests each set anew.
         fetched = min(it.egress() - sets, SITES * (it.stored_bytes / 2))
         mirrored = Requests(it.requests())
         mirrored["GET"] -= cached["fetched"] - min(cached["fetched"], SITES * it.distinct)
@@ -354,7 +354,7 @@ SECTIONS = {
 }
 
 
-# Figures as text.
+# Formatting of figures.
 
 
 def count(number):

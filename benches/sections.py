@@ -1,4 +1,4 @@
-"""The sections of `bench.py` that measure one command against what else would do its work."""
+"""The sections of `bench.py` that measure one command against alternatives for the same work."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ import measure
 import results
 from measure import Contender, Failed
 
-LARGE = 500 << 20  # bytes, from which on a corpus is measured less often
+LARGE = 500 << 20  # bytes; a corpus from this size on has fewer rounds
 FEW = ["eggcache", "floor", "cp", "tar", "uv"]  # for a large corpus
 
 
@@ -37,7 +37,7 @@ def materialize_set(corpus, eggs, kind, state, wanted):
 
 
 def add():
-    """Everything into a fresh cache, against an archive of it."""
+    """Adding all eggs to a fresh cache, against archiving them."""
     for corpus, eggs in corpora.chosen().items():
         with filesystems.fresh(filesystems.chosen()[0]) as place:
             source = contenders.copy_of(place, eggs)
@@ -53,7 +53,7 @@ def add():
                 measure.leave_out(left_out, "tar | zstd", error)
             rounds = rounds_for(eggs, len(ready))
             figures = measure.alternate(ready, place.path, rounds, "warm", left_out)
-            # What the runs have left tells that they have done something, and how well it is packed.
+            # The size shows that the runs did their work, and how well it is compressed.
             for name in figures:
                 written = os.path.join(place.path, "warm-%s-%d" % (name, rounds))
                 figures[name]["bytes"] = measure.on_disk(written)
@@ -61,7 +61,7 @@ def add():
 
 
 def verify():
-    """Every byte checked, against digests of the loose files by the same algorithm."""
+    """Verifying every byte, against hashing the loose files with the same algorithm."""
     for corpus, eggs in corpora.chosen().items():
         with filesystems.fresh(filesystems.chosen()[0]) as place:
             source = contenders.copy_of(place, eggs)
@@ -71,7 +71,7 @@ def verify():
             ready.append(Contender("eggcache", lambda into: command, [cache]))
             try:
                 contenders.installed("b3sum")
-                # b3sum divides large files among the cores, xargs small ones.
+                # b3sum spreads large files over the cores, xargs small ones.
                 each = 'find "$1" -type f -print0 | xargs -0 %s b3sum'
                 spread = "-n 200 -P %d" % results.machine()["cores"]
                 ready.append(Contender("b3sum", shell(each % "", source), [source]))
@@ -85,14 +85,14 @@ def verify():
 
 
 def gc():
-    """Everything goes, against `rm -rf` of the loose eggs."""
+    """Evicting everything, against `rm -rf` of the loose eggs."""
     for corpus, eggs in corpora.chosen().items():
         for state in measure.STATES:
             with filesystems.fresh(filesystems.chosen()[0]) as place:
                 source = contenders.copy_of(place, eggs)
                 cache = contenders.cache_of(place.path, source)
                 rounds = rounds_for(eggs, 1)
-                # All that will be removed is made first, as ext4 is slow to create after that.
+                # Create everything before removing anything: ext4 creates slowly after deletions.
                 copies = {}
                 for number in range(rounds + 1):
                     for name, origin in (("eggcache", cache), ("rm", source)):
@@ -111,21 +111,21 @@ def gc():
 
 def no_blobs(cache):
     if measure.contents(os.path.join(cache, "blobs"))[0]:
-        raise Failed("gc has left blobs")
+        raise Failed("gc left blobs")
 
 
 def gone(folder):
     if os.path.exists(folder):
-        raise Failed("%s is still there" % folder)
+        raise Failed("%s still exists" % folder)
 
 
 def size():
-    """What the same eggs take on disk."""
+    """The size of the same eggs on disk."""
     for corpus, eggs in corpora.chosen().items():
         with filesystems.fresh(filesystems.chosen()[0]) as place:
             source = contenders.copy_of(place, eggs)
             cache = contenders.cache_of(place.path, source)
-            os.sync()  # for file systems that allocate late
+            os.sync()  # for file systems with delayed allocation
             figures = {
                 "eggcache": {"disk": measure.on_disk(cache), "bytes": measure.contents(cache)[1]},
                 "eggs": {"disk": measure.on_disk(source), "bytes": measure.contents(source)[1]},
@@ -134,14 +134,15 @@ def size():
 
 
 def rounds_for(eggs, copies):
-    """How many rounds of `copies` of the eggs each; another is for warming up."""
+    """The number of rounds for which there is space, with `copies` copies of the eggs in each; the warm-up
+    round is extra."""
     bytes_of_copy = measure.on_disk(eggs)
     rounds = int(os.environ.get("ROUNDS") or (3 if bytes_of_copy >= LARGE else 5))
     if copies:
-        # Beside what the contenders start from, which is there already.
+        # In addition to the sources of the contenders, which exist already.
         most = (filesystems.free() - (1 << 30)) // (bytes_of_copy * copies) - 1
         if most < rounds:
-            print("!!! space for %d rounds only" % most, file=sys.stderr, flush=True)
+            print("!!! space for only %d rounds" % most, file=sys.stderr, flush=True)
         if most < 1:
             sys.exit("not enough space below build/bench")
         rounds = min(rounds, most)

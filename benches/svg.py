@@ -1,10 +1,10 @@
-"""Line plots as SVG, by the standard library alone; light or dark as the reader's system is."""
+"""Line plots as SVG, with only the standard library; light or dark as set in the reader's system."""
 
 import math
 import os
 
 WIDTH, HEIGHT = 720, 380
-LEFT, RIGHT, TOP, BOTTOM = 86, 200, 44, 52  # around the plot itself; names of curves are on the right
+LEFT, RIGHT, TOP, BOTTOM = 86, 200, 44, 52  # margins of the plot; the names of curves are on the right
 
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
@@ -27,7 +27,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 
 
 class Axis:
-    """From values to pixels, and where its ticks are."""
+    """Maps values to pixels, and places the ticks."""
 
     def __init__(self, values, begin, end, is_log):
         self.begin, self.end, self.is_log = begin, end, is_log
@@ -51,8 +51,8 @@ class Axis:
 
 
 def lines(file, title, across, up, series, log=(False, False), limit=None, shown=None, dots=False):
-    """Curves: `series` of (name, [(x, y)]). `limit` is (y, name) of a dashed line; `shown` makes the
-    text of a tick at the left."""
+    """Curves: `series` of (name, [(x, y)]). `limit` is (y, name) of a dashed line; `shown` formats the
+    ticks of the vertical axis."""
     values = [y for _, points in series for _, y in points] + ([limit[0]] if limit else [])
     x = Axis([x for _, points in series for x, _ in points], LEFT, WIDTH - RIGHT, log[0])
     y = Axis(values, HEIGHT - BOTTOM, TOP, log[1])
@@ -88,7 +88,7 @@ def lines(file, title, across, up, series, log=(False, False), limit=None, shown
         if dots:
             parts += [line(*pixel, *pixel, "dot c%d" % place) for pixel in pixels]
         labels.append([pixels[-1][1], name, place])
-    # Names beside the ends of the curves, where no name may lie on another.
+    # Names beside the ends of the curves; they must not overlap.
     below = -math.inf
     labels.sort(key=lambda label: label[0])
     for label in labels:

@@ -1,13 +1,13 @@
-//! A cache of many eggs without building any, and a look at it from inside the process.
+//! Makes a cache of many eggs without building any, and measures a look-up inside the process.
 //!
 //! ```text
-//! synthetic make COUNT CACHE    the blobs of COUNT eggs; `eggcache reindex` then makes the index
-//! synthetic look-up CACHE       milliseconds that it takes to find one egg, without a pipe
+//! synthetic make COUNT CACHE    write the blobs of COUNT eggs; then run `eggcache reindex`
+//! synthetic look-up CACHE       print the milliseconds to find one egg, without a pipe
 //! ```
 //!
 //! Each egg has [`ENTRIES`] entries, each project [`VERSIONS`] versions. The same count gives the
-//! same cache. Blobs are not synced one by one: what is measured comes afterwards.
-#![allow(clippy::print_stdout, reason = "the figure goes there")]
+//! same cache. Blobs are not synced: the measurements come later.
+#![allow(clippy::print_stdout, reason = "the figure is the output")]
 
 use std::fs::{self, Permissions};
 use std::io::Cursor;
@@ -27,18 +27,18 @@ use eggcache::internals::writer::{self, Packing};
 use eggcache::query::{self, Narrow};
 use rayon::prelude::*;
 
-/// Of each egg: itself, its metadata and their directory, its package, and what is in that.
+/// Per egg: its root, its metadata and their directory, its package, and the content of that.
 const ENTRIES: usize = 4 + PACKAGES * (1 + MODULES);
 const PACKAGES: usize = 8;
 const MODULES: usize = 11;
-/// Of each project.
+/// Per project.
 const VERSIONS: usize = 10;
-/// When the first egg was added; each is a second younger than the one before.
+/// When the first egg was added; each further egg is one second younger.
 const BEGIN: i64 = 1_700_000_000;
-/// Eggs that are looked up.
+/// The number of look-ups.
 const ASKED: usize = 1000;
 
-/// What modules are written with; they shrink as much as real ones.
+/// The words of the modules; they compress as well as real ones.
 const WORDS: [&str; 32] = [
     "self",
     "return",
@@ -177,7 +177,7 @@ fn content(number: usize, entry: &Entry) -> Vec<u8> {
     bytes
 }
 
-/// Numbers that depend on an egg and a path in it only (`SplitMix64`).
+/// Random numbers that depend only on an egg and a path in it (`SplitMix64`).
 struct Random(u64);
 
 impl Random {
@@ -201,7 +201,7 @@ fn look_up(root: &Path) -> Result<()> {
     let count = cache.eggs()?.len();
     let mut taken: Vec<Duration> = Vec::with_capacity(ASKED);
     for turn in 0..ASKED {
-        // A large prime: another project each time, in no order.
+        // A large prime visits another project each time, in no order.
         let (name, version) = name_and_version(turn * 982_451_653 % count);
         let text = format!("{name}=={version}");
         let begin = Instant::now();

@@ -1,8 +1,9 @@
-"""A month of a team: who needs which eggs when, what its local caches have, and what is asked for.
+"""A simulated month of a team: which builder needs which eggs when, the content of local caches, and the
+requests to the remote.
 
-Projects are popular after Zipf's law, applications too. Each application has as many eggs as the web
-corpus, of sizes drawn from it, and pins the newest versions once a week. Of a large team, some builders
-stand for all: their local caches know nothing of each other.
+The popularity of projects and of applications follows Zipf's law. Each application has as many eggs as
+the web corpus, with sizes drawn from it, and pins the newest versions once a week. In a large team, a
+sample of builders represents all: their local caches are independent.
 """
 
 import bisect
@@ -17,15 +18,15 @@ import remote_rules as rules
 from remote_rules import Requests
 
 PROJECTS = 2000
-EGGS = len(rules.BLOBS["web"])  # of an application
+EGGS = len(rules.BLOBS["web"])  # per application
 RELEASE_DAYS = 40  # working days between two releases of a project, on average
 PIN_DAYS = 5  # working days between two updates of the pins of an application
-DAYS = 20  # working days of a month, after as many in which caches fill
-HOURS = 8  # of a working day
-BUILDOUTS = 10  # of a builder on a working day
-HABITS = (0.8, 0.15, 0.05)  # how often a builder builds its first, second and third application
-SAMPLE = 150  # builders that stand for all
-ROUNDS = 30  # months of one builder of which the mean is taken
+DAYS = 20  # working days of a month, after as many days in which the caches fill
+HOURS = 8  # per working day
+BUILDOUTS = 10  # per builder and working day
+HABITS = (0.8, 0.15, 0.05)  # shares of a builder's first, second and third application
+SAMPLE = 150  # builders that represent all
+ROUNDS = 30  # months of a single builder to average over
 SEED = 1
 
 
@@ -35,8 +36,8 @@ def zipf(count, exponent=1.0):
 
 @functools.lru_cache(maxsize=None)
 def sizes_of(projects):
-    """Bytes of the blob of each project, drawn from the corpus. Of all ways to go round it that
-    spread the large ones, the one that makes an application as large as the corpus is."""
+    """The blob size of each project, drawn from the corpus. Of all rotations of an even spread of its
+    sizes, this is the one that makes an application as large as the corpus."""
     sizes = sorted(rules.BLOBS["web"])
     golden = (math.sqrt(5) - 1) / 2
 
@@ -46,7 +47,7 @@ def sizes_of(projects):
     weights = [1 / rank for rank in range(1, projects + 1)]
     total, draws = sum(weights), EGGS
     while True:
-        # How likely it is that an application has a project, which is drawn until it has enough.
+        # The probability that an application has a project; projects are drawn until it has enough.
         likely = [1 - (1 - weight / total) ** draws for weight in weights]
         if sum(likely) >= EGGS:
             break
@@ -57,7 +58,7 @@ def sizes_of(projects):
 
 
 class World:
-    """Applications and what they pin on which day."""
+    """Applications and their pins on each day."""
 
     def __init__(self, builders, seed=SEED):
         self.random = random.Random(seed)
@@ -85,11 +86,11 @@ class World:
         return times
 
     def update(self, application, day):
-        """The day when the pins of that day were made."""
+        """The day on which the pins of that day were made."""
         return day - (day - self.offsets[application]) % PIN_DAYS
 
     def eggs(self, application, day):
-        """(project, version, Python) of each egg that the application pins."""
+        """(project, version, Python) of each pinned egg of an application."""
         made = self.update(application, day)
         if (application, made) not in self.pinned:
             needs, python = self.needs[application]
@@ -107,25 +108,25 @@ class World:
 
 
 class Month:
-    """What the builders of a team ask for in a month, the mean of several months of a small team.
+    """The requests of the builders of a team in a month; for a small team, the mean of several months.
 
-    `is_warm`: whether a builder keeps its local cache, or is a new machine for each buildout. Whoever is
-    first with new pins pushes, and all others read; `told` is what they would ask for beside that if
-    they pushed as well.
+    `is_warm`: whether a builder keeps its local cache; otherwise each buildout runs on a new machine. The
+    first builder with new pins pushes, and all others only read; `told` counts the additional requests
+    if they pushed as well.
     """
 
     def __init__(self, builders, is_warm, seed=SEED):
         self.is_warm = is_warm
         self.buildouts = builders * BUILDOUTS * DAYS
-        self.sets = 0.0  # that are asked for
+        self.sets = 0.0  # requested
         self.told = Requests()
-        self.blobs = 0.0  # that are fetched, or would be if they were not built
+        self.blobs = 0.0  # downloaded, or built instead
         self.blob_bytes = 0.0
         self.wait = 0.0
         self.changes = 0.0  # of the pins of applications
         self.built, self.built_bytes = 0.0, 0.0
-        self.first_blobs = 0.0  # that are found in lists
-        self.again = 0.0  # that are asked for at the end of a buildout that pushes
+        self.first_blobs = 0.0  # found in lists
+        self.again = 0.0  # checked at the end of a buildout that pushes
         self.pushes = Requests()
         self.distinct, self.stored_bytes = 0.0, 0.0
         self.of_application = {}
@@ -139,7 +140,7 @@ class Month:
         self.applications = world.applications
 
     def follow(self, world, weight):
-        """One builder, which counts for so many."""
+        """Simulate one builder, with this weight."""
         habits = [world.application() for _ in HABITS]
         local, told = set(), {}
         for day in range(2 * DAYS):
@@ -166,7 +167,7 @@ class Month:
                         self.of_application[application] = count + weight
 
     def first_builds(self, world, weight):
-        """The first buildout after the pins of an application have changed does not know the set."""
+        """Simulate the first buildout after each change of pins, when the set does not exist yet."""
         there = set()
         for day in range(2 * DAYS):
             for application in range(world.applications):
@@ -187,7 +188,7 @@ class Month:
                     self.again += (EGGS - len(changed)) * weight
                     wait = order.wait(len(found), world.bytes(found), misses=len(new))
                     wait += rules.wait_finish(EGGS, len(changed))
-                    # It is one of those of `follow`, and what it asks for at its end is counted here.
+                    # `follow` has this buildout too, but the requests at its end are counted here.
                     known = EGGS if changed else 0
                     told = rules.finish(EGGS, known, is_changed=False, has_asked=bool(changed))
                     self.told.subtract(told.times(weight))
@@ -198,8 +199,8 @@ class Month:
         self.distinct += len(there) * weight
 
     def requests(self):
-        # Who lacks something asks for the set. Whoever is first with new pins asks for lists beside
-        # that, builds what nobody has, with a lease, and pushes it.
+        # A buildout with a miss requests the set. The first one with new pins also requests lists,
+        # builds missing eggs under a lease, and pushes them.
         fetched = max(0.0, self.blobs - self.built)
         asked = Requests(GET=self.sets + fetched + self.first_blobs + self.built)
         leases = rules.lease(rules.BUILD).times(self.built)
@@ -217,7 +218,7 @@ class Month:
         return self.stored_bytes + self.distinct * 2 * rules.ENTRY
 
     def builds_without(self):
-        """Eggs that would be built if nobody shared anything."""
+        """Eggs that would be built without any sharing."""
         return self.blobs
 
     def bill(self, is_near=False):
@@ -225,9 +226,9 @@ class Month:
 
 
 def evict(limit, days, applications=40, held_days=0, seed=SEED):
-    """Bytes that each buildout fetches on one machine that builds many applications, each time in a
-    fresh folder, and evicts once a day what was used least recently beyond `limit` bytes; what was
-    used in the last `held_days` days stays. Answers that, and the size of the cache."""
+    """The bytes that each buildout downloads on a machine that builds many applications, each time in a
+    fresh folder, and evicts the least recently used eggs beyond `limit` bytes once a day, but none
+    used in the last `held_days` days. Returns these bytes and the size of the cache."""
     world = World(1000, seed)
     used, fetched, buildouts, size = {}, 0, 0, 0
     popularity = zipf(applications)
@@ -255,8 +256,8 @@ def evict(limit, days, applications=40, held_days=0, seed=SEED):
 
 
 def cdn(month, edges=4, ttl=60):
-    """Share of requests that a CDN answers itself: of blobs, each of which an edge fetches once, and
-    of sets, which it asks for again after `ttl` seconds."""
+    """The share of requests that a CDN answers itself: for blobs, which each edge downloads once, and for
+    sets, which it requests again after `ttl` seconds."""
     fetched = max(1.0, month.blobs - month.built)
     blobs = max(0.0, 1 - edges * month.distinct / fetched)
     seconds = DAYS * HOURS * 3600

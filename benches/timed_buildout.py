@@ -1,10 +1,10 @@
-"""A buildout that tells where its time goes.
+"""Run a buildout and measure where its time goes.
 
     python timed_buildout.py FILE [ARGUMENT ...]
 
-runs zc.buildout with the arguments, in the Python that has it, and writes to FILE the seconds of
-each part of the work, and how often it was begun. A part that is begun within another one stops that
-one's clock. What is wrapped is called some thousand times, so the clocks themselves cost little.
+runs zc.buildout with the arguments, in the current Python, and writes to FILE the seconds of each part of
+the work and how often it was entered. Entering a part within another one stops the clock of the outer
+one. The wrapped functions are called a few thousand times, so the clocks themselves cost little.
 """
 
 import functools
@@ -14,7 +14,7 @@ import time
 
 
 class Clocks:
-    """Seconds of each part: of these, one runs at any time."""
+    """Clocks of all parts, of which one runs at any time."""
 
     def __init__(self):
         self.seconds = {}
@@ -39,7 +39,7 @@ class Clocks:
         self.since = now
 
     def wrap(self, part, owner, *names):
-        """Count functions of a module or a class as a part; `part` may depend on the arguments."""
+        """Count functions of a module or a class as a part; `part` may depend on their arguments."""
         for name in names:
             stock = owner.__dict__.get(name)
             if stock is not None:  # not in every version

@@ -1,8 +1,8 @@
-"""How much longer a cold buildout takes when its remote cannot be reached.
+"""Measure how much longer a cold buildout takes when its remote is unreachable.
 
-The same buildout with an empty cache, in turn: without a remote, and with one that is not there in
-each of the ways in which one is not. It asks for every egg, would push each, and takes the archives
-from a download cache on the same file system.
+The same buildout runs in turn with an empty cache: without a remote, and with a remote that is unreachable
+in each possible way. It requests every egg, would push each, and takes the archives from a download
+cache on the same file system.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ ROUNDS = int(os.environ.get("ROUNDS", "5"))
 
 
 class Drip(faults.Slow):
-    """A byte of an answer in each second; there is no server behind it."""
+    """Sends one byte of an answer every second, without a server behind it."""
 
     def spoil(self, client, request, forward):
         super().spoil(client, request, lambda _: faults.Answer(200, [], bytes(1000)))
@@ -43,7 +43,7 @@ def unreachable():
 
 @contextlib.contextmanager
 def away():
-    """The servers of remotes that are not there, each in its way."""
+    """The endpoints of remotes that are unreachable, each in its own way."""
     [closed] = servers.free_ports(1)
     drip = Drip()
     with socket.create_server(("127.0.0.1", 0)) as silent, faults.Proxy(closed, lambda _: drip) as slow:
@@ -51,7 +51,7 @@ def away():
             "refuses connections": "http://127.0.0.1:%d" % closed,
             "accepts connections and is silent": "http://127.0.0.1:%d" % silent.getsockname()[1],
             "sends a byte a second": "http://127.0.0.1:%d" % slow.port,
-            # Of a network that is kept free for documents, RFC 5737.
+            # A network that is reserved for documentation (RFC 5737).
             "is behind a network that drops all packets": "http://192.0.2.1",
             "has an unknown host name": "http://storage.invalid",
         }
@@ -82,7 +82,7 @@ def compared(archives, folder, endpoints):
             with open(os.path.join(into, "log")) as log:
                 warnings = log.read().count("remote team: ")
             if warnings != (way in endpoints):
-                raise measure.Failed("%d warnings of the remote" % warnings)
+                raise measure.Failed("%d warnings about the remote" % warnings)
 
         return measure.Contender(way, command, [here], begin, check)
 

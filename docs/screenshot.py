@@ -28,12 +28,12 @@ def main():
     parser.add_argument("eggs", nargs="+", metavar="EGGS_DIRECTORY")
     parser.add_argument("--size", default="1280x1450")
     parser.add_argument("--dark", action="store_true")
-    parser.add_argument("--html", help="keep the page there")
+    parser.add_argument("--html", help="also write the page to this file")
     parser.add_argument("--out", default=ROOT / "docs/images/stats.png")
     options = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if not chromium:
-        sys.exit("there is no chromium")
+        sys.exit("chromium is not installed")
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         cache, page = folder / "cache", folder / "stats.html"
@@ -55,7 +55,7 @@ def run(*words):
 def make_history(cache):
     chance = random.Random(1)
     index = sqlite3.connect(cache / "index.sqlite")
-    # As of today at noon, so that no bar depends on the hour.
+    # Counted from the start of the current day, so that no bar depends on the hour.
     today = int(datetime.datetime.now(datetime.timezone.utc).timestamp()) // DAY * DAY
     index.execute("DELETE FROM days")
     eggs = index.execute("SELECT digest, blob_bytes FROM eggs ORDER BY name, version, digest").fetchall()

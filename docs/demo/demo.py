@@ -1,11 +1,13 @@
-"""The main job, shown: `make demo`.
+"""Demonstrate eggcache with a real buildout: `make demo`.
 
-A real buildout, from PyPI. The same buildout in another folder, without network, from the cache.
-Then the cache and the first folder go away, and the application still runs.
+1. Run a buildout with eggs from PyPI, which fills a cache.
+2. Run the same buildout in another folder, without network, from the cache.
+3. Show that the second buildout shares nothing with the cache or the first folder.
+4. Move the cache and the first folder away, and run the application.
 
     python3 docs/demo/demo.py [--config FILE] [--buildout VERSION] [--setuptools VERSION]
 
-Any other configuration that has pyramid among its eggs can be shown as well.
+The configuration may be any other with pyramid among its eggs.
 """
 
 import argparse
@@ -27,34 +29,38 @@ DEMO = os.path.join(ROOT, "build", "demo")
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--config", default=os.path.join(HERE, "buildout.cfg"))
-    parser.add_argument("--buildout", default="6.0.1")
-    parser.add_argument("--setuptools", default="81.0.0")
-    show_main_job(parser.parse_args())
+    parser = argparse.ArgumentParser(description="Demonstrate eggcache with a real buildout.")
+    parser.add_argument(
+        "--config",
+        default=os.path.join(HERE, "buildout.cfg"),
+        help="a buildout configuration with pyramid among its eggs (default: buildout.cfg beside this script)",
+    )
+    parser.add_argument("--buildout", default="6.0.1", help="version of zc.buildout (default: %(default)s)")
+    parser.add_argument("--setuptools", default="81.0.0", help="version of setuptools (default: %(default)s)")
+    run_demo(parser.parse_args())
 
 
-def show_main_job(args):
+def run_demo(args):
     header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
     if not os.path.exists(header):
-        sys.exit("The demo compiles C and needs %s (on Debian: apt install python3-dev)." % header)
+        sys.exit("The demo compiles a C extension and needs %s (Debian: apt install python3-dev)." % header)
     buildout = prepare(args.buildout, args.setuptools)
-    print("1. A buildout from PyPI, in one folder. It fills the cache.")
+    print("1. Run a buildout. It downloads from PyPI, builds the eggs and adds them to the cache.")
     first = folder("first", args.config)
     cold, output = run_buildout(first, buildout)
     show(output)
     print("   %.1f s for %d eggs\n" % (cold, len(eggs(first))))
 
-    print("2. The same buildout in another folder, without network. It takes from the cache.")
+    print("2. Run the same buildout in another folder, without network. Its eggs come from the cache.")
     second = folder("second", args.config)
     warm, output = run_buildout(second, buildout, *without_network())
     show(output)
     print("   %.1f s, %.0f times faster\n" % (warm, cold / warm))
 
-    print("3. The second buildout stands on its own.")
-    prove(first, second)
+    print("3. Check that the second buildout is independent.")
+    check_independence(first, second)
 
-    print("4. The cache and the first folder go away. The application runs.")
+    print("4. Move the cache and the first folder away. The application still runs.")
     for name in ("cache", "first"):
         os.rename(os.path.join(DEMO, name), os.path.join(DEMO, name + "-moved-away"))
     if "netifaces" in open(args.config).read():
@@ -68,9 +74,9 @@ def show_main_job(args):
 
 
 def prepare(buildout, setuptools):
-    """Make an environment with a buildout and this eggcache; answer the path of the buildout."""
+    """Install zc.buildout and eggcache into an environment; return the path of the buildout program."""
     if os.path.exists(DEMO):
-        # Removed at the end: some file systems create files slowly after removing many.
+        # Deleted at the end: some file systems create files slowly after deleting many.
         before = tempfile.mkdtemp(prefix="demo-before-", dir=os.path.dirname(DEMO))
         os.rename(DEMO, os.path.join(before, "demo"))
         atexit.register(shutil.rmtree, before, ignore_errors=True)
@@ -99,7 +105,7 @@ def folder(name, config):
 
 
 def without_network():
-    """A command that runs another without network, as well as this user may do that."""
+    """Return a command prefix that disables the network, as far as this user may do that."""
     for wrapper in (["unshare", "--net"], ["unshare", "--map-root-user", "--net"]):
         try:
             if subprocess.call(wrapper + ["true"], stderr=subprocess.DEVNULL) == 0:
@@ -132,9 +138,9 @@ def show(output):
             print("   " + relative(line))
 
 
-def prove(first, second):
-    """That nothing is shared with the cache and nothing leads out of the buildout; and that both
-    buildouts have the same eggs."""
+def check_independence(first, second):
+    """Check that the second buildout has no hard link and no symlink that leads out of it, and the same
+    eggs as the first."""
     cache = {identity(path) for path in entries(os.path.join(DEMO, "cache")) if is_file(path)}
     files = [path for path in entries(second) if is_file(path)]
     shared = [path for path in files if identity(path) in cache or os.lstat(path).st_nlink > 1]
@@ -144,11 +150,11 @@ def prove(first, second):
         if os.path.islink(path) and not os.path.realpath(path).startswith(second + os.sep)
     ]
     same = contents(first) == contents(second)
-    print("   %d files, %d of them share an inode with the cache" % (len(files), len(shared)))
-    print("   %d links leave the buildout" % len(leaving))
-    print("   names, bytes, modes and mtimes of its eggs equal the first's: %s\n" % same)
+    print("   files with hard links, to the cache or elsewhere: %d of %d" % (len(shared), len(files)))
+    print("   symlinks that lead out of the buildout: %d" % len(leaving))
+    print("   same eggs as in the first folder (names, bytes, modes, mtimes): %s\n" % ("yes" if same else "no"))
     if shared or leaving or not same:
-        sys.exit("That should not be: %s" % (shared or leaving or "the eggs differ"))
+        sys.exit("The second buildout is not independent: %s" % (shared or leaving or "its eggs differ"))
 
 
 def eggs(path):

@@ -1,5 +1,5 @@
-//! Runs the seeds of the fuzz targets without a fuzzer. A seed named `good-...` must be accepted, one
-//! named `bad-...` refused.
+//! Runs the seeds of the fuzz targets without a fuzzer. A seed named `good-...` must be accepted,
+//! one named `bad-...` refused.
 //!
 //! `cargo test --test seeds -- --ignored` writes the seeds again.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]

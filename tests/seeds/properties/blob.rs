@@ -19,8 +19,8 @@ use crate::forge;
 const FRAMES: usize = 64;
 
 /// A blob. The first byte says how the rest becomes one: `s` seals the two lines of a manifest and
-/// frames; `g` and `d` also insert a gap behind the manifest, of zeros or of other bytes; `m` corrects
-/// digests, sizes and offsets as well; anything else uses the input as it is.
+/// frames; `g` and `d` also insert a gap behind the manifest, of zeros or of other bytes; `m`
+/// corrects digests, sizes and offsets as well; anything else uses the input as it is.
 pub fn blob(input: &[u8]) -> bool {
     let Some((how, rest)) = input.split_first() else { return false };
     let lines = || {
@@ -122,8 +122,8 @@ fn is_accepted_if_right(
     }
 }
 
-/// A valid blob with the sizes of a manifest and content made from `data`; `None` if the manifest is
-/// invalid or the egg too large.
+/// A valid blob with the sizes of a manifest and content made from `data`; `None` if the manifest
+/// is invalid or the egg too large.
 fn mended(text: &[u8], data: &[u8]) -> Option<Vec<u8>> {
     let mut lines = text.split(|&byte| byte == b'\n');
     let mut manifest = Manifest::decode(lines.next()?).ok()?;
@@ -180,8 +180,9 @@ fn mended(text: &[u8], data: &[u8]) -> Option<Vec<u8>> {
     Some(forge::seal(&text, b"", &stored))
 }
 
-/// An egg of arbitrary files. Each is one byte for the length of its path, one for its kind, two for
-/// its size, then the path, one byte for the length of a pattern, and the pattern that fills it.
+/// An egg of arbitrary files. Each is one byte for the length of its path, one for its kind, two
+/// for its size, then the path, one byte for the length of a pattern, and the pattern that fills
+/// it.
 pub fn round_trip(input: &[u8]) -> bool {
     let mut entries: BTreeMap<EggPath, (EntryKind, Vec<u8>)> = BTreeMap::new();
     entries.insert(EggPath::root(), (EntryKind::Directory, Vec::new()));

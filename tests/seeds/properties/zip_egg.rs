@@ -11,9 +11,9 @@ use eggcache::internals::scan::{Hints, Tree};
 use super::assert_sound;
 use crate::forge;
 
-/// A zipped egg of x 1.0. The first byte says how the rest becomes one: `e` puts it into a sound egg
-/// as native code; `m` splits it into members, each one byte for the length of its name, two for the
-/// length of its content, then both; anything else uses the input as it is.
+/// A zipped egg of x 1.0. The first byte says how the rest becomes one: `e` puts it into a sound
+/// egg as native code; `m` splits it into members, each one byte for the length of its name, two
+/// for the length of its content, then both; anything else uses the input as it is.
 pub fn zip_egg(input: &[u8]) -> bool {
     let Some((how, rest)) = input.split_first() else { return false };
     match how {
