@@ -1,4 +1,4 @@
-//! Add: which eggs are kept, and which build of them.
+//! `eggcache add`: which eggs are stored, and which build of them.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What is no egg is refused with a sentence, and leaves nothing behind.
+//! Anything that is not an egg is refused with a message, and leaves nothing behind.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,8 +11,8 @@ use crate::support::{
     Sandbox, assert_same_tree, make_egg, metadata, names_in, noise, skip, text, tree, write,
 };
 
-/// Puts something bad beside a sound egg, adds both, and asserts that only the sound one is kept
-/// and that the message says all of `parts`.
+/// Puts a bad egg beside a sound one, adds both, and asserts that only the sound one is stored and
+/// that the message contains all of `parts`.
 fn is_refused(make: impl FnOnce(&Sandbox), parts: &[&str]) {
     let sandbox = Sandbox::new();
     let sound = sandbox.egg("sound", "1.0");
@@ -27,7 +27,7 @@ fn is_refused(make: impl FnOnce(&Sandbox), parts: &[&str]) {
     assert_same_tree(&sound, &sandbox.path("out/sound-1.0-py3.11.egg"));
 }
 
-/// As [`is_refused`], of an egg named bad with something bad inside.
+/// Like [`is_refused`], for an egg named bad with something bad inside.
 fn is_refused_inside(make: impl FnOnce(&Path), parts: &[&str]) {
     let make = |sandbox: &Sandbox| make(&sandbox.egg("bad", "1.0"));
     is_refused(make, &[&["bad-1.0-py3.11.egg"], parts].concat());

@@ -1,5 +1,5 @@
-//! Bundles: the same bytes wherever and whenever, what goes in and what does not, and that nothing
-//! that is not whole passes for a bundle.
+//! Bundles: equal bytes at any place and time, which files are included, and that nothing
+//! incomplete passes for a bundle.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -20,7 +20,7 @@ const TIME: i64 = 1_600_000_000;
 const SOURCE: &[u8] = b"x = 1\n";
 const PYC: &str = "pkg/__pycache__/__init__.cpython-311.pyc";
 
-/// A compiled file of Python 3.11 for a source of this time and size.
+/// Bytecode of Python 3.11 for a source with this mtime and size.
 fn compiled(mtime: i64, size: usize) -> Vec<u8> {
     let fields = [0, u32::try_from(mtime).unwrap(), u32::try_from(size).unwrap()];
     let fields = fields.into_iter().flat_map(u32::to_le_bytes);
@@ -34,7 +34,7 @@ fn sandbox() -> Sandbox {
     let pyc = compiled(TIME, SOURCE.len());
     let files = [("pkg/__init__.py", SOURCE), (PYC, &pyc[..]), ("pkg/data.bin", &noise(50_000))];
     let alpha = sandbox.egg_with("alpha", "1.0", &files);
-    // Python takes the last moment of a second for the next.
+    // Not the last moment of a second, which Python rounds up to the next second.
     touch(&alpha.join("pkg/__init__.py"), TIME, 500_000_000);
     sandbox.zipped_egg("beta", "1.0");
     sandbox.egg("old", "1.0");
@@ -43,7 +43,7 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-/// A buildout that can be moved, in a folder of this name.
+/// Makes a relocatable buildout in a folder of this name.
 fn buildout(sandbox: &Sandbox, name: &str) -> PathBuf {
     let app = sandbox.path(name);
     sandbox.ok(&format!("materialize --into {name}/eggs/v5 --all"));
@@ -61,7 +61,7 @@ fn buildout(sandbox: &Sandbox, name: &str) -> PathBuf {
     app
 }
 
-/// What a bundle of `app` reports.
+/// Bundles `app` and returns the report.
 fn bundled(sandbox: &Sandbox, options: &str) -> Value {
     sandbox.json(&format!("bundle app {options}"))
 }
@@ -76,14 +76,14 @@ fn manifest(sandbox: &Sandbox, archive: &str) -> Value {
     sandbox.shell(&script).json()
 }
 
-/// The paths in an archive, without the manifest, by its manifest.
+/// The paths in an archive according to its manifest, without the manifest itself.
 fn paths(sandbox: &Sandbox, archive: &str) -> Vec<String> {
     let manifest = manifest(sandbox, archive);
     let entries = manifest["entries"].as_array().unwrap();
     entries.iter().map(|entry| text(&entry["path"]).to_owned()).collect()
 }
 
-/// What a verification that ends with code 4 finds.
+/// The problems found by a verification, which exits with code 4.
 #[track_caller]
 fn problems(sandbox: &Sandbox, archive: &str) -> Vec<(String, String)> {
     let report = sandbox.fails(&format!("--json bundle --verify {archive}"), 4).json();
@@ -104,7 +104,7 @@ fn a_bundle_has_the_same_bytes_again_and_with_any_number_of_threads() {
         archives.push(fs::read(sandbox.path(&format!("{number}.tar.zst"))).unwrap());
     }
     assert!(archives.iter().all(|archive| *archive == archives[0]));
-    // What is published is the digest that others tell.
+    // Others can verify the digest that the command prints.
     let report = bundled(&sandbox, "-o again.tar.zst");
     sandbox.shell(&format!("echo '{}  again.tar.zst' | sha256sum -c", text(&report["sha256"])));
     let told = sandbox.ok("bundle app -o again.tar.zst").stdout;
@@ -117,7 +117,7 @@ fn two_buildouts_of_one_cache_have_the_same_bytes_in_any_folder_on_any_day() {
     let sandbox = sandbox();
     fs::create_dir(sandbox.path("deep")).unwrap();
     let other = sandbox.path("deep/elsewhere");
-    // Other inodes in another order, another umask, another time, and it has run.
+    // Different inodes in a different order, another umask, another time, and bytecode from a run.
     sandbox
         .shell("umask 077; mkdir deep/elsewhere; cp -r app/parts app/buildout.cfg deep/elsewhere");
     buildout(&sandbox, "deep/elsewhere");
@@ -178,7 +178,7 @@ fn real_tar_unpacks_what_is_there() {
     assert_eq!(there.len(), unpacked.len());
     let output = sandbox.json("check --full out/app");
     assert_eq!(output["problems"], Value::Array(Vec::new()));
-    // Whoever bundles what was unpacked bundles the same.
+    // Bundling the unpacked buildout gives the same bytes.
     sandbox.ok("bundle out/app -o again.tar.zst --mtime 1500000000");
     sandbox.shell("cmp app.tar.zst again.tar.zst");
 }
@@ -192,7 +192,7 @@ fn what_check_finds_is_not_bundled() {
     let report = sandbox.fails("--json bundle app -o app.tar.zst", 4).json();
     assert_eq!(report["problems"][0]["kind"], "symlink");
     fs::remove_file(sandbox.path("app/parts/leak")).unwrap();
-    // What size and time do not tell is found as well.
+    // A change that keeps size and time is found as well.
     let data = sandbox.path("app/eggs/v5").join(ALPHA).join("pkg/data.bin");
     let mtime = fs::metadata(&data).unwrap();
     let mut content = fs::read(&data).unwrap();
@@ -262,7 +262,7 @@ fn what_a_deployment_does_not_need_is_left_out_unless_it_is_asked_for() {
 fn bytecode_goes_in_with_the_times_that_it_was_compiled_of() {
     let sandbox = sandbox();
     let egg = sandbox.path("app/eggs/v5").join(ALPHA);
-    // An egg that the cache does not have keeps its own.
+    // An egg that is not in the cache keeps its own times.
     let other = sandbox.path("app/eggs/v5/other-1.0-py3.11.egg");
     let files: [(&str, &[u8]); 1] = [("__pycache__/other.cpython-311.pyc", &compiled(TIME, 6))];
     crate::support::make_egg(&other, "other", "1.0", &files);
@@ -270,7 +270,7 @@ fn bytecode_goes_in_with_the_times_that_it_was_compiled_of() {
     let script = sandbox.path("app/bin/app");
     let content = fs::read_to_string(&script).unwrap();
     fs::write(&script, content.replace(BETA, "other-1.0-py3.11.egg")).unwrap();
-    // A touched source gets the time back that its bytecode has.
+    // A touched source gets the time recorded in its bytecode.
     touch(&egg.join("pkg/__init__.py"), TIME + 100, 0);
     write(&egg.join(PYC), &compiled(TIME + 100, SOURCE.len()));
     touch(&egg.join(PYC), TIME + 100, 0);
@@ -278,7 +278,7 @@ fn bytecode_goes_in_with_the_times_that_it_was_compiled_of() {
     let stale: Vec<_> =
         left_out(&report).into_iter().filter(|(_, why)| *why == "stale-bytecode").collect();
     let other_pyc = "eggs/v5/other-1.0-py3.11.egg/__pycache__/other.cpython-311.pyc";
-    // The last moment of a second is the next for Python.
+    // Python rounds the last moment of a second up to the next second.
     assert_eq!(
         stale,
         [
@@ -378,7 +378,7 @@ fn a_member_that_was_changed_added_or_removed_is_named() {
     sandbox.ok("bundle app -o app.tar");
     let list = |script: &str| {
         sandbox.shell(&format!("rm -rf x; mkdir x; tar -xf app.tar -C x; cd x; {script}"));
-        // The manifest stays the first.
+        // The manifest must stay the first member.
         let pack = "cd x && tar --owner=0 --group=0 --no-recursion -cf ../changed.tar \
                     app/.eggcache-bundle.json $(find app -mindepth 1 ! -name '.eggcache-b*' | sort)";
         sandbox.shell(pack);
@@ -493,7 +493,7 @@ fn an_archive_that_swells_without_end_takes_no_more_memory_than_it_may() {
         512 + usize::from_str_radix(size, 8).unwrap().next_multiple_of(512)
     };
     for kind in *b"LKx" {
-        // The name of the second member has 3 GiB.
+        // The name of the second member is 3 GiB long.
         let script = format!(
             "import tarfile, sys\nheader = tarfile.TarInfo('././@LongLink')\n\
              header.size = 3 << 30\nheader.type = bytes([{kind}])\n\

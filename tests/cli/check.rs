@@ -1,5 +1,5 @@
-//! Check: every kind of damage in every place is found and, where an egg has drifted, repaired; and
-//! what is no damage is no problem.
+//! `eggcache check`: every kind of damage in every place is found and, in a drifted egg, repaired;
+//! everything else is not reported as a problem.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -26,7 +26,7 @@ const ZIPPED: &str = "zipped-1.0-py3.11.egg";
 const MODULE: &str = "_native.cpython-311-x86_64-linux-gnu.so";
 const TIME: i64 = 1_600_000_000;
 
-/// A compiled file of Python 3.11 for a source of this time and size.
+/// Bytecode of Python 3.11 for a source with this mtime and size.
 fn compiled(mtime: i64, size: usize) -> Vec<u8> {
     let fields = [0, u32::try_from(mtime).unwrap(), u32::try_from(size).unwrap()];
     let fields = fields.into_iter().flat_map(u32::to_le_bytes);
@@ -73,12 +73,12 @@ impl App {
         self.sandbox.path(&self.eggs).join(name)
     }
 
-    /// The egg that `name` is a copy of.
+    /// The egg of which `name` is a copy.
     fn original(&self, name: &str) -> PathBuf {
         self.sandbox.path("eggs").join(name)
     }
 
-    /// A script as buildout writes it, that imports these eggs.
+    /// Writes a script that imports these eggs, as buildout generates it.
     fn script(&self, name: &str, eggs: &[&str]) {
         let python = self.sandbox.path("venv/bin/python3.11");
         let lines = eggs.iter().map(|egg| format!("  '{}',\n", self.egg(egg).display()));
@@ -90,12 +90,12 @@ impl App {
         write(&self.path(&format!("bin/{name}")), text.as_bytes());
     }
 
-    /// What a check that ends with this code reports.
+    /// The report of a check, which exits with this code.
     fn check(&self, options: &str, code: i32) -> Value {
         self.sandbox.fails(&format!("--json check app {options}"), code).json()
     }
 
-    /// Asserts that there is exactly one problem, and answers its kind and path.
+    /// Asserts that there is exactly one problem, and returns its kind and path.
     #[track_caller]
     fn one_problem(&self, options: &str) -> (String, PathBuf) {
         let report = self.check(options, 4);
@@ -104,7 +104,7 @@ impl App {
         found[0].clone()
     }
 
-    /// Asserts that a repair mends everything: the egg is what it was, and nothing is left to say.
+    /// Asserts that a repair restores the original egg and leaves no problem.
     #[track_caller]
     fn is_repaired(&self, egg: &str) {
         let report = self.check("--repair", 0);
@@ -285,7 +285,7 @@ fn bytecode_that_python_adds_is_no_problem() {
     assert_eq!(problems(&report), []);
     assert_eq!(kinds(&report["notes"]), ["interpreter", "not-relocatable"]);
     assert_eq!(report["bytecode"], 1);
-    // And nobody asks for a repair: it stays.
+    // It stays, as nothing needs a repair.
     app.check("--repair", 0);
     assert!(pyc.exists());
 }
@@ -376,14 +376,14 @@ fn another_build_of_an_egg_is_no_drift() {
     let report = app.check("--full", 0);
     assert!(kinds(&report["notes"]).contains(&"other-build".into()), "{report:#}");
     assert_eq!(report["compared"], 2);
-    // What no build leaves out is missing all the same, and what was built stays.
+    // A file that every build has is reported as missing, but another build is never replaced.
     fs::remove_file(app.egg(ALPHA).join("pkg/__init__.py")).unwrap();
     let report = app.check("--repair", 4);
     assert_eq!(kinds(&report["problems"]), ["missing"]);
 }
 
 impl App {
-    /// Makes the metadata of an egg that of another build.
+    /// Gives an egg the metadata of another build.
     fn is_rebuilt(&self, url: &str) {
         write(&self.egg(ALPHA).join(url), b"{\"url\": \"file:///tmp/another\"}");
         touch(&self.egg(ALPHA).join("alpha-1.0.dist-info/METADATA"), TIME + 77, 0);
@@ -559,7 +559,7 @@ fn an_egg_that_no_script_uses_is_a_note() {
             .iter()
             .any(|(kind, path)| { kind == "unused" && path.ends_with(ZIPPED) })
     );
-    // What buildout has noted of a recipe is a use.
+    // An egg recorded for a recipe in .installed.cfg is used.
     write(
         &app.path(".installed.cfg"),
         format!("[app]\n__buildout_signature__ = {ZIPPED} x\n").as_bytes(),
@@ -714,7 +714,7 @@ fn a_script_that_is_named_python_makes_no_virtual_environment() {
     fs::create_dir_all(app.path("lib")).unwrap();
     symlink("../../outside", app.path("lib/data")).unwrap();
     assert_eq!(app.one_problem(""), ("symlink".to_owned(), "lib/data".into()));
-    // One that is made here is one.
+    // A virtual environment in the buildout is recognized.
     fs::remove_file(app.path("bin/python")).unwrap();
     symlink(app.sandbox.path("venv/bin/python3.11"), app.path("bin/python")).unwrap();
     write(&app.path("pyvenv.cfg"), b"home = /usr/bin\n");

@@ -11,8 +11,8 @@ use crate::support::{
 
 const KINDS: [&str; 2] = ["btrfs", "xfs"];
 
-/// A sandbox whose cache and whose `out` are on a file system of this kind, with an egg that has large
-/// files in its cache.
+/// A sandbox with `cache` and `out` on a file system of this kind, and an egg with large files in
+/// the cache.
 fn on(kind: &str) -> Option<(Sandbox, Mount)> {
     let sandbox = Sandbox::new();
     let mount = Mount::of_kind(&sandbox.path("disk"), kind)?;
@@ -32,7 +32,7 @@ fn on(kind: &str) -> Option<(Sandbox, Mount)> {
 
 const EGG: &str = "foo-1.0-py3.11.egg";
 
-/// Whether the file system tells that others have blocks of a file, too; `None` if it cannot be asked.
+/// Whether the file shares blocks with another file; `None` if the file system cannot be asked.
 fn shares_blocks(file: &Path) -> Option<bool> {
     let Ok(output) = std::process::Command::new("filefrag").arg("-sv").arg(file).output() else {
         skip("there is no filefrag");
@@ -56,7 +56,7 @@ fn a_large_file_shares_its_blocks_with_the_cache_and_no_more() {
             }
             assert_eq!(fs::metadata(copy.join(name)).unwrap().nlink(), 1, "{name}");
         }
-        // Whoever writes to the copy writes to nothing else.
+        // Writing to the copy changes nothing else.
         fs::write(copy.join("large.txt"), "other").unwrap();
         sandbox.ok("verify");
         fs::remove_dir_all(&copy).unwrap();
@@ -88,7 +88,7 @@ fn a_cache_that_clones_serves_other_file_systems_and_takes_their_blobs() {
         let egg = tree(&sandbox.path("eggs").join(EGG));
         sandbox.ok("materialize --into elsewhere foo");
         assert_same(&egg, &tree(&sandbox.path("elsewhere").join(EGG)));
-        // The same egg from a cache elsewhere has another blob, of the same name.
+        // A cache on another file system has a different blob of the same egg, with the same name.
         sandbox.shell("$EGGCACHE --cache other-cache add elsewhere");
         let to = sandbox.blob("foo");
         let name = to.file_name().unwrap().to_str().unwrap();

@@ -1,4 +1,4 @@
-//! Damage of every kind, to blobs and to the index: found, named, never copied out.
+//! Every kind of damage to blobs and to the index is found, reported and never copied out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::forge::{HEADER, seal_header};
 use crate::support::{Sandbox, assert_same, chmod, make_egg, names_in, noise, text, tree, write};
 
-/// Writes over a blob, which is read-only.
+/// Overwrites a blob, which is read-only.
 pub fn overwrite(blob: &Path, content: &[u8]) {
     chmod(blob, 0o644);
     fs::write(blob, content).unwrap();
@@ -21,13 +21,13 @@ pub fn change(blob: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     overwrite(blob, &content);
 }
 
-/// The last byte of a blob is of its last frame.
+/// Flips a bit of the last byte of a blob, which belongs to its last frame.
 pub fn flip_last_bit(blob: &Path) {
     change(blob, |content| *content.last_mut().unwrap() ^= 1);
 }
 
-/// A sandbox with eggs named e0, e1 and so on in its cache, each of several frames, and their
-/// blobs.
+/// A sandbox with the eggs e0, e1 and so on in its cache, each with several frames, and the paths
+/// of their blobs.
 fn with_eggs(count: usize) -> (Sandbox, Vec<PathBuf>) {
     let sandbox = Sandbox::new();
     for number in 0..count {
@@ -48,7 +48,7 @@ fn problems(report: &Value) -> Vec<(&str, &str)> {
     problems.iter().map(|it| (it["file_name"].as_str().unwrap_or(""), text(&it["what"]))).collect()
 }
 
-/// Asserts that materialize refuses each of the eggs and verify names each of them.
+/// Asserts that `materialize` refuses each egg and that `verify` reports each.
 fn all_are_found(sandbox: &Sandbox, blobs: &[PathBuf]) {
     let output = sandbox.fails("materialize --into out --all", 1);
     assert_eq!(output.stdout, "");
@@ -219,8 +219,8 @@ const COMMANDS: [&str; 7] = [
     "materialize --into out --all",
 ];
 
-/// Asserts that no command works on this index, that each says all of `parts`, that `verify` ends
-/// with the code `verify`, and that the file is not changed by any of them.
+/// Asserts that no command accepts this index, that each message contains all of `parts`, that
+/// `verify` exits with the code `verify`, and that no command changes the file.
 fn is_no_index(sandbox: &Sandbox, parts: &[&str], verify: i32) {
     let blobs = sandbox.path("cache/blobs");
     let before = (fs::read(sandbox.path("cache/index.sqlite")).unwrap(), tree(&blobs));
@@ -273,7 +273,7 @@ fn an_index_that_is_a_directory_is_named() {
     }
 }
 
-/// Fills the pages of the index behind its first with noise.
+/// Overwrites all pages of the index but the first with noise.
 pub fn scribble(index: &Path) {
     let mut content = fs::read(index).unwrap();
     assert!(content.len() > 8192);

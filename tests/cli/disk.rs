@@ -1,4 +1,4 @@
-//! Full disks and read-only ones. Only root can mount a small file system to see them.
+//! Full and read-only disks. Only root can mount a small file system to test them.
 
 use std::fs;
 
@@ -50,7 +50,7 @@ fn materialize_into_a_full_directory_fails_and_leaves_nothing() {
     }
     sandbox.egg("small", "1.0");
     sandbox.ok("add eggs");
-    // Beside the others, the small one may or may not find room.
+    // There may or may not be space for the small egg beside the others.
     sandbox.fails("materialize --into out --all", 1).says(&["No space left"]);
     sandbox.ok("materialize --into out small");
     assert_eq!(names_in(&sandbox.path("out")), ["small-1.0-py3.11.egg"]);

@@ -1,10 +1,10 @@
-//! What only an attacker would write: blobs, zip files and objects that are sealed, so that their
-//! checksums are right, around content that is not. Written from docs/reference/format.md and the formats'
-//! own documents, not with the code that is tested.
+//! Files that only an attacker would make: blobs, zip files and objects with correct checksums
+//! around hostile content. Written from docs/reference/format.md and from the specifications of the
+//! formats, without the code under test.
 
 pub const HEADER: usize = 128;
 
-/// The key of the egg foo 1.0, as the first line of a manifest has it.
+/// The key of the egg foo 1.0, as in the first line of a manifest.
 pub const KEY: &str = concat!(
     r#"{"name":"foo","version":"1.0","python":"cp311","abi":"","platform":"","libc":"","#,
     r#""generation":5,"source_sha256":"","variant":"","environment":""}"#
@@ -46,7 +46,7 @@ pub fn frame(offset: u64, stored: &[u8], encoding: &str) -> String {
     )
 }
 
-/// The header of a blob, with every checksum.
+/// The header of a blob, with correct checksums.
 pub fn header(manifest: &[u8], manifest_size: u64, gap: usize, data_len: usize) -> Vec<u8> {
     let data_offset = HEADER + manifest.len() + gap;
     let mut header = b"\x89egg\r\n\x1a\n\x01\0\0\0\0\0\0\0".to_vec();
@@ -65,32 +65,32 @@ pub fn seal_header(blob: &mut [u8]) {
     blob[96..HEADER].copy_from_slice(digest.as_bytes());
 }
 
-/// A blob of any manifest text, gap and frames.
+/// A blob with an arbitrary manifest text, gap and frames.
 pub fn seal(text: &[u8], gap: &[u8], data: &[u8]) -> Vec<u8> {
     let manifest = zstd::bulk::compress(text, 3).unwrap();
     let header = header(&manifest, text.len() as u64, gap.len(), data.len());
     [&header, &manifest, gap, data].concat()
 }
 
-/// A blob of two lines and frames.
+/// A blob with these two lines and frames.
 pub fn blob(content: &str, placement: &str, data: &[u8]) -> Vec<u8> {
     seal(format!("{content}\n{placement}\n").as_bytes(), b"", data)
 }
 
-/// One member of a zip file, stored as it is.
+/// A member of a zip file, stored without compression.
 #[derive(Clone)]
 pub struct Member<'a> {
     pub name: &'a [u8],
     pub content: &'a [u8],
 }
 
-/// A zip file (APPNOTE.TXT 4.3) with names as they are given, however bad, in UTF-8 if they are.
+/// A zip file (APPNOTE.TXT 4.3) with arbitrary names, valid or not, flagged as UTF-8.
 pub fn zip(members: &[Member<'_>]) -> Vec<u8> {
     let (mut zip, mut directory) = (Vec::new(), Vec::new());
     for &Member { name, content } in members {
         let offset = u32::try_from(zip.len()).unwrap();
         let size = u32::try_from(content.len()).unwrap().to_le_bytes();
-        // Version 2.0, names in UTF-8, stored, 1980-01-01, checksum, both sizes, length of the name.
+        // Version 2.0, UTF-8 names, stored, 1980-01-01, checksum, both sizes, length of the name.
         let mut common = b"\x14\0\0\x08\0\0\0\0\x21\0".to_vec();
         common.extend(crc32(content).to_le_bytes());
         common.extend([size, size].concat());
@@ -104,7 +104,7 @@ pub fn zip(members: &[Member<'_>]) -> Vec<u8> {
     end_of_zip(zip, &directory, members.len())
 }
 
-/// Members that all are the same compressed bytes: a small file that holds very much.
+/// A zip file whose members all share the same compressed bytes: small, but with huge content.
 pub fn overlapping_zip(names: &[String], content: &[u8]) -> Vec<u8> {
     use std::io::Write;
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
@@ -146,15 +146,15 @@ fn crc32(bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// A 64-bit ELF object of these version needs (`.gnu.version_r`, as bytes), strings and
-/// `DT_NEEDED` entries, which `dynamics` sections hold.
+/// A 64-bit ELF object with these version requirements (`.gnu.version_r`, as bytes), strings and
+/// `DT_NEEDED` entries, which `dynamics` sections contain.
 pub fn elf(verneed: &[u8], strings: &[u8], needed: &[u64], dynamics: usize) -> Vec<u8> {
     let mut dynamic: Vec<u8> =
         needed.iter().flat_map(|name| [1, *name]).flat_map(u64::to_le_bytes).collect();
     dynamic.extend([0; 16]);
     let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
     elf.resize(64, 0);
-    // Kind, offset and length of a section; the strings of each are the second section.
+    // Kind, offset and length of each section; the second section holds the strings of all.
     let mut sections = vec![(0_u32, 0_usize, 0_usize)];
     for (kind, bytes) in [(3, strings), (0x6fff_fffe, verneed), (6, &dynamic)] {
         elf.resize(elf.len().next_multiple_of(16), 0);
@@ -179,8 +179,8 @@ pub fn elf(verneed: &[u8], strings: &[u8], needed: &[u64], dynamics: usize) -> V
     elf
 }
 
-/// A need for one version of a library: `next` leads to the next need, `again` is how often the
-/// version is said to stand there.
+/// A requirement for one version of a library: `next` is the offset of the next requirement,
+/// `again` how many versions it claims to have.
 pub fn verneed(version: u32, next: u32, again: u16) -> Vec<u8> {
     let mut need = [1_u16, again].map(u16::to_le_bytes).concat();
     need.extend([1, 16, next].map(u32::to_le_bytes).concat());

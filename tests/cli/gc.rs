@@ -1,4 +1,4 @@
-//! Garbage collection: the plan, the run, and what is never touched.
+//! `eggcache gc`: the plan, the run, and what it never touches.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ fn evicted(report: &Value) -> Vec<(&str, &str)> {
     evicted.iter().map(|egg| (text(&egg["version"]), text(&egg["reason"]))).collect()
 }
 
-/// Asserts that a dry run changes nothing and tells exactly what the run then does.
+/// Asserts that a dry run changes nothing and announces exactly what the run then does.
 fn goes_as_planned(sandbox: &Sandbox, options: &str, expected: &[(&str, &str)]) {
     let before = (tree(&sandbox.path("cache/blobs")), sandbox.json("list"));
     let plan = sandbox.json(&format!("gc {options} --dry-run"));
@@ -92,7 +92,7 @@ fn the_rules_work_together_and_the_first_is_the_reason() {
     );
 }
 
-/// The lines of a table, with single spaces.
+/// The lines of a table, with single spaces between columns.
 fn rows(table: &str) -> Vec<String> {
     table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
@@ -173,7 +173,7 @@ fn orphans_and_temporary_files_are_removed() {
     let sandbox = with_three();
     let orphan = sandbox.blob("foo==1.9");
     let bytes = orphan.metadata().unwrap().len();
-    // As a gc that dies before it has removed a blob leaves it.
+    // The state left by a gc that died before it removed a blob.
     sandbox.sql(
         "INSERT INTO evicted SELECT digest, 0 FROM eggs WHERE version = '1.9';
          DELETE FROM eggs WHERE version = '1.9'",

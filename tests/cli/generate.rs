@@ -1,12 +1,12 @@
-//! Completions as real shells give them, and man pages as `man` shows them.
+//! Shells accept the completions, and `man` displays the man pages.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support::{EGGCACHE, Sandbox, names_in, skip};
 
-/// The output of a script in a shell, in a folder where `file` has the completions; `None`, with a line
-/// that says so, if the shell is not installed.
+/// Runs a script in a shell, with the completions in the file `file`; `None`, with a message, if
+/// that shell is not installed.
 fn in_shell(shell: &[&str], completions: &str, script: &str) -> Option<String> {
     let sandbox = Sandbox::new();
     for name in ["zope.interface", "zope.event", "lxml"] {
@@ -35,7 +35,7 @@ fn sorted(words: &str) -> Vec<&str> {
     words
 }
 
-/// The words that bash offers for the last word of a line.
+/// The completions that bash offers for the last word of a line.
 fn offered_by_bash(line: &str) -> String {
     let words: Vec<String> = line.split(' ').map(|word| format!("'{word}'")).collect();
     let last = words.len() - 1;
@@ -59,7 +59,7 @@ fn bash_completes_commands_and_options() {
     assert!(sorted(&shells).contains(&"fish"), "{shells}");
 }
 
-/// Lines and the names that shells offer for them: where an egg is wanted, and where none is.
+/// Lines, and the names of eggs to offer for their last words.
 const EGGS: [(&str, &[&str]); 9] = [
     ("show zop", &["zope-event", "zope-interface"]),
     ("show --files l", &["lxml"]),
@@ -109,7 +109,7 @@ fn zsh_completes_the_names_of_eggs() {
     }
 }
 
-/// What a line becomes in zsh when its completion is asked for, after the commands of `load`.
+/// What zsh completes a line to, after the commands of `load`.
 fn completed_by_zsh(load: &str, line: &str) -> Option<String> {
     // zsh completes only in a terminal. A key prints the line.
     let script = format!(
@@ -128,7 +128,7 @@ fn completed_by_zsh(load: &str, line: &str) -> Option<String> {
 
 #[test]
 fn zsh_loads_the_completions_when_they_are_first_wanted() {
-    // As packages install them. The first completion loads the file, and has to complete as well.
+    // As packages install them: the first completion loads the file, and must still complete.
     let load =
         "mkdir functions; cp file functions/_eggcache; fpath=(./functions $fpath); compinit -u -D";
     let Some(seen) = completed_by_zsh(load, "show lx") else { return };
@@ -200,12 +200,12 @@ fn there_are_completions_for_every_shell_that_is_offered() {
     assert!(!sandbox.path("cache").exists());
 }
 
-/// The commands that the help of one names, each with the words before it.
+/// The commands in the help of a command and of its subcommands, each with its parent commands.
 fn commands_of(sandbox: &Sandbox, words: &str) -> Vec<String> {
     let help = sandbox.ok(&format!("{words} --help")).stdout;
     let Some((_, commands)) = help.split_once("Commands:\n") else { return Vec::new() };
     let commands = commands.split_once("\n\n").unwrap().0;
-    // The description of a command may be longer than a line.
+    // Descriptions may continue on further lines.
     let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
     let names = commands.lines().filter(is_name).map(|line| line.split_whitespace().next());
     let names = names.filter(|name| *name != Some("help"));
@@ -250,7 +250,7 @@ fn man_pages_are_shown_without_a_warning() {
             };
             let said = String::from_utf8_lossy(&stderr);
             assert!(status.success() && said.is_empty(), "{page}: {said}");
-            // mandoc prints what it finds, man the page.
+            // mandoc prints its findings, man the page itself.
             assert_eq!(stdout.is_empty(), program == "mandoc", "{page}");
         }
     }

@@ -1,5 +1,5 @@
-//! Blobs and eggs of an attacker: whatever they claim, memory stays small, nothing outside is
-//! touched, and nothing half done is left.
+//! Blobs and eggs made by an attacker: whatever they claim, memory stays small, nothing outside is
+//! touched, and nothing incomplete is left behind.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use crate::forge::{self, Member, content, directory, empty_file, file, frame, placement, symlink};
 use crate::support::{Mount, Sandbox, metadata, names_in, skip, write};
 
-/// What a command may take, in MiB, however hostile a blob is.
+/// The most memory that a command may use for a hostile blob, in MiB.
 const MEMORY: u64 = 256;
 
-/// Runs a command that ends with `code`, with at most 1 GiB of address space; asserts that it needed
-/// no more than [`MEMORY`] and returns what it said.
+/// Runs a command with at most 1 GiB of address space and expects the exit code `code`; asserts
+/// that it needed at most [`MEMORY`], and returns its messages.
 #[track_caller]
 fn bounded(sandbox: &Sandbox, line: &str, code: i32) -> String {
     const SCRIPT: &str = "\
@@ -37,7 +37,7 @@ sys.exit(code if code >= 0 else 100)
     said
 }
 
-/// Puts a blob where its name says.
+/// Writes a blob to the path of its digest.
 fn plant(sandbox: &Sandbox, content: &str, blob: &[u8]) -> PathBuf {
     let digest = blake3::hash(content.as_bytes()).to_hex();
     let path = sandbox.path("cache/blobs").join(&digest[..2]).join(&*digest);
@@ -45,7 +45,7 @@ fn plant(sandbox: &Sandbox, content: &str, blob: &[u8]) -> PathBuf {
     path
 }
 
-/// A cache with one sound egg and one of an attacker, who wrote its blob.
+/// A cache with one sound egg, and one whose blob an attacker wrote.
 fn with_blob(content: &str, blob: &[u8]) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.added("sound", "1.0");
@@ -53,8 +53,8 @@ fn with_blob(content: &str, blob: &[u8]) -> Sandbox {
     sandbox
 }
 
-/// Asserts that a blob is refused by every command that opens it, and that the sound egg beside it
-/// is not.
+/// Asserts that every command that opens blobs refuses this one and accepts the sound one beside
+/// it.
 #[track_caller]
 fn is_refused(content: &str, blob: &[u8], reason: &str) {
     let sandbox = with_blob(content, blob);
@@ -80,14 +80,14 @@ fn unframed(content: &str) -> Vec<u8> {
     forge::blob(content, &placement(4096, ""), b"")
 }
 
-/// The manifest of as many entries as an egg may have, or an eighth of that for a quick test.
+/// A manifest with the most entries that an egg may have, or an eighth of that in a quick test.
 fn largest(entry: impl Fn(&str) -> String) -> String {
     let size = if thorough() { 64 << 20 } else { 8 << 20 };
     let most = size / (entry("00000").len() + 1) - 10;
     below((0..most.min((1 << 20) - 1)).map(|at| entry(&format!("{at:05x}"))))
 }
 
-/// Whether to try the largest of everything, which takes minutes in a build without optimisation.
+/// Whether to test the full size, which takes minutes in a build without optimization.
 fn thorough() -> bool {
     std::env::var_os("EGGCACHE_THOROUGH").is_some()
 }
@@ -144,7 +144,7 @@ fn an_egg_of_as_many_frames_as_there_may_be_needs_little_memory() {
 
 #[test]
 fn symlinks_that_lead_to_one_another_do_not_keep_a_reader_busy() {
-    // A chain as long as one may be, each link of it as deep as one may be, and many ways into it.
+    // The longest permitted chain, each link of it as deep as permitted, and many links into it.
     let deep = "x/".repeat(2040);
     let chain = (1..=39).map(|at| symlink(&format!("a{:02}", at - 1), &format!("a{at:02}/{deep}")));
     let count = if thorough() { 60_000 } else { 1000 };
@@ -239,8 +239,8 @@ fn names_that_lead_out_or_are_there_twice_are_refused() {
     is_refused(&text, &unframed(&text), "names no egg");
 }
 
-/// Mounts a file system at `at` to which `a` and `A` are one name; `None`, with a line that says so,
-/// where that cannot be done.
+/// Mounts a file system at `at` for which `a` and `A` are the same name; `None`, with a message, if
+/// that is impossible here.
 fn mount_that_ignores_case(sandbox: &Sandbox, at: &str) -> Option<Mounted> {
     if !rustix::process::geteuid().is_root() {
         skip("only root can mount a file system");

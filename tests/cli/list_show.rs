@@ -1,4 +1,4 @@
-//! List and show: which eggs there are, and what is known of one.
+//! `eggcache list` and `eggcache show`: which eggs are in the cache, and the details of one.
 
 use crate::support::{Sandbox, make_egg, text, write};
 

@@ -1,4 +1,4 @@
-//! What is told beside the data: to a person on a terminal, to nobody, or to who collects logs.
+//! Messages beside the data: for a person at a terminal, for a program that collects logs, or none.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ fn levels(lines: &[Value]) -> Vec<&str> {
     lines.iter().map(|line| text(&line["level"])).collect()
 }
 
-/// What a terminal gets of a command; `None`, with a line that says so, where there is no `script`.
+/// The output of a command on a terminal; `None`, with a message, if `script` is not installed.
 fn on_terminal(sandbox: &Sandbox, line: &str, no_color: bool) -> Option<String> {
     on_terminal_of(sandbox, 80, line, no_color)
 }
@@ -35,7 +35,7 @@ fn on_terminal_of(sandbox: &Sandbox, columns: usize, line: &str, no_color: bool)
     Some(String::from_utf8(output.stdout).unwrap())
 }
 
-/// The operations that may take long, where there is something to do for each.
+/// The operations that may take long, with something to do for each.
 fn long_operations(sandbox: &Sandbox) -> Vec<&'static str> {
     fs::create_dir_all(sandbox.path("app/eggs")).unwrap();
     fs::write(sandbox.path("app/buildout.cfg"), "[buildout]\n").unwrap();
@@ -64,13 +64,13 @@ fn a_long_operation_shows_its_rate_and_the_time_that_is_left_on_a_terminal() {
 #[test]
 fn a_bar_has_one_line_of_80_columns_and_no_bar_is_of_nothing() {
     let sandbox = Sandbox::with_two();
-    // Sizes of many digits.
+    // Sizes with many digits.
     let large = vec![b'x'; 3 << 20];
     sandbox.egg_with("large", "1.0", &[("large.py", &large)]);
     sandbox.ok("add eggs");
     for line in long_operations(&sandbox).into_iter().chain(["gc"]) {
         let Some(seen) = on_terminal(&sandbox, line, false) else { return };
-        // Who draws over two lines goes up again.
+        // A bar that spans two lines moves the cursor up again.
         assert!(!seen.contains("\x1b[1A"), "{line}: {seen:?}");
         assert!(!seen.contains("0/0"), "{line}: {seen:?}");
         let rates = seen.split(' ').filter(|word| word.ends_with("/s,") && word.len() > 3);

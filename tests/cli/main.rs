@@ -1,4 +1,4 @@
-//! The `eggcache` command as its users see it: every test runs the real binary.
+//! The `eggcache` command as users see it: every test runs the real binary.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod add;
@@ -67,14 +67,14 @@ fn every_test_that_the_documents_name_exists() {
     let code = (text_below("src") + &text_below("tests")).replace("(\n    ", "(");
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let documents = text_below("docs") + &std::fs::read_to_string(root).unwrap();
-    // A word in backquotes with as many underscores is a test and nothing else.
+    // Only tests are words in backquotes with that many underscores.
     let is_test = |word: &&str| {
         word.matches('_').count() > 3 && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     };
     let tests: Vec<&str> = documents.split('`').filter(is_test).collect();
     assert!(tests.len() > 5);
     for test in tests {
-        // The last is of a macro that makes one test of each operation.
+        // The last form is a macro that makes one test for each operation.
         let forms = [format!("fn {test}("), format!("def {test}("), format!("!({test},")];
         let is_defined = forms.iter().any(|form| code.contains(form));
         assert!(is_defined, "the documents name the test {test}");

@@ -1,4 +1,4 @@
-//! Materialize: what is copied, what is left alone, and what is in the way.
+//! `eggcache materialize`: what is copied, what is left alone, and what is in the way.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -25,7 +25,7 @@ fn with_foo() -> (Sandbox, PathBuf) {
     (sandbox, target)
 }
 
-/// Changes the egg in `out`, and asserts that materialize tells this and leaves everything.
+/// Changes the egg in `out`, and asserts that `materialize` reports it and changes nothing.
 fn is_in_the_way(change: impl FnOnce(&PathBuf), difference: &str) {
     let (sandbox, target) = with_foo();
     change(&target);
@@ -265,7 +265,7 @@ fn of_an_egg_that_was_added_by_hand_and_built_again_the_first_is_taken() {
     let digest = &text(&built["digest"])[..12];
     sandbox.ok(&format!("materialize --into by-digest {digest}"));
     assert_same_tree(&other, &sandbox.path("by-digest/foo-1.0-py3.11.egg"));
-    // Another archive of the same version is another egg.
+    // Another archive of the same version is a different egg.
     let another = "6".repeat(64);
     sandbox.ok("gc --max-size 0");
     sandbox.ok(&format!("add eggs --source-sha256 {source}"));

@@ -1,4 +1,4 @@
-//! What the cache does not have is told with what it has that may have been meant.
+//! A miss suggests eggs in the cache that the user may have meant.
 
 use crate::support::{Sandbox, write};
 

@@ -1,4 +1,4 @@
-//! Caches that older versions have written (tests/data/README.md).
+//! Caches written by older versions (tests/data/README.md).
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use crate::support::{Sandbox, chmod, files_in, names_in};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
 
-/// A sandbox with a copy of an old cache. Version control keeps no modes.
+/// A sandbox with a copy of an old cache. Version control does not keep modes.
 fn with(old: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.shell(&format!("cp -r '{DATA}/{old}' cache"));
@@ -54,7 +54,7 @@ fn eggs_of_old_caches_are_what_they_were() {
     for old in old_caches() {
         let sandbox = with(&old);
         sandbox.ok("materialize --into out --all");
-        // Added anew, by way of its bytes, modes and mtimes, each has the digest that it had.
+        // Added again, each egg has the same digest, which covers its bytes, modes and mtimes.
         let before: Vec<_> = names_of(&sandbox.blobs());
         sandbox.ok("gc --max-size 1B");
         sandbox.ok("add out");
@@ -93,7 +93,7 @@ fn names_of(paths: &[std::path::PathBuf]) -> Vec<std::ffi::OsString> {
 #[test]
 fn an_old_cache_that_cannot_be_written_says_what_it_needs() {
     let mut old = old_caches();
-    // It is not older than this program, and need not be migrated.
+    // The latest is not older than this program and needs no migration.
     old.pop();
     for old in old {
         let sandbox = with(&old);

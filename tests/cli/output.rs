@@ -1,4 +1,4 @@
-//! What goes where: data to standard output, everything else to standard error.
+//! Data goes to standard output, everything else to standard error.
 
 use std::io::pipe;
 
@@ -22,12 +22,12 @@ const COMMANDS: [&str; 13] = [
     "reindex",
 ];
 
-/// The values of a field of every element of a list.
+/// The value of a field in each element of a list.
 fn each<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
     list.as_array().unwrap().iter().map(|it| text(&it[field])).collect()
 }
 
-/// One column of the lines of a text.
+/// One column of the lines in a text.
 fn column(text: &str, at: usize) -> Vec<&str> {
     text.lines().map(|line| line.split_whitespace().nth(at).unwrap()).collect()
 }

@@ -1,4 +1,4 @@
-//! Several processes at once on one cache and one eggs directory.
+//! Several processes use one cache and one eggs directory at once.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::serve::Server;
 use crate::support::{EGGCACHE, Sandbox, assert_same_tree, host, make_egg, names_in, noise, text};
 
-/// Starts a command for each line, all at once, and asserts that each succeeds.
+/// Starts one command per line, all at once, and asserts that each succeeds.
 fn at_once(sandbox: &Sandbox, lines: impl IntoIterator<Item = String>) {
     all_succeed(lines.into_iter().map(|line| sandbox.eggcache(&line)));
 }
@@ -44,7 +44,7 @@ fn of_eight_builds_that_are_added_at_once_one_is_kept() {
     sandbox.assert_tidy();
 }
 
-/// Two builds of another egg.
+/// Makes two builds of a new egg.
 fn two_builds(sandbox: &Sandbox, number: usize) -> [PathBuf; 2] {
     [0, 1].map(|build| {
         let egg = sandbox.path(&format!("builds/{build}/foo{number}-1.0-py3.11.egg"));
@@ -53,8 +53,8 @@ fn two_builds(sandbox: &Sandbox, number: usize) -> [PathBuf; 2] {
     })
 }
 
-/// Asserts that of two that were told these outcomes one has stored its egg, and the other knows that
-/// that one stays. Says which was faster, and the digest of its egg.
+/// Asserts that one of two processes has stored its egg, and that the other has learned which egg
+/// was stored. Returns the index of the winner and the digest of its egg.
 fn one_wins(outcomes: &[Value; 2]) -> (usize, String) {
     let winner = usize::from(outcomes[1]["outcome"] == "stored");
     let (won, lost) = (&outcomes[winner], &outcomes[1 - winner]);
@@ -63,7 +63,7 @@ fn one_wins(outcomes: &[Value; 2]) -> (usize, String) {
     (winner, text(&won["egg"]["digest"]).to_owned())
 }
 
-/// Does two things at the same moment.
+/// Runs two functions at the same moment.
 fn both<T: Send>(one: impl FnOnce() -> T + Send, other: impl FnOnce() -> T + Send) -> [T; 2] {
     let barrier = Barrier::new(2);
     std::thread::scope(|scope| {

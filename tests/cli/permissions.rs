@@ -1,4 +1,4 @@
-//! What a user who is not root may and may not do. As root, these run the binary as nobody.
+//! What a user who is not root may do. Run by root, these tests run the binary as nobody.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use assert_cmd::Command;
 
 use crate::support::{Output, Sandbox, assert_same_tree, chmod, names_in, write};
 
-/// Runs a command as a user and asserts how it ends; `None` where that cannot be tried.
+/// Runs a command as a user and asserts its exit code; `None` if that is impossible here.
 fn as_user(sandbox: &Sandbox, line: &str, code: i32) -> Option<Output> {
     let process = sandbox.as_user(line)?;
     Some(Output::of(&Command::from_std(process).assert().code(code)))

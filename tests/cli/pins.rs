@@ -1,10 +1,10 @@
-//! Pins: what stays whatever the policy says.
+//! Pins: eggs that stay regardless of the policy.
 
 use serde_json::{Value, json};
 
 use crate::support::{Sandbox, text, write};
 
-/// A sandbox with eggs of zope.interface and foo that were not used for long.
+/// A sandbox with eggs of zope.interface and foo that have not been used for long.
 fn with_eggs() -> Sandbox {
     let sandbox = Sandbox::new();
     for version in ["5.4.0", "6.0"] {

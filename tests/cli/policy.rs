@@ -1,4 +1,4 @@
-//! The policy in `eggcache.toml`, and collecting by itself after a buildout.
+//! The policy in `eggcache.toml`, and automatic collection after a buildout.
 
 use std::fs::{self, File};
 
@@ -9,7 +9,7 @@ use crate::support::{Output, Sandbox, host, names_in, write};
 
 const AUTO: &str = "[gc]\nmax-age = \"90d\"\nauto = true\n";
 
-/// A sandbox with two versions of foo, the first not used for long, and a policy.
+/// A sandbox with a policy and two versions of foo, the first of which was last used long ago.
 fn with(policy: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     for version in ["1.0", "1.1"] {
@@ -25,7 +25,7 @@ fn age(sandbox: &Sandbox) {
     sandbox.sql("UPDATE eggs SET used_at = 1 WHERE version = '1.0'");
 }
 
-/// A buildout that succeeds, to the end of the process that serves it.
+/// Runs a buildout that succeeds, until the process that serves it ends.
 fn build(sandbox: &Sandbox) -> Value {
     let mut server = Server::open(sandbox, &host());
     fs::create_dir_all(sandbox.path("out")).unwrap();

@@ -1,4 +1,4 @@
-//! A pool that a team shares: a folder as remote, which one cache fills and another one reads.
+//! A pool that a team shares: a folder as remote, filled from one cache and read by another.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// An empty pool, whose key `key` signs. The cache `cache` pushes to it, `reader` reads it.
+    /// An empty pool with the signing key `key`. The cache `cache` pushes to it, `reader` reads it.
     pub fn empty() -> Self {
         let pool = Self { sandbox: Sandbox::new() };
         pool.of("cache", "keygen key");
@@ -26,7 +26,7 @@ impl Pool {
         pool
     }
 
-    /// One with two eggs.
+    /// A pool with two eggs.
     pub fn with_two() -> Self {
         let pool = Self::empty();
         pool.sandbox.egg("foo", "1.0");
@@ -35,7 +35,7 @@ impl Pool {
         pool
     }
 
-    /// Adds all eggs that there are to the cache, and pushes them.
+    /// Adds all eggs to the cache, and pushes them.
     pub fn fill(&self) {
         self.ok("add eggs");
         self.ok("push --all");
@@ -45,17 +45,17 @@ impl Pool {
         self.sandbox.path("pool").display().to_string()
     }
 
-    /// A command with a cache and the key that signs.
+    /// Runs a command with a cache and a signing key, and expects this exit code.
     pub fn run(&self, cache: &str, key: &str, line: &str, code: i32) -> Output {
         let mut process = self.sandbox.process(EGGCACHE);
         process.args(["--cache", cache]).args(line.split_whitespace());
         process.env("EGGCACHE_SIGNING_KEY", key);
-        // For a pool that is a store.
+        // For a pool that is an S3 store.
         process.env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "secret");
         Output::of(&Command::from_std(process).assert().code(code))
     }
 
-    /// A command with a cache that must succeed.
+    /// Runs a command with a cache; it must succeed.
     pub fn of(&self, cache: &str, line: &str) -> Output {
         self.run(cache, "key", line, 0)
     }
@@ -68,7 +68,7 @@ impl Pool {
         self.ok(&format!("--json {line}")).json()
     }
 
-    /// Names of everything in the pool, but for its lock.
+    /// The names of all objects in the pool, without its lock.
     pub fn objects(&self) -> Vec<String> {
         let pool = self.sandbox.path("pool");
         let name = |path: PathBuf| path.strip_prefix(&pool).unwrap().display().to_string();
@@ -77,7 +77,7 @@ impl Pool {
         names
     }
 
-    /// The one object in a folder, or of those the one that names an egg.
+    /// The only object in a folder whose content contains `part`.
     pub fn object(&self, folder: &str, part: &str) -> PathBuf {
         let files = files_in(&self.sandbox.path("pool/v1").join(folder));
         let has =
@@ -88,7 +88,7 @@ impl Pool {
         PathBuf::clone(found)
     }
 
-    /// The blob of an egg, by its entry.
+    /// The blob of an egg, found through its entry.
     pub fn blob(&self, project: &str, part: &str) -> PathBuf {
         let entry = entry_text(&self.object(&format!("entries/{project}"), part));
         let entry: Value = serde_json::from_str(&entry).unwrap();
@@ -96,7 +96,7 @@ impl Pool {
         self.sandbox.path("pool/v1/blobs").join(&digest[..2]).join(digest)
     }
 
-    /// The set of a configuration, with the lines of these entries.
+    /// Writes the set of a configuration with the lines of these entries.
     pub fn write_set(&self, entries: &[PathBuf]) -> PathBuf {
         let path = self.sandbox.path("pool/v1/sets").join("5e".repeat(32));
         let lines: Vec<Vec<u8>> = entries.iter().map(|path| fs::read(path).unwrap()).collect();
@@ -104,14 +104,14 @@ impl Pool {
         path
     }
 
-    /// Makes everything in a folder of the pool as old as this.
+    /// Makes everything in a folder of the pool this old.
     pub fn age(&self, folder: &str, seconds: i64) {
         for path in files_in(&self.sandbox.path(folder)) {
             age(&path, seconds);
         }
     }
 
-    /// What `remote verify` finds, with its kinds.
+    /// The problems that `remote verify` finds, each with its kind.
     pub fn problems(&self, options: &str) -> Vec<(String, String)> {
         let line = format!("--json remote verify team {options}");
         let mut process = self.sandbox.eggcache(&line);
@@ -127,7 +127,7 @@ impl Pool {
         files.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
     }
 
-    /// Names of the eggs in a folder.
+    /// The names of the eggs in a folder.
     pub fn eggs(&self, folder: &str) -> Vec<String> {
         names_in(&self.sandbox.path(folder))
             .into_iter()
@@ -136,13 +136,13 @@ impl Pool {
     }
 }
 
-/// The text of an entry that is signed.
+/// The text of a signed entry.
 pub fn entry_text(path: &Path) -> String {
     let line: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     line["entry"].as_str().unwrap().to_owned()
 }
 
-/// Makes a file as old as this.
+/// Makes a file this old.
 pub fn age(path: &Path, seconds: i64) {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     touch(path, i64::try_from(now.as_secs()).unwrap() - seconds, 0);

@@ -1,5 +1,5 @@
-//! What a power cut leaves of eggs that were just copied is found when the machine is up again, and
-//! copied anew.
+//! Eggs that a power cut left incomplete are found after the next start of the machine, and copied
+//! again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::support::{
     Sandbox, assert_same_tree, chmod, files_in, names_in, noise, text, touch, tree, write,
 };
 
-/// What is done, in words and in deed.
+/// One kind of damage: its description and the function that causes it.
 type Case<'a> = (&'a str, &'a dyn Fn(&Sandbox));
 
 const EGG: &str = "foo-1.0-py3.11.egg";
@@ -27,7 +27,7 @@ fn copied() -> Sandbox {
     sandbox
 }
 
-/// As if the machine had been started anew since.
+/// Changes the records as if the machine had been restarted since.
 fn reboot(sandbox: &Sandbox) {
     let records = files_in(&sandbox.path("cache/copies"));
     assert!(!records.is_empty());
@@ -117,7 +117,7 @@ fn modes_and_mtimes_that_somebody_has_set_are_no_damage() {
     let sandbox = copied();
     chmod(&file(&sandbox, "foo/text.py"), 0o664);
     is_left(&sandbox);
-    // As if buildout had built it.
+    // As if buildout had built them.
     for path in files_in(&sandbox.path("out")) {
         touch(&path, 1_700_000_000, 7);
     }
@@ -208,7 +208,7 @@ fn gc_forgets_directories_that_are_gone_for_long() {
     sandbox.ok("materialize --into other/out --all");
     assert_eq!(files_in(&sandbox.path("cache/copies")).len(), 2);
     fs::remove_dir_all(sandbox.path("out")).unwrap();
-    // It may only be out of reach.
+    // The directory may only be temporarily out of reach.
     sandbox.ok("gc");
     assert_eq!(files_in(&sandbox.path("cache/copies")).len(), 2);
     for record in files_in(&sandbox.path("cache/copies")) {

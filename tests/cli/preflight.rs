@@ -1,5 +1,4 @@
-//! `materialize --preflight`: what is missing and whether there is room, told before anything is
-//! written.
+//! `materialize --preflight` reports misses and lack of space before anything is written.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +23,7 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-/// The files of the cache. The index has files beside it while it is read, which its folder tells.
+/// The files of the cache. Directories are left out, as reading the index touches its own.
 fn files(sandbox: &Sandbox) -> BTreeMap<PathBuf, Seen> {
     let mut files = tree(&sandbox.path("cache"));
     files.retain(|_, seen| seen.content != Content::Directory);

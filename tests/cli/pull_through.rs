@@ -1,4 +1,4 @@
-//! `materialize` gets from the remotes what the cache does not have.
+//! `materialize` pulls eggs that the cache lacks from the remotes.
 
 use std::fs;
 use std::net::TcpListener;
@@ -26,7 +26,7 @@ fn a_file_of_requirements_is_served_from_cache_and_remotes_together() {
     let pool = Pool::with_two();
     pool.of("reader", "pull foo==1.0 --python 3.11");
     write(&pool.sandbox.path("pins.txt"), b"foo==1.0\nbar==2.0\n");
-    // The Python of what the cache has is that of the rest.
+    // The eggs in the cache determine the version of Python for the others.
     pool.of("reader", "materialize --into out --requirements pins.txt");
     assert_eq!(pool.eggs("out"), ["bar-2.0-py3.11.egg", "foo-1.0-py3.11.egg"]);
 }
@@ -110,7 +110,7 @@ fn what_is_not_what_was_signed_is_not_copied() {
 #[test]
 fn a_remote_that_does_not_answer_costs_a_bounded_delay_once_and_is_one_warning() {
     let pool = Pool::with_two();
-    // It takes connections, and says nothing.
+    // It accepts connections, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", silent.local_addr().unwrap());
     pool.of("reader", &format!("remote add silent {url} --key key.pub --first"));
@@ -161,7 +161,7 @@ fn nothing_is_pulled_into_a_cache_that_cannot_be_written() {
 #[test]
 fn a_remote_that_cannot_be_opened_does_not_keep_the_others() {
     let pool = Pool::with_two();
-    // Nobody has said which account.
+    // The account is not configured.
     pool.of("reader", "remote add broken az://eggs --key key.pub --first");
     let output = pool.of("reader", "materialize --into out foo==1.0 --python 3.11");
     output.says(&["warning: remote broken: "]);

@@ -1,4 +1,4 @@
-//! Stories of caches that lost what they had, and must not.
+//! Situations in which a cache could lose eggs, and must not.
 
 use std::fs;
 
@@ -33,8 +33,8 @@ fn an_index_that_is_gone_comes_back_by_itself() {
 
 #[test]
 fn a_rebuild_that_died_is_done_again_before_anything_is_an_orphan() {
-    // 1. The index is gone. 2. A process makes a new one, and dies before it has filled it.
-    // 3. Another collects garbage: every blob is without a row.
+    // 1. The index is lost. 2. A process creates a new one, and dies before it is filled.
+    // 3. Another process collects garbage while every blob is without a row.
     let sandbox = with_three();
     sandbox.sql("DELETE FROM eggs; UPDATE state SET is_complete = 0");
     sandbox.ok("gc").says(&["0 orphaned blobs", "3 eggs kept"]);

@@ -1,12 +1,12 @@
-//! Regrets: what was evicted and asked for again, and the limit that would have kept it.
+//! Regrets: evicted eggs that were requested again, and the limit that would have kept them.
 
 use serde_json::{Value, json};
 
 use crate::serve::Server;
 use crate::support::{Sandbox, host, noise};
 
-/// A sandbox with three versions of foo, last used 30, 20 and 10 days ago, of which only the last
-/// is not evicted.
+/// A sandbox with three versions of foo, last used 30, 20 and 10 days ago, of which all but the
+/// last have been evicted.
 fn with_two_evicted() -> Sandbox {
     let sandbox = Sandbox::new();
     for version in ["1.0", "1.1", "1.2"] {
@@ -49,7 +49,7 @@ fn what_is_stored_again_is_regretted_with_the_limit_that_would_have_kept_it() {
     let silent = sandbox.ok("gc --max-size 1MiB");
     assert!(!silent.stderr.contains("needed again"), "that limit keeps it");
 
-    // What it says is so, but for the few bytes in which blobs of one egg differ.
+    // The limit is right, apart from the few bytes by which blobs of one egg may differ.
     sandbox.ok("add eggs");
     age(&sandbox);
     sandbox.ok(&format!("gc --max-size {}B", limit + 100));

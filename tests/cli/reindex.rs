@@ -1,4 +1,4 @@
-//! Reindex: the index is disposable, the blobs are not.
+//! `eggcache reindex`: the index is disposable, the blobs are not.
 
 use std::fs;
 
@@ -202,7 +202,7 @@ fn a_blob_that_a_killed_add_has_left_does_not_take_the_place_of_the_egg_that_is_
         let mut builds = [sandbox.egg("foo", "1.0"), sandbox.other_build("foo", "1.0")];
         builds.rotate_left(orphan_is_other.into());
         let [orphan, egg] = builds;
-        // Killed after its blob had its name, and before its row was there.
+        // Killed after renaming its blob into place and before writing the row.
         sandbox.ok(&format!("add {}", orphan.display()));
         sandbox.sql("DELETE FROM eggs");
         sandbox.ok(&format!("add {}", egg.display()));

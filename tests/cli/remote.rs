@@ -1,4 +1,4 @@
-//! A cache on a file system that another machine serves: FUSE stands for all of them.
+//! A cache on a network file system; FUSE represents all of them.
 
 use crate::support::{Mount, Sandbox, assert_same_tree, names_in, touch};
 

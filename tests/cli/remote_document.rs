@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::pool::Pool;
 use crate::support::{skip, text, write};
 
-/// The fenced blocks of the page that are not tables of it, in their order.
+/// The fenced blocks of the page, in order.
 fn blocks() -> Vec<String> {
     let page =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/remote.md"));
@@ -32,7 +32,7 @@ fn the_examples_of_the_page_of_remotes_are_right() {
     let [key, entry_name, set, set_name, lease, lease_name, line, public, ..] = &blocks[..] else {
         panic!("{blocks:?}")
     };
-    // As another language would do it.
+    // As a program in another language would do it.
     for (json, name) in [(key, entry_name), (set, set_name), (lease, lease_name)] {
         let digest = Digest::of(json.as_bytes()).to_string();
         assert!(name.ends_with(&digest), "{name}: {digest}");
@@ -56,11 +56,11 @@ fn the_examples_of_the_page_of_remotes_are_right() {
     assert!(signed.entry.contains(&object_names::blob(entry.blob)[12..]));
 }
 
-/// nginx with a configuration in `folder`, until it is dropped.
+/// nginx with a configuration in `folder`, stopped when dropped.
 struct Nginx(Child);
 
 impl Nginx {
-    /// `None`, with a line that says so, where there is no nginx.
+    /// `None`, with a message, if nginx is not installed.
     fn start(folder: &Path, server: &str) -> Option<Self> {
         let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
         let conf = format!(
@@ -89,7 +89,7 @@ impl Drop for Nginx {
     }
 }
 
-/// The head of an answer.
+/// The head of an HTTP answer.
 fn head(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     write!(stream, "HEAD /{path} HTTP/1.0\r\nHost: eggs.example\r\n\r\n").unwrap();

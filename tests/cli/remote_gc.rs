@@ -1,4 +1,4 @@
-//! `remote gc`: what goes from a remote, what stays, and that a push beside it ends complete.
+//! `remote gc`: what it removes and keeps, and that a simultaneous push ends complete.
 
 use std::fs;
 use std::process::Stdio;
@@ -171,7 +171,7 @@ fn what_nobody_trusted_has_signed_is_left_until_it_is_told_to_go() {
     let before = pool.content();
     pool.ok("remote gc team --max-age 1d").says(&["which is not trusted; kept", "--untrusted"]);
     assert_eq!(pool.content(), before);
-    // They stand in the way of who pushes with a key that is trusted.
+    // They block pushes of the same eggs with a trusted key.
     pool.run("cache", "new", "push --all", 1).says(&["is refused"]);
     pool.ok("remote gc team --untrusted").says(&["removed 4 eggs and 4 blobs"]);
     pool.run("cache", "new", "push --all", 0).says(&["4 eggs pushed"]);
@@ -227,12 +227,12 @@ fn a_push_mends_an_entry_that_has_lost_its_blob() {
     assert_eq!(text(&shown["digest"]), digest, "the build whose blob is gone is of no use");
 }
 
-/// Both at once, over and over: whatever meets whatever, no entry leads nowhere, and the next push makes
-/// it all complete.
+/// Runs both at once, again and again: at no time does an entry dangle, and the next push completes
+/// everything.
 #[test]
 fn a_push_beside_a_gc_ends_complete() {
     let pool = Pool::empty();
-    // Large enough that a blob which is there is not sent again.
+    // So large that a blob in the remote is not sent again.
     pool.sandbox.egg_with("large", "1.0", &[("noise", &noise(3 << 20))]);
     for version in ["1.0", "1.1", "1.2"] {
         pool.sandbox.egg("foo", version);
@@ -263,7 +263,7 @@ fn a_push_beside_a_gc_ends_complete() {
     }
 }
 
-/// What may be wrong where a push or a `gc` was cut off: an entry that its list lacks.
+/// An interrupted push or `gc` may only leave an entry that is missing from its list.
 fn assert_nothing_leads_nowhere(pool: &Pool, when: &str) {
     let problems = pool.problems("--full");
     let is_harmless = |(kind, what): &(String, String)| {
@@ -272,7 +272,7 @@ fn assert_nothing_leads_nowhere(pool: &Pool, when: &str) {
     assert!(problems.iter().all(is_harmless), "{when}: {problems:?}");
 }
 
-/// Starts a command, kills it after so many milliseconds and says whether it was still at work.
+/// Starts a command, kills it after this time, and returns whether it was still running.
 fn cut_off(pool: &Pool, line: &str, after: u64) -> bool {
     let mut process = pool.sandbox.eggcache(line);
     process.env("EGGCACHE_SIGNING_KEY", "key").stdout(Stdio::null()).stderr(Stdio::null());
@@ -282,7 +282,7 @@ fn cut_off(pool: &Pool, line: &str, after: u64) -> bool {
     !process.wait().unwrap().success()
 }
 
-/// A pool of twenty eggs, of which one is large.
+/// A pool of twenty eggs, one of them large, that are not pushed yet.
 fn with_twenty() -> Pool {
     let pool = Pool::empty();
     pool.sandbox.egg_with("large", "1.0", &[("noise", &noise(3 << 20))]);

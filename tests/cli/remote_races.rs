@@ -1,4 +1,4 @@
-//! What others do to a remote between two requests of a push, of `remote gc` and of `sign`.
+//! Concurrent changes of a remote between two requests of a push, of `remote gc` and of `sign`.
 
 use crate::pool::{DAY, Pool};
 use crate::store::{Objects, Store};
@@ -6,8 +6,8 @@ use crate::support::noise;
 
 const GC: &str = "remote gc team --max-age 1d";
 
-/// A pool whose remote is a store, with an egg that is large enough not to be sent twice and a small
-/// one, pushed a hundred days ago.
+/// A pool whose remote is a store with two eggs, pushed a hundred days ago: a small one, and one
+/// that is too large to be sent twice.
 fn stored() -> (Pool, Store) {
     let (pool, store) = (Pool::empty(), Store::new());
     pool.ok("remote remove team");
@@ -24,7 +24,7 @@ fn stored() -> (Pool, Store) {
     (pool, store)
 }
 
-/// The one blob of more than a megabyte.
+/// The only blob of more than a mebibyte.
 fn large_blob(objects: &Objects) -> String {
     let large = |name: &String| objects.all[name].bytes.len() > 1 << 20;
     objects.below("v1/blobs/").into_iter().find(large).unwrap()
@@ -128,7 +128,7 @@ fn a_blob_that_is_there_is_not_sent_again() {
 #[test]
 fn a_blob_that_is_brought_anew_beside_a_gc_stays() {
     let (pool, store) = stored();
-    // The entries are listed a second time just before blobs go.
+    // The entries are listed for the second time just before blobs are removed.
     store.before_each(|request, objects| {
         if request == "LIST v1/entries/" {
             let blob = large_blob(objects);
@@ -210,7 +210,7 @@ fn an_entry_that_another_key_signs_meanwhile_keeps_both_signatures() {
         pool.ok(&format!("keygen {key}"));
         pool.ok(&format!("trust team {key}.pub"));
     }
-    // What the other writes, as if at the same time.
+    // What the other key writes, as if at the same time.
     let before = store.objects().all.clone();
     pool.run("cache", "two", "sign team", 0);
     let after = std::mem::replace(&mut store.objects().all, before);
@@ -233,7 +233,7 @@ fn an_entry_that_another_key_signs_meanwhile_keeps_both_signatures() {
 #[test]
 fn ages_are_told_by_the_clock_of_the_store() {
     let (pool, store) = stored();
-    // A month behind: by the clock of this machine everything there would be old.
+    // A month behind: by the clock of this machine, everything in the store would be old.
     store.objects().clock = -30 * DAY;
     store.objects().age(60);
     let orphan = format!("v1/blobs/0b/{}", "0b".repeat(32));

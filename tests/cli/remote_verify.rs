@@ -1,4 +1,4 @@
-//! `remote verify`: what is wrong with a remote is found, and what can be mended is.
+//! `remote verify` finds every problem of a remote, and repairs what can be repaired.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ fn a_pool_that_was_pushed_has_no_problem() {
 
 type Damage = fn(&Pool);
 
-/// What is done to a pool with `foo` and `bar`, what is found, and whether `--repair` mends it.
+/// Damage to a pool with `foo` and `bar`, the problems found, and whether `--repair` repairs it.
 const DAMAGES: [(&str, Damage, &[&str], bool); 15] = [
     ("a blob is gone", |pool| fs::remove_file(pool.blob("foo", "")).unwrap(), &["missing"], false),
     ("a blob is cut", |pool| fs::write(pool.blob("foo", ""), "").unwrap(), &["damaged"], false),

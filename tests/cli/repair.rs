@@ -1,5 +1,5 @@
-//! `verify --repair`: what is damaged goes to quarantine, what is whole stays, and nothing is left
-//! to repair.
+//! `verify --repair`: damaged files go to quarantine, sound ones stay, and nothing is left to
+//! repair.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::damage::{change, flip_last_bit, overwrite, scribble};
 use crate::forge::seal_header;
 use crate::support::{Output, Sandbox, assert_same_tree, chmod, names_in, text, write};
 
-/// Asserts that a repair mends everything, and that a second one has nothing to do.
+/// Asserts that a repair solves every problem, and that a second one has nothing to do.
 fn repaired(sandbox: &Sandbox) -> Value {
     sandbox.fails("verify", 4).says(&["verify --repair"]);
     let report = sandbox.json("verify --repair");
@@ -127,7 +127,7 @@ fn a_wrong_row_of_a_key_that_another_egg_has_goes() {
 #[test]
 fn the_next_build_mends_a_wrong_row() {
     let sandbox = with_two();
-    // The row of one egg tells of the blob of the other, which has lost its own.
+    // The row of one egg points to the blob of the other, which has lost its own row.
     sandbox.sql(
         "CREATE TEMP TABLE one AS SELECT digest FROM eggs WHERE name = 'good';
          DELETE FROM eggs WHERE name = 'good';
@@ -216,7 +216,7 @@ fn an_index_that_is_none_is_set_aside_and_rebuilt() {
     repopulates(&sandbox);
 }
 
-/// The blob of an egg, told without the index.
+/// The path of an egg's blob, determined without the index.
 fn relative_blob(sandbox: &Sandbox, egg: &str) -> std::path::PathBuf {
     let other = Sandbox::new();
     crate::support::make_egg(
@@ -225,7 +225,7 @@ fn relative_blob(sandbox: &Sandbox, egg: &str) -> std::path::PathBuf {
         "1.0",
         &[],
     );
-    // The digest tells mtimes too, so the egg itself is copied with them.
+    // The digest covers mtimes too, so the egg is copied together with them.
     let egg = sandbox.path(&format!("eggs/{egg}-py3.11.egg"));
     other.shell(&format!("rm -rf eggs/* && cp -a '{}' eggs/", egg.display()));
     other.ok("add eggs");

@@ -1,4 +1,4 @@
-//! Roots: which buildouts use the cache, and that `gc` keeps what they use.
+//! Roots: which buildouts use the cache, and that `gc` keeps the eggs they use.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -30,7 +30,7 @@ fn egg_of(version: &str) -> String {
     format!("foo-{version}-py3.11.egg")
 }
 
-/// Runs a buildout in `app` that copies an egg and succeeds; the egg is then as old as before.
+/// Runs a buildout in `app` that copies an egg and succeeds, and restores the egg's age.
 fn use_in_app(sandbox: &Sandbox, version: &str) -> Value {
     let digest = sandbox.digest(&format!("foo=={version}"));
     let used_at = sandbox.json(&format!("show foo=={version}"))["used_at"].clone();
@@ -57,7 +57,7 @@ fn read(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-/// Moves a time in a record, or all of a note, into the past.
+/// Moves a time in a record, or the time that is the whole record, into the past.
 fn age(path: &Path, field: &str, seconds: i64) {
     let mut record = read(path);
     let time = if field.is_empty() { &mut record } else { &mut record[field] };
@@ -292,7 +292,7 @@ fn a_root_is_forgotten_when_its_folder_is_gone_for_long() {
     assert_eq!(sandbox.listed(), ["foo==1.0"]);
     assert!(sandbox.ok("roots").stdout.contains("gone since"));
 
-    // As if that were 29 days ago, then 31.
+    // As if it had been gone for 29 days, then for 31.
     age(&record(&sandbox), "last_run", 40 * DAY);
     age(&record(&sandbox).with_extension("gone"), "", 29 * DAY);
     sandbox.ok(gc);

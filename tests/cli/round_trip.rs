@@ -1,4 +1,4 @@
-//! What goes in comes out: every entry, byte, mode and nanosecond.
+//! An egg is restored exactly: every entry, byte, mode and nanosecond.
 
 use std::collections::HashSet;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::support::{
 
 const FRAME: usize = 256 << 10;
 
-/// An egg with everything that an egg can hold.
+/// An egg with everything that an egg can contain.
 fn odd_egg(sandbox: &Sandbox) -> PathBuf {
     let egg = sandbox.egg("odd", "1.0");
     for (path, content) in [

@@ -1,4 +1,4 @@
-//! Serve: the lines that buildout and the cache exchange.
+//! `eggcache serve`: the lines that buildout and the bridge exchange.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -17,7 +17,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that has greeted.
+    /// Starts a server and reads its greeting.
     fn start(sandbox: &Sandbox) -> (Self, Value) {
         let mut process = sandbox.process(crate::support::EGGCACHE);
         process.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -29,7 +29,7 @@ impl Server {
         (server, greeting)
     }
 
-    /// A server that has opened the cache for a host.
+    /// Starts a server and opens the cache for a host.
     pub fn open(sandbox: &Sandbox, host: &Value) -> Self {
         let (mut server, _) = Self::start(sandbox);
         let opened = server.ask(&opening(sandbox, host));
@@ -37,7 +37,7 @@ impl Server {
         server
     }
 
-    /// A server that was asked to open a cache, whatever it has answered.
+    /// Starts a server and asks it to open a cache, regardless of its answer.
     pub fn opened_by(sandbox: &Sandbox, opening: &Value) -> Self {
         let (mut server, _) = Self::start(sandbox);
         server.ask(opening);
@@ -74,7 +74,7 @@ impl Server {
         self.ask(&json!({"op": "prefetch", "digests": digests, "into": into}))
     }
 
-    /// What is answered at once to an egg that is to be stored.
+    /// Offers an egg to be stored, and returns the immediate answer.
     fn offer(&mut self, path: &std::path::Path) -> Value {
         self.ask(&json!({"op": "store", "path": path, "source_sha256": "", "variant": ""}))
     }
@@ -83,12 +83,12 @@ impl Server {
         self.ask(&json!({"op": "settle"}))
     }
 
-    /// What becomes of an egg.
+    /// Stores an egg and returns its outcome.
     pub fn store(&mut self, path: &std::path::Path) -> Value {
         self.stored(&json!({"op": "store", "path": path, "source_sha256": "", "variant": ""}))
     }
 
-    /// What becomes of the egg that a request wants stored.
+    /// Sends a request to store an egg, and returns the outcome of that egg.
     pub fn stored(&mut self, request: &Value) -> Value {
         let answer = self.ask(request);
         if answer != json!({"outcome": "queued"}) {
@@ -101,7 +101,7 @@ impl Server {
         outcomes[0].clone()
     }
 
-    /// Tells that the buildout in the folder `app` has succeeded and uses these eggs of `out`.
+    /// Reports that the buildout in the folder `app` has succeeded and uses these eggs of `out`.
     pub fn register(&mut self, sandbox: &Sandbox, eggs: &[&str]) -> Value {
         let out = sandbox.path("out");
         std::fs::create_dir_all(sandbox.path("app")).unwrap();
@@ -118,13 +118,13 @@ impl Server {
         self.close_with(&json!({}));
     }
 
-    /// Closes the session, with what there is to tell at the end.
+    /// Closes the session, and expects this answer.
     pub fn close_with(&mut self, told: &Value) {
         assert_eq!(self.ask(&json!({"op": "close"})), *told);
         self.end();
     }
 
-    /// Ends the input and waits for a good end.
+    /// Ends the input, and expects the server to exit successfully.
     fn end(&mut self) {
         drop(self.input.take());
         assert!(self.output.next().is_none());
@@ -212,7 +212,7 @@ fn a_built_egg_is_stored_found_and_copied() {
     sandbox.assert_tidy();
 }
 
-/// An egg that the cache has as well.
+/// Makes an egg and adds it to the cache.
 fn added_egg(sandbox: &Sandbox, name: &str) -> std::path::PathBuf {
     let egg = sandbox.egg(name, "1.0");
     sandbox.ok(&format!("add {}", egg.display()));
@@ -293,7 +293,7 @@ fn a_killed_server_leaves_nothing_of_what_it_prefetched_to_the_next() {
     assert_eq!(names_in(&sandbox.path("out")), ["foo-1.0-py3.11.egg"]);
 }
 
-/// Whether a temporary copy in `out` has this file, now or within a while.
+/// Whether a temporary copy in `out` contains this file, or soon does.
 fn is_copied_ahead(sandbox: &Sandbox, file: &str) -> bool {
     (0..1000).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(10));
@@ -334,7 +334,7 @@ fn what_a_buildout_asked_for_is_copied_ahead_for_the_next_of_its_configuration()
         if is_recalled {
             assert!(is_copied_ahead(&sandbox, "bar.py"));
         } else {
-            // A custom build, say, which has a directory of its own.
+            // For example a custom build, which has its own directory.
             std::thread::sleep(std::time::Duration::from_millis(200));
             assert_eq!(names_in(&sandbox.path("out")).len(), 1);
         }
@@ -512,7 +512,7 @@ fn the_first_build_that_is_stored_wins() {
     sandbox.assert_tidy();
 }
 
-/// Damages the blob of an egg, and asserts that the next build takes its place.
+/// Damages the blob of an egg, and asserts that the next build replaces it.
 fn is_built_again(damage: impl Fn(&std::path::Path)) {
     let sandbox = Sandbox::new();
     let blob = {
@@ -683,7 +683,7 @@ fn an_index_that_was_set_aside_meanwhile_is_not_written() {
     assert_eq!(settled["outcomes"], json!([]));
     let failure = text(&settled["failure"]);
     assert!(failure.contains("rebuilt by another process"), "{settled}");
-    // Nothing more is stored, which is told at once from now on.
+    // Storing has ended, which is reported immediately from now on.
     assert_eq!(server.offer(&eggs[2]), json!({"error": failure, "kind": "failure"}));
     server.close();
     assert_eq!(sandbox.listed(), ["foo==1.0"]);
@@ -696,7 +696,7 @@ fn hold(sandbox: &Sandbox) -> rusqlite::Connection {
     index
 }
 
-/// Holds the write lock, and lets the thread that stores wait for it with another egg.
+/// Holds the write lock, and lets the storing thread wait for it with another egg.
 fn hold_with_one_waiting(sandbox: &Sandbox, server: &mut Server) -> rusqlite::Connection {
     let lock = hold(sandbox);
     server.offer(&sandbox.egg("waiting", "1.0"));

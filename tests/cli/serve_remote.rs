@@ -1,4 +1,4 @@
-//! Serve with remotes: what buildouts take from them, and bring to them.
+//! `serve` with remotes: what buildouts pull from them and push to them.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ impl Team {
         Self { builder, reader }
     }
 
-    /// An egg that the remote has.
+    /// Makes an egg and pushes it to the remote.
     fn pushed(&self, name: &str) -> PathBuf {
         let egg = self.builder.egg(name, "1.0");
         self.builder.ok(&format!("add {}", egg.display()));
@@ -36,8 +36,8 @@ impl Team {
         egg
     }
 
-    /// What the remote has of a buildout of `foo` and `bar`, which the builder had already: both, and
-    /// their set.
+    /// Pushes a buildout of `foo` and `bar`, which were already in the builder's cache: both eggs
+    /// and their set.
     fn pushed_set(&self) {
         for name in ["foo", "bar"] {
             self.builder.added(name, "1.0");
@@ -50,13 +50,13 @@ impl Team {
         server.close_with(&json!({"pushed": 2}));
     }
 
-    /// The files of the remote below one of its folders.
+    /// The files below a folder of the remote.
     fn objects(&self, folder: &str) -> Vec<PathBuf> {
         files_in(&self.builder.path("pool/v1").join(folder))
     }
 }
 
-/// A server that has opened the cache of somebody, for a configuration.
+/// Starts a server and opens the cache of a sandbox, for a configuration.
 fn open(sandbox: &Sandbox) -> Server {
     Server::opened_by(sandbox, &opening_with(sandbox, "configuration", Path::new("some pins")))
 }
@@ -65,7 +65,7 @@ fn find(server: &mut Server, name: &str, version: &str) -> Value {
     server.ask(&json!({"op": "find", "name": name, "variant": "", "version": version}))
 }
 
-/// The digest of the one egg that is found.
+/// The digest of the only egg that is found.
 fn found(server: &mut Server, name: &str) -> String {
     let found = find(server, name, "1.0");
     assert_eq!(found["eggs"].as_array().unwrap().len(), 1, "{found}");
@@ -291,7 +291,7 @@ fn a_cache_without_remotes_is_as_before() {
     assert!(names_in(&sandbox.path("cache")).iter().all(|name| name != "remotes.json"));
 }
 
-/// Whether nobody holds a lease any more, or soon does not.
+/// Whether no lease is left, or soon none is.
 fn leases_go(team: &Team) -> bool {
     (0..500).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(10));
@@ -340,7 +340,7 @@ fn a_lease_of_what_was_not_stored_goes_with_the_next_one() {
     assert_eq!(team.objects("leases").len(), 1);
 }
 
-/// Has the list of a project say something else.
+/// Changes the list of a project.
 fn rewrite(team: &Team, name: &str, change: impl Fn(&str) -> String) {
     let list = team.builder.path(&format!("pool/v1/projects/{name}/cp311"));
     std::fs::write(&list, change(&std::fs::read_to_string(&list).unwrap())).unwrap();
@@ -396,7 +396,7 @@ fn a_remote_is_done_without_after_three_forged_entries_and_no_more_are_looked_at
     assert!(text(&closed["warnings"][0]).contains("too much of what it has"), "{closed}");
 }
 
-/// A web server that has the remote, and takes its time for each piece of a blob.
+/// A web server with the content of the remote, which pauses after each piece of a blob.
 fn slow_mirror(team: &Team) -> String {
     use std::io::{BufRead, BufReader, Write};
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -485,7 +485,7 @@ fn what_the_disk_does_not_take_of_a_remote_is_told_once() {
 fn another_build_of_what_is_here_does_not_come_with_a_set() {
     let team = Team::new();
     team.pushed_set();
-    // If it comes, that is told.
+    // If this blob is downloaded, a warning reveals it.
     let digest = team.builder.digest("bar");
     let blobs = team.objects("blobs");
     let bytes = std::fs::read(team.builder.path(&format!("cache/blobs/{}/{digest}", &digest[..2])));
@@ -511,7 +511,7 @@ fn an_egg_that_was_built_long_ago_is_young_where_it_has_just_come() {
     assert!(egg["used_at"].as_i64() > egg["added_at"].as_i64(), "{egg}");
 }
 
-/// Another builder, with a cache of its own.
+/// Another builder, with its own cache.
 fn other_builder(team: &Team) -> Sandbox {
     let other = Sandbox::new();
     for name in ["key", "key.pub"] {

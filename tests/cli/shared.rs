@@ -1,4 +1,4 @@
-//! Several users of one cache. As root, these run the binary as other users.
+//! Several users share a cache. Run by root, these tests run the binary as other users.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -16,8 +16,7 @@ const GROUP: u32 = 65_000;
 const ANNE: u32 = 65_001;
 const BOB: u32 = 65_002;
 
-/// A sandbox in which both can work; `None`, with a line that says so, where users cannot be
-/// changed.
+/// A sandbox in which both users can work; `None`, with a message, if users cannot be changed here.
 fn with_users() -> Option<Sandbox> {
     let sandbox = Sandbox::new();
     if !rustix::process::geteuid().is_root() {
@@ -42,7 +41,7 @@ fn with_users() -> Option<Sandbox> {
     Some(sandbox)
 }
 
-/// The binary as a user with a umask, whose own group is another than the one that shares the cache.
+/// The binary run by a user with a umask; the user's own group differs from the one of the cache.
 fn as_user(sandbox: &Sandbox, user: u32, umask: &str, line: &str) -> Process {
     let mut process = sandbox.process("setpriv");
     let script = format!("umask {umask}; exec \"$EGGCACHE\" --cache cache {line}");
@@ -75,7 +74,7 @@ fn a_shared_cache_works_for_the_whole_group_whatever_their_umask() {
                 assert_same_tree(&sandbox.path(&format!("{egg}/{file_name}")), &copy);
             }
         }
-        // Each writes what the other has made: rows, the record of a directory, blobs, pins.
+        // Each user writes what the other has made: rows, the record of a directory, blobs, pins.
         run(&sandbox, ANNE, umask, "pin anne", 0);
         run(&sandbox, BOB, umask, "pin bob", 0);
         run(&sandbox, ANNE, umask, "pin bob --note mine", 0);
@@ -112,7 +111,7 @@ fn a_cache_of_one_user_can_be_shared_later() {
     run(&sandbox, BOB, "077", "add bob", 0);
     run(&sandbox, BOB, "077", "materialize --into bob/out --all", 0);
     run(&sandbox, ANNE, "077", "verify", 0);
-    // Nothing has to be changed, so nobody has to own anything.
+    // Nothing has to be changed, so ownership is not required.
     run(&sandbox, BOB, "077", "init --shared", 0);
     run(&sandbox, ANNE, "077", "init --shared", 0);
 }

@@ -1,4 +1,4 @@
-//! `sign`: a key takes the place of another, and nothing is trusted by that which was not.
+//! `eggcache sign`: a new key replaces an old one, and signing makes nothing trusted that was not.
 
 use std::fs;
 

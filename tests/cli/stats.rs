@@ -1,11 +1,11 @@
-//! Stats: what is counted, and what is told of it.
+//! `eggcache stats`: what it counts and reports.
 
 use serde_json::{Value, json};
 
 use crate::serve::Server;
 use crate::support::{Sandbox, host, noise};
 
-/// Asks a server to keep an egg whose build took some seconds.
+/// Asks a server to store an egg whose build took this many seconds.
 fn store_built(server: &mut Server, egg: &std::path::Path, seconds: f64) {
     let stored = server.stored(&json!({
         "op": "store", "path": egg, "source_sha256": "", "variant": "", "build_seconds": seconds,
@@ -43,7 +43,7 @@ fn a_run_counts_its_hits_its_misses_and_the_time_that_it_saves() {
     for digest in &digests {
         server.materialize(&sandbox, digest);
     }
-    // It is there now: no second hit.
+    // The egg is already there: no second hit.
     assert_eq!(server.materialize(&sandbox, &digests[0])["outcome"], "present");
     server.close();
     let used = all(&sandbox);
@@ -126,7 +126,7 @@ fn growth_tells_what_came_and_what_went() {
     assert_eq!((&today["eggs"], &today["blob_bytes"]), (&json!(1), &json!(size - blob)));
     assert_eq!((&today["stored"], &today["stored_bytes"]), (&json!(2), &json!(size)));
     assert_eq!((&today["evicted"], &today["evicted_bytes"]), (&json!(1), &json!(blob)));
-    // What is stored again was evicted in vain.
+    // An egg that is stored again was evicted in vain.
     sandbox.ok("add eggs");
     let text = sandbox.ok("stats").stdout;
     assert!(text.contains("1 egg within a year, 1 needed again; `gc --max-size "), "{text}");
@@ -166,7 +166,7 @@ fn an_index_that_is_rebuilt_goes_on_counting() {
     assert_eq!(used["saved_seconds"], 4.5, "the blob tells it");
 }
 
-/// The page, and how many bytes the blobs have.
+/// Writes the page and returns it.
 fn page(sandbox: &Sandbox) -> String {
     sandbox.ok("stats --html page.html").says(&["Wrote page.html"]);
     std::fs::read_to_string(sandbox.path("page.html")).unwrap()

@@ -1,5 +1,5 @@
-//! An object store of one bucket, in memory, that does as S3 does, with a hook before each request:
-//! what others do just then happens there, and not now and then.
+//! An object store in memory that behaves like S3 with one bucket. A hook before each request can
+//! simulate what other clients do, always at the same moment.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,14 +19,14 @@ pub struct Object {
 
 type Hook = Box<dyn FnMut(&str, &mut Objects) + Send>;
 
-/// What the store has.
+/// The content of the store.
 #[derive(Debug)]
 pub struct Objects {
     pub all: BTreeMap<String, Object>,
-    /// How far its clock is behind or before that of this machine, in seconds.
+    /// How many seconds its clock is ahead of this machine's, or behind if negative.
     pub clock: i64,
     versions: u64,
-    /// Method and name of each request.
+    /// The method and the name of each request.
     pub log: Vec<String>,
 }
 
@@ -42,12 +42,12 @@ impl Objects {
         self.versions
     }
 
-    /// Names of what is below a folder.
+    /// The names of all objects below a folder.
     pub fn below(&self, folder: &str) -> Vec<String> {
         self.all.keys().filter(|name| name.starts_with(folder)).cloned().collect()
     }
 
-    /// Makes everything as old as this.
+    /// Makes all objects this old.
     pub fn age(&mut self, seconds: i64) {
         let now = self.now();
         for object in self.all.values_mut() {
@@ -55,7 +55,7 @@ impl Objects {
         }
     }
 
-    /// Where in the log the first request stands that begins like this.
+    /// The position in the log of the first request that starts with this text.
     #[track_caller]
     pub fn first(&self, request: &str) -> usize {
         let found = self.log.iter().position(|it| it.starts_with(request));
@@ -93,7 +93,7 @@ impl Store {
         self.objects.lock().unwrap()
     }
 
-    /// What happens before each request from now on.
+    /// Runs a hook before each request from now on.
     pub fn before_each(&self, hook: impl FnMut(&str, &mut Objects) + Send + 'static) {
         *self.hook.lock().unwrap() = Some(Box::new(hook));
         self.objects().log.clear();

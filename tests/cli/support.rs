@@ -1,4 +1,4 @@
-//! A folder with a cache, eggs to add and a place to copy them to.
+//! A temporary folder with a cache, eggs to add and a place to copy them to.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,7 +18,7 @@ use walkdir::WalkDir;
 
 pub const EGGCACHE: &str = env!("CARGO_BIN_EXE_eggcache");
 
-/// A temporary folder. Commands run in it, so `cache`, `eggs` and `out` are all they need to name.
+/// A temporary folder. Commands run in it, so `cache`, `eggs` and `out` are enough as paths.
 pub struct Sandbox {
     dir: TempDir,
 }
@@ -32,7 +32,7 @@ impl Sandbox {
         Self { dir }
     }
 
-    /// One whose cache has two eggs.
+    /// A sandbox with two eggs in its cache.
     pub fn with_two() -> Self {
         let sandbox = Self::new();
         sandbox.egg("foo", "1.0");
@@ -54,7 +54,8 @@ impl Sandbox {
         self.dir.path().join(name)
     }
 
-    /// Any program, as a user without settings would run it, but for a key in the folder, which signs.
+    /// A program in the environment of a user without settings, except for a signing key in the
+    /// folder.
     pub fn process(&self, program: &str) -> Process {
         let mut process = Process::new(program);
         process
@@ -76,8 +77,8 @@ impl Sandbox {
         process
     }
 
-    /// The binary as somebody who is not root, to whom everything here belongs from now on; `None`,
-    /// with a line that says so, where root's own folders keep others from running it.
+    /// The binary run by a user who is not root and owns everything here from now on; `None`, with
+    /// a message, if only root can reach the binary.
     pub fn as_user(&self, line: &str) -> Option<Process> {
         const NOBODY: u32 = 65534;
         let mut process = self.eggcache(line);
@@ -104,12 +105,12 @@ impl Sandbox {
         Output::of(&self.run(line).success())
     }
 
-    /// Runs a command that must end with `code`.
+    /// Runs a command that must exit with `code`.
     pub fn fails(&self, line: &str, code: i32) -> Output {
         Output::of(&self.run(line).code(code))
     }
 
-    /// Runs a command that must succeed, and reads its report.
+    /// Runs a command that must succeed, and returns its report.
     pub fn json(&self, line: &str) -> Value {
         self.ok(&format!("--json {line}")).json()
     }
@@ -124,13 +125,13 @@ impl Sandbox {
         self.egg_with(name, version, &[])
     }
 
-    /// An egg of buildout 5 in `eggs`, with these files too.
+    /// Makes an egg of buildout 5 in `eggs`, with these additional files.
     pub fn egg_with(&self, name: &str, version: &str, files: &[(&str, &[u8])]) -> PathBuf {
         let egg = self.path(&format!("eggs/{name}-{version}-py3.11.egg"));
         make_egg(&egg, name, version, files)
     }
 
-    /// Another build of an egg, in the folder `other`.
+    /// Makes another build of an egg, in the folder `other`.
     pub fn other_build(&self, name: &str, version: &str) -> PathBuf {
         let egg = self.path(&format!("other/{name}-{version}-py3.11.egg"));
         make_egg(&egg, name, version, &[("other.py", b"another = True\n")])
@@ -148,7 +149,7 @@ impl Sandbox {
         egg
     }
 
-    /// Adds one plain egg and says where its blob is.
+    /// Adds one plain egg and returns the path of its blob.
     pub fn added(&self, name: &str, version: &str) -> PathBuf {
         let egg = self.egg(name, version);
         self.ok(&format!("add {}", egg.display()));
@@ -204,7 +205,7 @@ impl Drop for Sandbox {
     }
 }
 
-/// What a command printed.
+/// The output of a command.
 #[derive(Debug)]
 pub struct Output {
     pub stdout: String,
@@ -222,7 +223,7 @@ impl Output {
         serde_json::from_str(&self.stdout).unwrap()
     }
 
-    /// Asserts that standard error says all of this.
+    /// Asserts that standard error contains all of these parts.
     #[track_caller]
     pub fn says(&self, parts: &[&str]) -> &Self {
         for part in parts {
@@ -246,7 +247,7 @@ pub fn make_egg(egg: &Path, name: &str, version: &str, files: &[(&str, &[u8])]) 
     egg.to_owned()
 }
 
-/// Writes a file and makes the folders that it stands in.
+/// Writes a file and creates its parent folders.
 pub fn write(path: &Path, content: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
@@ -263,14 +264,14 @@ pub fn touch(path: &Path, seconds: i64, nanos: i64) {
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
-/// Bytes that do not compress, always the same.
+/// Bytes that do not compress, the same in every run.
 pub fn noise(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     blake3::Hasher::new().finalize_xof().fill(&mut bytes);
     bytes
 }
 
-/// One entry of a tree: everything that a copy must have in common with it.
+/// One entry of a tree: everything that must be equal in a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub mode: u32,
@@ -286,7 +287,7 @@ pub enum Content {
     Special,
 }
 
-/// Everything at and below a path, by its relative path.
+/// Everything at and below a path, by relative path.
 pub fn tree(root: &Path) -> BTreeMap<PathBuf, Seen> {
     WalkDir::new(root)
         .into_iter()
@@ -313,7 +314,7 @@ pub fn tree(root: &Path) -> BTreeMap<PathBuf, Seen> {
         .collect()
 }
 
-/// Asserts that two trees are the same, naming the first entries that differ.
+/// Asserts that two trees are equal; the message names the first entry that differs.
 #[track_caller]
 pub fn assert_same_tree(left: &Path, right: &Path) {
     assert_same(&tree(left), &tree(right));
@@ -345,10 +346,10 @@ pub fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The ABI of the host that bridges are opened for.
+/// The ABI of the host for which bridges are opened.
 pub const SOABI: &str = "cpython-311-x86_64-linux-gnu";
 
-/// A host as the bridge is told of it.
+/// A host, as in a request to the bridge.
 pub fn host() -> Value {
     json!({
         "implementation": "cp",
@@ -372,7 +373,7 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Mounts at `at`; `None`, with a line that says so, where that is not allowed.
+    /// Mounts at `at`; `None`, with a message, if that is not allowed.
     pub fn new(at: &Path, size: &str) -> Option<Self> {
         fs::create_dir_all(at).unwrap();
         if !rustix::process::geteuid().is_root() {
@@ -388,10 +389,10 @@ impl Mount {
         Some(Self { at: at.to_owned() })
     }
 
-    /// Mounts a new file system of this kind at `at`, in an image beside it; `None`, with a line that
-    /// says so, where that cannot be.
+    /// Mounts a new file system of this kind at `at`, from an image beside it; `None`, with a
+    /// message, if that is impossible here.
     pub fn of_kind(at: &Path, kind: &str) -> Option<Self> {
-        /// The least that XFS takes, in bytes; almost all of it is a hole.
+        /// The smallest size of XFS, in bytes; almost all of it is a hole.
         const SIZE: u64 = 320 << 20;
         fs::create_dir_all(at).unwrap();
         let image = at.with_extension(kind);
@@ -410,8 +411,8 @@ impl Mount {
         Some(Self { at: at.to_owned() })
     }
 
-    /// Shows the folder `of` at `at` by way of FUSE, as sshfs shows that of another machine; `None`,
-    /// with a line that says so, where that cannot be.
+    /// Mounts the folder `of` at `at` with FUSE, as sshfs does for a folder of another machine;
+    /// `None`, with a message, if that is impossible here.
     pub fn of_fuse(at: &Path, of: &Path) -> Option<Self> {
         fs::create_dir_all(at).unwrap();
         fs::create_dir_all(of).unwrap();
@@ -430,7 +431,7 @@ impl Mount {
         assert!(mount.status().unwrap().success());
     }
 
-    /// Takes all the space that is left.
+    /// Fills all remaining space.
     pub fn fill(&self) -> PathBuf {
         let filler = self.at.join("filler");
         let mut file = fs::File::create(&filler).unwrap();
@@ -445,7 +446,7 @@ impl Drop for Mount {
     }
 }
 
-/// Says that a test is skipped, past the harness, which keeps what passing tests print.
+/// Reports on standard error that a test is skipped; the harness captures other output.
 pub fn skip(why: &str) {
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     let _ = writeln!(io::stderr(), "SKIPPED {test}: {why}");

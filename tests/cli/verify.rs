@@ -1,4 +1,4 @@
-//! Verify: what it counts, and what it takes for a problem. Damage is in `damage.rs`.
+//! `eggcache verify`: what it counts and reports as a problem. For damage see `damage.rs`.
 
 use crate::support::{Sandbox, assert_same, noise, tree, write};
 
