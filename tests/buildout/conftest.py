@@ -1,7 +1,7 @@
-"""Real buildouts of five generations, each in a virtual environment of its own.
+"""Real buildouts of five generations, each in its own virtual environment.
 
-The environments are made once, under ``build/``; the wheel of eggcache in ``dist/`` is installed
-into each. The index is a local folder. ``make test`` sees to all of that.
+The environments are created once, in ``build/``; the eggcache wheel in ``dist/`` is installed into
+each. The index is a local folder. ``make test`` prepares all of that.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ import dists
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build", "buildout")
 
-#: zc.buildout -> setuptools and zc.recipe.egg that run with it
+#: zc.buildout -> the versions of setuptools and zc.recipe.egg to run with it
 VERSIONS = {
     "6.0.1": ("81.0.0", "6.0.0"),
     "5.2.0": ("80.9.0", "4.0.0"),
@@ -41,7 +41,7 @@ def the_wheel():
 
 
 class Buildout:
-    """One generation of zc.buildout: its environment, and what to pin."""
+    """One generation of zc.buildout: its environment and its pins."""
 
     def __init__(self, version):
         self.version = version
@@ -72,7 +72,7 @@ class Buildout:
             subprocess.check_call([sys.executable, "-m", "venv", self.venv])
             pins = ["zc.buildout==" + self.version, "setuptools==" + self.setuptools, "wheel==0.45.1"]
             self._pip("install", *pins)
-            # The recipe as buildout would fetch it, and what pip needs to build from source.
+            # The recipe that buildout would download, and what pip needs to build from source.
             self._pip("download", "--no-deps", "-d", self.archives, "zc.recipe.egg==" + self.recipe)
             self._pip("download", "--no-deps", "-d", os.path.join(self.archives, "pip"), *pins[1:])
         self._pip("install", "--force-reinstall", "--no-deps", wheel)
@@ -118,7 +118,7 @@ class World:
         return Project(self, name, eggs, options, sections, versions, parts)
 
     def cut_network(self):
-        """From here on, nothing can be fetched."""
+        """Make the index unavailable."""
         self.index.rename(self.path / "index-out-of-reach")
 
     def eggcache(self, *args, check=True):
@@ -126,7 +126,7 @@ class World:
         return subprocess.run(command, check=check, stdout=subprocess.PIPE, universal_newlines=True)
 
     def cached(self):
-        """What the cache has: file names and the rest, as `eggcache list --json` tells."""
+        """The eggs in the cache, as `eggcache list --json` prints them."""
         return json.loads(self.eggcache("list", "--json").stdout)["eggs"]
 
 
@@ -159,7 +159,7 @@ class Project:
         )
 
     def run(self, *args, check=True, env=None, cache=True):
-        """Run buildout; answer what it printed."""
+        """Run buildout and return its output."""
         done = self.start(*args, env=env, cache=cache)
         output = done.communicate(timeout=300)[0]
         if check:
@@ -196,7 +196,7 @@ class Project:
         return self.path / "eggs" / ("v5" if self.world.buildout.generation >= 5 else "")
 
     def eggs(self):
-        """Installed eggs: name and version, lower case."""
+        """Names and versions of the installed eggs, in lower case."""
         names = sorted(path.name for path in self.eggs_directory.glob("*.egg"))
         return ["-".join(name.split("-")[:2]).lower() for name in names]
 
@@ -212,7 +212,7 @@ class Project:
         ).strip()
 
     def snapshot(self, folder=None):
-        """Every entry below a folder: kind, mode, mtime and content."""
+        """Every entry below a folder: mode, mtime and content."""
         folder = str(folder or self.eggs_directory)
         found = {}
         for path, directories, files in os.walk(folder):
@@ -246,7 +246,7 @@ def newest_world(tmp_path, newest_buildout):
 
 
 def needs(*programs):
-    """Skip the test, and say why, where there is not all that installing an RPM needs."""
+    """Skip the test, with a message, if a program is missing or the user is not root."""
     missing = [program for program in programs if not shutil.which(program)]
     if missing or os.geteuid() != 0:
         why = "no %s" % ", ".join(missing) if missing else "only root can install into another root"

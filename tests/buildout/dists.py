@@ -1,4 +1,4 @@
-"""Small real distributions for the tests: wheels, a source distribution, one that compiles C."""
+"""Small real distributions for the tests: wheels, and a source distribution that compiles C."""
 
 import base64
 import hashlib
@@ -9,8 +9,8 @@ import zipfile
 
 
 def wheel(index, name, version, requires=(), script=True, marker="", recipe=""):
-    """A pure wheel with one module, and a console script of its name. `recipe` is the code of a class
-    `Recipe`, which is one of buildout's then."""
+    """Make a pure wheel with one module and a console script of the same name. `recipe` is the code of a
+    class `Recipe`, which makes it a buildout recipe."""
     module = name.replace("-", "_").replace(".", "_")
     info = "%s-%s.dist-info" % (module, version)
     files = {
@@ -42,7 +42,7 @@ def wheel(index, name, version, requires=(), script=True, marker="", recipe=""):
 
 
 def c_sdist(index, name, version, marker=""):
-    """A source distribution of a C extension that tells the macro it was compiled with."""
+    """Make a source distribution of a C extension that reports the macro it was compiled with."""
     setup = (
         "from setuptools import setup, Extension\n"
         "setup(name=%r, version=%r, py_modules=[%r],\n"

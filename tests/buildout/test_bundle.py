@@ -1,4 +1,4 @@
-"""`eggcache bundle` of what real buildouts make: it runs elsewhere, as an RPM and out of an image."""
+"""`eggcache bundle` of real buildouts: bundles run elsewhere, as an RPM and from a container image."""
 
 import json
 import os
@@ -17,7 +17,7 @@ PINS = "app = 1.0\nbeta = 1.0\nnative = 1.0"
 
 
 def project(world, name, options="relative-paths = true", **kw):
-    """A buildout with the script `app`, which needs an egg that it does not name."""
+    """Build a buildout with the script `app`, which requires an egg that the buildout does not name."""
     if not (world.index / "app").exists():
         world.wheel("app", "1.0", requires=["beta"])
         world.wheel("beta", "1.0")
@@ -30,7 +30,7 @@ def project(world, name, options="relative-paths = true", **kw):
 
 
 def bundle(project, archive, *options, code=0):
-    """The report of a bundle whose folder is `app`."""
+    """Bundle a buildout with the prefix `app`, and return the report."""
     command = ["--json", "bundle", str(project.path), "-o", str(archive), "--prefix", "app"]
     done = project.world.eggcache(*command, *options, check=False)
     assert done.returncode == code, done.stdout
@@ -55,8 +55,8 @@ def output(*command):
 
 
 def runs_with_its_bytecode(project, app):
-    """Run what is unpacked in `app`, and have Python compile all that it would; answer the bytecode that
-    was there, of which nothing has changed.
+    """Run the unpacked `app`, and let Python compile everything that it would; assert that nothing changes,
+    and return the bytecode in the bundle.
     """
     before = project.snapshot(app)
     assert output(app / "bin" / "app") == "app 1.0"
@@ -70,7 +70,7 @@ def runs_with_its_bytecode(project, app):
 
 
 def without_times_of_folders(project, folder):
-    """A snapshot. The mtime of a folder is when rpm put the last file into it."""
+    """A snapshot without the mtimes of folders, which change when rpm writes the files into them."""
     found = project.snapshot(folder).items()
     return {path: (mode, not stat.S_ISDIR(mode) and mtime, it) for path, (mode, mtime, it) in found}
 
@@ -92,7 +92,7 @@ def test_what_is_unpacked_elsewhere_runs_and_its_bytecode_is_used(world):
     app = unpack(archive, world.path / "unpacked")
     first.path.rename(world.path / "out-of-reach")
     bytecode = runs_with_its_bytecode(first, app)
-    # Of the other generations, the recipe is no egg with a package.
+    # In other generations, the recipe has no package with bytecode.
     assert bytecode or world.buildout.generation < 5
     assert problems(world, app) == []
     assert problems(world, app, cache=False) == []
@@ -212,7 +212,7 @@ def test_the_commands_of_the_container_file_unpack_a_bundle_that_runs(newest_wor
     (root / "tmp").mkdir()
     shutil.copy(str(image / source), str(root) + target)
     [run] = [line[len("RUN ") :] for line in lines if line.startswith("RUN ")]
-    # Every absolute path is one in the image.
+    # Absolute paths are those in the image.
     command = re.sub(r"(?<=\s)/", str(root) + "/", run)
     subprocess.check_call(["sh", "-ec", command])
     [stage, made, target] = of_stage

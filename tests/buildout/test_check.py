@@ -1,4 +1,4 @@
-"""`eggcache check` on what real buildouts make: no false alarm, and no leak that is missed."""
+"""`eggcache check` of real buildouts: no false alarms, and no problem missed."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 
 
 def check(project, *options, code=0):
-    """The report of a check that ends with this code."""
+    """Run a check that exits with this code, and return its report."""
     done = project.world.eggcache("--json", "check", str(project.path), *options, check=False)
     assert done.returncode == code, done.stdout
     return json.loads(done.stdout)

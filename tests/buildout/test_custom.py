@@ -1,4 +1,4 @@
-"""Custom builds and develop eggs: never the plain egg for a project that is built with options."""
+"""Custom builds and develop eggs: a plain egg is never used for a project that is built with options."""
 
 import subprocess
 

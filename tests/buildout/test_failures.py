@@ -1,4 +1,4 @@
-"""Whatever is wrong with the cache: one warning, and a normal build."""
+"""A broken cache causes one warning, and a normal build."""
 
 import os
 import sqlite3
@@ -48,7 +48,7 @@ def test_an_index_that_is_none(filled):
 
 
 def test_an_interrupt_is_waited_out_by_the_program(newest_world):
-    """What it was given before is kept: it ends with its input, and is not killed."""
+    """The program completes its work: it exits when its input ends, and is not killed."""
     code = (
         "from eggcache import _bridge\n"
         "bridge = _bridge.Bridge(_bridge.find_program())\n"
@@ -67,7 +67,7 @@ def test_an_interrupt_is_waited_out_by_the_program(newest_world):
 
 
 def test_a_program_that_does_not_answer(filled, tmp_path):
-    # The program is looked for inside the package first.
+    # The program inside the package has precedence.
     inside = subprocess.check_output(
         [
             os.path.join(filled.buildout.venv, "bin", "python"),

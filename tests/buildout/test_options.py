@@ -1,4 +1,4 @@
-"""Options, and the two ways to switch the cache on."""
+"""The options, and the two ways to enable the cache."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def test_the_option_works_from_the_user_defaults(newest_world):
 
 
 def test_as_an_extension_that_buildout_installs(world, tmp_path):
-    # Without the .pth file, only the extension entry point is left.
+    # Without the .pth file, only the extension entry point remains.
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(

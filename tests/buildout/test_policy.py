@@ -1,4 +1,4 @@
-"""Collecting by itself after a buildout: once a day, without waiting, never failing a build."""
+"""Automatic collection after a buildout: once a day, without waiting, and never failing a build."""
 
 import json
 import os
@@ -13,7 +13,7 @@ POLICY = '[gc]\nmax-size = "1kB"\nauto = true\n'
 
 @pytest.fixture
 def filled(world):
-    """A cache with an egg that no buildout uses, and a policy by which it goes."""
+    """A cache with an egg that no buildout uses, and a policy that evicts it."""
     world.wheel("gamma", "1.0")
     project = world.project("filling", "gamma")
     project.run()
@@ -28,7 +28,7 @@ def has_gamma(world):
 
 
 def collected(world):
-    """Wait until the program that a buildout has left behind is done, and tell what it did."""
+    """Wait until the program that a buildout has left behind is done, and return its record."""
     last = world.cache / "gc" / "last.json"
     for _ in range(100):
         if last.exists() and not has_gamma(world):

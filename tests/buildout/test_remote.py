@@ -1,4 +1,4 @@
-"""Buildouts that share what they build through a remote."""
+"""Buildouts that share the eggs they build through a remote."""
 
 import functools
 import http.server
@@ -12,7 +12,7 @@ from conftest import summary
 
 
 class Team:
-    """Builders and readers, each with a cache of its own, and a folder that is their remote."""
+    """Builders and readers, each with its own cache, and a folder as their remote."""
 
     def __init__(self, world):
         self.world = world
@@ -21,7 +21,7 @@ class Team:
         world.eggcache("keygen", str(self.key))
 
     def member(self, name, push=False, url=None, options=(), **kw):
-        """A project whose cache is empty and knows the remote."""
+        """Make a project whose cache is empty and has the remote."""
         self.world.cache = self.world.path / (name + "-cache")
         options = [*options, "--push"] if push else options
         self.world.eggcache(
@@ -34,7 +34,7 @@ class Team:
 
 
 class Mirror(http.server.SimpleHTTPRequestHandler):
-    """A web server that notes what it is asked for."""
+    """A web server that records its requests."""
 
     asked = []
 
@@ -48,7 +48,7 @@ class Mirror(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def mirror(newest_team):
-    """The address of a read-only mirror of the remote."""
+    """The URL of a read-only mirror of the remote."""
     handler = functools.partial(Mirror, directory=str(newest_team.pool))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -189,6 +189,6 @@ def test_another_buildout_asks_for_a_list_and_a_blob_of_each_egg(newest_team, mi
     reader = newest_team.member("reader", url=mirror, eggs="alpha beta", versions=versions)
     hits = summary(reader.run())
     assert hits["misses"] == hits["stored"] == 1
-    # Of beta there is no list.
+    # There is no list for beta.
     eggs = len(reader.eggs())
     assert sorted(Mirror.asked) == ["blobs"] * (eggs - 1) + ["projects"] * eggs + ["sets"]

@@ -1,4 +1,4 @@
-"""Roots: what a buildout uses is known after it has succeeded, and `gc` keeps it."""
+"""Roots: the eggs of a buildout are recorded after it has succeeded, and `gc` keeps them."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ def names(root):
 
 
 def forget_use(world, *more):
-    """Evict everything that nothing holds."""
+    """Evict every egg that nothing protects."""
     return json.loads(world.eggcache("gc", "--max-size", "0", "--json", *more).stdout)
 
 

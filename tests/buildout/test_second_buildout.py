@@ -113,7 +113,7 @@ def test_a_shared_eggs_directory_and_a_cache_get_along(world):
 
 
 def test_what_an_extra_requires_is_taken_from_the_cache(world):
-    """Eggs with a dist-info directory tell the extra in the marker of a requirement."""
+    """Eggs with a dist-info directory name the extra in the marker of a requirement."""
     name = "alpha-1.0-py%d.%d.egg" % sys.version_info[:2]
     info = world.path / "made" / name / "alpha-1.0.dist-info"
     info.mkdir(parents=True)
@@ -154,7 +154,7 @@ def test_requirements_that_can_be_read_once_are_installed(newest_world):
 def test_what_a_buildout_has_half_installed_is_not_taken(world):
     world.wheel("alpha", "1.0")
     project = world.project("project")
-    # Where pip installs before the egg has its name: of a buildout at work, or of one that was killed.
+    # pip installs into such a folder first. The buildout may still be running, or was killed.
     half = project.eggs_directory / "tmp1a2b3c4d"
     (half / "alpha-1.0.dist-info").mkdir(parents=True)
     metadata = half / "alpha-1.0.dist-info" / "METADATA"
@@ -169,7 +169,7 @@ def test_two_buildouts_at_once_on_one_eggs_directory_and_one_cache(world):
     world.wheel("beta", "1.0")
     shared = "eggs-directory = ../shared-eggs"
     projects = [world.project(name, options=shared) for name in ("one", "two")]
-    # Buildout fails where another makes these at the same moment, with a cache and without.
+    # Without this, buildout may fail if both create the folders at the same moment, even without a cache.
     (world.path / "shared-eggs" / "v5").mkdir(parents=True)
     running = [project.start() for project in projects]
     outputs = [process.communicate(timeout=300)[0] for process in running]

@@ -1,4 +1,4 @@
-"""Which version may be chosen: the cache must never make buildout choose otherwise."""
+"""Choice of versions: the cache must never change which version buildout chooses."""
 
 import os
 
@@ -6,7 +6,7 @@ from conftest import summary
 
 
 def fill(world, *pins, name="alpha"):
-    """Put versions of a project into the cache, in this order."""
+    """Add versions of a project to the cache, in this order."""
     for number, version in enumerate(pins):
         project = world.project("fill-%s-%d" % (name, number), name, versions="%s = %s" % (name, version))
         project.run()

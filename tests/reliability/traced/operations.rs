@@ -77,67 +77,67 @@ macro_rules! test_each_operation {
             use crate::traced::operations;
 
             #[test]
-            fn of_add_to_a_new_cache() {
+            fn add_to_a_new_cache() {
                 $run(&operations::ADD_FIRST);
             }
 
             #[test]
-            fn of_add() {
+            fn add() {
                 $run(&operations::ADD);
             }
 
             #[test]
-            fn of_add_in_place_of_another_build() {
+            fn add_replace() {
                 $run(&operations::REPLACE);
             }
 
             #[test]
-            fn of_materialize() {
+            fn materialize() {
                 $run(&operations::MATERIALIZE);
             }
 
             #[test]
-            fn of_gc_that_evicts_all() {
+            fn gc_of_all_eggs() {
                 $run(&operations::GC_OF_ALL);
             }
 
             #[test]
-            fn of_gc_with_garbage_of_every_kind() {
+            fn gc_of_every_kind_of_garbage() {
                 $run(&operations::GC_OF_SOME);
             }
 
             #[test]
-            fn of_reindex() {
+            fn reindex() {
                 $run(&operations::REINDEX);
             }
 
             #[test]
-            fn of_reindex_without_an_index() {
+            fn reindex_without_an_index() {
                 $run(&operations::REINDEX_WITHOUT_INDEX);
             }
 
             #[test]
-            fn of_reindex_of_a_damaged_index() {
+            fn reindex_of_a_damaged_index() {
                 $run(&operations::REINDEX_OF_DAMAGED_INDEX);
             }
 
             #[test]
-            fn of_repair() {
+            fn verify_repair() {
                 $run(&operations::REPAIR);
             }
 
             #[test]
-            fn of_the_opening_of_an_old_cache() {
+            fn opening_an_old_cache() {
                 $run(&operations::OLD_CACHE);
             }
 
             #[test]
-            fn of_pin() {
+            fn pin() {
                 $run(&operations::PIN);
             }
 
             #[test]
-            fn of_serve() {
+            fn serve() {
                 $run(&operations::SERVE);
             }
         }
