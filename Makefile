@@ -7,20 +7,20 @@ BENCH := build/bench/venv/bin
 .PHONY: help build wheel wheel-manylinux deb docs test azure bench scale demo lint deny fuzz reliability clean
 
 help:
-	@echo "make demo   a real buildout, then the same without network from the cache"
-	@echo "make test   all tests, with real buildouts of five versions"
-	@echo "make azure  test remotes with an emulator of Azure's storage too (needs npm)"
+	@echo "make demo   run a real buildout, then the same one without network from the cache"
+	@echo "make test   run all tests, with real buildouts of five versions"
+	@echo "make azure  test remotes with an emulator of Azure Storage as well (needs npm)"
 	@echo "make bench  run all measurements and write docs/explanation/performance.md"
 	@echo "make scale  simulate remotes of all sizes and write docs/explanation/scale.md"
 	@echo "make docs   write docs/reference/cli.md from the --help texts"
-	@echo "make lint   formatting, lints, documentation"
-	@echo "make deny   licences and sources of the dependencies"
-	@echo "make reliability  the complete test matrices, and the table in docs/explanation/reliability.md"
-	@echo "make fuzz   fuzz every parser, for FUZZ_SECONDS each (60)"
-	@echo "make build  the eggcache program: target/release/eggcache"
-	@echo "make wheel  the Python package with the program in it: dist/"
-	@echo "make wheel-manylinux  the same for other machines: build/manylinux/, tested"
-	@echo "make deb    a Debian package: build/deb/, tested"
+	@echo "make lint   check formatting, lints and documentation"
+	@echo "make deny   check licenses and sources of the dependencies"
+	@echo "make reliability  run the complete test matrices and update docs/explanation/reliability.md"
+	@echo "make fuzz   fuzz every parser, for FUZZ_SECONDS each (default: 60)"
+	@echo "make build  build the eggcache program: target/release/eggcache"
+	@echo "make wheel  build the Python package with the program in it: dist/"
+	@echo "make wheel-manylinux  build and test the same for other machines: build/manylinux/"
+	@echo "make deb    build and test a Debian package: build/deb/"
 
 build:
 	cargo build --release --locked
@@ -53,7 +53,7 @@ wheel-manylinux: $(TOOLS)/python
 	rm -rf build/manylinux
 	mkdir -p build/manylinux python/eggcache/_bin
 	touch $(INSIDE)
-	@echo "building the wheel with zig, twice"
+	@echo "building the wheel twice with zig"
 	@$(MANYLINUX) >build/manylinux.log 2>&1 || { cat build/manylinux.log; exit 1; }
 	$(PYTHON) -m zipfile -e build/manylinux/eggcache-*.whl build/manylinux/unpacked
 	cp build/manylinux/unpacked/eggcache-*.data/scripts/eggcache $(INSIDE)

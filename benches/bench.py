@@ -1,4 +1,4 @@
-"""Measure, and write down what was measured: `make bench`.
+"""Run measurements and store the results: `make bench`.
 
     python3 benches/bench.py [SECTION ...]
 

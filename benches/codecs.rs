@@ -1,4 +1,4 @@
-//! What a frame size, an encoding and a level cost: the choice of docs/explanation/performance.md.
+//! Measures the cost of frame sizes, encodings and levels, for docs/explanation/performance.md.
 //!
 //! ```text
 //! codecs EGGS_DIRECTORY >ROWS.json

@@ -85,7 +85,7 @@ class Queue:
 
 
 def look_as_is(chance, looks):
-    """src/remote/build_lease.rs: 0.25 s, twice as long each time up to 8 s, and 40 to 120 ms beside that."""
+    """The pause in src/remote/build_lease.rs: 0.25 s, doubled each time up to 8 s, plus 40 to 120 ms."""
     first, most = rules.LOOK
     return min(first * 2 ** min(looks, 6), most) + chance.uniform(0.04, 0.12)
 
@@ -208,7 +208,7 @@ Writers = collections.namedtuple("Writers", "tries gave_up seconds requests vers
 
 
 def jitter(chance, attempt):
-    """src/remote/publish.rs"""
+    """The pause in src/remote/publish.rs."""
     most = 20 << min(attempt, 6)
     return (most / 2 + chance.randrange(most)) / 1000
 

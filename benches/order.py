@@ -1,8 +1,8 @@
 """The order in which a buildout learns which eggs it needs, and how long it waits for lists, blobs and builds.
 
-Whatever a part names is known at once, and what an egg requires once that egg is there: all of it that
-is new goes to the remote together (python/eggcache/_copier.py, `expect`). What is built is not looked
-at that way: what it requires is asked for one by one.
+The eggs named by a part are known immediately, and the requirements of an egg as soon as it is there. New
+names are requested from the remote together (python/eggcache/_copier.py, `expect`), except for the
+requirements of an egg that is built, which are requested one by one.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Plots for docs/explanation/performance.md: SVG that is the same for the same results."""
+"""Plots for docs/explanation/performance.md: equal results give equal SVG files."""
 
 import math
 import os

@@ -59,7 +59,7 @@ with open(os.path.join(os.path.dirname(__file__), "corpora", "blob-bytes.json"))
 
 
 class Requests(collections.Counter):
-    """How many of each kind, as the store counts them; `made` of them as src/remote/client/mod.rs does."""
+    """Numbers of requests by kind, as the store counts them; `made` as src/remote/client/mod.rs counts."""
 
     def times(self, factor):
         return Requests({kind: count * factor for kind, count in self.items()})
@@ -135,7 +135,7 @@ def lease(build_seconds):
 
 
 def entry_line(name, version, source_sha256="", **provenance):
-    """One line of a list or a set, with as many bytes as src/remote/entry.rs and minisign make it."""
+    """One line of a list or a set, as long as src/remote/entry.rs and minisign make it."""
     key = {
         "name": name,
         "version": version,

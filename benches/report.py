@@ -1,10 +1,9 @@
-"""docs/explanation/performance.md from docs/explanation/performance/results.json: its tables, and the plots beside it.
+"""Write the tables and plots of docs/explanation/performance.md from docs/explanation/performance/results.json.
 
     python3 benches/report.py
 
-Each section is one function here: it gets the entries of its section and the plots to make, and
-answers the Markdown that goes between `<!-- SECTION -->` and `<!-- end -->`. Without matplotlib
-the plots are left as they are.
+Each section is one function here: it gets the entries of its section and a plotter, and returns the
+Markdown between `<!-- SECTION -->` and `<!-- end -->`. Without matplotlib the plots stay unchanged.
 """
 
 import json

@@ -1,9 +1,9 @@
-"""docs/explanation/performance/results.json: what was measured last, by section.
+"""docs/explanation/performance/results.json: the latest measurements, by section.
 
     put("growth", {"list": {...}, ...})
 
-keeps the entries that the section has of other names, as long as they come from the same machine
-and the same eggcache; else the section begins anew. No host names and no paths belong in it.
+keeps the other entries of the section if they come from the same machine and the same versions; otherwise
+the section starts from scratch. The file contains no host names and no paths.
 """
 
 import json
@@ -32,7 +32,7 @@ def put(section, data):
 
 
 def target(name, *values):
-    """What was measured for a row of the table of targets, see `report.TARGETS`."""
+    """Store the measured values for a row of the table of targets; see `report.TARGETS`."""
     put("targets", {name: list(values)})
 
 
@@ -50,7 +50,7 @@ def machine():
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(memory / (1 << 30)),
         "system": platform.system(),
-        # The number only: what distributions append can name a site.
+        # Only the number: the suffix of a distribution may identify a site.
         "kernel": re.match(r"[0-9.]*[0-9]|", platform.release()).group(),
         "architecture": platform.machine(),
     }

@@ -1,11 +1,11 @@
-"""docs/explanation/scale.md: what a remote takes of teams of all sizes, on paper and by simulation.
+"""Compute docs/explanation/scale.md: the load and cost of remotes for teams of all sizes, by simulation.
 
     python3 benches/scale.py
 
-Needs the standard library alone, is the same each time, and takes less than a minute. Each section is
-one function here, which answers the Markdown between `<!-- SECTION -->` and `<!-- end -->`. Prices,
-times and limits are in remote_rules.py, the order of what a buildout asks for in order.py, the model of
-a team in team.py, that of crowds in crowd.py.
+Needs only the standard library, gives the same result every time, and takes less than a minute. Each
+section is one function here, which returns the Markdown between `<!-- SECTION -->` and `<!-- end -->`.
+Prices, times and limits are in remote_rules.py, the order of requests of a buildout in order.py, the
+model of a team in team.py, and that of crowds in crowd.py.
 """
 
 import functools

@@ -1,5 +1,5 @@
-"""What docs/explanation/scale.md says follows from the rules of `src/`, and its simulations add up; with the
-standard library only."""
+"""The figures of docs/explanation/scale.md follow from the rules of `src/`, and the simulations are consistent.
+Needs only the standard library."""
 
 import functools
 import json

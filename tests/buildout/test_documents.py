@@ -40,10 +40,10 @@ LEFT = [
 #: Pages that begin in an empty folder.
 FROM_NOTHING = ["README.md", "docs/howto/rpm.md", "docs/howto/container.md", "docs/tutorial.md"]
 
-#: What the commands of a page need, and not every machine has.
+#: Programs that a page needs and that may be missing.
 NEEDS = {"docs/howto/rpm.md": ["rpm", "rpmbuild", "zstd"]}
 
-#: What stands for something in the text of a page.
+#: Placeholders in the text of the pages.
 WORDS = {"BUILDOUT": ".", "3.11": "%d.%d" % sys.version_info[:2]}
 
 #: Languages of blocks that are read, not run.
@@ -98,7 +98,7 @@ def prints(shown, printed):
 
 
 def prepare(world, page):
-    """The folder that the examples of a page expect, and that folder and the environment of their commands."""
+    """Create the folder that the examples of a page expect; return it and the environment of the commands."""
     home = world.path
     world.cache = home / ".cache" / "eggcache"
     recipe, setuptools = world.buildout.recipe, world.buildout.setuptools
@@ -123,7 +123,7 @@ def prepare(world, page):
     programs.mkdir()
     (home / "scratch").mkdir()
     if shutil.which("rpm"):
-        # Into a root of its own, whose database knows of no Python.
+        # Install into a separate root, whose database does not contain Python.
         shim = programs / "rpm"
         shim.write_text(
             "#!/bin/sh\nexec %s --root %s --dbpath /var/lib/rpm --nodeps \"$@\"\n"
@@ -159,7 +159,7 @@ def test_every_block_has_a_language(page):
     found = [(kind(page, *block), block[1]) for block in blocks(text)]
     assert not [text for kind, text in found if kind == "unknown"], "neither run nor known as data"
     assert not re.search(r"^\n {4,}\S", without_blocks(text), re.M), "a block is indented, not fenced"
-    # Output is that of a block that runs, or that is left with a reason.
+    # Output belongs to a block that runs, or that is left with a reason.
     befores = [kind for kind, _ in found]
     assert all(befores[n - 1] in ("run", "left") for n, kind in enumerate(befores) if kind == "output")
 
@@ -172,7 +172,7 @@ def test_every_command_of_a_page_runs(page, newest_world):
         return
     needs(*NEEDS.get(page, []))
     folder, environ = prepare(newest_world, page)
-    # One shell for the whole page, as for its reader: an exported variable holds for what follows.
+    # One shell for the whole page, as for its reader: exported variables stay in effect.
     script = ["set -e"]
     for number, (_, text) in enumerate(found):
         if kinds[number] == "run":

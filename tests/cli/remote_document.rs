@@ -1,4 +1,4 @@
-//! docs/reference/remote.md: what its examples say is what the library does.
+//! The examples of docs/reference/remote.md agree with the library.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
