@@ -1,23 +1,24 @@
-//! The Python that the scripts of a buildout run. Told from its files: nothing is run.
+//! The Python that the scripts of a buildout run. Its files say which one it is; nothing is run.
 
 use std::path::{Path, PathBuf};
 
+use crate::buildout::ini;
 use crate::disk::files;
 
-/// Longest file of an environment that is read, in bytes.
+/// Longest `pyvenv.cfg` that is read, in bytes.
 const MAX_SETTINGS: u64 = 1 << 16;
 
-/// One interpreter, as scripts name it.
+/// One interpreter, at the path that scripts have.
 #[derive(Debug, Clone)]
 pub struct Interpreter {
     pub path: PathBuf,
-    /// What it is in the end.
+    /// The program behind all symlinks; `None` if there is none.
     pub real: Option<PathBuf>,
-    /// `3.11`, where its name or the file of its environment tells.
+    /// `3.11`, if a file name or `pyvenv.cfg` has the version.
     pub python: Option<String>,
-    /// Folders that its own packages are below.
+    /// Folders that contain its own packages.
     prefixes: Vec<PathBuf>,
-    /// Those of them that hold nothing but it: a `bin` can be anybody's.
+    /// The prefixes that belong to it alone: a `bin` folder may hold any program.
     environments: Vec<PathBuf>,
 }
 
@@ -30,15 +31,16 @@ impl Interpreter {
             .and_then(|prefix| files::read_short(&prefix.join("pyvenv.cfg"), MAX_SETTINGS).ok())
             .unwrap_or_default();
         let settings = String::from_utf8_lossy(&settings);
-        let version = setting(&settings, "version").or_else(|| setting(&settings, "version_info"));
-        let named = |path: &Path| version_of_name(path.file_name()?.to_str()?);
-        let python = named(path)
-            .or_else(|| version.and_then(minor_version))
-            .or_else(|| real.as_deref().and_then(named));
-        let home = setting(&settings, "home").and_then(|home| Path::new(home).parent());
+        let setting = |name: &str| ini::value(&settings, "", name);
+        let python = version_in_file_name(path)
+            .or_else(|| minor_version(&setting("version").or_else(|| setting("version_info"))?))
+            .or_else(|| version_in_file_name(real.as_deref()?));
+        let home = setting("home");
+        let home = home.as_deref().and_then(|home| Path::new(home).parent());
         let prefixes = [environment, real.as_deref().and_then(prefix), home];
         let prefixes: Vec<PathBuf> = prefixes.into_iter().flatten().map(Path::to_owned).collect();
-        let environments = prefixes.iter().filter(|it| is_environment(it)).cloned().collect();
+        let environments =
+            prefixes.iter().filter(|prefix| is_environment(prefix)).cloned().collect();
         Self { path: path.to_owned(), python, prefixes, environments, real }
     }
 
@@ -51,14 +53,14 @@ impl Interpreter {
         is_packages && self.prefixes.iter().any(|prefix| folder.starts_with(prefix))
     }
 
-    /// Whether a path is of the environment of this interpreter.
+    /// Whether a path belongs to the environment of this interpreter.
     #[must_use]
     pub fn owns(&self, path: &Path) -> bool {
         path == self.path || self.environments.iter().any(|prefix| path.starts_with(prefix))
     }
 }
 
-/// Whether a program is named like a Python.
+/// Whether a program has the name of a Python.
 #[must_use]
 pub fn is_python(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -68,36 +70,31 @@ pub fn is_python(path: &Path) -> bool {
     })
 }
 
-/// The folder that an interpreter is installed below.
+/// The folder that an interpreter is installed in, above its `bin`.
 fn prefix(program: &Path) -> Option<&Path> {
     let bin = program.parent()?;
     bin.file_name().is_some_and(|name| name == "bin").then(|| bin.parent()).flatten()
 }
 
-/// Whether a Python is installed below a folder, and it is no folder of the operating system.
+/// Whether a folder has a Python of its own and is not one of the operating system.
 fn is_environment(prefix: &Path) -> bool {
-    let is_library = |entry: std::fs::DirEntry| {
-        let name = entry.file_name();
-        ["python", "pypy"].iter().any(|start| name.to_string_lossy().starts_with(start))
-    };
-    let has_library = || {
-        let entries = std::fs::read_dir(prefix.join("lib")).into_iter().flatten();
-        entries.flatten().any(is_library)
-    };
-    prefix.components().count() > 2 && (prefix.join("pyvenv.cfg").is_file() || has_library())
+    prefix.components().count() > 2
+        && (prefix.join("pyvenv.cfg").is_file() || has_library(&prefix.join("lib")))
 }
 
-fn setting<'a>(settings: &'a str, name: &str) -> Option<&'a str> {
-    settings.lines().find_map(|line| {
-        let (key, value) = line.split_once('=')?;
-        (key.trim() == name).then(|| value.trim())
+/// Whether a folder contains the standard library of a Python.
+fn has_library(folder: &Path) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name()).any(|name| {
+        let name = name.to_string_lossy();
+        ["python", "pypy"].iter().any(|start| name.starts_with(start))
     })
 }
 
-/// `3.11` of `python3.11`; `None` for `python3`.
-fn version_of_name(name: &str) -> Option<String> {
-    let version = name.strip_prefix("python").or_else(|| name.strip_prefix("pypy"))?;
-    minor_version(version)
+/// `3.11` of `bin/python3.11`; `None` for `bin/python3`.
+fn version_in_file_name(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    minor_version(name.strip_prefix("python").or_else(|| name.strip_prefix("pypy"))?)
 }
 
 /// `3.11` of `3.11.2` and of `3.11`.
@@ -116,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_told_by_the_name_the_environment_or_the_program() {
+    fn names_and_pyvenv_cfg_have_the_version() {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap();
         for folder in ["usr/bin", "venv/bin", "bare/bin"] {
@@ -143,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_that_are_pythons_are_known_by_name() {
+    fn a_python_is_recognized_by_its_name() {
         for name in ["python", "python3", "python3.11", "pypy3", "python3.13t"] {
             assert!(is_python(Path::new(name)), "{name}");
         }

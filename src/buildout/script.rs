@@ -1,21 +1,21 @@
-//! What a text that a buildout holds names: a script in `bin/`, or a configuration file.
+//! The references in a text file of a buildout: a script in `bin/`, or a configuration file.
 //!
-//! Read as text, never run. Buildout writes the eggs of a script as a list that is put before
-//! `sys.path`, of absolute paths or, with `relative-paths = true`, of paths below the buildout.
+//! The text is read, never run. Buildout writes the eggs of a script as a list that is put before
+//! `sys.path`: absolute paths or, with `relative-paths = true`, paths below the buildout.
 
 use std::collections::BTreeSet;
 
-/// Ends a path that has no quotes around it.
+/// Characters that end a path without quotes.
 const END: &[char] = &[
     '"', '\'', '`', ',', ';', ':', '(', ')', '[', ']', '{', '}', '<', '>', '|', '&', '$', '*', '\\',
 ];
 
-/// What one text names.
+/// The references in one text.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Script {
-    /// The program of its first line, with its words.
+    /// The program in its first line, with arguments.
     pub interpreter: Option<String>,
-    /// What is put before `sys.path`.
+    /// The entries that are put before `sys.path`.
     pub imports: Vec<Import>,
     /// Other absolute paths.
     pub paths: BTreeSet<String>,
@@ -39,20 +39,14 @@ impl Script {
         let interpreter = interpreter(text);
         let body = if first.starts_with("#!") { &text[first.len()..] } else { text };
         let (before, list, after) = import_list(body);
-        let mut levels = 0;
-        for line in before.lines() {
-            levels += usize::from(line.trim() == "base = os.path.dirname(base)");
-        }
+        let is_parent = |line: &&str| line.trim() == "base = os.path.dirname(base)";
+        let levels = before.lines().filter(is_parent).count();
         let imports = literals(list)
             .into_iter()
-            .filter_map(|Literal { text, of_base }| {
-                if of_base {
-                    Some(Import::Relative { levels, path: text })
-                } else if text.starts_with('/') {
-                    Some(Import::Absolute(text))
-                } else {
-                    None
-                }
+            .filter_map(|Literal { text, is_below_base }| match text {
+                path if is_below_base => Some(Import::Relative { levels, path }),
+                path if path.starts_with('/') => Some(Import::Absolute(path)),
+                _ => None,
             })
             .collect();
         let paths = absolute_paths(before).chain(absolute_paths(after)).map(str::to_owned);
@@ -60,8 +54,8 @@ impl Script {
     }
 }
 
-/// The program that the kernel starts for a script. Where its path is too long for that, the shell
-/// is told to start it in the second line.
+/// The program that the kernel starts for a script. If its path is too long for that, the first line
+/// is the shell's and the second line makes the shell start the program.
 fn interpreter(text: &str) -> Option<String> {
     let mut lines = text.lines();
     let words = lines.next()?.strip_prefix("#!")?.trim();
@@ -73,7 +67,7 @@ fn interpreter(text: &str) -> Option<String> {
     Some(words.to_owned()).filter(|words| !words.is_empty())
 }
 
-/// A text before, in and after the list that is put before `sys.path`.
+/// The text before, in and after the list that is put before `sys.path`.
 fn import_list(text: &str) -> (&str, &str, &str) {
     let begin = text.find("sys.path[0:0]").and_then(|at| {
         let rest = &text[at + "sys.path[0:0]".len()..];
@@ -99,8 +93,8 @@ fn import_list(text: &str) -> (&str, &str, &str) {
 
 struct Literal {
     text: String,
-    /// Whether it is joined to the folder of the buildout.
-    of_base: bool,
+    /// Whether the script joins it to the folder of the buildout.
+    is_below_base: bool,
 }
 
 /// The string literals of a Python expression.
@@ -109,7 +103,7 @@ fn literals(text: &str) -> Vec<Literal> {
     let mut rest = text;
     while let Some(at) = rest.find(['"', '\'']) {
         let (before, quoted) = rest.split_at(at);
-        let of_base = before.trim_end().ends_with("join(base,");
+        let is_below_base = before.trim_end().ends_with("join(base,");
         let mut characters = quoted.char_indices();
         let quote = characters.next().map(|(_, quote)| quote);
         let mut literal = String::new();
@@ -122,14 +116,13 @@ fn literals(text: &str) -> Vec<Literal> {
             let c = if c == '\\' { characters.next().map_or(c, |(_, c)| c) } else { c };
             literal.push(c);
         }
-        found.push(Literal { text: literal, of_base });
+        found.push(Literal { text: literal, is_below_base });
         rest = &quoted[end..];
     }
     found
 }
 
-/// The absolute paths in any text: what begins with `/` where a word begins. In quotes a path ends
-/// with the quotes.
+/// The absolute paths in a text: words that begin with `/`. A path in quotes ends with the quotes.
 pub fn absolute_paths(text: &str) -> impl Iterator<Item = &str> {
     let mut previous = '\n';
     let mut end = 0;
@@ -150,13 +143,13 @@ pub fn absolute_paths(text: &str) -> impl Iterator<Item = &str> {
         };
         end = at + length;
         let path = rest[..length].trim_end_matches('/');
-        // Neither the root folder, nor the rest of a URL, nor a comment of C.
+        // Not the root folder, the rest of a URL, or a comment in C.
         let is_path = path.len() > 1 && !path.starts_with("//") && !path.starts_with("/*");
         is_path.then_some(path)
     })
 }
 
-/// The file names of eggs that a text names.
+/// The file names of eggs in a text.
 pub fn egg_names(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| c.is_whitespace() || c == '/' || END.contains(&c) || c == '=');
     words.filter(|word| word.ends_with(".egg"))
@@ -171,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_eggs_of_a_script_are_read() {
+    fn a_script_has_an_interpreter_imports_and_paths() {
         let script = Script::parse(
             "#!/venv/bin/python -s\n\nimport sys\nsys.path[0:0] = [\n  '/app/eggs/a-1.egg',\n  \
              \"/app/it's [here]/b.egg\",\n  '/app/it\\'s/c.egg',\n  ]\n\nimport a\n\n\
@@ -184,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn relative_paths_are_below_the_buildout() {
+    fn relative_imports_count_the_levels_to_the_buildout() {
         let script = Script::parse(
             "#!/venv/bin/python\n\nimport os\n\njoin = os.path.join\n\
              base = os.path.dirname(os.path.abspath(os.path.realpath(__file__)))\n\
@@ -196,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interpreter_with_a_long_path_is_found_behind_the_shell() {
+    fn a_long_interpreter_path_is_in_the_second_line() {
         let text = "#!/bin/sh\n'''exec' /very/long/bin/python \"$0\" \"$@\"\n' '''\nimport sys\n";
         assert_eq!(Script::parse(text).interpreter.as_deref(), Some("/very/long/bin/python"));
         assert_eq!(Script::parse("#!/bin/sh\necho\n").interpreter.as_deref(), Some("/bin/sh"));
@@ -204,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn absolute_paths_are_found_where_a_word_begins() {
+    fn absolute_paths_begin_where_a_word_begins() {
         assert_eq!(paths("A=/a/b:/c d ('/e f', \"/g\")"), ["/a/b", "/c", "/e f", "/g"]);
         assert_eq!(paths("<import> /x/y.conf</import>"), ["/x/y.conf"]);
         assert_eq!(paths("key = /a/b/\n\t/c"), ["/a/b", "/c"]);
@@ -214,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_eggs_are_found_anywhere() {
+    fn egg_names_are_found_anywhere() {
         let text = "['/a/b-1-py3.egg', '/x/c-2.egg/d'] = e-3.egg zc.recipe.eggs\n";
         let names: Vec<&str> = egg_names(text).collect();
         assert_eq!(names, ["b-1-py3.egg", "c-2.egg", "e-3.egg"]);

@@ -1,6 +1,6 @@
-//! The texts of a buildout: its scripts, and what stands in its parts.
+//! The text files of a buildout: its scripts, and the configuration files in its parts.
 //!
-//! Each is read once, and only what it names is kept: parts can hold any number of files.
+//! Each file is read once, and only its references are kept: parts can contain any number of files.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,62 +14,56 @@ use crate::disk::boundary::Boundary;
 use crate::disk::files;
 use crate::error::Result;
 
-/// Longest text that is looked at, in bytes.
+/// Longest text that is read, in bytes.
 const MAX_TEXT: u64 = 1 << 20;
-/// Endings of configuration files in `parts/`. Everything below a folder `bin` or `etc` is one, too.
+/// Extensions of configuration files in `parts/`. Every file below a folder `bin` or `etc` is one, too.
 const CONFIGURATIONS: [&str; 11] =
     ["cfg", "conf", "ini", "json", "pth", "py", "sh", "toml", "xml", "yaml", "yml"];
 
-/// A text and what it names.
+/// A text file and its references.
 #[derive(Debug)]
 pub struct Text {
     /// Relative to the buildout.
     pub short: PathBuf,
     pub path: PathBuf,
-    /// File names of eggs, wherever they stand.
+    /// File names of eggs anywhere in the text.
     pub eggs: BTreeSet<String>,
     pub script: Script,
 }
 
 /// The scripts of a buildout.
-///
-/// # Errors
-/// If their folder cannot be read.
 pub fn scripts(buildout: &Buildout) -> Result<Vec<Text>> {
     let folder = &buildout.bin;
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let is_file = |path: &PathBuf| path.symlink_metadata().is_ok_and(|it| it.is_file());
+    let is_file = |path: &PathBuf| path.symlink_metadata().is_ok_and(|found| found.is_file());
     let files = buildout::entries(folder)?.into_iter().filter(is_file).collect();
-    Ok(texts(&buildout.place, files))
+    Ok(read(&buildout.boundary, files))
 }
 
 /// The configuration files and scripts in the parts of a buildout.
 #[must_use]
 pub fn of_parts(buildout: &Buildout) -> Vec<Text> {
     let walk = WalkDir::new(&buildout.parts).sort_by_file_name().into_iter().flatten();
-    let files = walk
-        .filter(|entry| entry.file_type().is_file())
-        .map(walkdir::DirEntry::into_path)
-        .filter(|path| {
-            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-            let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
-            CONFIGURATIONS.contains(&ending) || folder == "bin" || folder == "etc"
-        })
-        .collect();
-    texts(&buildout.place, files)
+    let files = walk.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path);
+    read(&buildout.boundary, files.filter(|path| is_configuration(path)).collect())
 }
 
-/// Those of the files that are text, and not longer than any script.
-fn texts(place: &Boundary, files: Vec<PathBuf>) -> Vec<Text> {
-    files
-        .into_par_iter()
-        .filter_map(|path| {
-            let content = String::from_utf8(files::read_short(&path, MAX_TEXT).ok()?).ok()?;
-            let script = (!content.contains('\0')).then(|| Script::parse(&content))?;
-            let eggs = egg_names(&content).map(str::to_owned).collect();
-            Some(Text { short: place.short(&path), path, eggs, script })
-        })
-        .collect()
+fn is_configuration(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+    CONFIGURATIONS.contains(&extension) || folder == "bin" || folder == "etc"
+}
+
+/// Reads the files that are text and not too long.
+fn read(boundary: &Boundary, files: Vec<PathBuf>) -> Vec<Text> {
+    files.into_par_iter().filter_map(|path| read_text(boundary, path)).collect()
+}
+
+fn read_text(boundary: &Boundary, path: PathBuf) -> Option<Text> {
+    let content = String::from_utf8(files::read_short(&path, MAX_TEXT).ok()?).ok()?;
+    let script = (!content.contains('\0')).then(|| Script::parse(&content))?;
+    let eggs = egg_names(&content).map(str::to_owned).collect();
+    Some(Text { short: boundary.short(&path), path, eggs, script })
 }

@@ -103,7 +103,7 @@ pub fn bundle(
     progress: &dyn Progress,
 ) -> Result<Report> {
     let buildout = Buildout::open(&checked.buildout, options.eggs.as_deref())?;
-    let root = buildout.place.root();
+    let root = buildout.boundary.root();
     let problems = checked.unsolved().count();
     if problems > 0 {
         let problems = format!("{problems} problem{}", if problems == 1 { "" } else { "s" });
@@ -176,7 +176,7 @@ fn output(output: &Path, buildout: &Buildout, rules: &Rules) -> Result<PathBuf> 
     let name = output.file_name().unwrap_or_default();
     let folder = output.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let output = folder.canonicalize().at("open directory", folder)?.join(name);
-    if let Ok(within) = output.strip_prefix(buildout.place.root())
+    if let Ok(within) = output.strip_prefix(buildout.boundary.root())
         && rules.why_not(&within.to_string_lossy()).is_none()
     {
         return Err(Error::Usage(format!(
@@ -215,7 +215,7 @@ fn rules(
     known: &BTreeMap<String, Known>,
     options: &Options,
 ) -> Result<Rules> {
-    let short = |path: &Path| buildout.place.short(path).to_string_lossy().into_owned();
+    let short = |path: &Path| buildout.boundary.short(path).to_string_lossy().into_owned();
     let patterns = |texts: &[String]| texts.iter().map(|text| PathPattern::new(text)).collect();
     let caches = buildout.caches.iter().map(PathBuf::as_path).chain(cache.map(Cache::root));
     let eggs = buildout.eggs()?.into_iter().map(|path| {

@@ -117,7 +117,7 @@ struct Repairs {
 
 impl Check<'_> {
     fn look(&self) -> Result<Looked> {
-        let (buildout, place) = (self.buildout, &self.buildout.place);
+        let (buildout, place) = (self.buildout, &self.buildout.boundary);
         let paths = buildout.eggs()?;
         let blobs = self.cache.map(Cache::blobs);
         let cache_root = self.cache.map(Cache::root);
@@ -197,7 +197,7 @@ impl Check<'_> {
         for (path, script) in &named.missing {
             let what = format!("is not there, and {} imports it", script.display());
             let finding =
-                Finding::new(FindingKind::MissingEgg, &self.buildout.place.short(path), what);
+                Finding::new(FindingKind::MissingEgg, &self.buildout.boundary.short(path), what);
             found.problems.push(match path.file_name().filter(|_| is_egg(path)) {
                 Some(name) => finding.of_egg(&name.to_string_lossy()),
                 None => finding,
@@ -210,7 +210,7 @@ impl Check<'_> {
         for folder in &self.buildout.eggs_directories {
             for path in crate::buildout::entries(folder)? {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                let short = self.buildout.place.short(&path);
+                let short = self.buildout.boundary.short(&path);
                 let holds_eggs =
                     || self.buildout.eggs_directories.iter().any(|it| it.starts_with(&path));
                 let what = if name == SET_ASIDE {
@@ -229,7 +229,7 @@ impl Check<'_> {
     }
 
     fn report(&self, looked: &Looked) -> Report {
-        let place = &self.buildout.place;
+        let place = &self.buildout.boundary;
         let Looked { eggs, named, found } = looked;
         let examined = || eggs.iter().map(|(_, examined)| examined);
         let mut problems = found.problems.clone();
@@ -283,7 +283,7 @@ impl Check<'_> {
     fn repair(&self, looked: &Looked) -> Result<Repairs> {
         let mut repairs = Repairs { done: BTreeMap::new(), notes: Vec::new() };
         let Some(blobs) = self.cache.map(Cache::blobs) else { return Ok(repairs) };
-        let (buildout, place) = (self.buildout, &self.buildout.place);
+        let (buildout, place) = (self.buildout, &self.buildout.boundary);
         let linked = looked.found.problems.iter().filter(|it| it.kind == FindingKind::HardLink);
         let linked: BTreeSet<&str> = linked.filter_map(|it| it.egg.as_deref()).collect();
         let mut wanted: Vec<(PathBuf, std::result::Result<Digest, String>)> = Vec::new();

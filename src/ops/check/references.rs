@@ -40,7 +40,7 @@ pub struct Named {
 /// # Errors
 /// If a folder cannot be read.
 pub fn named(buildout: &Buildout, cache: Option<&Path>) -> Result<Named> {
-    let place = &buildout.place;
+    let place = &buildout.boundary;
     let mut it = Named::default();
     let scripts = text_files::scripts(buildout)?;
     it.scripts = scripts.len();
@@ -216,7 +216,7 @@ impl Relocatable {
 
 /// What `.installed.cfg` says is installed, and what else it names.
 fn installed(buildout: &Buildout, own: &BTreeMap<PathBuf, Interpreter>, found: &mut Findings) {
-    let place = &buildout.place;
+    let place = &buildout.boundary;
     let mut option = "";
     let mut outside: BTreeMap<(&str, PathBuf), usize> = BTreeMap::new();
     for line in buildout.installed.lines() {
@@ -264,7 +264,7 @@ fn configuration(
     own: &BTreeMap<PathBuf, Interpreter>,
     found: &mut Findings,
 ) {
-    let place = &buildout.place;
+    let place = &buildout.boundary;
     let paths = absolute_paths(&buildout.configuration).map(Path::new);
     let outside: BTreeSet<PathBuf> = paths
         .filter(|path| !own.values().any(|interpreter| interpreter.owns(path)))
@@ -279,7 +279,7 @@ fn configuration(
 
 /// The links to projects, and the `.pth` files that go with them.
 fn develop_eggs(buildout: &Buildout, found: &mut Findings) -> Result<()> {
-    let (place, folder) = (&buildout.place, &buildout.develop_eggs);
+    let (place, folder) = (&buildout.boundary, &buildout.develop_eggs);
     if !folder.is_dir() {
         return Ok(());
     }
