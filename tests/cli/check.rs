@@ -249,7 +249,7 @@ fn a_file_that_is_only_touched_is_a_note() {
     touch(&app.egg(ALPHA).join("alpha.py"), TIME + 5, 0);
     let report = app.check("", 0);
     assert!(kinds(&report["notes"]).contains(&"touched".into()));
-    app.sandbox.ok("check app").says(&["has the same content as in the cache, and another time"]);
+    app.sandbox.ok("check app").says(&["alpha.py: same content, different mtime"]);
     app.is_repaired(ALPHA);
 }
 
@@ -333,7 +333,7 @@ fn an_egg_that_several_in_the_cache_may_be_is_left() {
     let before = tree(&app.egg(ALPHA));
     let report = app.check("--repair", 4);
     assert_eq!(kinds(&report["problems"]), ["missing"]);
-    app.sandbox.fails("check app --repair", 4).says(&["several eggs in the cache may be it"]);
+    app.sandbox.fails("check app --repair", 4).says(&["several eggs in the cache match"]);
     assert_same(&before, &tree(&app.egg(ALPHA)));
 }
 
@@ -478,7 +478,7 @@ fn a_hard_link_with_something_outside_is_found_and_repaired() {
     let blob = app.sandbox.blob("alpha==1.0");
     fs::create_dir_all(app.path("parts")).unwrap();
     fs::hard_link(&blob, app.path("parts/blob")).unwrap();
-    app.sandbox.fails("check app", 4).says(&["parts/blob", "is one file with the blob"]);
+    app.sandbox.fails("check app", 4).says(&["parts/blob", "hard-linked to the blob"]);
     app.check("--repair", 4);
 }
 
@@ -589,7 +589,7 @@ fn run_paths_are_reported() {
     assert_eq!(
         run_paths,
         [
-            ("", "shared objects look for libraries next to themselves: 1"),
+            ("", "shared objects with a run path relative to themselves: 1"),
             ("one.so", "looks for libraries in /opt/none, outside the buildout"),
             ("three.so", "looks for libraries in $ORIGIN/../../../.., outside the buildout"),
         ]
@@ -608,7 +608,7 @@ fn what_installed_cfg_says_is_outside_is_told_once_for_a_folder() {
     write(&app.path(".installed.cfg"), text.as_bytes());
     let report = app.check("", 4);
     assert_eq!(kinds(&report["problems"]), ["path", "path"]);
-    app.sandbox.fails("check app", 4).says(&["says that 2 of its parts are in", "eggs-directory"]);
+    app.sandbox.fails("check app", 4).says(&["lists 2 installed paths in", "eggs-directory"]);
     assert!(kinds(&report["notes"]).contains(&"path".into()));
 }
 
@@ -617,9 +617,9 @@ fn a_buildout_that_was_moved_uses_the_eggs_of_its_old_folder() {
     let app = App::new();
     app.sandbox.shell("cp -a app moved");
     let moved = app.sandbox.fails("check moved", 4);
-    moved.says(&["not self-contained", "bin/app: imports 3 eggs of", "/app/eggs/v5, outside"]);
+    moved.says(&["not self-contained", "bin/app: imports 3 eggs from", "/app/eggs/v5, outside"]);
     app.sandbox.shell("mv app gone");
-    app.sandbox.fails("check moved", 4).says(&["bin/app: imports 3 eggs of"]);
+    app.sandbox.fails("check moved", 4).says(&["bin/app: imports 3 eggs from"]);
     app.sandbox.fails("check gone", 4).says(&["1 problem"]);
 }
 
@@ -661,13 +661,10 @@ fn an_egg_has_few_lines_unless_all_are_asked_for() {
         write(&app.egg(ALPHA).join(name), b"");
     }
     let few = app.sandbox.fails("check app", 4);
-    few.says(&[
-        "alpha-1.0-py3.11.egg: 5 problems\n    a: is not part",
-        "and 2 more; -v shows them",
-    ]);
-    assert!(!few.stderr.contains("    e: is"));
+    few.says(&["alpha-1.0-py3.11.egg: 5 problems\n    a: not part", "and 2 more; -v shows them"]);
+    assert!(!few.stderr.contains("    e:"));
     assert_eq!(few.stdout, "");
-    app.sandbox.fails("-v check app", 4).says(&["    a: is not part", "    e: is not part"]);
+    app.sandbox.fails("-v check app", 4).says(&["    a: not part", "    e: not part"]);
     let quiet = app.sandbox.fails("-q check app", 4);
     assert!(quiet.stderr.contains("5 problems") && !quiet.stderr.contains("note"));
 }

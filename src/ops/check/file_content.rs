@@ -1,8 +1,8 @@
-//! What one file of an egg tells, whatever the cache has: each is opened at most once.
+//! The content of one file of an egg: facts that need no cache. Each file is opened at most once.
 
 use std::fs::File;
 use std::io::{Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::disk::boundary::{Boundary, Location, is_library_folder, is_system};
 use crate::egg::bytecode;
@@ -18,24 +18,33 @@ use crate::util::hash::digest::Digest;
 use super::installed_egg::InstalledEgg;
 use super::report::{Finding, FindingKind};
 
-/// Where an installer notes what it has installed; from buildout 5 on a temporary file.
+/// Where an installer notes what it has installed. From buildout 5 on that is a temporary file.
 pub const INSTALLED_FROM: &str = ".dist-info/direct_url.json";
-/// How much of that is read, in bytes.
+/// How much of that note is read, in bytes.
 const MAX_INSTALLED_FROM: u64 = 1 << 16;
 
-/// What was read of one file.
+/// The parts of a file that were read.
 #[derive(Debug, Default)]
 pub struct Content {
     pub digest: Option<Digest>,
-    /// Its beginning, where that says something.
+    /// Its beginning, if that has information.
     pub head: Vec<u8>,
     /// Where a shared object looks for libraries.
     pub run_paths: Vec<String>,
     pub error: Option<String>,
 }
 
+/// FileReferences from a file to other paths.
+#[derive(Debug, Default)]
+pub struct FileReferences {
+    /// FileReferences that leave the buildout or tie it to its place.
+    pub notes: Vec<(FindingKind, String)>,
+    /// Whether a shared object looks for libraries relative to its own folder.
+    pub has_relative_run_path: bool,
+}
+
 impl Content {
-    /// Reads what is needed of one file.
+    /// Reads the parts of a file that a check needs.
     #[must_use]
     pub fn read(egg: &Path, entry: &Entry, hash: bool) -> Self {
         let mut content = Self::default();
@@ -71,48 +80,53 @@ impl Content {
         Ok(())
     }
 
-    /// What of a file at `path` is outside of the buildout and worth a note; answers also whether a
-    /// shared object looks for libraries next to itself.
+    /// The references in a file at `path`.
     #[must_use]
-    pub fn outside(&self, place: &Boundary, path: &Path) -> (Vec<(FindingKind, String)>, bool) {
-        let mut notes = Vec::new();
-        let mut is_relative = false;
-        let own = path.parent().unwrap_or(path);
-        for folder in &self.run_paths {
-            let expanded = folder.replace("${ORIGIN}", "$ORIGIN");
-            let relative = expanded.strip_prefix("$ORIGIN").map(|it| it.trim_start_matches('/'));
-            let what = match (place.locate(own, Path::new(relative.unwrap_or(folder))), relative) {
+    pub fn references(&self, boundary: &Boundary, path: &Path) -> FileReferences {
+        let mut references = FileReferences::default();
+        let folder = path.parent().unwrap_or(path);
+        for run_path in &self.run_paths {
+            let expanded = run_path.replace("${ORIGIN}", "$ORIGIN");
+            let relative =
+                expanded.strip_prefix("$ORIGIN").map(|rest| rest.trim_start_matches('/'));
+            let target = boundary.locate(folder, Path::new(relative.unwrap_or(run_path)));
+            let reason = match (target, relative) {
                 (Location::Inside(_), Some(_)) => {
-                    is_relative = true;
+                    references.has_relative_run_path = true;
                     continue;
                 }
                 (Location::Outside(real), None) if is_library_folder(&real) => continue,
                 (Location::Inside(_), None) => "an absolute path",
                 (Location::Outside(_), _) => "outside the buildout",
             };
-            notes.push((FindingKind::RunPath, format!("looks for libraries in {folder}, {what}")));
+            let note = format!("looks for libraries in {run_path}, {reason}");
+            references.notes.push((FindingKind::RunPath, note));
         }
         if path.to_str().is_some_and(|path| path.ends_with(INSTALLED_FROM))
-            && let Some(from) = installed_from(&self.head)
-            && let Location::Outside(real) = place.locate(own, Path::new(&from))
-            && real.exists()
-            && !is_system(&real)
+            && self.is_installed_from_outside(boundary, folder)
         {
-            let what = "says that the egg was installed from a file outside that is still there";
-            notes.push((FindingKind::Path, what.to_owned()));
+            let note = "installed from a file outside the buildout that still exists";
+            references.notes.push((FindingKind::Path, note.to_owned()));
         }
-        (notes, is_relative)
+        references
+    }
+
+    /// Whether this `direct_url.json` names something outside that still exists.
+    fn is_installed_from_outside(&self, boundary: &Boundary, folder: &Path) -> bool {
+        let Some(from) = installed_from(&self.head) else { return false };
+        let Location::Outside(real) = boundary.locate(folder, &from) else { return false };
+        real.exists() && !is_system(&real)
     }
 }
 
-/// The file or folder that a `direct_url.json` names (PEP 610).
-fn installed_from(text: &[u8]) -> Option<String> {
+/// The file or folder in a `direct_url.json` (PEP 610).
+fn installed_from(text: &[u8]) -> Option<PathBuf> {
     #[derive(serde::Deserialize)]
     struct DirectUrl {
         url: String,
     }
     let DirectUrl { url } = serde_json::from_slice(text).ok()?;
-    url.strip_prefix("file://").map(str::to_owned)
+    url.strip_prefix("file://").map(PathBuf::from)
 }
 
 #[must_use]
@@ -125,7 +139,7 @@ pub fn is_shared_object(name: &str) -> bool {
     name.ends_with(".so") || name.contains(".so.")
 }
 
-/// What an egg lacks that every egg has.
+/// Why an egg cannot be complete, if every egg has what it lacks.
 #[must_use]
 pub fn incomplete(egg: &InstalledEgg) -> Option<String> {
     let root = egg.entries.first()?;
@@ -140,24 +154,23 @@ pub fn incomplete(egg: &InstalledEgg) -> Option<String> {
         metadata::is_metadata_path(entry.path.as_str()) && !is_empty
     });
     if !has_metadata {
-        return Some("has no metadata with a name and a version".to_owned());
+        return Some("no metadata with a name and a version".to_owned());
     }
-    // What cannot be read has been told.
+    // A file that cannot be read is a finding of its own.
     completeness::half_copied(&egg.path, &egg.entries).ok().flatten()
 }
 
-/// Extension modules of which there is none for the Python of the egg.
+/// Problems with extension modules that the egg does not have for its own Python.
 #[must_use]
 pub fn other_python(egg: &InstalledEgg, short: &Path) -> Vec<Finding> {
     let Ok(EggName { python, .. }) = egg.file_name.parse() else { return Vec::new() };
-    let wrong = completeness::other_python(&python, &egg.entries);
-    wrong
-        .into_iter()
-        .map(|(module, pythons)| {
-            let what = format!("is compiled for Python {pythons}, the egg is for {python}");
-            Finding::new(FindingKind::OtherPython, &short.join(module), what).of_egg(&egg.file_name)
-        })
-        .collect()
+    let wrong = completeness::other_python(&python, &egg.entries).into_iter();
+    let finding = |(module, pythons): (&str, String)| {
+        let what = format!("compiled for Python {pythons}, but the egg is for Python {python}");
+        let finding = Finding::new(FindingKind::OtherPython, &short.join(module), what);
+        finding.in_egg(Some(&egg.file_name))
+    };
+    wrong.map(finding).collect()
 }
 
 #[cfg(test)]
@@ -165,17 +178,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_an_egg_was_installed_from_is_worth_a_note_if_it_is_there() {
+    fn the_origin_of_an_egg_is_noted_while_it_exists() {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap();
         std::fs::create_dir_all(top.join("app")).unwrap();
         std::fs::write(top.join("a.whl"), "").unwrap();
-        let place = Boundary::new(&top.join("app")).unwrap();
+        let boundary = Boundary::new(&top.join("app")).unwrap();
         let path = top.join("app/a-1.dist-info/direct_url.json");
         let notes = |file: &Path| {
             let head = format!("{{\"url\": \"file://{}\", \"dir_info\": {{}}}}", file.display());
             let content = Content { head: head.into_bytes(), ..Content::default() };
-            content.outside(&place, &path).0
+            content.references(&boundary, &path).notes
         };
         assert_eq!(notes(&top.join("a.whl")).len(), 1);
         assert_eq!(notes(&top.join("gone.whl")), []);

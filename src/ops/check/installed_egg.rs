@@ -6,50 +6,54 @@ use crate::egg::manifest::{Entry, EntryKind};
 use crate::egg::scan::{self, Linked};
 use crate::error::Error;
 
-/// An egg as it stands in the buildout.
+/// An egg in a buildout, as its directory or zip file lists it.
 #[derive(Debug)]
 pub struct InstalledEgg {
     pub path: PathBuf,
-    /// Empty if the egg cannot be listed.
     pub file_name: String,
+    /// Empty if the egg cannot be listed.
     pub entries: Vec<Entry>,
     pub linked: Linked,
-    /// Why it cannot be listed.
+    /// Why the egg cannot be listed.
     pub unsound: Option<String>,
 }
 
 impl InstalledEgg {
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        let (listed, unsound) = match scan::list_linked(path) {
+        let ((entries, linked), unsound) = match scan::list_linked(path) {
             Ok(listed) => (listed, None),
-            Err(Error::UnsoundEgg { path: found, reason }) if found == path => {
-                (<_>::default(), Some(reason))
-            }
-            Err(Error::UnsoundEgg { path, reason }) => (
-                <_>::default(),
-                Some(format!("holds what no egg can hold: {}: {reason}", path.display())),
-            ),
-            Err(error) => (<_>::default(), Some(error.to_string())),
+            Err(error) => (<_>::default(), Some(reason(error, path))),
         };
-        let file_name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let (entries, linked) = listed;
-        let file_name = file_name.unwrap_or_default();
+        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Self { path: path.to_owned(), file_name, entries, linked, unsound }
     }
 
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let size = |entry: &Entry| match entry.kind {
-            EntryKind::File { size, .. } => size,
-            _ => 0,
-        };
-        self.entries.iter().map(size).sum()
+        self.file_sizes().sum()
     }
 
     #[must_use]
     pub fn files(&self) -> u64 {
-        let files = self.entries.iter().filter(|it| matches!(it.kind, EntryKind::File { .. }));
-        files.count() as u64
+        self.file_sizes().count() as u64
+    }
+
+    fn file_sizes(&self) -> impl Iterator<Item = u64> {
+        self.entries.iter().filter_map(|entry| match entry.kind {
+            EntryKind::File { size, .. } => Some(size),
+            _ => None,
+        })
+    }
+}
+
+/// Why the egg at `path` cannot be listed.
+fn reason(error: Error, path: &Path) -> String {
+    match error {
+        Error::UnsoundEgg { path: found, reason } if found == path => reason,
+        Error::UnsoundEgg { path, reason } => {
+            format!("contains what no egg can contain: {}: {reason}", path.display())
+        }
+        error => error.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! What a check finds.
+//! The report of a check.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,11 @@ pub struct Report {
     pub buildout: PathBuf,
     /// The cache that it was compared with.
     pub cache: Option<String>,
-    /// Where its eggs are.
     pub eggs_directories: Vec<String>,
     pub eggs: usize,
     /// Eggs that were compared with the cache.
     pub compared: usize,
-    /// Of each egg that is one of the cache, by its path in the buildout: which.
+    /// The digest of each egg that the cache has, by its path in the buildout.
     pub digests: BTreeMap<String, Digest>,
     /// Files in the eggs.
     pub files: u64,
@@ -26,26 +25,26 @@ pub struct Report {
     pub scripts: usize,
     /// Whether every byte was compared.
     pub full: bool,
-    /// Compiled files that Python has written since and that match their sources.
+    /// Compiled files that Python has added and that match their sources.
     pub bytecode: usize,
-    /// What keeps it from being self-contained, or its eggs from being what they should be.
+    /// Why the buildout is not self-contained, and how its eggs have changed.
     pub problems: Vec<Finding>,
-    /// Worth knowing, and no problem.
+    /// Facts that are no problem.
     pub notes: Vec<Finding>,
 }
 
-/// One thing that was found.
+/// One problem or note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub kind: FindingKind,
-    /// The file name of the egg that it was found in.
+    /// The file name of the egg that it concerns.
     pub egg: Option<String>,
     /// Relative to the buildout, if it is inside.
     #[serde(serialize_with = "crate::disk::files::lossy")]
     pub path: PathBuf,
-    /// Completes the sentence that begins with the path.
+    /// The finding in words, to be shown after the path and a colon.
     pub what: String,
-    /// What was done about it.
+    /// How it was repaired.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repair: Option<String>,
 }
@@ -53,47 +52,48 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FindingKind {
-    /// A file that shares its inode with one outside.
+    /// A file that shares its inode with a file outside.
     HardLink,
-    /// A symlink that leads outside.
+    /// A symlink that points outside.
     Symlink,
-    /// A path that leads outside, in a script or a configuration.
+    /// A path outside, in a script or a configuration.
     Path,
-    /// An egg that is not an egg but a link to a project.
+    /// A link to a project in place of an egg.
     DevelopEgg,
-    /// An egg that scripts use and that is not there.
+    /// An egg that scripts import and that does not exist.
     MissingEgg,
-    /// An egg of which a part is missing, told without the cache.
+    /// An egg that lacks a part, which shows without the cache.
     Incomplete,
     Missing,
     Changed,
     Added,
-    /// A compiled file that is not of its source.
+    /// A compiled file that does not match its source.
     StaleBytecode,
     /// A compiled file without a source.
     Sourceless,
-    /// An egg, or an extension module in it, for another Python than the one that is to use it.
+    /// An egg, or an extension module in it, for another Python than the one that uses it.
     OtherPython,
     /// The Python that the scripts run.
     Interpreter,
-    /// The content is the same, the time is not.
+    /// The content is the same, the mtime is not.
     Touched,
     NotInCache,
-    /// The cache has another build of it.
+    /// The cache has another build of the egg.
     OtherBuild,
     Unused,
-    /// It names its own absolute path.
+    /// It contains its own absolute path.
     NotRelocatable,
     /// Where shared objects look for libraries.
     RunPath,
-    /// What stands in an eggs directory and is no egg.
+    /// A path in an eggs directory that is not an egg.
     Leftover,
-    /// Why something was not repaired.
-    Left,
+    /// Why an egg was not repaired.
+    #[serde(rename = "left")]
+    NotRepaired,
 }
 
 impl FindingKind {
-    /// Whether a problem of this kind is that something leaves the buildout.
+    /// Whether a problem of this kind is a reference to the outside.
     #[must_use]
     pub fn is_leak(self) -> bool {
         matches!(self, Self::HardLink | Self::Symlink | Self::Path | Self::DevelopEgg)
@@ -107,27 +107,44 @@ impl Finding {
     }
 
     #[must_use]
-    pub fn of_egg(self, egg: &str) -> Self {
-        Self { egg: Some(egg.to_owned()), ..self }
+    pub fn in_egg(self, egg: Option<&str>) -> Self {
+        Self { egg: egg.map(str::to_owned), ..self }
     }
 }
 
-/// Problems and notes, as they are found.
+/// The problems and notes of a check while it runs.
 #[derive(Debug, Default)]
 pub struct Findings {
     pub problems: Vec<Finding>,
     pub notes: Vec<Finding>,
 }
 
+impl Findings {
+    /// Adds copies of the findings of another part of the check.
+    pub fn extend(&mut self, other: &Self) {
+        self.problems.extend_from_slice(&other.problems);
+        self.notes.extend_from_slice(&other.notes);
+    }
+}
+
 impl Report {
-    /// Problems that are still there.
+    /// Problems that were not repaired.
     pub fn unsolved(&self) -> impl Iterator<Item = &Finding> {
         self.problems.iter().filter(|problem| problem.repair.is_none())
     }
 
-    /// Whether nothing leads outside.
+    /// Whether the buildout refers to nothing outside.
     #[must_use]
     pub fn is_self_contained(&self) -> bool {
         !self.unsolved().any(|problem| problem.kind.is_leak())
+    }
+
+    /// Sorts problems and notes by egg, kind, path and text.
+    pub(super) fn sort(&mut self) {
+        for findings in [&mut self.problems, &mut self.notes] {
+            findings.sort_by(|a, b| {
+                (&a.egg, a.kind, &a.path, &a.what).cmp(&(&b.egg, b.kind, &b.path, &b.what))
+            });
+        }
     }
 }

@@ -1,67 +1,73 @@
-//! What is to be said of one file of an egg. Pure: of what was read of it, and of nothing else.
+//! The verdict on one file of an egg. Pure: it depends on the facts about the file and on nothing else.
 
 use crate::egg::bytecode::BytecodeState;
 use crate::egg::diff::What;
 
 use super::report::FindingKind;
 
-/// What is known of one file.
+/// The facts about one file.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct File {
-    /// In what it differs from the egg in the cache; content apart.
-    pub what: Option<What>,
+pub struct FileFacts {
+    /// How it differs from the egg in the cache, content aside.
+    pub difference: Option<What>,
     /// Whether its content is that of the egg in the cache, as far as it was read; `None` if there is
     /// no such egg.
     pub is_same: Option<bool>,
-    /// What it is to its source, if it is a compiled file.
-    pub compiled: Option<BytecodeState>,
-    /// Whether its source is not what it was.
+    /// How it relates to its source, if it is a compiled file.
+    pub bytecode: Option<BytecodeState>,
+    /// Whether its source differs from the egg in the cache.
     pub source_differs: bool,
-    /// Whether it may be there although no egg has it.
-    pub is_bytecode: bool,
+    /// Whether Python adds such files to an egg.
+    pub may_be_added: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict<'a> {
-    Fine,
-    /// Python has compiled it since.
-    Compiled,
+pub enum FileVerdict<'a> {
+    Unchanged,
+    /// Python has compiled it after the installation, and it matches its source.
+    NewBytecode,
     Problem(FindingKind, &'a str),
     Note(FindingKind, &'a str),
 }
 
 /// Judges one file.
 #[must_use]
-pub fn judge(file: File) -> Verdict<'static> {
-    use Verdict::{Compiled, Fine, Note, Problem};
-    let what = file.what;
-    let is_same = file.is_same != Some(false);
-    match (file.compiled, what) {
-        (Some(BytecodeState::Stale(why)), _) => return Problem(FindingKind::StaleBytecode, why),
-        (Some(BytecodeState::Sourceless), None) if file.is_same == Some(true) => return Fine,
-        (Some(BytecodeState::Sourceless), None | Some(What::Added)) => {
-            return Note(FindingKind::Sourceless, "is compiled from nothing that is there");
+pub fn judge(file: FileFacts) -> FileVerdict<'static> {
+    judge_bytecode(file).unwrap_or_else(|| judge_difference(file))
+}
+
+/// The verdict on a compiled file, if its source decides it.
+fn judge_bytecode(file: FileFacts) -> Option<FileVerdict<'static>> {
+    use FileVerdict::{NewBytecode, Note, Problem, Unchanged};
+    match (file.bytecode?, file.difference) {
+        (BytecodeState::Stale(why), _) => Some(Problem(FindingKind::StaleBytecode, why)),
+        (BytecodeState::Sourceless, None) if file.is_same == Some(true) => Some(Unchanged),
+        (BytecodeState::Sourceless, None | Some(What::Added)) => {
+            Some(Note(FindingKind::Sourceless, "compiled file without a source"))
         }
-        (Some(_), Some(What::Size | What::Mtime)) if file.source_differs => return Compiled,
-        (Some(_), Some(What::Added)) => return Compiled,
-        _ => {}
+        (_, Some(What::Size | What::Mtime)) if file.source_differs => Some(NewBytecode),
+        (_, Some(What::Added)) => Some(NewBytecode),
+        _ => None,
     }
-    match what {
-        Some(What::Added) if file.is_bytecode => Fine,
-        Some(What::Added) => Problem(FindingKind::Added, "is not part of the egg"),
-        Some(What::Missing) => Problem(FindingKind::Missing, "is missing"),
-        Some(What::Mtime) if is_same => {
-            Note(FindingKind::Touched, "has the same content as in the cache, and another time")
-        }
-        Some(What::Mtime) => Problem(FindingKind::Changed, "has other content"),
-        Some(What::Size) => Problem(FindingKind::Changed, "has another size"),
-        Some(What::Kind) => Problem(FindingKind::Changed, "is something else than it was"),
-        Some(What::Target) => Problem(FindingKind::Changed, "leads elsewhere than it did"),
-        Some(What::Mode) if is_same => Problem(FindingKind::Changed, "has another mode"),
+}
+
+fn judge_difference(file: FileFacts) -> FileVerdict<'static> {
+    use FileVerdict::{Note, Problem, Unchanged};
+    let is_same = file.is_same != Some(false);
+    match file.difference {
+        Some(What::Added) if file.may_be_added => Unchanged,
+        Some(What::Added) => Problem(FindingKind::Added, "not part of the egg"),
+        Some(What::Missing) => Problem(FindingKind::Missing, "missing"),
+        Some(What::Mtime) if is_same => Note(FindingKind::Touched, "same content, different mtime"),
+        Some(What::Mtime) => Problem(FindingKind::Changed, "different content"),
+        Some(What::Size) => Problem(FindingKind::Changed, "different size"),
+        Some(What::Kind) => Problem(FindingKind::Changed, "different file type"),
+        Some(What::Target) => Problem(FindingKind::Changed, "different symlink target"),
+        Some(What::Mode) if is_same => Problem(FindingKind::Changed, "different mode"),
         Some(What::Mode) | None if !is_same => {
-            Problem(FindingKind::Changed, "has other content, and the same size and time")
+            Problem(FindingKind::Changed, "different content, same size and mtime")
         }
-        Some(What::Mode) | None => Fine,
+        Some(What::Mode) | None => Unchanged,
     }
 }
 
@@ -69,26 +75,26 @@ pub fn judge(file: File) -> Verdict<'static> {
 mod tests {
     use super::*;
 
-    const SAME: File = File {
-        what: None,
+    const SAME: FileFacts = FileFacts {
+        difference: None,
         is_same: Some(true),
-        compiled: None,
+        bytecode: None,
         source_differs: false,
-        is_bytecode: false,
+        may_be_added: false,
     };
 
-    fn kind(file: File) -> Option<FindingKind> {
+    fn kind(file: FileFacts) -> Option<FindingKind> {
         match judge(file) {
-            Verdict::Problem(kind, _) => Some(kind),
-            Verdict::Note(kind, _) => panic!("a note: {kind:?}"),
+            FileVerdict::Problem(kind, _) => Some(kind),
+            FileVerdict::Note(kind, _) => panic!("a note: {kind:?}"),
             _ => None,
         }
     }
 
     #[test]
-    fn every_difference_but_the_time_is_a_problem() {
-        assert_eq!(judge(SAME), Verdict::Fine);
-        for (what, expected) in [
+    fn every_difference_but_the_mtime_is_a_problem() {
+        assert_eq!(judge(SAME), FileVerdict::Unchanged);
+        for (difference, expected) in [
             (What::Added, FindingKind::Added),
             (What::Missing, FindingKind::Missing),
             (What::Size, FindingKind::Changed),
@@ -96,38 +102,43 @@ mod tests {
             (What::Target, FindingKind::Changed),
             (What::Mode, FindingKind::Changed),
         ] {
-            assert_eq!(kind(File { what: Some(what), ..SAME }), Some(expected), "{what:?}");
+            let file = FileFacts { difference: Some(difference), ..SAME };
+            assert_eq!(kind(file), Some(expected), "{difference:?}");
         }
-        let touched = File { what: Some(What::Mtime), ..SAME };
-        assert!(matches!(judge(touched), Verdict::Note(FindingKind::Touched, _)));
-        for what in [None, Some(What::Mtime), Some(What::Mode)] {
-            let changed = File { what, is_same: Some(false), ..SAME };
-            assert_eq!(kind(changed), Some(FindingKind::Changed), "{what:?}");
+        let touched = FileFacts { difference: Some(What::Mtime), ..SAME };
+        assert!(matches!(judge(touched), FileVerdict::Note(FindingKind::Touched, _)));
+        for difference in [None, Some(What::Mtime), Some(What::Mode)] {
+            let changed = FileFacts { difference, is_same: Some(false), ..SAME };
+            assert_eq!(kind(changed), Some(FindingKind::Changed), "{difference:?}");
         }
     }
 
     #[test]
     fn bytecode_that_matches_its_source_may_be_added() {
-        let added = File { what: Some(What::Added), is_bytecode: true, ..SAME };
-        let of = |state| judge(File { compiled: Some(state), ..added });
-        assert_eq!(of(BytecodeState::Matches), Verdict::Compiled);
-        assert!(matches!(of(BytecodeState::Sourceless), Verdict::Note(FindingKind::Sourceless, _)));
+        let added = FileFacts { difference: Some(What::Added), may_be_added: true, ..SAME };
+        let of = |state| judge(FileFacts { bytecode: Some(state), ..added });
+        assert_eq!(of(BytecodeState::Matches), FileVerdict::NewBytecode);
         assert!(matches!(
-            of(BytecodeState::Stale("why")),
-            Verdict::Problem(FindingKind::StaleBytecode, "why")
+            of(BytecodeState::Sourceless),
+            FileVerdict::Note(FindingKind::Sourceless, _)
         ));
-        assert_eq!(judge(added), Verdict::Fine, "the folder that it is in");
+        assert_eq!(
+            of(BytecodeState::Stale("why")),
+            FileVerdict::Problem(FindingKind::StaleBytecode, "why")
+        );
+        assert_eq!(judge(added), FileVerdict::Unchanged, "a folder __pycache__");
     }
 
     #[test]
     fn bytecode_of_the_egg_may_change_only_with_its_source() {
-        let compiled =
-            File { compiled: Some(BytecodeState::Matches), what: Some(What::Size), ..SAME };
-        assert_eq!(kind(compiled), Some(FindingKind::Changed));
-        assert_eq!(judge(File { source_differs: true, ..compiled }), Verdict::Compiled);
-        let missing = File { what: Some(What::Missing), ..SAME };
+        let bytecode = Some(BytecodeState::Matches);
+        let changed = FileFacts { bytecode, difference: Some(What::Size), ..SAME };
+        assert_eq!(kind(changed), Some(FindingKind::Changed));
+        let recompiled = FileFacts { source_differs: true, ..changed };
+        assert_eq!(judge(recompiled), FileVerdict::NewBytecode);
+        let missing = FileFacts { difference: Some(What::Missing), ..SAME };
         assert_eq!(kind(missing), Some(FindingKind::Missing));
-        let as_built = File { compiled: Some(BytecodeState::Sourceless), ..SAME };
-        assert_eq!(judge(as_built), Verdict::Fine);
+        let as_built = FileFacts { bytecode: Some(BytecodeState::Sourceless), ..SAME };
+        assert_eq!(judge(as_built), FileVerdict::Unchanged);
     }
 }

@@ -1,0 +1,86 @@
+//! `.installed.cfg` and `buildout.cfg`: their paths outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::buildout::script::absolute_paths;
+use crate::buildout::{Buildout, CONFIGURATION, INSTALLED, ini};
+
+use super::{Interpreters, target_outside};
+use crate::ops::check::report::{Finding, FindingKind, Findings};
+
+/// The option of `.installed.cfg` with the files of a part.
+const INSTALLED_FILES: &str = "__buildout_installed__";
+
+/// Adds the paths in `.installed.cfg`. Installed files and eggs outside are problems.
+pub fn add_installed(buildout: &Buildout, interpreters: &Interpreters, found: &mut Findings) {
+    for ((option, folder), count) in installed_outside(buildout, interpreters) {
+        let folder = folder.display();
+        let (list, what) = match option {
+            INSTALLED_FILES => {
+                let what =
+                    format!("lists {count} installed paths in {folder}, outside the buildout");
+                (&mut found.problems, what)
+            }
+            option => {
+                let what = format!("{option} refers to {folder}, outside the buildout");
+                let is_problem = option == "eggs-directory";
+                (if is_problem { &mut found.problems } else { &mut found.notes }, what)
+            }
+        };
+        list.push(Finding::new(FindingKind::Path, Path::new(INSTALLED), what));
+    }
+}
+
+/// The folders outside in `.installed.cfg`, by option, with the number of paths in each.
+fn installed_outside<'b>(
+    buildout: &'b Buildout,
+    interpreters: &Interpreters,
+) -> BTreeMap<(&'b str, PathBuf), usize> {
+    let mut outside: BTreeMap<(&str, PathBuf), usize> = BTreeMap::new();
+    for setting in ini::settings(&buildout.installed) {
+        let option = full_name(setting.name);
+        for path in setting.lines.iter().flat_map(|line| absolute_paths(line)).map(Path::new) {
+            if interpreters.values().any(|interpreter| interpreter.owns(path)) {
+                continue;
+            }
+            if let Some(real) = target_outside(&buildout.boundary, path) {
+                // One line for all scripts of a folder.
+                let is_folder = option != INSTALLED_FILES || real.is_dir();
+                let folder = if is_folder { Some(&*real) } else { real.parent() };
+                let folder = folder.unwrap_or(&real).to_owned();
+                *outside.entry((option, folder)).or_default() += 1;
+            }
+        }
+    }
+    outside
+}
+
+/// The name in `buildout.cfg` of an option that zc.recipe.egg abbreviates.
+fn full_name(option: &str) -> &str {
+    match option {
+        "_b" => "bin-directory",
+        "_d" => "develop-eggs-directory",
+        "_e" => "eggs-directory",
+        option => option,
+    }
+}
+
+/// Adds the paths in `buildout.cfg` as notes: a build uses them, and maybe what it installs.
+pub fn add_configuration(
+    buildout: &Buildout,
+    cache: Option<&Path>,
+    interpreters: &Interpreters,
+    found: &mut Findings,
+) {
+    let paths = absolute_paths(&buildout.configuration).map(Path::new);
+    let outside: BTreeSet<PathBuf> = paths
+        .filter(|path| !interpreters.values().any(|interpreter| interpreter.owns(path)))
+        .filter_map(|path| target_outside(&buildout.boundary, path))
+        .filter(|real| cache.is_none_or(|cache| cache != real))
+        .collect();
+    found.notes.extend(outside.iter().map(|real| {
+        let what = format!("refers to {}, outside the buildout", real.display());
+        Finding::new(FindingKind::Path, Path::new(CONFIGURATION), what)
+    }));
+}

@@ -1,0 +1,113 @@
+//! Repairing a buildout: every egg that has changed or is missing is restored from the cache.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::buildout::{Buildout, is_egg};
+use crate::cache::{Blobs, Cache};
+use crate::error::Result;
+use crate::util::hash::digest::Digest;
+use crate::util::progress::Unit;
+
+use super::compare::Match;
+use super::inspection::{Inspection, Inspector};
+use super::report::{Finding, FindingKind};
+use super::restore::restore;
+
+/// The result of a repair.
+#[derive(Debug, Default)]
+pub struct Repaired {
+    /// How many eggs were restored.
+    pub eggs: usize,
+    /// Why others were not, and which files were moved out of eggs.
+    pub notes: Vec<Finding>,
+}
+
+/// The paths that a restored egg's own files were moved to, or why it was not restored.
+type Restored = std::result::Result<Vec<PathBuf>, String>;
+
+impl Inspector<'_> {
+    /// Restores eggs that have changed, and missing ones.
+    pub fn repair(&self, inspection: &Inspection) -> Result<Repaired> {
+        let mut repaired = Repaired::default();
+        let Some(blobs) = self.cache.map(Cache::blobs) else { return Ok(repaired) };
+        let (buildout, progress) = (self.buildout, self.progress);
+        let wanted = self.wanted(inspection)?;
+        progress.begin("restoring", wanted.len() as u64, Unit::Eggs);
+        let restored: Vec<(PathBuf, Restored)> = wanted
+            .into_par_iter()
+            .map(|(path, matched)| {
+                let restored = restore_egg(buildout, blobs, &path, &matched);
+                progress.advance(1);
+                (path, restored)
+            })
+            .collect();
+        progress.end();
+        for (path, restored) in restored {
+            repaired.eggs += usize::from(restored.is_ok());
+            repaired.notes.extend(self.notes(&path, restored));
+        }
+        Ok(repaired)
+    }
+
+    /// The eggs to restore, each with its match in the cache.
+    fn wanted(&self, inspection: &Inspection) -> Result<Vec<(PathBuf, Match)>> {
+        let problems = inspection.found.problems.iter();
+        let linked = problems.filter(|problem| problem.kind == FindingKind::HardLink);
+        let linked: BTreeSet<&str> = linked.filter_map(|problem| problem.egg.as_deref()).collect();
+        let mut wanted = Vec::new();
+        for (egg, examined) in &inspection.eggs {
+            if examined.has_drifted || linked.contains(egg.file_name.as_str()) {
+                wanted.push((egg.path.clone(), examined.matched.clone()));
+            }
+        }
+        for path in inspection.references.missing.keys().filter(|path| is_egg(path)) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let digests: Vec<Digest> = self.cached(&name)?.iter().map(|egg| egg.digest).collect();
+            wanted.push((path.clone(), Match::of(&digests)));
+        }
+        Ok(wanted)
+    }
+
+    /// Notes about one egg that a repair has tried to restore.
+    fn notes(&self, path: &Path, restored: Restored) -> Vec<Finding> {
+        let boundary = &self.buildout.boundary;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let note = |kind, what: String| {
+            Finding::new(kind, &boundary.short(path), what).in_egg(Some(&name))
+        };
+        match restored {
+            Err(reason) => vec![note(FindingKind::NotRepaired, format!("not repaired: {reason}"))],
+            Ok(moved) => {
+                let what = |to: &PathBuf| {
+                    let to = boundary.short(to);
+                    format!("files that are not part of it moved to {}", to.display())
+                };
+                moved.iter().map(|to| note(FindingKind::Added, what(to))).collect()
+            }
+        }
+    }
+}
+
+fn restore_egg(buildout: &Buildout, blobs: &Blobs, path: &Path, matched: &Match) -> Restored {
+    let digest = digest_of(matched)?;
+    if !buildout.may_change(path.parent().unwrap_or(path)) {
+        return Err("not in an eggs directory of the buildout".to_owned());
+    }
+    restore(blobs, digest, path).map_err(|error| error.to_string())
+}
+
+/// The egg to restore from, or why there is none.
+fn digest_of(matched: &Match) -> std::result::Result<Digest, String> {
+    match matched {
+        Match::None => Err("not in the cache".into()),
+        Match::OtherBuild => Err("the cache has another build of it".into()),
+        Match::One(digest) => Ok(*digest),
+        Match::Several(digests) => {
+            let digests: Vec<String> = digests.iter().map(Digest::short).collect();
+            Err(format!("several eggs in the cache match: {}", digests.join(", ")))
+        }
+    }
+}
