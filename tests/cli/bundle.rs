@@ -389,18 +389,18 @@ fn a_member_that_was_changed_added_or_removed_is_named() {
         (
             "printf 'port = 9999\\n' > app/parts/app/etc/app.conf; touch -d @0 app/parts/app/etc/app.conf",
             "app/parts/app/etc/app.conf",
-            "another time",
+            "different mtime",
         ),
         (
             "cp -a app/bin ref; sed -i s/alpha/other/ app/bin/app; \
              touch -r ref/app app/bin/app; touch -r ref app/bin",
             "app/bin/app",
-            "other content",
+            "different content",
         ),
         (
             "touch -r app/bin/app ref; chmod 4755 app/bin/app; touch -r ref app/bin/app",
             "app/bin/app",
-            "another mode",
+            "different mode",
         ),
         ("touch -r app/bin ref; rm app/bin/app; touch -r ref app/bin", "app/bin/app", "missing"),
         (
@@ -411,7 +411,7 @@ fn a_member_that_was_changed_added_or_removed_is_named() {
         (
             "touch -r app/bin ref; ln -sf evil app/bin/app; touch -h -r ref app/bin/app app/bin",
             "app/bin/app",
-            "another mode",
+            "different mode",
         ),
     ] {
         list(script);
@@ -420,8 +420,12 @@ fn a_member_that_was_changed_added_or_removed_is_named() {
         assert!(found[0].0 == path && found[0].1.contains(what), "{script}: {found:?}");
     }
     sandbox.shell("cd x && tar -cf ../changed.tar app/bin");
-    assert!(problems(&sandbox, "changed.tar")[0].1.contains("is no bundle"));
+    assert!(problems(&sandbox, "changed.tar")[0].1.contains("not a bundle"));
     sandbox.fails("bundle --verify missing.tar", 1).says(&["missing.tar"]);
+    write(&sandbox.path("other.txt"), "secret ".repeat(200).as_bytes());
+    let other = sandbox.fails("bundle --verify other.txt", 4);
+    other.says(&["other.txt: not a bundle"]);
+    assert!(!other.stderr.contains("secret"), "no content is printed");
 }
 
 #[test]
@@ -508,7 +512,7 @@ fn an_archive_that_swells_without_end_takes_no_more_memory_than_it_may() {
         let report = sandbox.shell(verify).json();
         let problem = &report["problems"][0];
         // Nothing else than GNU tar's own is written, or looked into.
-        let says = if kind == b'x' { "is not in the manifest" } else { "longer than any" };
+        let says = if kind == b'x' { "not in the manifest" } else { "too long" };
         assert!(text(&problem["what"]).contains(says), "{problem}");
     }
 }

@@ -1,7 +1,7 @@
-//! The archive: the manifest, then every member in its order, as GNU tar writes them.
+//! The archive: the manifest, then every member in order, as GNU tar writes them.
 //!
-//! Owner, permissions and times are those of the manifest, so that nothing of the machine that
-//! writes it, of the user and of the umask goes in. A hard link is a file as any other.
+//! Owner, mode and mtime come from the manifest, so that the archive does not depend on the machine, the
+//! user or the umask. Hard links become files.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -19,13 +19,13 @@ use super::manifest::{BundleEntry, EntryKind, FILE_NAME, Manifest};
 
 /// How much is read at once, in bytes.
 const BUFFER: usize = 1 << 18;
-/// The longest target of a symlink that stands in a header.
+/// The longest target of a symlink that fits into a header.
 const MAX_LINK: usize = 100;
 
-/// Writes the archive of the buildout at `root`. `archive` is the file that it becomes.
+/// Writes the archive of the buildout at `root`. `archive` is its path, for errors.
 ///
 /// # Errors
-/// [`Error::Changing`] if a file is not what the manifest says, or what the file system says.
+/// [`Error::Changing`] if a file is not what the manifest says.
 pub fn write(
     out: &mut dyn Write,
     manifest: &Manifest,
@@ -74,7 +74,7 @@ fn append(
         EntryKind::Symlink { target } => {
             let mut header = header(EntryType::Symlink, 0);
             let appended = if target.len() <= MAX_LINK {
-                // As it is, with `./` and `//`.
+                // Literally, with `./` and `//`.
                 header
                     .set_link_name_literal(target)
                     .and_then(|()| tar.append_data(&mut header, member, io::empty()))
@@ -98,19 +98,16 @@ fn append(
                 }
                 appended => appended.at("write", archive)?,
             }
-            if content.file.finish().0 != *sha256 {
-                return Err(Error::Changing { path });
-            }
-            Ok(())
+            if content.file.finish().0 == *sha256 { Ok(()) } else { Err(Error::Changing { path }) }
         }
     }
 }
 
-/// Opens a file of the buildout at `root` that had this size when it was looked at.
+/// Opens a file of the buildout at `root` that had this size when it was listed.
 fn open(root: &Path, path: &str, size: u64) -> Result<File> {
     let whole = root.join(path);
     let file = match nofollow::open_below(root, path) {
-        // It is a symlink now, or a folder that it is in.
+        // The file, or a folder above it, is a symlink now.
         Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::LOOP | Errno::NOTDIR)) => {
             return Err(Error::Changing { path: whole });
         }
@@ -123,10 +120,10 @@ fn open(root: &Path, path: &str, size: u64) -> Result<File> {
     Ok(file)
 }
 
-/// The digest of a file of the buildout at `root` that had this size when it was looked at.
+/// The digest of a file of the buildout at `root` that had this size when it was listed.
 ///
 /// # Errors
-/// [`Error::Changing`] if it is something else now, or what the file system says.
+/// [`Error::Changing`] if the file has changed since.
 pub fn digest(root: &Path, path: &str, size: u64, progress: &dyn Progress) -> Result<Sha256> {
     let mut content = Hashing::new(open(root, path, size)?);
     let path = &root.join(path);
@@ -145,11 +142,11 @@ pub fn digest(root: &Path, path: &str, size: u64, progress: &dyn Progress) -> Re
     }
 }
 
-/// Exactly as many bytes of a file as its header says.
+/// Reads exactly as many bytes of a file as its header says.
 struct Content<'a> {
     file: Hashing<&'a File>,
     left: u64,
-    /// Why it cannot be read: what writes the archive cannot tell that from its own failures.
+    /// Why it cannot be read. The tar writer does not distinguish that from its own failures.
     failed: Option<io::Error>,
     progress: &'a dyn Progress,
 }
@@ -188,7 +185,7 @@ mod tests {
     use crate::util::progress::Silent;
 
     #[test]
-    fn what_becomes_a_symlink_before_it_is_read_is_not_followed() {
+    fn a_file_that_became_a_symlink_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("app");
         std::fs::create_dir_all(root.join("bin")).unwrap();

@@ -1,5 +1,4 @@
-//! The manifest of a bundle: what is in the archive, and which eggs those are. docs/bundle.md describes
-//! it.
+//! The manifest of a bundle: the members of the archive and its eggs. docs/bundle.md describes it.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,8 +6,8 @@ use crate::disk::temp::TEMP_PREFIX;
 use crate::util::hash::digest::Digest;
 use crate::util::hash::sha256::Sha256;
 
-/// Its name in the folder that the archive holds, always with [`TEMP_PREFIX`]: no other file of a
-/// bundle begins so.
+/// Its name in the folder of the archive. It begins with [`TEMP_PREFIX`], as no other file of a bundle
+/// does.
 pub const FILE_NAME: &str = ".eggcache-bundle.json";
 const _: () = assert!(FILE_NAME.len() > TEMP_PREFIX.len());
 /// The format that this eggcache writes and reads.
@@ -17,12 +16,12 @@ pub const FORMAT: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     pub format: u32,
-    /// The version that wrote it.
+    /// The version of eggcache that wrote it.
     pub eggcache: String,
     /// The folder in the archive; empty if there is none.
     pub prefix: String,
     pub eggs: Vec<BundledEgg>,
-    /// Everything but the manifest itself, in the order of the archive.
+    /// All members but the manifest itself, in the order of the archive.
     pub entries: Vec<BundleEntry>,
 }
 
@@ -32,10 +31,10 @@ pub struct BundledEgg {
     pub path: String,
     pub name: String,
     pub version: String,
-    /// The egg in the cache that it is; absent if the cache does not have it.
+    /// Its digest in the cache; absent if the cache does not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// Of the archive it was built from, if that is known.
+    /// The digest of the archive that it was built from, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_sha256: Option<String>,
 }
@@ -60,7 +59,7 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
-    /// The permissions in the archive: those that a deployment needs, whatever the umask was.
+    /// The mode in the archive, which does not depend on the umask.
     #[must_use]
     pub fn mode(&self) -> u32 {
         match self {
@@ -72,7 +71,7 @@ impl EntryKind {
 }
 
 impl Manifest {
-    /// The path in the archive of what is at `path` in the buildout.
+    /// The path in the archive of `path` in the buildout.
     #[must_use]
     pub fn member(&self, path: &str) -> String {
         if self.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", self.prefix) }
@@ -80,7 +79,7 @@ impl Manifest {
 
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec(self).expect("it has no value that JSON lacks");
+        let mut bytes = serde_json::to_vec(self).expect("JSON can represent every value");
         bytes.push(b'\n');
         bytes
     }
@@ -91,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manifest_is_read_as_it_was_written() {
+    fn a_manifest_survives_encoding() {
         let entry =
             |path: &str, kind| BundleEntry { path: path.into(), kind, mtime: 1_600_000_000 };
         let sha256 = "ab".repeat(32).parse().unwrap();
@@ -117,7 +116,7 @@ mod tests {
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains(r#""kind":"file","size":7,"executable":true"#), "{text}");
         assert_eq!(manifest.member("bin/a"), "app/bin/a");
-        let modes: Vec<u32> = manifest.entries.iter().map(|it| it.kind.mode()).collect();
+        let modes: Vec<u32> = manifest.entries.iter().map(|entry| entry.kind.mode()).collect();
         assert_eq!(modes, [0o755, 0o755, 0o777]);
     }
 }

@@ -1,10 +1,10 @@
-//! The members of a bundle: what goes in of what is there, each with the mtime that it gets.
+//! The members of a bundle, each with its mtime in the archive.
 //!
-//! Bytecode is valid for the mtime and the size of its source. So the sources of bytecode that goes in
-//! keep their mtimes; those of an egg that the cache has are the cache's, which every copy of it has.
-//! Nothing else depends on mtimes, and what is not of an egg gets one mtime for all.
+//! Bytecode is valid for the mtime and the size of its source. So files of eggs, and sources of bytecode
+//! in the archive, keep their mtimes; if the cache has an egg, these are the mtimes in the cache, which
+//! every copy of the egg has. All other members get one mtime.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -18,13 +18,14 @@ use crate::egg::bytecode;
 use crate::egg::manifest::Mtime;
 use crate::error::{Error, IoContext, Result};
 
+use super::CachedContents;
 use super::select::{Rules, Why};
 
-/// The mtime of what is no egg, where none is given and no egg has any: 1980-01-01, before which zip
-/// files cannot go.
+/// The mtime of files outside eggs if none is given and there are no eggs: 1980-01-01, the oldest that
+/// zip files can store.
 pub const OLDEST: u64 = 315_532_800;
 
-/// Which mtime everything gets that bytecode does not depend on.
+/// Which mtime members get that no bytecode depends on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mtimes {
     /// That of the newest file in the eggs.
@@ -52,98 +53,118 @@ pub enum MemberKind {
     Symlink { target: String },
 }
 
-/// What is left out: the topmost folder or file.
+/// A path that is left out: the topmost folder or file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     pub path: String,
     pub why: Why,
 }
 
-/// Everything that was found, sorted by path.
+/// The content of a buildout, sorted by path.
 #[derive(Debug)]
 pub struct Members {
     pub taken: Vec<Member>,
     pub left_out: Vec<LeftOut>,
-    /// The mtime that is given, if it is one for all.
+    /// The one mtime of all members outside eggs, if they share one.
     pub mtime: Option<u64>,
 }
 
-/// What stands in a buildout and may go in.
+/// A path in a buildout.
 struct Found {
     kind: MemberKind,
     mtime: Mtime,
 }
 
-/// Looks at everything below `root`. `times` are the mtimes of eggs that the cache has, by the path of
-/// an egg and the path in it.
+/// The paths that were found, sorted.
+type FoundByPath = BTreeMap<String, Found>;
+
+/// Lists everything below `root`. `cached` are the eggs that the cache has.
 ///
 /// # Errors
-/// [`Error::Unbundleable`] for a name that is not UTF-8, or what the file system says.
+/// [`Error::Unbundleable`] for a name that is not UTF-8.
 pub fn members(
     root: &Path,
     rules: &Rules,
-    times: &HashMap<String, HashMap<String, Mtime>>,
+    cached: &CachedContents,
     mtimes: Mtimes,
 ) -> Result<Members> {
     let (found, mut left_out) = walk(root, rules)?;
-    let of_cache = |path: &str| {
-        let (egg, within) = rules.egg_of(path)?;
-        times.get(egg)?.get(within).copied()
-    };
-    let is_compiled_from: BTreeSet<String> =
-        found.keys().filter_map(|path| bytecode::source_of(path)).collect();
-    // Those of eggs and of sources; the rest has none of its own.
-    let own: BTreeMap<&String, u64> = found
-        .iter()
-        .filter_map(|(path, it)| {
-            let is_file = matches!(it.kind, MemberKind::File { .. });
-            let is_kept =
-                is_file && (is_compiled_from.contains(path) || rules.egg_of(path).is_some());
-            let mtime = of_cache(path).or_else(|| is_kept.then_some(it.mtime))?;
-            Some((path, seconds(mtime)))
-        })
-        .collect();
-    let mtime = match mtimes {
-        Mtimes::Newest => Some(own.values().copied().max().unwrap_or(OLDEST)),
-        Mtimes::Given(mtime) => Some(mtime),
-        Mtimes::Source => None,
-    };
-    let mtime_of = |path: &String, it: &Found| {
-        own.get(path).copied().or(mtime).unwrap_or_else(|| seconds(it.mtime))
-    };
-    let stale: Vec<String> = found
-        .iter()
-        .filter(|(_, it)| matches!(it.kind, MemberKind::File { .. }))
-        .filter_map(|(path, _)| {
-            let source = bytecode::source_of(path)?;
-            let source = found.get(&source).and_then(|it| match it.kind {
-                MemberKind::File { size, .. } => {
-                    Some((Mtime(i64::try_from(mtime_of(&source, it)).ok()?, 0), size))
-                }
-                _ => None,
-            });
-            is_stale(root, path, source).map(|is| is.then(|| path.clone())).transpose()
-        })
-        .collect::<Result<_>>()?;
-    let mut members: Vec<Member> = found
-        .iter()
-        .map(|(path, it)| Member {
-            path: path.clone(),
-            kind: it.kind.clone(),
-            mtime: mtime_of(path, it),
-        })
-        .collect();
-    if !stale.is_empty() {
-        let stale: BTreeSet<String> = stale.into_iter().collect();
-        members.retain(|member| !stale.contains(&member.path));
-        left_out.extend(stale.into_iter().map(|path| LeftOut { path, why: Why::StaleBytecode }));
-    }
+    let times = MemberTimes::new(&found, rules, cached, mtimes);
+    let stale = stale_bytecode(root, &found, &times)?;
+    let fresh = found.iter().filter(|(path, _)| !stale.contains(*path));
+    let taken = fresh.map(|(path, found)| Member {
+        path: path.clone(),
+        kind: found.kind.clone(),
+        mtime: times.of(path, found),
+    });
+    let members = taken.collect();
+    let shared = times.shared;
+    left_out.extend(stale.into_iter().map(|path| LeftOut { path, why: Why::StaleBytecode }));
     left_out.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Members { taken: members, left_out, mtime })
+    Ok(Members { taken: members, left_out, mtime: shared })
 }
 
-/// What goes in, by path, and what is left out.
-fn walk(root: &Path, rules: &Rules) -> Result<(BTreeMap<String, Found>, Vec<LeftOut>)> {
+/// The mtimes that members get.
+struct MemberTimes<'a> {
+    /// Those that a member keeps, by path.
+    kept: BTreeMap<&'a str, u64>,
+    /// That of all others, if they share one.
+    shared: Option<u64>,
+}
+
+impl<'a> MemberTimes<'a> {
+    fn new(found: &'a FoundByPath, rules: &Rules, cached: &CachedContents, mtimes: Mtimes) -> Self {
+        let sources: BTreeSet<String> =
+            found.keys().filter_map(|path| bytecode::source_of(path)).collect();
+        let mut kept = BTreeMap::new();
+        for (path, found) in found {
+            let egg = rules.egg_of(path);
+            let in_cache = egg.and_then(|(egg, within)| cached.get(egg)?.mtimes.get(within));
+            let is_file = matches!(found.kind, MemberKind::File { .. });
+            let own =
+                (is_file && (sources.contains(path) || egg.is_some())).then_some(&found.mtime);
+            if let Some(mtime) = in_cache.or(own) {
+                kept.insert(path.as_str(), seconds(*mtime));
+            }
+        }
+        let shared = match mtimes {
+            Mtimes::Newest => Some(kept.values().copied().max().unwrap_or(OLDEST)),
+            Mtimes::Given(mtime) => Some(mtime),
+            Mtimes::Source => None,
+        };
+        Self { kept, shared }
+    }
+
+    fn of(&self, path: &str, found: &Found) -> u64 {
+        self.kept.get(path).copied().or(self.shared).unwrap_or_else(|| seconds(found.mtime))
+    }
+}
+
+/// The compiled files that Python would not use in the archive.
+fn stale_bytecode(
+    root: &Path,
+    found: &FoundByPath,
+    times: &MemberTimes<'_>,
+) -> Result<BTreeSet<String>> {
+    let stamp = |source: &str| {
+        let found = found.get(source)?;
+        let MemberKind::File { size, .. } = found.kind else { return None };
+        Some((Mtime(i64::try_from(times.of(source, found)).ok()?, 0), size))
+    };
+    let mut stale = BTreeSet::new();
+    for (path, found) in found {
+        if matches!(found.kind, MemberKind::File { .. })
+            && let Some(source) = bytecode::source_of(path)
+            && is_stale(root, path, stamp(&source))?
+        {
+            stale.insert(path.clone());
+        }
+    }
+    Ok(stale)
+}
+
+/// The paths to archive, and those that are left out.
+fn walk(root: &Path, rules: &Rules) -> Result<(FoundByPath, Vec<LeftOut>)> {
     let mut found = BTreeMap::new();
     let mut folders = BTreeMap::new();
     let mut left_out: Vec<LeftOut> = Vec::new();
@@ -164,7 +185,7 @@ fn walk(root: &Path, rules: &Rules) -> Result<(BTreeMap<String, Found>, Vec<Left
         let why = rules.why_not(&path).or(kind.is_none().then_some(Why::Special));
         match (why, kind) {
             (None, Some(kind)) => {
-                add_folders(&path, &mut folders, &mut found);
+                take_parents(&path, &mut folders, &mut found);
                 found.insert(path, Found { kind, mtime: Mtime::of(&metadata) });
             }
             (Some(why), kind) => {
@@ -178,25 +199,19 @@ fn walk(root: &Path, rules: &Rules) -> Result<(BTreeMap<String, Found>, Vec<Left
             (None, None) => {}
         }
     }
-    left_out.retain(|it| !found.contains_key(&it.path));
-    // A folder comes before what is in it.
-    left_out.dedup_by(|it, before| Path::new(&it.path).starts_with(&before.path));
+    left_out.retain(|left_out| !found.contains_key(&left_out.path));
+    // A folder comes before its content.
+    left_out.dedup_by(|next, before| Path::new(&next.path).starts_with(&before.path));
     Ok((found, left_out))
 }
 
-/// Takes the folders in that a path is in, where they would not go in by themselves.
-fn add_folders(
-    path: &str,
-    folders: &mut BTreeMap<String, Found>,
-    found: &mut BTreeMap<String, Found>,
-) {
+/// Includes the folders above a path that would be left out by themselves.
+fn take_parents(path: &str, folders: &mut FoundByPath, found: &mut FoundByPath) {
     if folders.is_empty() {
         return;
     }
-    for (at, _) in path.match_indices('/') {
-        if let Some((folder, it)) = folders.remove_entry(&path[..at]) {
-            found.insert(folder, it);
-        }
+    for (end, _) in path.match_indices('/') {
+        found.extend(folders.remove_entry(&path[..end]));
     }
 }
 
@@ -217,7 +232,7 @@ fn kind_of(entry: &DirEntry, metadata: &Metadata) -> Result<Option<MemberKind>> 
     })
 }
 
-/// Whether Python would not use a compiled file. `source` has the mtime that it gets.
+/// Whether Python would not use a compiled file. `source` has its mtime in the archive.
 fn is_stale(root: &Path, path: &str, source: Option<(Mtime, u64)>) -> Result<bool> {
     let mut head = Vec::new();
     nofollow::open_below(root, path)
@@ -226,7 +241,7 @@ fn is_stale(root: &Path, path: &str, source: Option<(Mtime, u64)>) -> Result<boo
     Ok(matches!(bytecode::state(path, &head, source), bytecode::BytecodeState::Stale(_)))
 }
 
-/// As an archive has it, and as Python counts. What is older than the epoch is as old.
+/// Whole seconds, rounded as Python rounds them; zero for a time before the epoch.
 fn seconds(mtime: Mtime) -> u64 {
     u64::try_from(bytecode::whole_seconds(mtime)).unwrap_or_default()
 }

@@ -1,25 +1,24 @@
-//! Bundle: a self-contained buildout as one archive, whose bytes depend on nothing but the buildout.
+//! Bundle: a self-contained buildout as one archive, whose bytes depend only on the buildout.
 //!
-//! Whoever bundles has checked first: what a check finds is what a deployment would miss. The eggs
-//! that the cache has go in as the cache has them: their files, and their times. So two buildouts that
-//! were made from one cache give the same bytes, but for what names its own folder. docs/bundle.md
-//! says what that is, and what goes in.
+//! The caller checks the buildout first: a problem there is a problem of the deployment. Eggs that the
+//! cache has are archived with the files and mtimes that the cache has, so two buildouts from one cache
+//! give the same bytes, except in files that contain the path of the buildout. docs/bundle.md lists
+//! these, and what an archive contains.
 //!
 //! # Order of writes
-//! Every file is read twice: for the manifest, which comes first in the archive, and for the archive,
-//! where it must still be the same. The archive has a temporary name until it is whole and synced.
+//! Every file is read twice: for the manifest, which is first in the archive, and for the archive,
+//! where it must be unchanged. The archive has a temporary name until it is complete and synced.
 
 mod archive;
+mod destination;
 mod manifest;
 mod members;
 mod select;
+mod tar_members;
 mod verify;
 mod zstd_frames;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{File, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -27,18 +26,16 @@ use serde::Serialize;
 
 use crate::buildout::Buildout;
 use crate::cache::Cache;
-use crate::disk::files;
-use crate::disk::permissions;
-use crate::disk::temp::Temp;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::manifest::Mtime;
 use crate::egg::name::EggName;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::ops::check;
 use crate::util::glob::PathPattern;
-use crate::util::hash::sha256::{Hashing, Sha256};
+use crate::util::hash::sha256::Sha256;
 use crate::util::progress::{Progress, Unit};
 
+use destination::Destination;
 use manifest::{BundleEntry, BundledEgg, EntryKind, FORMAT, Manifest};
 pub use members::{LeftOut, Mtimes};
 use members::{Member, MemberKind, Members};
@@ -50,15 +47,16 @@ pub use verify::{Problem, Verified, verify};
 pub struct Options {
     /// The archive: `.tar.zst`, or `.tar`.
     pub output: PathBuf,
-    /// The eggs directory, as the check was told.
+    /// The eggs directory, as for the check.
     pub eggs: Option<PathBuf>,
     /// The folder in the archive; the name of the buildout's folder if absent.
     pub prefix: Option<String>,
     pub mtimes: Mtimes,
-    /// Patterns of what does not go in, and of what goes in although it would not.
+    /// Patterns of paths to leave out.
     pub exclude: Vec<String>,
+    /// Patterns of paths to include that are left out by default.
     pub include: Vec<String>,
-    /// Also eggs that nothing uses.
+    /// Include unused eggs.
     pub unused: bool,
 }
 
@@ -71,10 +69,10 @@ pub struct Report {
     /// Length of the archive.
     pub archive_bytes: u64,
     pub prefix: String,
-    /// The mtime of what is of no egg, in seconds since the Unix epoch; absent if each has its own.
+    /// The mtime of files outside eggs, in seconds since the Unix epoch; absent if each has its own.
     pub mtime: Option<u64>,
     pub eggs: usize,
-    /// Eggs that the cache has; the times of the others are those of this buildout.
+    /// Eggs that the cache has. The mtimes of the others are those of this buildout.
     pub known_eggs: usize,
     pub files: usize,
     pub directories: usize,
@@ -83,19 +81,11 @@ pub struct Report {
     pub left_out: Vec<LeftOut>,
 }
 
-/// How the archive is packed, by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Tar,
-    TarZst,
-}
-
 /// Writes the archive of the buildout that `checked` is the report of.
 ///
 /// # Errors
-/// [`Error::NotBundled`] if there is a problem, [`Error::Usage`] for an output or a prefix that cannot
-/// be, [`Error::Unbundleable`], [`Error::Changing`], or what the file system says. Nothing is then left
-/// of the archive.
+/// [`Error::NotBundled`] if the check has found a problem, [`Error::Usage`] for an impossible output
+/// or prefix, [`Error::Unbundleable`], or [`Error::Changing`]. No part of the archive is left then.
 pub fn bundle(
     cache: Option<&Cache>,
     checked: &check::Report,
@@ -109,110 +99,72 @@ pub fn bundle(
         let problems = format!("{problems} problem{}", if problems == 1 { "" } else { "s" });
         return Err(Error::NotBundled { path: root.to_owned(), problems });
     }
-    let format = format_of(&options.output)?;
-    let prefix = prefix(options.prefix.as_deref(), root)?;
-    let known = known_eggs(cache, checked)?;
-    let rules = rules(cache, checked, &buildout, &known, options)?;
-    let output = output(&options.output, &buildout, &rules)?;
-    let times = known.iter().map(|(path, known)| (path.clone(), known.times.clone())).collect();
+    let format = destination::format_of(&options.output)?;
+    let prefix = destination::prefix(options.prefix.as_deref(), root)?;
+    let cached = cached_eggs(cache, checked)?;
+    let rules = rules(cache, checked, &buildout, &cached, options)?;
+    let path = destination::path(&options.output, &buildout, &rules)?;
     let Members { taken: members, left_out, mtime } =
-        members::members(root, &rules, &times, options.mtimes)?;
+        members::members(root, &rules, &cached, options.mtimes)?;
     let entries = entries(root, &members, progress)?;
-    let eggs = bundled_eggs(&rules, &known, &entries);
     let manifest = Manifest {
         format: FORMAT,
         eggcache: env!("CARGO_PKG_VERSION").to_owned(),
         prefix,
-        eggs,
+        eggs: bundled_eggs(&rules, &cached, &entries),
         entries,
     };
-    let (sha256, archive_bytes) = write(&manifest, root, &output, format, progress)?;
-    let count =
-        |is: fn(&EntryKind) -> bool| manifest.entries.iter().filter(|it| is(&it.kind)).count();
+    let destination = Destination { path, format };
+    let (sha256, archive_bytes) = destination.write(&manifest, root, progress)?;
+    let count = |is: fn(&EntryKind) -> bool| {
+        manifest.entries.iter().filter(|entry| is(&entry.kind)).count()
+    };
     Ok(Report {
-        archive: output,
+        archive: destination.path,
         sha256,
         archive_bytes,
         mtime,
         eggs: manifest.eggs.len(),
         known_eggs: manifest.eggs.iter().filter(|egg| egg.digest.is_some()).count(),
-        files: count(|it| matches!(it, EntryKind::File { .. })),
-        directories: count(|it| matches!(it, EntryKind::Directory)),
-        symlinks: count(|it| matches!(it, EntryKind::Symlink { .. })),
+        files: count(|kind| matches!(kind, EntryKind::File { .. })),
+        directories: count(|kind| matches!(kind, EntryKind::Directory)),
+        symlinks: count(|kind| matches!(kind, EntryKind::Symlink { .. })),
         bytes: bytes(&members),
         prefix: manifest.prefix,
         left_out,
     })
 }
 
-fn format_of(output: &Path) -> Result<Format> {
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
-    if name.ends_with(".tar.zst") {
-        Ok(Format::TarZst)
-    } else if name.ends_with(".tar") {
-        Ok(Format::Tar)
-    } else {
-        let output = output.display();
-        Err(Error::Usage(format!("{output}: name the archive .tar.zst or .tar")))
-    }
-}
-
-/// The folder in the archive.
-fn prefix(wanted: Option<&str>, root: &Path) -> Result<String> {
-    let Some(prefix) = wanted.or_else(|| root.file_name()?.to_str()) else {
-        let reason = "its name cannot be that of the folder in the archive: name one with --prefix";
-        return Err(Error::Usage(format!("{}: {reason}", root.display())));
-    };
-    let parts: Vec<&str> = prefix.split('/').filter(|it| !it.is_empty() && *it != ".").collect();
-    if prefix.starts_with('/') || parts.contains(&"..") {
-        let reason = "the folder in the archive is relative, and stays in it";
-        return Err(Error::Usage(format!("{prefix}: {reason}")));
-    }
-    Ok(parts.join("/"))
-}
-
-/// The canonical path of the archive, unless it would go into itself.
-fn output(output: &Path, buildout: &Buildout, rules: &Rules) -> Result<PathBuf> {
-    let name = output.file_name().unwrap_or_default();
-    let folder = output.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let output = folder.canonicalize().at("open directory", folder)?.join(name);
-    if let Ok(within) = output.strip_prefix(buildout.boundary.root())
-        && rules.why_not(&within.to_string_lossy()).is_none()
-    {
-        return Err(Error::Usage(format!(
-            "{} would go into itself: name an archive outside of the buildout",
-            output.display()
-        )));
-    }
-    Ok(output)
-}
-
-/// What the cache knows of an egg.
-struct Known {
+/// An egg of the buildout that the cache has.
+struct CachedContent {
     egg: CachedEgg,
     /// By the path in the egg.
-    times: HashMap<String, Mtime>,
+    mtimes: HashMap<String, Mtime>,
 }
 
 /// The eggs that the cache has, by their paths in the buildout.
-fn known_eggs(cache: Option<&Cache>, checked: &check::Report) -> Result<BTreeMap<String, Known>> {
+type CachedContents = BTreeMap<String, CachedContent>;
+
+fn cached_eggs(cache: Option<&Cache>, checked: &check::Report) -> Result<CachedContents> {
     let Some(blobs) = cache.map(Cache::blobs) else { return Ok(BTreeMap::new()) };
-    let known = checked.digests.par_iter().filter_map(|(path, digest)| {
-        let known = blobs.open(*digest).transpose()?.map(|blob| {
+    let cached = checked.digests.par_iter().filter_map(|(path, digest)| {
+        let content = blobs.open(*digest).transpose()?.map(|blob| {
             let entries = blob.manifest.entries.iter();
-            let times = entries.map(|it| (it.path.as_str().to_owned(), it.mtime)).collect();
-            (path.clone(), Known { egg: blob.cached_egg(), times })
+            let mtimes = entries.map(|entry| (entry.path.as_str().to_owned(), entry.mtime));
+            let mtimes = mtimes.collect();
+            (path.clone(), CachedContent { egg: blob.cached_egg(), mtimes })
         });
-        Some(known)
+        Some(content)
     });
-    known.collect()
+    cached.collect()
 }
 
+/// The rules for this buildout and these options.
 fn rules(
     cache: Option<&Cache>,
     checked: &check::Report,
     buildout: &Buildout,
-    known: &BTreeMap<String, Known>,
+    contents: &CachedContents,
     options: &Options,
 ) -> Result<Rules> {
     let short = |path: &Path| buildout.boundary.short(path).to_string_lossy().into_owned();
@@ -220,18 +172,19 @@ fn rules(
     let caches = buildout.caches.iter().map(PathBuf::as_path).chain(cache.map(Cache::root));
     let eggs = buildout.eggs()?.into_iter().map(|path| {
         let path = short(&path);
-        let within = known.get(&path).map(|it| it.times.keys().cloned().collect::<HashSet<_>>());
-        (path, within)
+        let content = contents.get(&path);
+        let paths = content.map(|egg| egg.mtimes.keys().cloned().collect::<HashSet<_>>());
+        (path, paths)
     });
-    let is_unused = |it: &&check::Finding| it.kind == check::FindingKind::Unused && !options.unused;
-    let unused = checked.notes.iter().filter(is_unused);
+    let is_unused = |note: &&check::Finding| note.kind == check::FindingKind::Unused;
+    let unused = checked.notes.iter().filter(|_| !options.unused).filter(is_unused);
     Ok(Rules {
         exclude: patterns(&options.exclude),
         include: patterns(&options.include),
         caches: caches.map(short).collect(),
-        eggs_directories: buildout.eggs_directories.iter().map(|it| short(it)).collect(),
+        eggs_directories: buildout.eggs_directories.iter().map(|folder| short(folder)).collect(),
         eggs: eggs.collect(),
-        unused: unused.map(|it| it.path.to_string_lossy().into_owned()).collect(),
+        unused: unused.map(|note| note.path.to_string_lossy().into_owned()).collect(),
     })
 }
 
@@ -243,7 +196,7 @@ fn bytes(members: &[Member]) -> u64 {
     members.iter().map(size).sum()
 }
 
-/// Reads every file.
+/// The entries of the manifest. Every file is read for its digest.
 fn entries(root: &Path, members: &[Member], progress: &dyn Progress) -> Result<Vec<BundleEntry>> {
     progress.begin("reading", bytes(members), Unit::Bytes);
     let entry = |member: &Member| {
@@ -263,71 +216,32 @@ fn entries(root: &Path, members: &[Member], progress: &dyn Progress) -> Result<V
     entries
 }
 
-/// The eggs that go in.
+/// The eggs in the archive.
 fn bundled_eggs(
     rules: &Rules,
-    known: &BTreeMap<String, Known>,
+    cached: &CachedContents,
     entries: &[BundleEntry],
 ) -> Vec<BundledEgg> {
-    let eggs = entries.iter().filter(|entry| rules.eggs.contains_key(&entry.path));
-    eggs.map(|BundleEntry { path, .. }| {
-        if let Some(Known { egg, .. }) = known.get(path) {
-            let source = &egg.key.source_sha256;
-            return BundledEgg {
-                path: path.clone(),
-                name: egg.key.name.clone(),
-                version: egg.key.version.clone(),
-                digest: Some(egg.digest),
-                source_sha256: (!source.is_empty()).then(|| source.clone()),
-            };
-        }
-        let file_name = path.rsplit('/').next().unwrap_or_default();
-        let (name, version) = file_name
-            .parse()
-            .map_or_else(|_| <_>::default(), |EggName { name, version, .. }| (name, version));
-        BundledEgg { path: path.clone(), name, version, digest: None, source_sha256: None }
-    })
-    .collect()
+    let paths = entries.iter().map(|entry| &entry.path);
+    let eggs = paths.filter(|path| rules.eggs.contains_key(*path));
+    eggs.map(|path| bundled_egg(path, cached.get(path).map(|content| &content.egg))).collect()
 }
 
-/// Writes the archive under a temporary name, and gives it its own.
-fn write(
-    manifest: &Manifest,
-    root: &Path,
-    output: &Path,
-    format: Format,
-    progress: &dyn Progress,
-) -> Result<(Sha256, u64)> {
-    let folder = output.parent().unwrap_or(output);
-    let size = |entry: &BundleEntry| match entry.kind {
-        EntryKind::File { size, .. } => size,
-        _ => 0,
-    };
-    progress.begin("packing", manifest.entries.iter().map(size).sum(), Unit::Bytes);
-    let temp = Temp::file(folder)?;
-    let mut out = Hashing::new(temp.handle());
-    match format {
-        Format::Tar => {
-            let mut buffered = io::BufWriter::with_capacity(1 << 20, &mut out);
-            archive::write(&mut buffered, manifest, root, output, progress)?;
-            buffered.flush().at("write", output)?;
-        }
-        Format::TarZst => {
-            let produce = |to: &mut dyn Write| archive::write(to, manifest, root, output, progress);
-            let failed = |source| Error::Io { action: "write", path: output.to_owned(), source };
-            zstd_frames::compress(&mut out, produce, failed)?;
-        }
+fn bundled_egg(path: &str, cached: Option<&CachedEgg>) -> BundledEgg {
+    let path = path.to_owned();
+    if let Some(egg) = cached {
+        let source = &egg.key.source_sha256;
+        return BundledEgg {
+            path,
+            name: egg.key.name.clone(),
+            version: egg.key.version.clone(),
+            digest: Some(egg.digest),
+            source_sha256: (!source.is_empty()).then(|| source.clone()),
+        };
     }
-    progress.end();
-    let written = out.finish();
-    // As a file that this user makes anew, and not for its owner alone.
-    let mode = 0o666 & !permissions::umask();
-    let handle: &File = temp.handle();
-    handle
-        .set_permissions(Permissions::from_mode(mode | 0o600))
-        .and_then(|()| handle.sync_all())
-        .and_then(|()| temp.persist(output))
-        .at("write", output)?;
-    files::sync_dir(folder)?;
-    Ok(written)
+    let file_name = path.rsplit('/').next().unwrap_or_default();
+    let (name, version) = file_name
+        .parse()
+        .map_or_else(|_| <_>::default(), |EggName { name, version, .. }| (name, version));
+    BundledEgg { path, name, version, digest: None, source_sha256: None }
 }

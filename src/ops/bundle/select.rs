@@ -1,5 +1,5 @@
-//! What of a buildout goes into its bundle. Pure: of paths, which are relative to the buildout, and of
-//! what is known of its eggs.
+//! Which paths of a buildout go into its bundle. Pure: it depends on paths, relative to the buildout, and
+//! on facts about its eggs.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,35 +10,35 @@ use crate::disk::temp::TEMP_PREFIX;
 use crate::egg::bytecode;
 use crate::util::glob::PathPattern;
 
-/// Where buildouts keep data: it belongs to a machine, not to a release.
+/// The folder for data, which belongs to a machine, not to a release.
 const DATA: &str = "var";
-/// Where archives are kept that eggs are built from, whatever the configuration says.
+/// The folder for source archives, whatever the configuration says.
 const DOWNLOADS: &str = "downloads";
 
-/// Why something is left out.
+/// Why a path is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
     /// `--exclude`
     Excluded,
-    /// A temporary file of eggcache, or the manifest of the bundle that this was unpacked from.
+    /// A temporary file of eggcache, or the manifest of the bundle that the buildout was unpacked from.
     Temporary,
     VersionControl,
     /// Downloads, or an egg cache.
     Cache,
     Data,
-    /// What a repair has put aside, or buildout has left half-built among the eggs.
+    /// Files that a repair has moved out of eggs, or a half-built egg that buildout has left.
     Leftover,
     UnusedEgg,
-    /// Compiled by whoever has run it, not by the installation.
+    /// Compiled by a run, not by the installation.
     Bytecode,
-    /// Compiled from another source than the one that goes in.
+    /// Bytecode that does not match its source in the archive.
     StaleBytecode,
     /// A socket, a FIFO or a device.
     Special,
 }
 
-/// What decides. All paths are relative to the buildout, with `/`.
+/// The rules. All paths are relative to the buildout, with `/`.
 #[derive(Debug, Default)]
 pub struct Rules {
     pub exclude: Vec<PathPattern>,
@@ -46,15 +46,15 @@ pub struct Rules {
     /// Folders of downloads and caches.
     pub caches: Vec<String>,
     pub eggs_directories: Vec<String>,
-    /// The path of each egg, and what is in it as the cache has it, relative to it; `None` if the cache
-    /// does not have it.
+    /// The path of each egg, and the paths in it that the cache has, relative to it; `None` if the cache
+    /// does not have the egg.
     pub eggs: BTreeMap<String, Option<HashSet<String>>>,
-    /// Eggs that nothing uses, and that are not wanted.
+    /// Unused eggs, unless the options include them.
     pub unused: HashSet<String>,
 }
 
 impl Rules {
-    /// Why a path does not go in; `None` if it does.
+    /// Why a path is left out; `None` if it is not.
     #[must_use]
     pub fn why_not(&self, path: &str) -> Option<Why> {
         if path.split('/').any(|name| name.starts_with(TEMP_PREFIX)) {
@@ -69,7 +69,7 @@ impl Rules {
         self.by_default(path)
     }
 
-    /// Whether nothing below a folder that does not go in can go in all the same.
+    /// Whether a folder that is left out has nothing below it that is not.
     #[must_use]
     pub fn is_final(&self, why: Why) -> bool {
         self.include.is_empty() || matches!(why, Why::Temporary | Why::Excluded)
@@ -85,33 +85,38 @@ impl Rules {
 
     fn by_default(&self, path: &str) -> Option<Why> {
         if let Some((egg, within)) = self.egg_of(path) {
-            if self.unused.contains(egg) {
-                return Some(Why::UnusedEgg);
-            }
-            let known = self.eggs.get(egg).and_then(Option::as_ref);
-            let is_added = known.is_some_and(|known| !known.contains(within));
-            return (is_added && bytecode::is_python_output(within)).then_some(Why::Bytecode);
+            return self.in_egg(egg, within);
         }
         let mut names = path.split('/');
         if names.clone().any(|name| VERSION_CONTROL.contains(&name)) {
-            return Some(Why::VersionControl);
+            Some(Why::VersionControl)
+        } else if self.caches.iter().any(|cache| is_below(path, cache)) || is_below(path, DOWNLOADS)
+        {
+            Some(Why::Cache)
+        } else if names.next() == Some(DATA) {
+            Some(Why::Data)
+        } else if self.eggs_directories.iter().any(|folder| is_leftover(path, folder)) {
+            Some(Why::Leftover)
+        } else {
+            bytecode::is_python_output(path).then_some(Why::Bytecode)
         }
-        if self.caches.iter().any(|cache| is_below(path, cache)) || is_below(path, DOWNLOADS) {
-            return Some(Why::Cache);
-        }
-        if names.next() == Some(DATA) {
-            return Some(Why::Data);
-        }
-        let is_leftover = |folder: &String| {
-            let name = path.strip_prefix(folder.as_str()).and_then(|it| it.strip_prefix('/'));
-            let name = name.and_then(|name| name.split('/').next()).unwrap_or_default();
-            name == SET_ASIDE || is_temporary_name(name)
-        };
-        if self.eggs_directories.iter().any(is_leftover) {
-            return Some(Why::Leftover);
-        }
-        bytecode::is_python_output(path).then_some(Why::Bytecode)
     }
+
+    fn in_egg(&self, egg: &str, within: &str) -> Option<Why> {
+        if self.unused.contains(egg) {
+            return Some(Why::UnusedEgg);
+        }
+        let cached = self.eggs.get(egg).and_then(Option::as_ref);
+        let is_added = cached.is_some_and(|paths| !paths.contains(within));
+        (is_added && bytecode::is_python_output(within)).then_some(Why::Bytecode)
+    }
+}
+
+/// Whether a path is in a folder of an eggs directory that contains no eggs in use.
+fn is_leftover(path: &str, eggs_directory: &str) -> bool {
+    let rest = path.strip_prefix(eggs_directory).and_then(|rest| rest.strip_prefix('/'));
+    let name = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    name == SET_ASIDE || is_temporary_name(name)
 }
 
 fn is_below(path: &str, folder: &str) -> bool {
@@ -123,7 +128,7 @@ mod tests {
     use super::*;
 
     fn rules(exclude: &[&str], include: &[&str]) -> Rules {
-        let patterns = |texts: &[&str]| texts.iter().map(|it| PathPattern::new(it)).collect();
+        let patterns = |texts: &[&str]| texts.iter().map(|text| PathPattern::new(text)).collect();
         let known = ["", "a.py", "__pycache__", "__pycache__/a.cpython-311.pyc"];
         let known = known.map(str::to_owned).into_iter().collect();
         Rules {
@@ -141,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_deployment_needs_goes_in_and_the_rest_is_left_out() {
+    fn paths_that_a_deployment_does_not_need_are_left_out() {
         let rules = rules(&[], &[]);
         for (path, expected) in [
             ("bin/app", None),
@@ -170,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_egg_goes_in_as_the_cache_has_it_and_one_that_nothing_uses_does_not() {
+    fn added_bytecode_and_unused_eggs_are_left_out() {
         let rules = rules(&[], &[]);
         for (path, expected) in [
             ("eggs/v5/known-1.egg", None),
@@ -187,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_are_stronger_than_the_defaults_and_exclude_than_include() {
+    fn exclude_overrides_include_and_both_the_defaults() {
         let rules = rules(&["*.log", "/etc/secret"], &["var/templates", "secret", "*.log"]);
         for (path, expected) in [
             ("var/templates/a.pt", None),

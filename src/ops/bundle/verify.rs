@@ -1,9 +1,8 @@
-//! Verifying a bundle: every byte of every member against the manifest that comes first.
+//! Verifying a bundle: every byte of every member against the manifest, which is the first member.
 //!
-//! The archive is read once, as a stream. Memory is that of the manifest, whatever the length and
-//! whatever it swells to; nothing is unpacked.
+//! The archive is read once, as a stream, and nothing is unpacked. Memory is bounded by the manifest,
+//! whatever the length of the archive and of its decompressed content.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -17,12 +16,11 @@ use crate::util::hash::sha256::{Hashing, Sha256};
 use crate::util::progress::{Progress, Unit};
 
 use super::manifest::{BundleEntry, EntryKind, FILE_NAME, FORMAT, Manifest};
+use super::tar_members::{TarMember, next};
 
-/// Longest manifest that is read, in bytes: far longer than any.
+/// Longest manifest that is read, in bytes: far longer than any real one.
 const MAX_MANIFEST: u64 = 1 << 28;
-/// Longest name or target that is read, in bytes: far longer than any that a kernel knows.
-const MAX_NAME: u64 = 1 << 16;
-/// How many problems are told: an archive of another manifest can have any number.
+/// How many problems are listed: an archive of another manifest can have any number.
 const MAX_PROBLEMS: usize = 1000;
 /// How a zstd frame begins.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -33,10 +31,10 @@ const BUFFER: usize = 1 << 18;
 pub struct Verified {
     #[serde(serialize_with = "crate::disk::files::lossy")]
     pub archive: PathBuf,
-    /// Of the archive as it is.
+    /// Of the archive file.
     pub sha256: Sha256,
     pub archive_bytes: u64,
-    /// The version that wrote it; empty if that cannot be told.
+    /// The version that wrote it; empty if the manifest cannot be read.
     pub eggcache: String,
     pub prefix: String,
     pub eggs: usize,
@@ -46,12 +44,12 @@ pub struct Verified {
     pub problems: Vec<Problem>,
 }
 
-/// One thing that is not as the manifest says.
+/// A difference between the archive and its manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The member; empty for the archive itself.
     pub path: String,
-    /// Completes the sentence that begins with the path.
+    /// The problem in words, to be shown after the path and a colon.
     pub what: String,
 }
 
@@ -61,11 +59,7 @@ impl Problem {
     }
 }
 
-/// Reads an archive, and compares it with its manifest. Whatever is wrong with it is a problem of the
-/// report.
-///
-/// # Errors
-/// If it cannot be opened.
+/// Compares an archive with its manifest. Damage is a problem of the report, not an error.
 pub fn verify(archive: &Path, progress: &dyn Progress) -> Result<Verified> {
     let file = File::open(archive).at("open", archive)?;
     let length = file.metadata().at("read", archive)?.len();
@@ -82,11 +76,10 @@ pub fn verify(archive: &Path, progress: &dyn Progress) -> Result<Verified> {
         problems: Vec::new(),
     };
     let mut raw = Hashing::new(Watched { file, progress });
-    let read = read(&mut raw, &mut verified);
-    if let Err(error) = read {
-        verified.problems.push(Problem::new("", format!("cannot be read to its end: {error}")));
+    if let Err(error) = read(&mut raw, &mut verified) {
+        verified.add("", format!("cannot be read to its end: {error}"));
     }
-    // What is left of one that cannot be read.
+    // The digest covers the whole file, whatever could be read of it.
     io::copy(&mut raw, &mut io::sink()).at("read", archive)?;
     (verified.sha256, verified.archive_bytes) = raw.finish();
     progress.end();
@@ -96,186 +89,167 @@ pub fn verify(archive: &Path, progress: &dyn Progress) -> Result<Verified> {
 fn read(raw: &mut impl Read, verified: &mut Verified) -> io::Result<()> {
     let mut buffered = BufReader::with_capacity(BUFFER, raw);
     if buffered.fill_buf()?.starts_with(&ZSTD) {
-        members(zstd::Decoder::with_buffer(buffered)?, verified)
+        verified.compare(zstd::Decoder::with_buffer(buffered)?)
     } else {
-        members(buffered, verified)
+        verified.compare(buffered)
     }
 }
 
-fn members(stream: impl Read, verified: &mut Verified) -> io::Result<()> {
-    let mut tar = Archive::new(stream);
-    // Each name on its own, or a long one would be read however long it is.
-    let mut entries = tar.entries()?.raw(true);
-    let Some(first) = next(&mut entries)? else {
-        verified.problems.push(Problem::new("", "holds nothing"));
-        return Ok(());
-    };
-    let manifest = match manifest(first) {
-        Ok(manifest) => manifest,
-        Err(problem) => {
-            verified.problems.push(problem);
-            return Ok(());
-        }
-    };
-    let mut expected: HashMap<String, &BundleEntry> =
-        manifest.entries.iter().map(|entry| (manifest.member(&entry.path), entry)).collect();
-    while let Some(mut member) = next(&mut entries)? {
-        if verified.problems.len() >= MAX_PROBLEMS {
-            verified.problems.push(Problem::new("", "has more problems, which are not told"));
-            return Ok(());
-        }
-        let path = member.path();
-        let Some(entry) = expected.remove(&path) else {
-            verified
-                .problems
-                .push(Problem::new(&path, "is not in the manifest, or is there twice"));
-            continue;
+impl Verified {
+    fn add(&mut self, path: &str, what: impl Into<String>) {
+        self.problems.push(Problem::new(path, what));
+    }
+
+    /// Compares the members of a tar stream with its manifest.
+    fn compare(&mut self, stream: impl Read) -> io::Result<()> {
+        let mut tar = Archive::new(stream);
+        let mut entries = tar.entries()?.raw(true);
+        let manifest = match next(&mut entries) {
+            // The error would quote the file, which can be any.
+            Err(error) if error.raw_os_error().is_none() => Err(Problem::new("", "not a bundle")),
+            Err(error) => return Err(error),
+            Ok(None) => Err(Problem::new("", "not a bundle: it is empty")),
+            Ok(Some(first)) => manifest(first),
         };
-        match difference(&mut member, entry)? {
-            Some(what) => verified.problems.push(Problem::new(&path, what)),
-            None => {
-                if let EntryKind::File { size, .. } = entry.kind {
-                    verified.files += 1;
-                    verified.bytes += size;
-                }
-            }
-        }
-    }
-    let mut missing: Vec<String> = expected.into_keys().collect();
-    missing.sort_unstable();
-    let told = MAX_PROBLEMS.saturating_sub(verified.problems.len());
-    let problems = missing.iter().map(|path| Problem::new(path, "is missing"));
-    verified.problems.extend(problems.take(told));
-    if missing.len() > told {
-        verified.problems.push(Problem::new("", "has more problems, which are not told"));
-    }
-    verified.eggcache = manifest.eggcache;
-    verified.prefix = manifest.prefix;
-    verified.eggs = manifest.eggs.len();
-    rest(tar.into_inner(), verified)
-}
-
-/// A member of an archive, with its name and target where these are too long for its header.
-struct Found<'a, R: Read> {
-    member: tar::Entry<'a, R>,
-    name: Option<Vec<u8>>,
-    target: Option<Vec<u8>>,
-}
-
-impl<R: Read> Found<'_, R> {
-    fn path(&self) -> String {
-        let bytes = self.name.as_deref().map_or_else(|| self.member.path_bytes(), Cow::Borrowed);
-        String::from_utf8_lossy(&bytes).trim_end_matches('/').to_owned()
-    }
-
-    fn target(&self) -> Option<Cow<'_, [u8]>> {
-        self.target.as_deref().map(Cow::Borrowed).or_else(|| self.member.link_name_bytes())
-    }
-}
-
-/// The next member, with the names that GNU tar puts before it.
-fn next<'a, R: Read>(entries: &mut tar::Entries<'a, R>) -> io::Result<Option<Found<'a, R>>> {
-    let (mut name, mut target) = (None, None);
-    for member in entries.by_ref() {
-        let member = member?;
-        let place = match member.header().entry_type() {
-            EntryType::GNULongName => &mut name,
-            EntryType::GNULongLink => &mut target,
-            _ => return Ok(Some(Found { member, name, target })),
-        };
-        if place.is_some() || member.size() > MAX_NAME {
-            return Err(io::Error::other("a name is longer than any, or has two"));
-        }
-        let mut bytes = Vec::new();
-        member.take(MAX_NAME).read_to_end(&mut bytes)?;
-        bytes.pop_if(|last| *last == 0);
-        *place = Some(bytes);
-    }
-    if name.is_some() || target.is_some() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(None)
-}
-
-/// Reads what comes after the last member, which is nothing but zeros.
-fn rest(mut stream: impl Read, verified: &mut Verified) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(read) if buffer[..read].iter().any(|byte| *byte != 0) => {
-                verified.problems.push(Problem::new("", "goes on after its end"));
+        let manifest = match manifest {
+            Ok(manifest) => manifest,
+            Err(problem) => {
+                self.problems.push(problem);
                 return Ok(());
             }
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => {}
+        };
+        if !self.compare_members(&manifest, &mut entries)? {
+            self.add("", "more problems, not listed");
+            return Ok(());
+        }
+        self.eggcache = manifest.eggcache;
+        self.prefix = manifest.prefix;
+        self.eggs = manifest.eggs.len();
+        self.compare_end(tar.into_inner())
+    }
+
+    /// Compares all members after the manifest. Returns whether all problems are listed.
+    fn compare_members(
+        &mut self,
+        manifest: &Manifest,
+        entries: &mut tar::Entries<'_, impl Read>,
+    ) -> io::Result<bool> {
+        let mut expected: HashMap<String, &BundleEntry> =
+            manifest.entries.iter().map(|entry| (manifest.member(&entry.path), entry)).collect();
+        while let Some(mut member) = next(entries)? {
+            if self.problems.len() >= MAX_PROBLEMS {
+                return Ok(false);
+            }
+            let path = member.path();
+            match expected.remove(&path) {
+                None => self.add(&path, "not in the manifest, or a duplicate"),
+                Some(entry) => self.compare_member(&path, &mut member, entry)?,
+            }
+        }
+        let mut missing: Vec<String> = expected.into_keys().collect();
+        missing.sort_unstable();
+        let room = MAX_PROBLEMS.saturating_sub(self.problems.len());
+        let problems = missing.iter().take(room).map(|path| Problem::new(path, "missing"));
+        self.problems.extend(problems);
+        if missing.len() > room {
+            self.add("", "more problems, not listed");
+        }
+        Ok(true)
+    }
+
+    fn compare_member(
+        &mut self,
+        path: &str,
+        member: &mut TarMember<'_, impl Read>,
+        entry: &BundleEntry,
+    ) -> io::Result<()> {
+        if let Some(what) = difference(member, entry)? {
+            self.add(path, what);
+        } else if let EntryKind::File { size, .. } = entry.kind {
+            self.files += 1;
+            self.bytes += size;
+        }
+        Ok(())
+    }
+
+    /// Reads the rest of the stream after the last member, which must be zeros.
+    fn compare_end(&mut self, mut stream: impl Read) -> io::Result<()> {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(read) if buffer[..read].iter().any(|byte| *byte != 0) => {
+                    self.add("", "data after the end of the archive");
+                    return Ok(());
+                }
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
         }
     }
 }
 
 /// The manifest, if the first member is one.
-fn manifest(found: Found<'_, impl Read>) -> Result<Manifest, Problem> {
+fn manifest(member: TarMember<'_, impl Read>) -> Result<Manifest, Problem> {
     #[derive(serde::Deserialize)]
     struct Version {
         format: u32,
     }
-    let path = found.path();
-    let mut member = found.member;
-    let is_named = path.rsplit('/').next() == Some(FILE_NAME);
-    if !is_named || member.size() > MAX_MANIFEST {
-        return Err(Problem::new("", format!("is no bundle: it does not begin with {FILE_NAME}")));
+    let path = member.path();
+    let mut content = member.content;
+    let is_manifest = path.rsplit('/').next() == Some(FILE_NAME);
+    if !is_manifest || content.size() > MAX_MANIFEST {
+        return Err(Problem::new("", format!("not a bundle: it does not begin with {FILE_NAME}")));
     }
     let bad = |what: String| Problem::new(&path, what);
+    let invalid = |error: serde_json::Error| bad(format!("not a valid manifest: {error}"));
     let mut text = Vec::new();
-    member.read_to_end(&mut text).map_err(|error| bad(format!("cannot be read: {error}")))?;
-    let Version { format } = serde_json::from_slice(&text)
-        .map_err(|error| bad(format!("is not of the documented form: {error}")))?;
+    content.read_to_end(&mut text).map_err(|error| bad(format!("cannot be read: {error}")))?;
+    let Version { format } = serde_json::from_slice(&text).map_err(invalid)?;
     if format != FORMAT {
-        return Err(bad(format!("has format {format}, this eggcache knows {FORMAT}")));
+        return Err(bad(format!("format {format} is unknown; this eggcache reads {FORMAT}")));
     }
-    let manifest: Manifest = serde_json::from_slice(&text)
-        .map_err(|error| bad(format!("is not of the documented form: {error}")))?;
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(invalid)?;
     if manifest.member(FILE_NAME) != path {
-        return Err(bad("says that it is in another folder".to_owned()));
+        return Err(bad("in another folder than it says".to_owned()));
     }
     Ok(manifest)
 }
 
-/// In what a member is not what the manifest says.
+/// How a member differs from the manifest.
 fn difference(
-    found: &mut Found<'_, impl Read>,
+    member: &mut TarMember<'_, impl Read>,
     entry: &BundleEntry,
 ) -> io::Result<Option<&'static str>> {
-    let header = found.member.header();
+    let header = member.header();
     let kind = header.entry_type();
     if header.mode()? != entry.kind.mode() {
-        return Ok(Some("has another mode"));
+        return Ok(Some("different mode"));
     }
     if header.mtime()? != entry.mtime {
-        return Ok(Some("has another time"));
+        return Ok(Some("different mtime"));
     }
     if (header.uid()?, header.gid()?) != (0, 0) {
-        return Ok(Some("has another owner"));
+        return Ok(Some("different owner"));
     }
     Ok(match &entry.kind {
-        EntryKind::Directory => (kind != EntryType::Directory).then_some("is no folder"),
+        EntryKind::Directory => (kind != EntryType::Directory).then_some("not a folder"),
+        EntryKind::Symlink { .. } if kind != EntryType::Symlink => Some("not a symlink"),
         EntryKind::Symlink { target } => {
-            let is_same = found.target().as_deref() == Some(target.as_bytes());
-            (kind != EntryType::Symlink || !is_same).then_some("is no symlink to where it led")
+            let is_same = member.target().as_deref() == Some(target.as_bytes());
+            (!is_same).then_some("different symlink target")
         }
+        EntryKind::File { .. } if kind != EntryType::Regular => Some("not a file"),
         EntryKind::File { size, sha256, .. } => {
-            if kind != EntryType::Regular {
-                return Ok(Some("is no file"));
-            }
-            let mut content = Hashing::new(&mut found.member);
+            let mut content = Hashing::new(&mut member.content);
             let mut buffer = vec![0; BUFFER.min(usize::try_from(*size).unwrap_or(BUFFER).max(1))];
             while content.read(&mut buffer)? > 0 {}
-            (content.finish() != (*sha256, *size)).then_some("has other content")
+            (content.finish() != (*sha256, *size)).then_some("different content")
         }
     })
 }
 
-/// A file that tells how much of it was read.
+/// A file that reports how much of it was read.
 struct Watched<'a> {
     file: File,
     progress: &'a dyn Progress,

@@ -1,9 +1,8 @@
-//! A stream as a row of zstd frames, which is a zstd stream as well.
+//! A stream as a sequence of zstd frames, which is a zstd stream, too.
 //!
-//! A frame holds the same number of bytes however many threads compress, and is compressed by one
-//! thread, without regard to the others: so the bytes are the same on every machine. (zstd's own
-//! threads give bytes that depend on whether there is one or are several.) Memory is a fixed number of
-//! frames, whatever the length.
+//! Each frame has a fixed number of bytes and is compressed by one thread independently of the others,
+//! so the result is the same for any number of threads. (The output of zstd's own threads depends on
+//! whether there is one or several.) Memory is bounded by a fixed number of frames.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -19,10 +18,10 @@ pub const LEVEL: i32 = 9;
 /// Most frames that are compressed at once.
 const MAX_AT_ONCE: usize = 8;
 
-/// Compresses what `produce` writes, and writes it to `out`. Of nothing there is no frame.
+/// Compresses what `produce` writes, and writes it to `out`.
 ///
 /// # Errors
-/// What `produce` says, unless `out` fails: then that, told by `failed`.
+/// The error of `produce`; or, if `out` fails, that error, converted by `failed`.
 pub fn compress<E: Send>(
     out: &mut impl Write,
     produce: impl FnOnce(&mut dyn Write) -> Result<(), E> + Send,
@@ -38,7 +37,7 @@ pub fn compress<E: Send>(
             Ok(())
         });
         let written = write_all(out, &receiver, at_once);
-        // If that has failed, the producer ends with its next frame.
+        // After a failure, the producer ends with its next frame.
         drop(receiver);
         let outcome = producer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         written.map_err(failed).and(outcome)
@@ -60,15 +59,15 @@ fn write_all(out: &mut impl Write, frames: &Receiver<Vec<u8>>, at_once: usize) -
 
 fn pack(frame: &[u8]) -> io::Result<Vec<u8>> {
     let mut compressor = Compressor::new(LEVEL)?;
-    // Told by `zstd -t`, and by everything that unpacks.
+    // `zstd -t` and every decoder verify it.
     compressor.set_parameter(CParameter::ChecksumFlag(true))?;
     compressor.compress(frame)
 }
 
-/// Cuts what is written into frames.
+/// Splits a stream into frames.
 struct Frames {
     buffer: Vec<u8>,
-    /// Whether there is no frame yet: nothing at all is no zstd stream.
+    /// Whether there is no frame yet. Even an empty stream needs one.
     is_empty: bool,
     sender: SyncSender<Vec<u8>>,
 }
@@ -76,7 +75,7 @@ struct Frames {
 impl Frames {
     fn send_rest(self) {
         if self.is_empty || !self.buffer.is_empty() {
-            // Who has gone tells why.
+            // The receiver has gone only after an error of its own.
             let _ = self.sender.send(self.buffer);
         }
     }
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_are_the_same_with_any_number_of_threads() {
+    fn the_number_of_threads_does_not_change_the_bytes() {
         for length in [0, 1, FRAME - 1, FRAME, FRAME + 1, 5 * FRAME + 7] {
             let content: Vec<u8> =
                 (0..length).map(|at| u8::try_from(at / 7 % 251).unwrap()).collect();
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_ends_it_and_the_reason_is_told() {
+    fn a_failed_writer_ends_compression_with_its_error() {
         struct Full;
         impl Write for Full {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {

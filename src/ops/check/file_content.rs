@@ -34,10 +34,10 @@ pub struct Content {
     pub error: Option<String>,
 }
 
-/// FileReferences from a file to other paths.
+/// References from a file to other paths.
 #[derive(Debug, Default)]
 pub struct FileReferences {
-    /// FileReferences that leave the buildout or tie it to its place.
+    /// References that leave the buildout or tie it to its place.
     pub notes: Vec<(FindingKind, String)>,
     /// Whether a shared object looks for libraries relative to its own folder.
     pub has_relative_run_path: bool,
