@@ -1,9 +1,9 @@
-//! Garbage collection: which eggs go, and their going.
+//! Garbage collection: evict eggs by policy, and delete unreferenced files.
 //!
-//! The plan is pure ([`crate::cache::retention::plan`]), so a dry run prints what a run does. The order of removals is
-//! described in [`crate::cache`]; a buildout never waits for more than one batch of it, and one that
-//! has opened a blob keeps it until it has copied it. Roots are forgotten before eggs go, so a crash
-//! in between leaves eggs that the next run evicts.
+//! The plan is pure ([`crate::cache::retention::plan`]), so a dry run prints the same plan.
+//! [`crate::cache`] describes the order of removals. A buildout waits for one batch of them at most, and
+//! keeps a blob that it has opened until it has copied it. Roots are forgotten before eggs are evicted,
+//! so a crash in between leaves eggs that the next run evicts.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::cache::retention::pins;
 use crate::cache::retention::plan::{Evicted, Kept, Plan, Rules, Stay, plan};
 use crate::cache::retention::protected::protected;
-use crate::cache::retention::roots::{self, GRACE};
+use crate::cache::retention::roots::{self, GRACE, KnownRoot};
 use crate::cache::{BlobFile, Cache, Regrets};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
@@ -26,11 +26,11 @@ use crate::util::progress::{Progress, Unit};
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     pub rules: Rules,
-    /// For how long a root is kept whose folder is gone, in seconds; [`GRACE`] if absent.
+    /// How long a root is kept after its folder is gone, in seconds; [`GRACE`] if absent.
     pub grace: Option<i64>,
-    /// Evict also what buildouts use.
+    /// Evict eggs that buildouts use, too.
     pub ignore_roots: bool,
-    /// For how long eggs are evicted.
+    /// How long to evict eggs before the rest is postponed.
     pub time_limit: Option<Duration>,
     pub dry_run: bool,
 }
@@ -40,108 +40,76 @@ pub struct Report {
     pub dry_run: bool,
     pub rules: Rules,
     pub evicted: Vec<Evicted>,
-    /// Eggs whose row was lost, and that have one again.
+    /// Eggs whose lost row was restored.
     pub adopted: usize,
     /// Other blobs without a row in the index.
     pub orphans: Vec<Digest>,
     pub orphan_bytes: u64,
-    /// Temporary files of processes that are gone.
+    /// Temporary files of dead processes.
     pub temporary_files: usize,
     pub freed_bytes: u64,
     pub kept: usize,
     pub kept_bytes: u64,
     pub kept_eggs: Vec<Kept>,
-    /// How many eggs would have gone, and there was no time.
+    /// How many eggs were not evicted for lack of time.
     pub postponed: usize,
-    /// Folders of buildouts that are gone for so long that they are forgotten.
+    /// Folders of forgotten buildouts: they are gone for longer than the grace period.
     pub forgotten_roots: Vec<PathBuf>,
-    /// What earlier runs have evicted, and what of it was asked for again.
+    /// Eggs that earlier runs have evicted, and how many of them were requested again.
     pub regrets: Regrets,
-    /// What is wrong with the records of roots that cannot be read.
+    /// Why records of roots cannot be read.
     pub unreadable: Vec<String>,
 }
 
 impl Report {
-    /// By how many bytes what is kept is more than it should be.
+    /// By how many bytes the kept eggs exceed the size limit.
     #[must_use]
     pub fn excess(&self) -> Option<u64> {
         self.kept_bytes.checked_sub(self.rules.max_size?).filter(|&excess| excess > 0)
     }
 }
 
-/// Collects garbage, or tells what it would collect.
-///
-/// # Errors
-/// If the index or the store cannot be read or written.
+/// Collects garbage, or only plans to.
 pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Result<Report> {
     if !options.dry_run {
         cache.check_writable()?;
     }
-    // Blobs first: one that is added after this is no orphan of this list.
+    // Blobs first: a blob that is added after this is not an orphan of this list.
     let blobs = cache.blobs().list()?;
     let mut eggs = cache.eggs()?;
-    let mut orphans = orphans(&blobs, &eggs);
-    let mut adopted = Vec::new();
     let evicted_before = cache.evicted()?;
-    if !orphans.is_empty() {
-        let mut lost = Vec::new();
-        orphans.retain(|orphan| {
-            if evicted_before.contains(&orphan.digest) {
-                return true;
-            }
-            match cache.open_blob(orphan.digest) {
-                Ok(Some(blob)) => lost.push(blob.cached_egg()),
-                Ok(None) | Err(Error::DamagedBlob { .. }) => {}
-                // What another eggcache has written, or this user cannot read, is not garbage.
-                Err(_) => return false,
-            }
-            true
-        });
-        adopted = if options.dry_run {
-            let keys: HashSet<&EggKey> = eggs.iter().map(|egg| &egg.key).collect();
-            lost.retain(|egg| !keys.contains(&egg.key));
-            lost
-        } else {
-            cache.adopt(lost)?
-        };
-        let have_rows: HashSet<Digest> = adopted.iter().map(|egg| egg.digest).collect();
-        orphans.retain(|orphan| !have_rows.contains(&orphan.digest));
-    }
+    let Lost { adopted, orphans } = lost(cache, &blobs, &eggs, &evicted_before, options.dry_run)?;
     let adopted_count = adopted.len();
     eggs.extend(adopted);
     let total = eggs.len();
     let total_bytes: u64 = eggs.iter().map(|egg| egg.blob_bytes).sum();
     let grace = options.grace.unwrap_or(GRACE);
     let (roots, unreadable) = roots::all(cache.root(), now())?;
-    let (kept, gone_roots): (Vec<_>, Vec<_>) =
+    let (kept_roots, gone_roots): (Vec<_>, Vec<_>) =
         roots.into_iter().partition(|root| root.is_kept(grace, now()));
-    let held =
-        protected(&pins::all(cache.root())?, &eggs, if options.ignore_roots { &[] } else { &kept });
-    let Plan { mut evicted, kept: mut kept_eggs } = plan(eggs, &options.rules, &held, now());
+    let roots: &[KnownRoot] = if options.ignore_roots { &[] } else { &kept_roots };
+    let protected = protected(&pins::all(cache.root())?, &eggs, roots);
+    let Plan { mut evicted, kept: mut kept_eggs } = plan(eggs, &options.rules, &protected, now());
     let regrets = cache.regrets(now())?;
-    let mut postponed = 0;
     let temporary_files =
         if options.dry_run { cache.blobs().abandoned()? } else { cache.sweep()? };
+    let mut postponed = Vec::new();
     if !options.dry_run {
         pins::sweep(cache.root())?;
-        roots::note_gone(cache.root(), &kept)?;
+        roots::note_gone(cache.root(), &kept_roots)?;
         gone_roots.iter().try_for_each(roots::forget)?;
         progress.begin("removing", (evicted.len() + orphans.len()) as u64, Unit::Eggs);
-        let of_orphans: Vec<Digest> = orphans.iter().map(|orphan| orphan.digest).collect();
-        cache.unlink_unreferenced(&of_orphans, |_| progress.advance(1))?;
-        // Noted as evicted by a process that died after it had removed the blob.
-        let blobs: HashSet<Digest> = blobs.iter().map(|blob| blob.digest).collect();
-        let noted: Vec<Digest> = evicted_before.difference(&blobs).copied().collect();
-        cache.unlink_unreferenced(&noted, |_| ())?;
+        remove_orphans(cache, &orphans, &blobs, &evicted_before, progress)?;
         let until = options.time_limit.and_then(|limit| Instant::now().checked_add(limit));
         let done = cache.evict(&evicted, until, |_| progress.advance(1))?;
-        let left = evicted.split_off(done);
-        postponed = left.len();
-        kept_eggs.extend(left.into_iter().map(|it| Kept { egg: it.egg, reason: Stay::Postponed }));
+        postponed = evicted.split_off(done);
         progress.end();
         cache.forget_old_records()?;
         cache.take_ballast();
     }
+    let postponed_count = postponed.len();
+    let kept = postponed.into_iter().map(|egg| Kept { egg: egg.egg, reason: Stay::Postponed });
+    kept_eggs.extend(kept);
     let evicted_bytes: u64 = evicted.iter().map(|evicted| evicted.egg.blob_bytes).sum();
     let orphan_bytes: u64 = orphans.iter().map(|orphan| orphan.bytes).sum();
     Ok(Report {
@@ -156,16 +124,72 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         orphan_bytes,
         temporary_files,
         kept_eggs,
-        postponed,
+        postponed: postponed_count,
         regrets,
         forgotten_roots: gone_roots.into_iter().map(|known| known.root.directory).collect(),
         unreadable: unreadable.iter().map(Error::to_string).collect(),
     })
 }
 
-fn orphans(blobs: &[BlobFile], eggs: &[CachedEgg]) -> Vec<BlobFile> {
+/// Blobs that had no row in the index.
+#[derive(Default)]
+struct Lost {
+    /// Eggs whose row was restored, or would be.
+    adopted: Vec<CachedEgg>,
+    /// The other blobs. Nothing needs them.
+    orphans: Vec<BlobFile>,
+}
+
+/// Restores the rows of blobs that were never evicted, unless this is a dry run.
+fn lost(
+    cache: &mut Cache,
+    blobs: &[BlobFile],
+    eggs: &[CachedEgg],
+    evicted_before: &HashSet<Digest>,
+    dry_run: bool,
+) -> Result<Lost> {
     let known: HashSet<Digest> = eggs.iter().map(|egg| egg.digest).collect();
-    blobs.iter().filter(|blob| !known.contains(&blob.digest)).copied().collect()
+    let mut orphans = Vec::new();
+    let mut candidates = Vec::new();
+    for &blob in blobs.iter().filter(|blob| !known.contains(&blob.digest)) {
+        if !evicted_before.contains(&blob.digest) {
+            match cache.open_blob(blob.digest) {
+                Ok(Some(opened)) => candidates.push(opened.cached_egg()),
+                Ok(None) | Err(Error::DamagedBlob { .. }) => {}
+                // A blob of a newer format, or one that this user cannot read, is not garbage.
+                Err(_) => continue,
+            }
+        }
+        orphans.push(blob);
+    }
+    let adopted = if dry_run {
+        let keys: HashSet<&EggKey> = eggs.iter().map(|egg| &egg.key).collect();
+        candidates.retain(|egg| !keys.contains(&egg.key));
+        candidates
+    } else if candidates.is_empty() {
+        Vec::new()
+    } else {
+        cache.adopt(candidates)?
+    };
+    let have_rows: HashSet<Digest> = adopted.iter().map(|egg| egg.digest).collect();
+    orphans.retain(|orphan| !have_rows.contains(&orphan.digest));
+    Ok(Lost { adopted, orphans })
+}
+
+/// Removes orphans, and the notes about blobs that a process had evicted before it died.
+fn remove_orphans(
+    cache: &mut Cache,
+    orphans: &[BlobFile],
+    blobs: &[BlobFile],
+    evicted_before: &HashSet<Digest>,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let orphans: Vec<Digest> = orphans.iter().map(|orphan| orphan.digest).collect();
+    cache.unlink_unreferenced(&orphans, |_| progress.advance(1))?;
+    let blobs: HashSet<Digest> = blobs.iter().map(|blob| blob.digest).collect();
+    let noted: Vec<Digest> = evicted_before.difference(&blobs).copied().collect();
+    cache.unlink_unreferenced(&noted, |_| ())?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Init: make a cache, and let a group share it if that is asked for.
+//! Init: create a cache and, on request, share it with a group.
 
 use std::path::{Path, PathBuf};
 
@@ -13,22 +13,22 @@ use crate::error::{IoContext, Result};
 pub struct Report {
     #[serde(serialize_with = "crate::disk::files::lossy")]
     pub cache: PathBuf,
-    /// Whether it was not there before.
+    /// Whether it is new.
     pub made: bool,
     /// Whether the group of its directory shares it.
     pub shared: bool,
 }
 
-/// Makes the cache at `root` if it is not there. With `shared`, whoever is in the group of the
-/// directory can use it, whatever their umask: directories have set-group-ID and are writable for
-/// the group, as is the index; blobs are readable.
+/// Creates the cache at `root` if it does not exist. With `shared`, everybody in the group of the
+/// directory can use it, whatever their umask: directories have set-group-ID and are writable for the
+/// group, as is the index; blobs are readable.
 ///
 /// # Errors
-/// As [`Cache::open`]; with `shared` also if something there belongs to somebody else.
+/// As [`Cache::open`]. With `shared`, everything in the cache must belong to this user.
 pub fn init(root: &Path, shared: bool) -> Result<Report> {
     let made = !root.join(crate::cache::INDEX_FILE_NAME).exists();
     if shared {
-        // First, so that everything that is made in it belongs to its group.
+        // First, so that everything that is created in it belongs to its group.
         files::make_dirs_durably(root).at("make the cache directory", root)?;
         permissions::share(root, root)?;
     }

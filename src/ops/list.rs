@@ -1,4 +1,4 @@
-//! List: which eggs the cache has.
+//! List: the eggs in the cache.
 
 use serde::Serialize;
 
@@ -10,15 +10,13 @@ use crate::error::Result;
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub eggs: Vec<CachedEgg>,
-    /// Bytes of content, and of the blobs that hold it.
+    /// Bytes of content.
     pub bytes: u64,
+    /// Bytes of the blobs.
     pub blob_bytes: u64,
 }
 
 /// Lists the eggs that `text` matches; all if it is absent.
-///
-/// # Errors
-/// If the index cannot be read.
 pub fn list(cache: &Cache, text: Option<&str>, narrow: &Narrow) -> Result<Report> {
     let mut eggs = match text {
         Some(text) => query::matching(cache, text)?,

@@ -1,12 +1,12 @@
 //! Materialize: copy eggs from the cache into an eggs directory.
 //!
-//! An egg is decoded into a temporary sibling of its final place and renamed when it is whole, so
-//! an egg directory is complete or absent. Every byte is checked against the egg's digest on the
-//! way. Nothing in it is linked to the cache.
+//! An egg is extracted into a temporary sibling of its final path and renamed when it is complete, so
+//! an egg directory is complete or absent. Every byte is checked against the egg's digest. Nothing in it
+//! is linked to the cache.
 //!
 //! # Order of writes
-//! The record of the directory (`crate::cache::torn_copies`) and the use of the eggs are made durable before the
-//! first egg is written: later, a sync would wait for all that the file system has to do by then.
+//! The record of the directory (`crate::cache::torn_copies`) and the use of the eggs are made durable
+//! before the first egg is written: later, a sync would wait for all pending writes of the file system.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -28,8 +28,8 @@ use crate::util::progress::{self, Progress};
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// When the eggs were asked for, in seconds since the Unix epoch: that is then their last use, and
-    /// those that are not there yet are hits.
+    /// When the eggs were requested, in seconds since the Unix epoch. If present, it becomes their last
+    /// use, and those that are not in the directory yet count as hits.
     pub asked_at: Option<i64>,
 }
 
@@ -38,7 +38,7 @@ pub struct Report {
     #[serde(serialize_with = "crate::disk::files::lossy")]
     pub into: PathBuf,
     pub eggs: Vec<Materialized>,
-    /// Names of eggs that were there, left incomplete when the machine went down, and are removed.
+    /// Names of torn copies that were in the directory and are now removed.
     pub torn: Vec<String>,
 }
 
@@ -54,9 +54,9 @@ pub struct Materialized {
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub enum Outcome {
     Copied(Counts),
-    /// It was there already, whole.
+    /// It is already in the directory, complete.
     Present,
-    /// The cache does not have it: its blob is gone, or not for this user.
+    /// The cache does not have it: its blob is gone, or not readable by this user.
     Missing {
         reason: String,
     },
@@ -78,11 +78,11 @@ impl Report {
     }
 }
 
-/// Copies eggs into the directory `into`, which is made if needed. One egg that fails does not
-/// keep the others from being copied; the report names it.
+/// Copies eggs into the directory `into`, which is created if needed. If one egg fails, the others are
+/// copied all the same; the report lists it.
 ///
 /// # Errors
-/// If `into` cannot be used, or if two eggs would have the same name in it.
+/// Two eggs must not have the same file name.
 pub fn materialize(
     cache: &mut Cache,
     eggs: &[CachedEgg],
@@ -118,7 +118,7 @@ pub fn materialize(
     Ok(Report { into, eggs, torn })
 }
 
-/// What is about to be copied. It is recorded before it is done, as there is then little to sync.
+/// The use of eggs that are about to be copied. It is recorded first, while there is little to sync.
 fn usage(eggs: &[&CachedEgg], into: &Path) -> Usage {
     let mut usage = Usage::default();
     for egg in eggs {
@@ -141,11 +141,8 @@ pub struct Prepared {
     pub torn: Vec<String>,
 }
 
-/// Makes a directory ready to take eggs: it exists, and has neither temporary files of a dead
-/// process nor eggs that a power cut has left incomplete.
-///
-/// # Errors
-/// If it cannot be made or read.
+/// Prepares a directory for eggs: creates it, and removes temporary files of dead processes and torn
+/// copies.
 pub fn prepare(cache: &Cache, into: &Path) -> Result<Prepared> {
     std::fs::create_dir_all(into).at("make directory", into)?;
     temp::sweep(into)?;
@@ -155,11 +152,10 @@ pub fn prepare(cache: &Cache, into: &Path) -> Result<Prepared> {
     Ok(Prepared { path, torn })
 }
 
-/// Copies the egg of an open blob into a directory that is [`prepare`]d.
+/// Copies the egg of an open blob into a [`prepare`]d directory.
 ///
 /// # Errors
-/// [`Error::DamagedBlob`], [`Error::InTheWay`], or what the file system says. Nothing partial is
-/// left.
+/// [`Error::DamagedBlob`] or [`Error::InTheWay`]. After every error, no part of the egg is left.
 pub fn materialize_blob(
     blobs: &Blobs,
     blob: &Blob<Mapped>,
@@ -184,10 +180,10 @@ fn copy_blob(
     place(blob, temp, into)
 }
 
-/// Gives a staged egg its name.
+/// Renames an extracted egg to its final name.
 ///
 /// # Errors
-/// [`Error::InTheWay`], or what the file system says. It is then removed.
+/// [`Error::InTheWay`]. After every error, the temporary egg is removed.
 pub(crate) fn place<B>(blob: &Blob<B>, temp: Temp, into: &Path) -> Result<Outcome> {
     let target = into.join(&blob.manifest.file_name);
     match temp.persist_new(&target) {

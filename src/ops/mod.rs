@@ -1,4 +1,4 @@
-//! Operations: one file or folder each. They never call each other.
+//! Operations: one file or folder each. They do not call each other.
 
 pub mod add;
 pub mod bundle;

@@ -1,4 +1,4 @@
-//! Pins: pin, unpin, and list what is pinned.
+//! Pins: pin and unpin eggs, and list the pins.
 
 use serde::Serialize;
 
@@ -18,11 +18,11 @@ pub enum Options {
 
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// All pins, or those that were made or taken away.
+    /// All pins, or those that were added or removed.
     pub pins: Vec<PinStatus>,
 }
 
-/// A pin, and what it is about now.
+/// A pin, and the eggs that it matches now.
 #[derive(Debug, Serialize)]
 pub struct PinStatus {
     #[serde(flatten)]
@@ -32,55 +32,59 @@ pub struct PinStatus {
     pub bytes: u64,
 }
 
-/// Makes or takes away pins, all that are named or none, or lists all.
+/// Adds or removes pins, or lists all. Removes either all the given pins or none.
 ///
 /// # Errors
-/// [`Error::Usage`] for what cannot be pinned, [`Error::NotAPin`] for what is not pinned, or if the
-/// pins or the index cannot be read or written.
+/// [`Error::Usage`] for an invalid pattern, [`Error::NotAPin`] if a pin to remove does not exist.
 pub fn pins(cache: &Cache, options: &Options) -> Result<Report> {
-    let patterns = |what: &[String]| -> Result<Vec<Pattern>> {
-        cache.check_writable()?;
-        what.iter().map(|text| Pattern::new(text)).collect()
-    };
-    let root = cache.root();
     let pins = match options {
-        Options::List => pins::all(root)?,
-        Options::Pin { what, note } => {
-            let mut made = Vec::new();
-            for (pattern, what) in patterns(what)?.into_iter().zip(what) {
-                let what = what.trim().to_owned();
-                let pin = Pin { what, note: note.clone(), pinned_at: now() };
-                pins::write(root, &pin, &pattern)?;
-                made.push((pin, pattern));
-            }
-            made
-        }
-        Options::Unpin { what } => {
-            let mut gone = Vec::new();
-            for (pattern, what) in patterns(what)?.into_iter().zip(what) {
-                let pin = pins::of(root, &pattern)?;
-                let Some(pin) = pin else {
-                    let nearest = nearest_to(&pattern, pins::all(root)?);
-                    return Err(Error::NotAPin { what: what.clone(), nearest });
-                };
-                gone.push((pin, pattern));
-            }
-            for (_, pattern) in &gone {
-                pins::remove(root, pattern)?;
-            }
-            gone
-        }
+        Options::List => pins::all(cache.root())?,
+        Options::Pin { what, note } => add(cache, what, note.as_deref())?,
+        Options::Unpin { what } => remove(cache, what)?,
     };
     let eggs = cache.eggs()?;
-    let listed = |(pin, pattern): (Pin, Pattern)| {
+    let status = |(pin, pattern): (Pin, Pattern)| {
         let found: Vec<&CachedEgg> = eggs.iter().filter(|egg| pattern.matches(egg)).collect();
         let bytes = found.iter().map(|egg| egg.blob_bytes).sum();
         PinStatus { pin, eggs: found.len(), bytes }
     };
-    Ok(Report { pins: pins.into_iter().map(listed).collect() })
+    Ok(Report { pins: pins.into_iter().map(status).collect() })
 }
 
-/// What is pinned of that name, or of the one that is spelt most like it.
+/// The patterns of pins that are added or removed.
+fn patterns(cache: &Cache, what: &[String]) -> Result<Vec<Pattern>> {
+    cache.check_writable()?;
+    what.iter().map(|text| Pattern::new(text)).collect()
+}
+
+fn add(cache: &Cache, what: &[String], note: Option<&str>) -> Result<Vec<(Pin, Pattern)>> {
+    let mut added = Vec::new();
+    for (pattern, what) in patterns(cache, what)?.into_iter().zip(what) {
+        let what = what.trim().to_owned();
+        let pin = Pin { what, note: note.map(str::to_owned), pinned_at: now() };
+        pins::write(cache.root(), &pin, &pattern)?;
+        added.push((pin, pattern));
+    }
+    Ok(added)
+}
+
+fn remove(cache: &Cache, what: &[String]) -> Result<Vec<(Pin, Pattern)>> {
+    let root = cache.root();
+    let mut removed = Vec::new();
+    for (pattern, what) in patterns(cache, what)?.into_iter().zip(what) {
+        let Some(pin) = pins::of(root, &pattern)? else {
+            let nearest = nearest_to(&pattern, pins::all(root)?);
+            return Err(Error::NotAPin { what: what.clone(), nearest });
+        };
+        removed.push((pin, pattern));
+    }
+    for (_, pattern) in &removed {
+        pins::remove(root, pattern)?;
+    }
+    Ok(removed)
+}
+
+/// The pin for that name, or for the name with the most similar spelling.
 fn nearest_to(pattern: &Pattern, pins: Vec<(Pin, Pattern)>) -> Option<String> {
     let names = || pins.iter().map(|(_, pattern)| pattern.name().to_owned());
     let same = names().find(|name| name == pattern.name());

@@ -1,7 +1,7 @@
-//! Preflight: what copying eggs into a directory would take, before anything is written.
+//! Preflight: the space that copying eggs into a directory would need. Nothing is written.
 //!
-//! What an egg takes on disk is more than its bytes: every file is rounded up to blocks, and every
-//! entry takes an inode.
+//! An egg needs more space on disk than its bytes: every file is rounded up to blocks, and every entry
+//! needs an inode.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -24,20 +24,19 @@ pub struct Report {
     #[serde(serialize_with = "crate::disk::files::lossy")]
     pub into: PathBuf,
     pub eggs: Vec<Planned>,
-    /// What the cache has no egg for: as it was asked for, or the file name of an egg whose blob is
-    /// gone.
+    /// Requests that the cache has no egg for, and the file names of eggs whose blob is gone.
     pub missing: Vec<String>,
-    /// What the eggs that are to be copied take, in bytes on the disk, and the folders above them.
+    /// The space that the eggs to copy need, with new folders above them.
     pub needed: Need,
-    /// What the file system gives to files at a time, in bytes.
+    /// The block size of the file system, in bytes.
     pub block: u64,
-    /// Bytes that are free there for this user; absent if the file system does not tell.
+    /// Free bytes for this user; absent if the file system does not report them.
     pub free_bytes: Option<u64>,
-    /// Inodes that are free; absent if the file system makes them as they are needed.
+    /// Free inodes; absent if the file system creates them as needed.
     pub free_inodes: Option<u64>,
-    /// Whether there is room for all that is to be copied.
+    /// Whether there is enough space for the eggs to copy.
     pub fits: bool,
-    /// Whether this user may make files there, or none is to be made.
+    /// Whether this user may create files there, or no files are needed.
     pub writable: bool,
 }
 
@@ -54,9 +53,9 @@ pub struct Planned {
 pub enum Outcome {
     /// It would be copied.
     Copy(Need),
-    /// It is there already, whole.
+    /// It is already in the directory, complete.
     Present,
-    /// Its blob is gone, or not for this user.
+    /// Its blob is gone, or not readable by this user.
     Missing {
         reason: String,
     },
@@ -65,7 +64,7 @@ pub enum Outcome {
     },
 }
 
-/// What something takes on a disk.
+/// Space on a disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Need {
     pub bytes: u64,
@@ -91,11 +90,11 @@ impl Report {
     }
 }
 
-/// Plans to copy eggs into the directory `into`, which need not be there. `missing` is what is wanted
-/// besides and is not in the cache.
+/// Plans to copy eggs into the directory `into`, which need not exist. `missing` are further requests
+/// that the cache has no egg for.
 ///
 /// # Errors
-/// If two eggs would have the same name, or if the file system cannot be looked at.
+/// Two eggs must not have the same file name. [`Error::Usage`] if `into` is not a folder.
 pub fn preflight(
     blobs: Option<&Blobs>,
     eggs: &[CachedEgg],
@@ -103,13 +102,12 @@ pub fn preflight(
     into: &Path,
 ) -> Result<Report> {
     check_names(eggs)?;
-    let (there, to_make) = existing(into);
-    if !there.is_dir() {
-        let there = there.display();
-        return Err(Error::Usage(format!("{there} is not a folder that eggs can be copied to")));
+    let (folder, to_create) = existing(into);
+    if !folder.is_dir() {
+        return Err(Error::Usage(format!("{} is not a folder", folder.display())));
     }
-    let writable = permissions::is_writable(&there);
-    let Space { block, free_bytes, free_inodes } = filesystem::space(&there)?;
+    let writable = permissions::is_writable(&folder);
+    let Space { block, free_bytes, free_inodes } = filesystem::space(&folder)?;
     let mut seen = HashSet::new();
     let wanted: Vec<&CachedEgg> = eggs.iter().filter(|egg| seen.insert(egg.digest)).collect();
     let planned: Vec<Planned> = wanted
@@ -123,9 +121,9 @@ pub fn preflight(
             Planned { file_name: egg.file_name.clone(), digest: egg.digest, outcome }
         })
         .collect();
-    let is_missing = |it: &&Planned| matches!(it.outcome, Outcome::Missing { .. });
+    let is_missing = |egg: &&Planned| matches!(egg.outcome, Outcome::Missing { .. });
     missing.extend(planned.iter().filter(is_missing).map(|egg| egg.file_name.clone()));
-    let folders = Need { bytes: block.saturating_mul(to_make), inodes: to_make };
+    let folders = Need { bytes: block.saturating_mul(to_create), inodes: to_create };
     let needs = planned.iter().filter_map(|egg| match egg.outcome {
         Outcome::Copy(need) => Some(need),
         _ => None,
@@ -147,18 +145,18 @@ pub fn preflight(
     })
 }
 
-/// The folder at or above a path that is there, and how many have to be made below it.
+/// The existing folder at or above a path, and how many folders are missing below it.
 fn existing(into: &Path) -> (PathBuf, u64) {
     let mut here = into;
-    let mut to_make = 0;
+    let mut to_create = 0;
     while here.symlink_metadata().is_err() {
-        to_make += 1;
+        to_create += 1;
         match here.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             Some(parent) => here = parent,
-            None => return (PathBuf::from("."), to_make),
+            None => return (PathBuf::from("."), to_create),
         }
     }
-    (here.to_owned(), to_make)
+    (here.to_owned(), to_create)
 }
 
 fn plan(blobs: Option<&Blobs>, egg: &CachedEgg, into: &Path, block: u64) -> Result<Outcome> {
@@ -174,10 +172,10 @@ fn plan(blobs: Option<&Blobs>, egg: &CachedEgg, into: &Path, block: u64) -> Resu
     Ok(Outcome::Copy(need(&blob.manifest.entries, block)))
 }
 
-/// What the entries of an egg take. A directory takes blocks for the names in it, as ext4 keeps them;
-/// a symlink one, which some file systems save where its target is short.
+/// The space that the entries of an egg need. A directory needs blocks for the names in it, as on ext4,
+/// and a symlink one block, although some file systems store short targets without one.
 fn need(entries: &[Entry], block: u64) -> Need {
-    /// What the name of an entry takes in its directory beside its bytes.
+    /// Bytes that a name needs in its directory besides its own.
     const NAME: u64 = 12;
     let mut names: HashMap<&str, u64> = HashMap::new();
     for entry in entries.iter().filter(|entry| !entry.path.is_root()) {
@@ -212,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_is_rounded_up_to_blocks_and_every_entry_takes_an_inode() {
+    fn files_need_whole_blocks_and_entries_need_inodes() {
         let entries = [
             entry("", EntryKind::Directory),
             file("a", 1),
@@ -226,14 +224,14 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_many_names_takes_more_blocks() {
+    fn a_directory_with_many_names_needs_more_blocks() {
         let mut entries = vec![entry("", EntryKind::Directory)];
         entries.extend((0..1000).map(|number| file(&format!("file-{number:04}"), 0)));
         assert_eq!(need(&entries, 4096), Need { bytes: 6 * 4096, inodes: 1001 });
     }
 
     #[test]
-    fn folders_that_are_not_there_are_counted() {
+    fn missing_folders_are_counted() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| existing(&dir.path().join(name));
         assert_eq!(at(""), (dir.path().to_owned(), 0));

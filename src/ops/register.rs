@@ -1,20 +1,20 @@
-//! Register: note which eggs a buildout ended up with, after it has succeeded.
+//! Register: record which eggs a buildout uses, after it has succeeded.
 //!
-//! Parts of a buildout that had nothing to do tell of no egg. What the buildout used before, is still
-//! in its place and has no other version in use now is therefore kept. Parts that were removed tell of
-//! none either, and buildout leaves their eggs where they are. So after a run of all parts, what was told
-//! of before is kept only if a script, a configuration or `.installed.cfg` still names it; after a run of
-//! some parts, nobody knows of the others.
+//! A part that had nothing to do reports no eggs. So an egg of the last record is kept if it still
+//! exists and no other version of it is in use now. Removed parts report no eggs either, and buildout
+//! does not delete their eggs. So after a run of all parts, an egg of the last record is kept only if a
+//! script, a configuration or `.installed.cfg` still names it. After a run of some parts, the eggs of the
+//! others are unknown.
 //!
 //! # Order of writes
-//! The eggs are made young before the record is written, as what was used since it was planned for is
-//! not evicted. A `gc` that goes on at the same time thus keeps them: by the record if it saw that,
-//! else because they are young.
+//! The last use of the eggs is set before the record is written, as eggs that were used since a plan was
+//! made are not evicted. A concurrent `gc` thus keeps them: because of the record if it has seen that,
+//! or else because they are young.
 //!
 //! # Waiting
-//! A buildout with nothing to do must not wait: an egg that has not changed since the last run is not
-//! looked at again, and a record that would change in nothing but the time is written once an hour.
-//! No failure to write one fails a buildout.
+//! A buildout with nothing to do must not wait. An egg that has not changed since the last run is not
+//! read again, and a record in which only the time would change is written once an hour. A failed write
+//! never fails a buildout.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
@@ -37,7 +37,7 @@ use crate::util::hash::digest::Digest;
 use crate::util::machine;
 
 /// How old the time of the last run in a record may be, in seconds.
-const TO_THE_HOUR: i64 = 3600;
+const PRECISION: i64 = 3600;
 
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -50,16 +50,16 @@ pub struct Options {
     pub buildout: Option<String>,
     /// Whether every part of the buildout was installed or updated.
     pub whole: bool,
-    /// Where the eggs stand that this run used.
+    /// The paths of the eggs that this run used.
     pub eggs: Vec<PathBuf>,
-    /// Digests of those that this run has copied or stored, by the paths that they have below a
-    /// canonical directory.
+    /// Digests of the eggs that this run has copied or stored, by their path below a canonical
+    /// directory.
     pub known: HashMap<PathBuf, Digest>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Not if the cache is read-only, or its disk is full.
+    /// False if the cache is read-only or its disk is full.
     pub registered: bool,
     /// How many eggs the buildout uses.
     pub eggs: usize,
@@ -68,9 +68,6 @@ pub struct Report {
 }
 
 /// Registers a buildout.
-///
-/// # Errors
-/// If the folders of the buildout cannot be read or its record not written.
 pub fn register(cache: &mut Cache, options: &Options) -> Result<Report> {
     let canonical = |path: &Path| path.canonicalize().at("open directory", path);
     let directory = canonical(&options.directory)?;
@@ -95,7 +92,7 @@ pub fn register(cache: &mut Cache, options: &Options) -> Result<Report> {
     };
     if let Some(before) = before {
         root.first_run = before.first_run;
-        let is_recent = (0..TO_THE_HOUR).contains(&(root.last_run - before.last_run));
+        let is_recent = (0..PRECISION).contains(&(root.last_run - before.last_run));
         if is_recent && root == (Root { last_run: root.last_run, ..before }) {
             return Ok(report);
         }
@@ -110,32 +107,14 @@ pub fn register(cache: &mut Cache, options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-/// What a buildout uses, by the names of the eggs.
+/// The eggs that a buildout uses, by path.
 fn eggs_of(cache: &Cache, options: &Options, root: &Root, before: Option<&Root>) -> Vec<Used> {
-    let mut canonical: HashMap<PathBuf, Option<PathBuf>> = HashMap::new();
-    let mut paths: Vec<PathBuf> = options.known.keys().cloned().collect();
-    for egg in &options.eggs {
-        let (Some(parent), Some(name)) = (egg.parent(), egg.file_name()) else { continue };
-        let parent =
-            canonical.entry(parent.to_owned()).or_insert_with_key(|it| it.canonicalize().ok());
-        paths.extend(parent.as_ref().map(|parent| parent.join(name)));
-    }
-    let used: HashSet<String> = paths.iter().filter_map(|path| project_of(path)).collect();
+    let mut paths = reported(options);
     let before: HashMap<PathBuf, &Used> = before
         .iter()
         .flat_map(|before| before.eggs.iter().map(|egg| (before.path_of(egg), egg)))
         .collect();
-    let told: HashSet<&PathBuf> = paths.iter().collect();
-    let mut silent: Vec<PathBuf> = before
-        .keys()
-        .filter(|path| !told.contains(path))
-        .filter(|path| project_of(path).is_none_or(|project| !used.contains(&project)))
-        .cloned()
-        .collect();
-    if options.whole && !silent.is_empty() {
-        silent = named(&root.directory, silent);
-    }
-    paths.extend(silent);
+    paths.extend(unreported(options, root, &paths, before.keys()));
     let mut eggs = BTreeMap::new();
     for path in paths {
         if eggs.contains_key(&path) {
@@ -144,11 +123,11 @@ fn eggs_of(cache: &Cache, options: &Options, root: &Root, before: Option<&Root>)
         let Some(stamp) = stamp_of(&path) else { continue };
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
         let Some(file_name) = name.to_str().map(str::to_owned) else { continue };
-        let directory = Some(parent).filter(|it| *it != root.eggs_directory).map(Path::to_owned);
+        let directory = Some(parent).filter(|dir| *dir != root.eggs_directory).map(Path::to_owned);
         let same = before.get(&path).filter(|egg| egg.stamp == stamp).and_then(|egg| egg.digest);
-        let named = options.known.get(&path).copied().or(same);
-        // What was evicted since may be there again, by another build.
-        let digest = named
+        let known = options.known.get(&path).copied().or(same);
+        // If that egg was evicted since, the cache may have it again from another build.
+        let digest = known
             .filter(|&digest| cache.egg(digest).is_ok_and(|egg| egg.is_some()))
             .or_else(|| find(cache, &path, &file_name));
         eggs.insert(path, Used { file_name, digest, directory, stamp });
@@ -156,19 +135,52 @@ fn eggs_of(cache: &Cache, options: &Options, root: &Root, before: Option<&Root>)
     eggs.into_values().collect()
 }
 
-/// Those of the eggs that something in the buildout still names; all, if that cannot be told.
-fn named(directory: &Path, eggs: Vec<PathBuf>) -> Vec<PathBuf> {
+/// The paths of the eggs that this run has reported.
+fn reported(options: &Options) -> Vec<PathBuf> {
+    let mut canonical: HashMap<PathBuf, Option<PathBuf>> = HashMap::new();
+    let mut paths: Vec<PathBuf> = options.known.keys().cloned().collect();
+    for egg in &options.eggs {
+        let (Some(parent), Some(name)) = (egg.parent(), egg.file_name()) else { continue };
+        let parent =
+            canonical.entry(parent.to_owned()).or_insert_with_key(|dir| dir.canonicalize().ok());
+        paths.extend(parent.as_ref().map(|parent| parent.join(name)));
+    }
+    paths
+}
+
+/// The eggs of the last record that this run has not reported and that may still be in use.
+fn unreported<'p>(
+    options: &Options,
+    root: &Root,
+    reported: &[PathBuf],
+    before: impl Iterator<Item = &'p PathBuf>,
+) -> Vec<PathBuf> {
+    let projects: HashSet<String> = reported.iter().filter_map(|path| project_of(path)).collect();
+    let reported: HashSet<&PathBuf> = reported.iter().collect();
+    let unreported: Vec<PathBuf> = before
+        .filter(|path| !reported.contains(path))
+        .filter(|path| project_of(path).is_none_or(|project| !projects.contains(&project)))
+        .cloned()
+        .collect();
+    if options.whole && !unreported.is_empty() {
+        return still_named(&root.directory, unreported);
+    }
+    unreported
+}
+
+/// The eggs that a text of the buildout names; all, if the texts cannot be read.
+fn still_named(directory: &Path, eggs: Vec<PathBuf>) -> Vec<PathBuf> {
     let Ok(buildout) = Buildout::open(directory, None) else { return eggs };
     let name_of = |egg: &PathBuf| egg.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let mut names: HashSet<String> = egg_names(&buildout.installed).map(str::to_owned).collect();
-    let is_named =
+    let are_all_named =
         |names: &HashSet<String>| eggs.iter().filter_map(name_of).all(|name| names.contains(&name));
-    // What takes longer to read is read only if it has to be.
-    if !is_named(&names) {
+    // Scripts and parts take longer to read, so they come only if needed.
+    if !are_all_named(&names) {
         let Ok(scripts) = text_files::scripts(&buildout) else { return eggs };
         names.extend(scripts.into_iter().flat_map(|text| text.eggs));
     }
-    if !is_named(&names) {
+    if !are_all_named(&names) {
         names.extend(text_files::of_parts(&buildout).into_iter().flat_map(|text| text.eggs));
     }
     eggs.into_iter().filter(|egg| name_of(egg).is_some_and(|name| names.contains(&name))).collect()
@@ -186,9 +198,9 @@ fn stamp_of(path: &Path) -> Option<Stamp> {
     Some(Stamp { identity: files::identity(&metadata), mtime })
 }
 
-/// The egg in the cache that stands at `path`, told by its names, sizes and mtimes.
+/// The egg in the cache that is at `path`, by file names, sizes and mtimes.
 fn find(cache: &Cache, path: &Path, file_name: &str) -> Option<Digest> {
-    let candidates = cache.eggs_of_file_name(file_name).ok().filter(|it| !it.is_empty())?;
+    let candidates = cache.eggs_of_file_name(file_name).ok().filter(|eggs| !eggs.is_empty())?;
     let found = scan::list(path).ok()?;
     let is_same = |digest: Digest| {
         let blob = cache.open_blob(digest).ok().flatten();

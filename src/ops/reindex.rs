@@ -1,4 +1,4 @@
-//! Reindex: rebuild the index from the blobs, also where it can no longer be read.
+//! Reindex: rebuild the index from the blobs, even if it can no longer be read.
 
 use std::path::Path;
 
@@ -12,16 +12,12 @@ use crate::util::progress::Progress;
 pub struct Report {
     #[serde(flatten)]
     pub rebuilt: Rebuilt,
-    /// Where an index that could not be read has been put.
+    /// The new path of an index that could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<String>,
 }
 
-/// Rebuilds the index of the cache at `root`. A file that is not a sound index is set aside first,
-/// never removed.
-///
-/// # Errors
-/// If the store cannot be listed, or the index not written.
+/// Rebuilds the index of the cache at `root`. A damaged index is renamed first, never removed.
 pub fn reindex(root: &Path, progress: &dyn Progress) -> Result<Report> {
     let (mut cache, aside) = Cache::open_or_rebuild(root, progress)?;
     cache.check_writable()?;

@@ -1,4 +1,4 @@
-//! Show: everything that is known of one egg.
+//! Show: everything that the cache knows about one egg.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::cache::Cache;
 use crate::cache::query::{self, Narrow};
 use crate::egg::cached_egg::CachedEgg;
-use crate::egg::manifest::{EntryKind, Mtime};
+use crate::egg::manifest::{Entry, EntryKind, Mtime};
 use crate::error::{Error, Result};
 
 #[derive(Debug, Serialize)]
@@ -17,7 +17,7 @@ pub struct Report {
     #[serde(serialize_with = "crate::disk::files::lossy")]
     pub blob: PathBuf,
     pub frames: usize,
-    /// What the egg consists of, if that was asked for.
+    /// The entries of the egg, on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entries: Option<Vec<Shown>>,
 }
@@ -40,34 +40,35 @@ pub enum ShownKind {
     Symlink { target: String },
 }
 
-/// Shows the one egg that `text` names.
+/// Shows the one egg that `text` matches.
 ///
 /// # Errors
-/// As [`query::one`]; also if its blob is missing or damaged.
+/// As [`query::one`]; [`Error::DamagedBlob`] if its blob is missing or damaged.
 pub fn show(cache: &Cache, text: &str, narrow: &Narrow, entries: bool) -> Result<Report> {
     let egg = query::one(cache, text, narrow)?;
     let path = cache.blobs().path(egg.digest);
     let Some(blob) = cache.open_blob(egg.digest)? else {
-        // Evicted since its row was read, unless the row is still there.
+        // Without a row, it was evicted since the query.
         return Err(match cache.egg(egg.digest)? {
             Some(_) => Error::DamagedBlob { path, reason: "it is missing".into() },
             None => Error::miss(&text),
         });
     };
-    let entries = entries.then(|| {
-        let shown = |entry: &crate::egg::manifest::Entry| Shown {
-            path: entry.path.as_str().to_owned(),
-            mode: entry.mode,
-            mtime: entry.mtime,
-            kind: match &entry.kind {
-                EntryKind::Directory => ShownKind::Directory,
-                EntryKind::File { size, digest } => {
-                    ShownKind::File { size: *size, digest: digest.to_string() }
-                }
-                EntryKind::Symlink { target } => ShownKind::Symlink { target: target.clone() },
-            },
-        };
-        blob.manifest.entries.iter().map(shown).collect()
-    });
+    let entries = entries.then(|| blob.manifest.entries.iter().map(shown).collect());
     Ok(Report { egg, blob: path, frames: blob.frame_count(), entries })
+}
+
+fn shown(entry: &Entry) -> Shown {
+    Shown {
+        path: entry.path.as_str().to_owned(),
+        mode: entry.mode,
+        mtime: entry.mtime,
+        kind: match &entry.kind {
+            EntryKind::Directory => ShownKind::Directory,
+            EntryKind::File { size, digest } => {
+                ShownKind::File { size: *size, digest: digest.to_string() }
+            }
+            EntryKind::Symlink { target } => ShownKind::Symlink { target: target.clone() },
+        },
+    }
 }

@@ -318,9 +318,9 @@ fn add_takes_the_eggs_of_a_buildout() {
         make_egg(&folder.join("tmpab12_c/qux-1.0-py3.11.egg"), "qux", "1.0", &[]);
         sandbox.ok("add app").says(&[
             "1 egg stored",
-            "bar-1.0-py3.11.egg: skipped: it is a custom build",
-            "baz.egg-link: skipped: it is a develop egg",
-            "tmpab12_c: skipped: it is what an installation has left",
+            "bar-1.0-py3.11.egg: skipped: a custom build",
+            "baz.egg-link: skipped: a develop egg",
+            "tmpab12_c: skipped: left by an interrupted installation",
         ]);
         assert_eq!(sandbox.listed(), ["foo==1.0"], "{eggs}");
         let report = sandbox.json("add app");
@@ -360,7 +360,9 @@ fn add_refuses_an_egg_whose_modules_are_for_another_python() {
     let sandbox = Sandbox::new();
     let module = "pkg/_c.cpython-312-x86_64-linux-gnu.so";
     let egg = sandbox.egg_with("foo", "1.0", &[(module, b"code")]);
-    sandbox.fails("add eggs", 1).says(&["pkg/_c is compiled for Python 3.12", "is for 3.11"]);
+    sandbox
+        .fails("add eggs", 1)
+        .says(&["pkg/_c is compiled for Python 3.12", "is for Python 3.11"]);
     write(&egg.join("pkg/_c.cpython-311-x86_64-linux-gnu.so"), b"code");
     sandbox.ok("add eggs").says(&["1 egg stored"]);
 }

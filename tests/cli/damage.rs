@@ -198,7 +198,9 @@ fn an_index_that_disagrees_with_a_blob_is_found() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     sandbox.sql("UPDATE eggs SET version = '6.6.6', files = 99");
-    sandbox.fails("verify", 4).says(&["foo-1.0-py3.11.egg", "the index says something else"]);
+    sandbox
+        .fails("verify", 4)
+        .says(&["foo-1.0-py3.11.egg", "its index entry does not match its blob"]);
     for egg in ["foo", "--all"] {
         let output = sandbox.fails(&format!("materialize --into out {egg}"), 1);
         output.says(&["eggcache verify --repair"]);

@@ -64,6 +64,6 @@ fn foreign_files_beside_the_blobs_are_told() {
     let blob = sandbox.added("foo", "1.0");
     write(&blob.with_file_name("notes.txt"), b"");
     write(&sandbox.path("cache/blobs/notes.txt"), b"");
-    sandbox.fails("verify", 4).says(&["1 blob", "blobs/notes.txt: it is no blob", "2 problems"]);
+    sandbox.fails("verify", 4).says(&["1 blob", "blobs/notes.txt: not a blob", "2 problems"]);
     sandbox.ok("list").says(&["1 egg"]);
 }

@@ -74,7 +74,7 @@ fn text(report: &Report, verbose: bool) -> Text {
                 ));
                 continue;
             }
-            Outcome::Left { reason } => {
+            Outcome::Skipped { reason } => {
                 text.notes.push(format!("{path}: skipped: {reason}"));
                 continue;
             }

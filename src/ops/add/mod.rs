@@ -1,12 +1,12 @@
-//! Add: keep eggs that stand on a file system. The order of writes is described in
-//! [`crate::cache`].
+//! Add: store eggs from a file system in the cache. [`crate::cache`] describes the order of writes.
+
+mod offered;
 
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::buildout::{self, Buildout, is_buildout, is_egg, is_temporary, layouts};
 use crate::cache::{Cache, Commit, Staged, Staging};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::completeness;
@@ -14,33 +14,35 @@ use crate::egg::key::EggKey;
 use crate::egg::name::EggName;
 use crate::egg::provenance::Provenance;
 use crate::egg::scan::{Hints, Tree};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Silent, Unit};
 
-/// How many eggs are committed together: few enough that a crash loses little, and enough that the
-/// write lock and its syncs are shared.
+use offered::{Offered, eggs_at};
+
+/// How many eggs are committed together: few enough that a crash loses little, and enough to share the
+/// write lock and its syncs.
 const BATCH: usize = 32;
 
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// What the eggs themselves do not tell.
+    /// Facts that the eggs do not contain.
     pub hints: Hints,
-    /// Where they come from; when and by what they are added is filled in.
+    /// Where they come from. The time and the version of eggcache are filled in.
     pub provenance: Provenance,
     pub replace: Replace,
 }
 
-/// Which builds make place for a new one of their key.
+/// Which eggs a new build of their key replaces.
 #[derive(Debug, Clone, Default)]
 pub enum Replace {
-    /// The first build wins.
+    /// None: the first build wins.
     #[default]
     None,
-    /// The last build wins.
+    /// All: the last build wins.
     All,
-    /// These do not win: they are known to be damaged.
+    /// These, which are known to be damaged.
     These(Vec<Digest>),
 }
 
@@ -59,7 +61,7 @@ pub struct Report {
     pub eggs: Vec<Added>,
 }
 
-/// What became of one egg that was offered.
+/// The outcome for one path.
 #[derive(Debug, Serialize)]
 pub struct Added {
     #[serde(serialize_with = "crate::disk::files::lossy")]
@@ -74,30 +76,31 @@ pub enum Outcome {
     Stored {
         egg: Box<CachedEgg>,
     },
-    /// Stored, and another build of the same key is gone for it.
+    /// Stored in place of another build of the same key.
     Replaced {
         egg: Box<CachedEgg>,
         old: Digest,
     },
-    /// The cache had exactly this egg.
+    /// The cache already has exactly this egg.
     Present {
         egg: Box<CachedEgg>,
     },
-    /// The cache has another build of the same key, and keeps that one.
+    /// The cache keeps another build of the same key.
     Other {
         egg: Box<CachedEgg>,
     },
     Refused {
         reason: String,
     },
-    /// No egg that a cache keeps, and nothing is wrong with it.
-    Left {
+    /// Not an egg that a cache stores, but no problem.
+    #[serde(rename = "left")]
+    Skipped {
         reason: String,
     },
 }
 
 impl Outcome {
-    /// The egg of its key that the cache has now.
+    /// The egg of its key that is now in the cache.
     #[must_use]
     pub fn egg(&self) -> Option<&CachedEgg> {
         match self {
@@ -105,38 +108,31 @@ impl Outcome {
             | Self::Replaced { egg, .. }
             | Self::Present { egg }
             | Self::Other { egg } => Some(egg),
-            Self::Refused { .. } | Self::Left { .. } => None,
+            Self::Refused { .. } | Self::Skipped { .. } => None,
         }
     }
 }
 
-/// An egg that was listed and is to be kept.
+/// An egg that was listed and is to be stored.
 #[derive(Debug)]
 pub struct ScannedEgg {
     pub tree: Tree,
-    /// As of [`Options`].
+    /// As in [`Options`].
     pub provenance: Provenance,
 }
 
-/// What is offered as an egg.
-struct Offered {
-    path: PathBuf,
-    /// Why it is not even looked at.
-    left: Option<&'static str>,
-}
-
 impl Report {
-    /// Eggs that were not taken because something is wrong with them.
+    /// Eggs that were not stored because of a problem.
     pub fn refused(&self) -> impl Iterator<Item = &Added> {
         self.eggs.iter().filter(|added| matches!(added.outcome, Outcome::Refused { .. }))
     }
 }
 
-/// Adds every egg at or directly below the paths, and those of buildouts.
+/// Adds the eggs at the paths: eggs, eggs directories and buildouts.
 ///
 /// # Errors
-/// If a path names no egg and no folder of eggs, or if the cache cannot be written. An egg that is
-/// not sound is no error: the report says why it was refused.
+/// [`Error::UnsoundEgg`] if there is no egg at a path. An egg that cannot be stored is not an error: the
+/// report says why it was refused.
 pub fn add(
     cache: &mut Cache,
     paths: &[PathBuf],
@@ -151,11 +147,11 @@ pub fn add(
     }
     let mut eggs = Vec::with_capacity(offered.len());
     let mut paths = Vec::with_capacity(offered.len());
-    for Offered { path, left } in offered {
-        match left {
+    for Offered { path, skipped } in offered {
+        match skipped {
             None => paths.push(path),
             Some(reason) => {
-                let outcome = Outcome::Left { reason: reason.to_owned() };
+                let outcome = Outcome::Skipped { reason: reason.to_owned() };
                 eggs.push(Added { path, outcome });
             }
         }
@@ -185,11 +181,11 @@ fn add_batch(
     Ok(paths.iter().zip(outcomes).map(added).collect())
 }
 
-/// Lists an egg that was built just now: nothing in it is half-copied, and what is not there never
-/// was. Answers why it is refused, if it is not sound.
+/// Lists an egg that was built just now, so that it is complete. The inner error says why the egg is
+/// refused.
 ///
 /// # Errors
-/// If something else is wrong than the egg.
+/// Errors that are not about the egg.
 pub fn list(path: &Path, hints: &Hints) -> Result<std::result::Result<Tree, String>> {
     match Tree::scan(path, hints) {
         Ok(tree) => Ok(Ok(tree)),
@@ -197,11 +193,10 @@ pub fn list(path: &Path, hints: &Hints) -> Result<std::result::Result<Tree, Stri
     }
 }
 
-/// Keeps eggs that were listed, all under one hold of the write lock. One that has changed since is
-/// refused.
+/// Stores listed eggs under one hold of the write lock. An egg that has changed since is refused.
 ///
 /// # Errors
-/// If the cache cannot be written; then none of them is kept.
+/// After an error, none of them is stored.
 pub fn keep(cache: &mut Cache, eggs: Vec<ScannedEgg>, replace: &Replace) -> Result<Vec<Outcome>> {
     let paths: Vec<PathBuf> = eggs.iter().map(|egg| egg.tree.path().to_owned()).collect();
     let eggs = eggs.into_iter().map(Ok).collect();
@@ -210,7 +205,7 @@ pub fn keep(cache: &mut Cache, eggs: Vec<ScannedEgg>, replace: &Replace) -> Resu
     Ok(outcomes)
 }
 
-/// What becomes of the eggs at these paths, each listed or found to be not sound.
+/// Stores the eggs at these paths, each of which is listed or has a problem.
 fn keep_each(
     cache: &mut Cache,
     paths: &[PathBuf],
@@ -221,10 +216,9 @@ fn keep_each(
     let others = listed
         .iter()
         .map(|listed| match listed {
-            Ok(listed) => other_build(cache, &listed.tree.manifest.key),
+            Ok(listed) => replaced_build(cache, &listed.tree.manifest.key, replace),
             Err(_) => Ok(None),
         })
-        .map(|other| other.map(|other| other.filter(|&digest| replace.covers(digest))))
         .collect::<Result<Vec<_>>>()?;
     let staging = cache.staging();
     let staged: Vec<Result<Staged>> = listed
@@ -258,17 +252,20 @@ fn keep_each(
     Ok(refusals.into_iter().map(outcome).collect())
 }
 
-/// Lists an egg that somebody has left there, and asks whether it is whole.
+/// Lists an egg of unknown origin, and checks that it is complete.
 fn scan(path: &Path, options: &Options) -> Result<Tree> {
     let tree = Tree::scan(path, &options.hints)?;
     let entries = &tree.manifest.entries;
     let name: Option<EggName> = tree.manifest.file_name.parse().ok();
     let python = name.map(|name| name.python).unwrap_or_default();
-    let wrong =
-        completeness::other_python(&python, entries).into_iter().next().map(|(module, it)| {
-            format!("{module} is compiled for Python {it}, the egg is for {python}")
-        });
-    match wrong.map_or_else(|| completeness::half_copied(path, entries), |wrong| Ok(Some(wrong)))? {
+    let other_python = completeness::other_python(&python, entries).into_iter().next();
+    let reason = match other_python {
+        Some((module, pythons)) => Some(format!(
+            "{module} is compiled for Python {pythons}, but the egg is for Python {python}"
+        )),
+        None => completeness::half_copied(path, entries)?,
+    };
+    match reason {
         Some(reason) => Err(Error::UnsoundEgg { path: path.to_owned(), reason }),
         None => Ok(tree),
     }
@@ -284,13 +281,14 @@ fn pack(staging: &Staging, listed: ScannedEgg, replaces: Option<Digest>) -> Resu
     staging.pack(&listed.tree, provenance)
 }
 
-/// The egg that the cache has of a key.
-fn other_build(cache: &Cache, key: &EggKey) -> Result<Option<Digest>> {
+/// The egg in the cache that a new build of this key replaces.
+fn replaced_build(cache: &Cache, key: &EggKey, replace: &Replace) -> Result<Option<Digest>> {
     let eggs = cache.eggs_of_project(&key.name)?;
-    Ok(eggs.into_iter().find(|egg| egg.key == *key).map(|egg| egg.digest))
+    let other = eggs.into_iter().find(|egg| egg.key == *key).map(|egg| egg.digest);
+    Ok(other.filter(|&digest| replace.covers(digest)))
 }
 
-/// What is wrong with the egg, if it is the egg that something is wrong with.
+/// The problem with the egg, if the error is about the egg.
 fn refusal(error: Error, egg: &Path) -> Result<String> {
     match error {
         Error::UnsoundEgg { path, reason } if path == egg => Ok(reason),
@@ -298,64 +296,6 @@ fn refusal(error: Error, egg: &Path) -> Result<String> {
         Error::Io { ref path, .. } if path.starts_with(egg) => Ok(error.to_string()),
         error => Err(error),
     }
-}
-
-/// A path that is an egg, or the eggs of an eggs directory, or those of a buildout, and what else is
-/// offered as one there.
-fn eggs_at(path: &Path) -> Result<Vec<Offered>> {
-    let metadata = path.symlink_metadata().at("read", path)?;
-    if is_egg(path) || is_link(path) || !(metadata.is_dir() || path.is_dir()) {
-        return Ok(vec![Offered { path: path.to_owned(), left: None }]);
-    }
-    let mut eggs = Vec::new();
-    for folder in layouts(path)? {
-        eggs.extend(eggs_in(&folder)?);
-    }
-    if eggs.is_empty() && is_buildout(path) {
-        eggs = eggs_of(&Buildout::open(path, None)?)?;
-    }
-    if eggs.is_empty() {
-        return Err(Error::UnsoundEgg {
-            path: path.to_owned(),
-            reason:
-                "it is neither an egg nor a folder with eggs in it (or in its v5/, or in a folder \
-                     of an ABI as cp311/), nor a buildout that has any"
-                    .into(),
-        });
-    }
-    Ok(eggs)
-}
-
-fn eggs_in(folder: &Path) -> Result<Vec<Offered>> {
-    let found = buildout::entries(folder)?.into_iter().filter_map(|path| {
-        let left = is_temporary(&path)
-            .then_some("it is what an installation has left that was interrupted");
-        (left.is_some() || is_egg(&path) || is_link(&path)).then_some(Offered { path, left })
-    });
-    Ok(found.collect())
-}
-
-fn eggs_of(buildout: &Buildout) -> Result<Vec<Offered>> {
-    let mut eggs = Vec::new();
-    for folder in &buildout.eggs_directories {
-        eggs.extend(eggs_in(folder)?);
-    }
-    if buildout.develop_eggs.is_dir() {
-        let develop = eggs_in(&buildout.develop_eggs)?.into_iter();
-        eggs.extend(develop.map(|Offered { path, .. }| {
-            let left = if is_link(&path) {
-                "it is a develop egg, which stays with its project"
-            } else {
-                "it is a custom build, and nothing tells its options"
-            };
-            Offered { path, left: Some(left) }
-        }));
-    }
-    Ok(eggs)
-}
-
-fn is_link(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "egg-link")
 }
 
 impl From<Commit> for Outcome {

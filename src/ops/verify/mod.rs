@@ -1,0 +1,232 @@
+//! Verify: check every frame of every blob, and that blobs and index agree. Every problem is reported
+//! and, on request, repaired.
+
+mod blob;
+mod repair;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::cache::{self, BlobFile, Blobs, Cache};
+use crate::egg::cached_egg::CachedEgg;
+use crate::error::{Error, Result};
+use crate::util::hash::digest::Digest;
+use crate::util::progress::{self, Progress};
+
+use blob::{Checked, check};
+
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    pub blobs: usize,
+    pub frames: usize,
+    /// Bytes of content that were decoded and checked.
+    pub bytes: u64,
+    pub blob_bytes: u64,
+    pub problems: Vec<Problem>,
+    /// Undamaged blobs without a row in the index. They are harmless: `gc` adopts or removes them.
+    pub orphans: Vec<Digest>,
+    /// Eggs whose lost row was restored.
+    pub adopted: usize,
+    /// Temporary files of dead processes. They are harmless: `gc` removes them.
+    pub temporary_files: usize,
+    /// Files in quarantine, from this run or an earlier one.
+    pub quarantined: usize,
+}
+
+impl Report {
+    /// Problems that were not repaired.
+    pub fn unsolved(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().filter(|problem| problem.repair.is_none())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    pub kind: ProblemKind,
+    /// The digest of the egg that it concerns.
+    pub digest: Option<Digest>,
+    /// The file name of that egg, if known.
+    pub file_name: Option<String>,
+    #[serde(serialize_with = "crate::disk::files::lossy")]
+    pub path: PathBuf,
+    pub what: String,
+    /// How it was repaired.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemKind {
+    /// A blob whose bytes do not match its name.
+    Damaged,
+    /// A blob that this eggcache or this user cannot read.
+    Unreadable,
+    /// A blob with write permission.
+    Writable,
+    /// A row without a blob.
+    Missing,
+    /// A row that does not match its blob.
+    WrongRow,
+    /// A path among the blobs that is not a blob.
+    Foreign,
+    /// The index itself.
+    Index,
+}
+
+impl Problem {
+    fn new(kind: ProblemKind, path: PathBuf, what: impl Into<String>) -> Self {
+        Self { kind, digest: None, file_name: None, path, what: what.into(), repair: None }
+    }
+
+    /// A problem with the egg of this digest.
+    fn of_egg(self, digest: Digest, egg: Option<&CachedEgg>) -> Self {
+        let file_name = egg.map(|egg| egg.file_name.clone());
+        Self { digest: Some(digest), file_name, ..self }
+    }
+}
+
+/// The eggs in the index, by digest.
+type Eggs = HashMap<Digest, CachedEgg>;
+
+/// The blobs of a cache, by digest.
+type BlobsByDigest = HashMap<Digest, BlobFile>;
+
+/// Reads the whole cache, to the end whatever the problems are. A damaged index is a problem, not an
+/// error.
+pub fn verify(root: &Path, repair: bool, progress: &dyn Progress) -> Result<Report> {
+    let damage = match Cache::open(root) {
+        Ok(cache) => match cache.damage() {
+            None => return verify_cache(cache, repair, progress),
+            Some(damage) => format!("the index is damaged: {damage}"),
+        },
+        Err(error @ (Error::NotAnIndex { .. } | Error::DamagedIndex { .. })) => error.to_string(),
+        Err(error) => return Err(error),
+    };
+    let mut problem = Problem::new(ProblemKind::Index, root.join(cache::INDEX_FILE_NAME), damage);
+    let mut report = if repair {
+        let (cache, aside) = Cache::open_or_rebuild(root, progress)?;
+        let aside = aside.unwrap_or_default();
+        let repair = format!("rebuilt from the blobs; the old index is now {}", aside.display());
+        problem.repair = Some(repair);
+        verify_cache(cache, true, progress)?
+    } else {
+        verify_blobs(&Blobs::new(root), &Eggs::new(), progress)?.0
+    };
+    report.problems.insert(0, problem);
+    Ok(report)
+}
+
+fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Result<Report> {
+    if repair {
+        cache.check_writable()?;
+    }
+    let eggs: Eggs = cache.eggs()?.into_iter().map(|egg| (egg.digest, egg)).collect();
+    let (mut report, blobs) = verify_blobs(cache.blobs(), &eggs, progress)?;
+    report.orphans = orphans(&cache, &report, &blobs, &eggs)?;
+    drop_stale_rows(&mut cache, &mut report)?;
+    let missing = missing_blobs(&cache, &blobs, &eggs)?;
+    report.problems.extend(missing);
+    if repair {
+        repair::repair(&mut cache, &mut report, &blobs, &eggs)?;
+    }
+    report
+        .problems
+        .sort_by(|a, b| (&a.file_name, a.digest, &a.path).cmp(&(&b.file_name, b.digest, &b.path)));
+    Ok(report)
+}
+
+/// Undamaged blobs without a row, sorted. Other processes may have added one in the meantime.
+fn orphans(
+    cache: &Cache,
+    report: &Report,
+    blobs: &BlobsByDigest,
+    eggs: &Eggs,
+) -> Result<Vec<Digest>> {
+    let damaged = report.problems.iter().filter(|problem| problem.kind == ProblemKind::Damaged);
+    let damaged: HashSet<Digest> = damaged.filter_map(|problem| problem.digest).collect();
+    let mut orphans = Vec::new();
+    for &digest in blobs.keys() {
+        if !eggs.contains_key(&digest) && !damaged.contains(&digest) && cache.egg(digest)?.is_none()
+        {
+            orphans.push(digest);
+        }
+    }
+    orphans.sort_unstable();
+    Ok(orphans)
+}
+
+/// Drops the problems with rows that match their blobs now: another process has replaced the egg.
+fn drop_stale_rows(cache: &mut Cache, report: &mut Report) -> Result<()> {
+    for problem in std::mem::take(&mut report.problems) {
+        let is_solved = problem.kind == ProblemKind::WrongRow
+            && match problem.digest {
+                Some(digest) => cache.row_matches_blob(digest)?,
+                None => false,
+            };
+        if !is_solved {
+            report.problems.push(problem);
+        }
+    }
+    Ok(())
+}
+
+/// Problems with rows that have no blob. If gc has removed a blob in the meantime, its row is gone, too.
+fn missing_blobs(cache: &Cache, blobs: &BlobsByDigest, eggs: &Eggs) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    for (&digest, egg) in eggs.iter().filter(|(digest, _)| !blobs.contains_key(digest)) {
+        let stored = cache.blobs().file(digest)?;
+        let is_file = stored.is_some_and(|stored| stored.is_file);
+        if !is_file && cache.egg(digest)?.is_some() {
+            let what =
+                if stored.is_some() { "its blob is not a file" } else { "its blob is missing" };
+            let problem = Problem::new(ProblemKind::Missing, cache.blobs().path(digest), what);
+            problems.push(problem.of_egg(digest, Some(egg)));
+        }
+    }
+    Ok(problems)
+}
+
+/// Verifies the blobs alone, and returns all of them.
+fn verify_blobs(
+    blobs: &Blobs,
+    eggs: &Eggs,
+    progress: &dyn Progress,
+) -> Result<(Report, BlobsByDigest)> {
+    let (mut files, foreign) = blobs.scan()?;
+    progress.begin("verifying", files.iter().map(|file| file.bytes).sum(), progress::Unit::Bytes);
+    files.sort_unstable_by_key(|file| std::cmp::Reverse(file.bytes));
+    let checked: Vec<(BlobFile, Checked)> = files
+        .into_par_iter()
+        .map(|file| {
+            let checked = check(blobs, file, eggs.get(&file.digest));
+            progress.advance(file.bytes);
+            (file, checked)
+        })
+        .collect();
+    progress.end();
+    let mut report = Report {
+        blobs: checked.len(),
+        frames: checked.iter().map(|(_, checked)| checked.frames).sum(),
+        bytes: checked.iter().map(|(_, checked)| checked.bytes).sum(),
+        blob_bytes: checked.iter().map(|(file, _)| file.bytes).sum(),
+        temporary_files: blobs.abandoned()?,
+        quarantined: blobs.quarantined().len(),
+        ..Report::default()
+    };
+    let mut by_digest = BlobsByDigest::with_capacity(checked.len());
+    for (file, checked) in checked {
+        let digest = file.digest;
+        report.problems.extend(checked.problems.into_iter().map(|(kind, what)| {
+            Problem::new(kind, blobs.path(digest), what).of_egg(digest, eggs.get(&digest))
+        }));
+        by_digest.insert(digest, file);
+    }
+    let foreign = foreign.into_iter();
+    let foreign = foreign.map(|path| Problem::new(ProblemKind::Foreign, path, "not a blob"));
+    report.problems.extend(foreign);
+    Ok((report, by_digest))
+}
