@@ -1,8 +1,8 @@
-//! Growth: what the cache held at the end of each day.
+//! Growth: the size of the cache at the end of each day.
 //!
-//! What it holds now is known, and on most days what came and what went. So it is told backwards: a
-//! day began with what it ended with, less what came, and what went. Before evictions were counted,
-//! only what is still there is known to have come.
+//! The present size is known, and the eggs that were stored and evicted on most days. So the sizes are
+//! calculated backwards: a day began with its final size, minus what was stored, plus what was evicted.
+//! For days before evictions were counted, only eggs that still exist are known to have been stored.
 
 use std::collections::BTreeMap;
 
@@ -15,17 +15,17 @@ use crate::egg::cached_egg::CachedEgg;
 pub struct Growth {
     /// When it begins in UTC, in seconds since the Unix epoch.
     pub day: i64,
-    /// What there was at its end.
+    /// At the end of the day.
     pub eggs: u64,
     pub blob_bytes: u64,
-    /// What came and went on it.
+    /// On that day.
     pub stored: u64,
     pub stored_bytes: u64,
     pub evicted: u64,
     pub evicted_bytes: u64,
 }
 
-/// The days on which eggs came or went, the first first.
+/// The days on which eggs were stored or evicted, the oldest first.
 pub fn growth(eggs: &[CachedEgg], days: &[Day]) -> Vec<Growth> {
     let mut changes: BTreeMap<i64, Growth> = BTreeMap::new();
     for egg in eggs {
@@ -34,9 +34,9 @@ pub fn growth(eggs: &[CachedEgg], days: &[Day]) -> Vec<Growth> {
         change.stored += 1;
         change.stored_bytes += egg.blob_bytes;
     }
-    for Day { day, tally } in days.iter().filter(|it| it.tally.stored + it.tally.evicted > 0) {
+    for Day { day, tally } in days.iter().filter(|day| day.tally.stored + day.tally.evicted > 0) {
         let change = changes.entry(*day).or_default();
-        // What came that day and is still there came at the least.
+        // At least the eggs that still exist were stored that day.
         change.stored = change.stored.max(tally.stored);
         change.stored_bytes = change.stored_bytes.max(tally.stored_bytes);
         (change.evicted, change.evicted_bytes) = (tally.evicted, tally.evicted_bytes);
@@ -67,22 +67,23 @@ mod tests {
     }
 
     #[test]
-    fn what_was_evicted_was_there_before() {
+    fn an_evicted_egg_counts_until_its_eviction() {
         let stored = Tally { stored: 2, stored_bytes: 50, ..Tally::default() };
         let evicted = Tally { evicted: 1, evicted_bytes: 20, ..Tally::default() };
         let hits = Tally { hits: 9, ..Tally::default() };
         let days = [(5, stored), (6, hits), (8, evicted)];
         let days = days.map(|(day, tally)| Day { day: day * DAY, tally });
         let growth = growth(&[egg(2, 100), egg(5, 30)], &days);
-        let told: Vec<_> = growth.iter().map(|it| (it.day / DAY, it.eggs, it.blob_bytes)).collect();
-        assert_eq!(told, [(2, 1, 100), (5, 3, 150), (8, 2, 130)]);
+        let sizes: Vec<_> =
+            growth.iter().map(|day| (day.day / DAY, day.eggs, day.blob_bytes)).collect();
+        assert_eq!(sizes, [(2, 1, 100), (5, 3, 150), (8, 2, 130)]);
     }
 
     #[test]
-    fn what_was_never_counted_takes_nothing_below_zero() {
+    fn uncounted_days_do_not_make_sizes_negative() {
         let days =
             [Day { day: DAY, tally: Tally { stored: 9, stored_bytes: 9, ..Tally::default() } }];
         let growth = growth(&[egg(0, 4)], &days);
-        assert_eq!(growth.iter().map(|it| it.blob_bytes).collect::<Vec<_>>(), [0, 4]);
+        assert_eq!(growth.iter().map(|day| day.blob_bytes).collect::<Vec<_>>(), [0, 4]);
     }
 }

@@ -1,7 +1,8 @@
-//! Stats: what is in the cache, what it is good for, and what the next gc would take.
+//! Stats: the contents of the cache, its hit rate, the time it has saved, and what the next gc would
+//! evict.
 //!
-//! Linear in the number of eggs, but for sorting. What is told of single projects, eggs and days is
-//! bounded, whatever the cache holds, and the rest is counted.
+//! Time is linear in the number of eggs, apart from sorting. The report lists a bounded number of
+//! projects, eggs and days, whatever the cache contains, and counts the rest.
 
 mod growth;
 mod html;
@@ -25,17 +26,17 @@ use crate::util::clock::now;
 pub use growth::Growth;
 pub use sizes::{Bucket, Project, Sizes, Version};
 
-/// How many of the largest eggs are told of.
+/// How many of the largest eggs are listed.
 const LARGEST: usize = 10;
-/// How many of the eggs that the next gc takes are told of.
-const GOING: usize = 100;
+/// How many of the eggs that the next gc would evict are listed.
+const NEXT_EVICTED: usize = 100;
 
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// What the next gc goes by, as [`crate::ops::gc::Options`].
+    /// The policy of the next gc, as in [`crate::ops::gc::Options`].
     pub rules: Rules,
     pub grace: Option<i64>,
-    /// Where to write a page with all of it.
+    /// Where to write the report as an HTML page.
     pub html: Option<PathBuf>,
 }
 
@@ -43,36 +44,36 @@ pub struct Options {
 pub struct Report {
     #[serde(serialize_with = "crate::disk::files::lossy")]
     pub cache: PathBuf,
-    /// When this was so, in seconds since the Unix epoch.
+    /// The time of the report, in seconds since the Unix epoch.
     pub at: i64,
     #[serde(flatten)]
     pub sizes: Sizes,
     pub largest: Vec<CachedEgg>,
     pub usage: Usage,
-    /// The days on which something was done.
+    /// The days with any activity.
     pub days: Vec<Day>,
-    /// What the cache held at the end of each day on which that changed.
+    /// The size of the cache at the end of each day on which it changed.
     pub growth: Vec<Growth>,
     pub next_gc: NextGc,
     pub regrets: Regrets,
-    /// What is wrong with the records of roots that cannot be read.
+    /// Why records of roots cannot be read.
     pub unreadable: Vec<String>,
-    /// Where the page is, if one was asked for.
+    /// The path of the HTML page, if one was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub html: Option<PathBuf>,
 }
 
-/// What was done, up to and with today.
+/// Activity, up to and including today.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Usage {
     pub last_7_days: Tally,
     pub last_30_days: Tally,
     pub all: Tally,
-    /// The first day that was counted, in seconds since the Unix epoch; `None` if none was.
+    /// The first day that was counted, in seconds since the Unix epoch; `None` if there is none.
     pub since: Option<i64>,
 }
 
-/// What `gc` would do now by the policy of the cache.
+/// The result that `gc` would have now with the policy of the cache.
 #[derive(Debug, Default, Serialize)]
 pub struct NextGc {
     pub rules: Rules,
@@ -80,18 +81,15 @@ pub struct NextGc {
     pub bytes: u64,
     pub kept: usize,
     pub kept_bytes: u64,
-    /// How many eggs go by each rule.
+    /// How many eggs each rule would evict.
     pub by_age: usize,
     pub by_version: usize,
     pub by_size: usize,
-    /// The first eggs that go.
+    /// The first eggs that it would evict.
     pub first: Vec<Evicted>,
 }
 
-/// Tells what is in the cache and how it is used, and writes the page if one is wanted.
-///
-/// # Errors
-/// If the index or the records cannot be read, or the page not be written.
+/// Reports the contents of the cache and its use, and writes the page if the options ask for one.
 pub fn stats(cache: &Cache, options: &Options) -> Result<Report> {
     let at = now();
     let eggs = cache.eggs()?;
@@ -152,19 +150,20 @@ fn next_gc(
 ) -> Result<(NextGc, Vec<Error>)> {
     let (mut roots, unreadable) = roots::all(cache.root(), at)?;
     roots.retain(|root| root.is_kept(options.grace.unwrap_or(GRACE), at));
-    let held = protected(&pins::all(cache.root())?, &eggs, &roots);
-    let plan = plan(eggs, &options.rules, &held, at);
-    let goes_by = |reason| plan.evicted.iter().filter(|it| it.reason == reason).count();
+    let protected = protected(&pins::all(cache.root())?, &eggs, &roots);
+    let plan = plan(eggs, &options.rules, &protected, at);
+    let evicted_by =
+        |reason| plan.evicted.iter().filter(|evicted| evicted.reason == reason).count();
     let next = NextGc {
         rules: options.rules,
         eggs: plan.evicted.len(),
-        bytes: plan.evicted.iter().map(|it| it.egg.blob_bytes).sum(),
+        bytes: plan.evicted.iter().map(|evicted| evicted.egg.blob_bytes).sum(),
         kept: plan.kept.len(),
-        kept_bytes: plan.kept.iter().map(|it| it.egg.blob_bytes).sum(),
-        by_age: goes_by(Reason::MaxAge),
-        by_version: goes_by(Reason::KeepVersions),
-        by_size: goes_by(Reason::MaxSize),
-        first: plan.evicted.into_iter().take(GOING).collect(),
+        kept_bytes: plan.kept.iter().map(|kept| kept.egg.blob_bytes).sum(),
+        by_age: evicted_by(Reason::MaxAge),
+        by_version: evicted_by(Reason::KeepVersions),
+        by_size: evicted_by(Reason::MaxSize),
+        first: plan.evicted.into_iter().take(NEXT_EVICTED).collect(),
     };
     Ok((next, unreadable))
 }
@@ -174,11 +173,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_week_is_seven_days_with_today() {
+    fn a_week_is_today_and_the_six_days_before() {
         let tally = Tally { hits: 1, misses: 1, ..Tally::default() };
         let days: Vec<Day> = (0..40).map(|day| Day { day: day * DAY, tally }).collect();
         let usage = usage(&days, 39 * DAY + 5);
-        let hits = [usage.last_7_days, usage.last_30_days, usage.all].map(|it| it.hits);
+        let hits = [usage.last_7_days, usage.last_30_days, usage.all].map(|tally| tally.hits);
         assert_eq!((hits, usage.since), ([7, 30, 40], Some(0)));
         assert_eq!(super::usage(&[], 0).since, None);
     }

@@ -1,4 +1,4 @@
-//! Sizes: what there is, by project and version, by age and by last use.
+//! Sizes: the eggs by project and version, by age and by last use.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -8,32 +8,34 @@ use serde::Serialize;
 use crate::cache::DAY;
 use crate::egg::cached_egg::CachedEgg;
 
-/// How many projects are told of, and how many versions of each, the largest.
+/// How many projects are listed, and how many versions of each: the largest ones.
 const PROJECTS: usize = 60;
 const VERSIONS: usize = 12;
 
-/// Where ages are cut, in days.
+/// The boundaries between ages, in days.
 const CUTS: [i64; 6] = [1, 7, 30, 90, 180, 365];
 
 #[derive(Debug, Default, Serialize)]
 pub struct Sizes {
     pub eggs: usize,
-    /// How many projects there are, and how many versions of all.
+    /// The number of all projects.
     pub project_count: usize,
+    /// The number of versions of all projects.
     pub version_count: usize,
     pub files: u64,
-    /// Bytes of content, and of the blobs that hold it.
+    /// Bytes of content.
     pub bytes: u64,
+    /// Bytes of the blobs.
     pub blob_bytes: u64,
     /// The largest.
     pub projects: Vec<Project>,
     /// Bytes of the blobs of the others.
     pub other_bytes: u64,
-    /// By when they were added, the youngest first.
+    /// By the time since they were added, the youngest first.
     pub ages: Vec<Bucket>,
-    /// By when they were used last, or added if they never were.
+    /// By the time since they were last used, or added if they never were.
     pub last_uses: Vec<Bucket>,
-    /// Eggs that were never copied from the cache.
+    /// Eggs that were never copied out of the cache.
     pub never_used: usize,
 }
 
@@ -43,7 +45,7 @@ pub struct Project {
     pub eggs: usize,
     pub version_count: usize,
     pub blob_bytes: u64,
-    /// When an egg of it was used last, in seconds since the Unix epoch.
+    /// When an egg of it was last used, in seconds since the Unix epoch.
     pub used_at: i64,
     /// The largest.
     pub versions: Vec<Version>,
@@ -62,7 +64,8 @@ pub struct Version {
 /// Eggs of about the same age.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Bucket {
-    /// They are younger than this, and not younger than the bucket before; `None` of the last.
+    /// The upper boundary, which is excluded; `None` for the last bucket. The lower one is the boundary
+    /// of the bucket before.
     pub below_days: Option<i64>,
     pub eggs: usize,
     pub blob_bytes: u64,
@@ -106,7 +109,7 @@ impl Sizes {
         }
     }
 
-    /// How much smaller the blobs are than their content; `None` if they are not.
+    /// How much smaller the blobs are than their content; `None` if they are not smaller.
     #[must_use]
     pub fn saved_bytes(&self) -> Option<u64> {
         self.bytes.checked_sub(self.blob_bytes).filter(|&saved| saved > 0)
@@ -146,7 +149,7 @@ fn buckets(eggs: &[CachedEgg], age: impl Fn(&CachedEgg) -> i64) -> Vec<Bucket> {
     buckets
 }
 
-/// The place of the bucket for an age in seconds.
+/// The index of the bucket for an age in seconds.
 pub fn bucket_of(age: i64) -> usize {
     CUTS.partition_point(|&days| age >= days * DAY)
 }
@@ -169,12 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn projects_and_their_versions_come_by_size() {
+    fn projects_and_versions_are_sorted_by_size() {
         let mut eggs = vec![egg("a", "1", 5), egg("b", "1", 2), egg("b", "2", 3), egg("b", "2", 4)];
         eggs[3].used_at = 9;
         let sizes = Sizes::of(&eggs, 10);
         assert_eq!((sizes.eggs, sizes.project_count, sizes.version_count), (4, 2, 3));
-        let names: Vec<_> = sizes.projects.iter().map(|it| (&*it.name, it.blob_bytes)).collect();
+        let names: Vec<_> =
+            sizes.projects.iter().map(|found| (&*found.name, found.blob_bytes)).collect();
         assert_eq!(names, [("b", 9), ("a", 5)]);
         let versions = &sizes.projects[0].versions;
         let second = Version { version: "2".into(), eggs: 2, blob_bytes: 7, used_at: 9 };
@@ -182,14 +186,14 @@ mod tests {
     }
 
     #[test]
-    fn an_age_that_is_a_cut_belongs_to_what_is_older() {
-        let places = [-1, 0, DAY - 1, DAY, 7 * DAY, 365 * DAY, i64::MAX].map(bucket_of);
-        assert_eq!(places, [0, 0, 0, 1, 2, 6, 6]);
+    fn an_age_at_a_boundary_belongs_to_the_older_bucket() {
+        let buckets = [-1, 0, DAY - 1, DAY, 7 * DAY, 365 * DAY, i64::MAX].map(bucket_of);
+        assert_eq!(buckets, [0, 0, 0, 1, 2, 6, 6]);
     }
 
     proptest! {
         #[test]
-        fn nothing_is_left_out_and_nothing_told_without_bound(
+        fn sizes_add_up_and_lists_are_bounded(
             eggs in prop::collection::vec((0..90_u32, 0..20_u32, 0..1000_u64), 0..400)
         ) {
             let eggs: Vec<CachedEgg> = eggs
@@ -198,17 +202,17 @@ mod tests {
                 .collect();
             let sizes = Sizes::of(&eggs, 100 * DAY);
             let total: u64 = eggs.iter().map(|egg| egg.blob_bytes).sum();
-            let of_projects: u64 = sizes.projects.iter().map(|it| it.blob_bytes).sum();
+            let of_projects: u64 = sizes.projects.iter().map(|found| found.blob_bytes).sum();
             prop_assert_eq!(of_projects + sizes.other_bytes, total);
             prop_assert!(sizes.projects.len() <= PROJECTS);
             for project in &sizes.projects {
-                let of_versions: u64 = project.versions.iter().map(|it| it.blob_bytes).sum();
+                let of_versions: u64 = project.versions.iter().map(|found| found.blob_bytes).sum();
                 prop_assert_eq!(of_versions + project.other_bytes, project.blob_bytes);
                 prop_assert!(project.versions.len() <= VERSIONS);
             }
             for buckets in [&sizes.ages, &sizes.last_uses] {
-                prop_assert_eq!(buckets.iter().map(|it| it.blob_bytes).sum::<u64>(), total);
-                prop_assert_eq!(buckets.iter().map(|it| it.eggs).sum::<usize>(), eggs.len());
+                prop_assert_eq!(buckets.iter().map(|bucket| bucket.blob_bytes).sum::<u64>(), total);
+                prop_assert_eq!(buckets.iter().map(|bucket| bucket.eggs).sum::<usize>(), eggs.len());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Charts: what was done and what was held over time, as SVG, and ages as bars.
+//! Charts: hits, misses and size over time as SVG, and ages as bars.
 
 use std::fmt::Write;
 
@@ -9,13 +9,13 @@ use crate::cache::{DAY, Day, Tally, day_of};
 use crate::util::clock::shown_day;
 use crate::util::units::{shown_count, shown_size, shown_time};
 
-/// Up to how many days each has a bar; longer times are told by week.
+/// Most days for which each day has a bar. A longer time has a bar for each week.
 const MOST_DAYS: i64 = 92;
-/// The fewest days that are told, and the most weeks.
+/// The fewest days of a chart, and the most weeks.
 const FEWEST_DAYS: i64 = 30;
 const MOST_WEEKS: i64 = 104;
 
-/// How high a chart is, and how wide a bar with its gap: a chart is stretched to its place.
+/// The height of a chart, and the width of a bar with its gap. The browser stretches the chart.
 const HEIGHT: f64 = 100.0;
 const STEP: f64 = 10.0;
 const GAP: f64 = 2.0;
@@ -27,7 +27,7 @@ pub struct Slot {
     pub first: i64,
     pub last: i64,
     pub tally: Tally,
-    /// What the cache held at its end.
+    /// The size of the cache at its end.
     pub blob_bytes: u64,
 }
 
@@ -40,28 +40,29 @@ impl Slot {
     }
 }
 
-/// Days or weeks up to today, without a gap.
+/// Consecutive days or weeks up to today.
 pub fn slots(days: &[Day], growth: &[Growth], at: i64) -> Vec<Slot> {
     let today = day_of(at);
-    let begins = days.iter().map(|it| it.day).chain(growth.iter().map(|it| it.day)).min();
-    let length = begins.map_or(0, |first| today.saturating_sub(first) / DAY + 1).max(FEWEST_DAYS);
+    let days_of_growth = growth.iter().map(|growth| growth.day);
+    let first = days.iter().map(|day| day.day).chain(days_of_growth).min();
+    let length = first.map_or(0, |first| today.saturating_sub(first) / DAY + 1).max(FEWEST_DAYS);
     let (width, count) =
         if length <= MOST_DAYS { (1, length) } else { (7, ((length + 6) / 7).min(MOST_WEEKS)) };
-    let slot = |place: i64| {
-        let last = today - (count - 1 - place) * width * DAY;
+    let slot = |number: i64| {
+        let last = today - (count - 1 - number) * width * DAY;
         let first = last - (width - 1) * DAY;
         let mut tally = Tally::default();
-        let from = days.partition_point(|it| it.day < first);
-        let until = days.partition_point(|it| it.day <= last);
-        days[from..until].iter().for_each(|it| tally += it.tally);
-        Slot { first, last, tally, blob_bytes: held(growth, last) }
+        let from = days.partition_point(|day| day.day < first);
+        let until = days.partition_point(|day| day.day <= last);
+        days[from..until].iter().for_each(|day| tally += day.tally);
+        Slot { first, last, tally, blob_bytes: size_at(growth, last) }
     };
     (0..count).map(slot).collect()
 }
 
-/// What the cache held at the end of a day.
-fn held(growth: &[Growth], day: i64) -> u64 {
-    match growth[..growth.partition_point(|it| it.day <= day)].last() {
+/// The size of the cache at the end of a day.
+fn size_at(growth: &[Growth], day: i64) -> u64 {
+    match growth[..growth.partition_point(|growth| growth.day <= day)].last() {
         Some(last) => last.blob_bytes,
         None => growth.first().map_or(0, |first| {
             (first.blob_bytes + first.evicted_bytes).saturating_sub(first.stored_bytes)
@@ -69,46 +70,46 @@ fn held(growth: &[Growth], day: i64) -> u64 {
     }
 }
 
-/// Hits and, on top of them, misses.
+/// Hits, with misses on top of them.
 pub fn hits_and_misses(slots: &[Slot]) -> String {
     let most = slots.iter().map(|slot| slot.tally.hits + slot.tally.misses).max().unwrap_or(0);
     let bars = |slot: &Slot| {
         let Tally { hits, misses, saved_seconds, .. } = slot.tally;
-        let says = format!(
+        let title = format!(
             "{}: {} hits, {} misses, {} saved",
             slot.name(),
             shown_count(hits),
             shown_count(misses),
             shown_time(saved_seconds)
         );
-        (says, vec![("hit", hits), ("miss", misses)])
+        (title, vec![("hit", hits), ("miss", misses)])
     };
     chart("Hits and misses over time", slots, most, &shown_count(most), bars)
 }
 
-/// What the cache held.
+/// The size of the cache.
 pub fn size_over_time(slots: &[Slot]) -> String {
     let most = slots.iter().map(|slot| slot.blob_bytes).max().unwrap_or(0);
     let bars = |slot: &Slot| {
         let Tally { stored, evicted, .. } = slot.tally;
-        let says = format!(
+        let title = format!(
             "{}: {}, {} stored, {} evicted",
             slot.name(),
             shown_size(slot.blob_bytes),
             shown_count(stored),
             shown_count(evicted)
         );
-        (says, vec![("held", slot.blob_bytes)])
+        (title, vec![("size", slot.blob_bytes)])
     };
     chart("Size over time", slots, most, &shown_size(most), bars)
 }
 
-/// A bar for each slot, of parts that stand on each other.
+/// A bar for each slot, of parts on top of each other.
 fn chart(
-    title: &str,
+    label: &str,
     slots: &[Slot],
     most: u64,
-    most_says: &str,
+    most_label: &str,
     bars: impl Fn(&Slot) -> (String, Vec<(&'static str, u64)>),
 ) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a screen has fewer pixels")]
@@ -116,12 +117,12 @@ fn chart(
     let mut marks = String::new();
     let mut x = 0.0;
     for slot in slots {
-        let (says, parts) = bars(slot);
+        let (title, parts) = bars(slot);
         let _ = write!(
             marks,
             "<g class=\"t\" role=\"img\"><title>{}</title><rect class=\"all\" x=\"{x}\" y=\"0\" \
              width=\"{STEP}\" height=\"{HEIGHT}\"/>",
-            text(&says)
+            text(&title)
         );
         let mut top = HEIGHT;
         for (class, count) in parts.into_iter().filter(|(_, count)| *count > 0) {
@@ -138,19 +139,19 @@ fn chart(
         marks.push_str("</g>");
         x += STEP;
     }
-    let label = |slot: Option<&Slot>| slot.map(|it| shown_day(it.first)).unwrap_or_default();
+    let day = |slot: Option<&Slot>| slot.map(|slot| shown_day(slot.first)).unwrap_or_default();
     format!(
         "<div class=\"chart\" role=\"group\" aria-label=\"{}\" data-roving><p class=\"most\">{}</p>\
          <svg viewBox=\"0 0 {x} {HEIGHT}\" preserveAspectRatio=\"none\">{marks}</svg>\
          <p class=\"axis\"><span>{}</span><span>{}</span><span>today</span></p></div>",
-        text(title),
-        text(most_says),
-        label(slots.first()),
-        label(slots.get(slots.len() / 2)),
+        text(label),
+        text(most_label),
+        day(slots.first()),
+        day(slots.get(slots.len() / 2)),
     )
 }
 
-/// Ages as bars that lie, each with what it says beside it.
+/// Ages as horizontal bars, each with its numbers beside it.
 pub fn ages(buckets: &[Bucket]) -> String {
     let most = buckets.iter().map(|bucket| bucket.blob_bytes).max().unwrap_or(0).max(1);
     let mut rows = String::new();
@@ -159,7 +160,7 @@ pub fn ages(buckets: &[Bucket]) -> String {
         let name = match (before, bucket.below_days) {
             (_, Some(1)) => "today".into(),
             (_, Some(below)) => format!("under {below} days"),
-            (before, None) => format!("{} days and more", before.unwrap_or(0)),
+            (before, None) => format!("{} days or more", before.unwrap_or(0)),
         };
         before = bucket.below_days;
         #[expect(clippy::cast_precision_loss, reason = "a screen has fewer pixels")]
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_time_is_told_by_day_and_up_to_today() {
+    fn a_short_time_has_a_slot_for_each_day_up_to_today() {
         let slots = slots(&[day(95, 3), day(100, 4)], &[], 100 * DAY + 5);
         assert_eq!(slots.len(), 30);
         let last = slots.last().unwrap();
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_time_is_told_by_week_and_nothing_of_it_is_lost() {
+    fn a_long_time_has_a_slot_for_each_week() {
         let days: Vec<Day> = (0..200).map(|number| day(number, 1)).collect();
         let slots = slots(&days, &[], 199 * DAY);
         assert_eq!(slots.len(), 29);
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_size_stays_until_it_changes() {
+    fn the_size_is_that_of_the_last_change() {
         let at = |day: i64, blob_bytes, stored_bytes| Growth {
             day: day * DAY,
             blob_bytes,
@@ -215,8 +216,8 @@ mod tests {
             ..Growth::default()
         };
         let growth = [at(10, 50, 20), at(20, 80, 30)];
-        let at_ends = [9, 10, 19, 20, 30].map(|day| held(&growth, day * DAY));
+        let at_ends = [9, 10, 19, 20, 30].map(|day| size_at(&growth, day * DAY));
         assert_eq!(at_ends, [30, 50, 50, 80, 80]);
-        assert_eq!(held(&[], 0), 0);
+        assert_eq!(size_at(&[], 0), 0);
     }
 }

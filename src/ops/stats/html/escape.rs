@@ -1,9 +1,9 @@
-//! Text that becomes part of a page. Names come from eggs, and an egg can be anybody's.
+//! Escaping text for a page. Names come from eggs, and anybody can make an egg.
 
 use serde::Serialize;
 
-/// Text for an element or a quoted attribute. What would act on the text around it, as control
-/// characters and those do that turn its direction, is only marked.
+/// Text for an element or a quoted attribute. Control characters, and characters that change the
+/// direction of the text around them, are replaced.
 pub fn text(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -23,13 +23,13 @@ pub fn text(text: &str) -> String {
     escaped
 }
 
-/// JSON for a script element. It holds no `<`, so nothing in it ends the element or begins a comment.
+/// JSON for a script element. It has no `<`, so nothing in it ends the element or begins a comment.
 pub fn json(data: &impl Serialize) -> String {
     let json = serde_json::to_string(data).unwrap_or_else(|_| "null".into());
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
         match c {
-            // These are only ever part of strings.
+            // In JSON, these occur only in strings.
             '<' => escaped.push_str("\\u003c"),
             '>' => escaped.push_str("\\u003e"),
             '&' => escaped.push_str("\\u0026"),
@@ -41,8 +41,7 @@ pub fn json(data: &impl Serialize) -> String {
     escaped
 }
 
-/// A template with values in place of `{{names}}`. Values are not looked at: one that holds such a
-/// name stays as it is.
+/// A template with values in place of `{{names}}`. Names in values are not replaced.
 pub fn fill(template: &str, values: &[(&str, String)]) -> String {
     let mut parts = template.split("{{");
     let mut page = parts.next().unwrap_or_default().to_owned();
@@ -69,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_looks_like_a_name_of_the_template_stays_as_it_is() {
+    fn names_in_values_are_not_replaced() {
         let values = [("a", "{{b}}".to_owned()), ("b", "no".to_owned())];
         assert_eq!(fill("<i>{{a}}</i>{{c}}.", &values), "<i>{{b}}</i>.");
     }
@@ -81,7 +80,7 @@ mod tests {
         }
 
         #[test]
-        fn no_json_ends_its_script_and_all_of_it_is_read_back(
+        fn json_survives_escaping_and_does_not_end_its_script(
             name in r#"([a-z<>/!&"'\\{}\u{2028}\u{2029}-]|</script|<!--|-->|]]>)*"#
         ) {
             let escaped = json(&name);

@@ -2,5 +2,7 @@
 
 pub(super) mod chart;
 pub(super) mod escape;
+pub(super) mod map;
 pub(super) mod page;
+pub(super) mod tables;
 pub(super) mod treemap;

@@ -1,7 +1,7 @@
-//! Treemap: rectangles whose areas are in proportion to weights, as square as can be.
+//! Treemap: rectangles whose areas are proportional to weights, as square as possible.
 //!
 //! Bruls, Huizing and van Wijk, "Squarified Treemaps" (2000): rows are laid along the shorter side of
-//! what is left, and a row takes in the next weight as long as its worst rectangle gets no longer.
+//! the remaining area, and a row takes the next weight as long as its worst rectangle gets no longer.
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rect {
@@ -11,13 +11,13 @@ pub struct Rect {
     pub height: f64,
 }
 
-/// A rectangle of `bounds` for each weight, in their order. They should come by size, the largest
-/// first; one that is not above zero gets no area.
+/// A rectangle in `bounds` for each weight, in order. The weights should be sorted, the largest first. A
+/// weight that is not positive gets no area.
 pub fn squarify(weights: &[f64], bounds: Rect) -> Vec<Rect> {
     let total: f64 = weights.iter().map(|weight| weight.max(0.0)).sum();
     let scale = if total > 0.0 { bounds.width * bounds.height / total } else { 0.0 };
     let mut areas: Vec<f64> = weights.iter().map(|weight| weight.max(0.0) * scale).collect();
-    // What is left when all that has an area is laid out has none.
+    // Weights without an area come last and get what remains, which is nothing.
     let mut rest = areas.as_mut_slice();
     let mut left = bounds;
     let mut rects = Vec::with_capacity(weights.len());
@@ -48,8 +48,8 @@ fn worst(row: &[f64], side: f64) -> f64 {
     (side * side * most / (sum * sum)).max(sum * sum / (side * side * least))
 }
 
-/// Lays a row along the shorter side and answers what is left. The last row takes all that rounding
-/// has left.
+/// Lays a row along the shorter side and returns the remaining area. The last row takes all of it, in
+/// spite of rounding.
 fn lay(row: &[f64], left: Rect, is_last: bool, rects: &mut Vec<Rect>) -> Rect {
     let sum: f64 = row.iter().sum();
     let is_column = left.width >= left.height;
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_paper_is_laid_out_as_there() {
+    fn the_example_of_the_paper_has_its_layout() {
         let bounds = Rect { x: 0.0, y: 0.0, width: 6.0, height: 4.0 };
         let rects = squarify(&[6.0, 6.0, 4.0, 3.0, 2.0, 2.0, 1.0], bounds);
         assert_eq!(rects[0], Rect { x: 0.0, y: 0.0, width: 3.0, height: 2.0 });
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_area() {
+    fn a_weight_of_zero_has_no_area() {
         assert_eq!(squarify(&[], BOUNDS), []);
         let rects = squarify(&[0.0, 0.0], BOUNDS);
         assert!(rects.iter().all(|rect| area(rect) < 1e-9), "{rects:?}");
@@ -105,7 +105,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn areas_are_in_proportion_and_nothing_overlaps_or_sticks_out(
+        fn areas_are_proportional_and_do_not_overlap(
             mut weights in prop::collection::vec(1_u32..1_000_000, 1..80),
             width in 10.0..2000.0,
             height in 10.0..2000.0,
@@ -124,8 +124,8 @@ mod tests {
                 prop_assert!(rect.x + rect.width <= bounds.x + width + slack);
                 prop_assert!(rect.y + rect.height <= bounds.y + height + slack);
             }
-            for (place, a) in rects.iter().enumerate() {
-                for b in &rects[place + 1..] {
+            for (number, a) in rects.iter().enumerate() {
+                for b in &rects[number + 1..] {
                     let is_beside = a.x + a.width <= b.x + slack || b.x + b.width <= a.x + slack;
                     let is_below = a.y + a.height <= b.y + slack || b.y + b.height <= a.y + slack;
                     prop_assert!(is_beside || is_below, "{a:?} {b:?}");
