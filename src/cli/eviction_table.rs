@@ -1,6 +1,6 @@
 //! The eggs that a garbage collection evicts and keeps, each with the reason.
 
-use crate::cache::retention::plan::{Evicted, Kept, Reason, Rules, Stay};
+use crate::cache::retention::plan::{EvictReason, Evicted, KeepReason, Kept, Rules};
 use crate::egg::cached_egg::CachedEgg;
 use crate::util::clock::shown_minute;
 use crate::util::units::{shown_size, shown_span};
@@ -51,32 +51,34 @@ pub fn eviction_table(
     fitted(&mut table, &[2])
 }
 
-fn why_evicted(reason: Reason, rules: &Rules, since: AgeSince) -> String {
+fn why_evicted(reason: EvictReason, rules: &Rules, since: AgeSince) -> String {
     match (reason, since) {
-        (Reason::MaxAge, AgeSince::Push) => {
+        (EvictReason::MaxAge, AgeSince::Push) => {
             format!("pushed more than {} ago", shown_span(rules.max_age.unwrap_or_default()))
         }
         _ => reason.text(rules),
     }
 }
 
-fn why_kept(reason: &Stay, rules: &Rules, since: AgeSince) -> String {
+fn why_kept(reason: &KeepReason, rules: &Rules, since: AgeSince) -> String {
     match reason {
-        Stay::Root { root, more } => {
+        KeepReason::Root { root, more } => {
             let more = if *more > 0 { format!(" and {more} more") } else { String::new() };
             format!("used by {}{more}", plain(&root.display().to_string()))
         }
-        Stay::Pinned { pin, note: None } => format!("pinned by {pin}"),
-        Stay::Pinned { pin, note: Some(note) } => format!("pinned by {pin}: \"{}\"", plain(note)),
-        Stay::NewestVersion => match rules.keep_versions.unwrap_or_default() {
+        KeepReason::Pinned { pin, note: None } => format!("pinned by {pin}"),
+        KeepReason::Pinned { pin, note: Some(note) } => {
+            format!("pinned by {pin}: \"{}\"", plain(note))
+        }
+        KeepReason::NewestVersion => match rules.keep_versions.unwrap_or_default() {
             1 => "newest version".into(),
             keep => format!("one of the newest {keep} versions"),
         },
-        Stay::RecentlyUsed => match since {
+        KeepReason::RecentlyUsed => match since {
             AgeSince::Use => "recently used".into(),
             AgeSince::Push => "recently pushed".into(),
         },
-        Stay::Postponed => "postponed to the next run".into(),
-        Stay::NoRule => "no rule applies".into(),
+        KeepReason::Postponed => "postponed to the next run".into(),
+        KeepReason::NoRule => "no rule applies".into(),
     }
 }

@@ -62,13 +62,13 @@ pub fn state(path: &str, head: &[u8], source: Option<(Mtime, u64)>) -> BytecodeS
         let bytes = head.get(at..at + 4)?;
         Some(u32::from_le_bytes(bytes.try_into().ok()?))
     };
-    let Some(magic) = field(0) else { return BytecodeState::Stale("is cut off") };
+    let Some(magic) = field(0) else { return BytecodeState::Stale("cut off") };
     if magic >> 16 != 0x0a0d {
-        return BytecodeState::Stale("is not compiled Python");
+        return BytecodeState::Stale("not compiled Python");
     }
     let magic = magic & 0xffff;
     if tagged_minor(path).is_some_and(|minor| magic_minor(magic).is_some_and(|it| it != minor)) {
-        return BytecodeState::Stale("is of another Python than its name says");
+        return BytecodeState::Stale("compiled for another Python than its name says");
     }
     let (mtime, size) = match magic {
         // PyPy 3 counts from small numbers, GraalPy from 21,000; Python 2 from 50,000.
@@ -78,23 +78,23 @@ pub fn state(path: &str, head: &[u8], source: Option<(Mtime, u64)>) -> BytecodeS
             Some(1 | 3) if head.len() >= HEADER => {
                 return source.map_or(BytecodeState::Sourceless, |_| BytecodeState::Matches);
             }
-            Some(1 | 3) | None => return BytecodeState::Stale("is cut off"),
-            Some(_) => return BytecodeState::Stale("has flags without a meaning"),
+            Some(1 | 3) | None => return BytecodeState::Stale("cut off"),
+            Some(_) => return BytecodeState::Stale("unknown flags in its header"),
         },
         3000..3392 => (field(4), Some(field(8))),
         _ => (field(4), None),
     };
     let (Some(mtime), Some(size)) = (mtime, size.map_or(Some(None), |size| size.map(Some))) else {
-        return BytecodeState::Stale("is cut off");
+        return BytecodeState::Stale("cut off");
     };
     match source {
         None => BytecodeState::Sourceless,
         Some((found, _)) if !is_mtime(mtime, found) => {
-            BytecodeState::Stale("was compiled from its source as of another time")
+            BytecodeState::Stale("compiled from a source with another mtime")
         }
         #[expect(clippy::cast_possible_truncation, reason = "as Python does")]
         Some((_, found)) if size.is_some_and(|size| size != found as u32) => {
-            BytecodeState::Stale("was compiled from a source of another size")
+            BytecodeState::Stale("compiled from a source of another size")
         }
         Some(_) => BytecodeState::Matches,
     }
@@ -175,7 +175,7 @@ mod tests {
         );
         assert!(matches!(state(&[2, 0, 0]), BytecodeState::Stale(it) if it.contains("flags")));
         for cut in [&[][..], &[0], &[0, 1_600_000_000], &[1, 0]] {
-            assert_eq!(state(cut), BytecodeState::Stale("is cut off"), "{cut:?}");
+            assert_eq!(state(cut), BytecodeState::Stale("cut off"), "{cut:?}");
         }
     }
 

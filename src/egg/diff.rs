@@ -8,7 +8,7 @@ use crate::egg::path::EggPath;
 
 /// How one entry differs from a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub enum DifferenceKind {
     Added,
     Missing,
     Kind,
@@ -21,7 +21,7 @@ pub enum What {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference<'a> {
     pub path: &'a EggPath,
-    pub what: What,
+    pub kind: DifferenceKind,
 }
 
 /// All differences between an egg on disk and `manifest`, by name, kind, size, mode and mtime. The
@@ -33,38 +33,38 @@ pub fn differences<'a>(manifest: &'a Manifest, found: &'a [Entry]) -> Vec<Differ
     };
     let (expected, present) = (by_path(&manifest.entries), by_path(found));
     let added = found.iter().filter(|entry| !expected.contains_key(entry.path.as_str()));
-    let added = added.map(|entry| Difference { path: &entry.path, what: What::Added });
+    let added = added.map(|entry| Difference { path: &entry.path, kind: DifferenceKind::Added });
     let others = manifest.entries.iter().filter_map(|expected| {
         let path = &expected.path;
-        let what = match present.get(path.as_str()) {
-            None => What::Missing,
+        let kind = match present.get(path.as_str()) {
+            None => DifferenceKind::Missing,
             Some(found) => entry_difference(expected, found)?,
         };
-        Some(Difference { path, what })
+        Some(Difference { path, kind })
     });
     added.chain(others).collect()
 }
 
 /// The first difference of an entry, apart from its content.
-fn entry_difference(expected: &Entry, found: &Entry) -> Option<What> {
-    let what = match (&expected.kind, &found.kind) {
+fn entry_difference(expected: &Entry, found: &Entry) -> Option<DifferenceKind> {
+    let kind = match (&expected.kind, &found.kind) {
         (EntryKind::File { size, .. }, EntryKind::File { size: other, .. }) if size != other => {
-            What::Size
+            DifferenceKind::Size
         }
         (EntryKind::File { .. }, EntryKind::File { .. }) if expected.mtime != found.mtime => {
-            What::Mtime
+            DifferenceKind::Mtime
         }
         (EntryKind::Symlink { target }, EntryKind::Symlink { target: other })
             if target != other =>
         {
-            What::Target
+            DifferenceKind::Target
         }
         (EntryKind::File { .. }, EntryKind::File { .. })
         | (EntryKind::Symlink { .. }, EntryKind::Symlink { .. })
-        | (EntryKind::Directory, EntryKind::Directory) => What::Mode,
-        _ => What::Kind,
+        | (EntryKind::Directory, EntryKind::Directory) => DifferenceKind::Mode,
+        _ => DifferenceKind::Kind,
     };
-    (what != What::Mode || expected.mode != found.mode).then_some(what)
+    (kind != DifferenceKind::Mode || expected.mode != found.mode).then_some(kind)
 }
 
 /// The first difference, as a sentence. Added bytecode does not count.
@@ -77,19 +77,19 @@ pub fn difference(manifest: &Manifest, found: &[Entry]) -> Option<String> {
         .collect();
     let first = differences(manifest, found)
         .into_iter()
-        .find(|it| it.what != What::Added || !added.contains_key(it.path.as_str()))?;
+        .find(|it| it.kind != DifferenceKind::Added || !added.contains_key(it.path.as_str()))?;
     let path = first.path;
     let subject = if path.is_root() { "it".to_owned() } else { path.to_string() };
-    let what = match first.what {
-        What::Added => return Some(format!("{path} is not part of it")),
-        What::Missing => return Some(format!("{path} is missing")),
-        What::Kind => "kind",
-        What::Size => "size",
-        What::Mtime => "mtime",
-        What::Target => "target",
-        What::Mode => "mode",
+    let aspect = match first.kind {
+        DifferenceKind::Added => return Some(format!("{path} is not part of it")),
+        DifferenceKind::Missing => return Some(format!("{path} is missing")),
+        DifferenceKind::Kind => "kind",
+        DifferenceKind::Size => "size",
+        DifferenceKind::Mtime => "mtime",
+        DifferenceKind::Target => "target",
+        DifferenceKind::Mode => "mode",
     };
-    Some(format!("{subject} has another {what}"))
+    Some(format!("{subject} has another {aspect}"))
 }
 
 #[cfg(test)]
@@ -137,18 +137,19 @@ mod tests {
             file("touched", 1, 0o644, 2),
         ];
         let all = differences(&manifest, &found);
-        let all: Vec<(&str, What)> = all.iter().map(|it| (it.path.as_str(), it.what)).collect();
+        let all: Vec<(&str, DifferenceKind)> =
+            all.iter().map(|it| (it.path.as_str(), it.kind)).collect();
         assert_eq!(
             all,
             [
-                ("__pycache__/a.pyc", What::Added),
-                ("new", What::Added),
-                ("grown", What::Size),
-                ("lost", What::Missing),
-                ("moved", What::Target),
-                ("mode", What::Mode),
-                ("now-link", What::Kind),
-                ("touched", What::Mtime),
+                ("__pycache__/a.pyc", DifferenceKind::Added),
+                ("new", DifferenceKind::Added),
+                ("grown", DifferenceKind::Size),
+                ("lost", DifferenceKind::Missing),
+                ("moved", DifferenceKind::Target),
+                ("mode", DifferenceKind::Mode),
+                ("now-link", DifferenceKind::Kind),
+                ("touched", DifferenceKind::Mtime),
             ]
         );
         assert_eq!(difference(&manifest, &found).unwrap(), "new is not part of it");

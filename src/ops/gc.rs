@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::cache::retention::pins;
-use crate::cache::retention::plan::{Evicted, Kept, Plan, Rules, Stay, plan};
+use crate::cache::retention::plan::{Evicted, KeepReason, Kept, Plan, Rules, plan};
 use crate::cache::retention::protected::protected;
 use crate::cache::retention::roots::{self, GRACE, KnownRoot};
 use crate::cache::{BlobFile, Cache, Regrets};
@@ -108,7 +108,8 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         cache.take_ballast();
     }
     let postponed_count = postponed.len();
-    let kept = postponed.into_iter().map(|egg| Kept { egg: egg.egg, reason: Stay::Postponed });
+    let kept =
+        postponed.into_iter().map(|egg| Kept { egg: egg.egg, reason: KeepReason::Postponed });
     kept_eggs.extend(kept);
     let evicted_bytes: u64 = evicted.iter().map(|evicted| evicted.egg.blob_bytes).sum();
     let orphan_bytes: u64 = orphans.iter().map(|orphan| orphan.bytes).sum();
@@ -216,7 +217,7 @@ mod tests {
         let mut options = Options { rules, time_limit: Some(Duration::ZERO), ..Options::default() };
         let report = gc(&mut cache, &options, &Silent).unwrap();
         assert_eq!((report.evicted.len(), report.postponed, report.kept), (0, 1, 1));
-        assert_eq!(report.kept_eggs[0].reason, Stay::Postponed);
+        assert_eq!(report.kept_eggs[0].reason, KeepReason::Postponed);
         assert_eq!(cache.eggs().unwrap().len(), 1);
         options.time_limit = None;
         assert_eq!(gc(&mut cache, &options, &Silent).unwrap().evicted.len(), 1);

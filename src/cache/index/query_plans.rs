@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use super::*;
-use crate::cache::retention::plan::{Evicted, Reason};
+use crate::cache::retention::plan::{EvictReason, Evicted};
 use crate::egg::manifest::tests::manifest;
 use crate::egg::provenance::Provenance;
 
@@ -59,7 +59,8 @@ fn queries_for_one_egg_do_not_scan_all_rows() {
                 writer.of_digest(egg.digest)?;
                 writer.has(egg.digest)?;
                 writer.evict(egg.digest, 0)?;
-                let evicted = Evicted { egg: egg.clone(), reason: Reason::MaxSize, limit_bytes: 1 };
+                let evicted =
+                    Evicted { egg: egg.clone(), reason: EvictReason::MaxSize, limit_bytes: 1 };
                 writer.remember(&evicted, 0)?;
                 writer.forget_regrets(0)?;
                 writer.regret(&egg.key, 0)?;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::row::{key_of, key_values, signed};
 use super::{Index, Writer, wrap};
-use crate::cache::retention::plan::{Evicted, Reason};
+use crate::cache::retention::plan::{EvictReason, Evicted};
 use crate::egg::key::EggKey;
 use crate::error::Result;
 use crate::util::hash::digest::Digest;
@@ -69,9 +69,9 @@ impl Writer<'_> {
         let Evicted { egg, reason, limit_bytes } = evicted;
         let digest = egg.digest.to_string();
         let reason = match reason {
-            Reason::MaxAge => "max-age",
-            Reason::KeepVersions => "keep-versions",
-            Reason::MaxSize => "max-size",
+            EvictReason::MaxAge => "max-age",
+            EvictReason::KeepVersions => "keep-versions",
+            EvictReason::MaxSize => "max-size",
         };
         let rest = params![signed(egg.blob_bytes), egg.used_at, now, reason, signed(*limit_bytes)];
         let values = [params![digest, egg.file_name], &key_values(&egg.key), rest].concat();

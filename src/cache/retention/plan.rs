@@ -49,7 +49,7 @@ pub struct Plan {
 pub struct Evicted {
     #[serde(flatten)]
     pub egg: CachedEgg,
-    pub reason: Reason,
+    pub reason: EvictReason,
     /// The smallest `max_size` that would keep it if that were the only rule.
     pub limit_bytes: u64,
 }
@@ -57,13 +57,13 @@ pub struct Evicted {
 /// Why an egg is evicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Reason {
+pub enum EvictReason {
     MaxAge,
     KeepVersions,
     MaxSize,
 }
 
-impl Reason {
+impl EvictReason {
     /// The reason in words, for people.
     #[must_use]
     pub fn text(self, rules: &Rules) -> String {
@@ -80,13 +80,13 @@ pub struct Kept {
     #[serde(flatten)]
     pub egg: CachedEgg,
     #[serde(flatten)]
-    pub reason: Stay,
+    pub reason: KeepReason,
 }
 
 /// Why an egg is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
-pub enum Stay {
+pub enum KeepReason {
     Pinned {
         pin: String,
         note: Option<String>,
@@ -106,7 +106,7 @@ pub enum Stay {
 }
 
 /// Eggs that no rule evicts, and why.
-pub type Protected = HashMap<Digest, Stay>;
+pub type Protected = HashMap<Digest, KeepReason>;
 
 /// Decides which eggs are evicted, each by the first rule that applies: age, then versions, then size.
 /// Protected eggs are kept, and count for the rules like any other. `now` is in seconds since the Unix
@@ -127,7 +127,7 @@ pub fn plan(eggs: Vec<CachedEgg>, rules: &Rules, protected: &Protected, now: i64
         let is_old =
             |egg: &CachedEgg| now.saturating_sub(egg.used_at) > max_age && !is_protected(egg);
         let (old, young) = kept.into_iter().partition(is_old);
-        evict(old, Reason::MaxAge);
+        evict(old, EvictReason::MaxAge);
         kept = young;
     }
     let mut newest = HashSet::new();
@@ -136,7 +136,7 @@ pub fn plan(eggs: Vec<CachedEgg>, rules: &Rules, protected: &Protected, now: i64
         let is_old =
             |egg: &CachedEgg| versions.superseded.contains(&egg.digest) && !is_protected(egg);
         let (old, new) = kept.into_iter().partition(is_old);
-        evict(old, Reason::KeepVersions);
+        evict(old, EvictReason::KeepVersions);
         (kept, newest) = (new, versions.newest);
     }
     if let Some(max_size) = rules.max_size {
@@ -147,18 +147,18 @@ pub fn plan(eggs: Vec<CachedEgg>, rules: &Rules, protected: &Protected, now: i64
             size -= if is_evicted { egg.blob_bytes } else { 0 };
             is_evicted
         });
-        evict(large, Reason::MaxSize);
+        evict(large, EvictReason::MaxSize);
         kept = fitting;
     }
     kept.sort_by(|a, b| list_order(a).cmp(&list_order(b)));
     let rest = match (rules.max_age, rules.max_size, rules.keep_versions) {
-        (None, None, None) => Stay::NoRule,
-        (None, None, Some(_)) => Stay::NewestVersion,
-        _ => Stay::RecentlyUsed,
+        (None, None, None) => KeepReason::NoRule,
+        (None, None, Some(_)) => KeepReason::NewestVersion,
+        _ => KeepReason::RecentlyUsed,
     };
     let reason = |egg: &CachedEgg| match protected.get(&egg.digest) {
         Some(reason) => reason.clone(),
-        None if newest.contains(&egg.digest) => Stay::NewestVersion,
+        None if newest.contains(&egg.digest) => KeepReason::NewestVersion,
         None => rest.clone(),
     };
     let kept = kept.into_iter().map(|egg| Kept { reason: reason(&egg), egg }).collect();
@@ -206,7 +206,7 @@ mod tests {
         egg
     }
 
-    fn planned(eggs: &[CachedEgg], rules: &Rules, now: i64) -> Vec<(String, Reason)> {
+    fn planned(eggs: &[CachedEgg], rules: &Rules, now: i64) -> Vec<(String, EvictReason)> {
         plan(eggs.to_vec(), rules, &Protected::new(), now)
             .evicted
             .into_iter()
@@ -225,7 +225,7 @@ mod tests {
         let eggs = [egg("1", 0, 1), egg("2", 900, 1), egg("3", 899, 1)];
         assert_eq!(
             planned(&eggs, &rules, 1000),
-            [("1".into(), Reason::MaxAge), ("3".into(), Reason::MaxAge)]
+            [("1".into(), EvictReason::MaxAge), ("3".into(), EvictReason::MaxAge)]
         );
     }
 
@@ -235,7 +235,7 @@ mod tests {
         let eggs = [egg("1", 3, 10), egg("2", 1, 10), egg("3", 2, 10), egg("4", 4, 10)];
         assert_eq!(
             planned(&eggs, &rules, 0),
-            [("2".into(), Reason::MaxSize), ("3".into(), Reason::MaxSize)]
+            [("2".into(), EvictReason::MaxSize), ("3".into(), EvictReason::MaxSize)]
         );
     }
 
@@ -265,8 +265,8 @@ mod tests {
         assert_eq!(planned(&[egg("1.0", 0, 1), other], &rules, 0), []);
     }
 
-    fn root() -> Stay {
-        Stay::Root { root: "/srv/app".into(), more: 0 }
+    fn root() -> KeepReason {
+        KeepReason::Root { root: "/srv/app".into(), more: 0 }
     }
 
     fn versions<'a>(eggs: impl IntoIterator<Item = &'a CachedEgg>) -> Vec<&'a str> {
@@ -313,17 +313,22 @@ mod tests {
         other.key.name = "other".into();
         let eggs = [&eggs[..], &[other]].concat();
         let protected = Protected::from([(eggs[0].digest, root())]);
-        let reasons = |rules: &Rules| -> Vec<Stay> {
+        let reasons = |rules: &Rules| -> Vec<KeepReason> {
             let kept = plan(eggs.clone(), rules, &protected, 1000).kept;
             kept.into_iter().map(|kept| kept.reason).collect()
         };
         let none = Rules::default();
-        let rest = |stay: Stay| [vec![root()], vec![stay; 3]].concat();
-        assert_eq!(reasons(&none), rest(Stay::NoRule));
+        let rest = |stay: KeepReason| [vec![root()], vec![stay; 3]].concat();
+        assert_eq!(reasons(&none), rest(KeepReason::NoRule));
         let recent = Rules { max_age: Some(500), ..none };
-        assert_eq!(reasons(&recent), rest(Stay::RecentlyUsed));
+        assert_eq!(reasons(&recent), rest(KeepReason::RecentlyUsed));
         let newest = Rules { keep_versions: Some(2), ..recent };
-        let expected = [root(), Stay::NewestVersion, Stay::NewestVersion, Stay::RecentlyUsed];
+        let expected = [
+            root(),
+            KeepReason::NewestVersion,
+            KeepReason::NewestVersion,
+            KeepReason::RecentlyUsed,
+        ];
         assert_eq!(reasons(&newest), expected);
     }
 

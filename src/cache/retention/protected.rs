@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::cache::retention::pins::{Pattern, Pin};
-use crate::cache::retention::plan::{Protected, Stay};
+use crate::cache::retention::plan::{KeepReason, Protected};
 use crate::cache::retention::roots::KnownRoot;
 use crate::egg::cached_egg::CachedEgg;
 use crate::util::hash::digest::Digest;
@@ -16,7 +16,7 @@ pub fn protected(pins: &[(Pin, Pattern)], eggs: &[CachedEgg], roots: &[KnownRoot
     for egg in eggs {
         let pin = pins.iter().find(|(_, pattern)| pattern.matches(egg));
         protected.extend(pin.map(|(pin, _)| {
-            (egg.digest, Stay::Pinned { pin: pin.what.clone(), note: pin.note.clone() })
+            (egg.digest, KeepReason::Pinned { pin: pin.what.clone(), note: pin.note.clone() })
         }));
     }
     for KnownRoot { root, .. } in roots {
@@ -25,11 +25,11 @@ pub fn protected(pins: &[(Pin, Pattern)], eggs: &[CachedEgg], roots: &[KnownRoot
             protected
                 .entry(digest)
                 .and_modify(|stay| {
-                    if let Stay::Root { more, .. } = stay {
+                    if let KeepReason::Root { more, .. } = stay {
                         *more += 1;
                     }
                 })
-                .or_insert_with(|| Stay::Root { root: root.directory.clone(), more: 0 });
+                .or_insert_with(|| KeepReason::Root { root: root.directory.clone(), more: 0 });
         }
     }
     protected

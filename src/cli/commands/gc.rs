@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::cache::Cache;
 use crate::cache::Regrets;
-use crate::cache::retention::plan::{Rules, Stay};
+use crate::cache::retention::plan::{KeepReason, Rules};
 use crate::cache::retention::policy::Policy;
 use crate::cli::context::Context;
 use crate::cli::eviction_table::{AgeSince, eviction_table};
@@ -102,9 +102,9 @@ fn excess(report: &Report) -> Option<String> {
         return None;
     }
     let (excess, max_size) = (report.excess()?, report.rules.max_size?);
-    let is_kept = |is: fn(&Stay) -> bool| report.kept_eggs.iter().any(|it| is(&it.reason));
-    let pinned = is_kept(|stay| matches!(stay, Stay::Pinned { .. }));
-    let used = is_kept(|stay| matches!(stay, Stay::Root { .. }));
+    let is_kept = |is: fn(&KeepReason) -> bool| report.kept_eggs.iter().any(|it| is(&it.reason));
+    let pinned = is_kept(|stay| matches!(stay, KeepReason::Pinned { .. }));
+    let used = is_kept(|stay| matches!(stay, KeepReason::Root { .. }));
     let why = match (used, pinned) {
         (true, true) => "in use (`eggcache roots`) or pinned (`eggcache pins`)",
         (false, true) => "pinned (`eggcache pins`)",
@@ -145,12 +145,13 @@ fn summary(report: &Report) -> String {
         eggs(report.kept),
         shown_size(report.kept_bytes)
     );
-    let count = |is: fn(&Stay) -> bool| report.kept_eggs.iter().filter(|it| is(&it.reason)).count();
+    let count =
+        |is: fn(&KeepReason) -> bool| report.kept_eggs.iter().filter(|it| is(&it.reason)).count();
     let kinds = [
-        (count(|stay| matches!(stay, Stay::Pinned { .. })), "pinned"),
-        (count(|stay| matches!(stay, Stay::Root { .. })), "used by a buildout"),
-        (count(|stay| *stay == Stay::NewestVersion), "among the newest versions"),
-        (count(|stay| *stay == Stay::RecentlyUsed), "recently used"),
+        (count(|stay| matches!(stay, KeepReason::Pinned { .. })), "pinned"),
+        (count(|stay| matches!(stay, KeepReason::Root { .. })), "used by a buildout"),
+        (count(|stay| *stay == KeepReason::NewestVersion), "among the newest versions"),
+        (count(|stay| *stay == KeepReason::RecentlyUsed), "recently used"),
     ];
     let kinds = kinds.iter().filter(|(count, _)| *count > 0);
     let kinds: Vec<String> = kinds.map(|(count, what)| format!("{count} {what}")).collect();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::cache::Blobs;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::completeness;
-use crate::egg::diff::{Difference, What, differences};
+use crate::egg::diff::{Difference, DifferenceKind, differences};
 use crate::egg::manifest::{Entry, EntryKind, Manifest};
 use crate::egg::metadata;
 use crate::util::hash::digest::Digest;
@@ -96,7 +96,7 @@ pub struct Closest<'a> {
 #[derive(Debug)]
 pub struct Comparison<'a> {
     has_closest: bool,
-    differences: HashMap<&'a str, What>,
+    differences: HashMap<&'a str, DifferenceKind>,
     expected: HashMap<&'a str, &'a Entry>,
 }
 
@@ -106,21 +106,21 @@ impl<'a> Comparison<'a> {
         let expected = closest.into_iter().flat_map(|closest| &closest.manifest.entries);
         Self {
             has_closest: closest.is_some(),
-            differences: differences.map(|found| (found.path.as_str(), found.what)).collect(),
+            differences: differences.map(|found| (found.path.as_str(), found.kind)).collect(),
             expected: expected.map(|entry| (entry.path.as_str(), entry)).collect(),
         }
     }
 
     /// How the file at `path` differs, content aside.
-    pub fn difference(&self, path: &str) -> Option<What> {
+    pub fn difference(&self, path: &str) -> Option<DifferenceKind> {
         self.differences.get(path).copied()
     }
 
     /// Whether only the content of a file can tell if it has changed.
     pub fn needs_content(&self, path: &str, full: bool) -> bool {
         match self.difference(path) {
-            Some(What::Mtime) => true,
-            None | Some(What::Mode) => full && self.expected.contains_key(path),
+            Some(DifferenceKind::Mtime) => true,
+            None | Some(DifferenceKind::Mode) => full && self.expected.contains_key(path),
             Some(_) => false,
         }
     }
@@ -144,7 +144,8 @@ impl<'a> Comparison<'a> {
         mut files: impl Iterator<Item = (&'e Entry, &'e Content)>,
     ) -> bool {
         let is_rewritten = self.differences.iter().any(|(path, difference)| {
-            metadata::is_metadata_path(path) && matches!(difference, What::Mtime | What::Size)
+            metadata::is_metadata_path(path)
+                && matches!(difference, DifferenceKind::Mtime | DifferenceKind::Size)
         });
         let has_installer = self.expected.keys().any(|path| is_of_installer(path));
         is_rewritten
@@ -152,7 +153,7 @@ impl<'a> Comparison<'a> {
                 let path = entry.path.as_str();
                 let decides =
                     if has_installer { is_of_installer(path) } else { is_shared_object(path) };
-                let is_resized = self.difference(path) == Some(What::Size);
+                let is_resized = self.difference(path) == Some(DifferenceKind::Size);
                 decides && (is_resized || self.is_same(path, content) == Some(false))
             })
     }

@@ -9,7 +9,7 @@ use crate::cache::Blobs;
 use crate::disk::boundary::Boundary;
 use crate::egg::bytecode::{self, BytecodeState};
 use crate::egg::cached_egg::CachedEgg;
-use crate::egg::diff::What;
+use crate::egg::diff::DifferenceKind;
 use crate::egg::manifest::{Entry, EntryKind, Mtime};
 use crate::egg::scan;
 use crate::util::progress::Progress;
@@ -33,7 +33,7 @@ pub struct Examined {
     pub has_drifted: bool,
 }
 
-/// What an examination of eggs needs.
+/// The inputs of an examination.
 pub struct Examiner<'a> {
     pub boundary: &'a Boundary,
     pub blobs: Option<&'a Blobs>,
@@ -146,7 +146,9 @@ impl Examiner<'_> {
             self.add_references(egg, entry, content, examined);
         }
         let differences = closest.into_iter().flat_map(|closest| &closest.differences);
-        for difference in differences.filter(|difference| difference.what == What::Missing) {
+        for difference in
+            differences.filter(|difference| difference.kind == DifferenceKind::Missing)
+        {
             // Another build may lack generated files, but no sources.
             let path = difference.path.as_str();
             if !is_other_build || path.ends_with(".py") {
@@ -231,7 +233,7 @@ fn facts(
     let source = bytecode::source_of(path).filter(|_| is_file(entry));
     let bytecode = source.as_deref().map(|source| match entry.kind {
         EntryKind::File { size, .. } if size <= bytecode::HEADER as u64 => {
-            BytecodeState::Stale("is cut off")
+            BytecodeState::Stale("cut off")
         }
         _ => bytecode::state(path, &content.head, sources.get(source).copied()),
     });

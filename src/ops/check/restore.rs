@@ -13,7 +13,7 @@ use crate::disk::boundary::Boundary;
 use crate::disk::files;
 use crate::disk::permissions;
 use crate::egg::bytecode::is_bytecode;
-use crate::egg::diff::{What, differences};
+use crate::egg::diff::{DifferenceKind, differences};
 use crate::egg::manifest::{EntryKind, Manifest};
 use crate::egg::scan;
 use crate::error::{Error, IoContext, Result};
@@ -47,7 +47,7 @@ fn move_added_files(egg: &Path, folder: &Path, manifest: &Manifest) -> Result<Ve
     let mut moved = Vec::new();
     for difference in differences(manifest, &found) {
         let entry = found.iter().find(|entry| entry.path == *difference.path);
-        if difference.what == What::Added
+        if difference.kind == DifferenceKind::Added
             && let Some(entry) = entry
             && entry.kind != EntryKind::Directory
             && !is_bytecode(entry.path.as_str())

@@ -1,7 +1,7 @@
 //! The verdict on one file of an egg. Pure: it depends on the facts about the file and on nothing else.
 
 use crate::egg::bytecode::BytecodeState;
-use crate::egg::diff::What;
+use crate::egg::diff::DifferenceKind;
 
 use super::report::FindingKind;
 
@@ -9,7 +9,7 @@ use super::report::FindingKind;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FileFacts {
     /// How it differs from the egg in the cache, content aside.
-    pub difference: Option<What>,
+    pub difference: Option<DifferenceKind>,
     /// Whether its content is that of the egg in the cache, as far as it was read; `None` if there is
     /// no such egg.
     pub is_same: Option<bool>,
@@ -42,11 +42,13 @@ fn judge_bytecode(file: FileFacts) -> Option<FileVerdict<'static>> {
     match (file.bytecode?, file.difference) {
         (BytecodeState::Stale(why), _) => Some(Problem(FindingKind::StaleBytecode, why)),
         (BytecodeState::Sourceless, None) if file.is_same == Some(true) => Some(Unchanged),
-        (BytecodeState::Sourceless, None | Some(What::Added)) => {
+        (BytecodeState::Sourceless, None | Some(DifferenceKind::Added)) => {
             Some(Note(FindingKind::Sourceless, "compiled file without a source"))
         }
-        (_, Some(What::Size | What::Mtime)) if file.source_differs => Some(NewBytecode),
-        (_, Some(What::Added)) => Some(NewBytecode),
+        (_, Some(DifferenceKind::Size | DifferenceKind::Mtime)) if file.source_differs => {
+            Some(NewBytecode)
+        }
+        (_, Some(DifferenceKind::Added)) => Some(NewBytecode),
         _ => None,
     }
 }
@@ -55,19 +57,21 @@ fn judge_difference(file: FileFacts) -> FileVerdict<'static> {
     use FileVerdict::{Note, Problem, Unchanged};
     let is_same = file.is_same != Some(false);
     match file.difference {
-        Some(What::Added) if file.may_be_added => Unchanged,
-        Some(What::Added) => Problem(FindingKind::Added, "not part of the egg"),
-        Some(What::Missing) => Problem(FindingKind::Missing, "missing"),
-        Some(What::Mtime) if is_same => Note(FindingKind::Touched, "same content, different mtime"),
-        Some(What::Mtime) => Problem(FindingKind::Changed, "different content"),
-        Some(What::Size) => Problem(FindingKind::Changed, "different size"),
-        Some(What::Kind) => Problem(FindingKind::Changed, "different file type"),
-        Some(What::Target) => Problem(FindingKind::Changed, "different symlink target"),
-        Some(What::Mode) if is_same => Problem(FindingKind::Changed, "different mode"),
-        Some(What::Mode) | None if !is_same => {
+        Some(DifferenceKind::Added) if file.may_be_added => Unchanged,
+        Some(DifferenceKind::Added) => Problem(FindingKind::Added, "not part of the egg"),
+        Some(DifferenceKind::Missing) => Problem(FindingKind::Missing, "missing"),
+        Some(DifferenceKind::Mtime) if is_same => {
+            Note(FindingKind::Touched, "same content, different mtime")
+        }
+        Some(DifferenceKind::Mtime) => Problem(FindingKind::Changed, "different content"),
+        Some(DifferenceKind::Size) => Problem(FindingKind::Changed, "different size"),
+        Some(DifferenceKind::Kind) => Problem(FindingKind::Changed, "different file type"),
+        Some(DifferenceKind::Target) => Problem(FindingKind::Changed, "different symlink target"),
+        Some(DifferenceKind::Mode) if is_same => Problem(FindingKind::Changed, "different mode"),
+        Some(DifferenceKind::Mode) | None if !is_same => {
             Problem(FindingKind::Changed, "different content, same size and mtime")
         }
-        Some(What::Mode) | None => Unchanged,
+        Some(DifferenceKind::Mode) | None => Unchanged,
     }
 }
 
@@ -95,19 +99,19 @@ mod tests {
     fn every_difference_but_the_mtime_is_a_problem() {
         assert_eq!(judge(SAME), FileVerdict::Unchanged);
         for (difference, expected) in [
-            (What::Added, FindingKind::Added),
-            (What::Missing, FindingKind::Missing),
-            (What::Size, FindingKind::Changed),
-            (What::Kind, FindingKind::Changed),
-            (What::Target, FindingKind::Changed),
-            (What::Mode, FindingKind::Changed),
+            (DifferenceKind::Added, FindingKind::Added),
+            (DifferenceKind::Missing, FindingKind::Missing),
+            (DifferenceKind::Size, FindingKind::Changed),
+            (DifferenceKind::Kind, FindingKind::Changed),
+            (DifferenceKind::Target, FindingKind::Changed),
+            (DifferenceKind::Mode, FindingKind::Changed),
         ] {
             let file = FileFacts { difference: Some(difference), ..SAME };
             assert_eq!(kind(file), Some(expected), "{difference:?}");
         }
-        let touched = FileFacts { difference: Some(What::Mtime), ..SAME };
+        let touched = FileFacts { difference: Some(DifferenceKind::Mtime), ..SAME };
         assert!(matches!(judge(touched), FileVerdict::Note(FindingKind::Touched, _)));
-        for difference in [None, Some(What::Mtime), Some(What::Mode)] {
+        for difference in [None, Some(DifferenceKind::Mtime), Some(DifferenceKind::Mode)] {
             let changed = FileFacts { difference, is_same: Some(false), ..SAME };
             assert_eq!(kind(changed), Some(FindingKind::Changed), "{difference:?}");
         }
@@ -115,7 +119,8 @@ mod tests {
 
     #[test]
     fn bytecode_that_matches_its_source_may_be_added() {
-        let added = FileFacts { difference: Some(What::Added), may_be_added: true, ..SAME };
+        let added =
+            FileFacts { difference: Some(DifferenceKind::Added), may_be_added: true, ..SAME };
         let of = |state| judge(FileFacts { bytecode: Some(state), ..added });
         assert_eq!(of(BytecodeState::Matches), FileVerdict::NewBytecode);
         assert!(matches!(
@@ -132,11 +137,11 @@ mod tests {
     #[test]
     fn bytecode_of_the_egg_may_change_only_with_its_source() {
         let bytecode = Some(BytecodeState::Matches);
-        let changed = FileFacts { bytecode, difference: Some(What::Size), ..SAME };
+        let changed = FileFacts { bytecode, difference: Some(DifferenceKind::Size), ..SAME };
         assert_eq!(kind(changed), Some(FindingKind::Changed));
         let recompiled = FileFacts { source_differs: true, ..changed };
         assert_eq!(judge(recompiled), FileVerdict::NewBytecode);
-        let missing = FileFacts { difference: Some(What::Missing), ..SAME };
+        let missing = FileFacts { difference: Some(DifferenceKind::Missing), ..SAME };
         assert_eq!(kind(missing), Some(FindingKind::Missing));
         let as_built = FileFacts { bytecode: Some(BytecodeState::Sourceless), ..SAME };
         assert_eq!(judge(as_built), FileVerdict::Unchanged);

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::cache::retention::pins;
-use crate::cache::retention::plan::{Evicted, Reason, Rules, plan};
+use crate::cache::retention::plan::{EvictReason, Evicted, Rules, plan};
 use crate::cache::retention::protected::protected;
 use crate::cache::retention::roots::{self, GRACE};
 use crate::cache::{DAY, Day, Regrets, Tally, day_of};
@@ -160,9 +160,9 @@ fn next_gc(
         bytes: plan.evicted.iter().map(|evicted| evicted.egg.blob_bytes).sum(),
         kept: plan.kept.len(),
         kept_bytes: plan.kept.iter().map(|kept| kept.egg.blob_bytes).sum(),
-        by_age: evicted_by(Reason::MaxAge),
-        by_version: evicted_by(Reason::KeepVersions),
-        by_size: evicted_by(Reason::MaxSize),
+        by_age: evicted_by(EvictReason::MaxAge),
+        by_version: evicted_by(EvictReason::KeepVersions),
+        by_size: evicted_by(EvictReason::MaxSize),
         first: plan.evicted.into_iter().take(NEXT_EVICTED).collect(),
     };
     Ok((next, unreadable))
