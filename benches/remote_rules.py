@@ -31,10 +31,11 @@ BANDWIDTH = 25e6  # bytes a second of one builder: 200 Mbit/s
 BUILD = 48.1 / 90  # seconds for one egg: `docs/demo/demo.py` with the web corpus, downloads included
 CACHE_HIT = 0.9 / 90  # the same from the local cache
 
-# src/remote/publish.rs
+# src/remote/retry.rs
 TRIES = 12
+# src/remote/publish.rs
 LARGE = 1 << 20
-# src/remote/client/mod.rs, and its backends.rs and patience.rs
+# src/remote/client/: transfer.rs, objects.rs, backends.rs and patience.rs
 PART = 8 << 20
 MAX_SMALL = 32 << 20
 BACKOFF = 0.1  # seconds before the first retry
@@ -43,14 +44,14 @@ BACKOFF_BASE = 4.0
 Patience = collections.namedtuple("Patience", "retries most_between answer")
 OF_BUILD = Patience(4, 0.8, 2.2)
 OF_COMMAND = Patience(8, 10.0, 60.0)
-# src/ops/remote/pull.rs, src/serve/fetch_worker.rs and, for lists, src/serve/session_remotes.rs
+# src/remote/parallel.rs
 AT_A_TIME = 8
-# src/serve/push_worker.rs and src/serve/announced_sets.rs
 PUSHED_AT_A_TIME = 4
+# src/serve/announced_sets.rs
 TOLD_DAYS = 1  # TOLD_FOR there
 # src/remote/build_lease.rs
 RENEWAL = 10  # seconds
-LOOK = (0.25, 8)  # seconds between two looks: at first, and at most
+LOOK = (0.25, 8)  # seconds between two polls: at first, and at most; POLL there
 WAIT = 20 * 60  # seconds to wait for a live builder
 
 with open(os.path.join(os.path.dirname(__file__), "corpora", "blob-bytes.json")) as file:

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::util::suggest::Nearest;
+use crate::util::threads::StartError;
 
 /// What can go wrong, with the file it went wrong on.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +154,9 @@ pub enum Error {
     /// A file is not any more what it was when it was looked at.
     #[error("{} changes while it is bundled; run this again when nothing runs there", path.display())]
     Changing { path: PathBuf },
+
+    #[error(transparent)]
+    Thread(#[from] StartError),
 
     /// The request itself makes no sense.
     #[error("{0}")]

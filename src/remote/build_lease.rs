@@ -1,33 +1,32 @@
-//! Leases: of several builders that need one egg at the same moment, one builds it.
+//! Build leases: when several builders need one egg at the same moment, one of them builds it.
 //!
-//! A lease is a small object that whoever builds writes if it is not there. Its holder writes it again
-//! every [`RENEWAL`]. Who waits looks at it now and then: once it has not changed for [`LIFETIME`], its
-//! holder is dead, and whoever replaces just that version of it has it. Nobody compares clocks.
+//! A lease is a small object. A builder takes it by creating it, and its holder rewrites it every
+//! [`RENEWAL`]. The others poll it. A lease that has not changed for [`LIFETIME`] belongs to a dead
+//! holder, and the builder that replaces exactly that version takes it over. No clocks are compared.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::remote::client::{Client, Version};
-use crate::remote::publish::jitter;
+use crate::remote::retry;
 
-/// How often a holder tells that it lives.
+/// How often a holder renews a lease.
 pub const RENEWAL: Duration = Duration::from_secs(10);
-/// For how long a lease holds that does not change.
+/// How long a lease is valid that does not change.
 const LIFETIME: Duration = Duration::from_secs(30);
-/// For how long others wait for a builder that lives.
+/// How long others wait for a builder that renews its lease.
 const WAIT: Duration = Duration::from_mins(20);
-/// How many builders are waited for of which nothing comes.
+/// How many builders may release a lease without an egg before the others stop waiting.
 const MOST_RELEASED: u32 = 2;
-/// Between two looks, at first and at most.
-const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(8));
+/// Time between two polls: the first, and the longest.
+const POLL: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(8));
 
-/// What this process holds.
+/// A lease that this process holds.
 #[derive(Debug)]
 pub struct Lease {
     client: Client,
     name: String,
-    /// Of this holder, in this process.
+    /// Random, to tell this holder from all others. Empty in a lease that nobody holds.
     holder: String,
     renewals: u64,
 }
@@ -43,133 +42,135 @@ impl Lease {
         &self.name
     }
 
-    /// Tells that its holder lives; whether it still has it.
+    /// Shows the others that the holder is alive. Returns whether this process still holds the lease.
     pub fn renew(&mut self) -> bool {
         let Ok(Some(found)) = self.client.get(&self.name) else { return false };
-        if !self.is_mine(&found.bytes) {
+        if holder(&found.bytes).as_ref() != Some(&self.holder) {
             return false;
         }
         self.renewals += 1;
         self.replace(&found.version).unwrap_or(false)
     }
 
-    /// Writes it in place of this version of it; whether this process has it then.
+    /// Writes the lease in place of this version. Returns whether this process holds it then.
     fn replace(&self, version: &Version) -> Result<bool> {
         Ok(self.client.replace(&self.name, self.text(), Some(version))?
-            // An attempt of ours may have arrived whose answer did not.
+            // An earlier attempt of this process may have arrived without its answer.
             || self.client.get(&self.name)?.is_some_and(|found| found.bytes == self.text()))
     }
 
-    fn is_mine(&self, bytes: &[u8]) -> bool {
-        serde_json::from_slice::<serde_json::Value>(bytes)
-            .is_ok_and(|value| value["holder"] == self.holder.as_str())
-    }
-
-    /// Lets others have it.
+    /// Lets another builder take the lease.
     pub fn release(self) {
-        // Somebody else may have it by now.
+        // Another builder may have taken it over by now.
         if let Ok(Some(found)) = self.client.get(&self.name)
-            && self.is_mine(&found.bytes)
+            && holder(&found.bytes).as_ref() == Some(&self.holder)
             && let Ok(false) = self.client.try_remove(&self.name)
         {
-            self.let_go(&found.version);
+            self.mark_released(&found.version);
         }
     }
 
-    /// Writes that nobody has it, as who may not remove anything does.
-    fn let_go(self, version: &Version) {
-        let nobody = Self { holder: String::new(), ..self };
-        let _ = nobody.client.replace(&nobody.name, nobody.text(), Some(version));
+    /// Writes a lease without a holder, where this process may not remove objects.
+    fn mark_released(self, version: &Version) {
+        let released = Self { holder: String::new(), ..self };
+        let _ = released.client.replace(&released.name, released.text(), Some(version));
     }
 }
 
-/// Whether its last holder has let go of a lease that it could not remove.
-fn is_nobodys(bytes: &[u8]) -> bool {
-    serde_json::from_slice::<serde_json::Value>(bytes).is_ok_and(|value| value["holder"] == "")
+/// The holder that the bytes of a lease name.
+fn holder(bytes: &[u8]) -> Option<String> {
+    let lease: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    lease["holder"].as_str().map(str::to_owned)
 }
 
-/// An attempt to get a lease, as long as somebody waits for it.
+/// The request of this process for one lease, for as long as it waits for it.
 #[derive(Debug)]
-pub struct Attempt {
+pub struct LeaseRequest {
     began: Instant,
-    /// What was last seen of the holder, and since when.
+    /// The last version of another holder, and when it was first seen.
     seen: Option<(Version, Instant)>,
-    looks: u32,
-    /// How often it was let go of.
+    polls: u32,
+    /// How often another holder has released the lease.
     released: u32,
     lifetime: Duration,
 }
 
-/// What comes of a look at a lease.
+/// The state of a lease after a poll.
 #[derive(Debug)]
-pub enum Look {
-    /// This process has it now.
+pub enum LeaseState {
+    /// This process holds it.
     Taken(Box<Lease>),
-    /// Somebody else has it: look again after that long.
+    /// Another process holds it: poll again after this time.
     Held(Duration),
-    /// Whoever had it has let go of it: what was built is there, or is not.
+    /// Its holder has released it, with the egg built or not.
     Released,
-    /// It is not worth waiting any more.
-    Over,
+    /// The wait has taken too long.
+    TimedOut,
 }
 
-impl Default for Attempt {
+impl Default for LeaseRequest {
     fn default() -> Self {
-        Self { began: Instant::now(), seen: None, looks: 0, released: 0, lifetime: LIFETIME }
+        Self { began: Instant::now(), seen: None, polls: 0, released: 0, lifetime: LIFETIME }
     }
 }
 
-impl Attempt {
-    /// Whether to wait no more if nothing has come of a lease that was let go of: what this one builds
-    /// may be refused as well. Or it is a store where what cannot be written is never there.
+impl LeaseRequest {
+    /// Whether to stop waiting after a lease was released without an egg: an egg that this process
+    /// builds may be refused as well. Or the store is one where an object that cannot be created does
+    /// not exist either.
     #[must_use]
-    pub fn is_in_vain(&self) -> bool {
+    pub fn is_hopeless(&self) -> bool {
         self.released >= MOST_RELEASED || self.began.elapsed() >= WAIT
     }
 
-    /// Tries to take a lease, or looks at who has it.
-    ///
-    /// # Errors
-    /// [`crate::error::Error::Remote`]
-    pub fn look(&mut self, client: &Client, name: &str) -> Result<Look> {
-        let holder = format!("{:016x}", RandomState::new().build_hasher().finish());
-        let lease = Lease { client: client.clone(), name: name.into(), holder, renewals: 0 };
+    /// Takes the lease, or finds out who holds it.
+    pub fn poll(&mut self, client: &Client, name: &str) -> Result<LeaseState> {
+        let holder_id = format!("{:016x}", fastrand::u64(..));
+        let lease =
+            Lease { client: client.clone(), name: name.into(), holder: holder_id, renewals: 0 };
         if self.seen.is_none() && client.create(name, lease.text())? {
-            return Ok(Look::Taken(Box::new(lease)));
+            return Ok(LeaseState::Taken(Box::new(lease)));
         }
         let Some(found) = client.get(name)? else {
             self.seen = None;
-            self.released += 1;
-            return Ok(Look::Released);
+            return Ok(self.count_release());
         };
         if found.bytes == lease.text() {
-            // It was written by an attempt whose answer did not come.
-            return Ok(Look::Taken(Box::new(lease)));
+            // An earlier attempt to create it has arrived without its answer.
+            return Ok(LeaseState::Taken(Box::new(lease)));
         }
-        if is_nobodys(&found.bytes) {
+        if holder(&found.bytes).is_some_and(|holder| holder.is_empty()) {
             if self.seen.take().is_some() {
-                self.released += 1;
-                return Ok(Look::Released);
+                return Ok(self.count_release());
             }
             if lease.replace(&found.version)? {
-                return Ok(Look::Taken(Box::new(lease)));
+                return Ok(LeaseState::Taken(Box::new(lease)));
             }
         }
         match &self.seen {
             Some((version, since)) if *version == found.version => {
                 if since.elapsed() >= self.lifetime && lease.replace(&found.version)? {
-                    return Ok(Look::Taken(Box::new(lease)));
+                    return Ok(LeaseState::Taken(Box::new(lease)));
                 }
             }
             _ => self.seen = Some((found.version, Instant::now())),
         }
         if self.began.elapsed() >= WAIT {
-            return Ok(Look::Over);
+            return Ok(LeaseState::TimedOut);
         }
-        let (first, most) = LOOK;
-        let wait = (first * 2u32.pow(self.looks.min(6))).min(most);
-        self.looks += 1;
-        Ok(Look::Held(wait + jitter(2)))
+        Ok(LeaseState::Held(self.next_wait()))
+    }
+
+    fn count_release(&mut self) -> LeaseState {
+        self.released += 1;
+        LeaseState::Released
+    }
+
+    fn next_wait(&mut self) -> Duration {
+        let (first, most) = POLL;
+        let wait = (first * 2u32.pow(self.polls.min(6))).min(most);
+        self.polls += 1;
+        wait + retry::jitter(2)
     }
 }
 
@@ -186,63 +187,69 @@ mod tests {
         Client::new(&remote, Patience::BUILD).unwrap()
     }
 
-    /// The lease that nobody has had before.
+    /// Takes the lease that nobody holds.
     fn taken(client: &Client) -> Box<Lease> {
-        match Attempt::default().look(client, NAME).unwrap() {
-            Look::Taken(lease) => lease,
-            look => panic!("somebody else has it: {look:?}"),
+        match LeaseRequest::default().poll(client, NAME).unwrap() {
+            LeaseState::Taken(lease) => lease,
+            state => panic!("another process holds it: {state:?}"),
         }
     }
 
     #[test]
-    fn one_has_it_and_the_others_wait_until_it_is_released() {
+    fn one_builder_takes_a_lease_and_the_others_wait() {
         let dir = tempfile::tempdir().unwrap();
         let client = client(dir.path());
         let lease = taken(&client);
-        let mut other = Attempt::default();
+        let mut other = LeaseRequest::default();
         for _ in 0..3 {
-            assert!(matches!(other.look(&client, NAME).unwrap(), Look::Held(_)));
+            assert!(matches!(other.poll(&client, NAME).unwrap(), LeaseState::Held(_)));
         }
         lease.release();
-        assert!(matches!(other.look(&client, NAME).unwrap(), Look::Released));
-        assert!(matches!(other.look(&client, NAME).unwrap(), Look::Taken(_)));
+        assert!(matches!(other.poll(&client, NAME).unwrap(), LeaseState::Released));
+        assert!(matches!(other.poll(&client, NAME).unwrap(), LeaseState::Taken(_)));
     }
 
     #[test]
-    fn a_holder_that_lives_keeps_it_and_that_of_a_dead_one_is_taken_by_one() {
+    fn a_lease_that_is_not_renewed_is_taken_over() {
         let dir = tempfile::tempdir().unwrap();
         let client = client(dir.path());
         let mut lease = taken(&client);
         let lifetime = Duration::ZERO;
-        let mut other = Attempt { lifetime, ..Attempt::default() };
-        assert!(matches!(other.look(&client, NAME).unwrap(), Look::Held(_)));
+        let mut other = LeaseRequest { lifetime, ..LeaseRequest::default() };
+        assert!(matches!(other.poll(&client, NAME).unwrap(), LeaseState::Held(_)));
         assert!(lease.renew());
-        assert!(matches!(other.look(&client, NAME).unwrap(), Look::Held(_)), "it has changed");
-        let Look::Taken(taken) = other.look(&client, NAME).unwrap() else {
-            panic!("it has not changed")
+        assert!(
+            matches!(other.poll(&client, NAME).unwrap(), LeaseState::Held(_)),
+            "it was renewed"
+        );
+        let LeaseState::Taken(taken) = other.poll(&client, NAME).unwrap() else {
+            panic!("it was not renewed")
         };
-        assert!(!lease.renew(), "somebody else has it");
+        assert!(!lease.renew(), "another process holds it");
         lease.release();
-        assert!(client.get(NAME).unwrap().is_some(), "what is not its own is not released");
+        assert!(client.get(NAME).unwrap().is_some(), "only its holder releases it");
         taken.release();
         assert!(client.get(NAME).unwrap().is_none());
     }
 
     #[test]
-    fn a_lease_that_its_holder_may_not_remove_is_nobodys() {
+    fn a_lease_that_cannot_be_removed_is_marked_as_released() {
         let dir = tempfile::tempdir().unwrap();
         let client = client(dir.path());
         let lease = taken(&client);
-        let mut other = Attempt::default();
-        assert!(matches!(other.look(&client, NAME).unwrap(), Look::Held(_)));
-        lease.let_go(&client.get(NAME).unwrap().unwrap().version);
-        assert!(matches!(other.look(&client, NAME).unwrap(), Look::Released));
-        assert!(matches!(other.look(&client, NAME).unwrap(), Look::Taken(_)));
-        assert!(matches!(Attempt::default().look(&client, NAME).unwrap(), Look::Held(_)));
+        let mut other = LeaseRequest::default();
+        assert!(matches!(other.poll(&client, NAME).unwrap(), LeaseState::Held(_)));
+        lease.mark_released(&client.get(NAME).unwrap().unwrap().version);
+        assert!(matches!(other.poll(&client, NAME).unwrap(), LeaseState::Released));
+        assert!(matches!(other.poll(&client, NAME).unwrap(), LeaseState::Taken(_)));
+        assert!(matches!(
+            LeaseRequest::default().poll(&client, NAME).unwrap(),
+            LeaseState::Held(_)
+        ));
     }
 
     #[test]
-    fn what_was_written_though_its_answer_did_not_come_is_held() {
+    fn a_write_whose_answer_was_lost_takes_the_lease() {
         let dir = tempfile::tempdir().unwrap();
         let client = client(dir.path());
         let mut lease = taken(&client);
@@ -252,29 +259,29 @@ mod tests {
         assert!(lease.replace(&before).unwrap(), "the first attempt has arrived");
         assert!(client.create("v1/leases/two", b"{}".to_vec()).unwrap());
         let lease = Lease { name: "v1/leases/two".into(), ..*lease };
-        assert!(!lease.replace(&before).unwrap(), "it is somebody else's");
+        assert!(!lease.replace(&before).unwrap(), "another process holds it");
     }
 
     #[test]
-    fn nobody_waits_for_ever() {
+    fn waiting_for_a_lease_times_out() {
         let dir = tempfile::tempdir().unwrap();
         let client = client(dir.path());
-        let _held = Attempt::default().look(&client, NAME).unwrap();
+        let _held = LeaseRequest::default().poll(&client, NAME).unwrap();
         let began = Instant::now().checked_sub(WAIT).unwrap();
-        let mut other = Attempt { began, ..Attempt::default() };
-        assert!(matches!(other.look(&client, NAME).unwrap(), Look::Over));
+        let mut other = LeaseRequest { began, ..LeaseRequest::default() };
+        assert!(matches!(other.poll(&client, NAME).unwrap(), LeaseState::TimedOut));
     }
 
     #[test]
-    fn nobody_asks_for_ever_for_what_can_neither_be_written_nor_read() {
+    fn a_lease_that_cannot_be_created_or_read_becomes_hopeless() {
         let dir = tempfile::tempdir().unwrap();
         let client = client(dir.path());
-        // To be written it is there, to be read it is not.
+        // An object of this name cannot be created, and does not exist for a reader.
         std::fs::create_dir_all(dir.path().join(NAME)).unwrap();
-        let mut attempt = Attempt::default();
-        for is_in_vain in [false, true] {
-            assert!(matches!(attempt.look(&client, NAME).unwrap(), Look::Released));
-            assert_eq!(attempt.is_in_vain(), is_in_vain);
+        let mut request = LeaseRequest::default();
+        for is_hopeless in [false, true] {
+            assert!(matches!(request.poll(&client, NAME).unwrap(), LeaseState::Released));
+            assert_eq!(request.is_hopeless(), is_hopeless);
         }
     }
 }

@@ -1,6 +1,5 @@
-//! The remotes of a cache: where else its eggs may come from, whose signatures count there, and where
-//! what is built here goes to. `remotes.json` in the cache has them, in the order in which they are
-//! asked.
+//! The remotes of a cache: their addresses, the keys that are trusted for them, and which of them built
+//! eggs are pushed to. `remotes.json` in the cache has them, in the order in which they are asked.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +13,7 @@ use crate::util::suggest::nearest;
 
 const FILE_NAME: &str = "remotes.json";
 
-/// The kinds of addresses.
+/// The schemes of addresses.
 pub const SCHEMES: [&str; 6] = ["s3", "gs", "az", "https", "http", "file"];
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,31 +21,31 @@ pub const SCHEMES: [&str; 6] = ["s3", "gs", "az", "https", "http", "file"];
 pub struct Remote {
     pub name: String,
     pub url: Url,
-    /// The server of a store, if it is not that of Amazon, Google or Azure.
+    /// The server of a store that is not at Amazon, Google or Azure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Url>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// Whether what is built here is pushed there.
+    /// Whether built eggs are pushed to it.
     #[serde(default)]
     pub push: bool,
-    /// Whether the machine itself has the credentials, as one of a cloud has.
+    /// Whether the machine provides the credentials, as a cloud machine does.
     #[serde(default)]
     pub instance_credentials: bool,
-    /// Without any, nothing of it is used.
+    /// Without a trusted key, nothing on the remote is used.
     #[serde(default)]
     pub trusted: Vec<Trusted>,
 }
 
 impl Remote {
-    /// A remote that nobody trusts yet.
+    /// A remote without trusted keys.
     ///
     /// # Errors
-    /// [`Error::Usage`] says what is wrong with name or address.
+    /// [`Error::Usage`] if the name or the address is invalid.
     pub fn new(name: &str, url: &str) -> Result<Self> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || !name.chars().all(is_plain) {
-            let reason = "is no name of a remote: letters, digits, `-`, `_` and `.`";
+            let reason = "is not a remote name: use letters, digits, `-`, `_` and `.`";
             return Err(Error::Usage(format!("{name:?} {reason}")));
         }
         Ok(Self {
@@ -60,7 +59,7 @@ impl Remote {
         })
     }
 
-    /// Checks that nothing is said of it that means nothing there.
+    /// Checks that all its options apply to its kind of address.
     ///
     /// # Errors
     /// [`Error::Usage`]
@@ -74,95 +73,92 @@ impl Remote {
         ] {
             if is_given && !schemes.contains(&scheme) {
                 let reason =
-                    format!("{option} means nothing for an address that begins with {scheme}:");
+                    format!("{option} does not apply to an address that begins with {scheme}:");
                 return Err(Error::Usage(reason));
             }
         }
         Ok(())
     }
 
-    /// The public key, in base64, as one that counts there or has counted.
+    /// The trusted key that is this one, in base64. Its trust may have ended.
     #[must_use]
     pub fn trusted(&self, key: &str) -> Option<&Trusted> {
         self.trusted.iter().find(|trusted| trusted.key == key)
     }
 
-    /// The folder that it is, if it is one.
+    /// The path of a remote that is a folder.
     #[must_use]
     pub fn folder(&self) -> Option<PathBuf> {
         let is_folder = self.url.scheme() == "file";
         is_folder.then(|| self.url.to_file_path().unwrap_or_default())
     }
 
-    /// Whether only GET works there.
+    /// Whether it is a web server, which only answers GET.
     #[must_use]
     pub fn is_web(&self) -> bool {
         matches!(self.url.scheme(), "http" | "https")
     }
 }
 
-/// The address of a remote; a path is one of a folder.
+/// Parses the address of a remote, or the absolute path of a folder.
 ///
 /// # Errors
-/// [`Error::Usage`] says what is wrong with it.
+/// [`Error::Usage`] if it is invalid.
 fn address(text: &str) -> Result<Url> {
-    // Not the address where it may have a secret in it.
+    // Do not repeat an address that may contain a secret.
     let shown = if text.contains(['@', '?']) { "this" } else { text };
     let usage = |reason: &str| Err(Error::Usage(format!("{shown} {reason}")));
     let url = match Url::parse(text) {
         Ok(url) => url,
         Err(_) if Path::new(text).is_absolute() => {
-            return Url::from_directory_path(text).or_else(|()| usage("is no address of a remote"));
+            return Url::from_directory_path(text)
+                .or_else(|()| usage("is not the address of a remote"));
         }
         Err(_) => {
-            let reason = "is no address of a remote: a folder is named by its whole path, a store as \
-                          s3://BUCKET/PREFIX, and a web server as https://HOST/PATH";
+            let reason = "is not the address of a remote: use the absolute path of a folder, \
+                          s3://BUCKET/PREFIX for a store, or https://HOST/PATH for a web server";
             return usage(reason);
         }
     };
     if !url.username().is_empty() || url.password().is_some() {
-        let reason = "an address has no user and no password: they come from the environment";
+        let reason = "an address must not have a user or a password: set them in the environment";
         return Err(Error::Usage(reason.into()));
     }
     if !SCHEMES.contains(&url.scheme()) {
-        return usage(&format!("has another scheme than {}", SCHEMES.join(", ")));
+        return usage(&format!("has an unknown scheme; use one of {}", SCHEMES.join(", ")));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(Error::Usage("an address of a remote has no `?` and no `#`".into()));
+        return Err(Error::Usage("the address of a remote must not have a `?` or a `#`".into()));
     }
     Ok(url)
 }
 
-/// Reads the address of the server of a store.
+/// Parses the address of the server of a store.
 ///
 /// # Errors
-/// [`Error::Usage`] if it is no address of a web server.
+/// [`Error::Usage`] if it is not an http or https address.
 pub fn endpoint(text: &str) -> Result<Url> {
     let url = address(text)?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(Error::Usage(format!("{text} is not an address of http or https")));
+        return Err(Error::Usage(format!("{text} is not an http or https address")));
     }
     Ok(url)
 }
 
 /// The remotes of the cache at `root`, in their order.
-///
-/// # Errors
-/// If the file that has them cannot be read.
 pub fn read(root: &Path) -> Result<Vec<Remote>> {
     Ok(json_file::read(&root.join(FILE_NAME))?.unwrap_or_default())
 }
 
-/// # Errors
-/// If it cannot be written.
+/// Writes the remotes of the cache at `root`.
 pub fn write(root: &Path, remotes: &[Remote]) -> Result<()> {
     json_file::write(root, FILE_NAME, &remotes)
 }
 
-/// The remote of a name.
+/// The index of the remote with this name.
 ///
 /// # Errors
-/// [`Error::NoRemote`] with what may have been meant.
+/// [`Error::NoRemote`] with the nearest name.
 pub fn position(remotes: &[Remote], name: &str) -> Result<usize> {
     remotes.iter().position(|remote| remote.name == name).ok_or_else(|| Error::NoRemote {
         name: name.into(),
@@ -175,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_of_a_store_that_is_known() {
+    fn addresses_of_unknown_schemes_are_refused() {
         for good in [
             "s3://bucket/eggs",
             "gs://bucket",
@@ -189,7 +185,7 @@ mod tests {
         }
         for bad in ["ftp://host/", "eggs", "", "s3:", "https://host/?token=1", "https://host/#a"] {
             let refused = Remote::new("team", bad);
-            // An S3 address without a bucket is refused when it is opened.
+            // An S3 address without a bucket is refused when the remote is opened.
             assert!(refused.is_err() || bad == "s3:", "{bad}");
         }
         for bad in ["", "a b", "a/b", "../a", "a\n"] {
@@ -198,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_nothing_for_a_remote_is_refused() {
+    fn options_that_do_not_apply_to_an_address_are_refused() {
         let of = |url| Remote::new("team", url).unwrap();
         let endpoint = Some(endpoint("http://127.0.0.1:8333").unwrap());
         for url in ["s3://eggs", "gs://eggs", "az://eggs"] {
@@ -215,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_a_secret_is_refused_and_not_repeated() {
+    fn an_address_with_a_secret_is_not_repeated_in_the_error() {
         let refused = |url| Remote::new("team", url).unwrap_err().to_string();
         assert!(refused("https://me:hunter2@host/").contains("environment"));
         for url in ["https://me:hunter2@host/", "ftp://me:hunter2@host/", "https://me:hunter2@a b/"]
@@ -225,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn remotes_are_read_as_they_were_written() {
+    fn written_remotes_are_read_back() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path()).unwrap(), []);
         let remotes = [Remote::new("b", "s3://b").unwrap(), Remote::new("a", "/a").unwrap()];

@@ -1,7 +1,8 @@
-//! An entry: what a remote tells of one egg, signed. docs/remote.md describes its bytes.
+//! An entry: the signed statement of a remote about one egg. docs/reference/remote.md describes
+//! its bytes.
 //!
-//! Pure. What is signed is a text that is never written anew, so there is no question of its
-//! canonical form: it is checked first and understood after that.
+//! Pure. An entry is signed as a text that is never serialised again, so it needs no canonical form: its
+//! signature is checked first, and only then is it parsed.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +12,9 @@ use crate::egg::manifest::Counts;
 use crate::egg::provenance::Provenance;
 use crate::util::hash::digest::Digest;
 
-/// Version of what is signed: it changes with every change that an older reader would misread.
+/// Version of the signed text. It changes with every change that an older reader would misread.
 pub const FORMAT: u32 = 1;
-/// Most signatures that one entry has.
+/// Most signatures of one entry.
 pub const MAX_SIGNATURES: usize = 16;
 /// Longest entry with its signatures, in bytes.
 pub const MAX_LENGTH: usize = 64 << 10;
@@ -49,7 +50,7 @@ impl RemoteEntry {
         }
     }
 
-    /// As the index would have the egg, but for what only its blob tells.
+    /// The egg as the index would have it, without the counts, which only the blob has.
     #[must_use]
     pub fn egg(&self) -> CachedEgg {
         CachedEgg {
@@ -64,51 +65,50 @@ impl RemoteEntry {
         }
     }
 
-    /// What is signed.
+    /// The text that is signed.
     #[must_use]
     pub fn text(&self) -> String {
-        serde_json::to_string(self).expect("an entry has nothing that JSON lacks")
+        serde_json::to_string(self).expect("every field of an entry has a form in JSON")
     }
 }
 
-/// An entry and its signatures, as they are stored: nothing of it is checked.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// An entry and its signatures as they are stored. Nothing of it is checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Signed {
-    /// What is signed: the JSON of an [`RemoteEntry`].
+    /// The signed text: the JSON of a [`RemoteEntry`].
     pub entry: String,
-    /// In minisign's form, each of one key.
+    /// In minisign's form, one for each key.
     pub signatures: Vec<String>,
 }
 
-/// Why an entry is not one that can be used.
+/// Why an entry is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadEntry {
-    #[error("it is not an entry ({0})")]
+    #[error("the entry is malformed ({0})")]
     Malformed(String),
-    #[error("its format is {0}, this eggcache reads {FORMAT}: use a newer eggcache")]
+    #[error("the entry has format {0}, this eggcache reads up to {FORMAT}: use a newer eggcache")]
     NewerFormat(u32),
-    #[error("it is not signed")]
+    #[error("the entry is not signed")]
     Unsigned,
-    #[error("it is signed with the key {0}, which is not trusted")]
+    #[error("it is signed by key {0}, which is not trusted")]
     UnknownKey(String),
-    #[error("it is signed with the key {0}, which was trusted until {1}")]
+    #[error("it is signed by key {0}, which was trusted until {1}")]
     ExpiredKey(String, String),
-    #[error("its signature of the key {0} is not of this text")]
+    #[error("the signature by key {0} does not match its content")]
     WrongSignature(String),
-    #[error("it is of another egg, {0}")]
+    #[error("the entry is for another egg, {0}")]
     OtherEgg(String),
 }
 
 impl Signed {
-    /// One line, without its end.
+    /// One line, without the line break.
     #[must_use]
     pub fn line(&self) -> String {
-        serde_json::to_string(self).expect("a signed entry has nothing that JSON lacks")
+        serde_json::to_string(self).expect("texts have a form in JSON")
     }
 
-    /// # Errors
-    /// [`BadEntry::Malformed`]
+    /// Reads a line. Returns [`BadEntry::Malformed`] for a line of another form.
     pub fn parse(line: &str) -> Result<Self, BadEntry> {
         let malformed = |reason: &str| BadEntry::Malformed(reason.into());
         if line.len() > MAX_LENGTH {
@@ -122,7 +122,7 @@ impl Signed {
         Ok(signed)
     }
 
-    /// What the text says, whoever has signed it or not.
+    /// Parses the signed text without a check of the signatures.
     ///
     /// # Errors
     /// [`BadEntry::Malformed`] or [`BadEntry::NewerFormat`].
@@ -140,15 +140,15 @@ impl Signed {
     }
 }
 
-/// The entries of a list or a set: one in each line. A line that is none is left out: a list that
-/// somebody has damaged has lost an entry, and no more.
+/// The entries of a list or a set, one in each line. Other lines are skipped, so a damaged list loses
+/// the damaged entries and keeps the rest.
 #[must_use]
 pub fn lines(text: &[u8]) -> Vec<Signed> {
     let text = String::from_utf8_lossy(text);
     text.lines().filter_map(|line| Signed::parse(line).ok()).collect()
 }
 
-/// The text of a list or a set.
+/// The text of a list or a set, or of a single entry.
 #[must_use]
 pub fn text(entries: &[Signed]) -> Vec<u8> {
     entries.iter().flat_map(|signed| (signed.line() + "\n").into_bytes()).collect()
@@ -173,7 +173,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_line_holds_the_text_that_was_signed() {
+    fn a_line_preserves_the_signed_text() {
         let signed = Signed { entry: entry().text(), signatures: vec!["a\nb".into()] };
         assert!(!signed.line().contains('\n'));
         assert_eq!(Signed::parse(&signed.line()), Ok(signed.clone()));
@@ -182,7 +182,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_no_entry_is_refused() {
+    fn malformed_entries_are_refused() {
         let signed = |entry: &str| Signed { entry: entry.into(), signatures: Vec::new() };
         let newer = entry().text().replace("\"format\":1", "\"format\":2,\"more\":[]");
         assert_eq!(signed(&newer).unchecked(), Err(BadEntry::NewerFormat(2)));
@@ -200,7 +200,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_damaged_line_is_left_out_of_a_list() {
+    fn damaged_lines_of_a_list_are_skipped() {
         let signed = Signed { entry: entry().text(), signatures: Vec::new() };
         let mut damaged = text(&[signed.clone(), signed.clone()]);
         damaged[0] = 0xff;

@@ -1,9 +1,9 @@
-//! Survey: everything that a remote has, for operations on all of it. It needs a listing, which an
-//! object store and a folder have, and a web server has not.
+//! Inventory: everything that a remote has, for operations on all of it. It needs a listing, which object
+//! stores and folders have, and web servers do not.
 //!
-//! Others write meanwhile. Entries are listed before lists and sets are read, so a line of an entry
-//! that was pushed in between names one that the survey does not have: who acts on that looks again
-//! ([`Inventory::is_gone`]).
+//! Other processes write meanwhile. Entries are listed before lists and sets are read, so a line may name
+//! an entry that was pushed in between and is not in the inventory. Before an operation acts on such a
+//! line, it looks for the entry once more ([`Inventory::is_gone`]).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -16,12 +16,11 @@ use crate::remote::config::Remote;
 use crate::remote::entry::{BadEntry, RemoteEntry, Signed};
 use crate::remote::keys::{self, Trusted};
 use crate::remote::object_names::{self, ObjectKind};
+use crate::remote::parallel::REQUESTS;
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Unit};
-
-/// Requests that are made at a time.
-const AT_A_TIME: usize = 16;
+use crate::util::threads;
 
 /// Everything that a remote has.
 #[derive(Debug)]
@@ -29,97 +28,90 @@ pub struct Inventory {
     pub client: Client,
     pool: rayon::ThreadPool,
     pub blobs: BTreeMap<Digest, ObjectInfo>,
-    pub entries: Vec<FiledEntry>,
-    /// By their names, in which every list is that its entries belong in, also one that is not there.
+    pub entries: Vec<StoredEntry>,
+    /// By name. Every list that valid entries belong in is here, even if the remote lacks it.
     pub lists: BTreeMap<String, Lines>,
     pub sets: BTreeMap<String, Lines>,
     pub leases: Vec<ObjectInfo>,
-    /// What is not of this layout.
+    /// Objects that are not part of the layout.
     pub foreign: Vec<ObjectInfo>,
 }
 
-/// The lines of a list or a set, each as far as it is one.
-pub type Lines = Vec<std::result::Result<Signed, BadEntry>>;
+/// The lines of a list or a set, and what is wrong with those that cannot be parsed.
+pub type Lines = Vec<Result<Signed, BadEntry>>;
 
-/// An entry, as it is filed.
+/// An entry as the remote stores it.
 #[derive(Debug)]
-pub struct FiledEntry {
-    pub listed: ObjectInfo,
+pub struct StoredEntry {
+    pub object: ObjectInfo,
     pub version: Version,
-    /// Of the object's bytes, to tell whether it has changed since.
+    /// Of the object's bytes, to detect a later change.
     pub digest: Digest,
     pub signed: Signed,
-    /// What it says, whoever has signed it.
-    pub claim: std::result::Result<RemoteEntry, BadEntry>,
-    /// Why it does not count, if so: nobody trusted has signed it, or it is of another name.
-    pub bad: Option<BadEntry>,
+    /// The content, whatever its signatures are.
+    pub content: Result<RemoteEntry, BadEntry>,
+    /// Why it is not valid: it has no trusted signature, or its name does not match its content.
+    pub problem: Option<BadEntry>,
 }
 
-impl FiledEntry {
-    /// What it says, if that counts.
+impl StoredEntry {
+    /// The content of a valid entry.
     #[must_use]
-    pub fn entry(&self) -> Option<&RemoteEntry> {
-        self.claim.as_ref().ok().filter(|_| self.bad.is_none())
+    pub fn valid(&self) -> Option<&RemoteEntry> {
+        self.content.as_ref().ok().filter(|_| self.problem.is_none())
     }
 
     /// The egg's file name, or else the name of the object.
     #[must_use]
-    pub fn what(&self) -> &str {
-        self.claim.as_ref().map_or(&self.listed.name, |entry| &entry.file_name)
+    pub fn label(&self) -> &str {
+        self.content.as_ref().map_or(&self.object.name, |entry| &entry.file_name)
     }
 
     /// Whether a newer eggcache has written it.
     #[must_use]
     pub fn is_newer(&self) -> bool {
-        matches!(self.claim, Err(BadEntry::NewerFormat(_)))
+        matches!(self.content, Err(BadEntry::NewerFormat(_)))
     }
 
-    fn new(listed: ObjectInfo, bytes: &[u8], version: Version, trusted: &[Trusted]) -> Self {
+    fn new(object: ObjectInfo, bytes: &[u8], version: Version, trusted: &[Trusted]) -> Self {
         let text = String::from_utf8_lossy(bytes);
-        let parsed = Signed::parse(text.trim_end());
-        let (signed, claim) = match parsed {
+        let (signed, content) = match Signed::parse(text.trim_end()) {
             Ok(signed) => {
-                let claim = signed.unchecked();
-                (signed, claim)
+                let content = signed.unchecked();
+                (signed, content)
             }
-            Err(bad) => (Signed { entry: String::new(), signatures: Vec::new() }, Err(bad)),
+            Err(bad) => (Signed::default(), Err(bad)),
         };
-        let bad = match &claim {
+        let problem = match &content {
             Err(bad) => Some(bad.clone()),
-            Ok(entry) if object_names::entry(&entry.key) != listed.name => {
+            Ok(entry) if object_names::entry(&entry.key) != object.name => {
                 Some(BadEntry::OtherEgg(entry.file_name.clone()))
             }
             Ok(_) => keys::open(&signed, trusted, now()).err(),
         };
-        Self { listed, version, digest: Digest::of(bytes), signed, claim, bad }
+        Self { object, version, digest: Digest::of(bytes), signed, content, problem }
     }
 }
 
-/// Refuses a remote that has no listing.
+/// Checks without a request that a remote can list its objects.
 ///
 /// # Errors
-/// [`Error::Remote`]
-pub fn check(remote: &Remote) -> Result<()> {
+/// [`Error::Remote`] for a web server.
+pub fn require_listing(remote: &Remote) -> Result<()> {
     if remote.is_web() {
-        let reason = "a web server has no listing; name the store that it serves".into();
+        let reason = "a web server cannot list its objects; use the store behind it".into();
         return Err(Error::Remote { name: remote.name.clone(), reason });
     }
     Ok(())
 }
 
 impl Inventory {
-    /// Reads all of a remote but for its blobs.
-    ///
-    /// # Errors
-    /// [`Error::Remote`]
+    /// Lists a remote, and reads all of it except the blobs.
     pub fn new(remote: &Remote, progress: &dyn Progress) -> Result<Self> {
-        check(remote)?;
-        let client = Client::new(remote, Patience::COMMAND)?;
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(AT_A_TIME).build();
-        let pool = pool.map_err(|error| Error::Usage(error.to_string()))?;
-        let mut survey = Self {
-            client,
-            pool,
+        require_listing(remote)?;
+        let mut inventory = Self {
+            client: Client::new(remote, Patience::COMMAND)?,
+            pool: threads::pool("requests", REQUESTS)?,
             blobs: BTreeMap::new(),
             entries: Vec::new(),
             lists: BTreeMap::new(),
@@ -128,59 +120,54 @@ impl Inventory {
             foreign: Vec::new(),
         };
         let (mut entries, mut lists, mut sets) = (Vec::new(), Vec::new(), Vec::new());
-        for listed in survey.client.list(object_names::VERSION)? {
-            match object_names::place(&listed.name) {
-                Some(ObjectKind::Blob(digest)) => drop(survey.blobs.insert(digest, listed)),
-                Some(ObjectKind::Entry) => entries.push(listed),
-                Some(ObjectKind::Project) => lists.push(listed.name),
-                Some(ObjectKind::Set) => sets.push(listed.name),
-                Some(ObjectKind::Lease) => survey.leases.push(listed),
+        for object in inventory.client.list(object_names::VERSION)? {
+            match object_names::kind_of(&object.name) {
+                Some(ObjectKind::Blob(digest)) => drop(inventory.blobs.insert(digest, object)),
+                Some(ObjectKind::Entry) => entries.push(object),
+                Some(ObjectKind::Project) => lists.push(object.name),
+                Some(ObjectKind::Set) => sets.push(object.name),
+                Some(ObjectKind::Lease) => inventory.leases.push(object),
                 Some(ObjectKind::Clock) => {}
-                None => survey.foreign.push(listed),
+                None => inventory.foreign.push(object),
             }
         }
         let requests = entries.len() + lists.len() + sets.len();
         progress.begin("reading", requests as u64, Unit::Eggs);
-        survey.entries = survey.read(entries, &remote.trusted, progress)?;
-        survey.lists = survey.lines(lists, progress)?;
-        survey.sets = survey.lines(sets, progress)?;
+        inventory.entries = inventory.read_entries(entries, &remote.trusted, progress)?;
+        inventory.lists = inventory.read_lines(lists, progress)?;
+        inventory.sets = inventory.read_lines(sets, progress)?;
         progress.end();
-        for filed in &survey.entries {
-            if let (None, Ok(RemoteEntry { key, .. })) = (&filed.bad, &filed.claim) {
-                survey.lists.entry(object_names::project(&key.name, &key.python)).or_default();
-            }
+        for RemoteEntry { key, .. } in inventory.entries.iter().filter_map(StoredEntry::valid) {
+            inventory.lists.entry(object_names::project(&key.name, &key.python)).or_default();
         }
-        Ok(survey)
+        Ok(inventory)
     }
 
-    /// Does something with each of many, several at a time.
-    ///
-    /// # Errors
-    /// The first that one of them has.
-    pub fn each<T: Send, R: Send>(
+    /// Calls `work` for every item, for several at a time. Returns the first error.
+    pub fn in_parallel<T: Send, R: Send>(
         &self,
-        all: Vec<T>,
-        one: impl Fn(T) -> Result<R> + Send + Sync,
+        items: Vec<T>,
+        work: impl Fn(T) -> Result<R> + Send + Sync,
     ) -> Result<Vec<R>> {
-        self.pool.install(|| all.into_par_iter().with_max_len(1).map(one).collect())
+        self.pool.install(|| items.into_par_iter().with_max_len(1).map(work).collect())
     }
 
-    /// Reads entries, without those that are gone meanwhile.
-    fn read(
+    /// Reads entries. Those that were removed meanwhile are left out.
+    fn read_entries(
         &self,
-        entries: Vec<ObjectInfo>,
+        objects: Vec<ObjectInfo>,
         trusted: &[Trusted],
         progress: &dyn Progress,
-    ) -> Result<Vec<FiledEntry>> {
-        let read = |listed: ObjectInfo| {
-            let fetched = self.client.get(&listed.name)?;
+    ) -> Result<Vec<StoredEntry>> {
+        let read = |object: ObjectInfo| {
+            let fetched = self.client.get(&object.name)?;
             progress.advance(1);
-            Ok(fetched.map(|it| FiledEntry::new(listed, &it.bytes, it.version, trusted)))
+            Ok(fetched.map(|it| StoredEntry::new(object, &it.bytes, it.version, trusted)))
         };
-        Ok(self.each(entries, read)?.into_iter().flatten().collect())
+        Ok(self.in_parallel(objects, read)?.into_iter().flatten().collect())
     }
 
-    fn lines(
+    fn read_lines(
         &self,
         names: Vec<String>,
         progress: &dyn Progress,
@@ -192,80 +179,74 @@ impl Inventory {
             let text = String::from_utf8_lossy(&bytes);
             Ok((name, text.lines().map(Signed::parse).collect()))
         };
-        Ok(self.each(names, read)?.into_iter().collect())
+        Ok(self.in_parallel(names, read)?.into_iter().collect())
     }
 
-    /// Entries that are there now and that were not, or not the same, when this survey was made.
-    ///
-    /// # Errors
-    /// [`Error::Remote`]
+    /// Entries that were written or changed after this inventory was made.
     pub fn newer_entries(
         &self,
         remote: &Remote,
         progress: &dyn Progress,
-    ) -> Result<Vec<FiledEntry>> {
+    ) -> Result<Vec<StoredEntry>> {
         let known: HashMap<&str, i64> = self
             .entries
             .iter()
-            .map(|filed| (filed.listed.name.as_str(), filed.listed.modified_at))
+            .map(|stored| (stored.object.name.as_str(), stored.object.modified_at))
             .collect();
-        let mut listed =
+        let mut objects =
             self.client.list(&format!("{}/{}", object_names::VERSION, object_names::ENTRIES))?;
-        listed.retain(|it| known.get(it.name.as_str()) != Some(&it.modified_at));
-        self.read(listed, &remote.trusted, progress)
+        objects.retain(|it| known.get(it.name.as_str()) != Some(&it.modified_at));
+        self.read_entries(objects, &remote.trusted, progress)
     }
 
-    /// The entries that count, by their keys.
+    /// The valid entries, by their keys.
     #[must_use]
-    pub fn by_key(&self) -> HashMap<&EggKey, &FiledEntry> {
-        self.entries.iter().filter_map(|filed| Some((&filed.entry()?.key, filed))).collect()
+    pub fn by_key(&self) -> HashMap<&EggKey, &StoredEntry> {
+        self.entries.iter().filter_map(|stored| Some((&stored.valid()?.key, stored))).collect()
     }
 
-    /// Whether a key has no entry, nor one that was written since.
-    ///
-    /// # Errors
-    /// [`Error::Remote`]
+    /// Whether a key has no entry now. One may have been written after this inventory was made.
     pub fn is_gone(&self, key: &EggKey) -> Result<bool> {
         Ok(self.client.head(&object_names::entry(key))?.is_none())
     }
 }
 
-/// What lines are to say, by the entries: those of an entry say what it says, those in `dropped` go,
-/// as do those that say a key again, and those that are `missing` come. What cannot be understood may
-/// be a newer eggcache's, and stays.
+/// The lines of a list or a set, corrected by the entries: each line equals the entry of its key, the
+/// `dropped` lines and repeated keys are left out, and the `missing` entries are added. A line that
+/// cannot be parsed stays, because a newer eggcache may have written it.
 #[must_use]
-pub fn mended(
+pub fn corrected(
     lines: Vec<Signed>,
-    by_key: &HashMap<&EggKey, &FiledEntry>,
+    by_key: &HashMap<&EggKey, &StoredEntry>,
     dropped: &HashSet<String>,
-    missing: &[&FiledEntry],
+    missing: &[&StoredEntry],
 ) -> Vec<Signed> {
     let mut keys = HashSet::new();
-    let mut mended = Vec::new();
+    let mut corrected = Vec::new();
     for line in lines {
         if dropped.contains(&line.entry) {
             continue;
         }
         match line.unchecked() {
-            Err(_) => mended.push(line),
+            Err(_) => corrected.push(line),
             Ok(entry) => {
-                let line = by_key.get(&entry.key).map_or(line, |filed| filed.signed.clone());
+                let line = by_key.get(&entry.key).map_or(line, |stored| stored.signed.clone());
                 if keys.insert(entry.key) {
-                    mended.push(line);
+                    corrected.push(line);
                 }
             }
         }
     }
-    for filed in missing {
-        if filed.claim.as_ref().is_ok_and(|entry| keys.insert(entry.key.clone())) {
-            mended.push(filed.signed.clone());
+    for stored in missing {
+        if stored.content.as_ref().is_ok_and(|entry| keys.insert(entry.key.clone())) {
+            corrected.push(stored.signed.clone());
         }
     }
-    mended
+    corrected
 }
 
 /// The blobs that lines of lists and sets name.
-pub fn named<'a>(lines: impl Iterator<Item = &'a Lines>) -> HashSet<Digest> {
+pub fn named_blobs<'a>(lines: impl Iterator<Item = &'a Lines>) -> HashSet<Digest> {
     let lines = lines.flatten().flatten();
     lines.filter_map(|line| Some(line.unchecked().ok()?.blob)).collect()
 }
@@ -279,10 +260,10 @@ mod tests {
         Signed { entry: entry.text(), signatures: vec![signature.into()] }
     }
 
-    fn filed(entry: &RemoteEntry, signature: &str) -> FiledEntry {
-        let listed = ObjectInfo { name: object_names::entry(&entry.key), bytes: 1, modified_at: 0 };
+    fn stored(entry: &RemoteEntry, signature: &str) -> StoredEntry {
+        let object = ObjectInfo { name: object_names::entry(&entry.key), bytes: 1, modified_at: 0 };
         let line = signed(entry, signature).line();
-        FiledEntry::new(listed, line.as_bytes(), Version::unknown(), &[])
+        StoredEntry::new(object, line.as_bytes(), Version::unknown(), &[])
     }
 
     fn other() -> RemoteEntry {
@@ -292,34 +273,34 @@ mod tests {
     }
 
     #[test]
-    fn lines_say_what_entries_say() {
-        let (one, two) = (filed(&entry(), "new"), filed(&other(), "new"));
+    fn lines_are_corrected_to_their_entries() {
+        let (one, two) = (stored(&entry(), "new"), stored(&other(), "new"));
         let by_key: HashMap<_, _> =
-            [&one, &two].map(|it| (&it.claim.as_ref().unwrap().key, it)).into();
+            [&one, &two].map(|it| (&it.content.as_ref().unwrap().key, it)).into();
         let changed = RemoteEntry { blob_bytes: 9, ..entry() };
         let lines = vec![signed(&changed, "old"), signed(&entry(), "old")];
-        let found = mended(lines, &by_key, &HashSet::new(), &[&one, &two]);
+        let found = corrected(lines, &by_key, &HashSet::new(), &[&one, &two]);
         assert_eq!(found, [signed(&entry(), "new"), signed(&other(), "new")]);
     }
 
     #[test]
-    fn lines_go_that_are_told_to_and_what_is_not_understood_stays() {
+    fn unknown_lines_stay_and_dropped_lines_go() {
         let newer = Signed { entry: "{\"format\":2}".into(), signatures: Vec::new() };
         let lines = vec![signed(&entry(), "a"), newer.clone(), signed(&other(), "a")];
         let dropped = HashSet::from([entry().text()]);
-        let found = mended(lines, &HashMap::new(), &dropped, &[]);
+        let found = corrected(lines, &HashMap::new(), &dropped, &[]);
         assert_eq!(found, [newer, signed(&other(), "a")]);
     }
 
     #[test]
-    fn an_entry_is_of_the_name_at_which_it_is_filed() {
-        let good = filed(&entry(), "a");
-        assert!(matches!(good.bad, Some(BadEntry::Malformed(_))), "{:?}", good.bad);
-        let listed =
+    fn an_entry_under_another_name_is_not_valid() {
+        let good = stored(&entry(), "a");
+        assert!(matches!(good.problem, Some(BadEntry::Malformed(_))), "{:?}", good.problem);
+        let object =
             ObjectInfo { name: object_names::entry(&other().key), bytes: 1, modified_at: 0 };
         let line = signed(&entry(), "a").line();
-        let misplaced = FiledEntry::new(listed, line.as_bytes(), Version::unknown(), &[]);
-        assert_eq!(misplaced.bad, Some(BadEntry::OtherEgg(entry().file_name)));
-        assert!(misplaced.entry().is_none() && misplaced.what() == entry().file_name);
+        let misplaced = StoredEntry::new(object, line.as_bytes(), Version::unknown(), &[]);
+        assert_eq!(misplaced.problem, Some(BadEntry::OtherEgg(entry().file_name)));
+        assert!(misplaced.valid().is_none() && misplaced.label() == entry().file_name);
     }
 }

@@ -1,12 +1,14 @@
 //! Remotes: shared stores of signed eggs.
 
 pub mod build_lease;
+pub mod checked_remote;
 pub mod client;
 pub mod config;
 pub mod entry;
 pub mod inventory;
 pub mod keys;
 pub mod object_names;
+pub mod parallel;
 pub mod publish;
-pub mod source;
+pub mod retry;
 pub mod upstream;

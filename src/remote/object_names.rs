@@ -1,42 +1,42 @@
-//! Where things are on a remote. docs/remote.md describes it for other programs.
+//! The names of objects on a remote. docs/reference/remote.md describes them for other programs.
 
 use serde::Serialize;
 
 use crate::egg::key::{EggKey, Host, LAST_GENERATION};
 use crate::util::hash::digest::Digest;
 
-/// Version of the layout: the first folder of every name.
+/// Version of the layout, and the first folder of every name.
 pub const VERSION: &str = "v1";
-/// The folders below it.
+// The folders in it.
 pub const BLOBS: &str = "blobs";
 pub const ENTRIES: &str = "entries";
 pub const PROJECTS: &str = "projects";
 pub const SETS: &str = "sets";
 pub const LEASES: &str = "leases";
-/// Written for a moment to learn what time it is there.
+/// An object that is written and removed to read the clock of a store.
 pub const CLOCK: &str = "v1/clock";
 
-/// A blob, by the digest of its bytes.
+/// The blob whose bytes have this digest.
 #[must_use]
 pub fn blob(digest: Digest) -> String {
     let text = digest.to_string();
     format!("{VERSION}/{BLOBS}/{}/{text}", &text[..2])
 }
 
-/// The entry of an egg key: there is one, and the first that was written stays.
+/// The entry of an egg key. There is one for each key, and the first one stays.
 #[must_use]
 pub fn entry(key: &EggKey) -> String {
     format!("{VERSION}/{ENTRIES}/{}/{}", key.name, digest(key))
 }
 
-/// All entries of a project for one Python, for example `cp311`.
+/// The list of all entries of a project for one Python, for example `cp311`.
 #[must_use]
 pub fn project(name: &str, python: &str) -> String {
     let python = if python.is_empty() { "any" } else { python };
     format!("{VERSION}/{PROJECTS}/{name}/{python}")
 }
 
-/// The entries that the buildouts of one configuration use on hosts that are alike.
+/// The set of the entries that the buildouts of one configuration use on equal hosts.
 #[must_use]
 pub fn set(configuration: &str, host: &Host) -> String {
     #[derive(Serialize)]
@@ -47,7 +47,7 @@ pub fn set(configuration: &str, host: &Host) -> String {
     format!("{VERSION}/{SETS}/{}", digest(&Wanted { configuration, host: partition(host) }))
 }
 
-/// Who builds a version of a project on hosts that are alike.
+/// The lease to build a version of a project for equal hosts.
 #[must_use]
 pub fn lease(name: &str, version: &str, variant: &str, host: &Host) -> String {
     #[derive(Serialize)]
@@ -61,7 +61,7 @@ pub fn lease(name: &str, version: &str, variant: &str, host: &Host) -> String {
     format!("{VERSION}/{LEASES}/{}", digest(&Built { host, name, variant, version }))
 }
 
-/// What an object is, by its name.
+/// What the name of an object says about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectKind {
     Blob(Digest),
@@ -72,9 +72,9 @@ pub enum ObjectKind {
     Clock,
 }
 
-/// What stands at a name; `None` if nothing of this layout does.
+/// What an object is, by its name; `None` if the name is not part of the layout.
 #[must_use]
-pub fn place(object: &str) -> Option<ObjectKind> {
+pub fn kind_of(object: &str) -> Option<ObjectKind> {
     if object == CLOCK {
         return Some(ObjectKind::Clock);
     }
@@ -92,14 +92,14 @@ pub fn place(object: &str) -> Option<ObjectKind> {
     }
 }
 
-/// What hosts that are alike have in common.
+/// What equal hosts have in common.
 fn partition(host: &Host) -> Host {
     Host { generation: host.generation.min(LAST_GENERATION), ..host.clone() }
 }
 
 /// BLAKE3 of JSON with sorted keys and no spaces.
 fn digest(value: &impl Serialize) -> Digest {
-    let sorted = serde_json::to_value(value).expect("structs of texts and numbers");
+    let sorted = serde_json::to_value(value).expect("texts and numbers have a form in JSON");
     Digest::of(sorted.to_string().as_bytes())
 }
 
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_asked_for_makes_another_name() {
+    fn every_field_changes_the_name() {
         let host = Host { python: "3.11".into(), ..Host::default() };
         let other = Host { python: "3.12".into(), ..Host::default() };
         assert_ne!(set("a", &host), set("b", &host));
@@ -128,19 +128,19 @@ mod tests {
     }
 
     #[test]
-    fn every_name_says_what_stands_there() {
+    fn the_kind_of_an_object_is_known_by_its_name() {
         let host = Host::default();
         let digest = Digest::of(b"");
-        assert_eq!(place(&blob(digest)), Some(ObjectKind::Blob(digest)));
-        assert_eq!(place(&entry(&key())), Some(ObjectKind::Entry));
-        assert_eq!(place(&project("a", "cp311")), Some(ObjectKind::Project));
-        assert_eq!(place(&project("a", "")), Some(ObjectKind::Project));
-        assert_eq!(place(&set("a", &host)), Some(ObjectKind::Set));
-        assert_eq!(place(&lease("a", "1", "", &host)), Some(ObjectKind::Lease));
-        assert_eq!(place(CLOCK), Some(ObjectKind::Clock));
+        assert_eq!(kind_of(&blob(digest)), Some(ObjectKind::Blob(digest)));
+        assert_eq!(kind_of(&entry(&key())), Some(ObjectKind::Entry));
+        assert_eq!(kind_of(&project("a", "cp311")), Some(ObjectKind::Project));
+        assert_eq!(kind_of(&project("a", "")), Some(ObjectKind::Project));
+        assert_eq!(kind_of(&set("a", &host)), Some(ObjectKind::Set));
+        assert_eq!(kind_of(&lease("a", "1", "", &host)), Some(ObjectKind::Lease));
+        assert_eq!(kind_of(CLOCK), Some(ObjectKind::Clock));
         let misplaced = blob(digest).replace("/af/", "/ag/");
         for foreign in ["", "v1", "v1/", "v2/sets/a", "v1/sets/a", "v1/projects/a", &misplaced] {
-            assert_eq!(place(foreign), None, "{foreign}");
+            assert_eq!(kind_of(foreign), None, "{foreign}");
         }
     }
 }

@@ -13,13 +13,11 @@ use std::thread::JoinHandle;
 use crate::cache::{Cache, Commit, Staged, Staging};
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, IoContext, Result};
+use crate::remote::parallel::DOWNLOADS;
 use crate::remote::upstream::{Offer, Upstream};
 use crate::serve::monitor;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Progress;
-
-/// Transfers at a time.
-const AT_A_TIME: usize = 8;
 
 /// What became of an egg that was to come.
 #[derive(Debug, Clone)]
@@ -84,7 +82,7 @@ impl Fetching {
         let mut fetching = Self { shared: Arc::default(), threads: Vec::new() };
         let (shared, root) = (Arc::clone(&fetching.shared), cache.to_owned());
         fetching.spawn(cache, move || keep(&shared, &root))?;
-        for _ in 0..AT_A_TIME {
+        for _ in 0..DOWNLOADS {
             let (shared, upstream) = (Arc::clone(&fetching.shared), Arc::clone(upstream));
             let staging = Staging::new(cache);
             fetching.spawn(cache, move || fetch(&shared, &upstream, &staging))?;
@@ -193,14 +191,14 @@ fn fetch(shared: &Shared, upstream: &Upstream, staging: &Staging) {
         let fetched = catch_unwind(AssertUnwindSafe(|| {
             let progress = Awaited(shared);
             let fetch =
-                |offer: &Offer| upstream.source(offer).fetch(&offer.entry, staging, &progress);
+                |offer: &Offer| upstream.remote(offer).fetch(&offer.entry, staging, &progress);
             let mut fetched = fetch(&offer);
             let mut at = offer.clone();
             // What the disk does not take it takes from no other remote.
             while !matches!(fetched, Ok(_) | Err(Error::Io { .. }))
                 && !progress.is_over()
                 && let Some(next) =
-                    upstream.instead_of(&at).filter(|it| it.entry.egg == offer.entry.egg)
+                    upstream.alternative(&at).filter(|it| it.entry.egg == offer.entry.egg)
             {
                 fetched = fetch(&next);
                 at = next;

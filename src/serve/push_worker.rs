@@ -22,14 +22,13 @@ use crate::remote::build_lease::{self, Lease};
 use crate::remote::entry::Signed;
 use crate::remote::keys::Signer;
 use crate::remote::object_names;
+use crate::remote::parallel::UPLOADS;
 use crate::remote::publish::{self, Published};
-use crate::remote::{source::Source, upstream::Upstream};
+use crate::remote::{checked_remote::CheckedRemote, upstream::Upstream};
 use crate::serve::announced_sets::AnnouncedSet;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Silent;
-
-/// Eggs that are brought there at a time.
-const AT_A_TIME: usize = 4;
+use crate::util::threads;
 
 #[derive(Debug)]
 struct Job {
@@ -131,9 +130,10 @@ impl Pushing {
         signer: Signer,
         host: &Host,
     ) -> Result<Option<Self>> {
-        let is_open =
-            |source: &Source| source.remote.push && publish::check(&source.remote, &signer).is_ok();
-        let Some(source) = upstream.sources().iter().position(is_open) else { return Ok(None) };
+        let is_open = |source: &CheckedRemote| {
+            source.remote.push && publish::check(&source.remote, &signer).is_ok()
+        };
+        let Some(source) = upstream.remotes().iter().position(is_open) else { return Ok(None) };
         let shared = Arc::new(Shared::default());
         let spawn = |work: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().spawn(work).at("start to push from", cache)
@@ -141,7 +141,7 @@ impl Pushing {
         let (of_thread, remotes) = (Arc::clone(&shared), Arc::clone(upstream));
         let (root, of_host) = (cache.to_owned(), host.clone());
         let pusher = spawn(Box::new(move || {
-            let source = &remotes.sources()[source];
+            let source = &remotes.remotes()[source];
             work(
                 &of_thread,
                 &Pusher { source, signer, blobs: Blobs::new(&root), root, host: of_host },
@@ -159,8 +159,8 @@ impl Pushing {
     }
 
     #[must_use]
-    pub fn source(&self) -> &Source {
-        &self.upstream.sources()[self.source]
+    pub fn source(&self) -> &CheckedRemote {
+        &self.upstream.remotes()[self.source]
     }
 
     /// The name of the lease of an egg that is to be built here.
@@ -262,7 +262,7 @@ impl Drop for Pushing {
 
 /// What the thread has that pushes.
 struct Pusher<'a> {
-    source: &'a Source,
+    source: &'a CheckedRemote,
     signer: Signer,
     blobs: Blobs,
     root: PathBuf,
@@ -270,7 +270,7 @@ struct Pusher<'a> {
 }
 
 fn work(shared: &Shared, pusher: &Pusher<'_>) {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(AT_A_TIME).build().ok();
+    let pool = threads::pool("push", UPLOADS).ok();
     let mut entries = HashMap::new();
     loop {
         let mut state = shared.lock();
@@ -314,7 +314,7 @@ impl Pusher<'_> {
         match (known, configuration) {
             (Some(known), _) => entries.extend(known.clone()),
             (None, Some(configuration)) => {
-                let set = self.source.accepted(&object_names::set(configuration, &self.host));
+                let set = self.source.valid_lines(&object_names::set(configuration, &self.host));
                 entries.extend(set.into_iter().map(|(entry, signed)| (entry.egg, signed)));
             }
             (None, None) => {}

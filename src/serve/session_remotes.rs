@@ -11,22 +11,21 @@ use crate::cache::Cache;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::{EggKey, Host};
 use crate::error::{Error, Result};
-use crate::remote::build_lease::{Attempt, Look};
+use crate::remote::build_lease::{LeaseRequest, LeaseState};
 use crate::remote::client::Patience;
 use crate::remote::config::{self, Remote};
 use crate::remote::entry::Signed;
 use crate::remote::keys::Signer;
+use crate::remote::parallel::LISTS;
 use crate::remote::publish;
 use crate::remote::{
-    source::Source,
+    checked_remote::CheckedRemote,
     upstream::{Offer, Upstream},
 };
 use crate::serve::fetch_worker::Fetching;
 use crate::serve::{announced_sets::AnnouncedSet, push_worker::Pushing};
 use crate::util::hash::digest::Digest;
 
-/// Lists that are asked for at a time.
-const AT_A_TIME: usize = 8;
 /// How long the end of a buildout waits for what is pushed. It goes on after that.
 const PUSH_WAIT: Duration = Duration::from_secs(20);
 
@@ -44,7 +43,7 @@ pub struct Remotes {
     live: Option<Live>,
     /// What `find` has told of.
     offered: HashMap<Digest, Offer>,
-    attempts: HashMap<String, Attempt>,
+    attempts: HashMap<String, LeaseRequest>,
     /// Whether somebody was waited for as long as anybody is: that happens once in a buildout.
     has_waited: bool,
     /// What is wrong with them all.
@@ -143,7 +142,7 @@ impl Remotes {
         let found = live.upstream.find(name, &host.python_tag(), is_wanted);
         let is_first = !found.is_empty() && std::mem::replace(&mut live.has_others, false);
         let others =
-            if is_first { live.upstream.of_set(|key| host.accepts(key)) } else { Vec::new() };
+            if is_first { live.upstream.find_in_set(|key| host.accepts(key)) } else { Vec::new() };
         (found, others)
     }
 
@@ -221,17 +220,17 @@ impl Remotes {
         }
         pushing.give_up_unbuilt();
         let attempt = self.attempts.entry(lease.clone()).or_default();
-        let look = attempt.look(&pushing.source().client, &lease);
-        let is_in_vain = attempt.is_in_vain();
+        let look = attempt.poll(&pushing.source().client, &lease);
+        let is_in_vain = attempt.is_hopeless();
         let taken = match look {
-            Ok(Look::Held(wait)) => return (Leased::Held, Some(wait.as_secs_f64())),
-            Ok(Look::Over) => {
+            Ok(LeaseState::Held(wait)) => return (Leased::Held, Some(wait.as_secs_f64())),
+            Ok(LeaseState::TimedOut) => {
                 self.has_waited = true;
                 return NONE;
             }
             Err(_) => return NONE,
-            Ok(Look::Released) => None,
-            Ok(Look::Taken(taken)) => Some(taken),
+            Ok(LeaseState::Released) => None,
+            Ok(LeaseState::Taken(taken)) => Some(taken),
         };
         // Somebody may have built it since the list was read.
         let python = self.host.python_tag();
@@ -289,16 +288,16 @@ impl Remotes {
             return;
         };
         let is_there =
-            |offer: &&Offer| upstream.source(offer).client.name() == pushing.source().client.name();
+            |offer: &&Offer| upstream.remote(offer).client.name() == pushing.source().client.name();
         // Also what the set tells of eggs that were in the cache before.
-        let of_set = upstream.of_set(|_| true);
+        let of_set = upstream.find_in_set(|_| true);
         let known = self.offered.values().chain(&of_set).filter(is_there);
         // What it says it has and does not give is brought again.
         let (lost, known): (Vec<&Offer>, Vec<&Offer>) =
             known.partition(|offer| fetching.has_failed(offer.entry.egg));
         let known: HashMap<Digest, Signed> =
             known.iter().map(|offer| (offer.entry.egg, offer.signed.clone())).collect();
-        let has_asked = upstream.has_asked_for_set() || !known.is_empty();
+        let has_asked = upstream.is_set_loaded() || !known.is_empty();
         let known = has_asked.then_some(known);
         let lost = lost.iter().map(|offer| offer.entry.egg).collect();
         pushing.finish(eggs, known, lost, configuration);
@@ -315,7 +314,7 @@ impl Remotes {
                 (Some(progress.pushed), progress.failures.into_iter().chain(still).collect())
             }
         };
-        let complaints = self.live.as_ref().map(|live| live.upstream.complaints());
+        let complaints = self.live.as_ref().map(|live| live.upstream.warnings());
         failures.extend(complaints.into_iter().flatten().chain(self.of_here()));
         (pushed, self.untold(failures))
     }
@@ -323,8 +322,8 @@ impl Remotes {
     /// What is wrong with remotes and was not told yet: of each one thing, as whatever is refused is
     /// built and the buildout goes on.
     pub fn warnings(&mut self) -> Vec<String> {
-        let sources = self.live.as_ref().map_or(&[][..], |live| live.upstream.sources());
-        let all = sources.iter().filter_map(Source::first_complaint).chain(self.of_here());
+        let sources = self.live.as_ref().map_or(&[][..], |live| live.upstream.remotes());
+        let all = sources.iter().filter_map(CheckedRemote::first_warning).chain(self.of_here());
         self.untold(all.collect())
     }
 
@@ -349,17 +348,17 @@ impl Live {
     /// Learns the set of a configuration with the first egg that is missing.
     fn learn(&self, configuration: Option<&str>, host: &Host) {
         if let Some(configuration) = configuration {
-            self.upstream.learn_set(configuration, host);
+            self.upstream.load_set(configuration, host);
         }
     }
 
     fn look(&self, names: Vec<String>, python: &str) {
-        let unknown = |name: &String| self.upstream.of_set(|key| key.name == *name).is_empty();
+        let unknown = |name: &String| self.upstream.find_in_set(|key| key.name == *name).is_empty();
         let names: Vec<String> = names.into_iter().filter(unknown).collect();
-        for names in names.chunks(names.len().div_ceil(AT_A_TIME).max(1)) {
+        for names in names.chunks(names.len().div_ceil(LISTS).max(1)) {
             let (upstream, python) = (Arc::clone(&self.upstream), python.to_owned());
             let names = names.to_vec();
-            let look = move || names.iter().for_each(|name| upstream.learn_list(name, &python));
+            let look = move || names.iter().for_each(|name| upstream.preload_list(name, &python));
             // Nobody waits for it.
             drop(std::thread::Builder::new().spawn(look));
         }

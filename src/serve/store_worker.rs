@@ -15,6 +15,7 @@ use crate::egg::key::EggKey;
 use crate::error::{IoContext, Result};
 use crate::ops::add::{self, Outcome, Replace, ScannedEgg};
 use crate::serve::monitor;
+use crate::util::threads;
 
 /// How many eggs are kept together at most: what is not yet kept is lost if the process is killed.
 const BATCH: usize = 32;
@@ -98,7 +99,7 @@ impl Drop for Storing {
 fn work(shared: &Shared, root: &Path, on_done: &dyn Fn(&EggKey, Option<&CachedEgg>)) {
     let mut cache = None;
     // Of its own, so that no copy waits behind what is compressed.
-    let pool = rayon::ThreadPoolBuilder::new().start_handler(|_| step_back()).build().ok();
+    let pool = threads::pool_prepared_by("pack", step_back).ok();
     loop {
         let mut state = shared.lock();
         while state.queue.is_empty() {

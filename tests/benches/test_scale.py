@@ -44,12 +44,13 @@ def seconds(text):
 
 
 def test_constants_are_those_of_the_program():
-    publish, client = constants("remote/publish.rs"), constants("remote/client/mod.rs")
-    assert (publish["TRIES"], publish["LARGE"]) == (rules.TRIES, rules.LARGE)
-    assert (client["PART"], client["MAX_SMALL"]) == (rules.PART, rules.MAX_SMALL)
-    for name in ("ops/remote/pull.rs", "serve/fetch_worker.rs", "serve/session_remotes.rs"):
-        assert constants(name)["AT_A_TIME"] == rules.AT_A_TIME
-    assert constants("serve/push_worker.rs")["AT_A_TIME"] == rules.PUSHED_AT_A_TIME
+    assert constants("remote/retry.rs")["TRIES"] == rules.TRIES
+    assert constants("remote/publish.rs")["LARGE"] == rules.LARGE
+    assert constants("remote/client/transfer.rs")["PART"] == rules.PART
+    assert constants("remote/client/objects.rs")["MAX_SMALL"] == rules.MAX_SMALL
+    parallel = constants("remote/parallel.rs")
+    assert parallel["DOWNLOADS"] == parallel["LISTS"] == rules.AT_A_TIME
+    assert parallel["UPLOADS"] == rules.PUSHED_AT_A_TIME
     assert constants("serve/announced_sets.rs")["TOLD_FOR"] == rules.TOLD_DAYS * 24 * 60 * 60
 
 
@@ -71,12 +72,12 @@ def test_looks_at_leases_are_those_of_the_program():
     text = source("remote/build_lease.rs")
     found = {name: seconds(value) for name, value in re.findall(r"const (\w+): .*?= (.*);", text)}
     assert (found["RENEWAL"], found["WAIT"]) == ([rules.RENEWAL], [rules.WAIT])
-    assert tuple(found["LOOK"]) == rules.LOOK
+    assert tuple(found["POLL"]) == rules.LOOK
 
 
 def test_the_pause_after_a_lost_race_is_that_of_the_program():
-    assert "let most = 20u64 << attempt.min(6);" in source("remote/publish.rs")
-    assert "most / 2 + random % most" in source("remote/publish.rs")
+    assert "let most = 20u64 << attempt.min(6);" in source("remote/retry.rs")
+    assert "fastrand::u64(most / 2..most / 2 + most)" in source("remote/retry.rs")
     chance = random.Random(1)
     for attempt, most in ((0, 0.020), (3, 0.160), (6, 1.280), (11, 1.280)):
         pauses = [crowd.jitter(chance, attempt) for _ in range(200)]

@@ -148,7 +148,7 @@ def test_an_entry_of_another_egg_is_named_and_the_egg_is_built(newest_team):
     path.write_text(json.dumps(signed) + "\n")
     reader = newest_team.member("reader", **pins)
     output = reader.run()
-    assert "alpha-1.0-" in output and "is refused: its signature" in output, output
+    assert "alpha-1.0-" in output and "is refused: the signature" in output, output
     assert summary(output)["misses"] == 1
     assert reader.script("alpha") == "alpha 1.0"
 

@@ -100,7 +100,7 @@ fn what_is_not_what_was_signed_is_not_copied() {
     let output = pool.run("reader", "key", line, 3);
     output.says(&[
         "warning",
-        "its blob has another digest",
+        "its blob does not match the digest in its entry",
         "error: the cache has no egg foo==1.0",
     ]);
     assert!(!pool.sandbox.path("out").exists());

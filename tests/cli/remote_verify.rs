@@ -192,7 +192,7 @@ fn an_entry_that_nobody_trusted_has_signed_is_told_with_its_key() {
     pool.ok("trust team stranger.pub");
     pool.ok("trust team --remove key.pub");
     let output = pool.run("cache", "key", "remote verify team", 4);
-    output.says(&["foo-1.0-py3.11.egg", "is signed with the key", "which is not trusted"]);
+    output.says(&["foo-1.0-py3.11.egg", "is signed by key", "which is not trusted"]);
     pool.ok("trust team key.pub --until 2020-01-01");
     pool.run("cache", "key", "remote verify team", 4).says(&["which was trusted until 2020-01-01"]);
 }

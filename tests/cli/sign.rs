@@ -71,7 +71,7 @@ fn a_key_that_is_not_trusted_there_does_not_sign() {
     pool.ok("keygen new");
     let before = pool.content();
     pool.run("cache", "new", "sign team", 1)
-        .says(&["nobody trusts this key", "eggcache trust team"]);
+        .says(&["does not trust the signing key", "eggcache trust team"]);
     pool.run("cache", "", "sign team", 2).says(&["EGGCACHE_SIGNING_KEY", "eggcache keygen"]);
     assert_eq!(pool.content(), before);
 }
@@ -99,6 +99,6 @@ fn a_key_that_does_not_count_any_more_pushes_nothing() {
     pool.ok("add eggs");
     pool.ok("trust team key.pub --until 2020-01-01");
     let output = pool.run("cache", "key", "push --all", 1);
-    output.says(&["counts there until 2020-01-01: sign with another"]);
+    output.says(&["until 2020-01-01; sign with another key"]);
     assert_eq!(pool.objects(), [""; 0]);
 }

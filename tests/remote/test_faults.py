@@ -64,13 +64,13 @@ FAULTS = {
     "a list is empty": (on(of_lists, faults.Changed(lambda _: b"")), "no remote has alpha==1.0", 3),
     "a bit of a blob is another": (on(of_blobs, faults.Flipped(0.9)), "another digest", 1),
     "the first bit of a blob is another": (on(of_blobs, faults.Flipped(0)), "another digest", 1),
-    "a blob is longer": (on(of_blobs, faults.Changed(lambda it: it + b"0")), "in place of", 1),
-    "a blob is shorter": (on(of_blobs, faults.Changed(lambda it: it[:-1])), "in place of", 1),
-    "a blob is empty": (on(of_blobs, faults.Changed(lambda it: b"")), "in place of", 1),
+    "a blob is longer": (on(of_blobs, faults.Changed(lambda it: it + b"0")), "instead of", 1),
+    "a blob is shorter": (on(of_blobs, faults.Changed(lambda it: it[:-1])), "instead of", 1),
+    "a blob is empty": (on(of_blobs, faults.Changed(lambda it: b"")), "instead of", 1),
     "a list has no end": (on(of_lists, faults.Endless()), "remote team: ", 1),
     "a blob has no end": (on(of_blobs, faults.Endless()), "remote team: ", 1),
     "a list says it is huge": (on(of_lists, faults.Endless(1 << 40)), "larger than", 1),
-    "a blob says it is huge": (on(of_blobs, faults.Endless(1 << 40)), "in place of", 1),
+    "a blob says it is huge": (on(of_blobs, faults.Endless(1 << 40)), "instead of", 1),
     "it leads in a circle": (
         always(faults.Status(302, Location="/again")), "remote team: ", 1
     ),

@@ -136,7 +136,7 @@ def test_an_old_list_is_not_written_over_a_newer_one(pool, weed):
         other.push()
         builder.egg("alpha", "4.0")
         done = builder.push(code=1)
-    assert "is being written by others all the time" in done.err, str(done)
+    assert "other processes keep writing" in done.err, str(done)
     [lines] = pool.lists().values()
     assert len(lines) == 3
     pool.lets_know(builder)

@@ -77,7 +77,7 @@ def test_what_nobody_has_signed_is_refused(pool):
     pool.builder.push()
     [line] = pool.lines("alpha")
     pool.write("alpha", [{**line, "signatures": []}])
-    refused(pool.reader(), says=[name, "it is not signed"])
+    refused(pool.reader(), says=[name, "the entry is not signed"])
 
 
 def test_a_signature_of_another_text_is_refused(pool):
@@ -88,7 +88,7 @@ def test_a_signature_of_another_text_is_refused(pool):
     entry = line["entry"].replace('"file_name":"alpha', '"file_name":"Alpha')
     assert entry != line["entry"]
     pool.write("alpha", [{**line, "entry": entry}])
-    refused(pool.reader(), says=["Alpha-1.0", "is not of this text"])
+    refused(pool.reader(), says=["Alpha-1.0", "does not match its content"])
 
 
 def test_what_is_no_signature_is_refused(pool):
@@ -166,7 +166,7 @@ def test_an_entry_that_is_signed_for_another_version_is_not_of_this_one(pool):
     older = next(it for it in pool.lines("alpha") if '"version":"1.0"' in it["entry"])
     entry = older["entry"].replace('"version":"1.0"', '"version":"2.0"')
     pool.write("alpha", [{**older, "entry": entry}])
-    refused(pool.reader(), "alpha==2.0", says=["is not of this text"])
+    refused(pool.reader(), "alpha==2.0", says=["does not match its content"])
 
 
 def test_an_entry_in_the_place_of_another_key_keeps_nobody_from_seeing_it(pool):
@@ -184,7 +184,7 @@ def test_an_entry_in_the_place_of_another_key_keeps_nobody_from_seeing_it(pool):
     done = writer.push(code=1)
     [egg] = done.json["eggs"]
     assert egg["outcome"] == "failed" and egg["file_name"] == name
-    assert "remote team" in egg["reason"] and "it is of another egg, alpha-1.0" in egg["reason"], egg
+    assert "remote team" in egg["reason"] and "the entry is for another egg, alpha-1.0" in egg["reason"], egg
 
 
 def test_a_blob_under_the_name_of_another_is_refused(pool):
@@ -193,7 +193,7 @@ def test_a_blob_under_the_name_of_another_is_refused(pool):
     pool.builder.push()
     [alpha], [beta] = pool.lines("alpha"), pool.lines("beta")
     shutil.copy(str(pool.blob(beta)), str(pool.blob(alpha)))
-    refused(pool.reader(), says=[name, "bytes in place of"])
+    refused(pool.reader(), says=[name, "bytes instead of"])
 
 
 def test_a_blob_of_the_same_length_under_the_name_of_another_is_refused(pool):
@@ -205,7 +205,7 @@ def test_a_blob_of_the_same_length_under_the_name_of_another_is_refused(pool):
     data[-1] ^= 1
     blob.chmod(0o644)
     blob.write_bytes(bytes(data))
-    refused(pool.reader(), says=[name, "its blob has another digest"])
+    refused(pool.reader(), says=[name, "its blob does not match the digest in its entry"])
 
 
 def test_a_signed_entry_whose_blob_is_of_another_egg_is_refused(pool, keys):
@@ -217,7 +217,7 @@ def test_a_signed_entry_whose_blob_is_of_another_egg_is_refused(pool, keys):
     entry["key"]["name"], entry["file_name"] = "beta", name.replace("alpha", "beta")
     text = json.dumps(entry, separators=(",", ":"))
     pool.write("beta", [{"entry": text, "signatures": [sign(keys()[0], text)]}])
-    refused(pool.reader(), "beta==1.0", says=["beta-1.0", "its blob is of another egg"])
+    refused(pool.reader(), "beta==1.0", says=["beta-1.0", "its blob contains another egg"])
 
 
 def test_after_three_forged_things_a_remote_is_done_without(pool):
@@ -245,7 +245,7 @@ def test_an_egg_that_is_refused_at_one_remote_comes_from_the_next(pool, tmp_path
     done = reader.pull("alpha==1.0")
     assert done.outcomes == {name: "pulled"}
     assert [egg["remote"] for egg in done.json["eggs"]] == ["second"]
-    assert any("it is not signed" in it for it in done.json["complaints"])
+    assert any("the entry is not signed" in it for it in done.json["complaints"])
 
 
 @pytest.mark.parametrize("fault", ["gone", "damaged", "of another egg"])

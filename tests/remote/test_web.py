@@ -127,4 +127,4 @@ def test_nobody_pushes_to_a_web_server(mirror, machine, keys, nginx):
     writer.trusts("http://127.0.0.1:%d/%s" % (nginx.port, mirror.below), keys()[1])
     writer.egg("alpha")
     done = writer.run("push", "--all", "--to", "team", code=1)
-    assert done.err.startswith("error: remote team: a web server is only read"), done.err
+    assert done.err.startswith("error: remote team: a web server is read-only"), done.err

@@ -115,8 +115,8 @@ fn pull_missing(
             context.printer.warning(&format!("{}: not pulled: {reason}", egg.file_name));
         }
     }
-    for complaint in upstream.complaints() {
-        context.printer.warning(&complaint);
+    for warning in upstream.warnings() {
+        context.printer.warning(&warning);
     }
     Ok(())
 }

@@ -14,9 +14,10 @@ use crate::error::{Error, Result};
 use crate::remote::client::Version;
 use crate::remote::config::Remote;
 use crate::remote::entry::{self, MAX_SIGNATURES, Signed};
-use crate::remote::inventory::{FiledEntry, Inventory, Lines};
+use crate::remote::inventory::{Inventory, Lines, StoredEntry};
 use crate::remote::keys::{self, Signer, Trusted};
 use crate::remote::publish;
+use crate::remote::retry;
 use crate::util::clock::now;
 use crate::util::progress::{Progress, Unit};
 
@@ -65,7 +66,7 @@ pub fn sign(remote: &Remote, signer: &Signer, progress: &dyn Progress) -> Result
     publish::check(remote, signer)?;
     let survey = Inventory::new(remote, progress)?;
     progress.begin("signing", survey.entries.len() as u64, Unit::Eggs);
-    let done = survey.each(survey.entries.iter().collect(), |filed| {
+    let done = survey.in_parallel(survey.entries.iter().collect(), |filed| {
         progress.advance(1);
         one(&survey, filed, remote, signer)
     })?;
@@ -102,17 +103,17 @@ pub fn sign(remote: &Remote, signer: &Signer, progress: &dyn Progress) -> Result
 /// Adds a signature to one entry.
 fn one<'a>(
     survey: &Inventory,
-    filed: &'a FiledEntry,
+    filed: &'a StoredEntry,
     remote: &Remote,
     signer: &Signer,
 ) -> Result<Done<'a>> {
     let client = &survey.client;
-    let name = &filed.listed.name;
+    let name = &filed.object.name;
     let left = |reason: String| {
-        Ok(Done::Left(Left { name: name.clone(), what: filed.what().to_owned(), reason }))
+        Ok(Done::Left(Left { name: name.clone(), what: filed.label().to_owned(), reason }))
     };
-    let Some(entry) = filed.entry() else {
-        return left(filed.bad.as_ref().map(ToString::to_string).unwrap_or_default());
+    let Some(entry) = filed.valid() else {
+        return left(filed.problem.as_ref().map(ToString::to_string).unwrap_or_default());
     };
     let mine = [Trusted { key: signer.public.clone(), until: None, note: None }];
     let mut found: Option<(Signed, Version)> = Some((filed.signed.clone(), filed.version.clone()));
@@ -133,7 +134,7 @@ fn one<'a>(
         if client.replace(name, text, Some(&version))? {
             return Ok(Done::Signed(&entry.key, line));
         }
-        std::thread::sleep(publish::jitter(attempt));
+        std::thread::sleep(retry::jitter(attempt));
         found = client.get(name)?.and_then(|it| {
             let line = entry::lines(&it.bytes).into_iter().next()?;
             Some((line, it.version))
@@ -167,7 +168,7 @@ fn lines(survey: &Inventory, by_key: &HashMap<&EggKey, Signed>) -> Result<usize>
     };
     let is_behind = |lines: &Lines| lines.iter().flatten().any(|line| with(line.clone()) != *line);
     let all = survey.lists.iter().chain(&survey.sets).filter(|(_, lines)| is_behind(lines));
-    let written = survey.each(all.map(|(name, _)| name).collect(), |name: &String| {
+    let written = survey.in_parallel(all.map(|(name, _)| name).collect(), |name: &String| {
         publish::rewrite(&survey.client, name, |lines| lines.into_iter().map(with).collect())
     })?;
     Ok(written.into_iter().filter(|it| *it).count())

@@ -42,7 +42,7 @@ use crate::error::{Error, Result};
 use crate::remote::client::{Client, ObjectInfo, Patience};
 use crate::remote::config::Remote;
 use crate::remote::entry::{RemoteEntry, Signed};
-use crate::remote::inventory::{self, FiledEntry, Inventory, Lines};
+use crate::remote::inventory::{self, Inventory, Lines, StoredEntry};
 use crate::remote::object_names;
 use crate::remote::publish;
 use crate::util::clock::now;
@@ -115,23 +115,24 @@ pub fn gc(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
-    inventory::check(remote)?;
+    inventory::require_listing(remote)?;
     let time = if options.dry_run {
         now()
     } else {
         Client::new(remote, Patience::COMMAND)?.clock(object_names::CLOCK)?
     };
     let survey = Inventory::new(remote, progress)?;
-    let counting: HashMap<Digest, &FiledEntry> =
-        survey.entries.iter().filter_map(|it| Some((it.entry()?.egg, it))).collect();
+    let counting: HashMap<Digest, &StoredEntry> =
+        survey.entries.iter().filter_map(|it| Some((it.valid()?.egg, it))).collect();
     let eggs: Vec<CachedEgg> = counting.values().filter_map(|filed| egg_of(filed)).collect();
     let (held, unreadable) = holding(cache, &eggs, options.root_grace.unwrap_or(ROOT_GRACE))?;
     let rules = Rules { max_size: None, ..options.rules };
     let Plan { mut evicted, kept: kept_eggs } = plan(eggs, &rules, &held, time);
     evicted.sort_by(|a, b| a.egg.file_name.cmp(&b.egg.file_name));
-    let is_going = |filed: &&FiledEntry| options.untrusted && !filed.is_newer();
-    let refused: Vec<&FiledEntry> = survey.entries.iter().filter(|it| it.bad.is_some()).collect();
-    let mut going: Vec<&FiledEntry> = evicted.iter().map(|it| counting[&it.egg.digest]).collect();
+    let is_going = |filed: &&StoredEntry| options.untrusted && !filed.is_newer();
+    let refused: Vec<&StoredEntry> =
+        survey.entries.iter().filter(|it| it.problem.is_some()).collect();
+    let mut going: Vec<&StoredEntry> = evicted.iter().map(|it| counting[&it.egg.digest]).collect();
     going.extend(refused.iter().copied().filter(is_going));
     let plan = Removal::new(&survey, going, time, options.grace.unwrap_or(GRACE));
     let mut report = Report {
@@ -162,8 +163,8 @@ pub fn gc(
 }
 
 /// The egg of an entry that counts, with the age of the entry.
-fn egg_of(filed: &FiledEntry) -> Option<CachedEgg> {
-    Some(CachedEgg { used_at: filed.listed.modified_at, ..filed.entry()?.egg() })
+fn egg_of(filed: &StoredEntry) -> Option<CachedEgg> {
+    Some(CachedEgg { used_at: filed.object.modified_at, ..filed.valid()?.egg() })
 }
 
 /// What pins and roots of the cache hold of these eggs. A root holds also another build of the egg that
@@ -184,11 +185,11 @@ fn holding(cache: &Cache, eggs: &[CachedEgg], root_grace: i64) -> Result<(Protec
     Ok((protected(&pins::all(cache.root())?, eggs, &kept), unreadable))
 }
 
-fn told(filed: &FiledEntry, removed: bool) -> Refused {
+fn told(filed: &StoredEntry, removed: bool) -> Refused {
     Refused {
-        name: filed.listed.name.clone(),
-        what: filed.what().to_owned(),
-        reason: filed.bad.as_ref().map(ToString::to_string).unwrap_or_default(),
+        name: filed.object.name.clone(),
+        what: filed.label().to_owned(),
+        reason: filed.problem.as_ref().map(ToString::to_string).unwrap_or_default(),
         removed,
     }
 }
@@ -198,7 +199,7 @@ struct Removal<'a> {
     /// Texts of entries whose lines go.
     texts: HashSet<&'a str>,
     lists: Vec<(&'a String, bool)>,
-    entries: Vec<&'a FiledEntry>,
+    entries: Vec<&'a StoredEntry>,
     blobs: Vec<&'a ObjectInfo>,
     young: usize,
     leases: Vec<&'a ObjectInfo>,
@@ -208,10 +209,10 @@ struct Removal<'a> {
 }
 
 impl<'a> Removal<'a> {
-    fn new(survey: &'a Inventory, entries: Vec<&'a FiledEntry>, time: i64, grace: i64) -> Self {
-        let going: HashSet<&str> = entries.iter().map(|it| it.listed.name.as_str()).collect();
-        let stays = |filed: &&FiledEntry| !going.contains(filed.listed.name.as_str());
-        let staying: Vec<&FiledEntry> = survey.entries.iter().filter(stays).collect();
+    fn new(survey: &'a Inventory, entries: Vec<&'a StoredEntry>, time: i64, grace: i64) -> Self {
+        let going: HashSet<&str> = entries.iter().map(|it| it.object.name.as_str()).collect();
+        let stays = |filed: &&StoredEntry| !going.contains(filed.object.name.as_str());
+        let staying: Vec<&StoredEntry> = survey.entries.iter().filter(stays).collect();
         // An entry that is filed at a second name says there what it says at the first.
         let said: HashSet<&str> = staying.iter().map(|it| it.signed.entry.as_str()).collect();
         let mut texts: HashSet<&str> = entries.iter().map(|it| it.signed.entry.as_str()).collect();
@@ -228,8 +229,8 @@ impl<'a> Removal<'a> {
         let lines = lines.filter(|line| !texts.contains(line.entry.as_str()));
         let mut named: HashSet<Digest> =
             lines.filter_map(|line| Some(line.unchecked().ok()?.blob)).collect();
-        named.extend(staying.iter().filter_map(|it| Some(it.claim.as_ref().ok()?.blob)));
-        let blocked = survey.entries.iter().any(FiledEntry::is_newer);
+        named.extend(staying.iter().filter_map(|it| Some(it.content.as_ref().ok()?.blob)));
+        let blocked = survey.entries.iter().any(StoredEntry::is_newer);
         let unnamed = survey.blobs.iter().filter(|(digest, _)| !named.contains(digest));
         let is_old = |blob: &&ObjectInfo| time.saturating_sub(blob.modified_at) > grace;
         let (blobs, young): (Vec<_>, Vec<_>) = unnamed.map(|(_, blob)| blob).partition(is_old);
@@ -261,7 +262,7 @@ impl<'a> Removal<'a> {
         // All lists before any set, as whoever does not find an egg in a set looks for it in its list.
         let (sets, lists): (Vec<_>, Vec<_>) = self.lists.into_iter().partition(|(_, it)| *it);
         for lists in [lists, sets] {
-            survey.each(lists, |(name, is_set)| {
+            survey.in_parallel(lists, |(name, is_set)| {
                 publish::rewrite(client, name, |mut lines: Vec<Signed>| {
                     lines.retain(|line| !self.texts.contains(line.entry.as_str()));
                     lines
@@ -274,8 +275,8 @@ impl<'a> Removal<'a> {
                 Ok(())
             })?;
         }
-        survey.each(self.entries, |filed| {
-            let name = &filed.listed.name;
+        survey.in_parallel(self.entries, |filed| {
+            let name = &filed.object.name;
             if client.get(name)?.is_some_and(|it| Digest::of(&it.bytes) == filed.digest) {
                 client.remove(name)?;
             }
@@ -283,14 +284,14 @@ impl<'a> Removal<'a> {
             Ok(())
         })?;
         let since = survey.newer_entries(remote, &crate::util::progress::Silent)?;
-        let blocked = since.iter().any(FiledEntry::is_newer);
+        let blocked = since.iter().any(StoredEntry::is_newer);
         let named: HashSet<String> = since
             .iter()
-            .filter_map(|filed| filed.claim.as_ref().ok())
+            .filter_map(|filed| filed.content.as_ref().ok())
             .map(|RemoteEntry { blob, .. }| object_names::blob(*blob))
             .collect();
         let is_old = |found: &ObjectInfo| self.time.saturating_sub(found.modified_at) > self.grace;
-        let removed = survey.each(self.blobs, |blob| {
+        let removed = survey.in_parallel(self.blobs, |blob| {
             progress.advance(1);
             if blocked
                 || named.contains(&blob.name)
@@ -301,7 +302,7 @@ impl<'a> Removal<'a> {
             client.remove(&blob.name)?;
             Ok(Some(blob.bytes))
         })?;
-        survey.each(self.leases, |lease| {
+        survey.in_parallel(self.leases, |lease| {
             progress.advance(1);
             client.remove(&lease.name)
         })?;

@@ -11,12 +11,11 @@ use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::python_tag;
 use crate::egg::name::{EggName, normalize_name, same_version};
 use crate::error::{Error, Result};
+use crate::remote::parallel::DOWNLOADS;
 use crate::remote::upstream::{Offer, Upstream};
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Unit};
-
-/// Requests and transfers at a time.
-const AT_A_TIME: usize = 8;
+use crate::util::threads;
 
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -78,8 +77,7 @@ pub fn pull(
     progress: &dyn Progress,
 ) -> Result<Report> {
     cache.check_writable()?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(AT_A_TIME).build();
-    let pool = pool.map_err(|error| Error::Usage(error.to_string()))?;
+    let pool = threads::pool("pull", DOWNLOADS)?;
     progress.begin("looking", names.len() as u64, Unit::Eggs);
     let look = |name: &String| {
         let found = offer(upstream, name, narrow);
@@ -102,8 +100,8 @@ pub fn pull(
     offers.sort_by_key(|offer| std::cmp::Reverse(offer.entry.blob_bytes));
     let mut eggs = transfer(cache, &offers, upstream, &pool, progress)?;
     eggs.sort_by(|a, b| a.file_name.cmp(&b.file_name));
-    let requests = upstream.sources().iter().map(|source| source.client.requests()).sum();
-    Ok(Report { eggs, missing, requests, complaints: upstream.complaints() })
+    let requests = upstream.remotes().iter().map(|source| source.client.requests()).sum();
+    Ok(Report { eggs, missing, requests, complaints: upstream.warnings() })
 }
 
 /// The one egg that a name is of.
@@ -169,11 +167,11 @@ fn transfer(
     let staging = cache.staging();
     let (sender, arrived) = mpsc::channel();
     let fetch = |sender: &mut mpsc::Sender<_>, offer: &Offer| {
-        let bring = |offer: &Offer| upstream.source(offer).fetch(&offer.entry, &staging, progress);
+        let bring = |offer: &Offer| upstream.remote(offer).fetch(&offer.entry, &staging, progress);
         let brought = match bring(offer) {
             Ok(staged) => (offer.clone(), Ok(staged)),
             Err(error) => {
-                let next = |last: &Offer| upstream.instead_of(last);
+                let next = |last: &Offer| upstream.alternative(last);
                 let mut others = std::iter::successors(next(offer), next);
                 let brought = others.find_map(|it| Some((it.clone(), Ok(bring(&it).ok()?))));
                 // Where no other has it either, the first reason is told.
@@ -199,7 +197,7 @@ fn transfer(
                     Err(error) => {
                         let reason = match error {
                             Error::Miss { .. } => {
-                                let name = upstream.source(&offer).client.name();
+                                let name = upstream.remote(&offer).client.name();
                                 format!("remote {name}: its blob is gone")
                             }
                             error => error.to_string(),
@@ -228,7 +226,7 @@ fn pulled(upstream: &Upstream, offer: &Offer, outcome: Outcome) -> Pulled {
     Pulled {
         file_name: offer.entry.file_name.clone(),
         digest: offer.entry.egg,
-        remote: upstream.source(offer).client.name().to_owned(),
+        remote: upstream.remote(offer).client.name().to_owned(),
         blob_bytes: offer.entry.blob_bytes,
         outcome,
     }

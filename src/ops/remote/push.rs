@@ -8,16 +8,15 @@ use serde::Serialize;
 use crate::cache::Cache;
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, Result};
+use crate::remote::checked_remote::CheckedRemote;
 use crate::remote::client::Patience;
 use crate::remote::config::Remote;
 use crate::remote::keys::Signer;
+use crate::remote::parallel::UPLOADS;
 use crate::remote::publish::{self, Published};
-use crate::remote::source::Source;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Unit};
-
-/// Eggs that are brought there at a time.
-const AT_A_TIME: usize = 4;
+use crate::util::threads;
 
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -72,10 +71,9 @@ pub fn push(
     progress: &dyn Progress,
 ) -> Result<Report> {
     publish::check(remote, signer)?;
-    let source = Source::new(remote, Patience::COMMAND)?;
+    let source = CheckedRemote::new(remote, Patience::COMMAND)?;
     progress.begin("pushing", eggs.iter().map(|egg| egg.blob_bytes).sum(), Unit::Bytes);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(AT_A_TIME).build();
-    let pool = pool.map_err(|error| Error::Usage(error.to_string()))?;
+    let pool = threads::pool("push", UPLOADS)?;
     let blobs = cache.blobs();
     let bring = |egg| publish::publish(&source, signer, blobs, egg, &HashSet::new(), progress);
     let results: Vec<Result<Published>> =

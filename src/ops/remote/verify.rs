@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::remote::client::ObjectInfo;
 use crate::remote::config::Remote;
 use crate::remote::entry::BadEntry;
-use crate::remote::inventory::{self, FiledEntry, Inventory, Lines};
+use crate::remote::inventory::{self, Inventory, Lines, StoredEntry};
 use crate::remote::object_names;
 use crate::remote::publish;
 use crate::util::hash::digest::Digest;
@@ -109,8 +109,8 @@ pub fn verify(remote: &Remote, options: Options, progress: &dyn Progress) -> Res
         orphan_bytes: 0,
         requests: 0,
     };
-    let lines = inventory::named(survey.lists.values().chain(survey.sets.values()));
-    let claims = survey.entries.iter().filter_map(|filed| filed.claim.as_ref().ok());
+    let lines = inventory::named_blobs(survey.lists.values().chain(survey.sets.values()));
+    let claims = survey.entries.iter().filter_map(|filed| filed.content.as_ref().ok());
     let named: HashSet<Digest> = claims.map(|entry| entry.blob).chain(lines).collect();
     for (digest, blob) in survey.blobs.iter().filter(|(digest, _)| !named.contains(digest)) {
         report.orphans.push(*digest);
@@ -134,8 +134,8 @@ pub fn verify(remote: &Remote, options: Options, progress: &dyn Progress) -> Res
 }
 
 /// What is wrong with an entry or its blob.
-fn of_entry(filed: &FiledEntry, survey: &Inventory) -> Option<Problem> {
-    let (kind, what) = match (&filed.bad, &filed.claim) {
+fn of_entry(filed: &StoredEntry, survey: &Inventory) -> Option<Problem> {
+    let (kind, what) = match (&filed.problem, &filed.content) {
         (Some(bad @ BadEntry::Malformed(_)), Err(_)) => (ProblemKind::Damaged, bad.to_string()),
         (Some(bad @ BadEntry::NewerFormat(_)), _) => (ProblemKind::Unreadable, bad.to_string()),
         (Some(bad @ BadEntry::OtherEgg(_)), _) => (ProblemKind::Misplaced, bad.to_string()),
@@ -157,8 +157,8 @@ fn of_entry(filed: &FiledEntry, survey: &Inventory) -> Option<Problem> {
     };
     Some(Problem {
         kind,
-        name: filed.listed.name.clone(),
-        file_name: filed.claim.as_ref().ok().map(|entry| entry.file_name.clone()),
+        name: filed.object.name.clone(),
+        file_name: filed.content.as_ref().ok().map(|entry| entry.file_name.clone()),
         what,
         repair: None,
     })
@@ -166,7 +166,7 @@ fn of_entry(filed: &FiledEntry, survey: &Inventory) -> Option<Problem> {
 
 /// Reads every blob, each with a bounded amount of memory.
 fn read_blobs(survey: &Inventory, repair: bool, progress: &dyn Progress) -> Result<Vec<Problem>> {
-    let entries = survey.entries.iter().filter_map(FiledEntry::entry);
+    let entries = survey.entries.iter().filter_map(StoredEntry::valid);
     let names: HashMap<Digest, &str> =
         entries.map(|entry| (entry.blob, entry.file_name.as_str())).collect();
     let total = survey.blobs.values().map(|blob| blob.bytes).sum();
@@ -194,7 +194,7 @@ fn read_blobs(survey: &Inventory, repair: bool, progress: &dyn Progress) -> Resu
             repair: is_removed.then(|| "removed: the next push of it brings it again".into()),
         }))
     };
-    let found = survey.each(survey.blobs.iter().collect(), read)?;
+    let found = survey.in_parallel(survey.blobs.iter().collect(), read)?;
     progress.end();
     Ok(found.into_iter().flatten().collect())
 }
@@ -202,9 +202,9 @@ fn read_blobs(survey: &Inventory, repair: bool, progress: &dyn Progress) -> Resu
 /// What is wrong with lists and sets, and done about it if `repair` says so.
 fn of_lists(survey: &Inventory, repair: bool) -> Result<Vec<Problem>> {
     let by_key = survey.by_key();
-    let mut wanted: BTreeMap<String, Vec<&FiledEntry>> = BTreeMap::new();
+    let mut wanted: BTreeMap<String, Vec<&StoredEntry>> = BTreeMap::new();
     for filed in &survey.entries {
-        if let Some(entry) = filed.entry() {
+        if let Some(entry) = filed.valid() {
             let list = object_names::project(&entry.key.name, &entry.key.python);
             wanted.entry(list).or_default().push(filed);
         }
@@ -217,20 +217,20 @@ fn of_lists(survey: &Inventory, repair: bool) -> Result<Vec<Problem>> {
         let listed: HashSet<EggKey> =
             lines.iter().flatten().filter_map(|line| Some(line.unchecked().ok()?.key)).collect();
         let is_missing =
-            |filed: &&FiledEntry| filed.entry().is_some_and(|it| !listed.contains(&it.key));
-        let missing: Vec<&FiledEntry> =
+            |filed: &&StoredEntry| filed.valid().is_some_and(|it| !listed.contains(&it.key));
+        let missing: Vec<&StoredEntry> =
             list.into_iter().flatten().copied().filter(is_missing).collect();
         problems.extend(missing.iter().map(|filed| Problem {
             kind,
             name: name.clone(),
-            file_name: Some(filed.what().to_owned()),
+            file_name: Some(filed.label().to_owned()),
             what: "it is not in the list of its project, so nobody finds it".into(),
             repair: None,
         }));
         if repair && !problems.is_empty() {
             let client = &survey.client;
             publish::rewrite(client, name, |lines| {
-                inventory::mended(lines, &by_key, &dropped, &missing)
+                inventory::corrected(lines, &by_key, &dropped, &missing)
             })?;
             for problem in &mut problems {
                 problem.repair = Some("rewritten from the entries".into());
@@ -238,7 +238,7 @@ fn of_lists(survey: &Inventory, repair: bool) -> Result<Vec<Problem>> {
         }
         Ok(problems)
     };
-    let found = survey.each(lists.chain(sets).collect(), look)?;
+    let found = survey.in_parallel(lists.chain(sets).collect(), look)?;
     Ok(found.into_iter().flatten().collect())
 }
 
@@ -248,7 +248,7 @@ fn of_lines(
     kind: ProblemKind,
     name: &str,
     lines: &Lines,
-    by_key: &HashMap<&EggKey, &FiledEntry>,
+    by_key: &HashMap<&EggKey, &StoredEntry>,
 ) -> Result<(Vec<Problem>, HashSet<String>)> {
     let (mut problems, mut dropped, mut keys) = (Vec::new(), HashSet::new(), HashSet::new());
     for (number, line) in (1..).zip(lines) {

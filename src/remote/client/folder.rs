@@ -1,7 +1,7 @@
-//! What a folder cannot do by itself: write an object in place of just this version of it.
+//! Replacing exactly one version of an object in a folder, which a file system does not offer.
 //!
-//! Whoever does that holds the lock of the folder meanwhile, also after the one who asked for it has no
-//! patience any more. The system lets go of it when a process dies.
+//! The process that replaces an object locks the folder meanwhile, even after the request has timed out.
+//! The system releases the lock when a process dies.
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 use object_store::path::Path as ObjectPath;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutPayload, UpdateVersion};
 
-/// The name of the lock, in the folder. It is not of the layout, and stays.
+/// Name of the lock file in the folder. It is not part of the remote layout, and stays.
 const LOCK: &str = "lock";
 
-/// Replaces an object of the folder if it is still this version.
+/// Replaces an object of the folder if it still has this version.
 ///
 /// # Errors
-/// [`Error::Precondition`] if it is another, or is gone.
+/// [`Error::Precondition`] if it has another version, or does not exist.
 pub(super) async fn replace(
     store: Arc<dyn ObjectStore>,
     folder: Arc<Path>,
@@ -26,15 +26,15 @@ pub(super) async fn replace(
 ) -> object_store::Result<()> {
     let failed = |source: std::io::Error| Error::Generic { store: "folder", source: source.into() };
     let replace = async move {
-        // To be locked out takes as long as the other one writes.
+        // The lock may block for as long as another process writes.
         let locked = tokio::task::spawn_blocking(move || lock(&folder)).await;
-        let _held = locked.map_err(std::io::Error::other).flatten().map_err(failed)?;
+        let _lock = locked.map_err(std::io::Error::other).flatten().map_err(failed)?;
         let found = match store.head(&path).await {
             Err(Error::NotFound { .. }) => None,
             found => found?.e_tag,
         };
         if found.is_none() || found != version.e_tag {
-            let source = "it was replaced meanwhile".into();
+            let source = "another process has replaced it".into();
             return Err(Error::Precondition { path: path.to_string(), source });
         }
         store.put(&path, payload).await.map(drop)
@@ -43,7 +43,7 @@ pub(super) async fn replace(
 }
 
 fn lock(folder: &Path) -> std::io::Result<File> {
-    // Open for writing, as a file server demands it of who locks.
+    // Some file servers only lock files that are open for writing.
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -60,12 +60,12 @@ mod tests {
     use crate::remote::config::Remote;
 
     #[test]
-    fn of_many_that_add_a_line_to_a_list_of_a_folder_each_adds_its_own() {
+    fn concurrent_writers_of_a_list_lose_no_line() {
         const EACH: usize = 30;
         let dir = tempfile::tempdir().unwrap();
         let remote = Remote::new("folder", dir.path().to_str().unwrap()).unwrap();
         let add = |writer: usize| {
-            // One of its own each, as in as many processes.
+            // One client for each, as separate processes have.
             let client = Client::new(&remote, Patience::COMMAND).unwrap();
             for line in 0..EACH {
                 let added = || {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_from_a_folder_is_not_replaced() {
+    fn a_removed_object_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let remote = Remote::new("folder", dir.path().to_str().unwrap()).unwrap();
         let client = Client::new(&remote, Patience::COMMAND).unwrap();

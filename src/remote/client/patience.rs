@@ -7,22 +7,24 @@ use std::time::Duration;
 pub struct Patience {
     /// For a connection.
     pub(super) connect: Duration,
-    /// For one request with all its retries, but not for the bytes of a blob.
+    /// For one request with all its retries, without the bytes of a blob.
     pub(super) answer: Duration,
-    /// How often a request is made again that may succeed then, and how long that waits at most.
+    /// How often a request is retried, and the longest pause before a retry.
     pub(super) retries: usize,
     pub(super) most_between: Duration,
-    /// In each such time a transfer brings [`Patience::LEAST`] bytes, or is given up.
+    /// A download that brings fewer than [`Patience::LEAST`] bytes in this time is given up.
     pub(super) stall: Duration,
-    /// Bytes in a second that an upload takes, or it is given up.
+    /// An upload that takes fewer bytes per second is given up.
     pub(super) rate: u64,
+    /// Whether the caller continues without a remote that fails.
+    pub(super) is_optional: bool,
 }
 
 impl Patience {
-    /// Bytes of a transfer in each time of `stall`.
+    /// Fewest bytes of a download in each time of `stall`.
     pub(super) const LEAST: u64 = 32 << 10;
 
-    /// Beside a build, which can do without.
+    /// For a build, which continues without the remote.
     pub const BUILD: Self = Self {
         connect: Duration::from_millis(1500),
         answer: Duration::from_millis(2200),
@@ -30,9 +32,10 @@ impl Patience {
         most_between: Duration::from_millis(800),
         stall: Duration::from_millis(2200),
         rate: 256 << 10,
+        is_optional: true,
     };
 
-    /// For somebody who has asked for nothing else.
+    /// For a command whose purpose is the remote.
     pub const COMMAND: Self = Self {
         connect: Duration::from_secs(10),
         answer: Duration::from_mins(1),
@@ -40,9 +43,10 @@ impl Patience {
         most_between: Duration::from_secs(10),
         stall: Duration::from_secs(30),
         rate: 16 << 10,
+        is_optional: false,
     };
 
-    /// How long it may take until so many bytes that are sent have arrived.
+    /// How long an upload of this many bytes may take.
     pub(super) fn sending(self, bytes: usize) -> Duration {
         self.answer + Duration::from_secs(bytes as u64 / self.rate)
     }

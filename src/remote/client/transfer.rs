@@ -1,20 +1,145 @@
-//! The bytes of blobs on their way: a few of them in memory at a time, and for as long as they come.
+//! The bytes of blobs: downloads and uploads that hold only a part of a blob in memory, for as long as
+//! bytes keep moving.
 
-use std::sync::{Arc, mpsc};
+use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use object_store::path::Path as ObjectPath;
-use object_store::{GetOptions, MultipartUpload, ObjectStore, PutPayload};
+use object_store::{GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
+use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::{JoinError, JoinSet};
 
 use super::error_text::reason;
-use super::{PART, PARTS_ON_THEIR_WAY, Patience, ROOM_FOR_PARTS};
+use super::runtime::runtime;
+use super::{Client, Patience};
 use crate::disk::mmap::Mapped;
+use crate::error::{Error, Result};
+use crate::util::hash::digest::Digest;
+use crate::util::progress::Progress;
+
+/// A larger blob is uploaded in parts of this many bytes, which are read one by one.
+const PART: usize = 8 << 20;
+/// Parts of one upload that are sent at the same time.
+const PARTS_AT_A_TIME: usize = 2;
+/// Memory for the parts of all uploads, in bytes.
+const ROOM_FOR_PARTS: usize = 4 * PART;
+/// Chunks of one download that wait to be written.
+const CHUNKS: usize = 16;
+
+type Chunk = Result<Vec<u8>, Broken>;
+
+/// Why a download has ended early.
+enum Broken {
+    Absent,
+    /// The remote has failed.
+    Failed(String),
+    /// This object is wrong.
+    Wrong(String),
+}
+
+impl Client {
+    /// Writes the bytes of an object to `into` and returns their digest; `None` if it does not exist. A
+    /// connection that breaks is resumed at the same byte.
+    ///
+    /// # Errors
+    /// [`Error::Remote`], also if the object does not have exactly this many bytes.
+    pub fn download(
+        &self,
+        name: &str,
+        bytes: u64,
+        mut into: impl Write,
+        progress: &dyn Progress,
+    ) -> Result<Option<Digest>> {
+        self.begin_request()?;
+        // The channel is short: it bounds the memory, and a slow disk slows the download.
+        let (sender, mut chunks) = channel(CHUNKS);
+        let (store, path, patience) = (self.store.clone(), self.path(name), self.patience);
+        runtime()?.spawn(async move {
+            if let Err(broken) = receive(store, path, bytes, patience, &sender).await {
+                let _ = sender.send(Err(broken)).await;
+            }
+        });
+        let (mut hasher, mut written) = (blake3::Hasher::new(), 0);
+        while let Some(chunk) = chunks.blocking_recv() {
+            if progress.is_over() {
+                return Err(self.error(format!("the download of {name} was cancelled")));
+            }
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(Broken::Absent) => return Ok(None),
+                Err(Broken::Failed(reason)) => {
+                    self.give_up(&reason);
+                    return Err(self.error(reason));
+                }
+                Err(Broken::Wrong(reason)) => return Err(self.error(reason)),
+            };
+            written += chunk.len() as u64;
+            if written > bytes {
+                return Err(self.error(format!("it sent more than the {bytes} bytes of {name}")));
+            }
+            hasher.update(&chunk);
+            into.write_all(&chunk).map_err(|source| Error::Io {
+                action: "write",
+                path: name.into(),
+                source,
+            })?;
+            progress.advance(chunk.len() as u64);
+        }
+        if written < bytes {
+            return Err(self.error(format!("it sent {written} of the {bytes} bytes of {name}")));
+        }
+        Ok(Some(Digest::from(*hasher.finalize().as_bytes())))
+    }
+
+    /// Writes an object that may be large, whether it exists or not.
+    pub(crate) fn upload(&self, name: &str, bytes: Mapped, progress: &dyn Progress) -> Result<()> {
+        let length = bytes.len();
+        let (store, path, patience) = (self.store.clone(), self.path(name), self.patience);
+        let answer = self.ask(None, async move { send(store, path, bytes, patience).await })?;
+        answer.map_err(|error| self.failed(&error))?;
+        progress.advance(length as u64);
+        Ok(())
+    }
+}
+
+/// Waits for an answer, no longer than `limit`.
+pub(super) async fn in_time<T>(
+    limit: Duration,
+    request: impl Future<Output = object_store::Result<T>>,
+) -> object_store::Result<T> {
+    tokio::time::timeout(limit, request).await.unwrap_or_else(|_| {
+        let source = "it does not answer in time".into();
+        Err(object_store::Error::Generic { store: "remote", source })
+    })
+}
+
+async fn send(
+    store: Arc<dyn ObjectStore>,
+    path: ObjectPath,
+    bytes: Mapped,
+    patience: Patience,
+) -> object_store::Result<()> {
+    let length = bytes.len();
+    if length <= PART {
+        let (payload, _room) = part(&bytes, 0).await;
+        return in_time(patience.sending(length), store.put(&path, payload)).await.map(drop);
+    }
+    let mut upload = in_time(patience.answer, store.put_multipart(&path)).await?;
+    let sent = match send_parts(upload.as_mut(), &bytes, patience).await {
+        Ok(()) => in_time(patience.sending(length), upload.complete()).await.map(drop),
+        failed => failed,
+    };
+    if sent.is_err() {
+        let _ = in_time(patience.answer, upload.abort()).await;
+    }
+    sent
+}
 
 /// Sends the parts of a large object, and waits until all have arrived.
-pub(super) async fn send_parts(
+async fn send_parts(
     upload: &mut dyn MultipartUpload,
     bytes: &Mapped,
     patience: Patience,
@@ -25,7 +150,7 @@ pub(super) async fn send_parts(
         Some(part) => part.map_err(|source| object_store::Error::JoinError { source })?,
     };
     for begin in (0..bytes.len()).step_by(PART) {
-        if parts.len() >= PARTS_ON_THEIR_WAY {
+        if parts.len() >= PARTS_AT_A_TIME {
             arrived(parts.join_next().await)?;
         }
         let (payload, room) = part(bytes, begin).await;
@@ -42,23 +167,12 @@ pub(super) async fn send_parts(
     Ok(())
 }
 
-/// Waits so long for an answer.
-pub(super) async fn in_time<T>(
-    limit: Duration,
-    request: impl Future<Output = object_store::Result<T>>,
-) -> object_store::Result<T> {
-    tokio::time::timeout(limit, request).await.unwrap_or_else(|_| {
-        let source = "it does not answer in time".into();
-        Err(object_store::Error::Generic { store: "remote", source })
-    })
-}
-
-/// A part of an object in memory, and the room that it takes there as long as it is on its way.
-pub(super) async fn part(bytes: &Mapped, begin: usize) -> (PutPayload, SemaphorePermit<'static>) {
+/// A part of an object in memory, with a permit for the memory that it takes.
+async fn part(bytes: &Mapped, begin: usize) -> (PutPayload, SemaphorePermit<'static>) {
     static ROOM: Semaphore = Semaphore::const_new(ROOM_FOR_PARTS);
     let end = bytes.len().min(begin + PART);
     let length = u32::try_from(end - begin).expect("a part is small");
-    let room = ROOM.acquire_many(length).await.expect("nobody closes it");
+    let room = ROOM.acquire_many(length).await.expect("it is never closed");
     let mut copy = Vec::with_capacity(end - begin);
     for piece in bytes[begin..end].chunks(1 << 20) {
         copy.extend_from_slice(piece);
@@ -67,38 +181,27 @@ pub(super) async fn part(bytes: &Mapped, begin: usize) -> (PutPayload, Semaphore
     (PutPayload::from(copy), room)
 }
 
-/// What ends a transfer.
-pub(super) enum Broken {
-    Absent,
-    /// The remote is done without.
-    Failed(String),
-    /// This object is.
-    Wrong(String),
-}
-
-/// What keeps a transfer from going on.
-enum Interrupted {
-    /// Whoever waits has waited long enough.
-    Slow,
-    Broken(String),
-}
-
-pub(super) type Chunk = Result<Vec<u8>, Broken>;
-
-/// How far a transfer had come when it last made progress.
+/// Where a download was when it last made progress.
 struct Pace {
     /// Bytes that had arrived.
     from: u64,
     since: Instant,
 }
 
-/// Sends the bytes of an object, and goes on where a transfer breaks as long as there is progress.
-pub(super) async fn transfer(
+/// Why a connection ended before the last byte.
+enum Interrupted {
+    TooSlow,
+    Broken(String),
+}
+
+/// Sends the bytes of an object to `sender`. Resumes a connection that breaks, as long as the download
+/// makes progress.
+async fn receive(
     store: Arc<dyn ObjectStore>,
     path: ObjectPath,
     bytes: u64,
     patience: Patience,
-    sender: &mpsc::SyncSender<Chunk>,
+    sender: &Sender<Chunk>,
 ) -> Result<(), Broken> {
     let (mut at, mut broken_at) = (0, None);
     let mut pace = Pace { from: 0, since: Instant::now() };
@@ -111,18 +214,18 @@ pub(super) async fn transfer(
             Ok(Err(object_store::Error::NotFound { .. })) => return Err(Broken::Absent),
             Ok(Err(error)) => reason(&error),
             Ok(Ok(found)) if found.meta.size != bytes => {
-                let reason = format!("{path} has {} bytes in place of {bytes}", found.meta.size);
+                let reason = format!("{path} has {} bytes instead of {bytes}", found.meta.size);
                 return Err(Broken::Wrong(reason));
             }
             Ok(Ok(found)) => match pass_on(found, &mut at, &mut pace, patience, sender).await {
                 Ok(()) => return Ok(()),
-                Err(Interrupted::Slow) => {
+                Err(Interrupted::TooSlow) => {
                     return Err(Broken::Failed("it sends too slowly".into()));
                 }
                 Err(Interrupted::Broken(failure)) => failure,
             },
         };
-        // A few bytes with each attempt would take forever, and so would a wait for each.
+        // A few bytes for each connection, or a long wait for each, would never end.
         if broken_at == Some(pace.from) || pace.since.elapsed() >= patience.answer {
             return Err(Broken::Failed(failure));
         }
@@ -131,45 +234,105 @@ pub(super) async fn transfer(
     Ok(())
 }
 
+/// Sends the bytes of one connection to `sender`.
 async fn pass_on(
     found: object_store::GetResult,
     at: &mut u64,
     pace: &mut Pace,
     patience: Patience,
-    sender: &mpsc::SyncSender<Chunk>,
+    sender: &Sender<Chunk>,
 ) -> Result<(), Interrupted> {
     let mut stream = found.into_stream();
     let mut begun = Instant::now();
     loop {
         let left = patience.stall.saturating_sub(pace.since.max(begun).elapsed());
         let chunk = match tokio::time::timeout(left, stream.next()).await {
-            Err(_) => return Err(Interrupted::Slow),
+            Err(_) => return Err(Interrupted::TooSlow),
             Ok(None) => return Ok(()),
             Ok(Some(chunk)) => chunk.map_err(|error| Interrupted::Broken(reason(&error)))?,
         };
         *at += chunk.len() as u64;
         let waited = Instant::now();
-        if !send(sender, Ok(chunk.to_vec())).await {
+        if sender.send(Ok(chunk.to_vec())).await.is_err() {
+            // The download was cancelled.
             return Ok(());
         }
         if *at >= pace.from + Patience::LEAST {
             *pace = Pace { from: *at, since: Instant::now() };
         } else {
-            // What the disk takes is not the remote's.
+            // The time that the disk takes does not count.
             pace.since += waited.elapsed();
             begun += waited.elapsed();
         }
     }
 }
 
-/// Hands a chunk over without keeping the other transfers waiting; whether anybody wants it.
-pub(super) async fn send(sender: &mpsc::SyncSender<Chunk>, mut chunk: Chunk) -> bool {
-    loop {
-        chunk = match sender.try_send(chunk) {
-            Ok(()) => return true,
-            Err(mpsc::TrySendError::Disconnected(_)) => return false,
-            Err(mpsc::TrySendError::Full(back)) => back,
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::remote::client::tests::client;
+    use crate::remote::config::Remote;
+    use crate::util::progress::Silent;
+
+    /// Checks that at least one of three attempts takes no longer than the patience of a build: the
+    /// machine may be busy during one of them.
+    fn ends_in_time(attempt: impl Fn()) {
+        let took = |_| {
+            let begun = Instant::now();
+            attempt();
+            begun.elapsed()
         };
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!((0..3).map(took).any(|took| took < Patience::BUILD.answer * 3 / 2));
+    }
+
+    #[test]
+    fn a_build_waits_once_for_a_blob_that_does_not_come() {
+        const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+            Content-Length: 100000\r\n\r\n";
+        let silent = |stream: TcpStream| {
+            std::thread::sleep(Duration::from_mins(1));
+            drop(stream);
+        };
+        let slow = |mut stream: TcpStream| {
+            let _ = stream.write_all(HEAD);
+            while stream.write_all(b"a").is_ok() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        };
+        for (answer, says) in
+            [(silent as fn(TcpStream), "it does not answer in time"), (slow, "it sends too slowly")]
+        {
+            ends_in_time(|| {
+                let client = client(answer);
+                let refused = client.download("a", 100_000, tempfile::tempfile().unwrap(), &Silent);
+                assert_eq!(refused.unwrap_err().to_string(), format!("remote web: {says}"));
+                assert_eq!(client.down().as_deref(), Some(says));
+            });
+        }
+    }
+
+    #[test]
+    fn a_build_does_not_wait_for_a_store_that_is_silent() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let remote = Remote {
+            endpoint: Some(url.parse().unwrap()),
+            ..Remote::new("store", "s3://eggs").unwrap()
+        };
+        // The system accepts the connections, and no program reads from them.
+        let client = || Client::new(&remote, Patience::BUILD).unwrap();
+        let says = "remote store: it does not answer in time";
+        ends_in_time(|| assert_eq!(client().list("v1").unwrap_err().to_string(), says));
+        for bytes in [1000, 2 * PART as u64] {
+            ends_in_time(|| {
+                let file = tempfile::tempfile().unwrap();
+                file.set_len(bytes).unwrap();
+                let bytes = crate::disk::mmap::map(file).unwrap();
+                let refused = client().upload("a", bytes, &Silent).unwrap_err();
+                assert_eq!(refused.to_string(), says);
+            });
+        }
     }
 }

@@ -1,0 +1,210 @@
+//! One remote whose answers are checked: an entry is only used if a trusted key has signed it, and a blob
+//! only if it is the one that its entry names.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::cache::{Staged, Staging};
+use crate::egg::key::EggKey;
+use crate::egg::name::EggName;
+use crate::egg::path::EggPath;
+use crate::error::{Error, Result};
+use crate::remote::client::{Client, Patience, first_line};
+use crate::remote::config::Remote;
+use crate::remote::entry::{self, BadEntry, RemoteEntry, Signed};
+use crate::remote::{keys, object_names};
+use crate::util::clock::now;
+use crate::util::hash::digest::Digest;
+use crate::util::progress::Progress;
+
+/// After this many forged entries and blobs a remote is not used any more.
+const MOST_FORGED: usize = 3;
+/// Most refusals that are counted.
+const MOST_COUNTED: usize = 10_000;
+
+/// A remote, its client, and what was refused of it.
+#[derive(Debug)]
+pub struct CheckedRemote {
+    pub client: Client,
+    pub remote: Remote,
+    refusals: Mutex<Refusals>,
+}
+
+#[derive(Debug, Default)]
+struct Refusals {
+    /// The first sentence.
+    first: Option<String>,
+    sentences: BTreeSet<String>,
+    /// Digests of content that no trusted key can have signed.
+    forged: HashSet<Digest>,
+}
+
+impl CheckedRemote {
+    pub fn new(remote: &Remote, patience: Patience) -> Result<Self> {
+        Ok(Self::with_client(Client::new(remote, patience)?, remote))
+    }
+
+    pub(super) fn with_client(client: Client, remote: &Remote) -> Self {
+        Self { client, remote: remote.clone(), refusals: Mutex::default() }
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Checks the signatures of an entry, and that it is for a wanted egg.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]
+    pub fn check(
+        &self,
+        signed: &Signed,
+        is_wanted: impl Fn(&EggKey) -> bool,
+    ) -> Result<RemoteEntry> {
+        let checked = keys::open(signed, &self.remote.trusted, now()).and_then(|entry| {
+            let name = &entry.file_name;
+            if !is_wanted(&entry.key) {
+                return Err(BadEntry::OtherEgg(entry.file_name));
+            }
+            if name.parse::<EggName>().is_err() || EggPath::new(name.as_str()).is_err() {
+                return Err(BadEntry::Malformed("its file name is not an egg name".into()));
+            }
+            Ok(entry)
+        });
+        checked.map_err(|bad| {
+            let is_forged = !matches!(
+                bad,
+                BadEntry::UnknownKey(_) | BadEntry::ExpiredKey(..) | BadEntry::NewerFormat(_)
+            );
+            let forged = is_forged.then(|| Digest::of(signed.line().as_bytes()));
+            let unchecked = signed.unchecked();
+            let what = unchecked.as_ref().map_or("an entry", |entry| &entry.file_name);
+            self.refuse(what, &bad.to_string(), forged)
+        })
+    }
+
+    /// Counts a refusal and returns its error. After a few forged entries or blobs the remote is not
+    /// used any more.
+    fn refuse(&self, what: &str, reason: &str, forged: Option<Digest>) -> Error {
+        let name = self.client.name().to_owned();
+        // Anybody may have written it, and it ends in a log.
+        let (what, reason) = (first_line(what), first_line(reason));
+        let error = Error::Refused { name, what, reason };
+        let mut refusals = self.refusals();
+        refusals.first.get_or_insert_with(|| error.to_string());
+        if refusals.sentences.len() < MOST_COUNTED {
+            refusals.sentences.insert(error.to_string());
+        }
+        refusals.forged.extend(forged);
+        if refusals.forged.len() >= MOST_FORGED {
+            self.client.give_up("too many of its entries and blobs are invalid");
+        }
+        error
+    }
+
+    /// The entries of a list or a set, unchecked.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for an object that is not a list, or [`Error::Remote`].
+    pub(super) fn unchecked_lines(&self, name: &str) -> Result<Vec<(RemoteEntry, Signed)>> {
+        let Some(fetched) = self.client.get(name)? else { return Ok(Vec::new()) };
+        let lines = entry::lines(&fetched.bytes);
+        if lines.is_empty() && !fetched.bytes.is_empty() {
+            // For example, the login page of a network.
+            let forged = Some(Digest::of(&fetched.bytes));
+            return Err(self.refuse(name, "it is not a list of entries", forged));
+        }
+        // A newer eggcache may have written an entry that this one cannot parse.
+        let parsed = lines.into_iter().filter_map(|it| Some((it.unchecked().ok()?, it)));
+        Ok(parsed.collect())
+    }
+
+    /// The valid entries of a list or a set; none if it cannot be read.
+    #[must_use]
+    pub fn valid_lines(&self, name: &str) -> Vec<(RemoteEntry, Signed)> {
+        let mut lines = self.unchecked_lines(name).unwrap_or_default();
+        lines.retain(|(entry, signed)| self.check(signed, |key| *key == entry.key).is_ok());
+        lines
+    }
+
+    /// Downloads the blob of a checked entry.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it is another blob, [`Error::Miss`] if there is none, or
+    /// [`Error::Remote`].
+    pub fn fetch(
+        &self,
+        entry: &RemoteEntry,
+        staging: &Staging,
+        progress: &dyn Progress,
+    ) -> Result<Staged> {
+        let refuse = |reason: &str| self.refuse(&entry.file_name, reason, Some(entry.blob));
+        let temp = staging.receive()?;
+        let file = temp.handle().try_clone().map_err(|source| Error::Io {
+            action: "open",
+            path: temp.path().to_owned(),
+            source,
+        })?;
+        let name = object_names::blob(entry.blob);
+        let digest = self.client.download(&name, entry.blob_bytes, file, progress);
+        let digest = digest.map_err(|error| match error {
+            Error::Io { action, source, .. } => {
+                Error::Io { action, path: temp.path().to_owned(), source }
+            }
+            // It answers, but its blob has another length than the signed one.
+            Error::Remote { reason, .. } if self.client.down().is_none() && !progress.is_over() => {
+                refuse(&reason)
+            }
+            error => error,
+        })?;
+        if digest.ok_or_else(|| Error::miss(&entry.file_name))? != entry.blob {
+            return Err(refuse("its blob does not match the digest in its entry"));
+        }
+        let staged = match Staging::received(temp) {
+            Err(Error::DamagedBlob { reason, .. }) => return Err(refuse(&reason)),
+            staged => staged?,
+        };
+        if staged.written.digest != entry.egg
+            || staged.manifest.key != entry.key
+            || staged.manifest.file_name != entry.file_name
+        {
+            return Err(refuse("its blob contains another egg"));
+        }
+        Ok(staged)
+    }
+
+    /// Everything that is wrong with the remote, in one sentence: the first refusal and the number of
+    /// further ones, and why the remote is not used any more.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let refusals = self.refusals();
+        let more = match refusals.sentences.len() {
+            0 | 1 => String::new(),
+            all => format!("; and {} more", all - 1),
+        };
+        match (&refusals.first, self.client.down()) {
+            (None, None) => None,
+            (None, Some(reason)) => Some(self.down_warning(&reason)),
+            (Some(first), None) => Some(format!("{first}{more}")),
+            (Some(first), Some(reason)) => {
+                Some(format!("{first}{more}; {reason}{}", self.consequence()))
+            }
+        }
+    }
+
+    /// The first thing that is wrong with the remote. Unlike [`CheckedRemote::warning`], this stays the
+    /// same once there is one, so it can be shown at once.
+    #[must_use]
+    pub fn first_warning(&self) -> Option<String> {
+        let first = self.refusals().first.clone();
+        first.or_else(|| self.client.down().map(|reason| self.down_warning(&reason)))
+    }
+
+    fn down_warning(&self, reason: &str) -> String {
+        format!("remote {}: {reason}{}", self.client.name(), self.consequence())
+    }
+
+    fn consequence(&self) -> &'static str {
+        if self.client.is_optional() { "; continuing without it" } else { "" }
+    }
+}
