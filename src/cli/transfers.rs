@@ -2,46 +2,25 @@
 
 use std::fmt::Write;
 
-use crate::util::hash::digest::Digest;
+use crate::ops::remote::transfer::{EggTransfer, Outcome};
 use crate::util::units::shown_size;
 
 use super::format::eggs;
 use super::print::Text;
 
-/// One egg of a report.
-pub struct Transfer<'a> {
-    pub file_name: &'a str,
-    pub digest: Digest,
-    pub remote: &'a str,
-    pub blob_bytes: u64,
-    pub outcome: Outcome<'a>,
-}
-
-pub enum Outcome<'a> {
-    Transferred,
-    Present,
-    /// The destination has another build of the egg.
-    Conflict {
-        existing: Digest,
-    },
-    Failed {
-        reason: &'a str,
-    },
-}
-
 /// The report of a transfer, as in "2 eggs pushed to remote team".
-pub fn transfers_text<'a>(
+pub fn transfers_text(
     verb: &str,
     preposition: &str,
     destination: &str,
-    transfers: impl Iterator<Item = Transfer<'a>>,
+    transfers: &[EggTransfer],
     verbose: bool,
 ) -> Text {
     let mut text = Text::default();
     let (mut transferred, mut present, mut bytes) = (0, 0, 0);
-    for Transfer { file_name, digest, remote, blob_bytes, outcome } in transfers {
+    for EggTransfer { file_name, digest, remote, blob_bytes, outcome } in transfers {
         let action = match outcome {
-            Outcome::Transferred => {
+            Outcome::Pushed | Outcome::Pulled => {
                 transferred += 1;
                 bytes += blob_bytes;
                 verb
@@ -50,7 +29,7 @@ pub fn transfers_text<'a>(
                 present += 1;
                 "present"
             }
-            Outcome::Conflict { existing } => {
+            Outcome::Other { existing } => {
                 text.notes.push(format!(
                     "{file_name}: {destination} already has another build ({}), which is kept",
                     existing.short()

@@ -159,7 +159,7 @@ fn a_flipped_bit_is_found_by_reading_everything() {
     fs::write(&blob, bytes).unwrap();
     assert_eq!(pool.problems(""), []);
     let [(kind, what)] = &pool.problems("--full")[..] else { panic!("one problem") };
-    assert_eq!((kind.as_str(), what.as_str()), ("damaged", "its bytes are not those of its name"));
+    assert_eq!((kind.as_str(), what.as_str()), ("damaged", "its bytes do not match its name"));
 }
 
 #[test]

@@ -7,9 +7,9 @@ use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::print::Text;
 use crate::cli::select_eggs::{Filter, with_requirements};
-use crate::cli::transfers::{self, Transfer, transfers_text};
+use crate::cli::transfers::transfers_text;
 use crate::error::Error;
-use crate::ops::remote::pull::{self, Outcome, Report};
+use crate::ops::remote::pull::{self, Report};
 use crate::remote::client::Patience;
 use crate::remote::config;
 use crate::remote::upstream::Upstream;
@@ -49,7 +49,7 @@ impl Pull {
             pull::pull(&mut cache, &names, &upstream, &Narrow::from(filter), &context.bar)?;
         context.printer.report(&report, |report| text(report, context.verbose))?;
         // A remote that could not be used may have the missing eggs.
-        let is_certain = report.complaints.is_empty();
+        let is_certain = report.warnings.is_empty();
         Ok(match (report.failed().next(), report.missing.first()) {
             (None, None) => ExitCode::Success,
             (None, Some(_)) if is_certain => ExitCode::Miss,
@@ -77,24 +77,12 @@ fn sources(context: &Context, name: Option<&str>) -> anyhow::Result<Upstream> {
 }
 
 fn text(report: &Report, verbose: bool) -> Text {
-    let transfers = report.eggs.iter().map(|egg| Transfer {
-        file_name: &egg.file_name,
-        digest: egg.digest,
-        remote: &egg.remote,
-        blob_bytes: egg.blob_bytes,
-        outcome: match &egg.outcome {
-            Outcome::Pulled => transfers::Outcome::Transferred,
-            Outcome::Present => transfers::Outcome::Present,
-            Outcome::Other { existing } => transfers::Outcome::Conflict { existing: *existing },
-            Outcome::Failed { reason } => transfers::Outcome::Failed { reason },
-        },
-    });
-    let mut text = transfers_text("pulled", "into", "the cache", transfers, verbose);
+    let mut text = transfers_text("pulled", "into", "the cache", &report.eggs, verbose);
     let is_failed = !text.problems.is_empty();
-    let which = if report.complaints.is_empty() { "no remote" } else { "no usable remote" };
+    let which = if report.warnings.is_empty() { "no remote" } else { "no usable remote" };
     text.problems.extend(report.missing.iter().map(|name| format!("{which} has {name}")));
     if !is_failed {
-        text.problems.extend(report.complaints.iter().cloned());
+        text.problems.extend(report.warnings.iter().cloned());
     }
     text
 }

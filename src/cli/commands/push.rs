@@ -5,10 +5,10 @@ use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::print::Text;
 use crate::cli::select_eggs::{Filter, Selection, choose};
-use crate::cli::transfers::{self, Transfer, transfers_text};
+use crate::cli::transfers::transfers_text;
 use crate::error::Error;
 use crate::ops::list;
-use crate::ops::remote::push::{self, Outcome, Report};
+use crate::ops::remote::push::{self, Report};
 use crate::remote::config::{self, Remote};
 
 use super::sign::signer;
@@ -74,17 +74,5 @@ fn destinations(mut remotes: Vec<Remote>, name: Option<&str>) -> Result<Vec<Remo
 }
 
 fn text(report: &Report, verbose: bool) -> Text {
-    let transfers = report.eggs.iter().map(|egg| Transfer {
-        file_name: &egg.file_name,
-        digest: egg.digest,
-        remote: &report.remote,
-        blob_bytes: egg.blob_bytes,
-        outcome: match &egg.outcome {
-            Outcome::Pushed => transfers::Outcome::Transferred,
-            Outcome::Present => transfers::Outcome::Present,
-            Outcome::Other { existing } => transfers::Outcome::Conflict { existing: *existing },
-            Outcome::Failed { reason } => transfers::Outcome::Failed { reason },
-        },
-    });
-    transfers_text("pushed", "to", &format!("remote {}", report.remote), transfers, verbose)
+    transfers_text("pushed", "to", &format!("remote {}", report.remote), &report.eggs, verbose)
 }

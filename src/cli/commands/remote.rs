@@ -7,7 +7,7 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::format::plain;
 use crate::cli::print::Text;
 use crate::cli::table::{lines, table};
-use crate::ops::remote::configure::{self, Options, RemoteStatus, Report};
+use crate::ops::remote::configure::{self, ConfiguredRemote, Options, Report};
 use crate::remote::config;
 use crate::remote::keys::Trusted;
 use crate::util::clock::{now, shown_day};
@@ -101,7 +101,7 @@ struct List {}
 
 impl List {
     fn run(context: &Context) -> anyhow::Result<ExitCode> {
-        let report = configure::remote(&context.open()?, &Options::List)?;
+        let report = configure::configure(&context.open()?, &Options::List)?;
         context.printer.report(&report, |report| {
             if report.remotes.is_empty() {
                 let none = "No remotes; `eggcache remote add NAME URL --key KEY` adds one";
@@ -125,7 +125,7 @@ impl Remove {
     fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let Self { name } = self;
         let summary = format!("Removed remote {name}; its contents are untouched");
-        let report = configure::remote(&context.open()?, &Options::Remove { name })?;
+        let report = configure::configure(&context.open()?, &Options::Remove { name })?;
         context.printer.report(&report, |_| Text { summary, ..Text::default() })?;
         Ok(ExitCode::Success)
     }
@@ -133,7 +133,7 @@ impl Remove {
 
 /// Changes a remote, and prints it as it is now.
 pub fn change(context: &Context, options: &Options, summary: String) -> anyhow::Result<ExitCode> {
-    let report = configure::remote(&context.open()?, options)?;
+    let report = configure::configure(&context.open()?, options)?;
     context.printer.report(&report, |report| Text { summary, ..listing(report) })?;
     Ok(ExitCode::Success)
 }
@@ -141,7 +141,7 @@ pub fn change(context: &Context, options: &Options, summary: String) -> anyhow::
 fn listing(report: &Report) -> Text {
     let mut rows = table(["remote", "address", "push", "trusted keys"]);
     let mut notes = Vec::new();
-    for RemoteStatus { remote, key_ids } in &report.remotes {
+    for ConfiguredRemote { remote, key_ids } in &report.remotes {
         let mut address = remote.url.to_string();
         if let Some(endpoint) = &remote.endpoint {
             let _ = write!(address, "\nat {endpoint}");

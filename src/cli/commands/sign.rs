@@ -25,7 +25,7 @@ pub struct Sign {
 impl Sign {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let remote = context.remote(&self.name)?;
-        let report = countersign::sign(&remote, &signer()?, &context.bar)?;
+        let report = countersign::countersign(&remote, &signer()?, &context.bar)?;
         context.printer.report(&report, text)?;
         Ok(ExitCode::Success)
     }
@@ -41,7 +41,7 @@ pub fn signer() -> Result<Signer, Error> {
 }
 
 fn text(report: &Report) -> Text {
-    let skipped = report.left.iter();
+    let skipped = report.skipped.iter();
     let notes =
         skipped.map(|it| format!("{}: skipped: {}", plain(&it.what), plain(&it.reason))).collect();
     let summary = format!(
@@ -50,7 +50,7 @@ fn text(report: &Report) -> Text {
         eggs(report.signed),
         report.key,
         report.present,
-        report.left.len()
+        report.skipped.len()
     );
     Text { notes, summary, ..Text::default() }
 }

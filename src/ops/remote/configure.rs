@@ -1,4 +1,4 @@
-//! Remote: add and remove the remotes of a cache, and say whose signatures count there.
+//! Remote: list, add and remove the remotes of a cache, and choose which keys to trust for them.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::remote::keys::{self, Trusted};
 #[derive(Debug, Clone)]
 pub enum Options {
     List,
-    /// Adds one, before all others if it is `first`. `keys` as for [`Options::Trust`].
+    /// Add a remote, before all others if it is `first`. `keys` are as in [`Options::Trust`].
     Add {
         remote: Box<Remote>,
         keys: Vec<String>,
@@ -19,14 +19,14 @@ pub enum Options {
     Remove {
         name: String,
     },
-    /// From now on the signatures of a key count, which is given itself or as the file that has it.
+    /// Trust a key, given as text or as the path of a public key file.
     Trust {
         name: String,
         key: String,
         until: Option<i64>,
         note: Option<String>,
     },
-    /// No signature of a key counts any more.
+    /// Trust a key no longer, given as text, as a file or by its id.
     Distrust {
         name: String,
         key: String,
@@ -35,35 +35,36 @@ pub enum Options {
 
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// All remotes, or the one that was changed, as it is now, or the one that is gone.
-    pub remotes: Vec<RemoteStatus>,
+    /// All remotes, or the one that was added, changed or removed.
+    pub remotes: Vec<ConfiguredRemote>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct RemoteStatus {
+pub struct ConfiguredRemote {
     #[serde(flatten)]
     pub remote: Remote,
-    /// Of its keys, in their order.
+    /// The ids of its keys, in their order.
     pub key_ids: Vec<String>,
 }
 
 /// Lists the remotes of a cache, or changes one.
 ///
 /// # Errors
-/// [`Error::NoRemote`], [`Error::Usage`] for what makes no sense, or if what the cache has of its
-/// remotes cannot be read or written.
-pub fn remote(cache: &Cache, options: &Options) -> Result<Report> {
+/// [`Error::NoRemote`], or [`Error::Usage`] for an invalid remote or key.
+pub fn configure(cache: &Cache, options: &Options) -> Result<Report> {
     let root = cache.root();
     let mut remotes = config::read(root)?;
     let changed = match options {
         Options::List => {
-            let remotes = remotes.into_iter().map(listed).collect::<Result<_>>()?;
+            let remotes = remotes.into_iter().map(with_key_ids).collect::<Result<_>>()?;
             return Ok(Report { remotes });
         }
         Options::Add { remote, keys, first } => {
             if remotes.iter().any(|it| it.name == remote.name) {
-                let reason = "is there already; `eggcache remote remove` it first";
-                return Err(Error::Usage(format!("the remote {} {reason}", remote.name)));
+                let name = &remote.name;
+                return Err(Error::Usage(format!(
+                    "there is a remote {name} already; `eggcache remote remove {name}` removes it"
+                )));
             }
             remote.check()?;
             let mut remote = Remote::clone(remote);
@@ -90,12 +91,12 @@ pub fn remote(cache: &Cache, options: &Options) -> Result<Report> {
     };
     cache.check_writable()?;
     config::write(root, &remotes)?;
-    Ok(Report { remotes: vec![listed(changed)?] })
+    Ok(Report { remotes: vec![with_key_ids(changed)?] })
 }
 
-fn listed(remote: Remote) -> Result<RemoteStatus> {
+fn with_key_ids(remote: Remote) -> Result<ConfiguredRemote> {
     let key_ids = remote.trusted.iter().map(Trusted::id).collect::<Result<_>>()?;
-    Ok(RemoteStatus { remote, key_ids })
+    Ok(ConfiguredRemote { remote, key_ids })
 }
 
 fn trust(remote: &mut Remote, key: &str, until: Option<i64>, note: Option<String>) -> Result<()> {
@@ -107,7 +108,7 @@ fn trust(remote: &mut Remote, key: &str, until: Option<i64>, note: Option<String
     Ok(())
 }
 
-/// Takes a key away, which is told by itself, by its file or by its id.
+/// Removes a key, given as text, as a file or by its id.
 fn distrust(remote: &mut Remote, key: &str) -> Result<()> {
     let text = keys::public_key(key).unwrap_or_else(|_| key.to_owned());
     let before = remote.trusted.len();
@@ -116,10 +117,10 @@ fn distrust(remote: &mut Remote, key: &str) -> Result<()> {
     });
     if remote.trusted.len() == before {
         let name = &remote.name;
-        // A secret key is longer than a public one, and not to be repeated.
-        let shown = if key.len() <= 60 { key } else { "that was given" };
-        let reason = "is not trusted there; `eggcache remote list` tells which keys are";
-        return Err(Error::Usage(format!("remote {name}: the key {shown} {reason}")));
+        // A secret key is longer than a public one, and must not be repeated.
+        let shown = if key.len() <= 60 { format!("the key {key}") } else { "this key".into() };
+        let hint = "`eggcache remote list` shows its keys";
+        return Err(Error::Usage(format!("remote {name} does not trust {shown}; {hint}")));
     }
     Ok(())
 }

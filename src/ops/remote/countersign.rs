@@ -1,74 +1,72 @@
-//! Sign: add the signature of another key to what a remote has, so that the key before it can be done
-//! without.
+//! Sign: add the signature of a new key to the entries of a remote, so that the old key can be retired.
 //!
-//! Only what a key signs counts that is trusted now, so nothing becomes trusted by this that was not:
-//! the text stays, and a signature is added. Entries are changed first, with If-Match, then the lines of
-//! lists and sets are made equal to them. Where this is cut off, it is run again.
+//! Only entries that a trusted key has signed get a signature, and their text stays, so nothing becomes
+//! trusted that was not. Entries are changed first, with If-Match, and then the lines of lists and sets
+//! are made equal to them. If this is cut off, run it again.
 
 use std::collections::HashMap;
 
 use serde::Serialize;
 
 use crate::egg::key::EggKey;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::remote::client::Version;
 use crate::remote::config::Remote;
 use crate::remote::entry::{self, MAX_SIGNATURES, Signed};
 use crate::remote::inventory::{Inventory, Lines, StoredEntry};
 use crate::remote::keys::{self, Signer, Trusted};
 use crate::remote::publish;
-use crate::remote::retry;
+use crate::remote::retry::until_written;
 use crate::util::clock::now;
 use crate::util::progress::{Progress, Unit};
-
-/// How often an entry is read and written again that others are writing.
-const TRIES: u32 = 8;
 
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub remote: String,
     /// The id of the key.
     pub key: String,
-    /// Entries that the key has signed now.
+    /// Entries that this run has signed.
     pub signed: usize,
-    /// Entries that it had signed before.
+    /// Entries that the key had signed before.
     pub present: usize,
-    /// Entries that are left, as no trusted key has signed them.
-    pub left: Vec<Left>,
+    /// Entries without a trusted signature.
+    #[serde(rename = "left")]
+    pub skipped: Vec<SkippedEntry>,
     /// Lists and sets that were written.
     pub lists: usize,
     /// Requests that were made.
     pub requests: u64,
 }
 
+/// An entry that gets no new signature.
 #[derive(Debug, Serialize)]
-pub struct Left {
+pub struct SkippedEntry {
+    /// The name of the object.
     pub name: String,
-    /// The egg's file name, or else the object's.
+    /// The egg's file name, or else the name of the object.
     pub what: String,
     pub reason: String,
 }
 
-/// What was done about one entry.
-enum Done<'a> {
+/// The outcome for one entry.
+enum Outcome<'a> {
     Signed(&'a EggKey, Signed),
     Present(&'a EggKey, Signed),
-    Left(Left),
+    Skipped(SkippedEntry),
     Gone,
 }
 
 /// Adds the signature of a key to every entry that a trusted key has signed.
 ///
 /// # Errors
-/// [`Error::Remote`] if the remote cannot be listed, read or written, or if the key is not trusted
-/// there itself.
-pub fn sign(remote: &Remote, signer: &Signer, progress: &dyn Progress) -> Result<Report> {
+/// [`Error::Remote`](crate::error::Error::Remote), also if the remote does not trust the key itself.
+pub fn countersign(remote: &Remote, signer: &Signer, progress: &dyn Progress) -> Result<Report> {
     publish::check(remote, signer)?;
-    let survey = Inventory::new(remote, progress)?;
-    progress.begin("signing", survey.entries.len() as u64, Unit::Eggs);
-    let done = survey.in_parallel(survey.entries.iter().collect(), |filed| {
+    let inventory = Inventory::new(remote, progress)?;
+    progress.begin("signing", inventory.entries.len() as u64, Unit::Eggs);
+    let outcomes = inventory.in_parallel(inventory.entries.iter().collect(), |stored| {
         progress.advance(1);
-        one(&survey, filed, remote, signer)
+        sign_one(&inventory, stored, remote, signer)
     })?;
     progress.end();
     let mut report = Report {
@@ -76,75 +74,76 @@ pub fn sign(remote: &Remote, signer: &Signer, progress: &dyn Progress) -> Result
         key: signer.id(),
         signed: 0,
         present: 0,
-        left: Vec::new(),
+        skipped: Vec::new(),
         lists: 0,
         requests: 0,
     };
     let mut by_key: HashMap<&EggKey, Signed> = HashMap::new();
-    for done in done {
-        match done {
-            Done::Signed(key, line) => {
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Signed(key, line) => {
                 report.signed += 1;
                 by_key.insert(key, line);
             }
-            Done::Present(key, line) => {
+            Outcome::Present(key, line) => {
                 report.present += 1;
                 by_key.insert(key, line);
             }
-            Done::Left(left) => report.left.push(left),
-            Done::Gone => {}
+            Outcome::Skipped(skipped) => report.skipped.push(skipped),
+            Outcome::Gone => {}
         }
     }
-    report.lists = lines(&survey, &by_key)?;
-    report.requests = survey.client.requests();
+    report.lists = update_lines(&inventory, &by_key)?;
+    report.requests = inventory.client.requests();
     Ok(report)
 }
 
 /// Adds a signature to one entry.
-fn one<'a>(
-    survey: &Inventory,
-    filed: &'a StoredEntry,
+fn sign_one<'a>(
+    inventory: &Inventory,
+    stored: &'a StoredEntry,
     remote: &Remote,
     signer: &Signer,
-) -> Result<Done<'a>> {
-    let client = &survey.client;
-    let name = &filed.object.name;
-    let left = |reason: String| {
-        Ok(Done::Left(Left { name: name.clone(), what: filed.label().to_owned(), reason }))
+) -> Result<Outcome<'a>> {
+    let client = &inventory.client;
+    let name = &stored.object.name;
+    let skipped = |reason: String| {
+        let (name, what) = (name.clone(), stored.label().to_owned());
+        Outcome::Skipped(SkippedEntry { name, what, reason })
     };
-    let Some(entry) = filed.valid() else {
-        return left(filed.problem.as_ref().map(ToString::to_string).unwrap_or_default());
+    let Some(entry) = stored.valid() else {
+        return Ok(skipped(stored.problem.as_ref().map(ToString::to_string).unwrap_or_default()));
     };
-    let mine = [Trusted { key: signer.public.clone(), until: None, note: None }];
-    let mut found: Option<(Signed, Version)> = Some((filed.signed.clone(), filed.version.clone()));
-    for attempt in 0..TRIES {
-        let Some((mut line, version)) = found else { return Ok(Done::Gone) };
-        // It may have been written anew since it was looked at.
+    let own = [Trusted { key: signer.public.clone(), until: None, note: None }];
+    let mut current: Option<(Signed, Version)> =
+        Some((stored.signed.clone(), stored.version.clone()));
+    until_written(client, name, || {
+        let Some((mut line, version)) = current.take() else { return Ok(Some(Outcome::Gone)) };
+        // Another process may have replaced the entry since the inventory was made.
         match keys::open(&line, &remote.trusted, now()) {
             Ok(now) if now.key == entry.key => {}
-            Ok(now) => return left(format!("it is of another egg, {} now", now.file_name)),
-            Err(bad) => return left(bad.to_string()),
+            Ok(now) => {
+                return Ok(Some(skipped(format!("it is now the entry of {}", now.file_name))));
+            }
+            Err(bad) => return Ok(Some(skipped(bad.to_string()))),
         }
-        if keys::open(&line, &mine, now()).is_ok() {
-            return Ok(Done::Present(&entry.key, line));
+        if keys::open(&line, &own, now()).is_ok() {
+            return Ok(Some(Outcome::Present(&entry.key, line)));
         }
         make_room(&mut line, &remote.trusted);
         line.signatures.push(signer.sign(&line.entry)?);
-        let text = (line.line() + "\n").into_bytes();
-        if client.replace(name, text, Some(&version))? {
-            return Ok(Done::Signed(&entry.key, line));
+        if client.replace(name, entry::text(std::slice::from_ref(&line)), Some(&version))? {
+            return Ok(Some(Outcome::Signed(&entry.key, line)));
         }
-        std::thread::sleep(retry::jitter(attempt));
-        found = client.get(name)?.and_then(|it| {
+        current = client.get(name)?.and_then(|it| {
             let line = entry::lines(&it.bytes).into_iter().next()?;
             Some((line, it.version))
         });
-    }
-    let reason = format!("{name} is being written by others all the time; run this again");
-    Err(Error::Remote { name: remote.name.clone(), reason })
+        Ok(None)
+    })
 }
 
-/// Makes room for one more signature: those that do not count go first, then the oldest.
+/// Makes room for one more signature: removes invalid ones first, then the oldest.
 fn make_room(signed: &mut Signed, trusted: &[Trusted]) {
     if signed.signatures.len() < MAX_SIGNATURES {
         return;
@@ -158,18 +157,21 @@ fn make_room(signed: &mut Signed, trusted: &[Trusted]) {
     signed.signatures.drain(..excess);
 }
 
-/// Makes the lines of lists and sets equal to entries, and answers how many of them were written.
-fn lines(survey: &Inventory, by_key: &HashMap<&EggKey, Signed>) -> Result<usize> {
-    let with = |line: Signed| {
+/// Makes the lines of lists and sets equal to their entries. Returns how many objects it has written.
+fn update_lines(inventory: &Inventory, by_key: &HashMap<&EggKey, Signed>) -> Result<usize> {
+    let updated = |line: Signed| {
         let key = line.unchecked().ok().map(|entry| entry.key);
         let signed = key.and_then(|key| by_key.get(&key));
-        // Another text was written since, and the next push of it mends the list.
+        // A line with another text is of a newer entry, and its next push repairs the list.
         signed.filter(|it| it.entry == line.entry).cloned().unwrap_or(line)
     };
-    let is_behind = |lines: &Lines| lines.iter().flatten().any(|line| with(line.clone()) != *line);
-    let all = survey.lists.iter().chain(&survey.sets).filter(|(_, lines)| is_behind(lines));
-    let written = survey.in_parallel(all.map(|(name, _)| name).collect(), |name: &String| {
-        publish::rewrite(&survey.client, name, |lines| lines.into_iter().map(with).collect())
+    let is_outdated =
+        |lines: &Lines| lines.iter().flatten().any(|line| updated(line.clone()) != *line);
+    let all = inventory.lists.iter().chain(&inventory.sets);
+    let outdated = all.filter(|(_, lines)| is_outdated(lines)).map(|(name, _)| name).collect();
+    let written = inventory.in_parallel(outdated, |name: &String| {
+        let update = |lines: Vec<Signed>| lines.into_iter().map(updated).collect();
+        publish::rewrite(&inventory.client, name, update)
     })?;
     Ok(written.into_iter().filter(|it| *it).count())
 }

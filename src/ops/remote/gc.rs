@@ -1,33 +1,34 @@
-//! Garbage collection of a remote: which of its eggs go, and their going.
+//! Garbage collection of a remote: plans which of its eggs are evicted, and removes them.
 //!
-//! The plan is that of the cache's own `gc` ([`crate::cache::retention::plan`]), with the time at which an entry was
-//! written there in place of the last use, which nobody knows. What pins of this cache match and what
-//! its roots use stays.
+//! The plan is that of the cache's own `gc` ([`crate::cache::retention::plan`]). Because nobody knows the
+//! last use of an egg on a remote, the time at which its entry was written takes its place. Eggs that
+//! match a pin of this cache or that one of its roots uses stay.
 //!
 //! # Order of removals
-//! Each line out of its list, out of the sets, then the entry, then the blob. So whoever finds a name
-//! finds what it names, wherever this is cut off; what is left then the next run removes. Lists and sets
-//! are changed with If-Match. A client that has read a list before misses the blob, and builds.
+//! First the line in the list, then the line in the sets, then the entry, then the blob. So whatever a
+//! client finds refers only to objects that exist, even if this is cut off. The next run removes the
+//! rest. Lists and sets are changed with If-Match. A client that has read a list earlier misses the blob,
+//! and builds the egg.
 //!
-//! # Beside a push
-//! A push brings the blob, then the entry, then the line. A blob that nothing names may be one whose
-//! entry is yet to come, so it goes only when it is older than a grace. All times are the store's. A
-//! blob that is older goes only if still nothing names it:
+//! # At the same time as a push
+//! A push writes the blob, then the entry, then the line. A blob that nothing refers to may be waiting for
+//! its entry, so only blobs older than a grace period are removed. All times are by the clock of the store.
+//! An older blob is removed only if nothing refers to it yet:
 //!
-//! - Before any blob goes, the entries are listed again: what was pushed since is whole.
-//! - A blob that was brought anew since is young when it is looked at just before it would go.
-//! - A push that finds a blob there, and so does not bring it, looks again once its entry is written
-//!   (`publish`). Between that last look of this and the removal is no time for a push to write
-//!   an entry and look, unless this process stands still there; then the next push of the key mends it.
-//! - A push that has found the entry before it goes adds the line to the list again after that. The
-//!   line names nothing, and whoever looks for the egg misses it, builds it and pushes it, with which
-//!   the line is replaced. `remote verify --repair` removes such lines.
+//! - Before any blob is removed, the entries are listed again, so eggs that were pushed since stay.
+//! - A blob that was uploaded again since is young in the check right before its removal.
+//! - A push that finds a blob, and so does not upload it, checks it once more after it has written its
+//!   entry (`publish`). Between the last check of `gc` and the removal there is no time for a push to do
+//!   both, unless this process is suspended there. Then the next push of the key repairs it.
+//! - A push that found the entry before `gc` removed it adds the line to the list again. A client that
+//!   follows this line misses the egg, builds it and pushes it, which replaces the line.
+//!   `remote verify --repair` removes such lines.
 //!
-//! An entry is removed only as it was when the plan was made. What a line of a list or a set names is
-//! kept as well, and so is every blob if there is an entry of a newer eggcache, as nobody knows what
-//! that names.
+//! An entry is removed only if it has not changed since the plan was made. A blob that a line of a list or
+//! a set names stays. All blobs stay if there is an entry of a newer eggcache, because this one cannot
+//! read which blob it names.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -47,22 +48,22 @@ use crate::remote::object_names;
 use crate::remote::publish;
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
-use crate::util::progress::{Progress, Unit};
+use crate::util::progress::{Progress, Silent, Unit};
 
-/// How old a blob is at least that goes, in seconds, if nobody says otherwise.
+/// Default of [`Options::grace`], in seconds.
 pub const GRACE: i64 = 86_400;
-/// How old a lease is that goes, in seconds.
+/// Older leases are removed, in seconds.
 const OLD_LEASE: i64 = 86_400;
 
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Ages are those of entries. Nobody knows the last use, so there is no limit of size.
+    /// Ages are those of entries. A size limit does not apply, because it needs the last use.
     pub rules: Rules,
-    /// How old a blob is at least that goes, in seconds; [`GRACE`] if absent.
+    /// Younger blobs are not removed, in seconds (default: [`GRACE`]).
     pub grace: Option<i64>,
-    /// For how long a root is kept whose folder is gone, in seconds.
+    /// How long a root counts after its folder is gone, in seconds.
     pub root_grace: Option<i64>,
-    /// Remove also entries that no trusted key has signed.
+    /// Remove entries without a trusted signature, too.
     pub untrusted: bool,
     pub dry_run: bool,
 }
@@ -76,39 +77,36 @@ pub struct Report {
     pub kept: usize,
     pub kept_bytes: u64,
     pub kept_eggs: Vec<Kept>,
-    /// Entries that do not count.
-    pub refused: Vec<Refused>,
-    /// Lists and sets out of which lines were taken.
+    /// Entries that are not valid.
+    pub refused: Vec<RefusedEntry>,
+    /// Lists and sets that lose lines.
     pub lists: usize,
-    /// Blobs that go, of eggs that go or of none.
+    /// Removed blobs, of evicted eggs or of none.
     pub blobs: usize,
     pub freed_bytes: u64,
-    /// Blobs that nothing names, and that are too young to go.
+    /// Blobs that nothing refers to and that are too young to be removed.
     pub young_blobs: usize,
     pub leases: usize,
-    /// Whether no blob goes, as an entry is a newer eggcache's.
+    /// Whether no blob is removed because of an entry of a newer eggcache.
     pub blocked: bool,
-    /// What is wrong with the records of roots that cannot be read.
+    /// Errors of root records that cannot be read.
     pub unreadable: Vec<String>,
     /// Requests that were made.
     pub requests: u64,
 }
 
-/// An entry that does not count.
+/// An entry that is not valid.
 #[derive(Debug, Serialize)]
-pub struct Refused {
+pub struct RefusedEntry {
+    /// The name of the object.
     pub name: String,
-    /// The egg's file name, or else the object's.
+    /// The egg's file name, or else the name of the object.
     pub what: String,
     pub reason: String,
     pub removed: bool,
 }
 
-/// Collects garbage on a remote, or tells what it would collect.
-///
-/// # Errors
-/// [`Error::Remote`] if it cannot be listed, read or written, or if the cache's pins or roots cannot
-/// be read.
+/// Collects garbage on a remote, or with `dry_run` reports what it would remove.
 pub fn gc(
     cache: &Cache,
     remote: &Remote,
@@ -121,20 +119,21 @@ pub fn gc(
     } else {
         Client::new(remote, Patience::COMMAND)?.clock(object_names::CLOCK)?
     };
-    let survey = Inventory::new(remote, progress)?;
-    let counting: HashMap<Digest, &StoredEntry> =
-        survey.entries.iter().filter_map(|it| Some((it.valid()?.egg, it))).collect();
-    let eggs: Vec<CachedEgg> = counting.values().filter_map(|filed| egg_of(filed)).collect();
-    let (held, unreadable) = holding(cache, &eggs, options.root_grace.unwrap_or(ROOT_GRACE))?;
+    let inventory = Inventory::new(remote, progress)?;
+    let valid: HashMap<Digest, &StoredEntry> =
+        inventory.entries.iter().filter_map(|it| Some((it.valid()?.egg, it))).collect();
+    let eggs: Vec<CachedEgg> = valid.values().filter_map(|stored| egg_of(stored)).collect();
+    let root_grace = options.root_grace.unwrap_or(ROOT_GRACE);
+    let (protected, unreadable) = protected_eggs(cache, &eggs, root_grace)?;
     let rules = Rules { max_size: None, ..options.rules };
-    let Plan { mut evicted, kept: kept_eggs } = plan(eggs, &rules, &held, time);
+    let Plan { mut evicted, kept: kept_eggs } = plan(eggs, &rules, &protected, time);
     evicted.sort_by(|a, b| a.egg.file_name.cmp(&b.egg.file_name));
-    let is_going = |filed: &&StoredEntry| options.untrusted && !filed.is_newer();
-    let refused: Vec<&StoredEntry> =
-        survey.entries.iter().filter(|it| it.problem.is_some()).collect();
-    let mut going: Vec<&StoredEntry> = evicted.iter().map(|it| counting[&it.egg.digest]).collect();
-    going.extend(refused.iter().copied().filter(is_going));
-    let plan = Removal::new(&survey, going, time, options.grace.unwrap_or(GRACE));
+    let is_removed = |stored: &&StoredEntry| options.untrusted && !stored.is_newer();
+    let invalid: Vec<&StoredEntry> =
+        inventory.entries.iter().filter(|it| it.problem.is_some()).collect();
+    let mut entries: Vec<&StoredEntry> = evicted.iter().map(|it| valid[&it.egg.digest]).collect();
+    entries.extend(invalid.iter().copied().filter(is_removed));
+    let removal = Removal::new(&inventory, entries, time, options.grace.unwrap_or(GRACE));
     let mut report = Report {
         remote: remote.name.clone(),
         dry_run: options.dry_run,
@@ -143,33 +142,37 @@ pub fn gc(
         kept_bytes: kept_eggs.iter().map(|it| it.egg.blob_bytes).sum(),
         evicted,
         kept_eggs,
-        refused: refused.iter().map(|filed| told(filed, is_going(filed))).collect(),
-        lists: plan.lists.len(),
-        blobs: plan.blobs.len(),
-        freed_bytes: plan.blobs.iter().map(|blob| blob.bytes).sum(),
-        young_blobs: plan.young,
-        leases: plan.leases.len(),
-        blocked: plan.blocked,
+        refused: invalid.iter().map(|stored| refused(stored, is_removed(stored))).collect(),
+        lists: removal.lists.len(),
+        blobs: removal.blobs.len(),
+        freed_bytes: removal.blobs.iter().map(|blob| blob.bytes).sum(),
+        young_blobs: removal.young,
+        leases: removal.leases.len(),
+        blocked: removal.blocked,
         unreadable: unreadable.iter().map(Error::to_string).collect(),
         requests: 0,
     };
     if !options.dry_run {
-        let removed = plan.execute(&survey, remote, progress)?;
+        let removed = removal.execute(&inventory, remote, progress)?;
         report.blobs = removed.len();
         report.freed_bytes = removed.iter().sum();
     }
-    report.requests = survey.client.requests();
+    report.requests = inventory.client.requests();
     Ok(report)
 }
 
-/// The egg of an entry that counts, with the age of the entry.
-fn egg_of(filed: &StoredEntry) -> Option<CachedEgg> {
-    Some(CachedEgg { used_at: filed.object.modified_at, ..filed.valid()?.egg() })
+/// The egg of a valid entry, with the age of the entry.
+fn egg_of(stored: &StoredEntry) -> Option<CachedEgg> {
+    Some(CachedEgg { used_at: stored.object.modified_at, ..stored.valid()?.egg() })
 }
 
-/// What pins and roots of the cache hold of these eggs. A root holds also another build of the egg that
-/// it uses: it is that one that its buildout would get from here.
-fn holding(cache: &Cache, eggs: &[CachedEgg], root_grace: i64) -> Result<(Protected, Vec<Error>)> {
+/// What pins and roots of the cache protect of these eggs. A root also protects another build of an egg
+/// that it uses, because its buildout would fetch that one from here.
+fn protected_eggs(
+    cache: &Cache,
+    eggs: &[CachedEgg],
+    root_grace: i64,
+) -> Result<(Protected, Vec<Error>)> {
     let (roots, unreadable) = roots::all(cache.root(), now())?;
     let of_key: HashMap<&EggKey, Digest> = eggs.iter().map(|egg| (&egg.key, egg.digest)).collect();
     let there: HashSet<Digest> = eggs.iter().map(|egg| egg.digest).collect();
@@ -185,22 +188,24 @@ fn holding(cache: &Cache, eggs: &[CachedEgg], root_grace: i64) -> Result<(Protec
     Ok((protected(&pins::all(cache.root())?, eggs, &kept), unreadable))
 }
 
-fn told(filed: &StoredEntry, removed: bool) -> Refused {
-    Refused {
-        name: filed.object.name.clone(),
-        what: filed.label().to_owned(),
-        reason: filed.problem.as_ref().map(ToString::to_string).unwrap_or_default(),
+fn refused(stored: &StoredEntry, removed: bool) -> RefusedEntry {
+    RefusedEntry {
+        name: stored.object.name.clone(),
+        what: stored.label().to_owned(),
+        reason: stored.problem.as_ref().map(ToString::to_string).unwrap_or_default(),
         removed,
     }
 }
 
-/// What is to be removed.
+/// The objects to remove.
 struct Removal<'a> {
-    /// Texts of entries whose lines go.
+    /// Texts of entries whose lines are removed.
     texts: HashSet<&'a str>,
-    lists: Vec<(&'a String, bool)>,
+    /// Lists and sets to change.
+    lists: Vec<LineFile<'a>>,
     entries: Vec<&'a StoredEntry>,
     blobs: Vec<&'a ObjectInfo>,
+    /// How many blobs stay because they are young.
     young: usize,
     leases: Vec<&'a ObjectInfo>,
     blocked: bool,
@@ -208,32 +213,40 @@ struct Removal<'a> {
     grace: i64,
 }
 
+/// A list or a set.
+struct LineFile<'a> {
+    name: &'a str,
+    is_set: bool,
+}
+
 impl<'a> Removal<'a> {
-    fn new(survey: &'a Inventory, entries: Vec<&'a StoredEntry>, time: i64, grace: i64) -> Self {
-        let going: HashSet<&str> = entries.iter().map(|it| it.object.name.as_str()).collect();
-        let stays = |filed: &&StoredEntry| !going.contains(filed.object.name.as_str());
-        let staying: Vec<&StoredEntry> = survey.entries.iter().filter(stays).collect();
-        // An entry that is filed at a second name says there what it says at the first.
-        let said: HashSet<&str> = staying.iter().map(|it| it.signed.entry.as_str()).collect();
+    fn new(inventory: &'a Inventory, entries: Vec<&'a StoredEntry>, time: i64, grace: i64) -> Self {
+        let removed: HashSet<&str> = entries.iter().map(|it| it.object.name.as_str()).collect();
+        let is_staying = |stored: &&StoredEntry| !removed.contains(stored.object.name.as_str());
+        let staying: Vec<&StoredEntry> = inventory.entries.iter().filter(is_staying).collect();
+        // A copy of an entry under a second name has the same text as the one under the right name.
+        let staying_texts: HashSet<&str> =
+            staying.iter().map(|it| it.signed.entry.as_str()).collect();
         let mut texts: HashSet<&str> = entries.iter().map(|it| it.signed.entry.as_str()).collect();
-        texts.retain(|text| !text.is_empty() && !said.contains(text));
+        texts.retain(|text| !text.is_empty() && !staying_texts.contains(text));
         let changes =
             |lines: &Lines| lines.iter().flatten().any(|line| texts.contains(line.entry.as_str()));
-        let all = survey.lists.iter().map(|it| (it, false));
-        let all = all.chain(survey.sets.iter().map(|it| (it, true)));
-        let lists: Vec<_> = all
-            .filter(|((_, lines), _)| changes(lines))
-            .map(|((name, _), is_set)| (name, is_set))
-            .collect();
-        let lines = survey.lists.values().chain(survey.sets.values()).flatten().flatten();
+        let files = |all: &'a BTreeMap<String, Lines>, is_set: bool| {
+            let affected = all.iter().filter(|(_, lines)| changes(lines));
+            affected.map(move |(name, _)| LineFile { name, is_set }).collect::<Vec<_>>()
+        };
+        let mut lists = files(&inventory.lists, false);
+        lists.extend(files(&inventory.sets, true));
+
+        let lines = inventory.lists.values().chain(inventory.sets.values()).flatten().flatten();
         let lines = lines.filter(|line| !texts.contains(line.entry.as_str()));
         let mut named: HashSet<Digest> =
             lines.filter_map(|line| Some(line.unchecked().ok()?.blob)).collect();
         named.extend(staying.iter().filter_map(|it| Some(it.content.as_ref().ok()?.blob)));
-        let blocked = survey.entries.iter().any(StoredEntry::is_newer);
-        let unnamed = survey.blobs.iter().filter(|(digest, _)| !named.contains(digest));
+        let unnamed = inventory.blobs.iter().filter(|(digest, _)| !named.contains(digest));
         let is_old = |blob: &&ObjectInfo| time.saturating_sub(blob.modified_at) > grace;
         let (blobs, young): (Vec<_>, Vec<_>) = unnamed.map(|(_, blob)| blob).partition(is_old);
+        let blocked = inventory.entries.iter().any(StoredEntry::is_newer);
         let is_old = |lease: &&ObjectInfo| time.saturating_sub(lease.modified_at) > OLD_LEASE;
         Self {
             texts,
@@ -241,57 +254,83 @@ impl<'a> Removal<'a> {
             entries,
             blobs: if blocked { Vec::new() } else { blobs },
             young: young.len(),
-            leases: survey.leases.iter().filter(is_old).collect(),
+            leases: inventory.leases.iter().filter(is_old).collect(),
             blocked,
             time,
             grace,
         }
     }
 
-    /// Removes it all, in the order that the head of this module tells, and answers the lengths of the
-    /// blobs that are gone.
+    /// Removes everything in the order that the head of this module describes. Returns the lengths of the
+    /// removed blobs.
     fn execute(
-        self,
-        survey: &Inventory,
+        mut self,
+        inventory: &Inventory,
         remote: &Remote,
         progress: &dyn Progress,
     ) -> Result<Vec<u64>> {
-        let client = &survey.client;
+        let client = &inventory.client;
         let count = self.lists.len() + self.entries.len() + self.blobs.len() + self.leases.len();
         progress.begin("removing", count as u64, Unit::Eggs);
-        // All lists before any set, as whoever does not find an egg in a set looks for it in its list.
-        let (sets, lists): (Vec<_>, Vec<_>) = self.lists.into_iter().partition(|(_, it)| *it);
-        for lists in [lists, sets] {
-            survey.in_parallel(lists, |(name, is_set)| {
-                publish::rewrite(client, name, |mut lines: Vec<Signed>| {
-                    lines.retain(|line| !self.texts.contains(line.entry.as_str()));
-                    lines
-                })?;
-                // A set that is lost is told again; a list is not, and stays with no line.
-                if is_set && client.head(name)?.is_some_and(|set| set.bytes == 0) {
-                    client.remove(name)?;
-                }
+        // All lists before any set, because a client that does not find an egg in a set reads its list.
+        let (sets, lists): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.lists).into_iter().partition(|file| file.is_set);
+        for files in [lists, sets] {
+            inventory.in_parallel(files, |file| {
                 progress.advance(1);
-                Ok(())
+                self.remove_lines(client, &file)
             })?;
         }
-        survey.in_parallel(self.entries, |filed| {
-            let name = &filed.object.name;
-            if client.get(name)?.is_some_and(|it| Digest::of(&it.bytes) == filed.digest) {
+        inventory.in_parallel(std::mem::take(&mut self.entries), |stored| {
+            progress.advance(1);
+            let name = &stored.object.name;
+            if client.get(name)?.is_some_and(|it| Digest::of(&it.bytes) == stored.digest) {
                 client.remove(name)?;
             }
-            progress.advance(1);
             Ok(())
         })?;
-        let since = survey.newer_entries(remote, &crate::util::progress::Silent)?;
+        let removed = self.remove_blobs(inventory, remote, progress)?;
+        inventory.in_parallel(self.leases, |lease| {
+            progress.advance(1);
+            client.remove(&lease.name)
+        })?;
+        progress.end();
+        Ok(removed)
+    }
+
+    fn remove_lines(
+        &self,
+        client: &Client,
+        LineFile { name, is_set }: &LineFile<'_>,
+    ) -> Result<()> {
+        publish::rewrite(client, name, |mut lines: Vec<Signed>| {
+            lines.retain(|line| !self.texts.contains(line.entry.as_str()));
+            lines
+        })?;
+        // The next push writes a set again. It adds to a list, which therefore stays without lines.
+        if *is_set && client.head(name)?.is_some_and(|set| set.bytes == 0) {
+            client.remove(name)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the blobs that nothing has come to refer to since the inventory was made.
+    fn remove_blobs(
+        &self,
+        inventory: &Inventory,
+        remote: &Remote,
+        progress: &dyn Progress,
+    ) -> Result<Vec<u64>> {
+        let client = &inventory.client;
+        let since = inventory.newer_entries(remote, &Silent)?;
         let blocked = since.iter().any(StoredEntry::is_newer);
         let named: HashSet<String> = since
             .iter()
-            .filter_map(|filed| filed.content.as_ref().ok())
+            .filter_map(|stored| stored.content.as_ref().ok())
             .map(|RemoteEntry { blob, .. }| object_names::blob(*blob))
             .collect();
         let is_old = |found: &ObjectInfo| self.time.saturating_sub(found.modified_at) > self.grace;
-        let removed = survey.in_parallel(self.blobs, |blob| {
+        let removed = inventory.in_parallel(self.blobs.clone(), |blob| {
             progress.advance(1);
             if blocked
                 || named.contains(&blob.name)
@@ -302,11 +341,6 @@ impl<'a> Removal<'a> {
             client.remove(&blob.name)?;
             Ok(Some(blob.bytes))
         })?;
-        survey.in_parallel(self.leases, |lease| {
-            progress.advance(1);
-            client.remove(&lease.name)
-        })?;
-        progress.end();
         Ok(removed.into_iter().flatten().collect())
     }
 }

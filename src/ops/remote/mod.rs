@@ -5,4 +5,5 @@ pub mod countersign;
 pub mod gc;
 pub mod pull;
 pub mod push;
+pub mod transfer;
 pub mod verify;

@@ -1,74 +1,49 @@
-//! Pull: bring eggs from the remotes into the cache.
+//! Pull: download eggs from the remotes into the cache.
 
+use std::cmp::Reverse;
+use std::iter;
 use std::sync::mpsc;
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::transfer::{EggTransfer, Outcome, failed};
 use crate::cache::query::{self, Narrow};
-use crate::cache::{Cache, Commit};
+use crate::cache::{Cache, Commit, Staged, Staging};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::python_tag;
 use crate::egg::name::{EggName, normalize_name, same_version};
 use crate::error::{Error, Result};
 use crate::remote::parallel::DOWNLOADS;
 use crate::remote::upstream::{Offer, Upstream};
-use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Unit};
 use crate::util::threads;
 
 #[derive(Debug, Serialize)]
 pub struct Report {
-    pub eggs: Vec<Pulled>,
-    /// What no remote has.
+    pub eggs: Vec<EggTransfer>,
+    /// Names that no remote has an egg for.
     pub missing: Vec<String>,
     /// Requests that were made.
     pub requests: u64,
-    /// What was refused, and which remotes could not be used.
-    pub complaints: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct Pulled {
-    pub file_name: String,
-    pub digest: Digest,
-    pub remote: String,
-    /// Bytes that were transferred.
-    pub blob_bytes: u64,
-    #[serde(flatten)]
-    pub outcome: Outcome,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(tag = "outcome", rename_all = "lowercase")]
-pub enum Outcome {
-    Pulled,
-    /// The cache has it, or has it again.
-    Present,
-    /// The cache has another build of its key, which stays.
-    Other {
-        existing: Digest,
-    },
-    Failed {
-        reason: String,
-    },
+    /// Refused entries and blobs, and remotes that failed.
+    #[serde(rename = "complaints")]
+    pub warnings: Vec<String>,
 }
 
 impl Report {
-    pub fn failed(&self) -> impl Iterator<Item = (&Pulled, &str)> {
-        self.eggs.iter().filter_map(|egg| match &egg.outcome {
-            Outcome::Failed { reason } => Some((egg, reason.as_str())),
-            _ => None,
-        })
+    pub fn failed(&self) -> impl Iterator<Item = (&EggTransfer, &str)> {
+        failed(&self.eggs)
     }
 }
 
-/// Brings the eggs that `names` name into the cache: `name==version`, or the file name of an egg. One
-/// that fails does not keep the others; the report names it.
+/// Downloads eggs into the cache. Each of `names` is `name==version` or the file name of an egg. An egg
+/// that fails is in the report and does not stop the others.
 ///
 /// # Errors
-/// [`Error::Ambiguous`] if several answer to a name, [`Error::Usage`] for another kind of name, or
-/// if the cache cannot be written.
+/// [`Error::Ambiguous`] if a name matches several eggs, [`Error::Usage`] for another form of name, or
+/// [`Error::ReadOnly`].
 pub fn pull(
     cache: &mut Cache,
     names: &[String],
@@ -79,13 +54,13 @@ pub fn pull(
     cache.check_writable()?;
     let pool = threads::pool("pull", DOWNLOADS)?;
     progress.begin("looking", names.len() as u64, Unit::Eggs);
-    let look = |name: &String| {
-        let found = offer(upstream, name, narrow);
+    let find = |name: &String| {
+        let found = find(upstream, name, narrow);
         progress.advance(1);
         found
     };
     let found: Result<Vec<Option<Offer>>> =
-        pool.install(|| names.par_iter().with_max_len(1).map(look).collect());
+        pool.install(|| names.par_iter().with_max_len(1).map(find).collect());
     progress.end();
     let mut missing = Vec::new();
     let mut offers: Vec<Offer> = Vec::new();
@@ -96,43 +71,22 @@ pub fn pull(
             Some(offer) => offers.push(offer),
         }
     }
-    // The largest first, so that no transfer is left alone at the end.
-    offers.sort_by_key(|offer| std::cmp::Reverse(offer.entry.blob_bytes));
+    // The largest first, so that none of them runs alone at the end.
+    offers.sort_by_key(|offer| Reverse(offer.entry.blob_bytes));
     let mut eggs = transfer(cache, &offers, upstream, &pool, progress)?;
     eggs.sort_by(|a, b| a.file_name.cmp(&b.file_name));
-    let requests = upstream.remotes().iter().map(|source| source.client.requests()).sum();
-    Ok(Report { eggs, missing, requests, complaints: upstream.warnings() })
+    let requests = upstream.remotes().iter().map(|remote| remote.client.requests()).sum();
+    Ok(Report { eggs, missing, requests, warnings: upstream.warnings() })
 }
 
-/// The one egg that a name is of.
-fn offer(upstream: &Upstream, text: &str, narrow: &Narrow) -> Result<Option<Offer>> {
-    let (name, version) = match (text.split_once("=="), text.parse::<EggName>()) {
-        (Some((name, version)), _) => (name.trim(), Some(version.trim_start_matches('=').trim())),
-        (None, Ok(_)) => ("", None),
-        (None, Err(_)) => {
-            let reason = "is neither name==version nor the file name of an egg";
-            return Err(Error::Usage(format!(
-                "{text} {reason}: remotes are asked for those alone"
-            )));
-        }
-    };
-    let of_file = text.parse::<EggName>().ok().filter(|_| version.is_none());
-    let project = normalize_name(of_file.as_ref().map_or(name, |egg| egg.name.as_str()));
-    let told = narrow.python.as_deref().or(of_file.as_ref().map(|egg| egg.python.as_str()));
-    let python = match told.unwrap_or_default() {
-        // A file name that tells none is of an egg of any Python.
-        "" if of_file.is_some() => String::new(),
-        "" => {
-            let reason = "say for which Python, as in --python 3.11";
-            return Err(Error::Usage(format!("{text}: {reason}")));
-        }
-        python if python.starts_with(|c: char| c.is_ascii_digit()) => python_tag("cp", python),
-        python => python.to_owned(),
-    };
-    let mut offers = upstream.find(&project, &python, |key| {
-        narrow.admits_key(key) && version.is_none_or(|version| same_version(&key.version, version))
+/// The one egg with a name, or `None`.
+fn find(upstream: &Upstream, text: &str, narrow: &Narrow) -> Result<Option<Offer>> {
+    let (name, version, python) = parse(text, narrow.python.as_deref())?;
+    let mut offers = upstream.find(&name, &python, |key| {
+        let is_version = version.is_none_or(|version| same_version(&key.version, version));
+        narrow.admits_key(key) && is_version
     });
-    if of_file.is_some() {
+    if version.is_none() {
         offers.retain(|offer| offer.entry.file_name == text);
     }
     match offers.len() {
@@ -145,76 +99,61 @@ fn offer(upstream: &Upstream, text: &str, narrow: &Narrow) -> Result<Option<Offe
     }
 }
 
-/// Transfers beside each other, and commits what has arrived together.
+/// The project, the version and the Python tag in `name==version` or in a file name. A file name stands
+/// for itself and has no version here.
+fn parse<'a>(text: &'a str, python: Option<&str>) -> Result<(String, Option<&'a str>, String)> {
+    let usage = |reason: &str| Err(Error::Usage(format!("{text}: {reason}")));
+    if let Some((name, version)) = text.split_once("==") {
+        let Some(python) = python.filter(|python| !python.is_empty()) else {
+            return usage("the Python version is not known; name it, as in --python 3.11");
+        };
+        let version = version.trim_start_matches('=').trim();
+        return Ok((normalize_name(name.trim()), Some(version), tag(python)));
+    }
+    let Ok(egg) = text.parse::<EggName>() else {
+        return usage("to get an egg from a remote, use name==version or its file name");
+    };
+    // A file name without a Python is that of an egg for any Python.
+    Ok((normalize_name(&egg.name), None, tag(python.unwrap_or(&egg.python))))
+}
+
+/// The tag of a version like `3.11`, or the tag itself.
+fn tag(python: &str) -> String {
+    let is_version = python.starts_with(|c: char| c.is_ascii_digit());
+    if is_version { python_tag("cp", python) } else { python.to_owned() }
+}
+
+/// Downloads several eggs at a time, and commits those that have arrived together.
 fn transfer(
     cache: &mut Cache,
     offers: &[Offer],
     upstream: &Upstream,
-    pool: &rayon::ThreadPool,
+    pool: &ThreadPool,
     progress: &dyn Progress,
-) -> Result<Vec<Pulled>> {
-    let mut eggs = Vec::new();
-    let mut wanted = Vec::new();
+) -> Result<Vec<EggTransfer>> {
+    let (mut eggs, mut wanted) = (Vec::new(), Vec::new());
     for offer in offers {
         match cache.open_blob(offer.entry.egg) {
             Ok(Some(_)) if cache.egg(offer.entry.egg)?.is_some() => {
-                eggs.push(pulled(upstream, offer, Outcome::Present));
+                eggs.push(transferred(upstream, offer, Outcome::Present));
             }
             _ => wanted.push(offer),
         }
     }
     progress.begin("pulling", wanted.iter().map(|it| it.entry.blob_bytes).sum(), Unit::Bytes);
-    let staging = cache.staging();
+    let staging = &cache.staging();
     let (sender, arrived) = mpsc::channel();
-    let fetch = |sender: &mut mpsc::Sender<_>, offer: &Offer| {
-        let bring = |offer: &Offer| upstream.remote(offer).fetch(&offer.entry, &staging, progress);
-        let brought = match bring(offer) {
-            Ok(staged) => (offer.clone(), Ok(staged)),
-            Err(error) => {
-                let next = |last: &Offer| upstream.alternative(last);
-                let mut others = std::iter::successors(next(offer), next);
-                let brought = others.find_map(|it| Some((it.clone(), Ok(bring(&it).ok()?))));
-                // Where no other has it either, the first reason is told.
-                brought.unwrap_or_else(|| (offer.clone(), Err(error)))
-            }
-        };
-        let _ = sender.send(brought);
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let wanted = wanted.into_par_iter().with_max_len(1);
-            pool.install(|| wanted.for_each_with(sender, fetch));
-        });
+    pool.in_place_scope_fifo(|scope| {
+        for offer in wanted {
+            let sender = sender.clone();
+            scope.spawn_fifo(move |_| {
+                let _ = sender.send(download(upstream, offer, staging, progress));
+            });
+        }
+        drop(sender);
         while let Ok(first) = arrived.recv() {
-            let batch: Vec<_> = std::iter::once(first).chain(arrived.try_iter()).collect();
-            let (mut taken, mut staged) = (Vec::new(), Vec::new());
-            for (offer, result) in batch {
-                match result {
-                    Ok(it) => {
-                        taken.push(offer);
-                        staged.push(it);
-                    }
-                    Err(error) => {
-                        let reason = match error {
-                            Error::Miss { .. } => {
-                                let name = upstream.remote(&offer).client.name();
-                                format!("remote {name}: its blob is gone")
-                            }
-                            error => error.to_string(),
-                        };
-                        eggs.push(pulled(upstream, &offer, Outcome::Failed { reason }));
-                    }
-                }
-            }
-            let commits = cache.commit(staged, |_: &CachedEgg| false)?;
-            eggs.extend(taken.into_iter().zip(commits).map(|(offer, commit)| {
-                let outcome = match commit {
-                    Commit::Stored(_) | Commit::Replaced { .. } => Outcome::Pulled,
-                    Commit::Kept { same: true, .. } => Outcome::Present,
-                    Commit::Kept { existing, .. } => Outcome::Other { existing: existing.digest },
-                };
-                pulled(upstream, &offer, outcome)
-            }));
+            let batch = iter::once(first).chain(arrived.try_iter());
+            commit(cache, upstream, batch, &mut eggs)?;
         }
         Ok::<(), Error>(())
     })?;
@@ -222,8 +161,64 @@ fn transfer(
     Ok(eggs)
 }
 
-fn pulled(upstream: &Upstream, offer: &Offer, outcome: Outcome) -> Pulled {
-    Pulled {
+/// Downloads an egg from the remote of its offer, or else from a later one. Returns the offer that was
+/// used. If all fail, the error is that of the first.
+fn download(
+    upstream: &Upstream,
+    offer: &Offer,
+    staging: &Staging,
+    progress: &dyn Progress,
+) -> (Offer, Result<Staged>) {
+    let fetch = |offer: &Offer| upstream.remote(offer).fetch(&offer.entry, staging, progress);
+    let error = match fetch(offer) {
+        Ok(staged) => return (offer.clone(), Ok(staged)),
+        Err(error) => error,
+    };
+    let next = |last: &Offer| upstream.alternative(last);
+    let downloaded = iter::successors(next(offer), next)
+        .find_map(|other| fetch(&other).ok().map(|staged| (other, Ok(staged))));
+    downloaded.unwrap_or_else(|| (offer.clone(), Err(error)))
+}
+
+fn commit(
+    cache: &mut Cache,
+    upstream: &Upstream,
+    batch: impl Iterator<Item = (Offer, Result<Staged>)>,
+    eggs: &mut Vec<EggTransfer>,
+) -> Result<()> {
+    let (mut arrived, mut staged) = (Vec::new(), Vec::new());
+    for (offer, result) in batch {
+        match result {
+            Ok(it) => {
+                arrived.push(offer);
+                staged.push(it);
+            }
+            Err(error) => {
+                let reason = match error {
+                    Error::Miss { .. } => {
+                        let name = upstream.remote(&offer).client.name();
+                        format!("remote {name}: its blob is gone")
+                    }
+                    error => error.to_string(),
+                };
+                eggs.push(transferred(upstream, &offer, Outcome::Failed { reason }));
+            }
+        }
+    }
+    let commits = cache.commit(staged, |_: &CachedEgg| false)?;
+    eggs.extend(arrived.iter().zip(commits).map(|(offer, commit)| {
+        let outcome = match commit {
+            Commit::Stored(_) | Commit::Replaced { .. } => Outcome::Pulled,
+            Commit::Kept { same: true, .. } => Outcome::Present,
+            Commit::Kept { existing, .. } => Outcome::Other { existing: existing.digest },
+        };
+        transferred(upstream, offer, outcome)
+    }));
+    Ok(())
+}
+
+fn transferred(upstream: &Upstream, offer: &Offer, outcome: Outcome) -> EggTransfer {
+    EggTransfer {
         file_name: offer.entry.file_name.clone(),
         digest: offer.entry.egg,
         remote: upstream.remote(offer).client.name().to_owned(),

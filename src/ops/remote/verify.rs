@@ -1,9 +1,9 @@
-//! Verify of a remote: entries, their blobs, the lists and sets that name them, and what does not belong
-//! there. Reports every problem, and mends what says again what entries say.
+//! Verify a remote: check its entries, their blobs, the lists and sets that name them, and look for
+//! foreign objects. This reports every problem, and repairs what the entries determine.
 //!
-//! Lists and sets are rewritten with If-Match, so what others write meanwhile stays. Entries are never
-//! changed, and of blobs only those are removed that were read and are not what their name says: a key
-//! whose entry leads nowhere is mended by the next push of it.
+//! Lists and sets are rewritten with If-Match, so concurrent changes stay. Entries are never changed. Only
+//! blobs that were read and do not match their name are removed. The next push of a key repairs an entry
+//! without a blob.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -23,9 +23,9 @@ use crate::util::progress::{Progress, Unit};
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Read every blob too.
+    /// Read every blob, too.
     pub full: bool,
-    /// Rebuild lists and sets from the entries, and remove blobs that were read and are damaged.
+    /// Correct lists and sets by the entries, and remove damaged blobs that were read.
     pub repair: bool,
 }
 
@@ -38,10 +38,10 @@ pub struct Report {
     pub lists: usize,
     pub sets: usize,
     pub leases: usize,
-    /// Bytes of blobs that were read.
+    /// Bytes of the blobs that were read.
     pub bytes: u64,
     pub problems: Vec<Problem>,
-    /// Blobs that nothing names: harmless, `remote gc` removes them.
+    /// Blobs that nothing refers to. They are harmless, and `remote gc` removes them.
     pub orphans: Vec<Digest>,
     pub orphan_bytes: u64,
     /// Requests that were made.
@@ -49,7 +49,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Problems that are still there.
+    /// Problems that were not repaired.
     pub fn unsolved(&self) -> impl Iterator<Item = &Problem> {
         self.problems.iter().filter(|problem| problem.repair.is_none())
     }
@@ -58,12 +58,12 @@ impl Report {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     pub kind: ProblemKind,
-    /// The object's.
+    /// The name of the object.
     pub name: String,
-    /// The egg's, if it is the problem of one.
+    /// The file name of the egg, if the problem is about one.
     pub file_name: Option<String>,
     pub what: String,
-    /// What was done about it.
+    /// How it was repaired.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repair: Option<String>,
 }
@@ -71,81 +71,80 @@ pub struct Problem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProblemKind {
-    /// What is no entry, or a blob whose bytes are not those of its name.
+    /// An object that is not an entry, or a blob that does not match its name.
     Damaged,
-    /// An entry that no trusted key has signed.
+    /// An entry without a trusted signature.
     Untrusted,
-    /// An entry that is not of its name.
+    /// An entry that does not match its name.
     Misplaced,
-    /// An entry that a newer eggcache has written.
+    /// An entry of a newer eggcache.
     Unreadable,
     /// An entry without its blob.
     Missing,
-    /// A list that does not say what entries say.
+    /// A list that differs from the entries.
     List,
-    /// A set that does not.
+    /// A set that differs from the entries.
     Set,
-    /// What is not of this layout.
+    /// An object that is not part of the layout.
     Foreign,
 }
 
-/// Reads all of a remote. Never stops at a problem.
-///
-/// # Errors
-/// [`crate::error::Error::Remote`] if it cannot be listed or read, or with `repair` not written.
+/// Verifies a remote. A problem never ends this early; a remote that fails does.
 pub fn verify(remote: &Remote, options: Options, progress: &dyn Progress) -> Result<Report> {
-    let survey = Inventory::new(remote, progress)?;
+    let inventory = Inventory::new(remote, progress)?;
     let mut report = Report {
         remote: remote.name.clone(),
-        entries: survey.entries.len(),
-        blobs: survey.blobs.len(),
-        blob_bytes: survey.blobs.values().map(|blob| blob.bytes).sum(),
-        lists: survey.lists.len(),
-        sets: survey.sets.len(),
-        leases: survey.leases.len(),
+        entries: inventory.entries.len(),
+        blobs: inventory.blobs.len(),
+        blob_bytes: inventory.blobs.values().map(|blob| blob.bytes).sum(),
+        lists: inventory.lists.len(),
+        sets: inventory.sets.len(),
+        leases: inventory.leases.len(),
         bytes: 0,
-        problems: survey.entries.iter().filter_map(|filed| of_entry(filed, &survey)).collect(),
+        problems: Vec::new(),
         orphans: Vec::new(),
         orphan_bytes: 0,
         requests: 0,
     };
-    let lines = inventory::named_blobs(survey.lists.values().chain(survey.sets.values()));
-    let claims = survey.entries.iter().filter_map(|filed| filed.content.as_ref().ok());
-    let named: HashSet<Digest> = claims.map(|entry| entry.blob).chain(lines).collect();
-    for (digest, blob) in survey.blobs.iter().filter(|(digest, _)| !named.contains(digest)) {
+    let entries = inventory.entries.iter();
+    report.problems.extend(entries.filter_map(|stored| check_entry(stored, &inventory)));
+    let mut named = inventory::named_blobs(inventory.lists.values().chain(inventory.sets.values()));
+    let contents = inventory.entries.iter().filter_map(|stored| stored.content.as_ref().ok());
+    named.extend(contents.map(|entry| entry.blob));
+    for (digest, blob) in inventory.blobs.iter().filter(|(digest, _)| !named.contains(digest)) {
         report.orphans.push(*digest);
         report.orphan_bytes += blob.bytes;
     }
     if options.full {
-        report.problems.extend(read_blobs(&survey, options.repair, progress)?);
+        report.problems.extend(read_blobs(&inventory, options.repair, progress)?);
         report.bytes = report.blob_bytes;
     }
-    report.problems.extend(of_lists(&survey, options.repair)?);
-    report.problems.extend(survey.foreign.iter().map(|it| Problem {
+    report.problems.extend(check_lists(&inventory, options.repair)?);
+    report.problems.extend(inventory.foreign.iter().map(|it| Problem {
         kind: ProblemKind::Foreign,
         name: it.name.clone(),
         file_name: None,
-        what: "it does not belong there".into(),
+        what: "it is not part of a remote".into(),
         repair: None,
     }));
     report.problems.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-    report.requests = survey.client.requests();
+    report.requests = inventory.client.requests();
     Ok(report)
 }
 
-/// What is wrong with an entry or its blob.
-fn of_entry(filed: &StoredEntry, survey: &Inventory) -> Option<Problem> {
-    let (kind, what) = match (&filed.problem, &filed.content) {
+/// Checks an entry and the length of its blob.
+fn check_entry(stored: &StoredEntry, inventory: &Inventory) -> Option<Problem> {
+    let (kind, what) = match (&stored.problem, &stored.content) {
         (Some(bad @ BadEntry::Malformed(_)), Err(_)) => (ProblemKind::Damaged, bad.to_string()),
         (Some(bad @ BadEntry::NewerFormat(_)), _) => (ProblemKind::Unreadable, bad.to_string()),
         (Some(bad @ BadEntry::OtherEgg(_)), _) => (ProblemKind::Misplaced, bad.to_string()),
         (Some(bad), _) => (ProblemKind::Untrusted, bad.to_string()),
         (None, Err(_)) => return None,
-        (None, Ok(entry)) => match survey.blobs.get(&entry.blob) {
+        (None, Ok(entry)) => match inventory.blobs.get(&entry.blob) {
             None => (ProblemKind::Missing, format!("its blob {} is missing", entry.blob.short())),
             Some(blob) if blob.bytes != entry.blob_bytes => {
                 let what = format!(
-                    "its blob {} has {} bytes in place of {}",
+                    "its blob {} has {} bytes instead of {}",
                     entry.blob.short(),
                     blob.bytes,
                     entry.blob_bytes
@@ -157,79 +156,78 @@ fn of_entry(filed: &StoredEntry, survey: &Inventory) -> Option<Problem> {
     };
     Some(Problem {
         kind,
-        name: filed.object.name.clone(),
-        file_name: filed.content.as_ref().ok().map(|entry| entry.file_name.clone()),
+        name: stored.object.name.clone(),
+        file_name: stored.content.as_ref().ok().map(|entry| entry.file_name.clone()),
         what,
         repair: None,
     })
 }
 
-/// Reads every blob, each with a bounded amount of memory.
-fn read_blobs(survey: &Inventory, repair: bool, progress: &dyn Progress) -> Result<Vec<Problem>> {
-    let entries = survey.entries.iter().filter_map(StoredEntry::valid);
+/// Reads every blob, with a bounded amount of memory for each.
+fn read_blobs(
+    inventory: &Inventory,
+    repair: bool,
+    progress: &dyn Progress,
+) -> Result<Vec<Problem>> {
+    let entries = inventory.entries.iter().filter_map(StoredEntry::valid);
     let names: HashMap<Digest, &str> =
         entries.map(|entry| (entry.blob, entry.file_name.as_str())).collect();
-    let total = survey.blobs.values().map(|blob| blob.bytes).sum();
+    let total = inventory.blobs.values().map(|blob| blob.bytes).sum();
     progress.begin("verifying", total, Unit::Bytes);
+    let client = &inventory.client;
     let read = |(digest, blob): (&Digest, &ObjectInfo)| {
-        let found = survey.client.download(&blob.name, blob.bytes, io::sink(), progress);
-        let (what, is_sure) = match found {
-            // A failure is the remote's; anything else is of this blob.
-            Err(error) if survey.client.down().is_some() => return Err(error),
+        let found = client.download(&blob.name, blob.bytes, io::sink(), progress);
+        let (what, is_certain) = match found {
+            // The remote has failed. Every other error is about this blob.
+            Err(error) if client.down().is_some() => return Err(error),
             Err(error) => (error.to_string(), false),
-            // Gone since it was listed.
+            // It was removed since it was listed.
             Ok(None) => return Ok(None),
             Ok(Some(found)) if found == *digest => return Ok(None),
-            Ok(Some(_)) => ("its bytes are not those of its name".into(), true),
+            Ok(Some(_)) => ("its bytes do not match its name".into(), true),
         };
-        let is_removed = repair && is_sure;
+        let is_removed = repair && is_certain;
         if is_removed {
-            survey.client.remove(&blob.name)?;
+            client.remove(&blob.name)?;
         }
         Ok(Some(Problem {
             kind: ProblemKind::Damaged,
             name: blob.name.clone(),
             file_name: names.get(digest).map(|&name| name.to_owned()),
             what,
-            repair: is_removed.then(|| "removed: the next push of it brings it again".into()),
+            repair: is_removed.then(|| "removed; the next push of the egg uploads it again".into()),
         }))
     };
-    let found = survey.in_parallel(survey.blobs.iter().collect(), read)?;
+    let found = inventory.in_parallel(inventory.blobs.iter().collect(), read)?;
     progress.end();
     Ok(found.into_iter().flatten().collect())
 }
 
-/// What is wrong with lists and sets, and done about it if `repair` says so.
-fn of_lists(survey: &Inventory, repair: bool) -> Result<Vec<Problem>> {
-    let by_key = survey.by_key();
-    let mut wanted: BTreeMap<String, Vec<&StoredEntry>> = BTreeMap::new();
-    for filed in &survey.entries {
-        if let Some(entry) = filed.valid() {
+/// Checks lists and sets, and with `repair` corrects those that have problems.
+fn check_lists(inventory: &Inventory, repair: bool) -> Result<Vec<Problem>> {
+    let by_key = inventory.by_key();
+    let mut expected: BTreeMap<String, Vec<&StoredEntry>> = BTreeMap::new();
+    for stored in &inventory.entries {
+        if let Some(entry) = stored.valid() {
             let list = object_names::project(&entry.key.name, &entry.key.python);
-            wanted.entry(list).or_default().push(filed);
+            expected.entry(list).or_default().push(stored);
         }
     }
-    let lists = survey.lists.iter().map(|(name, lines)| (ProblemKind::List, name, lines));
-    let sets = survey.sets.iter().map(|(name, lines)| (ProblemKind::Set, name, lines));
-    let look = |(kind, name, lines): (ProblemKind, &String, &Lines)| {
-        let list = wanted.get(name).filter(|_| kind == ProblemKind::List);
-        let (mut problems, dropped) = of_lines(survey, kind, name, lines, &by_key)?;
-        let listed: HashSet<EggKey> =
-            lines.iter().flatten().filter_map(|line| Some(line.unchecked().ok()?.key)).collect();
-        let is_missing =
-            |filed: &&StoredEntry| filed.valid().is_some_and(|it| !listed.contains(&it.key));
-        let missing: Vec<&StoredEntry> =
-            list.into_iter().flatten().copied().filter(is_missing).collect();
-        problems.extend(missing.iter().map(|filed| Problem {
+    let lists = inventory.lists.iter().map(|(name, lines)| (ProblemKind::List, name, lines));
+    let sets = inventory.sets.iter().map(|(name, lines)| (ProblemKind::Set, name, lines));
+    let check = |(kind, name, lines): (ProblemKind, &String, &Lines)| {
+        let (mut problems, dropped) = check_lines(inventory, kind, name, lines, &by_key)?;
+        let expected = expected.get(name).filter(|_| kind == ProblemKind::List);
+        let missing = missing(lines, expected.map_or(&[], Vec::as_slice));
+        problems.extend(missing.iter().map(|stored| Problem {
             kind,
             name: name.clone(),
-            file_name: Some(filed.label().to_owned()),
-            what: "it is not in the list of its project, so nobody finds it".into(),
+            file_name: Some(stored.label().to_owned()),
+            what: "it is not in the list of its project, so no client finds it".into(),
             repair: None,
         }));
         if repair && !problems.is_empty() {
-            let client = &survey.client;
-            publish::rewrite(client, name, |lines| {
+            publish::rewrite(&inventory.client, name, |lines| {
                 inventory::corrected(lines, &by_key, &dropped, &missing)
             })?;
             for problem in &mut problems {
@@ -238,13 +236,22 @@ fn of_lists(survey: &Inventory, repair: bool) -> Result<Vec<Problem>> {
         }
         Ok(problems)
     };
-    let found = survey.in_parallel(lists.chain(sets).collect(), look)?;
+    let found = inventory.in_parallel(lists.chain(sets).collect(), check)?;
     Ok(found.into_iter().flatten().collect())
 }
 
-/// What is wrong with the lines of a list or a set, and which of them are to go.
-fn of_lines(
-    survey: &Inventory,
+/// The entries that a list lacks.
+fn missing<'a>(lines: &Lines, expected: &[&'a StoredEntry]) -> Vec<&'a StoredEntry> {
+    let listed: HashSet<EggKey> =
+        lines.iter().flatten().filter_map(|line| Some(line.unchecked().ok()?.key)).collect();
+    let is_missing =
+        |stored: &&&StoredEntry| stored.valid().is_some_and(|it| !listed.contains(&it.key));
+    expected.iter().filter(is_missing).copied().collect()
+}
+
+/// Checks the lines of a list or a set. Returns the problems, and the entries of lines to drop.
+fn check_lines(
+    inventory: &Inventory,
     kind: ProblemKind,
     name: &str,
     lines: &Lines,
@@ -260,13 +267,13 @@ fn of_lines(
         let line = match line {
             Ok(line) => line,
             Err(bad) => {
-                problem(None, &format!("is none: {bad}"));
+                problem(None, &format!("cannot be parsed: {bad}"));
                 continue;
             }
         };
         let entry = match line.unchecked() {
             Ok(entry) => entry,
-            // A newer eggcache's.
+            // A newer eggcache has written it.
             Err(BadEntry::NewerFormat(_)) => continue,
             Err(bad) => {
                 problem(None, &format!("is not used: {bad}"));
@@ -277,23 +284,24 @@ fn of_lines(
         let egg = Some(entry.file_name.as_str());
         let list = object_names::project(&entry.key.name, &entry.key.python);
         if kind == ProblemKind::List && list != name {
-            problem(egg, "is of another list");
+            problem(egg, "belongs in another list");
             dropped.insert(line.entry.clone());
             continue;
         }
         match by_key.get(&entry.key) {
-            None if survey.is_gone(&entry.key)? => {
-                problem(egg, "names an entry that is not there");
+            None if inventory.is_gone(&entry.key)? => {
+                problem(egg, "names an entry that does not exist");
                 dropped.insert(line.entry.clone());
             }
-            Some(filed) if filed.signed.entry != line.entry => {
-                problem(egg, "is not what its entry says");
+            Some(stored) if stored.signed.entry != line.entry => {
+                problem(egg, "differs from its entry");
             }
-            Some(filed) if filed.signed != *line => {
+            Some(stored) if stored.signed != *line => {
                 problem(egg, "has other signatures than its entry");
             }
-            Some(_) if !keys.insert(entry.key.clone()) => problem(egg, "is there twice"),
-            // Or the entry has come meanwhile, or cannot be read, which is told.
+            Some(_) if !keys.insert(entry.key.clone()) => problem(egg, "repeats a key"),
+            // Otherwise the line is right, or its entry was pushed meanwhile, or the entry cannot be read,
+            // which is a problem of its own.
             _ => {}
         }
     }
