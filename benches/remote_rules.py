@@ -48,7 +48,7 @@ OF_COMMAND = Patience(8, 10.0, 60.0)
 AT_A_TIME = 8
 PUSHED_AT_A_TIME = 4
 # src/serve/announced_sets.rs
-TOLD_DAYS = 1  # TOLD_FOR there
+TOLD_DAYS = 1  # VALID_FOR there
 # src/remote/build_lease.rs
 RENEWAL = 10  # seconds
 LOOK = (0.25, 8)  # seconds between two polls: at first, and at most; POLL there

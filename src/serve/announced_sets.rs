@@ -1,10 +1,10 @@
-//! What remotes were told of sets, so that none is sent twice in a row.
+//! Announced sets: a record of the sets that this cache has pushed, so that it does not push the same
+//! set twice in a row.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cache::prefetch_hints;
 use crate::disk::json_file;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::Host;
@@ -15,49 +15,80 @@ use crate::remote::object_names;
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 
-/// For how long a remote is believed to have what it was told of: what a `gc` removes there comes again.
-const TOLD_FOR: i64 = 86_400;
+/// How long a record is valid, in seconds. After that the set is pushed again, in case a `gc` of the
+/// remote has removed it.
+const VALID_FOR: i64 = 86_400;
 
-/// What a remote was told of a set, so that it is not told again at once.
+/// The record of one set on one remote.
 pub struct AnnouncedSet {
     dir: PathBuf,
-    name: String,
+    file_name: String,
     record: Option<Record>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Record {
     /// Seconds since the Unix epoch.
-    told_at: i64,
+    #[serde(rename = "told_at")]
+    announced_at: i64,
     digests: Vec<Digest>,
 }
 
 impl AnnouncedSet {
-    pub fn of(
-        cache: &Path,
+    /// Reads the record of the set of a configuration. All records are in the folder `dir`.
+    pub fn read(
+        dir: &Path,
         Remote { url, endpoint, .. }: &Remote,
         signer: &Signer,
         configuration: &str,
         host: &Host,
     ) -> Self {
-        // Another store, or another key, was told nothing.
-        let told = (url, endpoint, &signer.public, object_names::set(configuration, host));
-        let name = json_file::name_of(&serde_json::to_vec(&told).expect("texts"));
-        let dir = prefetch_hints::dir(cache);
-        let record = json_file::read(&dir.join(&name)).ok().flatten();
-        Self { dir, name, record }
+        // Another store or another key has a record of its own.
+        let identity = (url, endpoint, &signer.public, object_names::set(configuration, host));
+        let identity = serde_json::to_vec(&identity).expect("texts have a form in JSON");
+        let file_name = json_file::name_of(&identity);
+        let record = json_file::read(&dir.join(&file_name)).ok().flatten();
+        Self { dir: dir.to_owned(), file_name, record }
     }
 
-    /// Whether it was told just these eggs, not long ago.
-    pub fn covers(&self, eggs: &[CachedEgg]) -> bool {
-        self.record.as_ref().is_some_and(|Record { told_at, digests }| {
-            (0..TOLD_FOR).contains(&(now() - told_at))
+    /// Whether exactly these eggs were announced not long ago.
+    pub fn is_current(&self, eggs: &[CachedEgg]) -> bool {
+        self.record.as_ref().is_some_and(|Record { announced_at, digests }| {
+            (0..VALID_FOR).contains(&(now() - announced_at))
                 && eggs.iter().map(|egg| egg.digest).eq(digests.iter().copied())
         })
     }
 
-    pub fn remember(&self, eggs: &[CachedEgg]) -> Result<()> {
+    /// Records that these eggs are announced now.
+    pub fn write(&self, eggs: &[CachedEgg]) -> Result<()> {
         let digests = eggs.iter().map(|egg| egg.digest).collect();
-        json_file::write(&self.dir, &self.name, &Record { told_at: now(), digests })
+        let record = Record { announced_at: now(), digests };
+        json_file::write(&self.dir, &self.file_name, &record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::entry::tests::entry;
+    use crate::remote::keys::keygen;
+
+    #[test]
+    fn a_set_is_current_for_a_day_and_for_the_same_eggs() {
+        let dir = tempfile::tempdir().unwrap();
+        let signer = Signer::read(&keygen(&dir.path().join("key")).unwrap().secret).unwrap();
+        let remote = Remote::new("team", "s3://eggs").unwrap();
+        let read = |remote: &Remote| {
+            AnnouncedSet::read(dir.path(), remote, &signer, "pins", &Host::default())
+        };
+        let eggs = [entry().egg()];
+        assert!(!read(&remote).is_current(&eggs), "nothing is announced yet");
+        read(&remote).write(&eggs).unwrap();
+        let mut set = read(&remote);
+        assert!(set.is_current(&eggs));
+        assert!(!set.is_current(&[]));
+        assert!(!read(&Remote::new("team", "s3://others").unwrap()).is_current(&eggs));
+        set.record.as_mut().unwrap().announced_at -= VALID_FOR;
+        assert!(!set.is_current(&eggs));
     }
 }

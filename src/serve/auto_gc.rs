@@ -1,10 +1,10 @@
-//! Collecting by itself: `gc` after a buildout that has succeeded, if the policy of the cache says so,
-//! at most once a day and for a short time.
+//! Automatic `gc`: runs after a buildout that has succeeded, if the policy of the cache says so, at most
+//! once a day and for a short time.
 //!
 //! # Order of writes
-//! Whoever collects holds a lock on `gc/` (`flock`, gone with its process), looks again when that was
-//! last done, and notes the time in `gc/last.json`, durably, before it evicts. So no two do at once,
-//! and one that dies is followed by another the next day.
+//! The process locks `gc/` with `flock`, which ends with the process, and checks the time of the last run
+//! again. It writes the time to `gc/last.json`, durably, before it evicts. So no two processes collect at
+//! the same time, and if one dies, the next one runs a day later.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -22,26 +22,26 @@ use crate::ops::gc;
 use crate::util::clock::now;
 use crate::util::progress::Silent;
 
-/// How often, in seconds.
+/// Time between two runs, in seconds.
 const PERIOD: i64 = 86_400;
-/// For how long eggs are evicted; the rest goes the next time.
+/// How long one run evicts eggs. The rest is evicted in the next run.
 const LIMIT: Duration = Duration::from_secs(20);
 const LAST: &str = "last.json";
 
-/// What was done last, for people who read it.
+/// The last run, for people who read the file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Last {
     /// Seconds since the Unix epoch.
     at: i64,
     evicted: usize,
     freed_bytes: u64,
-    /// Eggs that are left for the next time.
+    /// Eggs that are left for the next run.
     postponed: usize,
-    /// Why nothing more was done.
+    /// Why the run ended early.
     error: Option<String>,
 }
 
-/// Collects if it is time. There is nobody to tell a failure to, so it is noted.
+/// Collects garbage if it is time. `gc/last.json` has the error if that fails, because buildout has ended.
 pub fn collect(cache: &mut Cache) {
     let _ = try_collect(cache);
 }
@@ -75,16 +75,16 @@ fn try_collect(cache: &mut Cache) -> Result<()> {
 
 fn is_due(dir: &Path) -> bool {
     let last = json_file::read::<Last>(&dir.join(LAST)).ok().flatten();
-    // One of the future was noted by a clock that was wrong.
+    // A wrong clock has written a time in the future.
     last.is_none_or(|last| !(0..PERIOD).contains(&(now() - last.at)))
 }
 
-/// A lock that one process has at a time; `None` if another has it.
+/// Locks a folder for this process; `None` if another process has locked it.
 fn lock(dir: &Path) -> Option<File> {
     let file = File::open(dir).ok()?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => None,
-        // A file system without locks: two that collect at once do each other no harm.
+        // On a file system without locks, two processes may collect at the same time without harm.
         _ => Some(file),
     }
 }

@@ -1,256 +1,240 @@
-//! Fetching: brings eggs from remotes into the cache while buildout does something else.
+//! Fetching: downloads eggs from remotes into the cache while buildout does something else.
 //!
-//! Several transfers go on beside each other; what has arrived meanwhile is committed together by one
-//! thread with a handle of its own on the cache.
+//! Several threads download. One more thread, with its own handle on the cache, commits the eggs that
+//! have arrived meanwhile together.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use crate::cache::{Cache, Commit, Staged, Staging};
 use crate::egg::cached_egg::CachedEgg;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::remote::parallel::DOWNLOADS;
 use crate::remote::upstream::{Offer, Upstream};
-use crate::serve::monitor;
+use crate::serve::worker::{Monitor, Worker};
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Progress;
 
-/// What became of an egg that was to come.
+/// How far an egg has come.
 #[derive(Debug, Clone)]
-enum Fate {
-    Coming,
-    Here,
-    /// Whether it is told for all of them together.
+enum Status {
+    Pending,
+    InCache,
     Failed {
         reason: String,
-        is_told: bool,
+        /// Whether the remote or the cache failed, and not this egg alone. A warning reports that once.
+        affects_others: bool,
     },
 }
 
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Offer>,
-    fates: HashMap<Digest, Fate>,
-    /// What has arrived and is not in the cache yet.
+    statuses: HashMap<Digest, Status>,
+    /// Downloaded and not in the cache yet.
     arrived: Vec<(Digest, Staged)>,
-    /// Eggs of the cache that are damaged: one of their key takes their place.
+    /// Damaged eggs of the cache, which an egg of the same key replaces.
     damaged: HashSet<Digest>,
-    /// Why the cache takes nothing more.
+    /// Why nothing more is fetched.
     failure: Option<String>,
-    is_over: bool,
 }
-
-type Shared = monitor::Shared<State>;
 
 impl State {
-    /// The disk is full, say: what comes after that would fare no better.
-    fn fail(&mut self, error: &str) -> String {
-        let failure = format!("{error}; nothing more comes from remotes");
-        let failure = self.failure.get_or_insert(failure).clone();
-        for offer in self.queue.drain(..) {
-            let fate = Fate::Failed { reason: failure.clone(), is_told: true };
-            self.fates.insert(offer.entry.egg, fate);
+    fn take_arrived(&mut self) -> Option<Batch> {
+        if self.arrived.is_empty() {
+            return None;
         }
-        failure
+        let (digests, staged) = self.arrived.drain(..).unzip();
+        Some(Batch { digests, staged, damaged: self.damaged.clone() })
     }
-}
 
-/// Ends transfers with what they are for.
-struct Awaited<'a>(&'a Shared);
-
-impl Progress for Awaited<'_> {
-    fn is_over(&self) -> bool {
-        self.0.lock().is_over
-    }
-}
-
-/// Dropping this gives up what has not come.
-#[derive(Debug)]
-pub struct Fetching {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Fetching {
-    /// # Errors
-    /// If there can be no threads.
-    pub fn new(cache: &Path, upstream: &Arc<Upstream>) -> Result<Self> {
-        let mut fetching = Self { shared: Arc::default(), threads: Vec::new() };
-        let (shared, root) = (Arc::clone(&fetching.shared), cache.to_owned());
-        fetching.spawn(cache, move || keep(&shared, &root))?;
-        for _ in 0..DOWNLOADS {
-            let (shared, upstream) = (Arc::clone(&fetching.shared), Arc::clone(upstream));
-            let staging = Staging::new(cache);
-            fetching.spawn(cache, move || fetch(&shared, &upstream, &staging))?;
+    /// Moves an egg to the front of the queue, unless its download has begun.
+    fn fetch_next(&mut self, offer: &Offer) -> Result<()> {
+        let digest = offer.entry.egg;
+        match self.statuses.entry(digest) {
+            Entry::Vacant(status) => {
+                if let Some(failure) = &self.failure {
+                    return Err(Error::Unavailable(failure.clone()));
+                }
+                status.insert(Status::Pending);
+                self.queue.push_front(offer.clone());
+            }
+            Entry::Occupied(_) => {
+                let queued = self.queue.iter().position(|queued| queued.entry.egg == digest);
+                if let Some(offer) = queued.and_then(|at| self.queue.remove(at)) {
+                    self.queue.push_front(offer);
+                }
+            }
         }
-        Ok(fetching)
-    }
-
-    fn spawn(&mut self, cache: &Path, work: impl FnOnce() + Send + 'static) -> Result<()> {
-        let thread = std::thread::Builder::new().spawn(work).at("start to fetch into", cache)?;
-        self.threads.push(thread);
         Ok(())
     }
 
-    /// Lets eggs come, in their order, after those that are on their way.
-    pub fn expect(&self, offers: impl IntoIterator<Item = Offer>) {
-        let mut state = self.shared.lock();
-        if state.failure.is_some() {
-            return;
+    /// Fails everything in the queue: after a full disk, for example, it would fail as well.
+    fn fail_all(&mut self, error: &str) -> Status {
+        let failure = format!("{error}; nothing more is fetched from remotes");
+        let reason = self.failure.get_or_insert(failure).clone();
+        let failed = Status::Failed { reason, affects_others: true };
+        for offer in self.queue.drain(..) {
+            self.statuses.insert(offer.entry.egg, failed.clone());
         }
-        for offer in offers {
-            if let Entry::Vacant(fate) = state.fates.entry(offer.entry.egg) {
-                fate.insert(Fate::Coming);
-                state.queue.push_back(offer);
+        failed
+    }
+}
+
+/// Eggs that are committed together.
+struct Batch {
+    digests: Vec<Digest>,
+    staged: Vec<Staged>,
+    damaged: HashSet<Digest>,
+}
+
+/// Ends downloads when the worker closes.
+struct UntilClosed<'a>(&'a Monitor<State>);
+
+impl Progress for UntilClosed<'_> {
+    fn is_over(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+/// Dropping this cancels what has not arrived.
+#[derive(Debug)]
+pub struct FetchWorker {
+    worker: Worker<State>,
+}
+
+impl FetchWorker {
+    pub fn new(cache: &Path, upstream: &Arc<Upstream>) -> Result<Self> {
+        let mut worker = Worker::default();
+        let root = cache.to_owned();
+        worker.spawn("commit", move |monitor| commit_batches(monitor, &root))?;
+        for _ in 0..DOWNLOADS {
+            let (upstream, staging) = (Arc::clone(upstream), Staging::new(cache));
+            worker.spawn("fetch", move |monitor| download_eggs(monitor, &upstream, &staging))?;
+        }
+        Ok(Self { worker })
+    }
+
+    /// Queues eggs in this order, after those that are queued already.
+    pub fn enqueue(&self, offers: impl IntoIterator<Item = Offer>) {
+        self.worker.monitor().update(|state| {
+            if state.failure.is_some() {
+                return;
             }
-        }
-        self.shared.tell();
+            for offer in offers {
+                if let Entry::Vacant(status) = state.statuses.entry(offer.entry.egg) {
+                    status.insert(Status::Pending);
+                    state.queue.push_back(offer);
+                }
+            }
+        });
     }
 
-    /// Lets what comes take the place of an egg that is damaged.
+    /// Lets a fetched egg replace a damaged one of the same key.
     pub fn replace(&self, damaged: Digest) {
-        self.shared.lock().damaged.insert(damaged);
+        self.worker.monitor().update(|state| state.damaged.insert(damaged));
     }
 
-    /// Why nothing more comes, if so.
+    /// Why nothing more is fetched, if nothing is.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        self.shared.lock().failure.clone()
+        self.worker.monitor().lock().failure.clone()
     }
 
-    /// Whether an egg was to come and could not be had.
+    /// Whether the attempt to fetch an egg has failed.
     #[must_use]
     pub fn has_failed(&self, digest: Digest) -> bool {
-        matches!(self.shared.lock().fates.get(&digest), Some(Fate::Failed { .. }))
+        let state = self.worker.monitor().lock();
+        matches!(state.statuses.get(&digest), Some(Status::Failed { .. }))
     }
 
-    /// Waits until an egg is in the cache, which comes next if it does not come yet.
+    /// Waits until an egg is in the cache. If its download has not begun, it is the next one.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if its remote cannot be used or the cache takes nothing more, else
+    /// [`Error::Unavailable`] if its remote cannot be used or the cache stores no more eggs, else
     /// [`Error::Unfetched`].
-    pub fn arrive(&self, offer: &Offer) -> Result<()> {
+    pub fn wait_for(&self, offer: &Offer) -> Result<()> {
         let digest = offer.entry.egg;
-        let mut state = self.shared.lock();
-        if let Some(failure) = state.failure.clone().filter(|_| !state.fates.contains_key(&digest))
-        {
-            return Err(Error::Unavailable(failure));
-        }
-        if let Some(at) = state.queue.iter().position(|queued| queued.entry.egg == digest) {
-            let next = state.queue.remove(at).expect("it was found there");
-            state.queue.push_front(next);
-        } else if let Entry::Vacant(fate) = state.fates.entry(digest) {
-            fate.insert(Fate::Coming);
-            state.queue.push_front(offer.clone());
-        }
-        self.shared.tell();
-        loop {
-            match state.fates.get(&digest) {
-                Some(Fate::Coming) => state = self.shared.wait(state),
-                Some(Fate::Failed { reason, is_told: true }) => {
-                    return Err(Error::Unavailable(reason.clone()));
-                }
-                Some(Fate::Failed { reason, .. }) => return Err(Error::Unfetched(reason.clone())),
-                Some(Fate::Here) | None => return Ok(()),
+        let monitor = self.worker.monitor();
+        monitor.update(|state| state.fetch_next(offer))?;
+        let is_pending =
+            |state: &mut State| matches!(state.statuses.get(&digest), Some(Status::Pending));
+        match monitor.wait_while(is_pending).statuses.get(&digest).cloned() {
+            Some(Status::Failed { reason, affects_others: true }) => {
+                Err(Error::Unavailable(reason))
             }
+            Some(Status::Failed { reason, .. }) => Err(Error::Unfetched(reason)),
+            Some(Status::InCache | Status::Pending) | None => Ok(()),
         }
     }
 }
 
-impl Drop for Fetching {
+impl Drop for FetchWorker {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.is_over = true;
-        state.queue.clear();
-        drop(state);
-        self.shared.tell();
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+        self.worker.monitor().update(|state| state.queue.clear());
     }
 }
 
-fn fetch(shared: &Shared, upstream: &Upstream, staging: &Staging) {
+fn download_eggs(monitor: &Monitor<State>, upstream: &Upstream, staging: &Staging) {
+    let take = |state: &mut State| state.queue.pop_front();
+    let run = |offer: &mut Offer| download(upstream, offer, staging, &UntilClosed(monitor));
+    monitor.run_jobs(take, run, |offer, outcome| {
+        let unexpected = || Err(Error::Unfetched("the download failed unexpectedly".into()));
+        let outcome = outcome.unwrap_or_else(unexpected);
+        monitor.update(|state| record_download(state, offer.entry.egg, outcome));
+    });
+}
+
+/// Downloads an egg from the remote of its offer, or else from a later remote that has the same egg.
+fn download(
+    upstream: &Upstream,
+    offer: &Offer,
+    staging: &Staging,
+    progress: &dyn Progress,
+) -> Result<Staged> {
+    let mut current = offer.clone();
     loop {
-        let mut state = shared.lock();
-        let offer = loop {
-            if state.is_over {
-                return;
-            }
-            match state.queue.pop_front() {
-                Some(offer) => break offer,
-                None => state = shared.wait(state),
-            }
-        };
-        drop(state);
-        // Whoever waits shall not wait for ever, whatever happens.
-        let fetched = catch_unwind(AssertUnwindSafe(|| {
-            let progress = Awaited(shared);
-            let fetch =
-                |offer: &Offer| upstream.remote(offer).fetch(&offer.entry, staging, &progress);
-            let mut fetched = fetch(&offer);
-            let mut at = offer.clone();
-            // What the disk does not take it takes from no other remote.
-            while !matches!(fetched, Ok(_) | Err(Error::Io { .. }))
-                && !progress.is_over()
-                && let Some(next) =
-                    upstream.alternative(&at).filter(|it| it.entry.egg == offer.entry.egg)
-            {
-                fetched = fetch(&next);
-                at = next;
-            }
-            fetched
-        }));
-        let mut state = shared.lock();
-        match fetched {
-            Ok(Ok(staged)) => state.arrived.push((offer.entry.egg, staged)),
-            Ok(Err(error)) => {
-                let is_told = matches!(error, Error::Remote { .. } | Error::Io { .. });
-                let mut reason = error.to_string();
-                if matches!(error, Error::Io { .. }) {
-                    reason = state.fail(&reason);
-                }
-                state.fates.insert(offer.entry.egg, Fate::Failed { reason, is_told });
-            }
-            Err(_) => {
-                let fate = Fate::Failed { reason: "fetching has failed".into(), is_told: false };
-                state.fates.insert(offer.entry.egg, fate);
-            }
+        let outcome = upstream.remote(&current).fetch(&current.entry, staging, progress);
+        // What the disk does not take from this remote it takes from no other one.
+        if matches!(outcome, Ok(_) | Err(Error::Io { .. })) || progress.is_over() {
+            return outcome;
         }
-        shared.tell();
+        match upstream.alternative(&current) {
+            Some(next) if next.entry.egg == offer.entry.egg => current = next,
+            _ => return outcome,
+        }
     }
 }
 
-fn keep(shared: &Shared, root: &Path) {
+fn record_download(state: &mut State, egg: Digest, outcome: Result<Staged>) {
+    let error = match outcome {
+        Ok(staged) => return state.arrived.push((egg, staged)),
+        Err(error) => error,
+    };
+    let status = match error {
+        Error::Io { .. } => state.fail_all(&error.to_string()),
+        Error::Remote { .. } => Status::Failed { reason: error.to_string(), affects_others: true },
+        _ => Status::Failed { reason: error.to_string(), affects_others: false },
+    };
+    state.statuses.insert(egg, status);
+}
+
+fn commit_batches(monitor: &Monitor<State>, root: &Path) {
     let mut cache = None;
-    loop {
-        let mut state = shared.lock();
-        while state.arrived.is_empty() {
-            if state.is_over {
-                return;
-            }
-            state = shared.wait(state);
-        }
-        let (digests, staged): (Vec<_>, Vec<_>) = state.arrived.drain(..).unzip();
-        let damaged = state.damaged.clone();
-        drop(state);
-        let kept = catch_unwind(AssertUnwindSafe(|| commit(&mut cache, root, staged, &damaged)));
-        let kept = kept.unwrap_or_else(|_| Err("what was fetched was not kept".into()));
-        let mut state = shared.lock();
-        let kept = kept.map_err(|reason| state.fail(&reason));
-        for (at, digest) in digests.into_iter().enumerate() {
-            let fate = match &kept {
-                Ok(commits) => fate(&commits[at]),
-                Err(reason) => Fate::Failed { reason: reason.clone(), is_told: true },
-            };
-            state.fates.insert(digest, fate);
-        }
-        shared.tell();
-    }
+    monitor.run_jobs(
+        State::take_arrived,
+        |batch| {
+            let staged = std::mem::take(&mut batch.staged);
+            commit(&mut cache, root, staged, &batch.damaged).map_err(|error| error.to_string())
+        },
+        |Batch { digests, .. }, commits| {
+            let unexpected = || Err("storing fetched eggs failed unexpectedly".into());
+            let commits = commits.unwrap_or_else(unexpected);
+            monitor.update(|state| record_commits(state, &digests, commits));
+        },
+    );
 }
 
 fn commit(
@@ -258,27 +242,32 @@ fn commit(
     root: &Path,
     staged: Vec<Staged>,
     damaged: &HashSet<Digest>,
-) -> Result<Vec<Commit>, String> {
-    let commit = || -> Result<Vec<Commit>> {
-        let cache = match cache {
-            Some(cache) => cache,
-            None => cache.insert(Cache::open(root)?),
-        };
-        cache.commit(staged, |egg: &CachedEgg| damaged.contains(&egg.digest))
+) -> Result<Vec<Commit>> {
+    let cache = match cache {
+        Some(cache) => cache,
+        None => cache.insert(Cache::open(root)?),
     };
-    commit().map_err(|error| error.to_string())
+    cache.commit(staged, |egg: &CachedEgg| damaged.contains(&egg.digest))
 }
 
-fn fate(commit: &Commit) -> Fate {
+fn record_commits(state: &mut State, digests: &[Digest], commits: Result<Vec<Commit>, String>) {
+    let statuses: Vec<Status> = match commits {
+        Ok(commits) => commits.iter().map(status_after).collect(),
+        Err(reason) => vec![state.fail_all(&reason); digests.len()],
+    };
+    state.statuses.extend(digests.iter().copied().zip(statuses));
+}
+
+fn status_after(commit: &Commit) -> Status {
     match commit {
-        Commit::Kept { existing, same: false } => Fate::Failed {
+        Commit::Kept { existing, same: false } => Status::Failed {
             reason: format!(
                 "the cache has another build of {} ({})",
                 existing.file_name,
                 existing.digest.short()
             ),
-            is_told: false,
+            affects_others: false,
         },
-        _ => Fate::Here,
+        _ => Status::InCache,
     }
 }

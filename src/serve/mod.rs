@@ -1,20 +1,19 @@
-//! Serve: the bridge to buildout. One process for each buildout run, JSON lines both ways.
+//! Serve: the bridge to buildout. One process for each buildout run, which exchanges lines of JSON.
 //!
-//! docs/protocol.md describes the lines. The first line, unasked, tells the protocol's version.
-//! After that every request line is answered by one line, in order. The end of the input ends it,
-//! after it has stored what was offered, and collected garbage if it is time for that.
+//! docs/reference/protocol.md describes the lines. The program speaks first, with the version of the
+//! protocol. After that each request line gets one answer line, in order. At the end of the input the
+//! program stores what is queued, waits for pushes, and collects garbage if it is time for that.
 
 mod announced_sets;
 mod auto_gc;
 mod fetch_worker;
-mod monitor;
-mod prefetch;
-mod push_worker;
-mod store_worker;
-
+mod held_leases;
+mod prefetch_worker;
 mod protocol;
+mod push_worker;
 mod session;
-mod session_remotes;
+mod store_worker;
+mod worker;
 
 use std::io::{BufRead, Write};
 
@@ -24,13 +23,13 @@ use crate::error::{Error, Result};
 use protocol::{Answer, RefusalKind, Request, ToBuild};
 use session::{Session, is_unusable};
 
-/// Version of the protocol: it changes with every change that an older client would misread.
+/// Version of the protocol. It changes with every change that an older client would misread.
 pub const PROTOCOL: u32 = 8;
 
 /// Answers requests until the input ends.
 ///
 /// # Errors
-/// If the input cannot be read or the output not written. A request that fails is answered.
+/// If the input cannot be read or the output cannot be written. A request that fails gets an answer.
 pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result<()> {
     let mut say = |answer: &Answer| {
         serde_json::to_writer(&mut output, answer)?;
@@ -54,10 +53,10 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
             break Err(error);
         }
     };
-    // The client is gone without a word; what it used was used all the same, and what it has built
-    // is stored before the session is gone.
+    // The client has ended without `close`. What it used counts all the same, and dropping the session
+    // stores what it has built.
     if let Some(mut session) = session {
-        session.record();
+        session.record_use();
     }
     if let Some(session) = closed {
         session.end();
@@ -65,7 +64,7 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
     served
 }
 
-/// Closing a session leaves it in `closed`: to end what it has begun may take a while.
+/// Answers one request. `close` moves the session to `closed`, because to end it may take a while.
 fn answer(
     session: &mut Option<Session>,
     closed: &mut Option<Session>,
@@ -75,16 +74,15 @@ fn answer(
         Request::Open(opening) => {
             let (opened, answer) = Session::open(*opening)?;
             if let Some(mut before) = session.replace(opened) {
-                before.record();
+                before.record_use();
             }
             return Ok(answer);
         }
         Request::Close {} => {
             if let Some(mut session) = session.take() {
                 session.settle();
-                session.record();
-                let answer = session.closed();
-                // What is still on its way from or to a remote is waited for when all is told.
+                session.record_use();
+                let answer = session.close();
                 *closed = Some(session);
                 return Ok(answer);
             }

@@ -1,4 +1,4 @@
-//! The lines of the protocol: what is asked, and what is answered. docs/protocol.md describes them.
+//! The lines of the protocol: requests and answers. docs/reference/protocol.md describes them.
 
 use std::path::PathBuf;
 
@@ -14,19 +14,19 @@ use crate::util::hash::digest::Digest;
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Request {
-    /// Comes first.
+    /// The first request.
     Open(Box<Opening>),
-    /// Which eggs of a project work here; remotes are asked where the cache has none of the version.
+    /// Find the eggs of a project that work here. Remotes are asked if the cache has none of the version.
     Find { name: String, variant: String, version: Option<String> },
-    /// Projects that will be asked for: remotes may be asked meanwhile.
+    /// Announce projects that will be asked for, so that remotes are asked meanwhile.
     Look { wanted: Vec<Wanted> },
-    /// An egg that would be built now: whether somebody else builds it.
+    /// Request the right to build an egg.
     Lease(ToBuild),
-    /// Eggs that will be asked for, in that order.
+    /// Announce eggs that will be asked for, in this order.
     Prefetch { digests: Vec<Digest>, into: PathBuf },
     /// Copy an egg into an eggs directory.
     Materialize { digest: Digest, into: PathBuf },
-    /// Keep an egg that was built, in a while.
+    /// Queue a built egg to be stored.
     Store {
         path: PathBuf,
         source_sha256: String,
@@ -34,9 +34,9 @@ pub enum Request {
         source: Option<String>,
         build_seconds: Option<f64>,
     },
-    /// Wait until all that was stored is kept, and tell what became of it.
+    /// Wait until all queued eggs are stored, and return their outcomes.
     Settle {},
-    /// Note which eggs a buildout uses that has succeeded.
+    /// Register the eggs of a buildout that has succeeded.
     Root {
         directory: PathBuf,
         eggs_directory: PathBuf,
@@ -44,11 +44,11 @@ pub enum Request {
         /// Whether every part was installed or updated.
         whole: bool,
     },
-    /// Record what was used, and end.
+    /// End the session.
     Close {},
 }
 
-/// Who asks, and for which cache.
+/// A cache, and the buildout that uses it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Opening {
@@ -56,16 +56,16 @@ pub struct Opening {
     pub host: Host,
     pub buildout: Option<String>,
     pub setuptools: Option<String>,
-    /// Looked at for what a power cut has left incomplete.
+    /// Torn copies in it are removed.
     pub eggs_directory: Option<PathBuf>,
-    /// What tells buildouts that want the same eggs from others.
+    /// A text that is equal for buildouts that use the same eggs.
     pub configuration: Option<String>,
-    /// Whether no network may be used.
+    /// Whether to use no network.
     #[serde(default)]
     pub offline: bool,
 }
 
-/// A project that will be asked for, and its version if it is pinned.
+/// A project that will be asked for, with its version if it is pinned.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
@@ -73,14 +73,14 @@ pub struct Wanted {
     pub version: Option<String>,
 }
 
-/// An egg that is not there.
-#[derive(Debug, Deserialize)]
+/// A missing egg.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToBuild {
     pub name: String,
     pub variant: String,
     pub version: String,
-    /// Of its archive; empty where one from any archive will do.
+    /// Of its archive; empty if any archive will do.
     #[serde(default)]
     pub source_sha256: String,
 }
@@ -94,30 +94,30 @@ pub enum Answer {
     },
     Opened {
         read_only: bool,
-        /// Names of eggs that were removed: a power cut had left them incomplete.
+        /// Names of torn copies that were removed.
         torn: Vec<String>,
-        /// What whoever uses this cache should know.
+        /// A problem of the cache that its user should know.
         #[serde(skip_serializing_if = "Option::is_none")]
         warning: Option<String>,
-        /// Whether there are remotes, and whether this builds for one.
+        /// Set if the cache has usable remotes.
         #[serde(skip_serializing_if = "Option::is_none")]
         remotes: Option<Role>,
     },
     Found {
         eggs: Vec<Candidate>,
-        /// What is wrong with remotes, and was not told yet.
+        /// Problems of remotes that were not reported yet.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<String>,
     },
     Looking {},
     Leased {
         lease: Leased,
-        /// After how many seconds to ask again.
+        /// Seconds until the next request.
         #[serde(skip_serializing_if = "Option::is_none")]
         wait: Option<f64>,
     },
     Prefetching {
-        /// As of `open`, where another eggs directory was looked at just now.
+        /// As in `open`, if this is the first request for the eggs directory.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         torn: Vec<String>,
     },
@@ -126,33 +126,33 @@ pub enum Answer {
         path: PathBuf,
         #[serde(flatten)]
         outcome: Outcome,
-        /// As of `open`, where another eggs directory was looked at just now.
+        /// As in `open`, if this is the first request for the eggs directory.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         torn: Vec<String>,
     },
-    /// What is wrong with an egg that was to be stored.
+    /// Why an egg is not stored.
     Refused(add::Outcome),
     Queued {
         outcome: &'static str,
     },
     Settled {
         outcomes: Vec<Added>,
-        /// Why the others were not stored, and nothing more is.
+        /// Why the other eggs were not stored, and no more eggs will be.
         #[serde(skip_serializing_if = "Option::is_none")]
         failure: Option<String>,
     },
     Registered {
         #[serde(flatten)]
         report: register::Report,
-        /// What keeps garbage from being collected.
+        /// Why no garbage is collected.
         #[serde(skip_serializing_if = "Option::is_none")]
         warning: Option<String>,
     },
     Closed {
-        /// What is wrong with remotes, and was not told yet.
+        /// Problems of remotes that were not reported yet.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<String>,
-        /// Eggs that a remote has now and did not have.
+        /// How many pushed eggs are new on the remote.
         #[serde(skip_serializing_if = "Option::is_none")]
         pushed: Option<usize>,
     },
@@ -162,7 +162,7 @@ pub enum Answer {
     },
 }
 
-/// An egg that could be used.
+/// An egg that buildout may choose.
 #[derive(Debug, Serialize)]
 pub struct Candidate {
     pub digest: Digest,
@@ -171,13 +171,13 @@ pub struct Candidate {
     pub source_sha256: String,
 }
 
-/// What a buildout is to a cache with remotes.
+/// The role of a buildout for the remotes of its cache.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// It takes what they have.
+    /// It fetches eggs.
     Reader,
-    /// Also, what it builds goes to one.
+    /// It fetches eggs, and pushes built ones.
     Builder,
 }
 
@@ -185,13 +185,13 @@ pub enum Role {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Leased {
-    /// This buildout, and the others wait for it.
+    /// This buildout, while others wait.
     Taken,
-    /// Somebody else.
+    /// Another builder.
     Held,
-    /// Somebody else has: it is to be looked for again.
+    /// Another builder has built it: `find` returns it.
     Built,
-    /// Whoever needs it.
+    /// Every buildout for itself.
     None,
 }
 
@@ -201,11 +201,11 @@ pub enum Leased {
 pub enum RefusalKind {
     /// The egg is gone or damaged: build it.
     Unusable,
-    /// A remote has the egg and cannot be used any more: build it. A warning was or will be told.
+    /// The remote that has the egg has failed: build it. A warning reports the failure.
     Unavailable,
-    /// Something else stands in its place.
+    /// Another file has its name.
     InTheWay,
-    /// Do without the cache.
+    /// Continue without the cache.
     Failure,
 }
 

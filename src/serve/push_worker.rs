@@ -1,373 +1,314 @@
-//! Pushing: brings eggs to a remote while buildout goes on, and holds the leases of those that are
-//! being built.
+//! Pushing: uploads eggs to a remote while buildout goes on, and holds the leases of eggs that are being
+//! built.
 //!
-//! What is built under a lease is brought there as soon as it is kept, as others wait for it. All that
-//! a buildout uses is brought there when it has succeeded, and then the set that says so.
+//! An egg that was built under a lease is pushed as soon as it is stored, because others wait for it. All
+//! eggs that a buildout uses are pushed when it has succeeded, and after them the set of their entries.
 
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use super::protocol::ToBuild;
 use crate::cache::Blobs;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::{EggKey, Host};
-use crate::egg::name::same_version;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::remote::build_lease::{self, Lease};
+use crate::remote::checked_remote::CheckedRemote;
 use crate::remote::entry::Signed;
 use crate::remote::keys::Signer;
 use crate::remote::object_names;
 use crate::remote::parallel::UPLOADS;
 use crate::remote::publish::{self, Published};
-use crate::remote::{checked_remote::CheckedRemote, upstream::Upstream};
+use crate::remote::upstream::Upstream;
 use crate::serve::announced_sets::AnnouncedSet;
+use crate::serve::held_leases::HeldLeases;
+use crate::serve::worker::Worker;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Silent;
 use crate::util::threads;
 
+/// Eggs to push.
+#[derive(Debug, Default)]
+pub struct Push {
+    pub eggs: Vec<CachedEgg>,
+    /// What the remote is known to have; `None` if nobody has asked for its set.
+    pub known: Option<HashMap<Digest, Signed>>,
+    /// Eggs that the remote has an entry of, and does not deliver as that says.
+    pub broken: HashSet<Digest>,
+    /// Of the buildouts that use exactly these eggs; without it no set is pushed.
+    pub configuration: Option<String>,
+}
+
 #[derive(Debug)]
 struct Job {
-    eggs: Vec<CachedEgg>,
-    /// What the remote has said of some of them; `None` if it was not asked for their set.
-    known: Option<HashMap<Digest, Signed>>,
-    /// What it says it has, and does not give as it should be.
-    lost: HashSet<Digest>,
-    /// That of the buildouts that use just these.
-    configuration: Option<String>,
-    /// What was built and is not brought there, as the cache does not have it.
-    dropped: Vec<EggKey>,
-}
-
-/// What is built here under a lease.
-#[derive(Debug)]
-struct Held {
-    lease: String,
-    name: String,
-    variant: String,
-    /// As whoever asked for it spells it: its metadata may spell it otherwise.
-    version: String,
-    /// Whether the cache was given it.
-    is_built: bool,
-}
-
-impl Held {
-    fn is_of(&self, key: &EggKey) -> bool {
-        self.name == key.name
-            && self.variant == key.variant
-            && same_version(&self.version, &key.version)
-    }
+    push: Push,
+    /// Keys whose leases end with this job.
+    leased: Vec<EggKey>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     queue: Vec<Job>,
     is_busy: bool,
-    held: Vec<Held>,
     pushed: usize,
     failures: Vec<String>,
-    is_over: bool,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-    /// Locked for as long as a request takes.
-    leases: Mutex<Vec<Lease>>,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl State {
+    fn take_job(&mut self) -> Option<Job> {
+        self.is_busy = !self.queue.is_empty();
+        self.is_busy.then(|| self.queue.remove(0))
     }
 
-    fn leases(&self) -> MutexGuard<'_, Vec<Lease>> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn release(&self, is_done: impl Fn(&Held) -> bool) {
-        let done: Vec<Held> = self.lock().held.extract_if(.., |held| is_done(held)).collect();
-        if !done.is_empty() {
-            let is_done = |lease: &mut Lease| done.iter().any(|held| held.lease == lease.name());
-            self.leases().extract_if(.., is_done).for_each(Lease::release);
-        }
+    fn is_done(&self) -> bool {
+        !self.is_busy && self.queue.is_empty()
     }
 }
 
-/// How far pushing is.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct PushState {
+pub struct PushProgress {
     /// Eggs that the remote did not have.
     pub pushed: usize,
     pub is_done: bool,
-    /// What could not be pushed, in sentences.
+    /// What could not be pushed, in sentences, without the failure of the remote itself.
     pub failures: Vec<String>,
 }
 
-/// To one remote. Dropping this waits until all is there, and lets go of the leases.
+/// Pushes to one remote. Dropping this waits until all eggs are pushed, and releases the leases.
 #[derive(Debug)]
-pub struct Pushing {
-    shared: Arc<Shared>,
+pub struct PushWorker {
+    worker: Worker<State>,
+    leases: Arc<HeldLeases>,
     upstream: Arc<Upstream>,
-    source: usize,
+    /// The index of the remote.
+    remote: usize,
     host: Host,
-    threads: Vec<JoinHandle<()>>,
 }
 
-impl Pushing {
-    /// To the first remote that is to be pushed to and trusts the key; `None` if there is none.
-    ///
-    /// # Errors
-    /// If there can be no threads.
+impl PushWorker {
+    /// Pushes to the first remote that is configured for it and trusts the key; `None` if there is none.
+    /// `announced_dir` is the folder of [`AnnouncedSet`].
     pub fn new(
         cache: &Path,
+        announced_dir: &Path,
         upstream: &Arc<Upstream>,
         signer: Signer,
         host: &Host,
     ) -> Result<Option<Self>> {
-        let is_open = |source: &CheckedRemote| {
-            source.remote.push && publish::check(&source.remote, &signer).is_ok()
-        };
-        let Some(source) = upstream.remotes().iter().position(is_open) else { return Ok(None) };
-        let shared = Arc::new(Shared::default());
-        let spawn = |work: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new().spawn(work).at("start to push from", cache)
-        };
-        let (of_thread, remotes) = (Arc::clone(&shared), Arc::clone(upstream));
-        let (root, of_host) = (cache.to_owned(), host.clone());
-        let pusher = spawn(Box::new(move || {
-            let source = &remotes.remotes()[source];
-            work(
-                &of_thread,
-                &Pusher { source, signer, blobs: Blobs::new(&root), root, host: of_host },
-            );
-        }))?;
-        let of_thread = Arc::clone(&shared);
-        let renewer = spawn(Box::new(move || renew(&of_thread)))?;
-        Ok(Some(Self {
-            shared,
+        let is_open =
+            |it: &CheckedRemote| it.remote.push && publish::check(&it.remote, &signer).is_ok();
+        let Some(remote) = upstream.remotes().iter().position(is_open) else { return Ok(None) };
+        let mut this = Self {
+            worker: Worker::default(),
+            leases: Arc::default(),
             upstream: Arc::clone(upstream),
-            source,
+            remote,
             host: host.clone(),
-            threads: vec![pusher, renewer],
-        }))
+        };
+        let pusher = Pusher {
+            upstream: Arc::clone(upstream),
+            remote,
+            signer,
+            blobs: Blobs::new(cache),
+            announced_dir: announced_dir.to_owned(),
+            host: host.clone(),
+            pool: threads::pool("upload", UPLOADS)?,
+            known: HashMap::new(),
+        };
+        this.start(pusher)?;
+        Ok(Some(this))
+    }
+
+    fn start(&mut self, mut pusher: Pusher) -> Result<()> {
+        let leases = Arc::clone(&self.leases);
+        self.worker.spawn("push", move |monitor| {
+            let run = |job: &mut Job| pusher.push(&job.push);
+            monitor.run_jobs(State::take_job, run, |job, outcome| {
+                leases.release_for(&job.leased);
+                monitor.update(|state| record(state, outcome));
+            });
+        })?;
+        let leases = Arc::clone(&self.leases);
+        self.worker.spawn("renew leases", move |monitor| {
+            while !monitor.wait_until_closed(build_lease::RENEWAL) {
+                leases.renew();
+            }
+        })?;
+        Ok(())
     }
 
     #[must_use]
-    pub fn source(&self) -> &CheckedRemote {
-        &self.upstream.remotes()[self.source]
+    pub fn remote(&self) -> &CheckedRemote {
+        &self.upstream.remotes()[self.remote]
     }
 
-    /// The name of the lease of an egg that is to be built here.
+    /// The name of the lease for an egg that is about to be built here.
     #[must_use]
-    pub fn lease_of(&self, name: &str, version: &str, variant: &str) -> String {
-        object_names::lease(name, version, variant, &self.host)
+    pub fn lease_name(&self, egg: &ToBuild) -> String {
+        object_names::lease(&egg.name, &egg.version, &egg.variant, &self.host)
     }
 
-    /// Holds a lease until its egg is there, or will not be.
-    pub fn hold(&self, lease: Lease, (name, variant, version): (&str, &str, &str)) {
-        let (name, variant, version) = (name.into(), variant.into(), version.into());
-        let held = Held { lease: lease.name().into(), name, variant, version, is_built: false };
-        self.shared.lock().held.push(held);
-        self.shared.leases().push(lease);
+    /// Holds a lease until its egg is pushed, or will not be.
+    pub fn hold(&self, lease: Lease, egg: ToBuild) {
+        self.leases.hold(lease, egg);
     }
 
-    /// Whether a lease is held here: nobody waits for itself.
+    /// Whether this process holds a lease, so that it does not wait for itself.
     #[must_use]
     pub fn holds(&self, lease: &str) -> bool {
-        self.shared.lock().held.iter().any(|held| held.lease == lease)
+        self.leases.holds(lease)
     }
 
-    /// What was built was given to the cache, which tells what becomes of it.
-    pub fn built(&self, key: &EggKey) {
-        let mut state = self.shared.lock();
-        state.held.iter_mut().filter(|held| held.is_of(key)).for_each(|held| held.is_built = true);
+    /// Notes that an egg was offered to the cache, which reports to [`PushWorker::on_stored`].
+    pub fn mark_offered(&self, key: &EggKey) {
+        self.leases.mark_offered(key);
     }
 
-    /// Lets go of the leases of what was not given to the cache. One egg is built after the other, so
-    /// with the next one that is over: it has failed, or is not what it was taken for.
-    pub fn give_up_unbuilt(&self) {
-        self.shared.release(|held| !held.is_built);
+    /// Releases the leases of eggs that were not offered to the cache.
+    pub fn release_not_offered(&self) {
+        self.leases.release_not_offered();
     }
 
-    /// What to do when the cache is done with an egg that was built: bring it there if others wait
-    /// for it, or let them no longer wait.
-    pub fn on_done(&self) -> impl Fn(&EggKey, Option<&CachedEgg>) + Send + 'static {
-        let shared = Arc::clone(&self.shared);
+    /// What to do with an egg that was stored, or, as `None`, was not: if others wait for it, push it or
+    /// end their wait.
+    pub fn on_stored(&self) -> impl Fn(&EggKey, Option<&CachedEgg>) + Send + 'static {
+        let (monitor, leases) = (Arc::clone(self.worker.monitor()), Arc::clone(&self.leases));
         move |key, egg| {
-            let mut state = shared.lock();
-            if state.held.iter().any(|held| held.is_of(key)) {
-                state.queue.push(Job {
+            if leases.holds_for(key) {
+                let push = Push {
                     eggs: egg.into_iter().cloned().collect(),
                     known: Some(HashMap::new()),
-                    lost: HashSet::new(),
-                    configuration: None,
-                    dropped: if egg.is_none() { vec![key.clone()] } else { Vec::new() },
-                });
-                shared.changed.notify_all();
+                    ..Push::default()
+                };
+                monitor.update(|state| state.queue.push(Job { push, leased: vec![key.clone()] }));
             }
         }
     }
 
-    /// Brings all that a buildout uses there, and says that it does.
-    pub fn finish(
-        &self,
-        eggs: Vec<CachedEgg>,
-        known: Option<HashMap<Digest, Signed>>,
-        lost: HashSet<Digest>,
-        configuration: Option<String>,
-    ) {
-        let job = Job { eggs, known, lost, configuration, dropped: Vec::new() };
-        self.shared.lock().queue.push(job);
-        self.shared.changed.notify_all();
+    /// Queues eggs, and the leases of their keys to be released after that.
+    pub fn enqueue(&self, push: Push) {
+        let leased = push.eggs.iter().map(|egg| egg.key.clone()).collect();
+        self.worker.monitor().update(|state| state.queue.push(Job { push, leased }));
     }
 
-    /// Waits until all is there, but not for longer than that.
+    /// Waits until all eggs are pushed, no longer than `limit`. Returns each failure once.
     #[must_use]
-    pub fn wait(&self, limit: Duration) -> PushState {
-        let until = Instant::now() + limit;
-        let mut state = self.shared.lock();
-        while state.is_busy || !state.queue.is_empty() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let waited = self.shared.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        PushState {
+    pub fn wait(&self, limit: Duration) -> PushProgress {
+        let mut state = self.worker.monitor().wait_while_at_most(limit, |state| !state.is_done());
+        PushProgress {
             pushed: state.pushed,
-            is_done: !state.is_busy && state.queue.is_empty(),
+            is_done: state.is_done(),
             failures: std::mem::take(&mut state.failures),
         }
     }
 }
 
-impl Drop for Pushing {
+impl Drop for PushWorker {
     fn drop(&mut self) {
-        self.shared.lock().is_over = true;
-        self.shared.changed.notify_all();
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-        // Others shall not wait for what was not built, or not kept.
-        self.shared.release(|_| true);
+        self.worker.join();
+        // Those of eggs that were not built, or not stored.
+        self.leases.release_all();
     }
 }
 
-/// What the thread has that pushes.
-struct Pusher<'a> {
-    source: &'a CheckedRemote,
+/// The number of new eggs, and what went wrong.
+type Outcome = (usize, Option<String>);
+
+fn record(state: &mut State, outcome: Option<Outcome>) {
+    let (new, failure) =
+        outcome.unwrap_or_else(|| (0, Some("a push to a remote failed unexpectedly".into())));
+    state.is_busy = false;
+    state.pushed += new;
+    // Several eggs may fail for the same reason.
+    if let Some(failure) = failure.filter(|failure| !state.failures.contains(failure)) {
+        state.failures.push(failure);
+    }
+}
+
+/// What the thread that pushes needs.
+struct Pusher {
+    upstream: Arc<Upstream>,
+    remote: usize,
     signer: Signer,
     blobs: Blobs,
-    root: PathBuf,
+    announced_dir: PathBuf,
     host: Host,
+    pool: ThreadPool,
+    /// Entries that the remote is known to have.
+    known: HashMap<Digest, Signed>,
 }
 
-fn work(shared: &Shared, pusher: &Pusher<'_>) {
-    let pool = threads::pool("push", UPLOADS).ok();
-    let mut entries = HashMap::new();
-    loop {
-        let mut state = shared.lock();
-        while state.queue.is_empty() {
-            if state.is_over {
-                return;
-            }
-            state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        let job = state.queue.remove(0);
-        state.is_busy = true;
-        drop(state);
-        // Whoever waits shall not wait for ever, whatever happens.
-        let result = catch_unwind(AssertUnwindSafe(|| match &pool {
-            Some(pool) => pool.install(|| pusher.push(&job, &mut entries)),
-            None => pusher.push(&job, &mut entries),
-        }));
-        let (new, failure) = result.unwrap_or((0, Some("pushing has failed".into())));
-        let keys = || job.eggs.iter().map(|egg| &egg.key).chain(&job.dropped);
-        shared.release(|held| keys().any(|key| held.is_of(key)));
-        let mut state = shared.lock();
-        state.is_busy = false;
-        state.pushed += new;
-        // One sentence for a remote that is down, and not one for each egg.
-        if let Some(failure) = failure.filter(|failure| !state.failures.contains(failure)) {
-            state.failures.push(failure);
-        }
-        shared.changed.notify_all();
+impl Pusher {
+    fn remote(&self) -> &CheckedRemote {
+        &self.upstream.remotes()[self.remote]
     }
-}
 
-impl Pusher<'_> {
-    /// Brings eggs there, their lists, and the set that names them all; answers how many are new, and
-    /// what went wrong. What is known to be there is in `entries`, and stays.
-    fn push(
-        &self,
-        Job { eggs, known, lost, configuration, .. }: &Job,
-        entries: &mut HashMap<Digest, Signed>,
-    ) -> (usize, Option<String>) {
-        let client = &self.source.client;
-        match (known, configuration) {
-            (Some(known), _) => entries.extend(known.clone()),
-            (None, Some(configuration)) => {
-                let set = self.source.valid_lines(&object_names::set(configuration, &self.host));
-                entries.extend(set.into_iter().map(|(entry, signed)| (entry.egg, signed)));
-            }
-            (None, None) => {}
+    /// Pushes eggs, their lists and their set.
+    fn push(&mut self, push: &Push) -> Outcome {
+        self.learn_known(push);
+        let (published, failure) = self.upload(push);
+        // With eggs that existed before: the process that pushed them may have died before their list.
+        let listed = self.pool.install(|| publish::list(&self.remote().client, &published));
+        let announced = listed.and_then(|()| self.announce(push)).err();
+        let new = published.iter().filter(|it| it.is_new).count();
+        (new, failure.or_else(|| announced.and_then(|error| self.failure(&error))))
+    }
+
+    /// The sentence for an error. A remote that has failed has a warning of its own, which is not
+    /// repeated for each egg.
+    fn failure(&self, error: &Error) -> Option<String> {
+        self.remote().client.down().is_none().then(|| error.to_string())
+    }
+
+    fn learn_known(&mut self, Push { known, configuration, .. }: &Push) {
+        if let Some(known) = known {
+            self.known.extend(known.clone());
+        } else if let Some(configuration) = configuration {
+            let set = object_names::set(configuration, &self.host);
+            let set = self.remote().valid_lines(&set);
+            self.known.extend(set.into_iter().map(|(entry, signed)| (entry.egg, signed)));
         }
-        let is_other = |egg: &&CachedEgg| !entries.contains_key(&egg.digest);
-        let others: Vec<&CachedEgg> = eggs.iter().filter(is_other).collect();
-        let bring = |egg: &&CachedEgg| {
-            publish::publish(self.source, &self.signer, &self.blobs, egg, lost, &Silent)
+    }
+
+    /// Uploads the eggs that the remote is not known to have, and learns their entries.
+    fn upload(&mut self, Push { eggs, broken, .. }: &Push) -> (Vec<Published>, Option<String>) {
+        let is_unknown = |egg: &&CachedEgg| !self.known.contains_key(&egg.digest);
+        let unknown: Vec<&CachedEgg> = eggs.iter().filter(is_unknown).collect();
+        let upload = |egg: &&CachedEgg| {
+            publish::publish(self.remote(), &self.signer, &self.blobs, egg, broken, &Silent)
         };
         let results: Vec<Result<Published>> =
-            others.par_iter().with_max_len(1).map(bring).collect();
-        let (mut there, mut failure) = (Vec::new(), None);
-        for (egg, result) in others.iter().zip(results) {
+            self.pool.install(|| unknown.par_iter().with_max_len(1).map(upload).collect());
+        let (mut published, mut failure) = (Vec::new(), None);
+        for (egg, result) in unknown.iter().zip(results) {
             match result {
-                Ok(published) => {
-                    entries.insert(egg.digest, published.signed.clone());
-                    there.push(published);
+                // The remote may have another build of the egg's key, which takes its place in the set.
+                Ok(it) => {
+                    self.known.insert(egg.digest, it.signed.clone());
+                    published.push(it);
                 }
-                // Gone from the cache meanwhile.
+                // The cache has evicted it meanwhile.
                 Err(Error::Miss { .. }) => {}
-                Err(error) => failure = Some(error.to_string()),
+                Err(error) => failure = self.failure(&error).or(failure),
             }
         }
-        // Also of what was there: whoever brought it may have been cut off before its list.
-        let listed = publish::list(client, &there).and_then(|()| {
-            let all: Option<Vec<Signed>> =
-                eggs.iter().map(|egg| entries.get(&egg.digest).cloned()).collect();
-            let (Some(configuration), Some(all)) = (configuration, all) else { return Ok(()) };
-            publish::set(client, &object_names::set(configuration, &self.host), &all)?;
-            let remote = &self.source.remote;
-            AnnouncedSet::of(&self.root, remote, &self.signer, configuration, &self.host)
-                .remember(eggs)
-        });
-        let new = there.iter().filter(|it| it.is_new).count();
-        (new, failure.or_else(|| listed.err().map(|error| error.to_string())))
+        (published, failure)
     }
-}
 
-/// Tells now and then that the holder of the leases lives.
-fn renew(shared: &Shared) {
-    let mut next = Instant::now() + build_lease::RENEWAL;
-    let mut state = shared.lock();
-    while !state.is_over {
-        let left = next.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            drop(state);
-            // One that somebody else has now is none of ours.
-            shared.leases().retain_mut(Lease::renew);
-            next = Instant::now() + build_lease::RENEWAL;
-            state = shared.lock();
-        } else {
-            let waited = shared.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+    /// Writes the set of these eggs, if the remote has all of them.
+    fn announce(&self, Push { eggs, configuration, .. }: &Push) -> Result<()> {
+        let entries: Option<Vec<Signed>> =
+            eggs.iter().map(|egg| self.known.get(&egg.digest).cloned()).collect();
+        let (Some(configuration), Some(entries)) = (configuration, entries) else { return Ok(()) };
+        let name = object_names::set(configuration, &self.host);
+        publish::set(&self.remote().client, &name, &entries)?;
+        let remote = &self.remote().remote;
+        AnnouncedSet::read(&self.announced_dir, remote, &self.signer, configuration, &self.host)
+            .write(eggs)
     }
 }

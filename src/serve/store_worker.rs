@@ -1,159 +1,170 @@
-//! Storing: keeps eggs that were built while whoever builds goes on to the next.
+//! Storing: packs built eggs into the cache while buildout goes on with the next.
 //!
-//! An egg is listed when it is offered, and read by a thread when those before it are kept. What has
-//! changed in between is refused, so an egg is kept as it was built or not at all. Those that wait are
-//! kept together, which shares the syncs.
+//! An egg is listed when buildout offers it, and read by a thread after the eggs before it. An egg that
+//! changes in between is refused, so an egg is stored as it was built or not at all. Eggs that wait are
+//! stored in one batch, which shares the syncs.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::thread::JoinHandle;
+
+use rayon::ThreadPool;
 
 use crate::cache::Cache;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
-use crate::error::{IoContext, Result};
+use crate::error::Result;
 use crate::ops::add::{self, Outcome, Replace, ScannedEgg};
-use crate::serve::monitor;
+use crate::serve::worker::{Monitor, Worker};
 use crate::util::threads;
 
-/// How many eggs are kept together at most: what is not yet kept is lost if the process is killed.
+/// Most eggs in one batch. A process that is killed loses the batch that it works on.
 const BATCH: usize = 32;
 
-/// What became of an egg, and the number that it was offered with.
+/// The number that an egg was offered with, its path, and the outcome.
 pub type Done = (usize, PathBuf, Outcome);
+
+/// Called with the key of each offered egg, and with the egg if the cache has it then.
+type OnStored = dyn Fn(&EggKey, Option<&CachedEgg>) + Send;
 
 #[derive(Debug, Default)]
 struct State {
     queue: Vec<(usize, ScannedEgg)>,
-    /// Of the last that was offered: what was damaged before still is.
+    /// As of the last offer; an egg that was damaged before still is.
     replace: Replace,
     is_busy: bool,
     done: Vec<Done>,
     failure: Option<String>,
-    is_over: bool,
 }
 
-type Shared = monitor::Shared<State>;
+impl State {
+    fn take_batch(&mut self) -> Option<Batch> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        self.is_busy = true;
+        let eggs = self.queue.drain(..self.queue.len().min(BATCH));
+        let (numbers, eggs): (Vec<_>, Vec<_>) = eggs.unzip();
+        Some(Batch {
+            numbers,
+            paths: eggs.iter().map(|egg| egg.tree.path().to_owned()).collect(),
+            keys: eggs.iter().map(|egg| egg.tree.manifest.key.clone()).collect(),
+            eggs,
+            replace: self.replace.clone(),
+        })
+    }
+}
 
-/// One thread with a handle of its own on a cache. Dropping this waits until all is kept.
+/// Eggs that are stored together.
+struct Batch {
+    numbers: Vec<usize>,
+    paths: Vec<PathBuf>,
+    keys: Vec<EggKey>,
+    eggs: Vec<ScannedEgg>,
+    replace: Replace,
+}
+
+/// One thread with its own handle on a cache. Dropping this waits until all eggs are stored.
 #[derive(Debug)]
-pub struct Storing {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+pub struct StoreWorker {
+    worker: Worker<State>,
 }
 
-impl Storing {
-    /// Calls `on_done` with the key of each egg that was offered, and with the egg if the cache has it
-    /// then.
-    ///
-    /// # Errors
-    /// If there can be no thread.
+impl StoreWorker {
     pub fn new(
         cache: &Path,
-        on_done: impl Fn(&EggKey, Option<&CachedEgg>) + Send + 'static,
+        on_stored: impl Fn(&EggKey, Option<&CachedEgg>) + Send + 'static,
     ) -> Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let (of_thread, root) = (Arc::clone(&shared), cache.to_owned());
-        let thread = std::thread::Builder::new()
-            .spawn(move || work(&of_thread, &root, &on_done))
-            .at("start to store in", cache)?;
-        Ok(Self { shared, thread: Some(thread) })
+        let mut worker = Worker::default();
+        // A pool of its own, so that no extraction waits behind a compression.
+        let pool = threads::pool_prepared_by("pack", step_back)?;
+        let packer = Packer { cache: None, root: cache.to_owned(), pool };
+        worker.spawn("store", move |monitor| store_batches(monitor, packer, &on_stored))?;
+        Ok(Self { worker })
     }
 
     /// Queues an egg.
     pub fn offer(&self, number: usize, egg: ScannedEgg, replace: Replace) {
-        let mut state = self.shared.lock();
-        state.queue.push((number, egg));
-        state.replace = replace;
-        self.shared.tell();
+        self.worker.monitor().update(|state| {
+            state.queue.push((number, egg));
+            state.replace = replace;
+        });
     }
 
-    /// Why nothing more is kept, if so.
+    /// Why the worker stores no more eggs, if it does not.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        self.shared.lock().failure.clone()
+        self.worker.monitor().lock().failure.clone()
     }
 
-    /// Waits until all that was offered is kept, and answers what became of it, once.
+    /// Waits until all offered eggs are stored. Returns each outcome once.
     #[must_use]
     pub fn settle(&self) -> Vec<Done> {
-        let mut state = self.shared.lock();
-        while state.is_busy || !state.queue.is_empty() {
-            state = self.shared.wait(state);
-        }
-        std::mem::take(&mut state.done)
+        let is_working = |state: &mut State| state.is_busy || !state.queue.is_empty();
+        std::mem::take(&mut self.worker.monitor().wait_while(is_working).done)
     }
 }
 
-impl Drop for Storing {
-    fn drop(&mut self) {
-        self.shared.lock().is_over = true;
-        self.shared.tell();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+fn store_batches(monitor: &Monitor<State>, mut packer: Packer, on_stored: &OnStored) {
+    monitor.run_jobs(
+        State::take_batch,
+        |batch| packer.store(std::mem::take(&mut batch.eggs), &batch.replace),
+        |batch, outcomes| {
+            let outcomes =
+                outcomes.unwrap_or_else(|| Err("storing eggs failed unexpectedly".into()));
+            finish(monitor, batch, outcomes, on_stored);
+        },
+    );
 }
 
-fn work(shared: &Shared, root: &Path, on_done: &dyn Fn(&EggKey, Option<&CachedEgg>)) {
-    let mut cache = None;
-    // Of its own, so that no copy waits behind what is compressed.
-    let pool = threads::pool_prepared_by("pack", step_back).ok();
-    loop {
-        let mut state = shared.lock();
-        while state.queue.is_empty() {
-            if state.is_over {
-                return;
-            }
-            state = shared.wait(state);
+/// Reports each egg before the batch counts as done, so that whoever settles finds all reported.
+fn finish(
+    monitor: &Monitor<State>,
+    Batch { numbers, paths, keys, .. }: Batch,
+    outcomes: Result<Vec<Outcome>, String>,
+    on_stored: &OnStored,
+) {
+    match outcomes {
+        Ok(outcomes) => {
+            keys.iter().zip(&outcomes).for_each(|(key, outcome)| on_stored(key, outcome.egg()));
+            let done = numbers.into_iter().zip(paths).zip(outcomes);
+            let done = done.map(|((number, path), outcome)| (number, path, outcome));
+            monitor.update(|state| state.done.extend(done));
         }
-        let at_once = state.queue.len().min(BATCH);
-        let (numbers, eggs): (Vec<_>, Vec<_>) = state.queue.drain(..at_once).unzip();
-        let replace = state.replace.clone();
-        state.is_busy = true;
-        drop(state);
-        let paths: Vec<PathBuf> = eggs.iter().map(|egg| egg.tree.path().to_owned()).collect();
-        let keys: Vec<EggKey> = eggs.iter().map(|egg| egg.tree.manifest.key.clone()).collect();
-        // Whoever waits shall not wait for ever, whatever happens.
-        let kept = catch_unwind(AssertUnwindSafe(|| {
-            let keep = || keep(&mut cache, root, eggs, &replace).map_err(|it| it.to_string());
-            if let Some(pool) = &pool { pool.install(keep) } else { keep() }
-        }));
-        let kept = kept.unwrap_or_else(|_| Err("storing has failed".into()));
-        match &kept {
-            Ok(outcomes) => {
-                keys.iter().zip(outcomes).for_each(|(key, outcome)| on_done(key, outcome.egg()));
-            }
-            Err(_) => keys.iter().for_each(|key| on_done(key, None)),
-        }
-        let mut state = shared.lock();
-        state.is_busy = false;
-        match kept {
-            Ok(outcomes) => {
-                let done = numbers.into_iter().zip(paths).zip(outcomes);
-                state.done.extend(done.map(|((number, path), outcome)| (number, path, outcome)));
-            }
-            // The disk is full, say: what is still queued would fare no better.
-            Err(failure) => {
+        Err(failure) => {
+            // After a full disk, for example, the eggs in the queue would fail as well.
+            let queued = monitor.update(|state| {
                 state.failure = Some(failure);
-                for (_, egg) in state.queue.drain(..) {
-                    on_done(&egg.tree.manifest.key, None);
-                }
-            }
+                std::mem::take(&mut state.queue)
+            });
+            let queued = queued.iter().map(|(_, egg)| &egg.tree.manifest.key);
+            keys.iter().chain(queued).for_each(|key| on_stored(key, None));
         }
-        shared.tell();
     }
+    monitor.update(|state| state.is_busy = false);
 }
 
-/// Lets buildout have this thread's processor where there are too few.
+/// Gives buildout precedence over this thread where processors are few.
 fn step_back() {
-    // Elsewhere this would be the whole process, answers included.
+    // On other systems this would be the whole process, with the thread that answers buildout.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::nice(10);
 }
 
-fn keep(
+struct Packer {
+    /// Opened for the first batch.
+    cache: Option<Cache>,
+    root: PathBuf,
+    pool: ThreadPool,
+}
+
+impl Packer {
+    fn store(&mut self, eggs: Vec<ScannedEgg>, replace: &Replace) -> Result<Vec<Outcome>, String> {
+        let Self { cache, root, pool } = self;
+        let stored = pool.install(|| store(cache, root, eggs, replace));
+        stored.map_err(|error| error.to_string())
+    }
+}
+
+fn store(
     cache: &mut Option<Cache>,
     root: &Path,
     eggs: Vec<ScannedEgg>,

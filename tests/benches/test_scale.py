@@ -51,7 +51,8 @@ def test_constants_are_those_of_the_program():
     parallel = constants("remote/parallel.rs")
     assert parallel["DOWNLOADS"] == parallel["LISTS"] == rules.AT_A_TIME
     assert parallel["UPLOADS"] == rules.PUSHED_AT_A_TIME
-    assert constants("serve/announced_sets.rs")["TOLD_FOR"] == rules.TOLD_DAYS * 24 * 60 * 60
+    valid_for = constants("serve/announced_sets.rs")["VALID_FOR"]
+    assert valid_for == rules.TOLD_DAYS * 24 * 60 * 60
 
 
 def test_patience_is_that_of_the_program():

@@ -1,0 +1,139 @@
+//! Copying: extracts eggs into eggs directories, in advance where buildout will ask for them.
+
+use std::path::{Path, PathBuf};
+
+use super::{Session, is_unusable};
+use crate::cache::extract;
+use crate::error::{Error, Result};
+use crate::ops::materialize::{self, Outcome, Prepared};
+use crate::serve::prefetch_worker::PrefetchWorker;
+use crate::serve::protocol::Answer;
+use crate::util::clock::now;
+use crate::util::hash::digest::Digest;
+use crate::util::progress::Silent;
+
+impl Session {
+    /// Copies an egg into an eggs directory.
+    pub fn materialize(&mut self, digest: Digest, into: &Path) -> Result<Answer> {
+        let outcome = self.copy(digest, into);
+        let (digest, outcome) = self.replace_damaged(digest, into, outcome);
+        match &outcome {
+            Err(Error::DamagedBlob { .. }) => {
+                self.damaged.push(digest);
+                self.unusable.push(digest);
+            }
+            Err(Error::Unavailable(_) | Error::Unfetched(_)) => self.unusable.push(digest),
+            Err(error) if is_unusable(error) => {
+                self.unusable.push(digest);
+                self.cache.record_miss(digest, now());
+            }
+            _ => {}
+        }
+        let (path, outcome, torn) = outcome?;
+        if let Outcome::Copied(counts) = &outcome {
+            self.usage.hits.push(digest);
+            self.usage.copied_bytes += counts.bytes;
+        } else {
+            self.usage.present.push(digest);
+        }
+        self.known.insert(path.clone(), digest);
+        self.asked.push(Some(digest));
+        Ok(Answer::Materialized { path, outcome, torn })
+    }
+
+    /// If the cache has lost or damaged an egg, copies one of the same key from a remote instead.
+    fn replace_damaged(
+        &mut self,
+        digest: Digest,
+        into: &Path,
+        outcome: Result<Copied>,
+    ) -> (Digest, Result<Copied>) {
+        if let Err(damaged @ (Error::DamagedBlob { .. } | Error::Miss { .. })) = &outcome
+            && let Some(remotes) = &mut self.remotes
+            && let Ok(Some(egg)) = self.cache.egg(digest)
+            && let Some(replacement) = remotes.offer_replacement(&egg)
+            && let Ok(copied) = self.copy(replacement, into)
+        {
+            if let Some(remotes) = &mut self.remotes {
+                remotes.note_replaced(damaged);
+            }
+            return (replacement, Ok(copied));
+        }
+        (digest, outcome)
+    }
+
+    /// Fetches and extracts eggs that buildout will ask for.
+    pub fn prefetch(&mut self, digests: &[Digest], into: &Path) -> Result<Answer> {
+        let Prepared { path, torn } = self.prepare(into)?;
+        if let Some(remotes) = &self.remotes {
+            remotes.fetch_offered(digests);
+        }
+        let is_first = self.prefetcher.is_none();
+        let blobs = self.cache.blobs();
+        let prefetcher = self.prefetcher.get_or_insert_with(|| PrefetchWorker::new(blobs.clone()));
+        prefetcher.enqueue(digests, &path);
+        // Only now there is an eggs directory in which an egg is missing.
+        if let Some(hints) = self.hints.as_ref().filter(|_| is_first) {
+            prefetcher.enqueue(hints.digests(), &path);
+        }
+        Ok(Answer::Prefetching { torn })
+    }
+
+    fn copy(&mut self, digest: Digest, into: &Path) -> Result<Copied> {
+        let miss = || Error::miss(&digest);
+        if let Some(remotes) = &self.remotes {
+            remotes.wait_for(digest)?;
+        }
+        let prefetched = match (&self.prefetcher, self.prepared.get(into)) {
+            (Some(prefetcher), Some(path)) if path.is_dir() => prefetcher.take(digest, path),
+            _ => None,
+        };
+        let (blob, temp) = match prefetched {
+            Some((blob, temp)) => (blob, Some(temp)),
+            None => (self.cache.open_blob(digest)?.ok_or_else(miss)?, None),
+        };
+        let egg = self.cache.egg(digest)?.ok_or_else(miss)?;
+        extract::check_row(self.cache.blobs(), &egg, &blob)?;
+        if !self.host.accepts(&blob.manifest.key) {
+            return Err(miss());
+        }
+        let Prepared { path: into, torn } = self.prepare(into)?;
+        let path = into.join(&blob.manifest.file_name);
+        if !path.exists() {
+            self.prefetch_hinted(digest, &into);
+        }
+        let outcome = match temp {
+            // If the directory was removed and made again, the temporary one is gone.
+            Some(temp) if temp.path().exists() => materialize::place(&blob, temp, &into)?,
+            _ => materialize::materialize_blob(self.cache.blobs(), &blob, &into, &Silent)?,
+        };
+        Ok((path, outcome, torn))
+    }
+
+    /// Starts to prefetch the hinted eggs with the first egg that is missing in the buildout's eggs
+    /// directory: others are probably missing as well. Buildout asks for this one before it knows them.
+    /// An egg for another directory is a custom build, which says nothing about the others.
+    fn prefetch_hinted(&mut self, first: Digest, into: &Path) {
+        let Some(hints) = self.hints.as_ref().filter(|_| self.prefetcher.is_none()) else { return };
+        let eggs_directory = self.eggs_directory.as_ref().and_then(|dir| dir.canonicalize().ok());
+        if eggs_directory.as_deref() == Some(into) {
+            let others = hints.digests().iter().copied().filter(|&digest| digest != first);
+            let prefetcher = PrefetchWorker::new(self.cache.blobs().clone());
+            prefetcher.enqueue(&others.collect::<Vec<_>>(), into);
+            self.prefetcher = Some(prefetcher);
+        }
+    }
+
+    /// Prepares an eggs directory for its first request.
+    fn prepare(&mut self, into: &Path) -> Result<Prepared> {
+        if let Some(path) = self.prepared.get(into).filter(|path| path.is_dir()) {
+            return Ok(Prepared { path: path.clone(), torn: Vec::new() });
+        }
+        let prepared = materialize::prepare(&self.cache, into)?;
+        self.prepared.insert(into.to_owned(), prepared.path.clone());
+        Ok(prepared)
+    }
+}
+
+/// The path of a copy, its outcome, and the torn copies that were removed beside it.
+type Copied = (PathBuf, Outcome, Vec<String>);

@@ -1,0 +1,106 @@
+//! Finding: which eggs buildout can have, and who builds those that are missing.
+
+use super::Session;
+use super::remotes::SessionRemotes;
+use crate::cache::Cache;
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::key::EggKey;
+use crate::egg::name::{normalize_name, same_version};
+use crate::error::Result;
+use crate::serve::protocol::{Answer, Candidate, Leased, ToBuild, Wanted};
+use crate::serve::store_worker::StoreWorker;
+use crate::util::hash::digest::Digest;
+
+impl Session {
+    /// The eggs of a project that work here. Remotes are asked if the cache has none of the version.
+    pub fn find(&mut self, name: &str, variant: &str, version: Option<&str>) -> Result<Answer> {
+        let is_usable = |key: &EggKey| key.variant == variant && self.host.accepts(key);
+        let is_version = |key: &EggKey| version.is_none_or(|it| same_version(&key.version, it));
+        let mut eggs = self.cache.eggs_of_project(name)?;
+        eggs.retain(|egg| is_usable(&egg.key) && !self.unusable.contains(&egg.digest));
+        let mut candidates: Vec<Candidate> = eggs.iter().map(Candidate::of).collect();
+        let is_cached = version.is_some() && eggs.iter().any(|egg| is_version(&egg.key));
+        let mut warnings = Vec::new();
+        if let Some(remotes) = self.remotes.as_mut().filter(|_| !is_cached) {
+            let is_wanted = |key: &EggKey| is_usable(key) && is_version(key);
+            let offered = find_on(remotes, &self.cache, name, &eggs, &self.unusable, is_wanted);
+            candidates.extend(offered.iter().map(Candidate::of));
+            warnings = remotes.warnings();
+        }
+        Ok(Answer::Found { eggs: candidates, warnings })
+    }
+
+    /// Lets remotes load the lists of projects that buildout will ask for and the cache lacks.
+    pub fn look(&mut self, wanted: &[Wanted]) -> Result<Answer> {
+        if let Some(remotes) = &mut self.remotes {
+            let mut names = Vec::new();
+            for Wanted { name, version } in wanted {
+                let name = normalize_name(name);
+                let eggs = self.cache.eggs_of_project(&name)?;
+                let is_cached = |egg: &CachedEgg| {
+                    self.host.accepts(&egg.key)
+                        && version.as_ref().is_some_and(|it| same_version(&egg.key.version, it))
+                };
+                if !eggs.iter().any(is_cached) {
+                    names.push(name);
+                }
+            }
+            remotes.preload_lists(&names);
+        }
+        Ok(Answer::Looking {})
+    }
+
+    /// Whether this buildout builds an egg, or waits for another builder.
+    pub fn lease(&mut self, egg: &ToBuild) -> Result<Answer> {
+        let is_full = self.storer.as_ref().and_then(StoreWorker::failure).is_some();
+        // A builder that cannot store an egg cannot push it, so others would wait for it in vain.
+        let Some(remotes) = self.remotes.as_mut().filter(|_| !is_full) else {
+            return Ok(Answer::Leased { lease: Leased::None, wait: None });
+        };
+        let host = &self.host;
+        let is_wanted = |key: &EggKey| {
+            key.variant == egg.variant
+                && (egg.source_sha256.is_empty() || key.source_sha256 == egg.source_sha256)
+                && host.accepts(key)
+                && same_version(&key.version, &egg.version)
+        };
+        // Another buildout may have stored it in this cache meanwhile.
+        let eggs = self.cache.eggs_of_project(&egg.name)?;
+        let is_cached =
+            |egg: &CachedEgg| is_wanted(&egg.key) && !self.unusable.contains(&egg.digest);
+        if eggs.iter().any(is_cached) {
+            return Ok(Answer::Leased { lease: Leased::Built, wait: None });
+        }
+        Ok(remotes.lease(egg, is_wanted))
+    }
+}
+
+/// The wanted eggs of a project that remotes have, except builds of the keys of `cached`. With the first
+/// egg that is found, the rest of its set is fetched as well.
+fn find_on(
+    remotes: &mut SessionRemotes,
+    cache: &Cache,
+    name: &str,
+    cached: &[CachedEgg],
+    unusable: &[Digest],
+    is_wanted: impl Fn(&EggKey) -> bool,
+) -> Vec<CachedEgg> {
+    let mut found = remotes.find(name, is_wanted);
+    // The cache would not store another build of a key that it has.
+    found.rest_of_set.retain(|offer| {
+        let key = &offer.entry.key;
+        let eggs = cache.eggs_of_project(&key.name);
+        eggs.is_ok_and(|eggs| !eggs.iter().any(|egg| egg.key == *key))
+    });
+    found.rest_of_set.iter().cloned().for_each(|offer| remotes.remember(offer));
+    remotes.fetch(found.rest_of_set);
+    let mut eggs = Vec::new();
+    for offer in found.wanted {
+        let egg = offer.entry.egg();
+        if !unusable.contains(&egg.digest) && !cached.iter().any(|it| it.key == egg.key) {
+            eggs.push(egg);
+            remotes.remember(offer);
+        }
+    }
+    eggs
+}

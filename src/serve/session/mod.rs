@@ -1,0 +1,186 @@
+//! One session: the state of the bridge between `open` and `close` of one buildout run.
+
+mod connection;
+mod copy;
+mod find;
+mod remotes;
+mod store;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use super::auto_gc;
+use super::prefetch_worker::PrefetchWorker;
+use super::protocol::{Answer, Opening};
+use super::store_worker::StoreWorker;
+use crate::cache::prefetch_hints::PrefetchHints;
+use crate::cache::retention::policy::Policy;
+use crate::cache::{Cache, Usage};
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::key::Host;
+use crate::egg::provenance::Provenance;
+use crate::error::{Error, Result};
+use crate::ops::add::Added;
+use crate::ops::register;
+use crate::util::clock::now;
+use crate::util::hash::digest::Digest;
+use remotes::SessionRemotes;
+
+pub struct Session {
+    cache: Cache,
+    host: Host,
+    provenance: Provenance,
+    /// The eggs directory of the buildout, as `open` names it.
+    eggs_directory: Option<PathBuf>,
+    /// Canonical paths of prepared eggs directories, by the names that requests use.
+    prepared: HashMap<PathBuf, PathBuf>,
+    /// Starts when the first egg is missing in an eggs directory.
+    prefetcher: Option<PrefetchWorker>,
+    /// What the last buildout of this configuration asked for.
+    hints: Option<PrefetchHints>,
+    /// Starts with the first egg to store.
+    storer: Option<StoreWorker>,
+    /// Outcomes of stored eggs that `settle` has not returned yet.
+    settled: Vec<Added>,
+    /// Copied and stored eggs in the order of their requests; `None` for an egg that is not stored yet,
+    /// or not at all.
+    asked: Vec<Option<Digest>>,
+    usage: Usage,
+    /// Eggs that this session has copied or stored, by their paths.
+    known: HashMap<PathBuf, Digest>,
+    /// Damaged eggs: the next build of their key replaces them.
+    damaged: Vec<Digest>,
+    /// Eggs that are not offered again: damaged, gone, of a newer eggcache, or not for this host.
+    unusable: Vec<Digest>,
+    remotes: Option<SessionRemotes>,
+    /// Whether the buildout has registered its eggs.
+    has_succeeded: bool,
+}
+
+impl Session {
+    pub fn open(opening: Opening) -> Result<(Self, Answer)> {
+        let Opening { cache, host, buildout, setuptools, .. } = opening;
+        let Opening { eggs_directory, configuration, offline, .. } = opening;
+        let cache = Cache::open(&cache)?;
+        let (read_only, warning) = (cache.is_read_only(), cache.warning());
+        let torn = match eggs_directory.as_ref().and_then(|dir| dir.canonicalize().ok()) {
+            Some(dir) => cache.remove_torn_copies(&dir),
+            None => Vec::new(),
+        };
+        let hints = configuration.as_ref().map(|it| PrefetchHints::of(cache.root(), it, &host));
+        let (remotes, failure) = match SessionRemotes::open(&cache, &host, configuration) {
+            _ if offline => (None, None),
+            Ok(remotes) => (remotes, None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let answer = Answer::Opened {
+            read_only,
+            torn,
+            warning: warning.or(failure),
+            remotes: remotes.as_ref().map(SessionRemotes::role),
+        };
+        let session = Self {
+            cache,
+            host,
+            provenance: Provenance { buildout, setuptools, ..Provenance::default() },
+            eggs_directory,
+            prepared: HashMap::new(),
+            prefetcher: None,
+            hints,
+            storer: None,
+            settled: Vec::new(),
+            asked: Vec::new(),
+            usage: Usage { is_run: true, ..Usage::default() },
+            known: HashMap::new(),
+            damaged: Vec::new(),
+            unusable: Vec::new(),
+            remotes,
+            has_succeeded: false,
+        };
+        Ok((session, answer))
+    }
+
+    /// Registers the buildout and its eggs after it has succeeded.
+    pub fn register(
+        &mut self,
+        directory: PathBuf,
+        eggs_directory: PathBuf,
+        eggs: Vec<PathBuf>,
+        whole: bool,
+    ) -> Result<Answer> {
+        self.settle();
+        let options = register::Options {
+            directory,
+            eggs_directory,
+            python: self.host.python_tag(),
+            buildout: self.provenance.buildout.clone(),
+            whole,
+            eggs,
+            known: self.known.clone(),
+        };
+        let report = register::register(&mut self.cache, &options)?;
+        if report.registered {
+            self.remember_used()?;
+        }
+        let warning = Policy::read(self.cache.root()).err().map(|error| error.to_string());
+        self.has_succeeded = true;
+        Ok(Answer::Registered { report, warning })
+    }
+
+    /// Records the eggs of this configuration as hints for the next buildout, and pushes them as its set.
+    fn remember_used(&mut self) -> Result<()> {
+        let Some(hints) = &self.hints else { return Ok(()) };
+        let asked: Vec<Digest> = self.asked.iter().flatten().copied().collect();
+        if let Ok(all) = hints.remember(&asked, &self.cache)
+            && let Some(remotes) = &mut self.remotes
+        {
+            let eggs: Result<Vec<Option<CachedEgg>>> =
+                all.iter().map(|&digest| self.cache.egg(digest)).collect();
+            remotes.push_set(eggs?.into_iter().flatten().collect());
+        }
+        Ok(())
+    }
+
+    /// Records in the index what the session has used.
+    pub fn record_use(&mut self) {
+        let nothing = Usage { is_run: true, ..Usage::default() };
+        self.cache.record_use(&std::mem::replace(&mut self.usage, nothing), now());
+    }
+
+    /// The answer to `close`. Waits a while for pushes.
+    pub fn close(&mut self) -> Answer {
+        match &mut self.remotes {
+            None => Answer::Closed { warnings: Vec::new(), pushed: None },
+            Some(remotes) => {
+                let (pushed, warnings) = remotes.finish();
+                Answer::Closed { warnings, pushed }
+            }
+        }
+    }
+
+    /// Finishes in the background, after the answer to `close`.
+    pub fn end(self) {
+        let Self { mut cache, remotes, prefetcher, has_succeeded, .. } = self;
+        // From here on nobody shall notice this process.
+        drop(prefetcher);
+        let _ = std::env::set_current_dir("/");
+        let _ = rustix::process::nice(10);
+        drop(remotes);
+        if has_succeeded {
+            auto_gc::collect(&mut cache);
+        }
+    }
+}
+
+/// Whether the cache does not have one egg, and has no other problem.
+pub fn is_unusable(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::DamagedBlob { .. }
+            | Error::NewerFormat { .. }
+            | Error::UnreadableBlob { .. }
+            | Error::WrongRow { .. }
+            | Error::Miss { .. }
+            | Error::Unfetched(_)
+    )
+}

@@ -1,0 +1,337 @@
+//! The remotes of one session: what they offer, what is fetched from them, and what is pushed. A session
+//! that finds everything in the cache opens no connection.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::connection::Connection;
+use crate::cache::Cache;
+use crate::cache::prefetch_hints;
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::key::{EggKey, Host};
+use crate::error::{Error, Result};
+use crate::remote::build_lease::{Lease, LeaseRequest, LeaseState};
+use crate::remote::checked_remote::CheckedRemote;
+use crate::remote::config::{self, Remote};
+use crate::remote::keys::Signer;
+use crate::remote::publish;
+use crate::remote::upstream::Offer;
+use crate::serve::announced_sets::AnnouncedSet;
+use crate::serve::protocol::{Answer, Leased, Role, ToBuild};
+use crate::serve::push_worker::{Push, PushWorker};
+use crate::util::hash::digest::Digest;
+
+/// How long the end of a buildout waits for pushes. They continue in the background after that.
+const PUSH_WAIT: Duration = Duration::from_secs(20);
+
+/// Called with the key of each egg that was offered to the cache, and with the egg if it was stored.
+pub type OnStored = Box<dyn Fn(&EggKey, Option<&CachedEgg>) + Send>;
+
+pub struct SessionRemotes {
+    root: PathBuf,
+    /// The folder of [`AnnouncedSet`].
+    announced_dir: PathBuf,
+    host: Host,
+    configuration: Option<String>,
+    /// Those that trust a key.
+    remotes: Vec<Remote>,
+    /// Set if this session pushes to one of them.
+    signer: Option<Signer>,
+    /// Set when remotes are needed for the first time.
+    connection: Option<Connection>,
+    /// Everything that was offered to buildout.
+    offered: HashMap<Digest, Offer>,
+    lease_requests: HashMap<String, LeaseRequest>,
+    /// Whether a wait for another builder has timed out, which happens once in a session.
+    has_timed_out: bool,
+    /// Why no remote can be used.
+    failure: Option<String>,
+    /// Warnings about other things than a remote, for example that nothing is pushed.
+    notices: Vec<String>,
+    /// Warnings that were shown.
+    shown: Vec<String>,
+}
+
+/// What remotes have for one `find`.
+#[derive(Default)]
+pub struct Found {
+    pub wanted: Vec<Offer>,
+    /// All else that buildouts of this configuration use, after the first egg that is found.
+    pub rest_of_set: Vec<Offer>,
+}
+
+impl SessionRemotes {
+    /// The remotes of a cache that is writable; `None` if it has none, or none with a trusted key.
+    pub fn open(cache: &Cache, host: &Host, configuration: Option<String>) -> Result<Option<Self>> {
+        let mut remotes = config::read(cache.root())?;
+        remotes.retain(|remote| !remote.trusted.is_empty());
+        if remotes.is_empty() || cache.check_writable().is_err() {
+            return Ok(None);
+        }
+        let (signer, notices) = signer(&remotes)?;
+        Ok(Some(Self {
+            root: cache.root().to_owned(),
+            announced_dir: prefetch_hints::dir(cache.root()),
+            host: host.clone(),
+            configuration,
+            remotes,
+            signer,
+            connection: None,
+            offered: HashMap::new(),
+            lease_requests: HashMap::new(),
+            has_timed_out: false,
+            failure: None,
+            notices,
+            shown: Vec::new(),
+        }))
+    }
+
+    pub fn role(&self) -> Role {
+        if self.signer.is_some() { Role::Builder } else { Role::Reader }
+    }
+
+    /// The connection, which the first call opens; `None` if that has failed.
+    fn connection(&mut self) -> Option<&mut Connection> {
+        if self.connection.is_none() && self.failure.is_none() {
+            match self.connect() {
+                Ok(connection) => self.connection = Some(connection),
+                Err(error) => self.failure = Some(error.to_string()),
+            }
+        }
+        self.connection.as_mut()
+    }
+
+    fn connect(&self) -> Result<Connection> {
+        let (root, dir) = (&self.root, &self.announced_dir);
+        Connection::open(root, dir, &self.remotes, self.signer.as_ref(), &self.host)
+    }
+
+    /// The pusher, if there is a connection.
+    fn pusher(&self) -> Option<&PushWorker> {
+        self.connection.as_ref()?.pusher.as_ref()
+    }
+
+    /// The wanted eggs of a project.
+    pub fn find(&mut self, name: &str, is_wanted: impl Fn(&EggKey) -> bool) -> Found {
+        let (host, configuration) = (self.host.clone(), self.configuration.clone());
+        let Some(connection) = self.connection() else { return Found::default() };
+        connection.load_set(configuration.as_deref(), &host);
+        if connection.fetcher.failure().is_some() {
+            return Found::default();
+        }
+        let upstream = &connection.upstream;
+        let wanted = upstream.find(name, &host.python_tag(), is_wanted);
+        let mut rest_of_set = Vec::new();
+        if !wanted.is_empty() && connection.has_rest {
+            connection.has_rest = false;
+            rest_of_set = upstream.find_in_set(|key| host.accepts(key));
+        }
+        Found { wanted, rest_of_set }
+    }
+
+    /// Loads the lists of projects in the background, except of those that the set has.
+    pub fn preload_lists(&mut self, names: &[String]) {
+        let (host, configuration) = (self.host.clone(), self.configuration.clone());
+        if !names.is_empty()
+            && let Some(connection) = self.connection()
+        {
+            connection.load_set(configuration.as_deref(), &host);
+            connection.preload_lists(names, &host.python_tag());
+        }
+    }
+
+    /// Remembers an offer that buildout may ask for.
+    pub fn remember(&mut self, offer: Offer) {
+        self.offered.insert(offer.entry.egg, offer);
+    }
+
+    /// Offers another egg of the same key in place of a damaged one in the cache.
+    pub fn offer_replacement(&mut self, damaged: &CachedEgg) -> Option<Digest> {
+        let python = self.host.python_tag();
+        let Connection { upstream, fetcher, .. } = self.connection()?;
+        let key = &damaged.key;
+        let offers = upstream.find(&key.name, &python, |found| found == key);
+        let offer = offers.into_iter().next().filter(|_| fetcher.failure().is_none())?;
+        fetcher.replace(damaged.digest);
+        let digest = offer.entry.egg;
+        self.remember(offer);
+        Some(digest)
+    }
+
+    /// Adds a notice that a damaged egg was replaced, because nothing else shows the damage.
+    pub fn note_replaced(&mut self, damaged: &Error) {
+        self.notices.push(format!("{damaged}; it was replaced with a copy from a remote"));
+    }
+
+    /// Fetches those of these eggs that were offered.
+    pub fn fetch_offered(&self, digests: &[Digest]) {
+        self.fetch(digests.iter().filter_map(|digest| self.offered.get(digest)).cloned());
+    }
+
+    pub fn fetch(&self, offers: impl IntoIterator<Item = Offer>) {
+        if let Some(connection) = &self.connection {
+            connection.fetcher.enqueue(offers);
+        }
+    }
+
+    /// Waits until an egg is in the cache, if it was offered.
+    ///
+    /// # Errors
+    /// As [`FetchWorker::wait_for`](crate::serve::fetch_worker::FetchWorker::wait_for).
+    pub fn wait_for(&self, digest: Digest) -> Result<()> {
+        match (&self.connection, self.offered.get(&digest)) {
+            (Some(connection), Some(offer)) => connection.fetcher.wait_for(offer),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this process builds an egg, or how long to wait for another builder.
+    pub fn lease(&mut self, egg: &ToBuild, is_wanted: impl Fn(&EggKey) -> bool) -> Answer {
+        const ANYBODY: Answer = Answer::Leased { lease: Leased::None, wait: None };
+        if self.has_timed_out || self.connection().is_none() {
+            return ANYBODY;
+        }
+        let Some(Connection { upstream, pusher: Some(pusher), .. }) = &self.connection else {
+            return ANYBODY;
+        };
+        let name = pusher.lease_name(egg);
+        if pusher.holds(&name) {
+            return Answer::Leased { lease: Leased::Taken, wait: None };
+        }
+        pusher.release_not_offered();
+        let request = self.lease_requests.entry(name.clone()).or_default();
+        let state = request.poll(&pusher.remote().client, &name);
+        let is_hopeless = request.is_hopeless();
+        let taken = match state {
+            Ok(LeaseState::Taken(lease)) => Some(lease),
+            Ok(LeaseState::Released) => None,
+            Ok(LeaseState::Held(wait)) => return held(wait),
+            Ok(LeaseState::TimedOut) => {
+                self.has_timed_out = true;
+                return ANYBODY;
+            }
+            Err(_) => return ANYBODY,
+        };
+        // Another builder may have pushed the egg after this process loaded the list.
+        let python = self.host.python_tag();
+        upstream.forget_list(&egg.name, &python);
+        let is_built = !upstream.find(&egg.name, &python, is_wanted).is_empty();
+        match taken {
+            Some(lease) if is_built => Lease::release(*lease),
+            Some(lease) => {
+                pusher.hold(*lease, egg.clone());
+                return Answer::Leased { lease: Leased::Taken, wait: None };
+            }
+            None if is_built => {}
+            None if is_hopeless => return ANYBODY,
+            // The builder has failed or does not push: now another one may take the lease.
+            None => return held(Duration::ZERO),
+        }
+        Answer::Leased { lease: Leased::Built, wait: None }
+    }
+
+    /// Notes that a built egg was offered to the cache, or, without a key, that it was not an egg which
+    /// the cache stores.
+    pub fn note_built(&self, key: Option<&EggKey>) {
+        match (self.pusher(), key) {
+            (Some(pusher), Some(key)) => pusher.mark_offered(key),
+            (Some(pusher), None) => pusher.release_not_offered(),
+            (None, _) => {}
+        }
+    }
+
+    /// What to do when an egg was stored, if this session pushes.
+    pub fn on_stored(&mut self) -> Option<OnStored> {
+        self.signer.as_ref()?;
+        let pusher = self.connection()?.pusher.as_ref()?;
+        Some(Box::new(pusher.on_stored()))
+    }
+
+    /// Pushes the eggs that a successful buildout uses, unless the same set was pushed not long ago.
+    pub fn push_set(&mut self, eggs: Vec<CachedEgg>) {
+        if self.is_announced(&eggs) || self.connection().is_none() {
+            return;
+        }
+        let Some(connection) = &self.connection else { return };
+        if let Some(pusher) = &connection.pusher {
+            let (known, broken) = connection.known_to(pusher, &self.offered);
+            let configuration = self.configuration.clone();
+            pusher.enqueue(Push { eggs, known, broken, configuration });
+        }
+    }
+
+    /// Whether there is nothing to push: exactly this set was pushed not long ago, or this session does
+    /// not push.
+    fn is_announced(&self, eggs: &[CachedEgg]) -> bool {
+        let Some(signer) = &self.signer else { return true };
+        let is_open = |it: &&Remote| it.push && publish::check(it, signer).is_ok();
+        let remote = self.remotes.iter().find(is_open);
+        remote.zip(self.configuration.as_deref()).is_some_and(|(remote, configuration)| {
+            let dir = &self.announced_dir;
+            AnnouncedSet::read(dir, remote, signer, configuration, &self.host).is_current(eggs)
+        })
+    }
+
+    /// Waits a while for pushes. Returns how many eggs are new on the remote, and the warnings that were
+    /// not shown yet.
+    pub fn finish(&mut self) -> (Option<usize>, Vec<String>) {
+        let (pushed, mut warnings) = match self.pusher().map(|pusher| pusher.wait(PUSH_WAIT)) {
+            None => (self.signer.as_ref().map(|_| 0), Vec::new()),
+            Some(progress) => {
+                let still = "built eggs are still being pushed in the background";
+                let still = (!progress.is_done).then(|| still.to_owned());
+                (Some(progress.pushed), progress.failures.into_iter().chain(still).collect())
+            }
+        };
+        if let Some(connection) = &self.connection {
+            warnings.extend(connection.upstream.warnings());
+        }
+        warnings.extend(self.own_warnings());
+        (pushed, self.not_shown(warnings))
+    }
+
+    /// The warnings that were not shown yet, one for each remote: the buildout goes on, and builds what
+    /// it cannot fetch.
+    pub fn warnings(&mut self) -> Vec<String> {
+        let remotes = self.connection.as_ref().map_or(&[][..], |it| it.upstream.remotes());
+        let warnings = remotes.iter().filter_map(CheckedRemote::first_warning);
+        let warnings = warnings.chain(self.own_warnings()).collect();
+        self.not_shown(warnings)
+    }
+
+    /// Warnings that are not about one of the remotes.
+    fn own_warnings(&self) -> impl Iterator<Item = String> {
+        let fetcher = self.connection.as_ref().and_then(|it| it.fetcher.failure());
+        self.failure.clone().into_iter().chain(fetcher).chain(self.notices.clone())
+    }
+
+    fn not_shown(&mut self, warnings: Vec<String>) -> Vec<String> {
+        let before = self.shown.len();
+        for warning in warnings {
+            if !self.shown.contains(&warning) {
+                self.shown.push(warning);
+            }
+        }
+        self.shown[before..].to_vec()
+    }
+}
+
+/// The key to push with, if there is one and a remote to push to trusts it; else why nothing is pushed.
+fn signer(remotes: &[Remote]) -> Result<(Option<Signer>, Vec<String>)> {
+    let targets: Vec<&Remote> = remotes.iter().filter(|remote| remote.push).collect();
+    if targets.is_empty() {
+        return Ok((None, Vec::new()));
+    }
+    let Some(signer) = Signer::of_environment()? else { return Ok((None, Vec::new())) };
+    let refused: Vec<Error> =
+        targets.iter().filter_map(|remote| publish::check(remote, &signer).err()).collect();
+    if refused.len() < targets.len() {
+        return Ok((Some(signer), Vec::new()));
+    }
+    Ok((None, refused.iter().map(ToString::to_string).collect()))
+}
+
+fn held(wait: Duration) -> Answer {
+    Answer::Leased { lease: Leased::Held, wait: Some(wait.as_secs_f64()) }
+}
