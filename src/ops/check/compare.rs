@@ -116,7 +116,7 @@ impl<'a> Comparison<'a> {
         self.differences.get(path).copied()
     }
 
-    /// Whether only the content of a file can tell if it has changed.
+    /// Whether a change of a file shows only in its content.
     pub fn needs_content(&self, path: &str, full: bool) -> bool {
         match self.difference(path) {
             Some(DifferenceKind::Mtime) => true,

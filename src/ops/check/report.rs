@@ -29,7 +29,7 @@ pub struct Report {
     pub bytecode: usize,
     /// Why the buildout is not self-contained, and how its eggs have changed.
     pub problems: Vec<Finding>,
-    /// Facts that are no problem.
+    /// Facts that are not problems.
     pub notes: Vec<Finding>,
 }
 
