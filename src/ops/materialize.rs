@@ -177,14 +177,14 @@ fn copy_blob(
         return present(&target, &blob.manifest);
     }
     let temp = extract(blobs, blob, into, mode_mask, progress)?;
-    place(blob, temp, into)
+    persist(blob, temp, into)
 }
 
 /// Renames an extracted egg to its final name.
 ///
 /// # Errors
 /// [`Error::InTheWay`]. After every error, the temporary egg is removed.
-pub(crate) fn place<B>(blob: &Blob<B>, temp: Temp, into: &Path) -> Result<Outcome> {
+pub(crate) fn persist<B>(blob: &Blob<B>, temp: Temp, into: &Path) -> Result<Outcome> {
     let target = into.join(&blob.manifest.file_name);
     match temp.persist_new(&target) {
         Ok(()) => Ok(Outcome::Copied(blob.manifest.counts())),

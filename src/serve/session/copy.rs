@@ -104,7 +104,7 @@ impl Session {
         }
         let outcome = match temp {
             // If the directory was removed and made again, the temporary one is gone.
-            Some(temp) if temp.path().exists() => materialize::place(&blob, temp, &into)?,
+            Some(temp) if temp.path().exists() => materialize::persist(&blob, temp, &into)?,
             _ => materialize::materialize_blob(self.cache.blobs(), &blob, &into, &Silent)?,
         };
         Ok((path, outcome, torn))
