@@ -393,7 +393,10 @@ fn a_remote_is_done_without_after_three_forged_entries_and_no_more_are_looked_at
     let answer = find(&mut server, "foo", "1.0");
     assert_eq!(answer["eggs"], json!([]), "{answer}");
     let closed = server.ask(&json!({"op": "close"}));
-    assert!(text(&closed["warnings"][0]).contains("too many of its entries and blobs are invalid"), "{closed}");
+    assert!(
+        text(&closed["warnings"][0]).contains("too many of its entries and blobs are invalid"),
+        "{closed}"
+    );
 }
 
 /// A web server with the content of the remote, which pauses after each piece of a blob.

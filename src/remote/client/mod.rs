@@ -1,7 +1,7 @@
 //! The client of one remote: a few requests to an object store, each of which the calling thread waits
 //! for.
 //!
-//! One thread of its own does all input and output ([`runtime`]), so requests of several threads run at
+//! One thread of its own does all input and output ([`mod@runtime`]), so requests of several threads run at
 //! the same time. [`Patience`] bounds how long they take. A remote that has failed once is not asked
 //! again: its delay is spent once, and not for each egg.
 //!
