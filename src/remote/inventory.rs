@@ -37,7 +37,7 @@ pub struct Inventory {
     pub foreign: Vec<ObjectInfo>,
 }
 
-/// The lines of a list or a set, and what is wrong with those that cannot be parsed.
+/// The lines of a list or a set, with the error of each that cannot be parsed.
 pub type Lines = Vec<Result<Signed, BadEntry>>;
 
 /// An entry as the remote stores it.

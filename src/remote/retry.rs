@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_stay_between_half_and_one_and_a_half_times_their_average() {
+    fn pauses_vary_by_half_of_their_average() {
         for (attempt, average) in [(0, 20), (1, 40), (6, 1280), (7, 1280), (TRIES, 1280)] {
             for _ in 0..1000 {
                 let pause = jitter(attempt).as_millis();

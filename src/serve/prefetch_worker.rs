@@ -1,8 +1,8 @@
 //! Prefetching: extracts eggs before buildout asks for them, while buildout does something else.
 //!
-//! A prefetched egg has a temporary name until buildout asks for it, so an eggs directory never gets an
-//! egg that nobody asked for. An egg that nobody asks for goes the way of every temporary directory: it
-//! is removed when its owner is dropped, or by the next sweep if the process was killed.
+//! A prefetched egg has a temporary name until buildout asks for it, so an eggs directory only gets eggs
+//! that buildout asks for. The others are removed like every temporary directory: when their owner is
+//! dropped, or by the next sweep if the process was killed.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Pushing: uploads eggs to a remote while buildout goes on, and holds the leases of eggs that are being
+//! Pushing: uploads eggs to a remote while buildout continues, and holds the leases of eggs that are being
 //! built.
 //!
 //! An egg that was built under a lease is pushed as soon as it is stored, because others wait for it. All
@@ -36,7 +36,7 @@ use crate::util::threads;
 #[derive(Debug, Default)]
 pub struct Push {
     pub eggs: Vec<CachedEgg>,
-    /// What the remote is known to have; `None` if nobody has asked for its set.
+    /// What the remote is known to have; `None` if its set was not loaded.
     pub known: Option<HashMap<Digest, Signed>>,
     /// Eggs that the remote has an entry of, and does not deliver as that says.
     pub broken: HashSet<Digest>,

@@ -1,4 +1,4 @@
-//! Storing: packs built eggs into the cache while buildout goes on with the next.
+//! Storing: packs built eggs into the cache while buildout continues with the next.
 //!
 //! An egg is listed when buildout offers it, and read by a thread after the eggs before it. An egg that
 //! changes in between is refused, so an egg is stored as it was built or not at all. Eggs that wait are
@@ -115,7 +115,7 @@ fn store_batches(monitor: &Monitor<State>, mut packer: Packer, on_stored: &OnSto
     );
 }
 
-/// Reports each egg before the batch counts as done, so that whoever settles finds all reported.
+/// Reports each egg before the batch counts as done, so `settle` returns after all reports.
 fn finish(
     monitor: &Monitor<State>,
     Batch { numbers, paths, keys, .. }: Batch,

@@ -56,14 +56,14 @@ FAULTS = {
     "it is not ready": (always(faults.Status(503)), "it answers 503 Service Unavailable\n", 1),
     "a bit of a list is another": (on(of_lists, faults.Flipped(0.3)), "is refused", 1),
     "a list is no list": (
-        on(of_lists, faults.Changed(lambda _: b"\0\xff\n" * 999)), "it is not a list of eggs", 1
+        on(of_lists, faults.Changed(lambda _: b"\0\xff\n" * 999)), "it is not a list of entries", 1
     ),
     "it is a page": (
-        always(faults.Status(200, "<!DOCTYPE html><p>Please log in")), "it is not a list of eggs", 1
+        always(faults.Status(200, "<!DOCTYPE html><p>Please log in")), "it is not a list of entries", 1
     ),
     "a list is empty": (on(of_lists, faults.Changed(lambda _: b"")), "no remote has alpha==1.0", 3),
-    "a bit of a blob is another": (on(of_blobs, faults.Flipped(0.9)), "another digest", 1),
-    "the first bit of a blob is another": (on(of_blobs, faults.Flipped(0)), "another digest", 1),
+    "a bit of a blob is another": (on(of_blobs, faults.Flipped(0.9)), "does not match the digest", 1),
+    "the first bit of a blob is another": (on(of_blobs, faults.Flipped(0)), "does not match the digest", 1),
     "a blob is longer": (on(of_blobs, faults.Changed(lambda it: it + b"0")), "instead of", 1),
     "a blob is shorter": (on(of_blobs, faults.Changed(lambda it: it[:-1])), "instead of", 1),
     "a blob is empty": (on(of_blobs, faults.Changed(lambda it: b"")), "instead of", 1),

@@ -99,8 +99,8 @@ fn find(upstream: &Upstream, text: &str, narrow: &Narrow) -> Result<Option<Offer
     }
 }
 
-/// The project, the version and the Python tag in `name==version` or in a file name. A file name stands
-/// for itself and has no version here.
+/// The project, the version and the Python tag in `name==version` or in a file name. The version is
+/// `None` for a file name, which selects the egg by itself.
 fn parse<'a>(text: &'a str, python: Option<&str>) -> Result<(String, Option<&'a str>, String)> {
     let usage = |reason: &str| Err(Error::Usage(format!("{text}: {reason}")));
     if let Some((name, version)) = text.split_once("==") {

@@ -67,7 +67,7 @@ impl Connection {
     }
 
     /// What the remote of a pusher is known to have, and eggs that it has an entry of and did not deliver.
-    /// What it has is unknown if nobody has asked for the set.
+    /// What it has is unknown if the set was not loaded.
     pub fn known_to(
         &self,
         pusher: &PushWorker,

@@ -291,7 +291,7 @@ impl SessionRemotes {
         (pushed, self.not_shown(warnings))
     }
 
-    /// The warnings that were not shown yet, one for each remote: the buildout goes on, and builds what
+    /// The warnings that were not shown yet, one for each remote: the buildout continues, and builds what
     /// it cannot fetch.
     pub fn warnings(&mut self) -> Vec<String> {
         let remotes = self.connection.as_ref().map_or(&[][..], |it| it.upstream.remotes());
