@@ -1,10 +1,12 @@
 //! One error type for the library.
 //!
-//! Every input/output error carries its path, and every message is a sentence that says what to do
-//! where something can be done. Data that is read never makes the library panic.
+//! An error says what failed, on which path, and why. It gives no advice: the command line adds what
+//! to do about it (`cli/hints.rs`), and finds all it needs in the fields. Data that is read never
+//! makes the library panic.
 
-use std::fmt::{Display, Write};
+use std::fmt::{self, Display};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::util::suggest::Nearest;
@@ -14,56 +16,51 @@ use crate::util::threads::StartError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("cannot {action} {}: {source}{}", path.display(), advice(source))]
+    #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
 
-    /// A directory or file that was offered as an egg and is not one that can be kept.
+    /// A directory or file that cannot be stored as an egg.
     #[error("{} cannot be added: {reason}", path.display())]
     UnsoundEgg { path: PathBuf, reason: String },
 
-    /// A blob whose bytes do not say what its name says.
-    #[error("{} is damaged: {reason}; run `eggcache verify` to see every problem", path.display())]
+    /// A blob whose bytes do not match its name.
+    #[error("{} is damaged: {reason}", path.display())]
     DamagedBlob { path: PathBuf, reason: String },
 
     #[error(
-        "{} has blob format {found}, this eggcache reads up to {known}: use a newer eggcache",
+        "{} has blob format {found} of a newer eggcache; this one reads up to {known}",
         path.display()
     )]
     NewerFormat { path: PathBuf, found: u32, known: u32 },
 
-    /// Another user's, in a cache that is not shared by a group.
-    #[error(
-        "{} cannot be read by this user; `eggcache init --shared` lets a group share a cache",
-        path.display()
-    )]
-    UnreadableBlob { path: PathBuf },
+    #[error("cannot read the blob {}: {}", path.display(), owner.denial(path))]
+    UnreadableBlob { path: PathBuf, owner: Owner },
+
+    /// An egg of the index whose blob is not in the store.
+    #[error("its blob {} is missing", path.display())]
+    MissingBlob { path: PathBuf },
+
+    #[error("cannot read the index {}: {}", path.display(), owner.denial(path))]
+    UnreadableIndex { path: PathBuf, owner: Owner },
 
     /// The index and a blob disagree on which egg it is.
-    #[error(
-        "the index has {wanted} for the blob {}, which is {found}; run `eggcache verify --repair`",
-        path.display()
-    )]
+    #[error("the index has {wanted} for the blob {}, which is {found}", path.display())]
     WrongRow { path: PathBuf, wanted: String, found: String },
 
     #[error("index {}: {source}", path.display())]
     Index { path: PathBuf, source: rusqlite::Error },
 
-    /// Somebody has put another index in its place.
-    #[error("index {} was rebuilt by another process; run this again", path.display())]
+    #[error("index {} was rebuilt by another process", path.display())]
     ReplacedIndex { path: PathBuf },
 
-    #[error("index {} is damaged ({source}); run `eggcache reindex` to rebuild it from the blobs", path.display())]
+    #[error("index {} is damaged ({source})", path.display())]
     DamagedIndex { path: PathBuf, source: rusqlite::Error },
 
-    #[error(
-        "{} is not an index of eggcache; run `eggcache reindex` to set it aside and rebuild it \
-         from the blobs",
-        path.display()
-    )]
+    #[error("{} is not an index of eggcache", path.display())]
     NotAnIndex { path: PathBuf },
 
     #[error(
-        "{} has index schema {found}, this eggcache knows up to {known}: use a newer eggcache",
+        "{} has index schema {found} of a newer eggcache; this one knows up to {known}",
         path.display()
     )]
     NewerSchema { path: PathBuf, found: i64, known: usize },
@@ -72,8 +69,14 @@ pub enum Error {
     NotACache { path: PathBuf, reason: &'static str },
 
     #[error(
-        "{} can be changed by everybody and belongs to somebody else: eggs from it are not to be \
-         trusted",
+        "the cache directory {} is a symbolic link to {}, which does not exist",
+        path.display(),
+        target.display()
+    )]
+    BrokenLink { path: PathBuf, target: PathBuf },
+
+    #[error(
+        "everybody can write to {}, which belongs to another user: its eggs are not trusted",
         path.display()
     )]
     OpenToAll { path: PathBuf },
@@ -82,17 +85,17 @@ pub enum Error {
     NoSpace { path: PathBuf, needed: bytesize::ByteSize, free: bytesize::ByteSize },
 
     #[error("the cache {} cannot be written: {reason}", path.display())]
-    ReadOnly { path: PathBuf, reason: &'static str },
+    ReadOnly { path: PathBuf, reason: Unwritable },
 
-    /// Nothing in the cache answers the query.
-    #[error("the cache has no egg {query}{}", hints(nearest))]
+    /// No egg in the cache answers the query.
+    #[error("the cache has no egg {query}")]
     Miss {
         query: String,
-        /// What may have been meant, of each part of the query that something is known of.
+        /// For each part of the query, what may have been meant.
         nearest: Vec<(String, Nearest)>,
     },
 
-    #[error("{} is not a buildout that uses this cache; {}`eggcache roots` lists them", path.display(), nearest_is(nearest.as_deref()))]
+    #[error("{} is not a buildout that uses this cache", path.display())]
     NotARoot {
         path: PathBuf,
         /// The folder that may have been meant.
@@ -102,74 +105,211 @@ pub enum Error {
     #[error("{}: {reason}", path.display())]
     Policy { path: PathBuf, reason: String },
 
-    #[error("{what} is not pinned; {}`eggcache pins` lists what is", nearest_is(nearest.as_deref()))]
+    #[error("{what} is not pinned")]
     NotAPin {
         what: String,
         /// The pin that may have been meant.
         nearest: Option<String>,
     },
 
-    #[error("{query} is ambiguous, name one of:\n{}", candidates.join("\n"))]
+    #[error("{query} is ambiguous: it matches\n{}", candidates.join("\n"))]
     Ambiguous { query: String, candidates: Vec<String> },
 
-    /// Something other than the wanted egg stands where it would go.
-    #[error(
-        "{} is in the way of {wanted}: {difference}; move it away, then run this again",
-        target.display()
-    )]
+    /// Two eggs that cannot be in one directory.
+    #[error("{one} and {other} are both named {file_name}")]
+    SameFileName { file_name: String, one: String, other: String },
+
+    /// A folder whose name cannot be that of the folder in an archive.
+    #[error("the folder in the archive cannot have the name of {}", path.display())]
+    NoPrefix { path: PathBuf },
+
+    #[error("there is no folder {}", path.display())]
+    NoFolder { path: PathBuf },
+
+    /// Something else has the path of the wanted egg.
+    #[error("{} is in the way of {wanted}: {difference}", target.display())]
     InTheWay { target: PathBuf, wanted: String, difference: String },
 
     #[error("{}, line {line}: {reason}", path.display())]
     Requirements { path: PathBuf, line: usize, reason: String },
 
-    /// What no archive can hold as it is.
-    #[error("{} cannot be bundled: {reason}; `--exclude` leaves it out", path.display())]
+    /// An entry that no archive can hold.
+    #[error("{} cannot be bundled: {reason}", path.display())]
     Unbundleable { path: PathBuf, reason: &'static str },
 
-    #[error("{} is not bundled: `eggcache check --full` finds {problems} in it", path.display())]
+    #[error("{} is not bundled: a check finds {problems}", path.display())]
     NotBundled { path: PathBuf, problems: String },
 
-    #[error("there is no remote {name}{}", told_nearest(nearest.as_deref(), "eggcache remote list"))]
+    #[error("{} changed while it was bundled", path.display())]
+    Changing { path: PathBuf },
+
+    #[error("there is no remote {name}")]
     NoRemote { name: String, nearest: Option<String> },
+
+    #[error("the cache has no remote")]
+    NoRemotes,
+
+    #[error("no key is trusted for {}", remotes.join(", "))]
+    NoTrustedKey { remotes: Vec<String> },
+
+    #[error("no remote receives pushed eggs; there is {}", remotes.join(", "))]
+    NoPushRemote { remotes: Vec<String> },
+
+    #[error("there is a remote {name} already")]
+    RemoteExists { name: String },
+
+    #[error("remote {name} does not trust {shown}")]
+    NotTrusted { name: String, shown: String },
+
+    /// A web server, for a request that only a store answers.
+    #[error("remote {name}: a web server {what}")]
+    WebServer { name: String, what: &'static str },
+
+    #[error("remote {name}: it does not trust the signing key {id}")]
+    UntrustedSigner { name: String, id: String, key: String },
+
+    #[error("remote {name}: it trusted the signing key {id} until {day}")]
+    ExpiredSigner { name: String, id: String, day: String },
+
+    #[error("remote {name}: other processes keep writing {object}")]
+    Busy { name: String, object: String },
 
     /// A remote cannot be used, or not for this.
     #[error("remote {name}: {reason}")]
     Remote { name: String, reason: String },
 
-    /// What a remote has of an egg is not to be used.
+    /// An entry or a blob on a remote that must not be used.
     #[error("remote {name}: {what} is refused: {reason}")]
     Refused { name: String, what: String, reason: String },
 
-    /// A remote has an egg and cannot be used any more.
+    /// A remote has an egg and can no longer be used.
     #[error("{0}")]
     Unavailable(String),
 
-    /// A remote has an egg that cannot be had from it.
+    /// A remote has an egg that cannot be fetched.
     #[error("{0}")]
     Unfetched(String),
 
-    #[error("the signing key {}: {reason}", path.display())]
-    SigningKey { path: PathBuf, reason: &'static str },
+    #[error("no signing key is set")]
+    NoSigningKey,
 
-    /// A file is not any more what it was when it was looked at.
-    #[error("{} changes while it is bundled; run this again when nothing runs there", path.display())]
-    Changing { path: PathBuf },
+    #[error("the signing key {}: {problem}", path.display())]
+    SigningKey { path: PathBuf, problem: KeyProblem },
+
+    #[error("there is already a file {}", path.display())]
+    KeyExists { path: PathBuf },
+
+    /// What was given in place of a public key. It may be a secret, so not all of it is shown.
+    #[error("{shown} is not a public key{problem}")]
+    NotAPublicKey { shown: String, problem: NotPublic },
+
+    #[error("cannot {action}: {source}")]
+    Signing { action: &'static str, source: minisign::PError },
+
+    /// A name and version, which remotes are asked for together with a Python.
+    #[error("{egg}: the Python version is not known")]
+    NoPython { egg: String },
 
     #[error(transparent)]
     Thread(#[from] StartError),
 
-    /// The request itself makes no sense.
+    /// A client that breaks the bridge protocol.
+    #[error("{0}")]
+    Protocol(String),
+
+    /// What the user typed is wrong.
     #[error("{0}")]
     Usage(String),
 }
 
+/// Who owns a file or folder that denies access.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    pub path: PathBuf,
+    pub user: u32,
+    pub group: u32,
+    /// Permission bits, with set-group-ID.
+    pub mode: u32,
+    /// Whether this process runs as the owner.
+    pub is_own: bool,
+}
+
+impl Owner {
+    /// The owner of `path`, or of the lowest folder above it that hides what is in it.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        let known = path.ancestors().find_map(|path| Some((path, path.metadata().ok()?)));
+        let (path, user, group, mode) = known
+            .map_or((path, 0, 0, 0), |(path, it)| (path, it.uid(), it.gid(), it.mode() & 0o7777));
+        let is_own = rustix::process::geteuid().as_raw() == user;
+        Self { path: path.to_owned(), user, group, mode, is_own }
+    }
+
+    /// That this keeps a process from reading `path`.
+    fn denial(&self, path: &Path) -> String {
+        let by =
+            if self.path == path { String::new() } else { format!("{} ", self.path.display()) };
+        format!("permission denied ({by}{self})")
+    }
+}
+
+impl Display for Owner {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user, group, mode, .. } = self;
+        write!(out, "owned by user {user} and group {group}, mode {mode:04o}")
+    }
+}
+
+/// Why a cache cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unwritable {
+    #[error("it is read-only for this user")]
+    Permissions(Owner),
+    #[error("there is no space left on its disk")]
+    NoSpace,
+    #[error("its disk accepts no writes: it is full, over a quota or failing")]
+    Disk,
+    #[error("a process that died has left a write to its index unfinished")]
+    Unfinished,
+    #[error("its index has the schema of an older eggcache")]
+    OlderSchema,
+}
+
+/// Why a file cannot be used as the signing key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyProblem {
+    #[error("it is not a secret key of minisign")]
+    NotAKey,
+    #[error("it is a public key")]
+    Public,
+    #[error("others can read it (mode {0:04o})")]
+    Exposed(u32),
+    #[error("it has a password, and none is given")]
+    NoPassword,
+    #[error("the password is wrong")]
+    WrongPassword,
+    #[error("it has no password, and one is given")]
+    NeedsNoPassword,
+}
+
+/// Why a text names no public key; completes a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotPublic {
+    #[error("")]
+    NotAKey,
+    #[error(": it holds a secret key")]
+    Secret,
+    #[error(", and there is no such file")]
+    NoFile,
+}
+
 impl Error {
-    /// Nothing answers the query, and nothing is known that may have been meant.
+    /// Nothing answers the query, and nothing similar is known.
     pub fn miss(query: &dyn Display) -> Self {
         Self::Miss { query: query.to_string(), nearest: Vec::new() }
     }
 
-    /// Whether this user may not do it there, or nobody.
+    /// Whether permissions or a read-only file system are the reason.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
         use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
@@ -183,7 +323,7 @@ impl Error {
         matches!(self, Self::ReadOnly { .. })
     }
 
-    /// Whether a disk, or a share of it, is full.
+    /// Whether a disk is full or a quota used up.
     #[must_use]
     pub fn is_full(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
@@ -193,37 +333,15 @@ impl Error {
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-fn advice(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free some space there, or run `eggcache gc --max-size SIZE` for a full cache"
-        }
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            "; check who owns it and how it is mounted"
-        }
-        _ => "",
-    }
-}
-
-fn told_nearest(nearest: Option<&str>, command: &str) -> String {
-    match nearest {
-        Some(nearest) => format!("; the nearest name is {nearest}"),
-        None => format!("; `{command}` tells which there are"),
-    }
-}
-
-fn nearest_is(nearest: Option<&str>) -> String {
-    nearest.map(|nearest| format!("the nearest is {nearest}; ")).unwrap_or_default()
-}
-
-fn hints(nearest: &[(String, Nearest)]) -> String {
-    match nearest {
-        [(_, nearest)] => format!("; {nearest}"),
-        several => several.iter().fold(String::new(), |mut text, (of, nearest)| {
-            let _ = write!(text, "\n  {of}: {nearest}");
-            text
-        }),
-    }
+/// Serialises an error as its text.
+///
+/// # Errors
+/// What the serializer says.
+pub fn as_text<S: serde::Serializer>(
+    error: &Error,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(error)
 }
 
 /// Adds the action and the path that an [`io::Error`] lacks.
@@ -238,5 +356,45 @@ pub trait IoContext<T> {
 impl<T, E: Into<io::Error>> IoContext<T> for std::result::Result<T, E> {
     fn at(self, action: &'static str, path: &Path) -> Result<T> {
         self.map_err(|source| Error::Io { action, path: path.to_owned(), source: source.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn an_owner_is_that_of_the_file_or_of_the_lowest_folder_that_exists() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        let owner = Owner::of(&file);
+        assert_eq!((owner.path.as_path(), owner.mode, owner.is_own), (file.as_path(), 0o640, true));
+        let (user, group) = (owner.user, owner.group);
+        let says = format!("owned by user {user} and group {group}, mode 0640");
+        assert_eq!(owner.to_string(), says);
+        assert_eq!(Owner::of(&dir.path().join("no/such")).path, dir.path());
+        let (path, folder) = (file.clone(), dir.path().to_owned());
+        let blob = Error::UnreadableBlob { path, owner: owner.clone() }.to_string();
+        assert!(blob.ends_with(&format!("/file: permission denied ({says})")), "{blob}");
+        let index = Error::UnreadableIndex { path: file, owner: Owner { path: folder, ..owner } };
+        let by = format!("/file: permission denied ({} {says})", dir.path().display());
+        assert!(index.to_string().ends_with(&by), "{index}");
+    }
+
+    #[test]
+    fn no_error_gives_advice() {
+        let text = include_str!("error.rs");
+        let (types, _) = text.split_once("#[cfg(test)]").unwrap();
+        let messages = types.lines().filter(|line| line.contains('"'));
+        for line in messages {
+            for advice in ["`eggcache", "--", "run ", "use a", "chmod", "free some"] {
+                assert!(!line.contains(advice), "{line}");
+            }
+        }
     }
 }

@@ -26,7 +26,7 @@ impl Cache {
     /// # Errors
     /// [`Error::ReadOnly`] if this process cannot write the cache.
     pub fn check_writable(&self) -> Result<()> {
-        match self.read_only {
+        match self.read_only.clone() {
             Some(reason) => Err(Error::ReadOnly { path: self.root.clone(), reason }),
             None => Ok(()),
         }

@@ -29,7 +29,7 @@ use crate::egg::cached_egg::CachedEgg;
 use crate::egg::diff::difference;
 use crate::egg::manifest::{Entry, EntryKind, Manifest};
 use crate::egg::scan;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::util::hash::blake3_subtree;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Progress;
@@ -38,19 +38,18 @@ use crate::util::threads;
 /// Checks that no two eggs would have the same name in a directory.
 ///
 /// # Errors
-/// [`Error::Usage`] if two would.
+/// [`Error::SameFileName`]
 pub fn check_names(eggs: &[CachedEgg]) -> Result<()> {
     let mut names: HashMap<&str, Digest> = HashMap::new();
     for egg in eggs {
         if let Some(other) = names.insert(&egg.file_name, egg.digest)
             && other != egg.digest
         {
-            return Err(Error::Usage(format!(
-                "{} and {} are both named {}; materialize them into different directories",
-                other.short(),
-                egg.digest.short(),
-                egg.file_name
-            )));
+            return Err(Error::SameFileName {
+                file_name: egg.file_name.clone(),
+                one: other.short(),
+                other: egg.digest.short(),
+            });
         }
     }
     Ok(())
@@ -109,7 +108,7 @@ pub fn extract(
     progress: &dyn Progress,
 ) -> Result<Temp> {
     check_space(&blob.manifest, into)?;
-    threads::start_pool().at("start threads to copy into", into)?;
+    threads::start_pool()?;
     let is_directory = blob.manifest.entries[0].kind == EntryKind::Directory;
     let temp = if is_directory { Temp::dir(into)? } else { Temp::file(into)? };
     let extraction = Extraction { blob, temp: &temp, mode_mask, progress };

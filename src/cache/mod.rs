@@ -21,6 +21,8 @@ mod write;
 
 use std::path::PathBuf;
 
+use crate::error::Unwritable;
+
 pub use blobs::{BlobFile, Blobs, Staged, Staging};
 pub use index::{DAY, Day, FILE_NAME as INDEX_FILE_NAME, Regrets, Tally, Usage, day_of};
 pub use rebuild::Rebuilt;
@@ -37,6 +39,6 @@ pub struct Cache {
     /// Set if opening the cache rebuilt its index.
     rebuilt: Option<Rebuilt>,
     /// Why this process cannot write the cache, if it cannot.
-    read_only: Option<&'static str>,
+    read_only: Option<Unwritable>,
     warning: Option<String>,
 }

@@ -14,7 +14,7 @@ use crate::cache::{prefetch_hints, torn_copies};
 use crate::disk::files;
 use crate::disk::filesystem;
 use crate::disk::permissions;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, IoContext, Owner, Result, Unwritable};
 use crate::util::clock::now;
 use crate::util::progress::{Progress, Silent};
 
@@ -55,8 +55,10 @@ impl Cache {
             return Err(Error::OpenToAll { path: root });
         }
         let parts = ["", index::FILE_NAME, "blobs", "tmp"].map(|part| root.join(part));
-        if parts.iter().any(|part| part.exists() && !permissions::is_writable(part)) {
-            return Self::open_read_only(root, "it is read-only for this user");
+        let is_closed = |part: &&PathBuf| part.exists() && !permissions::is_writable(part);
+        if let Some(part) = parts.iter().find(is_closed) {
+            let reason = Unwritable::Permissions(Owner::of(part));
+            return Self::open_read_only(root, reason);
         }
         let blobs = Blobs::new(&root);
         blobs.create()?;
@@ -65,7 +67,7 @@ impl Cache {
         let mut index = match Index::open(&root) {
             Err(Error::Index { source, .. }) if let Some(reason) = index::unwritable(&source) => {
                 // If it cannot be opened for reading either, the disk is the reason.
-                return Self::open_read_only(root.clone(), reason)
+                return Self::open_read_only(root.clone(), reason.clone())
                     .map_err(|_| Error::ReadOnly { path: root, reason });
             }
             index => index?,
@@ -103,7 +105,7 @@ impl Cache {
         Ok((Self::open_with_progress(root, progress)?, Some(aside)))
     }
 
-    fn open_read_only(root: PathBuf, reason: &'static str) -> Result<Self> {
+    fn open_read_only(root: PathBuf, reason: Unwritable) -> Result<Self> {
         let index = Index::open_read_only(&root)?;
         let blobs = Blobs::new(&root);
         Ok(Self { root, blobs, index, rebuilt: None, read_only: Some(reason), warning: None })
@@ -173,6 +175,11 @@ impl Cache {
 /// Makes the cache directory if needed, and returns its canonical path.
 fn make_root(root: &Path) -> Result<PathBuf> {
     if let Err(error) = files::make_dirs_durably(root) {
+        if let Ok(target) = fs::read_link(root)
+            && !root.exists()
+        {
+            return Err(Error::BrokenLink { path: root.to_owned(), target });
+        }
         if root.symlink_metadata().is_ok() && !root.is_dir() {
             let reason = "it is not a directory";
             return Err(Error::NotACache { path: root.to_owned(), reason });

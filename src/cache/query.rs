@@ -11,6 +11,7 @@ use crate::egg::key::EggKey;
 use crate::egg::name::{EggName, normalize_name, same_version, sort_versions};
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::digest::Digest;
+use crate::util::hash::is_lower_hex;
 use crate::util::suggest::{Nearest, nearest};
 
 /// Further requirements on an egg, for a name that is ambiguous.
@@ -92,6 +93,15 @@ pub fn without_duplicates(mut eggs: Vec<CachedEgg>) -> Vec<CachedEgg> {
     kept
 }
 
+/// The nearest matches for a text that matches no egg of a list.
+pub fn nearest_to_part(cache: &Cache, text: &str, narrow: &Narrow) -> Result<Option<Nearest>> {
+    // `cow*` means the names that begin with `cow`.
+    let text = text.trim_matches('*');
+    let found = if text.is_empty() { Vec::new() } else { matching(cache, text)? };
+    let is_admitted = found.iter().any(|egg| narrow.admits(egg));
+    nearest_to(&cache.index, text, if is_admitted { &[] } else { &found })
+}
+
 /// The nearest matches for `text`, which matches no egg except those in `ruled_out`.
 fn nearest_to(index: &Index, text: &str, ruled_out: &[CachedEgg]) -> Result<Option<Nearest>> {
     if !ruled_out.is_empty() {
@@ -105,10 +115,28 @@ fn nearest_to(index: &Index, text: &str, ruled_out: &[CachedEgg]) -> Result<Opti
     if let Some((name, versions)) = name_and_versions(&eggs) {
         return Ok(Some(Nearest::Versions { name, versions }));
     }
-    let Some(name) = nearest(&asked, index.names()?) else { return Ok(None) };
-    let eggs = index.of_project(&name)?;
-    Ok(name_and_versions(&eggs).map(|(name, versions)| Nearest::Name { name, versions }))
+    let names = index.names()?;
+    if let Some(name) = nearest(&asked, names.clone()) {
+        let eggs = index.of_project(&name)?;
+        return Ok(
+            name_and_versions(&eggs).map(|(name, versions)| Nearest::Name { name, versions })
+        );
+    }
+    let names: Vec<String> = names.into_iter().filter(|name| name.contains(&asked)).collect();
+    if !names.is_empty() && !asked.is_empty() {
+        return Ok(Some(Nearest::Containing { names }));
+    }
+    if text.len() < FEWEST_DIGITS || !is_lower_hex(text) {
+        return Ok(None);
+    }
+    let eggs = index.of_digest_prefix(text)?;
+    let file_names: Vec<String> = eggs.into_iter().map(|egg| egg.file_name).collect();
+    let enough = Digest::MIN_PREFIX;
+    Ok((!file_names.is_empty()).then_some(Nearest::Digits { file_names, enough }))
 }
+
+/// Fewer digits of a digest match by chance.
+const FEWEST_DIGITS: usize = 4;
 
 /// The name of a project, spelled as in the file name of its newest egg, and its versions.
 fn name_and_versions(eggs: &[CachedEgg]) -> Option<(String, Vec<String>)> {

@@ -12,7 +12,7 @@ use crate::cache::index::Index;
 use crate::egg::blob::reader::Blob;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Unit};
 use crate::util::threads;
@@ -52,7 +52,7 @@ pub(super) fn rebuild(
     progress: &dyn Progress,
 ) -> Result<Rebuilt> {
     let files = blobs.list()?;
-    threads::start_pool().at("start threads to read", &blobs.dir())?;
+    threads::start_pool()?;
     progress.begin("reading", files.len() as u64, Unit::Eggs);
     let read: Vec<(Digest, Result<Option<CachedEgg>>)> = files
         .par_iter()

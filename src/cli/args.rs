@@ -24,7 +24,9 @@ use super::print::LogFormat;
         XDG_CACHE_HOME                 folder of the default cache directory (default: ~/.cache)\n  \
         NO_COLOR                       disable colour\n  \
         EGGCACHE_SIGNING_KEY           file of the secret key for `push` and `sign`\n  \
-        EGGCACHE_SIGNING_KEY_PASSWORD  password of the secret key\n\n\
+        EGGCACHE_SIGNING_KEY_PASSWORD  password of the secret key\n  \
+        EGGCACHE_LOG                   file to append a log to\n  \
+        EGGCACHE_LOG_LEVEL             error, warn, info, debug (default) or trace\n\n\
         Files:\n  ~/.cache/eggcache                default cache directory\n  \
         ~/.cache/eggcache/eggcache.toml  default policy of `gc`"
 )]

@@ -1,13 +1,14 @@
 //! What every command has: the cache directory, the terminal, and how the cache is opened.
 
-use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::buildout::cache_option;
 use crate::cache::Cache;
 use crate::error::Error;
 use crate::remote::config::{self, Remote};
+use crate::util::environment::Environment;
 
+use super::hints::{CliError, Hints};
 use super::print::Printer;
 use super::progress_bar::Bar;
 
@@ -21,6 +22,9 @@ pub struct Context<'a> {
     pub bar: Bar,
     /// Whether to print a line for each egg.
     pub verbose: bool,
+    pub environment: Environment,
+    /// What is wrong with the log file.
+    pub warning: Option<String>,
 }
 
 impl Context<'_> {
@@ -33,9 +37,14 @@ impl Context<'_> {
     pub fn root_of_buildout(&self, buildout: &Path) -> anyhow::Result<PathBuf> {
         let user = cache_option::User {
             home: etcetera::home_dir().ok(),
-            buildout_home: env::var_os("BUILDOUT_HOME").map(PathBuf::from),
+            buildout_home: self.environment.get_os("BUILDOUT_HOME").map(PathBuf::from),
         };
-        let named = self.cache.clone().or_else(|| cache_option::of(buildout, &user));
+        let named = match &self.cache {
+            Some(cache) => Some(cache.clone()),
+            None => cache_option::of(buildout, &user).inspect(|cache| {
+                self.printer.set_hints(Hints { cache: Some(cache.clone()) });
+            }),
+        };
         named.map_or_else(default_root, Ok)
     }
 
@@ -82,9 +91,7 @@ impl Context<'_> {
 
 /// The cache directory of this user.
 pub fn default_root() -> anyhow::Result<PathBuf> {
-    use anyhow::Context;
     use etcetera::BaseStrategy;
-    let strategy = etcetera::choose_base_strategy()
-        .context("no home directory: name the cache with --cache DIR or EGGCACHE_DIR")?;
+    let strategy = etcetera::choose_base_strategy().map_err(|_| CliError::NoHome)?;
     Ok(strategy.cache_dir().join("eggcache"))
 }

@@ -2,6 +2,8 @@
 
 use std::process;
 
+use crate::error::Error;
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitCode {
@@ -19,6 +21,31 @@ impl ExitCode {
     /// The code of a check.
     pub fn of_check(is_clean: bool) -> Self {
         if is_clean { Self::Success } else { Self::Problems }
+    }
+}
+
+impl From<&anyhow::Error> for ExitCode {
+    fn from(error: &anyhow::Error) -> Self {
+        match error.downcast_ref::<Error>() {
+            Some(
+                Error::Miss { .. }
+                | Error::NotARoot { .. }
+                | Error::NotAPin { .. }
+                | Error::NoRemote { .. },
+            ) => Self::Miss,
+            Some(
+                Error::Usage(_)
+                | Error::Ambiguous { .. }
+                | Error::SameFileName { .. }
+                | Error::Requirements { .. }
+                | Error::NoPrefix { .. }
+                | Error::NoPython { .. }
+                | Error::NotAPublicKey { .. }
+                | Error::NotTrusted { .. }
+                | Error::RemoteExists { .. },
+            ) => Self::Usage,
+            _ => Self::Failure,
+        }
     }
 }
 

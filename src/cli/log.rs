@@ -9,6 +9,7 @@ use serde::Serialize;
 pub enum Level {
     Error,
     Problem,
+    Hint,
     Warning,
     Note,
     Summary,
@@ -30,6 +31,9 @@ pub struct Step {
 pub struct Line<'a> {
     pub level: Level,
     pub message: &'a str,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub hint: &'a [String],
     #[serde(flatten)]
     pub step: Option<&'a Step>,
 }
@@ -37,7 +41,7 @@ pub struct Line<'a> {
 /// Logs a step. A log that cannot be written does not stop the operation.
 pub fn log_step(step: &Step) {
     let message = format!("{}: {}", step.stage, step.event);
-    let _ = log(&Line { level: Level::Progress, message: &message, step: Some(step) });
+    let _ = log(&Line { level: Level::Progress, message: &message, hint: &[], step: Some(step) });
 }
 
 /// Writes a line at once, because other processes may write to the same log.

@@ -8,7 +8,9 @@ mod context;
 mod eviction_table;
 mod exit_code;
 mod format;
+mod hints;
 mod log;
+mod log_file;
 mod print;
 mod progress_bar;
 #[cfg(test)]
@@ -22,11 +24,13 @@ use std::path::PathBuf;
 use std::{env, io, process};
 
 use crate::error::Error;
+use crate::util::environment::Environment;
 use anstream::ColorChoice;
 
 use args::{CommandLine, Global};
 use context::{Context, DIR_VARIABLE};
 use exit_code::ExitCode;
+use hints::{CliError, Hints};
 use print::{LogFormat, Printer};
 
 pub fn main() -> process::ExitCode {
@@ -39,25 +43,21 @@ pub fn main() -> process::ExitCode {
     };
     let Global { json, quiet, .. } = args.global;
     let printer = Printer::new(json, quiet, args.global.color(), args.global.log_format());
-    match run(args, &printer) {
-        Ok(code) => code.into(),
+    let environment: Environment = env::vars_os().collect();
+    let warning = log_file::start(&environment);
+    if let Some(warning) = &warning {
+        printer.warning(warning);
+    }
+    match run(args, &printer, environment, warning) {
+        Ok(code) => {
+            tracing::info!(code = code as u8, "done");
+            code.into()
+        }
         Err(error) if is_broken_pipe(&error) => ExitCode::Success.into(),
         Err(error) => {
-            let known = error.downcast_ref::<Error>();
-            // The library's errors name their causes themselves.
-            printer.error(&known.map_or_else(|| format!("{error:#}"), Error::to_string));
-            let code = match known {
-                Some(
-                    Error::Miss { .. }
-                    | Error::NotARoot { .. }
-                    | Error::NotAPin { .. }
-                    | Error::NoRemote { .. },
-                ) => ExitCode::Miss,
-                Some(Error::Usage(_) | Error::Ambiguous { .. } | Error::Requirements { .. }) => {
-                    ExitCode::Usage
-                }
-                _ => ExitCode::Failure,
-            };
+            let (code, text) = (ExitCode::from(&error), error.to_string());
+            tracing::error!(code = code as u8, error = text, "failed");
+            printer.error(&text, &printer.hints().of(&error));
             code.into()
         }
     }
@@ -68,24 +68,33 @@ fn refused(error: &clap::Error) -> process::ExitCode {
     if error.use_stderr() && args::log_format_of(env::args_os()) == LogFormat::Json {
         let printer = Printer::new(false, false, ColorChoice::Never, LogFormat::Json);
         let text = error.render().to_string();
-        printer.error(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+        printer.error(text.strip_prefix("error: ").unwrap_or(&text).trim_end(), &[]);
         return ExitCode::Usage.into();
     }
     error.exit()
 }
 
-fn run(args: CommandLine, printer: &Printer) -> anyhow::Result<ExitCode> {
+fn run(
+    args: CommandLine,
+    printer: &Printer,
+    environment: Environment,
+    warning: Option<String>,
+) -> anyhow::Result<ExitCode> {
     let CommandLine { global, command } = args;
     let cache = match global.cache {
-        Some(cache) => Some(cache),
-        None => cache_of_environment()?,
+        Some(cache) => {
+            printer.set_hints(Hints { cache: Some(cache.clone()) });
+            Some(cache)
+        }
+        None => cache_of_environment(&environment)?,
     };
-    let context = Context { cache, printer, bar: printer.bar(), verbose: global.verbose };
-    command.run(&context)
+    tracing::info!(command = command.name(), version = env!("CARGO_PKG_VERSION"), "started");
+    let (bar, verbose) = (printer.bar(), global.verbose);
+    command.run(&Context { cache, printer, bar, verbose, environment, warning })
 }
 
-fn cache_of_environment() -> Result<Option<PathBuf>, Error> {
-    let cache = env::var_os(DIR_VARIABLE).map(PathBuf::from);
+fn cache_of_environment(environment: &Environment) -> Result<Option<PathBuf>, Error> {
+    let cache = environment.get_os(DIR_VARIABLE).map(PathBuf::from);
     if cache.as_ref().is_some_and(|cache| cache.as_os_str().is_empty()) {
         return Err(Error::Usage(format!("{DIR_VARIABLE} is empty: it names the cache directory")));
     }
@@ -93,5 +102,9 @@ fn cache_of_environment() -> Result<Option<PathBuf>, Error> {
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    let error = match error.downcast_ref::<CliError>() {
+        Some(CliError::Stdout(error)) => Some(error),
+        _ => error.downcast_ref::<io::Error>(),
+    };
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

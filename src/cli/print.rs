@@ -1,6 +1,7 @@
 //! The terminal: data on standard output, everything else on standard error, as text or as a log.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::io::{self, IsTerminal, Write};
 
 use anstream::adapter::strip_str;
@@ -8,6 +9,7 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
+use super::hints::{CliError, Hints};
 use super::log::{Level, Line, log};
 use super::progress_bar::{Bar, Show};
 
@@ -25,6 +27,8 @@ pub struct Printer {
     quiet: bool,
     color: ColorChoice,
     log: LogFormat,
+    /// Set once it is known which cache a command uses.
+    hints: OnceCell<Hints>,
 }
 
 /// A report as text: data for standard output, and the rest for standard error.
@@ -33,15 +37,37 @@ pub struct Text {
     pub data: String,
     /// Printed even with `--quiet`.
     pub problems: Vec<String>,
+    /// What to do about the problems.
+    pub hints: Vec<String>,
     /// Worth knowing, but no problem.
     pub notes: Vec<String>,
     /// The outcome in one line.
     pub summary: String,
 }
 
+impl Text {
+    /// Adds hints, each once.
+    pub fn hint(&mut self, hints: Vec<String>) {
+        for hint in hints {
+            if !self.hints.contains(&hint) {
+                self.hints.push(hint);
+            }
+        }
+    }
+}
+
 impl Printer {
     pub fn new(json: bool, quiet: bool, color: ColorChoice, log: LogFormat) -> Self {
-        Self { json, quiet, color, log }
+        Self { json, quiet, color, log, hints: OnceCell::new() }
+    }
+
+    /// Sets the hints for the cache that a command uses. The first call counts.
+    pub fn set_hints(&self, hints: Hints) {
+        let _ = self.hints.set(hints);
+    }
+
+    pub fn hints(&self) -> &Hints {
+        self.hints.get_or_init(Hints::default)
     }
 
     /// The display of an operation's progress.
@@ -63,24 +89,26 @@ impl Printer {
         report: &R,
         text: impl FnOnce(&R) -> Text,
     ) -> anyhow::Result<()> {
-        let mut stdout = AutoStream::new(io::stdout(), self.color).lock();
         if self.json {
-            let json = serde_json::to_string_pretty(report)?;
-            writeln!(stdout, "{json}")?;
+            let mut json = serde_json::to_string_pretty(report)?;
+            json.push('\n');
+            self.write(&json)?;
             // The JSON report has everything; a log beside it is written only on request.
             if self.log == LogFormat::Text {
                 return Ok(());
             }
         }
-        let Text { data, problems, notes, summary } = text(report);
+        let Text { data, problems, hints, notes, summary } = text(report);
         if !self.quiet && !self.json {
-            write!(stdout, "{}", harmless(&data))?;
+            self.write(&harmless(&data))?;
         }
-        stdout.flush()?;
         for problem in problems {
             self.tell(Level::Problem, &problem)?;
         }
         if !self.quiet {
+            for hint in hints {
+                self.tell(Level::Hint, &hint)?;
+            }
             for note in notes {
                 self.tell(Level::Note, &note)?;
             }
@@ -102,25 +130,44 @@ impl Printer {
         }
     }
 
-    pub fn error(&self, error: &str) {
+    /// Prints an error and what to do about it. That standard error is closed is not an error.
+    pub fn error(&self, error: &str, hints: &[String]) {
+        if self.log == LogFormat::Json {
+            let _ = log_message(Level::Error, error, hints);
+            return;
+        }
         let _ = self.tell(Level::Error, error);
+        for hint in hints {
+            let _ = self.tell(Level::Hint, hint);
+        }
+    }
+
+    /// Writes to standard output.
+    fn write(&self, text: &str) -> Result<(), CliError> {
+        let mut stdout = AutoStream::new(io::stdout(), self.color).lock();
+        write!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(CliError::Stdout)
     }
 
     fn tell(&self, level: Level, message: &str) -> io::Result<()> {
-        let message = &*harmless(message);
         if self.log == LogFormat::Json {
-            let message = &strip_str(message).to_string();
-            return log(&Line { level, message, step: None });
+            return log_message(level, message, &[]);
         }
+        let message = &*harmless(message);
         let mut stderr = AutoStream::new(io::stderr(), self.color).lock();
         match level {
             Level::Error => writeln!(stderr, "{BAD}error{BAD:#}: {message}"),
             Level::Problem => writeln!(stderr, "{BAD}problem{BAD:#}: {message}"),
+            Level::Hint => writeln!(stderr, "hint: {message}"),
             Level::Warning => writeln!(stderr, "warning: {message}"),
             Level::Note => writeln!(stderr, "note: {message}"),
             Level::Summary | Level::Progress => writeln!(stderr, "{message}"),
         }
     }
+}
+
+fn log_message(level: Level, message: &str, hint: &[String]) -> io::Result<()> {
+    let message = &strip_str(&harmless(message)).to_string();
+    log(&Line { level, message, hint, step: None })
 }
 
 /// Escapes control characters, which a terminal would act on: names of eggs and folders can hold any.

@@ -5,9 +5,9 @@
 //! system, locks may hold on one machine only: there, the file must also be older than
 //! [`NETWORK_AGE`].
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,8 +34,9 @@ impl Temp {
     /// Makes an empty file in `dir`, with mode 0600.
     pub fn file(dir: &Path) -> Result<Self> {
         Self::create(dir, |builder| {
-            let file = builder.tempfile_in(dir)?;
-            let (file, path) = file.keep()?;
+            let mut options = File::options();
+            options.read(true).write(true).create_new(true).mode(0o600);
+            let (file, path) = builder.make_in(dir, |path| options.open(path))?.keep()?;
             Ok(Some((path, file)))
         })
     }
@@ -43,7 +44,8 @@ impl Temp {
     /// Makes an empty directory in `dir`, with mode 0700.
     pub fn dir(dir: &Path) -> Result<Self> {
         Self::create(dir, |builder| {
-            let path = builder.tempdir_in(dir)?.keep();
+            let make = |path: &Path| DirBuilder::new().mode(0o700).create(path);
+            let ((), path) = builder.make_in(dir, make)?.keep()?;
             match File::open(&path) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
                 file => Ok(Some((path, file?))),
@@ -279,6 +281,13 @@ mod tests {
         Temp::file(dir.path()).unwrap().replace(&egg).unwrap();
         assert!(egg.is_file());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_error_names_the_directory_and_no_random_name() {
+        let error = Temp::file(Path::new("/no/such/directory")).unwrap_err().to_string();
+        let says = "cannot make a temporary file in /no/such/directory: No such file or directory";
+        assert!(error.starts_with(says) && !error.contains(TEMP_PREFIX), "{error}");
     }
 
     #[test]

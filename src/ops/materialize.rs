@@ -25,6 +25,7 @@ use crate::egg::manifest::{Counts, Manifest};
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{self, Progress};
+use crate::util::threads;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
@@ -58,17 +59,19 @@ pub enum Outcome {
     Present,
     /// The cache does not have it: its blob is gone, or not readable by this user.
     Missing {
-        reason: String,
+        #[serde(serialize_with = "crate::error::as_text")]
+        reason: Error,
     },
     Failed {
-        reason: String,
+        #[serde(serialize_with = "crate::error::as_text")]
+        reason: Error,
     },
 }
 
 impl Report {
-    pub fn failed(&self) -> impl Iterator<Item = (&Materialized, &str)> {
+    pub fn failed(&self) -> impl Iterator<Item = (&Materialized, &Error)> {
         self.eggs.iter().filter_map(|egg| match &egg.outcome {
-            Outcome::Failed { reason } => Some((egg, reason.as_str())),
+            Outcome::Failed { reason } => Some((egg, reason)),
             _ => None,
         })
     }
@@ -90,6 +93,7 @@ pub fn materialize(
     options: Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
+    threads::start_pool()?;
     check_names(eggs)?;
     let Prepared { path: into, torn } = prepare(cache, into)?;
     progress.begin("copying", eggs.iter().map(|egg| egg.counts.bytes).sum(), progress::Unit::Bytes);
@@ -105,10 +109,9 @@ pub fn materialize(
     let mode_mask = permissions::mode_mask(&into);
     let copy = |egg: &CachedEgg| {
         let outcome = materialize_egg(blobs, egg, &into, mode_mask, progress);
-        let outcome = outcome.unwrap_or_else(|error| match error {
-            Error::Miss { .. } => Outcome::Missing { reason: "its blob is gone".into() },
-            Error::UnreadableBlob { .. } => Outcome::Missing { reason: error.to_string() },
-            error => Outcome::Failed { reason: error.to_string() },
+        let outcome = outcome.unwrap_or_else(|reason| match reason {
+            Error::MissingBlob { .. } | Error::UnreadableBlob { .. } => Outcome::Missing { reason },
+            reason => Outcome::Failed { reason },
         });
         Materialized { file_name: egg.file_name.clone(), digest: egg.digest, outcome }
     };
@@ -202,7 +205,8 @@ fn materialize_egg(
     progress: &dyn Progress,
 ) -> Result<Outcome> {
     let digest = egg.digest;
-    let blob = blobs.open(digest)?.ok_or_else(|| Error::miss(&digest))?;
+    let missing = || Error::MissingBlob { path: blobs.path(digest) };
+    let blob = blobs.open(digest)?.ok_or_else(missing)?;
     check_row(blobs, egg, &blob)?;
     copy_blob(blobs, &blob, into, mode_mask, progress)
 }

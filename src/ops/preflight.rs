@@ -18,6 +18,7 @@ use crate::egg::cached_egg::CachedEgg;
 use crate::egg::manifest::{Entry, EntryKind};
 use crate::error::{Error, Result};
 use crate::util::hash::digest::Digest;
+use crate::util::threads;
 
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -57,10 +58,12 @@ pub enum Outcome {
     Present,
     /// Its blob is gone, or not readable by this user.
     Missing {
-        reason: String,
+        #[serde(serialize_with = "crate::error::as_text")]
+        reason: Error,
     },
     Failed {
-        reason: String,
+        #[serde(serialize_with = "crate::error::as_text")]
+        reason: Error,
     },
 }
 
@@ -82,9 +85,9 @@ impl Need {
 }
 
 impl Report {
-    pub fn failed(&self) -> impl Iterator<Item = (&Planned, &str)> {
+    pub fn failed(&self) -> impl Iterator<Item = (&Planned, &Error)> {
         self.eggs.iter().filter_map(|egg| match &egg.outcome {
-            Outcome::Failed { reason } => Some((egg, reason.as_str())),
+            Outcome::Failed { reason } => Some((egg, reason)),
             _ => None,
         })
     }
@@ -101,6 +104,7 @@ pub fn preflight(
     mut missing: Vec<String>,
     into: &Path,
 ) -> Result<Report> {
+    threads::start_pool()?;
     check_names(eggs)?;
     let (folder, to_create) = existing(into);
     if !folder.is_dir() {
@@ -113,10 +117,11 @@ pub fn preflight(
     let planned: Vec<Planned> = wanted
         .into_par_iter()
         .map(|egg| {
-            let outcome = plan(blobs, egg, into, block).unwrap_or_else(|error| match error {
-                Error::Miss { .. } => Outcome::Missing { reason: "its blob is gone".into() },
-                Error::UnreadableBlob { .. } => Outcome::Missing { reason: error.to_string() },
-                error => Outcome::Failed { reason: error.to_string() },
+            let outcome = plan(blobs, egg, into, block).unwrap_or_else(|reason| match reason {
+                Error::MissingBlob { .. } | Error::UnreadableBlob { .. } => {
+                    Outcome::Missing { reason }
+                }
+                reason => Outcome::Failed { reason },
             });
             Planned { file_name: egg.file_name.clone(), digest: egg.digest, outcome }
         })
@@ -160,9 +165,9 @@ fn existing(into: &Path) -> (PathBuf, u64) {
 }
 
 fn plan(blobs: Option<&Blobs>, egg: &CachedEgg, into: &Path, block: u64) -> Result<Outcome> {
-    let miss = || Error::miss(&egg.digest);
-    let blobs = blobs.ok_or_else(miss)?;
-    let blob = blobs.open(egg.digest)?.ok_or_else(miss)?;
+    let blobs = blobs.ok_or_else(|| Error::miss(&egg.digest))?;
+    let missing = || Error::MissingBlob { path: blobs.path(egg.digest) };
+    let blob = blobs.open(egg.digest)?.ok_or_else(missing)?;
     check_row(blobs, egg, &blob)?;
     let target = into.join(&blob.manifest.file_name);
     if target.symlink_metadata().is_ok() {

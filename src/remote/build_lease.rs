@@ -179,12 +179,13 @@ mod tests {
     use super::*;
     use crate::remote::client::Patience;
     use crate::remote::config::Remote;
+    use crate::util::environment::Environment;
 
     const NAME: &str = "v1/leases/one";
 
     fn client(dir: &std::path::Path) -> Client {
         let remote = Remote::new("team", dir.to_str().unwrap()).unwrap();
-        Client::new(&remote, Patience::BUILD).unwrap()
+        Client::new(&remote, Patience::BUILD, &Environment::default()).unwrap()
     }
 
     /// Takes the lease that nobody holds.

@@ -14,6 +14,7 @@ use crate::remote::config::Remote;
 use crate::remote::entry::{self, BadEntry, RemoteEntry, Signed};
 use crate::remote::{keys, object_names};
 use crate::util::clock::now;
+use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Progress;
 
@@ -40,8 +41,8 @@ struct Refusals {
 }
 
 impl CheckedRemote {
-    pub fn new(remote: &Remote, patience: Patience) -> Result<Self> {
-        Ok(Self::with_client(Client::new(remote, patience)?, remote))
+    pub fn new(remote: &Remote, patience: Patience, environment: &Environment) -> Result<Self> {
+        Ok(Self::with_client(Client::new(remote, patience, environment)?, remote))
     }
 
     pub(super) fn with_client(client: Client, remote: &Remote) -> Self {

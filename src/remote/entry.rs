@@ -87,7 +87,7 @@ pub struct Signed {
 pub enum BadEntry {
     #[error("the entry is malformed ({0})")]
     Malformed(String),
-    #[error("the entry has format {0}, this eggcache reads up to {FORMAT}: use a newer eggcache")]
+    #[error("the entry has format {0} of a newer eggcache; this one reads up to {FORMAT}")]
     NewerFormat(u32),
     #[error("the entry is not signed")]
     Unsigned,

@@ -18,6 +18,7 @@ use crate::remote::keys::{self, Trusted};
 use crate::remote::object_names::{self, ObjectKind};
 use crate::remote::parallel::REQUESTS;
 use crate::util::clock::now;
+use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Unit};
 use crate::util::threads;
@@ -96,21 +97,25 @@ impl StoredEntry {
 /// Checks without a request that a remote can list its objects.
 ///
 /// # Errors
-/// [`Error::Remote`] for a web server.
+/// [`Error::WebServer`]
 pub fn require_listing(remote: &Remote) -> Result<()> {
     if remote.is_web() {
-        let reason = "a web server cannot list its objects; use the store behind it".into();
-        return Err(Error::Remote { name: remote.name.clone(), reason });
+        let (name, what) = (remote.name.clone(), "cannot list its objects");
+        return Err(Error::WebServer { name, what });
     }
     Ok(())
 }
 
 impl Inventory {
     /// Lists a remote, and reads all of it except the blobs.
-    pub fn new(remote: &Remote, progress: &dyn Progress) -> Result<Self> {
+    pub fn new(
+        remote: &Remote,
+        environment: &Environment,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         require_listing(remote)?;
         let mut inventory = Self {
-            client: Client::new(remote, Patience::COMMAND)?,
+            client: Client::new(remote, Patience::COMMAND, environment)?,
             pool: threads::pool("requests", REQUESTS)?,
             blobs: BTreeMap::new(),
             entries: Vec::new(),

@@ -1,7 +1,7 @@
 //! Signatures of entries, in minisign's form: keys that are trusted, and the key that signs.
 //!
 //! A secret key is read from the file that `EGGCACHE_SIGNING_KEY` names, and never from a command
-//! line. It is neither shown nor part of an error.
+//! line. No message and no log contains it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, IoContext, KeyProblem, NotPublic, Result};
 use crate::remote::entry::{BadEntry, RemoteEntry, Signed};
 use crate::util::clock;
+use crate::util::environment::Environment;
 
 /// Names the file with the secret key that entries are signed with.
 pub const KEY_VARIABLE: &str = "EGGCACHE_SIGNING_KEY";
@@ -19,6 +20,11 @@ pub const KEY_VARIABLE: &str = "EGGCACHE_SIGNING_KEY";
 pub const PASSWORD_VARIABLE: &str = "EGGCACHE_SIGNING_KEY_PASSWORD";
 
 const COMMENT: &str = "eggcache";
+
+/// How minisign's secret keys begin, in base64: the algorithms of the signature (`Ed`), of the
+/// password (none, or scrypt) and of the checksum (`B2`).
+const PLAIN: &str = "RWQAAEIy";
+const ENCRYPTED: &str = "RWRTY0Iy";
 
 /// A public key whose signatures count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,20 +43,30 @@ impl Trusted {
     /// The id of the key, as minisign writes it: 16 hexadecimal digits.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it is no key.
+    /// [`Error::NotAPublicKey`]
     pub fn id(&self) -> Result<String> {
-        let key = minisign::PublicKey::from_base64(&self.key).map_err(|_| not_a_key(&self.key))?;
+        let key = parse(&self.key).ok_or_else(|| not_public(&self.key, NotPublic::NotAKey))?;
         Ok(shown_id(key.keynum()))
     }
 }
 
-fn not_a_key(text: &str) -> Error {
-    // Whoever confuses the two keys shall not find the secret one in a log.
-    let shown = if text.len() <= 60 { text } else { "this" };
-    Error::Usage(format!(
-        "{shown} is not a public key: it is the last line of the .pub file that `eggcache keygen` \
-         writes, 56 characters that begin with RW"
-    ))
+fn parse(text: &str) -> Option<minisign::PublicKey> {
+    minisign::PublicKey::from_base64(text).ok()
+}
+
+fn not_public(text: &str, problem: NotPublic) -> Error {
+    // It may be the secret key, which has no dot and is longer.
+    let is_harmless = text.len() <= 60 || text.contains('.') || Path::new(text).exists();
+    Error::NotAPublicKey { shown: if is_harmless { text } else { "this" }.to_owned(), problem }
+}
+
+/// The key in the text of a key file: its last line.
+fn last_line(text: &str) -> &str {
+    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim()
+}
+
+fn is_secret(key: &str) -> bool {
+    key.starts_with(PLAIN) || key.starts_with(ENCRYPTED)
 }
 
 fn shown_id(id: &[u8]) -> String {
@@ -61,20 +77,27 @@ fn shown_id(id: &[u8]) -> String {
     })
 }
 
-/// Reads the public key from what a person gives: the key itself, or a file that has it.
+/// Reads the public key that a person gives: the key itself, or a file that holds it.
 ///
 /// # Errors
-/// [`Error::Usage`] if it is neither.
+/// [`Error::NotAPublicKey`] if it is neither.
 pub fn public_key(text: &str) -> Result<String> {
     let path = Path::new(text);
-    let key = if path.is_file() {
-        let content = fs::read_to_string(path).at("read", path)?;
-        content.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
-    } else {
-        text.trim().to_owned()
-    };
-    minisign::PublicKey::from_base64(&key).map_err(|_| not_a_key(text))?;
-    Ok(key)
+    let content =
+        if path.is_file() { Some(fs::read_to_string(path).at("read", path)?) } else { None };
+    let key = content.as_deref().map_or(text.trim(), last_line);
+    if parse(key).is_some() {
+        return Ok(key.to_owned());
+    }
+    let is_name = !path.exists() && (text.contains('.') || !text.starts_with("RW"));
+    Err(not_public(
+        text,
+        match key {
+            key if is_secret(key) => NotPublic::Secret,
+            _ if is_name => NotPublic::NoFile,
+            _ => NotPublic::NotAKey,
+        },
+    ))
 }
 
 /// Checks that one of the keys has signed an entry, and answers what it says.
@@ -134,41 +157,35 @@ impl std::fmt::Debug for Signer {
 }
 
 impl Signer {
-    /// The signer whose secret key is in the file that `EGGCACHE_SIGNING_KEY` names; `None` if it
-    /// names none.
+    /// The signer whose secret key is in the file that `EGGCACHE_SIGNING_KEY` names; `None` if the
+    /// variable is not set.
     ///
     /// # Errors
     /// As [`Signer::read`].
-    pub fn of_environment() -> Result<Option<Self>> {
-        match std::env::var_os(KEY_VARIABLE).filter(|path| !path.is_empty()) {
+    pub fn of(environment: &Environment) -> Result<Option<Self>> {
+        match environment.get_os(KEY_VARIABLE).filter(|path| !path.is_empty()) {
             None => Ok(None),
-            Some(path) => Self::read(Path::new(&path)).map(Some),
+            Some(path) => Self::read(Path::new(path), environment.get(PASSWORD_VARIABLE)).map(Some),
         }
     }
 
     /// Reads a secret key from a file.
     ///
     /// # Errors
-    /// If it cannot be read, is none, or can be read by others.
-    pub fn read(path: &Path) -> Result<Self> {
-        let bad = |reason| Error::SigningKey { path: path.to_owned(), reason };
-        let mode = path.metadata().at("read", path)?.mode();
-        if mode & 0o077 != 0 {
-            return Err(bad("others can read it; `chmod 600` it"));
-        }
+    /// If the file cannot be read, or [`Error::SigningKey`].
+    pub fn read(path: &Path, password: Option<&str>) -> Result<Self> {
+        let bad = |problem| Error::SigningKey { path: path.to_owned(), problem };
+        let mode = path.metadata().at("read", path)?.mode() & 0o777;
         let text = fs::read_to_string(path).at("read", path)?;
-        let key = minisign::SecretKeyBox::from_string(&text)
-            .map_err(|_| bad("it is not a secret key of minisign"))?;
-        let password = std::env::var(PASSWORD_VARIABLE).ok();
-        let key = match password {
-            None => key.into_unencrypted_secret_key(),
-            Some(password) => key.into_secret_key(Some(password)),
-        };
-        let key = key.map_err(|_| {
-            bad("it has a password; set EGGCACHE_SIGNING_KEY_PASSWORD, or make one without")
-        })?;
-        let public = minisign::PublicKey::from_secret_key(&key)
-            .map_err(|_| bad("it is not a secret key of minisign"))?;
+        if parse(last_line(&text)).is_some() {
+            return Err(bad(KeyProblem::Public));
+        }
+        if mode & 0o077 != 0 {
+            return Err(bad(KeyProblem::Exposed(mode)));
+        }
+        let key = secret_key(&text, password).map_err(bad)?;
+        let public = minisign::PublicKey::from_secret_key(&key);
+        let public = public.map_err(|_| bad(KeyProblem::NotAKey))?;
         Ok(Self { key, public: public.to_base64() })
     }
 
@@ -179,12 +196,12 @@ impl Signer {
     }
 
     /// # Errors
-    /// [`Error::Usage`] if the system has no randomness.
+    /// [`Error::Signing`]
     pub fn sign(&self, entry: &str) -> Result<String> {
         let comment = format!("timestamp:{}", clock::now());
         minisign::sign(None, &self.key, entry.as_bytes(), Some(&comment), Some(COMMENT))
             .map(minisign::SignatureBox::into_string)
-            .map_err(|error| Error::Usage(format!("cannot sign: {error}")))
+            .map_err(|source| Error::Signing { action: "sign an entry", source })
     }
 
     /// The signed entry.
@@ -194,6 +211,23 @@ impl Signer {
     pub fn signed(&self, entry: &RemoteEntry) -> Result<Signed> {
         let entry = entry.text();
         Ok(Signed { signatures: vec![self.sign(&entry)?], entry })
+    }
+}
+
+/// The secret key in the text of its file.
+fn secret_key(text: &str, password: Option<&str>) -> Result<minisign::SecretKey, KeyProblem> {
+    let key = minisign::SecretKeyBox::from(text.to_owned());
+    let is_encrypted = last_line(text).starts_with(ENCRYPTED);
+    match password {
+        Some(_) if last_line(text).starts_with(PLAIN) => Err(KeyProblem::NeedsNoPassword),
+        None if is_encrypted => Err(KeyProblem::NoPassword),
+        None => key.into_unencrypted_secret_key().map_err(|_| KeyProblem::NotAKey),
+        Some(password) => {
+            key.into_secret_key(Some(password.to_owned())).map_err(|error| match error.kind() {
+                minisign::ErrorKind::Verify if is_encrypted => KeyProblem::WrongPassword,
+                _ => KeyProblem::NotAKey,
+            })
+        }
     }
 }
 
@@ -209,16 +243,16 @@ pub struct Generated {
     pub id: String,
 }
 
-/// Makes a pair of keys: the secret one at `path`, for its owner alone, the public one beside it with
-/// `.pub` at the end. It has a password where `EGGCACHE_SIGNING_KEY_PASSWORD` is set.
+/// Generates a key pair: the secret key at `path`, readable by its owner only, and the public key
+/// beside it, with `.pub` appended to the name.
 ///
 /// # Errors
-/// If there is something at `path`, or it cannot be written.
-pub fn keygen(path: &Path) -> Result<Generated> {
-    let failed = |error: minisign::PError| Error::Usage(format!("cannot make a key: {error}"));
-    let pair = match std::env::var(PASSWORD_VARIABLE).ok() {
+/// [`Error::KeyExists`] if one of the two files exists, or if one cannot be written.
+pub fn keygen(path: &Path, password: Option<&str>) -> Result<Generated> {
+    let failed = |source| Error::Signing { action: "generate a key", source };
+    let pair = match password {
         None => minisign::KeyPair::generate_unencrypted_keypair(),
-        Some(password) => minisign::KeyPair::generate_encrypted_keypair(Some(password)),
+        Some(password) => minisign::KeyPair::generate_encrypted_keypair(Some(password.to_owned())),
     }
     .map_err(failed)?;
     let mut public = path.as_os_str().to_owned();
@@ -235,12 +269,13 @@ pub fn keygen(path: &Path) -> Result<Generated> {
 
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
     use std::io::Write;
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .at("write", path)?;
+    let opened = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    let mut file = match opened {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::KeyExists { path: path.to_owned() });
+        }
+        opened => opened.at("write", path)?,
+    };
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).at("write", path)
 }
 
@@ -250,8 +285,8 @@ mod tests {
     use crate::remote::entry::tests::entry;
 
     fn pair(dir: &Path, name: &str) -> (Signer, Trusted) {
-        let generated = keygen(&dir.join(name)).unwrap();
-        let signer = Signer::read(&generated.secret).unwrap();
+        let generated = keygen(&dir.join(name), None).unwrap();
+        let signer = Signer::read(&generated.secret, None).unwrap();
         assert_eq!((&signer.public, signer.id()), (&generated.key, generated.id));
         (signer, Trusted { key: generated.key, until: None, note: None })
     }
@@ -310,23 +345,76 @@ mod tests {
         assert_eq!(open(&signed, &trusted, 86_400), Ok(entry()));
     }
 
+    fn refused(path: &Path, password: Option<&str>) -> KeyProblem {
+        match Signer::read(path, password).unwrap_err() {
+            Error::SigningKey { problem, .. } => problem,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn keygen_overwrites_neither_of_the_two_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        keygen(&path, None).unwrap();
+        assert!(matches!(keygen(&path, None), Err(Error::KeyExists { path: it }) if it == path));
+        fs::remove_file(&path).unwrap();
+        let public = dir.path().join("key.pub");
+        assert!(matches!(keygen(&path, None), Err(Error::KeyExists { path: it }) if it == public));
+        assert!(!path.exists());
+    }
+
     #[test]
     fn a_secret_key_that_others_can_read_is_not_used() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("key");
-        keygen(&path).unwrap();
-        assert!(matches!(keygen(&path), Err(Error::Io { .. })), "nothing is overwritten");
+        let path = keygen(&dir.path().join("key"), None).unwrap().secret;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let refused = Signer::read(&path).unwrap_err().to_string();
-        assert!(refused.contains("others can read it"), "{refused}");
+        assert_eq!(refused(&path, None), KeyProblem::Exposed(0o640));
+    }
+
+    #[test]
+    fn a_signing_key_that_cannot_be_used_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let plain = keygen(&dir.path().join("plain"), None).unwrap();
+        assert_eq!(refused(&plain.secret, Some("secret")), KeyProblem::NeedsNoPassword);
+        assert_eq!(refused(&plain.public, None), KeyProblem::Public);
+        let locked = keygen(&dir.path().join("locked"), Some("secret")).unwrap();
+        assert!(Signer::read(&locked.secret, Some("secret")).is_ok());
+        assert_eq!(refused(&locked.secret, None), KeyProblem::NoPassword);
+        assert_eq!(refused(&locked.secret, Some("other")), KeyProblem::WrongPassword);
+        let text = fs::read_to_string(&plain.secret).unwrap();
+        for broken in [String::new(), "a\nb\n".to_owned(), text.replace("RWQAAEIy", "RWQAAEIyA")] {
+            fs::write(&plain.secret, broken).unwrap();
+            assert_eq!(refused(&plain.secret, None), KeyProblem::NotAKey);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_public_key_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = keygen(&dir.path().join("key"), None).unwrap();
+        let problem = |text: &str| match public_key(text).unwrap_err() {
+            Error::NotAPublicKey { problem, .. } => problem,
+            other => panic!("{other:?}"),
+        };
+        let name = |path: &Path| path.to_str().unwrap().to_owned();
+        assert_eq!(public_key(&name(&made.public)).unwrap(), made.key);
+        assert_eq!(problem(&name(&made.secret)), NotPublic::Secret);
+        let secret = fs::read_to_string(&made.secret).unwrap();
+        assert_eq!(problem(last_line(&secret)), NotPublic::Secret);
+        assert_eq!(problem(&name(&dir.path().join("none.pub"))), NotPublic::NoFile);
+        assert_eq!(problem("team"), NotPublic::NoFile);
+        assert_eq!(problem(&made.key[1..]), NotPublic::NoFile);
+        assert_eq!(problem(&made.key[..40]), NotPublic::NotAKey);
+        assert_eq!(problem(&name(dir.path())), NotPublic::NotAKey);
     }
 
     #[test]
     fn no_secret_is_shown() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
-        let signer = Signer::read(&keygen(&path).unwrap().secret).unwrap();
+        let signer = Signer::read(&keygen(&path, None).unwrap().secret, None).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         let secret = text.lines().last().unwrap();
         assert!(!format!("{signer:?}").contains(secret));

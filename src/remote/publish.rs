@@ -57,18 +57,16 @@ pub struct Published {
 /// Checks without a request whether this key may push to a remote.
 ///
 /// # Errors
-/// [`Error::Remote`] if the remote is read-only or does not trust the key.
+/// [`Error::WebServer`], [`Error::UntrustedSigner`] or [`Error::ExpiredSigner`]
 pub fn check(remote: &Remote, signer: &Signer) -> Result<()> {
-    let no = |reason: String| Err(Error::Remote { name: remote.name.clone(), reason });
+    let (name, id) = (remote.name.clone(), signer.id());
     if remote.is_web() {
-        return no("a web server is read-only; push to the store behind it".into());
+        return Err(Error::WebServer { name, what: "is read-only" });
     }
-    let (name, key) = (&remote.name, &signer.public);
-    match remote.trusted(key) {
-        None => no(format!("it does not trust the signing key; run `eggcache trust {name} {key}`")),
+    match remote.trusted(&signer.public) {
+        None => Err(Error::UntrustedSigner { name, id, key: signer.public.clone() }),
         Some(Trusted { until: Some(until), .. }) if *until <= now() => {
-            let (id, day) = (signer.id(), clock::shown_day(*until));
-            no(format!("it trusted the signing key {id} until {day}; sign with another key"))
+            Err(Error::ExpiredSigner { name, id, day: clock::shown_day(*until) })
         }
         Some(_) => Ok(()),
     }

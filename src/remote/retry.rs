@@ -13,7 +13,7 @@ const TRIES: u32 = 12;
 /// defeated.
 ///
 /// # Errors
-/// [`Error::Remote`] if other processes were faster every time.
+/// [`Error::Busy`] if other processes were faster every time.
 pub fn until_written<T>(
     client: &Client,
     name: &str,
@@ -25,8 +25,7 @@ pub fn until_written<T>(
         }
         thread::sleep(jitter(attempt));
     }
-    let reason = format!("other processes keep writing {name}; run this again");
-    Err(Error::Remote { name: client.name().into(), reason })
+    Err(Error::Busy { name: client.name().into(), object: name.into() })
 }
 
 /// A random pause, which is longer after each attempt. Its average is 20 ms after the first one and

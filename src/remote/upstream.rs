@@ -14,6 +14,7 @@ use crate::remote::client::{Client, Patience};
 use crate::remote::config::{self, Remote};
 use crate::remote::entry::{RemoteEntry, Signed};
 use crate::remote::object_names;
+use crate::util::environment::Environment;
 use crate::util::threads;
 
 /// The remotes of a cache, each with its client.
@@ -48,17 +49,17 @@ struct Claim {
 
 impl Upstream {
     /// The remotes of the cache at `root`.
-    pub fn open(root: &Path, patience: Patience) -> Result<Self> {
-        Self::new(&config::read(root)?, patience)
+    pub fn open(root: &Path, patience: Patience, environment: &Environment) -> Result<Self> {
+        Self::new(&config::read(root)?, patience, environment)
     }
 
     /// Those of `remotes` that trust a key. If one of several cannot be opened, for example because it
     /// has no credentials, the others are used.
-    pub fn new(remotes: &[Remote], patience: Patience) -> Result<Self> {
+    pub fn new(remotes: &[Remote], patience: Patience, environment: &Environment) -> Result<Self> {
         let usable: Vec<&Remote> =
             remotes.iter().filter(|remote| !remote.trusted.is_empty()).collect();
         let is_only = usable.len() == 1;
-        let open = |remote: &Remote| match CheckedRemote::new(remote, patience) {
+        let open = |remote: &Remote| match CheckedRemote::new(remote, patience, environment) {
             Err(Error::Remote { reason, .. }) if !is_only => {
                 let client = Client::unusable(remote, patience, &reason);
                 Ok(CheckedRemote::with_client(client, remote))

@@ -76,7 +76,8 @@ mod tests {
     #[test]
     fn a_set_is_current_for_a_day_and_for_the_same_eggs() {
         let dir = tempfile::tempdir().unwrap();
-        let signer = Signer::read(&keygen(&dir.path().join("key")).unwrap().secret).unwrap();
+        let signer =
+            Signer::read(&keygen(&dir.path().join("key"), None).unwrap().secret, None).unwrap();
         let remote = Remote::new("team", "s3://eggs").unwrap();
         let read = |remote: &Remote| {
             AnnouncedSet::read(dir.path(), remote, &signer, "pins", &Host::default())

@@ -13,6 +13,7 @@ use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, Result};
 use crate::remote::parallel::DOWNLOADS;
 use crate::remote::upstream::{Offer, Upstream};
+use crate::serve::Options;
 use crate::serve::worker::{Monitor, Worker};
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Progress;
@@ -106,13 +107,16 @@ pub struct FetchWorker {
 }
 
 impl FetchWorker {
-    pub fn new(cache: &Path, upstream: &Arc<Upstream>) -> Result<Self> {
+    pub fn new(cache: &Path, upstream: &Arc<Upstream>, options: &Arc<Options>) -> Result<Self> {
         let mut worker = Worker::default();
-        let root = cache.to_owned();
-        worker.spawn("commit", move |monitor| commit_batches(monitor, &root))?;
+        let (root, of_commit) = (cache.to_owned(), Arc::clone(options));
+        worker.spawn("commit", move |monitor| commit_batches(monitor, &root, &of_commit))?;
         for _ in 0..DOWNLOADS {
             let (upstream, staging) = (Arc::clone(upstream), Staging::new(cache));
-            worker.spawn("fetch", move |monitor| download_eggs(monitor, &upstream, &staging))?;
+            let (root, options) = (cache.to_owned(), Arc::clone(options));
+            let text = move |error: &Error| options.text(error, &root);
+            let work = move |monitor: &_| download_eggs(monitor, &upstream, &staging, &text);
+            worker.spawn("fetch", work)?;
         }
         Ok(Self { worker })
     }
@@ -177,13 +181,18 @@ impl Drop for FetchWorker {
     }
 }
 
-fn download_eggs(monitor: &Monitor<State>, upstream: &Upstream, staging: &Staging) {
+fn download_eggs(
+    monitor: &Monitor<State>,
+    upstream: &Upstream,
+    staging: &Staging,
+    text: &dyn Fn(&Error) -> String,
+) {
     let take = |state: &mut State| state.queue.pop_front();
     let run = |offer: &mut Offer| download(upstream, offer, staging, &UntilClosed(monitor));
     monitor.run_jobs(take, run, |offer, outcome| {
         let unexpected = || Err(Error::Unfetched("the download failed unexpectedly".into()));
         let outcome = outcome.unwrap_or_else(unexpected);
-        monitor.update(|state| record_download(state, offer.entry.egg, outcome));
+        monitor.update(|state| record_download(state, offer.entry.egg, outcome, text));
     });
 }
 
@@ -208,26 +217,32 @@ fn download(
     }
 }
 
-fn record_download(state: &mut State, egg: Digest, outcome: Result<Staged>) {
+fn record_download(
+    state: &mut State,
+    egg: Digest,
+    outcome: Result<Staged>,
+    text: &dyn Fn(&Error) -> String,
+) {
     let error = match outcome {
         Ok(staged) => return state.arrived.push((egg, staged)),
         Err(error) => error,
     };
     let status = match error {
-        Error::Io { .. } => state.fail_all(&error.to_string()),
+        Error::Io { .. } => state.fail_all(&text(&error)),
         Error::Remote { .. } => Status::Failed { reason: error.to_string(), affects_others: true },
         _ => Status::Failed { reason: error.to_string(), affects_others: false },
     };
     state.statuses.insert(egg, status);
 }
 
-fn commit_batches(monitor: &Monitor<State>, root: &Path) {
+fn commit_batches(monitor: &Monitor<State>, root: &Path, options: &Options) {
     let mut cache = None;
     monitor.run_jobs(
         State::take_arrived,
         |batch| {
             let staged = std::mem::take(&mut batch.staged);
-            commit(&mut cache, root, staged, &batch.damaged).map_err(|error| error.to_string())
+            let commits = commit(&mut cache, root, staged, &batch.damaged);
+            commits.map_err(|error| options.text(&error, root))
         },
         |Batch { digests, .. }, commits| {
             let unexpected = || Err("storing fetched eggs failed unexpectedly".into());

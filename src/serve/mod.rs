@@ -16,29 +16,62 @@ mod store_worker;
 mod worker;
 
 use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::egg::name::normalize_name;
 use crate::egg::provenance::Provenance;
 use crate::error::{Error, Result};
+use crate::util::environment::Environment;
 use protocol::{Answer, RefusalKind, Request, ToBuild};
 use session::{Session, is_unusable};
 
 /// Version of the protocol. It changes with every change that an older client would misread.
 pub const PROTOCOL: u32 = 8;
 
+/// What the process decides that runs the bridge.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The variables with keys and credentials.
+    pub environment: Environment,
+    /// A warning for the log of the buildout.
+    pub warning: Option<String>,
+    /// What to do about an error of a cache, in one sentence for the log of the buildout.
+    pub hint: fn(&Error, &Path) -> Option<String>,
+    /// Runs when no buildout waits for the bridge any more.
+    pub on_background: fn(),
+    /// Runs first in each thread that packs eggs.
+    pub on_worker_start: fn(),
+}
+
+impl Options {
+    /// The text of an error, with what to do about it.
+    fn text(&self, error: &Error, cache: &Path) -> String {
+        match (self.hint)(error, cache) {
+            Some(hint) => format!("{error} ({hint})"),
+            None => error.to_string(),
+        }
+    }
+}
+
 /// Answers requests until the input ends.
 ///
 /// # Errors
 /// If the input cannot be read or the output cannot be written. A request that fails gets an answer.
-pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result<()> {
+pub fn serve(
+    mut input: impl BufRead,
+    mut output: impl Write,
+    options: Options,
+) -> std::io::Result<()> {
     let mut say = |answer: &Answer| {
         serde_json::to_writer(&mut output, answer)?;
         output.write_all(b"\n")?;
         output.flush()
     };
     say(&Answer::Greeting { protocol: PROTOCOL, eggcache: env!("CARGO_PKG_VERSION") })?;
+    let options = Arc::new(options);
     let (mut session, mut closed) = (None, None);
-    let mut line = Vec::new();
+    let (mut line, mut cache) = (Vec::new(), PathBuf::new());
     let served = loop {
         line.clear();
         match input.read_until(b'\n', &mut line) {
@@ -47,9 +80,17 @@ pub fn serve(mut input: impl BufRead, mut output: impl Write) -> std::io::Result
             Err(error) => break Err(error),
         }
         let answer = serde_json::from_slice(&line)
-            .map_err(|error| Error::Usage(format!("not a request of protocol {PROTOCOL}: {error}")))
-            .and_then(|request| answer(&mut session, &mut closed, request));
-        if let Err(error) = say(&answer.unwrap_or_else(|error| failed(&error))) {
+            .map_err(|error| {
+                Error::Protocol(format!("not a request of protocol {PROTOCOL}: {error}"))
+            })
+            .and_then(|request| {
+                if let Request::Open(opening) = &request {
+                    cache.clone_from(&opening.cache);
+                }
+                answer(&mut session, &mut closed, request, &options)
+            });
+        let answer = answer.unwrap_or_else(|error| failed(&error, options.text(&error, &cache)));
+        if let Err(error) = say(&answer) {
             break Err(error);
         }
     };
@@ -69,10 +110,11 @@ fn answer(
     session: &mut Option<Session>,
     closed: &mut Option<Session>,
     request: Request,
+    options: &Arc<Options>,
 ) -> Result<Answer> {
     match request {
         Request::Open(opening) => {
-            let (opened, answer) = Session::open(*opening)?;
+            let (opened, answer) = Session::open(*opening, options)?;
             if let Some(mut before) = session.replace(opened) {
                 before.record_use();
             }
@@ -90,7 +132,8 @@ fn answer(
         }
         _ => {}
     }
-    let session = session.as_mut().ok_or_else(|| Error::Usage("the cache is not open".into()))?;
+    let session =
+        session.as_mut().ok_or_else(|| Error::Protocol("the cache is not open".into()))?;
     match request {
         Request::Find { name, variant, version } => {
             session.find(&normalize_name(&name), &variant, version.as_deref())
@@ -111,12 +154,12 @@ fn answer(
     }
 }
 
-fn failed(error: &Error) -> Answer {
+fn failed(error: &Error, text: String) -> Answer {
     let kind = match error {
         error if is_unusable(error) => RefusalKind::Unusable,
         Error::Unavailable(_) => RefusalKind::Unavailable,
         Error::InTheWay { .. } => RefusalKind::InTheWay,
         _ => RefusalKind::Failure,
     };
-    Answer::Failed { error: error.to_string(), kind }
+    Answer::Failed { error: text, kind }
 }

@@ -5,6 +5,7 @@
 //! stored in one batch, which shares the syncs.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::ThreadPool;
 
@@ -13,6 +14,7 @@ use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
 use crate::error::Result;
 use crate::ops::add::{self, Outcome, Replace, ScannedEgg};
+use crate::serve::Options;
 use crate::serve::worker::{Monitor, Worker};
 use crate::util::threads;
 
@@ -71,12 +73,14 @@ pub struct StoreWorker {
 impl StoreWorker {
     pub fn new(
         cache: &Path,
+        options: &Arc<Options>,
         on_stored: impl Fn(&EggKey, Option<&CachedEgg>) + Send + 'static,
     ) -> Result<Self> {
         let mut worker = Worker::default();
         // A pool of its own, so that no extraction waits behind a compression.
-        let pool = threads::pool_prepared_by("pack", step_back)?;
-        let packer = Packer { cache: None, root: cache.to_owned(), pool };
+        let pool = threads::pool_prepared_by("pack", options.on_worker_start)?;
+        let (root, options) = (cache.to_owned(), Arc::clone(options));
+        let packer = Packer { cache: None, root, options, pool };
         worker.spawn("store", move |monitor| store_batches(monitor, packer, &on_stored))?;
         Ok(Self { worker })
     }
@@ -142,25 +146,19 @@ fn finish(
     monitor.update(|state| state.is_busy = false);
 }
 
-/// Gives buildout precedence over this thread where processors are few.
-fn step_back() {
-    // On other systems this would be the whole process, with the thread that answers buildout.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::nice(10);
-}
-
 struct Packer {
     /// Opened for the first batch.
     cache: Option<Cache>,
     root: PathBuf,
+    options: Arc<Options>,
     pool: ThreadPool,
 }
 
 impl Packer {
     fn store(&mut self, eggs: Vec<ScannedEgg>, replace: &Replace) -> Result<Vec<Outcome>, String> {
-        let Self { cache, root, pool } = self;
+        let Self { cache, root, options, pool } = self;
         let stored = pool.install(|| store(cache, root, eggs, replace));
-        stored.map_err(|error| error.to_string())
+        stored.map_err(|error| options.text(&error, root))
     }
 }
 

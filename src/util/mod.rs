@@ -2,6 +2,7 @@
 //! hashes.
 
 pub mod clock;
+pub mod environment;
 pub mod glob;
 pub mod hash;
 pub mod machine;

@@ -15,6 +15,10 @@ pub enum Nearest {
     Name { name: String, versions: Vec<String> },
     /// Other versions, in ascending order.
     Versions { name: String, versions: Vec<String> },
+    /// Names that contain the text.
+    Containing { names: Vec<String> },
+    /// Eggs, by file name, whose digest begins with the text. It takes more digits to name one.
+    Digits { file_names: Vec<String>, enough: usize },
     /// Eggs, by file name, that another option of the request rules out.
     RuledOut { file_names: Vec<String> },
 }
@@ -26,11 +30,18 @@ impl fmt::Display for Nearest {
                 write!(out, "the nearest name is {name} ({})", listed(versions, "versions"))
             }
             Self::Versions { name, versions } => {
-                write!(out, "it has {name} {}", listed(versions, "versions"))
+                write!(out, "the cache has {name} {}", listed(versions, "versions"))
+            }
+            Self::Containing { names } => {
+                write!(out, "the cache has names that contain it: {}", listed(names, "names"))
+            }
+            Self::Digits { file_names, enough } => {
+                let names = listed(file_names, "eggs");
+                write!(out, "the digest of {names} begins so; it takes {enough} digits to name one")
             }
             Self::RuledOut { file_names } => {
                 let names = listed(file_names, "eggs");
-                write!(out, "what it has is of another Python, platform or generation: {names}")
+                write!(out, "the cache has it for another Python, platform or generation: {names}")
             }
         }
     }
@@ -121,7 +132,7 @@ mod tests {
     fn a_long_list_is_cut() {
         let versions = (1..=20).map(|n| n.to_string()).collect();
         let nearest = Nearest::Versions { name: "foo".into(), versions };
-        let text = "it has foo in 20 versions, the last are 13, 14, 15, 16, 17, 18, 19, 20";
+        let text = "the cache has foo in 20 versions, the last are 13, 14, 15, 16, 17, 18, 19, 20";
         assert_eq!(nearest.to_string(), text);
     }
 

@@ -37,7 +37,7 @@ def test_a_cache_that_is_a_file(world):
 def test_an_index_of_a_newer_schema(filled):
     with sqlite3.connect(str(filled.cache / "index.sqlite")) as index:
         index.execute("PRAGMA user_version = 99")
-    assert "use a newer eggcache" in works_without(filled)
+    assert "of a newer eggcache" in works_without(filled)
 
 
 def test_an_index_that_is_none(filled):

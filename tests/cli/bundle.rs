@@ -442,7 +442,7 @@ fn an_archive_that_would_go_into_itself_is_refused() {
 fn what_makes_no_sense_is_a_usage_error() {
     let sandbox = sandbox();
     for (line, reason) in [
-        ("bundle app -o app.zip", "name the archive .tar.zst or .tar"),
+        ("bundle app -o app.zip", "ends in neither .tar.zst nor .tar"),
         ("bundle app -o app.tar --prefix /srv/app", "relative"),
         ("bundle app -o app.tar --prefix ../app", "relative"),
         ("bundle eggs -o app.tar", "is not a buildout"),

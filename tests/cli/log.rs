@@ -144,8 +144,8 @@ fn a_log_in_json_has_problems_notes_and_errors() {
     assert!(levels(&log).contains(&"problem"), "{log:?}");
     let log = lines(&sandbox.fails("--log-format json show fooo", 3));
     assert_eq!(levels(&log), ["error"]);
-    let message = "the cache has no egg fooo; the nearest name is foo (1.0)";
-    assert_eq!(text(&log[0]["message"]), message);
+    assert_eq!(text(&log[0]["message"]), "the cache has no egg fooo");
+    assert_eq!(log[0]["hint"], serde_json::json!(["the nearest name is foo (1.0)"]));
     fs::remove_dir_all(sandbox.path("cache")).unwrap();
     fs::create_dir(sandbox.path("app")).unwrap();
     fs::write(sandbox.path("app/buildout.cfg"), "[buildout]\n").unwrap();

@@ -15,8 +15,8 @@ fn with_interfaces() -> Sandbox {
 #[test]
 fn a_misspelt_name_is_told_the_nearest() {
     let sandbox = with_interfaces();
-    let says = "the cache has no egg zope.interfce; the nearest name is zope.interface \
-                (7.2, 7.10, 8.0)";
+    let says = "error: the cache has no egg zope.interfce\nhint: the nearest name is \
+                zope.interface (7.2, 7.10, 8.0)\n";
     sandbox.fails("show zope.interfce", 3).says(&[says]);
     sandbox.fails("show Zope_Interfce==7.2", 3).says(&["the nearest name is zope.interface"]);
     let egg = "zope.interfaec-7.2-py3.11.egg";
@@ -26,17 +26,17 @@ fn a_misspelt_name_is_told_the_nearest() {
 #[test]
 fn another_version_is_told_those_that_there_are() {
     let sandbox = with_interfaces();
-    let says = "the cache has no egg zope.interface==9; it has zope.interface 7.2, 7.10, 8.0";
+    let says = "no egg zope.interface==9\nhint: the cache has zope.interface 7.2, 7.10, 8.0\n";
     sandbox.fails("materialize --into out zope.interface==9", 3).says(&[says]);
     let egg = "show zope.interface-9.0-py3.11.egg";
-    sandbox.fails(egg, 3).says(&["it has zope.interface 7.2, 7.10, 8.0"]);
+    sandbox.fails(egg, 3).says(&["hint: the cache has zope.interface 7.2, 7.10, 8.0"]);
 }
 
 #[test]
 fn what_another_python_has_is_told() {
     let sandbox = with_interfaces();
-    let says = "no egg lxml; what it has is of another Python, platform or generation: \
-                lxml-6.1.3-py3.11.egg";
+    let says = "no egg lxml\nhint: the cache has it for another Python, platform or generation: \
+                lxml-6.1.3-py3.11.egg\n";
     sandbox.fails("show lxml --python 3.12", 3).says(&[says]);
 }
 
@@ -47,8 +47,8 @@ fn each_of_several_is_told() {
     write(&sandbox.path("pins.txt"), pins);
     sandbox.fails("materialize --into out --requirements pins.txt", 3).says(&[
         "no egg lxlm==6.1.3, zope.interface==1, nothing==1\n",
-        "\n  lxlm==6.1.3: the nearest name is lxml (6.1.3)\n",
-        "\n  zope.interface==1: it has zope.interface 7.2, 7.10, 8.0\n",
+        "\nhint: lxlm==6.1.3: the nearest name is lxml (6.1.3)\n",
+        "\nhint: zope.interface==1: the cache has zope.interface 7.2, 7.10, 8.0\n",
     ]);
     assert!(!sandbox.path("out").exists());
 }
@@ -65,11 +65,34 @@ fn what_is_like_nothing_is_told_plainly() {
 #[test]
 fn what_is_not_pinned_is_told_what_is() {
     let sandbox = with_interfaces();
-    sandbox.fails("unpin lxml", 3).says(&["lxml is not pinned; `eggcache pins` lists what is"]);
+    sandbox
+        .fails("unpin lxml", 3)
+        .says(&["error: lxml is not pinned\nhint: `eggcache pins --cache cache` lists the pins\n"]);
     sandbox.ok("pin zope.interface==5.4.0 zope.*");
     sandbox.fails("unpin zope.interface", 3).says(&["the nearest is zope.interface==5.4.0"]);
     sandbox.fails("unpin Zope_Interface==5.5", 3).says(&["the nearest is zope.interface==5.4.0"]);
     sandbox.fails("unpin zope.interfcae==5.4.0", 3).says(&["the nearest is zope.interface==5.4.0"]);
     sandbox.fails("unpin zopo.*", 3).says(&["the nearest is zope.*"]);
-    sandbox.fails("unpin numpy", 3).says(&["`eggcache pins` lists what is"]);
+    sandbox.fails("unpin numpy", 3).says(&["lists the pins"]);
+}
+
+#[test]
+fn a_part_of_a_name_or_too_few_digits_are_told_what_has_them() {
+    let sandbox = with_interfaces();
+    sandbox.fails("show interface", 3).says(&["that contain it: zope-interface"]);
+    let digest = sandbox.digest("lxml");
+    let says = "the digest of lxml-6.1.3-py3.11.egg begins so; it takes 8 digits to name one";
+    sandbox.fails(&format!("show {}", &digest[..7]), 3).says(&[says]);
+    sandbox.fails(&format!("show {}", &digest[..3]), 3).says(&["no egg"]);
+}
+
+#[test]
+fn a_list_of_nothing_is_told_what_may_have_been_meant() {
+    let sandbox = with_interfaces();
+    let none = sandbox.ok("list nosuch");
+    assert!(!none.stderr.contains("hint"), "{}", none.stderr);
+    sandbox.ok("list lxmk").says(&["hint: the nearest name is lxml (6.1.3)"]);
+    sandbox.ok("list zope*").says(&["that contain it: zope-interface"]);
+    sandbox.ok("list lxml --python 3.12").says(&["another Python"]);
+    assert_eq!(sandbox.json("list zope*")["eggs"], serde_json::json!([]));
 }

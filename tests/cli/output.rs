@@ -310,3 +310,27 @@ fn a_cache_that_was_not_there_is_told_once() {
     std::fs::remove_dir_all(sandbox.path("cache")).unwrap();
     assert_eq!(sandbox.ok("--quiet list").stderr, "");
 }
+
+#[test]
+fn a_full_disk_behind_standard_output_is_named() {
+    let sandbox = Sandbox::with_two();
+    for line in ["list", "--json list"] {
+        let mut process = sandbox.eggcache(line);
+        process.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
+        let output = process.output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        let says = "error: cannot write standard output: No space left on device";
+        assert!(stderr.starts_with(says), "{stderr}");
+        assert!(stderr.contains("\nhint: free some space where standard output goes"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_command_that_names_no_egg_is_told_how_to_name_some() {
+    let sandbox = Sandbox::new();
+    for line in ["materialize --into out", "push"] {
+        sandbox.fails(line, 2).says(&["<EGG|--requirements <FILE>|--all>"]);
+    }
+    sandbox.fails("pull", 2).says(&["<EGG|--requirements <FILE>>"]);
+}

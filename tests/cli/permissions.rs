@@ -1,6 +1,7 @@
 //! What a user who is not root may do. Run by root, these tests run the binary as nobody.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 
 use assert_cmd::Command;
 
@@ -98,4 +99,41 @@ fn read_only_directories_that_a_dead_process_left_are_removed_for_a_user() {
         return;
     }
     assert_eq!(names_in(&sandbox.path("out")), ["foo-1.0-py3.11.egg"]);
+}
+
+#[test]
+fn an_index_that_this_user_may_not_read_is_named_with_its_owner_and_mode() {
+    let sandbox = Sandbox::with_two();
+    chmod(&sandbox.path("cache/index.sqlite"), 0o200);
+    chmod(&sandbox.path("cache"), 0o555);
+    let Some(output) = as_user(&sandbox, "list", 1) else { return };
+    output
+        .says(&["error: cannot read the index ", "index.sqlite: permission denied (owned by user"]);
+    output.says(&["mode 0200)\nhint: `chmod u+r /", "index.sqlite` makes it readable\n"]);
+}
+
+#[test]
+fn an_own_blob_that_cannot_be_read_needs_chmod_before_and_after_a_repair() {
+    let sandbox = Sandbox::with_two();
+    chmod(&sandbox.blob("foo"), 0);
+    for line in ["verify", "verify --repair"] {
+        let Some(output) = as_user(&sandbox, line, 4) else { return };
+        output.says(&["cannot read the blob /", "mode 0000)", "hint: `chmod u+r /"]);
+        assert!(!output.stderr.contains("eggcache"), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn a_limit_on_processes_is_an_error_and_no_panic() {
+    let sandbox = Sandbox::with_two();
+    for line in ["materialize --into out foo", "verify", "add eggs"] {
+        let Some(process) = sandbox.as_user(line) else { return };
+        let mut limited = sandbox.process("prlimit");
+        limited.arg("--nproc=1").arg(crate::support::EGGCACHE).args(process.get_args());
+        if rustix::process::geteuid().is_root() {
+            limited.uid(65534).gid(65534);
+        }
+        let output = Output::of(&Command::from_std(limited).assert().code(1));
+        output.says(&["error: cannot start the thread `work`: ", "\nhint: allow this user more processes"]);
+    }
 }

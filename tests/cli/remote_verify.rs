@@ -226,7 +226,7 @@ fn a_web_server_has_no_listing_and_that_is_said() {
         output.says(&["remote mirror: a web server"]);
     }
     let missing = pool.run("cache", "key", "remote verify tema", 3);
-    missing.says(&["there is no remote tema; the nearest name is team"]);
+    missing.says(&["there is no remote tema\nhint: the nearest is team\n"]);
 }
 
 #[test]

@@ -345,7 +345,7 @@ fn a_folder_that_is_not_listed_is_told_the_nearest() {
         let says = format!("the nearest is {}", absolute.display());
         sandbox.fails(&format!("roots --forget {other}"), 3).says(&[&says]);
     }
-    sandbox.fails("roots --forget elsewhere/else", 3).says(&["`eggcache roots` lists them"]);
+    sandbox.fails("roots --forget elsewhere/else", 3).says(&["lists the buildouts"]);
 }
 
 #[test]

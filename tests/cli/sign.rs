@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use crate::pool::Pool;
+use crate::support::Sandbox;
 
 #[test]
 fn the_old_key_can_be_distrusted_after_the_new_one_has_signed() {
@@ -72,7 +73,7 @@ fn a_key_that_is_not_trusted_there_does_not_sign() {
     let before = pool.content();
     pool.run("cache", "new", "sign team", 1)
         .says(&["does not trust the signing key", "eggcache trust team"]);
-    pool.run("cache", "", "sign team", 2).says(&["EGGCACHE_SIGNING_KEY", "eggcache keygen"]);
+    pool.run("cache", "", "sign team", 1).says(&["EGGCACHE_SIGNING_KEY", "eggcache keygen"]);
     assert_eq!(pool.content(), before);
 }
 
@@ -99,6 +100,19 @@ fn a_key_that_does_not_count_any_more_pushes_nothing() {
     pool.ok("add eggs");
     pool.ok("trust team key.pub --until 2020-01-01");
     let output = pool.run("cache", "key", "push --all", 1);
-    output.says(&["until 2020-01-01; sign with another key"]);
+    output.says(&["until 2020-01-01\nhint: set EGGCACHE_SIGNING_KEY to another key\n"]);
     assert_eq!(pool.objects(), [""; 0]);
+}
+
+#[test]
+fn a_cache_without_a_remote_says_so_and_how_to_add_one() {
+    let sandbox = Sandbox::with_two();
+    for line in ["push --all", "pull foo==1.0 --python 3.11"] {
+        let says = ["the cache has no remote\nhint: `eggcache remote add NAME URL --key KEY"];
+        sandbox.fails(line, 1).says(&says);
+    }
+    sandbox.ok("remote add team /srv/eggs");
+    sandbox.fails("push --all", 1).says(&["no remote receives pushed eggs; there is team\n"]);
+    let pull = sandbox.fails("pull foo==1.0 --python 3.11", 1);
+    pull.says(&["no key is trusted for team\nhint: `eggcache trust NAME KEY"]);
 }

@@ -205,7 +205,7 @@ fn the_page_takes_the_place_of_an_old_one_and_nothing_is_left_beside_it() {
     std::fs::write(sandbox.path("pages/page.html"), "old").unwrap();
     sandbox.ok("stats --html pages/page.html");
     assert_eq!(crate::support::names_in(&sandbox.path("pages")), ["page.html"]);
-    sandbox.fails("stats --html nowhere/page.html", 1).says(&["nowhere"]);
+    sandbox.fails("stats --html nowhere/page.html", 1).says(&["there is no folder /", "nowhere\n"]);
     sandbox.fails("stats --html pages", 1);
     assert_eq!(crate::support::names_in(&sandbox.path("pages")), ["page.html"]);
 }

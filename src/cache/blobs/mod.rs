@@ -21,7 +21,7 @@ use crate::egg::blob::BadBlob;
 use crate::egg::blob::header::FORMAT;
 use crate::egg::blob::reader::Blob;
 use crate::egg::manifest::MODE_MASK;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, IoContext, Owner, Result};
 use crate::util::hash::digest::Digest;
 use crate::util::hash::is_lower_hex;
 
@@ -94,7 +94,7 @@ impl Blobs {
         let file = match nofollow::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                return Err(Error::UnreadableBlob { path });
+                return Err(Error::UnreadableBlob { owner: Owner::of(&path), path });
             }
             file => file.at("open", &path)?,
         };

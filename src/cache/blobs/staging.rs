@@ -49,7 +49,7 @@ impl Staging {
 
     /// Packs an egg into a blob under a temporary name and syncs it. On failure nothing is left behind.
     pub fn pack(&self, tree: &Tree, provenance: Provenance) -> Result<Staged> {
-        threads::start_pool().at("start threads to write in", &self.tmp)?;
+        threads::start_pool()?;
         let temp = self.receive()?;
         let spool = tempfile::spooled_tempfile_in(SPOOL_IN_MEMORY, &self.tmp);
         let mut manifest = tree.manifest.clone();

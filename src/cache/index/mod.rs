@@ -24,7 +24,7 @@ use rusqlite::{Connection, ErrorCode, Row, TransactionBehavior};
 use crate::disk::files;
 use crate::disk::permissions;
 use crate::egg::cached_egg::CachedEgg;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, IoContext, Owner, Result, Unwritable};
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 
@@ -239,6 +239,9 @@ fn wrap(path: &Path, source: rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
             Error::DamagedIndex { path, source }
         }
+        Some(ErrorCode::CannotOpen) if is_denied(&path) => {
+            Error::UnreadableIndex { owner: Owner::of(&path), path }
+        }
         Some(ErrorCode::ReadOnly) if is_moved(&source) => Error::ReplacedIndex { path },
         Some(ErrorCode::ReadOnly) => Error::DamagedIndex { path, source },
         None if !matches!(source, rusqlite::Error::QueryReturnedNoRows) => {
@@ -259,6 +262,12 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     path.metadata().ok().map(|metadata| files::identity(&metadata))
 }
 
+/// Whether permissions keep this process from reading a file. SQLite only says that it cannot.
+fn is_denied(path: &Path) -> bool {
+    let opened = std::fs::File::open(path);
+    opened.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
 /// Whether the file was renamed while it was open, as `reindex` does with a damaged index.
 fn is_moved(error: &rusqlite::Error) -> bool {
     use rusqlite::ffi::SQLITE_READONLY_DBMOVED;
@@ -267,13 +276,11 @@ fn is_moved(error: &rusqlite::Error) -> bool {
 
 /// The reason why the disk accepts no writes, if this is such an error.
 #[must_use]
-pub(crate) fn unwritable(error: &rusqlite::Error) -> Option<&'static str> {
+pub(crate) fn unwritable(error: &rusqlite::Error) -> Option<Unwritable> {
     use rusqlite::ffi;
     match error.sqlite_error()?.extended_code {
-        ffi::SQLITE_FULL => Some("there is no space left on its disk"),
-        ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_WRITE => {
-            Some("its disk accepts no writes: it is full, over a quota or failing")
-        }
+        ffi::SQLITE_FULL => Some(Unwritable::NoSpace),
+        ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_WRITE => Some(Unwritable::Disk),
         _ => None,
     }
 }

@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::row::signed;
 use super::{BUSY_TIMEOUT, FILE_NAME, Index, beside_of, identity, wait, wrap};
 use crate::disk::filesystem;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Unwritable};
 
 const MIGRATIONS: [&str; 4] = [
     include_str!("../../../migrations/0001_create_eggs.sql"),
@@ -98,16 +98,13 @@ impl Index {
             beside_of(&path, beside).metadata().is_ok_and(|metadata| metadata.len() > 0)
         });
         if log.is_err() && is_open {
-            let reason = "a process died while it wrote the index; a user who can write the cache \
-                          has to open it once";
-            return Err(Error::ReadOnly { path: root.to_owned(), reason });
+            return Err(Error::ReadOnly { path: root.to_owned(), reason: Unwritable::Unfinished });
         }
         let connection = log.or(alone).map_err(|source: rusqlite::Error| wrap(&path, source))?;
         let index = Self { connection, path, read_only: true, identity: None };
         let version = index.check_version()?;
         if version < MIGRATIONS.len() {
-            let reason = "its index is of an older eggcache and needs a migration";
-            return Err(Error::ReadOnly { path: root.to_owned(), reason });
+            return Err(Error::ReadOnly { path: root.to_owned(), reason: Unwritable::OlderSchema });
         }
         Ok(index)
     }

@@ -88,6 +88,7 @@ fn text(report: &Report, verbose: bool) -> Text {
         problems: report.unreadable.iter().map(|what| unreadable_root(what)).collect(),
         notes,
         summary: summary(report),
+        ..Text::default()
     }
 }
 

@@ -22,7 +22,8 @@ pub struct Keygen {
 
 impl Keygen {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        context.printer.report(&keys::keygen(&self.file)?, text)?;
+        let password = context.environment.get(keys::PASSWORD_VARIABLE);
+        context.printer.report(&keys::keygen(&self.file, password)?, text)?;
         Ok(ExitCode::Success)
     }
 }

@@ -68,5 +68,7 @@ fn text(report: &Report, query: Option<&str>, is_filtered: bool) -> Text {
         ),
     };
     // The least telling columns are hidden first: the layout, the size of the blob, the platform.
-    Text { data: fitted(&mut table, &[4, 6, 3]), summary, ..Text::default() }
+    let data = fitted(&mut table, &[4, 6, 3]);
+    let hints = report.nearest.iter().map(ToString::to_string).collect();
+    Text { data, hints, summary, ..Text::default() }
 }

@@ -9,6 +9,7 @@ use crate::cache::query::{self, Narrow};
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::eggs;
+use crate::cli::hints::Hints;
 use crate::cli::print::Text;
 use crate::cli::select_eggs::{Filter, Found, Selection, choose, find};
 use crate::egg::cached_egg::CachedEgg;
@@ -62,7 +63,8 @@ impl Materialize {
         };
         let options = Options { asked_at: Some(now()) };
         let report = materialize::materialize(&mut cache, &eggs, &into, options, &context.bar)?;
-        context.printer.report(&report, |report| text(report, context.verbose))?;
+        let hints = context.printer.hints();
+        context.printer.report(&report, |report| text(report, context.verbose, hints))?;
         Ok(match (report.failed().next(), report.missing().next()) {
             (Some(_), _) => ExitCode::Failure,
             (None, Some(_)) => ExitCode::Miss,
@@ -88,7 +90,7 @@ fn pull_missing(
     if (files.is_empty() && pins.is_empty()) || cache.check_writable().is_err() {
         return Ok(());
     }
-    let upstream = match Upstream::open(cache.root(), Patience::BUILD) {
+    let upstream = match Upstream::open(cache.root(), Patience::BUILD, &context.environment) {
         Ok(upstream) if upstream.is_empty() => return Ok(()),
         Ok(upstream) => upstream,
         Err(error) => {
@@ -139,7 +141,7 @@ fn python_of(eggs: &[CachedEgg], files: &[String], into: &Path) -> Option<String
     if pythons.len() == 1 { pythons.pop_first() } else { None }
 }
 
-fn text(report: &Report, verbose: bool) -> Text {
+fn text(report: &Report, verbose: bool, hints: &Hints) -> Text {
     let mut text = Text::default();
     if !report.torn.is_empty() {
         text.notes.push(format!(
@@ -163,6 +165,7 @@ fn text(report: &Report, verbose: bool) -> Text {
             }
             Outcome::Missing { reason } | Outcome::Failed { reason } => {
                 text.problems.push(format!("{}: {reason}", egg.file_name));
+                text.hint(hints.of_library(reason));
                 continue;
             }
         };

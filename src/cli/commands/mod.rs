@@ -61,6 +61,13 @@ pub enum Command {
 }
 
 impl Command {
+    /// The name of the command, for the log file.
+    pub fn name(&self) -> String {
+        // Its arguments do not belong in a log: one could be a secret key that was given by mistake.
+        let text = format!("{self:?}");
+        text.split('(').next().unwrap_or_default().to_lowercase()
+    }
+
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         match self {
             Self::Add(command) => command.run(context),
@@ -86,7 +93,7 @@ impl Command {
             Self::Sign(command) => command.run(context),
             Self::Completions(command) => command.run(context),
             Self::Man(command) => command.run(context),
-            Self::Serve(_) => serve::Serve::run(),
+            Self::Serve(_) => serve::Serve::run(context),
         }
     }
 }

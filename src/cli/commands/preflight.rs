@@ -7,6 +7,7 @@ use crate::cache::query::{self, Narrow};
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::eggs;
+use crate::cli::hints::Hints;
 use crate::cli::print::{BAD, GOOD, Text};
 use crate::cli::select_eggs::{Found, find};
 use crate::ops::list;
@@ -33,7 +34,8 @@ pub fn run(command: Materialize, context: &Context) -> anyhow::Result<ExitCode> 
     };
     let blobs = cache.as_ref().map(Cache::blobs);
     let report = preflight::preflight(blobs, &eggs, missing, &command.into)?;
-    context.printer.report(&report, |report| text(report, context.verbose))?;
+    let hints = context.printer.hints();
+    context.printer.report(&report, |report| text(report, context.verbose, hints))?;
     let is_missing = !report.missing.is_empty();
     let is_possible = report.fits && report.writable && report.failed().next().is_none();
     Ok(match (is_possible, is_missing) {
@@ -43,7 +45,7 @@ pub fn run(command: Materialize, context: &Context) -> anyhow::Result<ExitCode> 
     })
 }
 
-fn text(report: &Report, verbose: bool) -> Text {
+fn text(report: &Report, verbose: bool, hints: &Hints) -> Text {
     let mut text = Text::default();
     let (mut to_copy, mut present) = (0, 0);
     for egg in &report.eggs {
@@ -56,9 +58,13 @@ fn text(report: &Report, verbose: bool) -> Text {
                 present += 1;
                 format!("present  {}", egg.file_name)
             }
-            Outcome::Missing { .. } => continue,
+            Outcome::Missing { reason } => {
+                text.hint(hints.of_library(reason));
+                continue;
+            }
             Outcome::Failed { reason } => {
                 text.problems.push(format!("{}: {reason}", egg.file_name));
+                text.hint(hints.of_library(reason));
                 continue;
             }
         };

@@ -65,13 +65,12 @@ fn sources(context: &Context, name: Option<&str>) -> anyhow::Result<Upstream> {
         None => config::read(&context.root()?)?,
     };
     if remotes.is_empty() {
-        let reason = "there is no remote; `eggcache remote add NAME URL --key KEY` adds one";
-        return Err(Error::Usage(reason.into()).into());
+        return Err(Error::NoRemotes.into());
     }
-    let upstream = Upstream::new(&remotes, Patience::COMMAND)?;
+    let upstream = Upstream::new(&remotes, Patience::COMMAND, &context.environment)?;
     if upstream.is_empty() {
-        let reason = "no remote has a trusted key; `eggcache trust NAME KEY` adds one";
-        return Err(Error::Usage(reason.into()).into());
+        let remotes = remotes.into_iter().map(|remote| remote.name).collect();
+        return Err(Error::NoTrustedKey { remotes }.into());
     }
     Ok(upstream)
 }

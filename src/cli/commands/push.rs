@@ -37,7 +37,7 @@ impl Push {
         let narrow = Narrow::from(self.filter);
         let mut cache = context.open()?;
         let remotes = destinations(config::read(cache.root())?, self.to.as_deref())?;
-        let signer = signer()?;
+        let signer = signer(context)?;
         let eggs = if all {
             list::list(&cache, None, &narrow)?.eggs
         } else {
@@ -45,7 +45,8 @@ impl Push {
         };
         let mut code = ExitCode::Success;
         for remote in &remotes {
-            let report = push::push(&cache, &eggs, remote, &signer, &context.bar)?;
+            let (environment, bar) = (&context.environment, &context.bar);
+            let report = push::push(&cache, &eggs, remote, &signer, environment, bar)?;
             context.printer.report(&report, |report| text(report, context.verbose))?;
             if report.failed().next().is_some() {
                 code = ExitCode::Failure;
@@ -62,15 +63,15 @@ fn destinations(mut remotes: Vec<Remote>, name: Option<&str>) -> Result<Vec<Remo
         return Ok(vec![remotes.swap_remove(position)]);
     }
     if remotes.is_empty() {
-        let reason = "there is no remote; `eggcache remote add NAME URL --push` adds one";
-        return Err(Error::Usage(reason.into()));
+        return Err(Error::NoRemotes);
     }
-    remotes.retain(|remote| remote.push);
-    if remotes.is_empty() {
-        let reason = "no remote was added with --push; name one with --to";
-        return Err(Error::Usage(reason.into()));
+    let (destinations, others): (Vec<Remote>, Vec<Remote>) =
+        remotes.into_iter().partition(|remote| remote.push);
+    if destinations.is_empty() {
+        let remotes = others.into_iter().map(|remote| remote.name).collect();
+        return Err(Error::NoPushRemote { remotes });
     }
-    Ok(remotes)
+    Ok(destinations)
 }
 
 fn text(report: &Report, verbose: bool) -> Text {

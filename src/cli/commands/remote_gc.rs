@@ -53,7 +53,7 @@ impl Gc {
         let root_grace = Policy::read(&context.root()?)?.grace;
         let options = Options { rules, grace, root_grace, untrusted, dry_run };
         let (cache, remote) = (context.open()?, context.remote(&name)?);
-        let report = gc::gc(&cache, &remote, &options, &context.bar)?;
+        let report = gc::gc(&cache, &remote, &options, &context.environment, &context.bar)?;
         context.printer.report(&report, |report| text(report, context.verbose))?;
         Ok(ExitCode::Success)
     }
@@ -86,6 +86,7 @@ fn text(report: &Report, verbose: bool) -> Text {
         problems: report.unreadable.iter().map(|what| unreadable_root(what)).collect(),
         notes,
         summary: summary(report),
+        ..Text::default()
     }
 }
 

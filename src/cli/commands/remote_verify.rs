@@ -34,7 +34,8 @@ impl Verify {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let Self { name, full, repair } = self;
         let remote = context.remote(&name)?;
-        let report = verify::verify(&remote, Options { full, repair }, &context.bar)?;
+        let report =
+            verify::verify(&remote, Options { full, repair }, &context.environment, &context.bar)?;
         context.printer.report(&report, text)?;
         Ok(ExitCode::of_check(report.unsolved().next().is_none()))
     }

@@ -60,5 +60,6 @@ fn text(report: &Report) -> Text {
         problems: report.unreadable.clone(),
         notes: forgotten.map(|directory| format!("forgot {}", directory.display())).collect(),
         summary: counted(report.roots.len(), "buildout"),
+        ..Text::default()
     }
 }

@@ -1,9 +1,11 @@
 //! `serve`: answer a buildout.
 
-use std::io;
+use std::{env, io};
 
+use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
-use crate::serve;
+use crate::cli::hints::Hints;
+use crate::serve::{self, Options};
 
 /// Answer the requests of a buildout on standard input; the `eggcache` Python package runs this.
 #[derive(Debug, clap::Args)]
@@ -11,8 +13,29 @@ use crate::serve;
 pub struct Serve {}
 
 impl Serve {
-    pub fn run() -> anyhow::Result<ExitCode> {
-        serve::serve(io::stdin().lock(), io::stdout().lock())?;
+    pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
+        serve::serve(io::stdin().lock(), io::stdout().lock(), options(context))?;
         Ok(ExitCode::Success)
+    }
+}
+
+fn options(context: &Context) -> Options {
+    Options {
+        environment: context.environment.clone(),
+        warning: context.warning.clone(),
+        hint: |error, cache| {
+            let hints = Hints { cache: Some(cache.to_owned()) }.of_library(error);
+            (!hints.is_empty()).then(|| hints.join("; "))
+        },
+        on_background: || {
+            // The folder may be removed, and others may need the processor.
+            let _ = env::set_current_dir("/");
+            let _ = rustix::process::nice(10);
+        },
+        on_worker_start: || {
+            // On other systems, this would slow down the whole process, and with it the answers.
+            #[cfg(target_os = "linux")]
+            let _ = rustix::process::nice(10);
+        },
     }
 }

@@ -6,7 +6,7 @@ use crate::cli::format::{eggs, plain};
 use crate::cli::print::Text;
 use crate::error::Error;
 use crate::ops::remote::countersign::{self, Report};
-use crate::remote::keys::{self, Signer};
+use crate::remote::keys::Signer;
 
 /// Re-sign a remote with a new key, so that the old one can be retired.
 #[derive(Debug, clap::Args)]
@@ -25,19 +25,17 @@ pub struct Sign {
 impl Sign {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let remote = context.remote(&self.name)?;
-        let report = countersign::countersign(&remote, &signer()?, &context.bar)?;
+        let signer = signer(context)?;
+        let (environment, bar) = (&context.environment, &context.bar);
+        let report = countersign::countersign(&remote, &signer, environment, bar)?;
         context.printer.report(&report, text)?;
         Ok(ExitCode::Success)
     }
 }
 
 /// The key that signs.
-pub fn signer() -> Result<Signer, Error> {
-    Signer::of_environment()?.ok_or_else(|| {
-        let reason = "is not set: it names the file of the secret key to sign with, which \
-                      `eggcache keygen` creates";
-        Error::Usage(format!("{} {reason}", keys::KEY_VARIABLE))
-    })
+pub fn signer(context: &Context) -> Result<Signer, Error> {
+    Signer::of(&context.environment)?.ok_or(Error::NoSigningKey)
 }
 
 fn text(report: &Report) -> Text {

@@ -78,6 +78,7 @@ fn text(report: &Report) -> Text {
         problems: report.unreadable.clone(),
         notes: untimed_hits(&report.usage.all).into_iter().collect(),
         summary: wrote.unwrap_or_default(),
+        ..Text::default()
     }
 }
 

@@ -5,8 +5,9 @@ use std::fmt::Write;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::{eggs, listed, verdict};
+use crate::cli::hints::Hints;
 use crate::cli::print::Text;
-use crate::ops::verify::{self, Problem, Report};
+use crate::ops::verify::{self, Problem, ProblemKind, Report};
 use crate::util::units::{counted, shown_size};
 
 /// Check every byte of every egg in the cache.
@@ -23,13 +24,22 @@ pub struct Verify {
 impl Verify {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let report = verify::verify(&context.root()?, self.repair, &context.bar)?;
-        context.printer.report(&report, text)?;
+        let (repair, hints) = (self.repair, context.printer.hints());
+        context.printer.report(&report, |report| text(report, repair, hints))?;
         Ok(ExitCode::of_check(report.unsolved().next().is_none()))
     }
 }
 
-fn text(report: &Report) -> Text {
+fn text(report: &Report, has_repaired: bool, hints: &Hints) -> Text {
     let mut text = Text::default();
+    for problem in report.unsolved() {
+        text.hint(match problem.kind {
+            ProblemKind::Unreadable => hints.of_unreadable(&problem.path),
+            _ if has_repaired => Vec::new(),
+            ProblemKind::Index => vec![hints.rebuild(), hints.repair()],
+            _ => vec![hints.repair()],
+        });
+    }
     for problem in &report.problems {
         let (subject, what) = (subject(problem), &problem.what);
         match &problem.repair {
@@ -48,9 +58,7 @@ fn text(report: &Report) -> Text {
     match (problems, repaired) {
         (0, 0) | (1.., 1..) => {}
         (0, _) => summary.push_str("; the next buildout that needs a lost egg builds it again"),
-        (_, 0) => summary.push_str(
-            "; damaged eggs are never copied; `eggcache verify --repair` repairs the cache",
-        ),
+        (_, 0) => summary.push_str("; damaged eggs are never copied"),
     }
     if report.adopted > 0 {
         let _ = write!(summary, "; {} restored to the index", eggs(report.adopted));

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Silent, Unit};
+use crate::util::threads;
 
 use offered::{Offered, eggs_at};
 
@@ -140,6 +141,7 @@ pub fn add(
     progress: &dyn Progress,
 ) -> Result<Report> {
     cache.check_writable()?;
+    threads::start_pool()?;
     cache.sweep()?;
     let mut offered = Vec::new();
     for path in paths {
@@ -198,6 +200,7 @@ pub fn list(path: &Path, hints: &Hints) -> Result<std::result::Result<Tree, Stri
 /// # Errors
 /// After an error, none of them is stored.
 pub fn keep(cache: &mut Cache, eggs: Vec<ScannedEgg>, replace: &Replace) -> Result<Vec<Outcome>> {
+    threads::start_pool()?;
     let paths: Vec<PathBuf> = eggs.iter().map(|egg| egg.tree.path().to_owned()).collect();
     let eggs = eggs.into_iter().map(Ok).collect();
     let outcomes = keep_each(cache, &paths, eggs, replace, &Silent)?;

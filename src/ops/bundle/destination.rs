@@ -32,15 +32,14 @@ pub fn format_of(output: &Path) -> Result<Format> {
         Ok(Format::Tar)
     } else {
         let output = output.display();
-        Err(Error::Usage(format!("{output}: name the archive .tar.zst or .tar")))
+        Err(Error::Usage(format!("{output} ends in neither .tar.zst nor .tar")))
     }
 }
 
 /// The folder in the archive.
 pub fn prefix(wanted: Option<&str>, root: &Path) -> Result<String> {
     let Some(prefix) = wanted.or_else(|| root.file_name()?.to_str()) else {
-        let reason = "its name cannot be that of the folder in the archive: name one with --prefix";
-        return Err(Error::Usage(format!("{}: {reason}", root.display())));
+        return Err(Error::NoPrefix { path: root.to_owned() });
     };
     let parts: Vec<&str> =
         prefix.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
@@ -64,7 +63,7 @@ pub fn path(output: &Path, buildout: &Buildout, rules: &Rules) -> Result<PathBuf
         && rules.why_not(&within.to_string_lossy()).is_none()
     {
         return Err(Error::Usage(format!(
-            "{} would go into itself: name an archive outside of the buildout",
+            "{} would go into itself: it is inside of the buildout",
             output.display()
         )));
     }

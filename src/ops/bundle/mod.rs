@@ -34,6 +34,7 @@ use crate::ops::check;
 use crate::util::glob::PathPattern;
 use crate::util::hash::sha256::Sha256;
 use crate::util::progress::{Progress, Unit};
+use crate::util::threads;
 
 use destination::Destination;
 use manifest::{BundleEntry, BundledEgg, EntryKind, FORMAT, Manifest};
@@ -92,6 +93,7 @@ pub fn bundle(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
+    threads::start_pool()?;
     let buildout = Buildout::open(&checked.buildout, options.eggs.as_deref())?;
     let root = buildout.boundary.root();
     let problems = checked.unsolved().count();

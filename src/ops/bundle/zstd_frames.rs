@@ -30,12 +30,16 @@ pub fn compress<E: Send>(
     let at_once = rayon::current_num_threads().clamp(1, MAX_AT_ONCE);
     let (sender, receiver) = sync_channel(at_once);
     std::thread::scope(|scope| {
-        let producer = scope.spawn(move || {
+        let produce = move || {
             let mut frames = Frames { buffer: Vec::with_capacity(FRAME), is_empty: true, sender };
             produce(&mut frames)?;
             frames.send_rest();
             Ok(())
-        });
+        };
+        let producer = match std::thread::Builder::new().spawn_scoped(scope, produce) {
+            Ok(producer) => producer,
+            Err(error) => return Err(failed(error)),
+        };
         let written = write_all(out, &receiver, at_once);
         // After a failure, the producer ends with its next frame.
         drop(receiver);

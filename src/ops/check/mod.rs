@@ -21,6 +21,7 @@ use crate::cache::Cache;
 use crate::disk::temp;
 use crate::error::Result;
 use crate::util::progress::Progress;
+use crate::util::threads;
 
 use inspection::Inspector;
 pub use report::{Finding, FindingKind, Report};
@@ -46,6 +47,7 @@ pub fn check(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
+    threads::start_pool()?;
     let buildout = Buildout::open(root, options.eggs.as_deref())?;
     if let Some(cache) = cache.filter(|_| options.repair) {
         for folder in &buildout.eggs_directories {

@@ -50,7 +50,8 @@ pub struct ConfiguredRemote {
 /// Lists the remotes of a cache, or changes one.
 ///
 /// # Errors
-/// [`Error::NoRemote`], or [`Error::Usage`] for an invalid remote or key.
+/// [`Error::NoRemote`], [`Error::RemoteExists`], [`Error::NotAPublicKey`], [`Error::NotTrusted`], or
+/// [`Error::Usage`] for an invalid remote.
 pub fn configure(cache: &Cache, options: &Options) -> Result<Report> {
     let root = cache.root();
     let mut remotes = config::read(root)?;
@@ -61,10 +62,7 @@ pub fn configure(cache: &Cache, options: &Options) -> Result<Report> {
         }
         Options::Add { remote, keys, first } => {
             if remotes.iter().any(|it| it.name == remote.name) {
-                let name = &remote.name;
-                return Err(Error::Usage(format!(
-                    "there is a remote {name} already; `eggcache remote remove {name}` removes it"
-                )));
+                return Err(Error::RemoteExists { name: remote.name.clone() });
             }
             remote.check()?;
             let mut remote = Remote::clone(remote);
@@ -116,11 +114,9 @@ fn distrust(remote: &mut Remote, key: &str) -> Result<()> {
         it.key != text && it.id().is_ok_and(|id| !id.eq_ignore_ascii_case(text.trim()))
     });
     if remote.trusted.len() == before {
-        let name = &remote.name;
         // A secret key is longer than a public one, and must not be repeated.
         let shown = if key.len() <= 60 { format!("the key {key}") } else { "this key".into() };
-        let hint = "`eggcache remote list` shows its keys";
-        return Err(Error::Usage(format!("remote {name} does not trust {shown}; {hint}")));
+        return Err(Error::NotTrusted { name: remote.name.clone(), shown });
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::remote::keys::{self, Signer, Trusted};
 use crate::remote::publish;
 use crate::remote::retry::until_written;
 use crate::util::clock::now;
+use crate::util::environment::Environment;
 use crate::util::progress::{Progress, Unit};
 
 #[derive(Debug, Serialize)]
@@ -60,9 +61,14 @@ enum Outcome<'a> {
 ///
 /// # Errors
 /// [`Error::Remote`](crate::error::Error::Remote), also if the remote does not trust the key itself.
-pub fn countersign(remote: &Remote, signer: &Signer, progress: &dyn Progress) -> Result<Report> {
+pub fn countersign(
+    remote: &Remote,
+    signer: &Signer,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<Report> {
     publish::check(remote, signer)?;
-    let inventory = Inventory::new(remote, progress)?;
+    let inventory = Inventory::new(remote, environment, progress)?;
     progress.begin("signing", inventory.entries.len() as u64, Unit::Eggs);
     let outcomes = inventory.in_parallel(inventory.entries.iter().collect(), |stored| {
         progress.advance(1);

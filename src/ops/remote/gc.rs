@@ -47,6 +47,7 @@ use crate::remote::inventory::{self, Inventory, Lines, StoredEntry};
 use crate::remote::object_names;
 use crate::remote::publish;
 use crate::util::clock::now;
+use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Silent, Unit};
 
@@ -111,15 +112,16 @@ pub fn gc(
     cache: &Cache,
     remote: &Remote,
     options: &Options,
+    environment: &Environment,
     progress: &dyn Progress,
 ) -> Result<Report> {
     inventory::require_listing(remote)?;
     let time = if options.dry_run {
         now()
     } else {
-        Client::new(remote, Patience::COMMAND)?.clock(object_names::CLOCK)?
+        Client::new(remote, Patience::COMMAND, environment)?.clock(object_names::CLOCK)?
     };
-    let inventory = Inventory::new(remote, progress)?;
+    let inventory = Inventory::new(remote, environment, progress)?;
     let valid: HashMap<Digest, &StoredEntry> =
         inventory.entries.iter().filter_map(|it| Some((it.valid()?.egg, it))).collect();
     let eggs: Vec<CachedEgg> = valid.values().filter_map(|stored| egg_of(stored)).collect();

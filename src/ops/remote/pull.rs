@@ -42,8 +42,8 @@ impl Report {
 /// that fails is in the report and does not stop the others.
 ///
 /// # Errors
-/// [`Error::Ambiguous`] if a name matches several eggs, [`Error::Usage`] for another form of name, or
-/// [`Error::ReadOnly`].
+/// [`Error::Ambiguous`] if a name matches several eggs, [`Error::Usage`] for another form of name,
+/// [`Error::NoPython`], or [`Error::ReadOnly`].
 pub fn pull(
     cache: &mut Cache,
     names: &[String],
@@ -102,16 +102,16 @@ fn find(upstream: &Upstream, text: &str, narrow: &Narrow) -> Result<Option<Offer
 /// The project, the version and the Python tag in `name==version` or in a file name. The version is
 /// `None` for a file name, which selects the egg by itself.
 fn parse<'a>(text: &'a str, python: Option<&str>) -> Result<(String, Option<&'a str>, String)> {
-    let usage = |reason: &str| Err(Error::Usage(format!("{text}: {reason}")));
     if let Some((name, version)) = text.split_once("==") {
         let Some(python) = python.filter(|python| !python.is_empty()) else {
-            return usage("the Python version is not known; name it, as in --python 3.11");
+            return Err(Error::NoPython { egg: text.to_owned() });
         };
         let version = version.trim_start_matches('=').trim();
         return Ok((normalize_name(name.trim()), Some(version), tag(python)));
     }
     let Ok(egg) = text.parse::<EggName>() else {
-        return usage("to get an egg from a remote, use name==version or its file name");
+        let reason = "is neither name==version nor the file name of an egg";
+        return Err(Error::Usage(format!("{text} {reason}")));
     };
     // A file name without a Python is that of an egg for any Python.
     Ok((normalize_name(&egg.name), None, tag(python.unwrap_or(&egg.python))))

@@ -15,6 +15,7 @@ use crate::remote::config::Remote;
 use crate::remote::keys::Signer;
 use crate::remote::parallel::UPLOADS;
 use crate::remote::publish::{self, Published};
+use crate::util::environment::Environment;
 use crate::util::progress::{Progress, Unit};
 use crate::util::threads;
 
@@ -41,10 +42,11 @@ pub fn push(
     eggs: &[CachedEgg],
     remote: &Remote,
     signer: &Signer,
+    environment: &Environment,
     progress: &dyn Progress,
 ) -> Result<Report> {
     publish::check(remote, signer)?;
-    let target = CheckedRemote::new(remote, Patience::COMMAND)?;
+    let target = CheckedRemote::new(remote, Patience::COMMAND, environment)?;
     let pool = threads::pool("push", UPLOADS)?;
     progress.begin("pushing", eggs.iter().map(|egg| egg.blob_bytes).sum(), Unit::Bytes);
     let blobs = cache.blobs();

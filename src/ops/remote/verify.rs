@@ -18,6 +18,7 @@ use crate::remote::entry::BadEntry;
 use crate::remote::inventory::{self, Inventory, Lines, StoredEntry};
 use crate::remote::object_names;
 use crate::remote::publish;
+use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Unit};
 
@@ -90,8 +91,13 @@ pub enum ProblemKind {
 }
 
 /// Verifies a remote. A problem never ends this early; a remote that fails does.
-pub fn verify(remote: &Remote, options: Options, progress: &dyn Progress) -> Result<Report> {
-    let inventory = Inventory::new(remote, progress)?;
+pub fn verify(
+    remote: &Remote,
+    options: Options,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    let inventory = Inventory::new(remote, environment, progress)?;
     let mut report = Report {
         remote: remote.name.clone(),
         entries: inventory.entries.len(),

@@ -114,6 +114,9 @@ pub fn stats(cache: &Cache, options: &Options) -> Result<Report> {
     if let Some(html) = &options.html {
         let page = html::page::page(&report);
         let path = std::path::absolute(html).at("write", html)?;
+        if let Some(folder) = path.parent().filter(|it| !it.is_dir()) {
+            return Err(Error::NoFolder { path: folder.to_owned() });
+        }
         temp::write_durably(&path, page.as_bytes())?;
         report.html = Some(html.clone());
     }

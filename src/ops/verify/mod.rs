@@ -15,6 +15,7 @@ use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, Result};
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{self, Progress};
+use crate::util::threads;
 
 use blob::{Checked, check};
 
@@ -98,6 +99,7 @@ type BlobsByDigest = HashMap<Digest, BlobFile>;
 /// Reads the whole cache, to the end whatever the problems are. A damaged index is a problem, not an
 /// error.
 pub fn verify(root: &Path, repair: bool, progress: &dyn Progress) -> Result<Report> {
+    threads::start_pool()?;
     let damage = match Cache::open(root) {
         Ok(cache) => match cache.damage() {
             None => return verify_cache(cache, repair, progress),

@@ -1,62 +1,75 @@
-//! The store of a remote: what its address and the environment say of it.
+//! The store of a remote, from its address and the environment.
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::client::{HttpClient, HttpConnector};
+use object_store::client::ReqwestConnector;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
-use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use super::Patience;
+use super::http::{Logged, NoRedirects, USER_AGENT};
 use crate::remote::config::Remote;
+use crate::util::environment::Environment;
 
-const USER_AGENT: &str = concat!("eggcache/", env!("CARGO_PKG_VERSION"));
-
-/// Makes the clients of stores that know who asks. They do not go where a server leads: whoever that is
-/// would get a token, or an address with a signature in it.
-#[derive(Debug)]
-struct Straight {
-    connect: Duration,
+/// A store, and where a remote begins in it.
+pub(super) struct Opened {
+    pub store: Arc<dyn ObjectStore>,
+    pub prefix: ObjectPath,
+    /// The variables that could hold credentials for it, if requests are anonymous for want of one.
+    pub unset: &'static [&'static str],
 }
 
-impl HttpConnector for Straight {
-    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        // The credentials of a machine of a cloud come by http.
-        let allow_http = options.get_config_value(&ClientConfigKey::AllowHttp);
-        let client = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .connect_timeout(self.connect)
-            .https_only(allow_http.as_deref() != Some("true"))
-            .redirect(reqwest::redirect::Policy::none())
-            .build();
-        let client = client.map_err(|error| object_store::Error::Generic {
-            store: "remote",
-            source: error.into(),
-        })?;
-        Ok(HttpClient::new(client))
+/// The variables that hold credentials for a kind of store.
+fn credentials(scheme: &str) -> &'static [&'static str] {
+    match scheme {
+        "s3" => &[
+            "AWS_ACCESS_KEY_ID",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        ],
+        "gs" => &[
+            "GOOGLE_SERVICE_ACCOUNT",
+            "GOOGLE_SERVICE_ACCOUNT_PATH",
+            "GOOGLE_SERVICE_ACCOUNT_KEY",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+        ],
+        "az" => &[
+            "AZURE_STORAGE_ACCOUNT_KEY",
+            "AZURE_STORAGE_ACCESS_KEY",
+            "AZURE_STORAGE_SAS_KEY",
+            "AZURE_STORAGE_SAS_TOKEN",
+            "AZURE_STORAGE_CLIENT_SECRET",
+            "AZURE_CLIENT_SECRET",
+            "AZURE_FEDERATED_TOKEN_FILE",
+        ],
+        _ => &[],
     }
+}
+
+/// The settings of a store in the variables that begin with `prefix`.
+fn settings<'e, K: FromStr>(
+    environment: &'e Environment,
+    prefix: &str,
+) -> impl Iterator<Item = (K, &'e str)> {
+    let named = environment.iter().filter(move |(name, _)| name.starts_with(prefix));
+    named.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)))
 }
 
 pub(super) fn open(
     remote: &Remote,
     patience: Patience,
-) -> object_store::Result<(Arc<dyn ObjectStore>, ObjectPath)> {
+    environment: &Environment,
+) -> object_store::Result<Opened> {
     let url = remote.url.as_str();
-    let retry = RetryConfig {
-        backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(100),
-            max_backoff: patience.most_between,
-            // Each wait is longer than the one before, and many clients do not wait as long.
-            base: 4.0,
-        },
-        max_retries: patience.retries,
-        retry_timeout: patience.answer,
-    };
+    let retry = retry(patience);
     let endpoint = remote.endpoint.as_ref();
     let plain_http =
         [Some(&remote.url), endpoint].into_iter().flatten().any(|it| it.scheme() == "http");
@@ -66,23 +79,20 @@ pub(super) fn open(
         .with_timeout_disabled()
         .with_allow_http(plain_http)
         .with_user_agent(USER_AGENT.parse().expect("it is a header's text"));
-    let straight = Straight { connect: patience.connect };
-    let is_set = |names: &[&str]| names.iter().any(|name| std::env::var_os(name).is_some());
-    let anonymous = |names: &[&str]| !remote.instance_credentials && !is_set(names);
+    let connector = Logged::new(remote, NoRedirects { connect_timeout: patience.connect });
+    let credentials = credentials(remote.url.scheme());
+    let is_anonymous = !remote.instance_credentials
+        && credentials.iter().all(|name| environment.get_os(name).is_none());
     let prefix = || ObjectPath::from_url_path(remote.url.path());
-    Ok(match remote.url.scheme() {
+    let (store, prefix): (Arc<dyn ObjectStore>, _) = match remote.url.scheme() {
         "s3" => {
-            let mut builder = AmazonS3Builder::from_env()
+            let mut builder = settings(environment, "AWS_")
+                .fold(AmazonS3Builder::new(), |it, (key, value)| it.with_config(key, value))
                 .with_url(url)
                 .with_retry(retry)
                 .with_client_options(options)
-                .with_http_connector(straight)
-                .with_skip_signature(anonymous(&[
-                    "AWS_ACCESS_KEY_ID",
-                    "AWS_WEB_IDENTITY_TOKEN_FILE",
-                    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-                    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-                ]));
+                .with_http_connector(connector)
+                .with_skip_signature(is_anonymous);
             if let Some(endpoint) = endpoint {
                 builder = builder.with_endpoint(endpoint);
             }
@@ -92,37 +102,34 @@ pub(super) fn open(
             (Arc::new(builder.build()?), prefix()?)
         }
         "gs" => {
-            let mut builder = GoogleCloudStorageBuilder::from_env()
+            let mut builder = GoogleCloudStorageBuilder::new();
+            if let Some(path) = environment.get("SERVICE_ACCOUNT") {
+                builder = builder.with_service_account_path(path);
+            }
+            builder = settings(environment, "GOOGLE_")
+                .fold(builder, |it, (key, value)| it.with_config(key, value))
                 .with_url(url)
                 .with_retry(retry)
                 .with_client_options(options)
-                .with_http_connector(straight)
-                .with_skip_signature(anonymous(&[
-                    "GOOGLE_SERVICE_ACCOUNT",
-                    "GOOGLE_SERVICE_ACCOUNT_PATH",
-                    "GOOGLE_SERVICE_ACCOUNT_KEY",
-                    "GOOGLE_APPLICATION_CREDENTIALS",
-                ]));
+                .with_http_connector(connector)
+                .with_skip_signature(is_anonymous);
             if let Some(endpoint) = endpoint {
                 builder = builder.with_base_url(endpoint);
             }
             (Arc::new(builder.build()?), prefix()?)
         }
         "az" => {
-            let mut builder = MicrosoftAzureBuilder::from_env()
+            let mut builder = settings(environment, "AZURE_")
+                .fold(MicrosoftAzureBuilder::new(), |it, (key, value)| it.with_config(key, value));
+            if let Some(endpoint) = environment.get("IDENTITY_ENDPOINT") {
+                builder = builder.with_msi_endpoint(endpoint);
+            }
+            builder = builder
                 .with_url(url)
                 .with_retry(retry)
                 .with_client_options(options)
-                .with_http_connector(straight)
-                .with_skip_signature(anonymous(&[
-                    "AZURE_STORAGE_ACCOUNT_KEY",
-                    "AZURE_STORAGE_ACCESS_KEY",
-                    "AZURE_STORAGE_SAS_KEY",
-                    "AZURE_STORAGE_SAS_TOKEN",
-                    "AZURE_STORAGE_CLIENT_SECRET",
-                    "AZURE_CLIENT_SECRET",
-                    "AZURE_FEDERATED_TOKEN_FILE",
-                ]));
+                .with_http_connector(connector)
+                .with_skip_signature(is_anonymous);
             if let Some(endpoint) = endpoint {
                 builder = builder.with_endpoint(endpoint.to_owned());
             }
@@ -143,8 +150,23 @@ pub(super) fn open(
             let builder = HttpBuilder::new()
                 .with_url(url.trim_end_matches('/'))
                 .with_retry(retry)
-                .with_client_options(options);
+                .with_client_options(options)
+                .with_http_connector(Logged::new(remote, ReqwestConnector::default()));
             (Arc::new(builder.build()?), ObjectPath::default())
         }
-    })
+    };
+    Ok(Opened { store, prefix, unset: if is_anonymous { credentials } else { &[] } })
+}
+
+fn retry(patience: Patience) -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: patience.most_between,
+            // Each wait is longer than the one before, and many clients do not wait as long.
+            base: 4.0,
+        },
+        max_retries: patience.retries,
+        retry_timeout: patience.answer,
+    }
 }

@@ -1,6 +1,12 @@
 //! What went wrong, in words: of an answer its status and its code, and nothing else.
 
+use std::error::Error as StdError;
+
 use object_store::client::{HttpError, HttpErrorKind};
+
+/// How the text of an error begins that is an answer of a server. The type of the error is private to
+/// `object_store`; `the_text_of_an_answer_is_as_expected` fails if the text changes.
+const ANSWER: &str = "Server returned non-2xx status code: ";
 
 /// Whether an error is the remote's, and not an answer.
 pub(super) fn is_failure(error: &object_store::Error) -> bool {
@@ -22,11 +28,11 @@ pub(super) fn reason(error: &object_store::Error) -> String {
         Error::Unauthenticated { .. } => Some("it wants credentials (401"),
         _ => None,
     };
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    let (mut last, mut kind) = (error.to_string(), None);
+    let mut source: Option<&(dyn StdError + 'static)> = Some(error);
+    let mut last = error.to_string();
     while let Some(error) = source {
         if let Some(http) = error.downcast_ref::<HttpError>() {
-            kind = Some(http.kind());
+            return of_http(http);
         }
         last = error.to_string();
         source = error.source();
@@ -35,23 +41,31 @@ pub(super) fn reason(error: &object_store::Error) -> String {
         // Such as that the clocks differ too much.
         let code = code(&last);
         let shown = code.map_or_else(String::new, |code| format!(", {code}"));
-        // What is not there is denied as well to whoever may not list.
-        let hint = if code == Some("AccessDenied") { "; it is to allow listing, too" } else { "" };
-        return format!("{denied}{shown}){hint}");
+        let more = if code == Some("AccessDenied") { NO_LISTING } else { "" };
+        return format!("{denied}{shown}){more}");
     }
-    let what = match kind {
-        Some(HttpErrorKind::Connect) => "it cannot be reached",
-        Some(HttpErrorKind::Timeout) => "it does not answer in time",
-        Some(HttpErrorKind::Request | HttpErrorKind::Interrupted) => "the connection broke",
-        Some(_) => "it answers what is not understood",
-        None => {
-            return match last.strip_prefix("Server returned non-2xx status code: ") {
-                Some(answer) => answered(answer),
-                None => first_line(&last),
-            };
-        }
+    match last.strip_prefix(ANSWER) {
+        Some(answer) => answered(answer),
+        None => first_line(&last),
+    }
+}
+
+/// What S3 answers has two reasons.
+const NO_LISTING: &str = "; it also denies absent objects to those who may not list";
+
+/// Why a request got no answer.
+pub(super) fn of_http(error: &HttpError) -> String {
+    let what = match error.kind() {
+        HttpErrorKind::Connect => "it cannot be reached",
+        HttpErrorKind::Timeout => "it does not answer in time",
+        HttpErrorKind::Request | HttpErrorKind::Interrupted => "the connection broke",
+        _ => "its answer is not understood",
     };
-    format!("{what} ({})", first_line(&last))
+    let mut last: &(dyn StdError + 'static) = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    format!("{what} ({})", first_line(&last.to_string()))
 }
 
 /// What a server has answered: its status, and the code that S3 has for an error. Of the rest nothing,

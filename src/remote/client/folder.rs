@@ -58,6 +58,7 @@ fn lock(folder: &Path) -> std::io::Result<File> {
 mod tests {
     use crate::remote::client::{Client, Patience};
     use crate::remote::config::Remote;
+    use crate::util::environment::Environment;
 
     #[test]
     fn concurrent_writers_of_a_list_lose_no_line() {
@@ -66,7 +67,7 @@ mod tests {
         let remote = Remote::new("folder", dir.path().to_str().unwrap()).unwrap();
         let add = |writer: usize| {
             // One client for each, as separate processes have.
-            let client = Client::new(&remote, Patience::COMMAND).unwrap();
+            let client = Client::new(&remote, Patience::COMMAND, &Environment::default()).unwrap();
             for line in 0..EACH {
                 let added = || {
                     let found = client.get("list").unwrap();
@@ -92,7 +93,7 @@ mod tests {
     fn a_removed_object_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let remote = Remote::new("folder", dir.path().to_str().unwrap()).unwrap();
-        let client = Client::new(&remote, Patience::COMMAND).unwrap();
+        let client = Client::new(&remote, Patience::COMMAND, &Environment::default()).unwrap();
         assert!(client.create("lease", b"1".to_vec()).unwrap());
         let version = client.get("lease").unwrap().unwrap().version;
         client.remove("lease").unwrap();

@@ -10,6 +10,7 @@
 mod backends;
 mod error_text;
 mod folder;
+mod http;
 mod objects;
 mod patience;
 mod runtime;
@@ -25,7 +26,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use tokio::sync::oneshot;
 
-use backends::open;
+use backends::{Opened, open};
 pub(crate) use error_text::first_line;
 use error_text::{is_failure, reason};
 pub use objects::{ObjectInfo, Version};
@@ -34,6 +35,7 @@ use runtime::runtime;
 
 use crate::error::{Error, Result};
 use crate::remote::config::Remote;
+use crate::util::environment::Environment;
 
 /// The client of one remote. Clones share their state.
 #[derive(Debug, Clone)]
@@ -44,6 +46,8 @@ pub struct Client {
     /// Its path, if it is a folder.
     folder: Option<Arc<Path>>,
     patience: Patience,
+    /// The variables that could hold credentials, if none of them is set.
+    unset: &'static [&'static str],
     /// The first failure.
     down: Arc<Mutex<Option<String>>>,
     requests: Arc<AtomicU64>,
@@ -54,15 +58,15 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Remote`] if its address or its settings in the environment are invalid.
-    pub fn new(remote: &Remote, patience: Patience) -> Result<Self> {
+    pub fn new(remote: &Remote, patience: Patience, environment: &Environment) -> Result<Self> {
         let bad = |error: object_store::Error| Error::Remote {
             name: remote.name.clone(),
             reason: reason(&error),
         };
         // First, because it chooses the implementation of TLS.
         runtime()?;
-        let (store, prefix) = open(remote, patience).map_err(bad)?;
-        Ok(Self::with_store(remote, store, prefix, patience))
+        let Opened { store, prefix, unset } = open(remote, patience, environment).map_err(bad)?;
+        Ok(Self { unset, ..Self::with_store(remote, store, prefix, patience) })
     }
 
     /// The client of a remote that cannot be opened, and is not asked for anything.
@@ -86,6 +90,7 @@ impl Client {
             prefix,
             folder: remote.folder().map(Into::into),
             patience,
+            unset: &[],
             down: Arc::default(),
             requests: Arc::default(),
         }
@@ -132,9 +137,22 @@ impl Client {
         Error::Remote { name: self.name.to_string(), reason }
     }
 
+    /// The reason of a failure, and for a request that was denied which credentials are not set.
+    fn reason(&self, error: &object_store::Error) -> String {
+        use object_store::Error::{PermissionDenied, Unauthenticated};
+        let reason = reason(error);
+        match (error, self.unset) {
+            (PermissionDenied { .. } | Unauthenticated { .. }, [others @ .., last]) => {
+                let others = others.join(", ");
+                format!("{reason}; no credentials: {others} and {last} are not set")
+            }
+            _ => reason,
+        }
+    }
+
     /// Gives up after an answer that the request does not allow, and returns the error for it.
     fn failed(&self, error: &object_store::Error) -> Error {
-        let reason = reason(error);
+        let reason = self.reason(error);
         self.give_up(&reason);
         self.error(reason)
     }
@@ -165,7 +183,7 @@ impl Client {
         });
         let failure = match receiver.blocking_recv() {
             Ok(Some(answer)) if !answer.as_ref().is_err_and(is_failure) => return Ok(answer),
-            Ok(Some(Err(error))) => reason(&error),
+            Ok(Some(Err(error))) => self.reason(&error),
             Ok(Some(Ok(_))) => unreachable!("an answer is no failure"),
             Ok(None) => "it does not answer in time".into(),
             Err(_) => "the request was dropped".into(),
@@ -196,7 +214,8 @@ mod tests {
                 });
             }
         });
-        Client::new(&Remote::new("web", &url).unwrap(), Patience::BUILD).unwrap()
+        Client::new(&Remote::new("web", &url).unwrap(), Patience::BUILD, &Environment::default())
+            .unwrap()
     }
 
     #[test]
@@ -215,9 +234,63 @@ mod tests {
         });
         for path in ["pool", "pool/"] {
             let remote = Remote::new("web", &format!("http://{address}/{path}")).unwrap();
-            let client = Client::new(&remote, Patience::BUILD).unwrap();
+            let client = Client::new(&remote, Patience::BUILD, &Environment::default()).unwrap();
             assert!(client.get("v1/entries/a").unwrap().is_none());
             assert_eq!(asked.recv().unwrap(), "GET /pool/v1/entries/a HTTP/1.1");
+        }
+    }
+
+    /// The address of a server that answers every request so.
+    fn server(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(std::io::Result::ok) {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        format!("http://{address}")
+    }
+
+    /// `object_store` keeps the type of this error to itself, so its text is read.
+    #[test]
+    fn the_text_of_an_answer_is_as_expected() {
+        let url = server(
+            "HTTP/1.1 400 Bad Request\r\nContent-Length: 66\r\n\r\n\
+             <Error><Code>InvalidArgument</Code><Message>hunter2</Message></Err>",
+        );
+        let remote =
+            Remote { endpoint: Some(url.parse().unwrap()), ..Remote::new("s", "s3://e").unwrap() };
+        for remote in [remote, Remote::new("s", &url).unwrap()] {
+            let client = Client::new(&remote, Patience::BUILD, &Environment::default()).unwrap();
+            let refused = client.get("a").unwrap_err().to_string();
+            assert_eq!(refused, "remote s: it answers 400 Bad Request (InvalidArgument)");
+        }
+    }
+
+    #[test]
+    fn a_denied_request_names_the_credentials_that_are_not_set() {
+        let url = server(
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 47\r\n\r\n\
+             <Error><Code>InvalidAccessKeyId</Code></Error>\n",
+        );
+        let endpoint = Some(url.parse().unwrap());
+        let key = [("AWS_ACCESS_KEY_ID", "me"), ("AWS_SECRET_ACCESS_KEY", "hunter2")];
+        for (store, with_key, says) in [
+            ("s3://eggs", false, "AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE, "),
+            ("s3://eggs", true, ""),
+        ] {
+            let remote = Remote { endpoint: endpoint.clone(), ..Remote::new("s", store).unwrap() };
+            let environment = key.into_iter().filter(|_| with_key).collect();
+            let client = Client::new(&remote, Patience::BUILD, &environment).unwrap();
+            let refused = client.get("a").unwrap_err().to_string();
+            assert!(
+                refused.contains("it does not allow that (403, InvalidAccessKeyId)"),
+                "{refused}"
+            );
+            assert!(refused.contains(says) && !refused.contains("hunter2"), "{refused}");
+            assert_eq!(refused.contains("are not set"), !with_key, "{refused}");
         }
     }
 }

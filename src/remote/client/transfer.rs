@@ -12,7 +12,6 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::{JoinError, JoinSet};
 
-use super::error_text::reason;
 use super::runtime::runtime;
 use super::{Client, Patience};
 use crate::disk::mmap::Mapped;
@@ -35,7 +34,7 @@ type Chunk = Result<Vec<u8>, Broken>;
 enum Broken {
     Absent,
     /// The remote has failed.
-    Failed(String),
+    Failed(object_store::Error),
     /// This object is wrong.
     Wrong(String),
 }
@@ -70,10 +69,7 @@ impl Client {
             let chunk = match chunk {
                 Ok(chunk) => chunk,
                 Err(Broken::Absent) => return Ok(None),
-                Err(Broken::Failed(reason)) => {
-                    self.give_up(&reason);
-                    return Err(self.error(reason));
-                }
+                Err(Broken::Failed(error)) => return Err(self.failed(&error)),
                 Err(Broken::Wrong(reason)) => return Err(self.error(reason)),
             };
             written += chunk.len() as u64;
@@ -110,10 +106,13 @@ pub(super) async fn in_time<T>(
     limit: Duration,
     request: impl Future<Output = object_store::Result<T>>,
 ) -> object_store::Result<T> {
-    tokio::time::timeout(limit, request).await.unwrap_or_else(|_| {
-        let source = "it does not answer in time".into();
-        Err(object_store::Error::Generic { store: "remote", source })
-    })
+    tokio::time::timeout(limit, request).await.unwrap_or_else(|_| Err(too_slow(SILENT)))
+}
+
+const SILENT: &str = "it does not answer in time";
+
+fn too_slow(reason: &'static str) -> object_store::Error {
+    object_store::Error::Generic { store: "remote", source: reason.into() }
 }
 
 async fn send(
@@ -191,7 +190,7 @@ struct Pace {
 /// Why a connection ended before the last byte.
 enum Interrupted {
     TooSlow,
-    Broken(String),
+    Broken(object_store::Error),
 }
 
 /// Sends the bytes of an object to `sender`. Resumes a connection that breaks, as long as the download
@@ -210,9 +209,9 @@ async fn receive(
         let options = GetOptions { range, ..GetOptions::default() };
         let left = patience.answer.saturating_sub(pace.since.elapsed());
         let failure = match tokio::time::timeout(left, store.get_opts(&path, options)).await {
-            Err(_) => return Err(Broken::Failed("it does not answer in time".into())),
+            Err(_) => return Err(Broken::Failed(too_slow(SILENT))),
             Ok(Err(object_store::Error::NotFound { .. })) => return Err(Broken::Absent),
-            Ok(Err(error)) => reason(&error),
+            Ok(Err(error)) => error,
             Ok(Ok(found)) if found.meta.size != bytes => {
                 let reason = format!("{path} has {} bytes instead of {bytes}", found.meta.size);
                 return Err(Broken::Wrong(reason));
@@ -220,7 +219,7 @@ async fn receive(
             Ok(Ok(found)) => match pass_on(found, &mut at, &mut pace, patience, sender).await {
                 Ok(()) => return Ok(()),
                 Err(Interrupted::TooSlow) => {
-                    return Err(Broken::Failed("it sends too slowly".into()));
+                    return Err(Broken::Failed(too_slow("it sends too slowly")));
                 }
                 Err(Interrupted::Broken(failure)) => failure,
             },
@@ -249,7 +248,7 @@ async fn pass_on(
         let chunk = match tokio::time::timeout(left, stream.next()).await {
             Err(_) => return Err(Interrupted::TooSlow),
             Ok(None) => return Ok(()),
-            Ok(Some(chunk)) => chunk.map_err(|error| Interrupted::Broken(reason(&error)))?,
+            Ok(Some(chunk)) => chunk.map_err(Interrupted::Broken)?,
         };
         *at += chunk.len() as u64;
         let waited = Instant::now();
@@ -274,6 +273,7 @@ mod tests {
     use super::*;
     use crate::remote::client::tests::client;
     use crate::remote::config::Remote;
+    use crate::util::environment::Environment;
     use crate::util::progress::Silent;
 
     /// Checks that at least one of three attempts takes no longer than the patience of a build: the
@@ -322,7 +322,7 @@ mod tests {
             ..Remote::new("store", "s3://eggs").unwrap()
         };
         // The system accepts the connections, and no program reads from them.
-        let client = || Client::new(&remote, Patience::BUILD).unwrap();
+        let client = || Client::new(&remote, Patience::BUILD, &Environment::default()).unwrap();
         let says = "remote store: it does not answer in time";
         ends_in_time(|| assert_eq!(client().list("v1").unwrap_err().to_string(), says));
         for bytes in [1000, 2 * PART as u64] {

@@ -12,6 +12,7 @@ use crate::remote::entry::Signed;
 use crate::remote::keys::Signer;
 use crate::remote::parallel::LISTS;
 use crate::remote::upstream::{Offer, Upstream};
+use crate::serve::Options;
 use crate::serve::fetch_worker::FetchWorker;
 use crate::serve::push_worker::PushWorker;
 use crate::util::hash::digest::Digest;
@@ -35,13 +36,15 @@ impl Connection {
         remotes: &[Remote],
         signer: Option<&Signer>,
         host: &Host,
+        options: &Arc<Options>,
     ) -> Result<Self> {
-        let upstream = Arc::new(Upstream::new(remotes, Patience::BUILD)?);
+        let upstream = Upstream::new(remotes, Patience::BUILD, &options.environment)?;
+        let upstream = Arc::new(upstream);
         let pusher = match signer {
             Some(signer) => PushWorker::new(cache, announced_dir, &upstream, signer.clone(), host)?,
             None => None,
         };
-        let fetcher = FetchWorker::new(cache, &upstream)?;
+        let fetcher = FetchWorker::new(cache, &upstream, options)?;
         Ok(Self { upstream, fetcher, pusher, has_rest: true })
     }
 

@@ -8,7 +8,9 @@ mod store;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::Options;
 use super::auto_gc;
 use super::prefetch_worker::PrefetchWorker;
 use super::protocol::{Answer, Opening};
@@ -55,28 +57,32 @@ pub struct Session {
     remotes: Option<SessionRemotes>,
     /// Whether the buildout has registered its eggs.
     has_succeeded: bool,
+    options: Arc<Options>,
 }
 
 impl Session {
-    pub fn open(opening: Opening) -> Result<(Self, Answer)> {
+    pub fn open(opening: Opening, options: &Arc<Options>) -> Result<(Self, Answer)> {
         let Opening { cache, host, buildout, setuptools, .. } = opening;
         let Opening { eggs_directory, configuration, offline, .. } = opening;
         let cache = Cache::open(&cache)?;
-        let (read_only, warning) = (cache.is_read_only(), cache.warning());
+        let read_only = cache.is_read_only();
         let torn = match eggs_directory.as_ref().and_then(|dir| dir.canonicalize().ok()) {
             Some(dir) => cache.remove_torn_copies(&dir),
             None => Vec::new(),
         };
         let hints = configuration.as_ref().map(|it| PrefetchHints::of(cache.root(), it, &host));
-        let (remotes, failure) = match SessionRemotes::open(&cache, &host, configuration) {
+        let remotes = SessionRemotes::open(&cache, &host, configuration, options);
+        let (remotes, failure) = match remotes {
             _ if offline => (None, None),
             Ok(remotes) => (remotes, None),
-            Err(error) => (None, Some(error.to_string())),
+            Err(error) => (None, Some(options.text(&error, cache.root()))),
         };
+        let warnings = options.warning.clone().into_iter().chain(cache.warning());
+        let warnings: Vec<String> = warnings.chain(failure).collect();
         let answer = Answer::Opened {
             read_only,
             torn,
-            warning: warning.or(failure),
+            warning: (!warnings.is_empty()).then(|| warnings.join("; ")),
             remotes: remotes.as_ref().map(SessionRemotes::role),
         };
         let session = Self {
@@ -96,6 +102,7 @@ impl Session {
             unusable: Vec::new(),
             remotes,
             has_succeeded: false,
+            options: Arc::clone(options),
         };
         Ok((session, answer))
     }
@@ -122,7 +129,8 @@ impl Session {
         if report.registered {
             self.remember_used()?;
         }
-        let warning = Policy::read(self.cache.root()).err().map(|error| error.to_string());
+        let policy = Policy::read(self.cache.root());
+        let warning = policy.err().map(|error| self.options.text(&error, self.cache.root()));
         self.has_succeeded = true;
         Ok(Answer::Registered { report, warning })
     }
@@ -160,11 +168,9 @@ impl Session {
 
     /// Finishes in the background, after the answer to `close`.
     pub fn end(self) {
-        let Self { mut cache, remotes, prefetcher, has_succeeded, .. } = self;
-        // From here on nobody shall notice this process.
+        let Self { mut cache, remotes, prefetcher, has_succeeded, options, .. } = self;
         drop(prefetcher);
-        let _ = std::env::set_current_dir("/");
-        let _ = rustix::process::nice(10);
+        (options.on_background)();
         drop(remotes);
         if has_succeeded {
             auto_gc::collect(&mut cache);

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::Connection;
@@ -17,9 +18,11 @@ use crate::remote::config::{self, Remote};
 use crate::remote::keys::Signer;
 use crate::remote::publish;
 use crate::remote::upstream::Offer;
+use crate::serve::Options;
 use crate::serve::announced_sets::AnnouncedSet;
 use crate::serve::protocol::{Answer, Leased, Role, ToBuild};
 use crate::serve::push_worker::{Push, PushWorker};
+use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
 
 /// How long the end of a buildout waits for pushes. They continue in the background after that.
@@ -30,6 +33,7 @@ pub type OnStored = Box<dyn Fn(&EggKey, Option<&CachedEgg>) + Send>;
 
 pub struct SessionRemotes {
     root: PathBuf,
+    options: Arc<Options>,
     /// The folder of [`AnnouncedSet`].
     announced_dir: PathBuf,
     host: Host,
@@ -63,15 +67,22 @@ pub struct Found {
 
 impl SessionRemotes {
     /// The remotes of a cache that is writable; `None` if it has none, or none with a trusted key.
-    pub fn open(cache: &Cache, host: &Host, configuration: Option<String>) -> Result<Option<Self>> {
+    pub fn open(
+        cache: &Cache,
+        host: &Host,
+        configuration: Option<String>,
+        options: &Arc<Options>,
+    ) -> Result<Option<Self>> {
         let mut remotes = config::read(cache.root())?;
         remotes.retain(|remote| !remote.trusted.is_empty());
         if remotes.is_empty() || cache.check_writable().is_err() {
             return Ok(None);
         }
-        let (signer, notices) = signer(&remotes)?;
+        let (signer, refusals) = signer(&remotes, &options.environment)?;
+        let notices = refusals.iter().map(|error| options.text(error, cache.root())).collect();
         Ok(Some(Self {
             root: cache.root().to_owned(),
+            options: Arc::clone(options),
             announced_dir: prefetch_hints::dir(cache.root()),
             host: host.clone(),
             configuration,
@@ -96,7 +107,7 @@ impl SessionRemotes {
         if self.connection.is_none() && self.failure.is_none() {
             match self.connect() {
                 Ok(connection) => self.connection = Some(connection),
-                Err(error) => self.failure = Some(error.to_string()),
+                Err(error) => self.failure = Some(self.options.text(&error, &self.root)),
             }
         }
         self.connection.as_mut()
@@ -104,7 +115,8 @@ impl SessionRemotes {
 
     fn connect(&self) -> Result<Connection> {
         let (root, dir) = (&self.root, &self.announced_dir);
-        Connection::open(root, dir, &self.remotes, self.signer.as_ref(), &self.host)
+        let signer = self.signer.as_ref();
+        Connection::open(root, dir, &self.remotes, signer, &self.host, &self.options)
     }
 
     /// The pusher, if there is a connection.
@@ -318,18 +330,18 @@ impl SessionRemotes {
 }
 
 /// The key to push with, if there is one and a remote to push to trusts it; else why nothing is pushed.
-fn signer(remotes: &[Remote]) -> Result<(Option<Signer>, Vec<String>)> {
+fn signer(remotes: &[Remote], environment: &Environment) -> Result<(Option<Signer>, Vec<Error>)> {
     let targets: Vec<&Remote> = remotes.iter().filter(|remote| remote.push).collect();
     if targets.is_empty() {
         return Ok((None, Vec::new()));
     }
-    let Some(signer) = Signer::of_environment()? else { return Ok((None, Vec::new())) };
+    let Some(signer) = Signer::of(environment)? else { return Ok((None, Vec::new())) };
     let refused: Vec<Error> =
         targets.iter().filter_map(|remote| publish::check(remote, &signer).err()).collect();
     if refused.len() < targets.len() {
         return Ok((Some(signer), Vec::new()));
     }
-    Ok((None, refused.iter().map(ToString::to_string).collect()))
+    Ok((None, refused))
 }
 
 fn held(wait: Duration) -> Answer {

@@ -70,7 +70,7 @@ impl Session {
 
     fn new_storer(&mut self) -> Result<StoreWorker> {
         let on_stored = self.remotes.as_mut().and_then(SessionRemotes::on_stored);
-        StoreWorker::new(self.cache.root(), move |key, egg| {
+        StoreWorker::new(self.cache.root(), &self.options, move |key, egg| {
             if let Some(on_stored) = &on_stored {
                 on_stored(key, egg);
             }

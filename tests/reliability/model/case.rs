@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use eggcache::Cache;
 use eggcache::CachedEgg;
 use eggcache::Digest;
+use eggcache::Error;
 use eggcache::add::{self, Outcome, Replace};
 use eggcache::clock::now;
 use eggcache::internals::Rebuilt;
@@ -198,7 +199,7 @@ impl<'e> Case<'e> {
             | (Copied::Failed { .. }, Some(Damage::Hidden | Damage::Closed)) => false,
             (Copied::Failed { reason }, None) => {
                 assert!(there.is_some_and(|there| there != expected.build), "{reason}");
-                assert!(reason.contains("is in the way of"), "{reason}");
+                assert!(matches!(reason, Error::InTheWay { .. }), "{reason}");
                 false
             }
             (outcome, damage) => panic!("{outcome:?} of a blob with {damage:?}"),

@@ -1,0 +1,419 @@
+//! What to do about an error: for each error of the library, the lines that follow it.
+//!
+//! The library says what failed and why. Only the command line knows commands, options and variables.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, KeyProblem, NotPublic, Owner, Unwritable};
+use crate::remote::keys::{KEY_VARIABLE, PASSWORD_VARIABLE};
+use crate::util::suggest::Nearest;
+
+const SHARED: u32 = 0o2020;
+const UPGRADE: &str = "upgrade eggcache";
+
+/// An error of the command line itself.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error("there is no home directory, and no cache is named")]
+    NoHome,
+    #[error("cannot write standard output: {0}")]
+    Stdout(std::io::Error),
+}
+
+/// Hints for one cache.
+#[derive(Debug, Default)]
+pub struct Hints {
+    /// The cache, where a command finds it only if it is named.
+    pub cache: Option<PathBuf>,
+}
+
+impl Hints {
+    /// What to do about an error, one line each.
+    pub fn of(&self, error: &anyhow::Error) -> Vec<String> {
+        if let Some(error) = error.downcast_ref::<Error>() {
+            return self.of_library(error);
+        }
+        match error.downcast_ref::<CliError>() {
+            Some(CliError::NoHome) => vec!["name a cache with --cache DIR or EGGCACHE_DIR".into()],
+            Some(CliError::Stdout(source)) if is_full(source.kind()) => {
+                vec!["free some space where standard output goes".into()]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// As [`Hints::of`].
+    pub fn of_library(&self, error: &Error) -> Vec<String> {
+        let one = |hint: &str| vec![hint.to_owned()];
+        match error {
+            Error::Io { path, source, .. } => self.of_io(path, source.kind()),
+            Error::NoSpace { path, .. } => vec![format!("free some space in {}", path.display())],
+            Error::UnreadableBlob { owner, .. } | Error::UnreadableIndex { owner, .. } => {
+                vec![self.to_read(owner)]
+            }
+            Error::ReadOnly { reason, .. } => vec![self.to_write(reason)],
+            Error::DamagedBlob { .. } | Error::WrongRow { .. } | Error::MissingBlob { .. } => {
+                vec![self.repair()]
+            }
+            Error::DamagedIndex { .. } | Error::NotAnIndex { .. } => vec![self.rebuild()],
+            Error::ReplacedIndex { .. } | Error::Busy { .. } => one("run this again"),
+            Error::Changing { .. } => one("run this again when nothing else writes there"),
+            Error::NewerFormat { .. } | Error::NewerSchema { .. } => one(UPGRADE),
+            Error::NotACache { .. } => one("name another directory with --cache or EGGCACHE_DIR"),
+            Error::BrokenLink { target, .. } => {
+                vec![format!("create {}, or remove the link", target.display())]
+            }
+            Error::OpenToAll { path } => vec![format!(
+                "its owner can close it with `chmod o-w {}`; --cache names another cache",
+                quoted(path)
+            )],
+            Error::Miss { nearest, .. } => suggestions(nearest),
+            Error::Ambiguous { .. } => {
+                one("name one by its digest, or choose with --python, --platform or --generation")
+            }
+            Error::SameFileName { .. } => one("materialize them into different directories"),
+            Error::InTheWay { .. } => one("move it away, then run this again"),
+            Error::Unbundleable { .. } => one("--exclude PATTERN leaves it out"),
+            Error::NotBundled { path, .. } => {
+                vec![format!("`eggcache check --full {}` lists them", quoted(path))]
+            }
+            Error::NoPrefix { .. } => one("name the folder with --prefix"),
+            Error::NotARoot { nearest, .. } => {
+                self.listed(nearest.as_deref(), "roots", "buildouts")
+            }
+            Error::NotAPin { nearest, .. } => self.listed(nearest.as_deref(), "pins", "pins"),
+            Error::NoRemote { nearest, .. } => {
+                self.listed(nearest.as_deref(), "remote list", "remotes")
+            }
+            Error::NotTrusted { .. } => self.listed(None, "remote list", "trusted keys"),
+            Error::Thread(_) => one("allow this user more processes (`ulimit -u`)"),
+            error => self.of_remote(error),
+        }
+    }
+
+    /// What to do about damage in the cache.
+    pub fn repair(&self) -> String {
+        format!("{} repairs the cache", self.command("verify --repair"))
+    }
+
+    /// What to do about a blob that `verify` could not read.
+    pub fn of_unreadable(&self, blob: &Path) -> Vec<String> {
+        let denied = fs::File::open(blob)
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+        // Nothing but its format keeps it from being read otherwise.
+        vec![if denied { self.to_read(&Owner::of(blob)) } else { UPGRADE.to_owned() }]
+    }
+
+    /// What to do about damage to the index.
+    pub fn rebuild(&self) -> String {
+        let reindex = self.command("reindex");
+        format!("{reindex} sets the index aside and rebuilds it from the blobs")
+    }
+
+    /// What to do about remotes and keys.
+    fn of_remote(&self, error: &Error) -> Vec<String> {
+        let one = |hint: &str| vec![hint.to_owned()];
+        match error {
+            Error::NoRemotes => {
+                vec![format!("{} adds one", self.command("remote add NAME URL --key KEY"))]
+            }
+            Error::NoTrustedKey { .. } => {
+                vec![format!("{} trusts a key", self.command("trust NAME KEY"))]
+            }
+            Error::NoPushRemote { .. } => one("name one with --to, or add one with --push"),
+            Error::RemoteExists { name } => {
+                vec![format!("{} removes it", self.command(&format!("remote remove {name}")))]
+            }
+            Error::WebServer { .. } => one("use the store behind the web server"),
+            Error::UntrustedSigner { name, key, .. } => {
+                vec![format!("{} trusts it", self.command(&format!("trust {name} {key}")))]
+            }
+            Error::ExpiredSigner { .. } => vec![format!("set {KEY_VARIABLE} to another key")],
+            Error::NoSigningKey => vec![format!(
+                "set {KEY_VARIABLE} to the file of a secret key; `eggcache keygen FILE` makes one"
+            )],
+            Error::SigningKey { path, problem } => to_sign(path, *problem),
+            Error::KeyExists { .. } => one("name another file"),
+            Error::NotAPublicKey { problem: NotPublic::Secret, .. } => {
+                one("name the public key, which is in the file that ends with .pub")
+            }
+            Error::NotAPublicKey { .. } => one(
+                "a public key is the last line of the .pub file that `eggcache keygen` writes: 56 \
+                 characters that begin with RW",
+            ),
+            Error::NoPython { .. } => one("name the Python, as in --python 3.11"),
+            _ => Vec::new(),
+        }
+    }
+
+    fn of_io(&self, path: &Path, kind: std::io::ErrorKind) -> Vec<String> {
+        use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        if is_full(kind) {
+            return vec![format!(
+                "free some space there; {} shrinks a cache",
+                self.command("gc --max-size SIZE")
+            )];
+        }
+        match kind {
+            PermissionDenied => {
+                let owner = Owner::of(path);
+                let at = owner.path.display();
+                vec![format!("check who owns it and how it is mounted: {at} is {owner}")]
+            }
+            ReadOnlyFilesystem => vec!["check how it is mounted".into()],
+            _ => Vec::new(),
+        }
+    }
+
+    /// How a file of the cache can be read that denies it.
+    fn to_read(&self, owner: &Owner) -> String {
+        let path = quoted(&owner.path);
+        if owner.is_own {
+            let bits = if owner.path.is_dir() { "u+rx" } else { "u+r" };
+            return format!("`chmod {bits} {path}` makes it readable");
+        }
+        let user = user(owner.user);
+        if owner.mode & 0o040 != 0 {
+            return format!("{user} owns it, and the group {} may read it", group(owner.group));
+        }
+        let share = self.command("init --shared");
+        format!("{user} owns it: {share}, run by {user}, lets a group share the cache")
+    }
+
+    /// How a cache can be written that is read-only.
+    fn to_write(&self, reason: &Unwritable) -> String {
+        match reason {
+            Unwritable::Permissions(owner) if owner.is_own => {
+                format!("`chmod u+w {}` makes it writable", quoted(&owner.path))
+            }
+            Unwritable::Permissions(owner)
+                if owner.mode & SHARED == SHARED || owner.mode & 0o020 != 0 =>
+            {
+                format!("the group {} may write it: join that group", group(owner.group))
+            }
+            Unwritable::Permissions(owner) => {
+                let (user, share) = (user(owner.user), self.command("init --shared"));
+                format!("{user} owns it: {share}, run by {user}, lets a group share the cache")
+            }
+            Unwritable::NoSpace | Unwritable::Disk => {
+                format!("free some space there; {} shrinks it", self.command("gc --max-size SIZE"))
+            }
+            Unwritable::Unfinished | Unwritable::OlderSchema => format!(
+                "any command of a user who may write it finishes that, such as {}",
+                self.command("list")
+            ),
+        }
+    }
+
+    /// The nearest name, and the command that lists all.
+    fn listed(&self, nearest: Option<&str>, command: &str, what: &str) -> Vec<String> {
+        let nearest = nearest.map(|nearest| format!("the nearest is {nearest}"));
+        let all = format!("{} lists the {what}", self.command(command));
+        nearest.into_iter().chain([all]).collect()
+    }
+
+    /// A command as a user types it.
+    fn command(&self, words: &str) -> String {
+        match &self.cache {
+            Some(cache) => format!("`eggcache {words} --cache {}`", quoted(cache)),
+            None => format!("`eggcache {words}`"),
+        }
+    }
+}
+
+/// What may have been meant, a line for each part of a query that has such.
+fn suggestions(nearest: &[(String, Nearest)]) -> Vec<String> {
+    match nearest {
+        [(_, nearest)] => vec![nearest.to_string()],
+        several => several.iter().map(|(of, nearest)| format!("{of}: {nearest}")).collect(),
+    }
+}
+
+/// How a key can be used that cannot sign.
+fn to_sign(path: &Path, problem: KeyProblem) -> Vec<String> {
+    let hint = match problem {
+        KeyProblem::NotAKey => return Vec::new(),
+        KeyProblem::Public => format!("set {KEY_VARIABLE} to the secret key, without .pub"),
+        KeyProblem::Exposed(_) => format!("`chmod 600 {}` hides it", quoted(path)),
+        KeyProblem::NoPassword => format!("set {PASSWORD_VARIABLE}"),
+        KeyProblem::WrongPassword => format!("check {PASSWORD_VARIABLE}"),
+        KeyProblem::NeedsNoPassword => format!("unset {PASSWORD_VARIABLE}"),
+    };
+    vec![hint]
+}
+
+fn is_full(kind: std::io::ErrorKind) -> bool {
+    matches!(kind, std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
+fn user(id: u32) -> String {
+    name_in("/etc/passwd", id).unwrap_or_else(|| format!("user {id}"))
+}
+
+fn group(id: u32) -> String {
+    name_in("/etc/group", id).unwrap_or_else(|| id.to_string())
+}
+
+/// The name of a user or group, if the file has it: a directory service may have others.
+fn name_in(file: &str, id: u32) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let is_id = |line: &&str| line.split(':').nth(2) == Some(&id.to_string());
+    text.lines().find(is_id)?.split(':').next().map(str::to_owned)
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn hints(error: &Error) -> Vec<String> {
+        Hints::default().of_library(error)
+    }
+
+    fn owner(path: &Path, mode: u32, is_own: bool) -> Owner {
+        Owner { path: path.to_owned(), user: 0, group: 0, mode, is_own }
+    }
+
+    fn io(path: &str, kind: io::ErrorKind) -> Error {
+        Error::Io { action: "write", path: path.into(), source: kind.into() }
+    }
+
+    #[test]
+    fn a_command_names_the_cache_only_where_it_must() {
+        let damaged = Error::DamagedBlob { path: "/c/blob".into(), reason: "cut".into() };
+        assert_eq!(hints(&damaged), ["`eggcache verify --repair` repairs the cache"]);
+        for (cache, shown) in [("/srv/eggs", "/srv/eggs"), ("/a b/it's", r"'/a b/it'\''s'")] {
+            let hint = Hints { cache: Some(cache.into()) }.of_library(&damaged);
+            let command = format!("`eggcache verify --repair --cache {shown}` repairs the cache");
+            assert_eq!(hint, [command]);
+        }
+    }
+
+    #[test]
+    fn an_unreadable_file_of_this_user_needs_chmod_and_another_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let blob = |owner: Owner| {
+            let error = Error::UnreadableBlob { path: owner.path.clone(), owner };
+            hints(&error).remove(0)
+        };
+        let file = dir.path().join("blob");
+        let own = format!("`chmod u+r {}` makes it readable", file.display());
+        assert_eq!(blob(owner(&file, 0, true)), own);
+        let folder = format!("`chmod u+rx {}` makes it readable", dir.path().display());
+        assert_eq!(blob(owner(dir.path(), 0, true)), folder);
+        let others = "root owns it: `eggcache init --shared`, run by root, lets a group share the \
+                      cache";
+        assert_eq!(blob(owner(&file, 0o600, false)), others);
+        let of_group = "root owns it, and the group root may read it";
+        assert_eq!(blob(owner(&file, 0o640, false)), of_group);
+    }
+
+    #[test]
+    fn a_read_only_cache_names_the_group_to_join() {
+        let path = PathBuf::from("/srv/eggs");
+        let hint = |reason| hints(&Error::ReadOnly { path: path.clone(), reason }).remove(0);
+        let permissions = |mode, is_own| hint(Unwritable::Permissions(owner(&path, mode, is_own)));
+        assert_eq!(permissions(0o2775, false), "the group root may write it: join that group");
+        assert!(permissions(0o755, false).starts_with("root owns it: `eggcache init --shared`"));
+        assert_eq!(permissions(0o555, true), "`chmod u+w /srv/eggs` makes it writable");
+        assert!(hint(Unwritable::NoSpace).contains("`eggcache gc --max-size SIZE`"));
+        assert!(hint(Unwritable::Unfinished).contains("`eggcache list`"));
+    }
+
+    #[test]
+    fn an_error_of_the_system_has_a_hint_where_there_is_something_to_do() {
+        let full = hints(&io("/srv", io::ErrorKind::StorageFull));
+        let says = "free some space there; `eggcache gc --max-size SIZE` shrinks a cache";
+        assert_eq!(full, [says]);
+        assert_eq!(hints(&io("/srv", io::ErrorKind::QuotaExceeded)), full);
+        let denied = hints(&io("/no/such", io::ErrorKind::PermissionDenied)).remove(0);
+        let says = "check who owns it and how it is mounted: / is owned by user 0 and group 0";
+        assert!(denied.starts_with(says), "{denied}");
+        assert!(hints(&io("/srv", io::ErrorKind::NotFound)).is_empty());
+        let full = CliError::Stdout(io::ErrorKind::StorageFull.into());
+        assert!(full.to_string().starts_with("cannot write standard output: "), "{full}");
+        let hint = Hints::default().of(&full.into());
+        assert_eq!(hint, ["free some space where standard output goes"]);
+    }
+
+    #[test]
+    fn a_suggestion_names_its_part_of_a_query_that_has_several() {
+        let name = |name: &str| Nearest::Containing { names: vec![name.to_owned()] };
+        let query = || "a, b".to_owned();
+        let one = Error::Miss { query: query(), nearest: vec![("a".into(), name("ab"))] };
+        assert_eq!(hints(&one), ["the cache has names that contain it: ab"]);
+        let nearest = vec![("a".into(), name("ab")), ("c".into(), name("cd"))];
+        let two = hints(&Error::Miss { query: query(), nearest });
+        assert_eq!(two.len(), 2);
+        assert!(two[1].starts_with("c: "), "{two:?}");
+        assert!(hints(&Error::miss(&"numpy")).is_empty());
+    }
+
+    #[test]
+    fn each_problem_of_a_signing_key_has_its_own_hint() {
+        let hint = |problem| hints(&Error::SigningKey { path: "/team".into(), problem }).remove(0);
+        for (problem, says) in [
+            (KeyProblem::Public, "set EGGCACHE_SIGNING_KEY to the secret key, without .pub"),
+            (KeyProblem::Exposed(0o644), "`chmod 600 /team` hides it"),
+            (KeyProblem::NoPassword, "set EGGCACHE_SIGNING_KEY_PASSWORD"),
+            (KeyProblem::WrongPassword, "check EGGCACHE_SIGNING_KEY_PASSWORD"),
+            (KeyProblem::NeedsNoPassword, "unset EGGCACHE_SIGNING_KEY_PASSWORD"),
+        ] {
+            assert_eq!(hint(problem), says);
+        }
+    }
+
+    #[test]
+    fn remotes_and_keys_have_hints() {
+        let names = || vec!["team".to_owned()];
+        let name = || "team".to_owned();
+        let (id, key) = ("E762".to_owned(), "RWQ".to_owned());
+        let shown = || "x".to_owned();
+        for (error, says) in [
+            (Error::NoRemotes, "`eggcache remote add NAME URL --key KEY`"),
+            (Error::NoTrustedKey { remotes: names() }, "`eggcache trust NAME KEY`"),
+            (Error::NoPushRemote { remotes: names() }, "--to"),
+            (Error::RemoteExists { name: name() }, "`eggcache remote remove team`"),
+            (Error::WebServer { name: name(), what: "is read-only" }, "store behind"),
+            (Error::UntrustedSigner { name: name(), id, key }, "`eggcache trust team RWQ`"),
+            (Error::NoSigningKey, "set EGGCACHE_SIGNING_KEY"),
+            (Error::KeyExists { path: "/team".into() }, "another file"),
+            (Error::NotAPublicKey { shown: shown(), problem: NotPublic::Secret }, ".pub"),
+            (Error::NotAPublicKey { shown: shown(), problem: NotPublic::NoFile }, "keygen"),
+            (Error::NoPython { egg: shown() }, "--python 3.11"),
+            (
+                Error::NoRemote { name: name(), nearest: None },
+                "`eggcache remote list` lists the remotes",
+            ),
+        ] {
+            let hint = hints(&error).remove(0);
+            assert!(hint.contains(says), "{error}: {hint}");
+        }
+    }
+
+    #[test]
+    fn a_broken_link_as_the_cache_names_its_target() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("cache");
+        std::os::unix::fs::symlink("/no/such", &link).unwrap();
+        let error = crate::cache::Cache::open(&link).unwrap_err();
+        let says = format!(
+            "the cache directory {} is a symbolic link to /no/such, which does not exist",
+            link.display()
+        );
+        assert_eq!(error.to_string(), says);
+        assert_eq!(hints(&error), ["create /no/such, or remove the link"]);
+    }
+}
