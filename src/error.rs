@@ -7,7 +7,10 @@
 use std::fmt::{self, Display};
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::panic::Location;
 use std::path::{Path, PathBuf};
+
+use tracing::debug;
 
 use crate::util::suggest::Nearest;
 use crate::util::threads::StartError;
@@ -342,6 +345,20 @@ pub fn as_text<S: serde::Serializer>(
     serializer: S,
 ) -> std::result::Result<S::Ok, S::Error> {
     serializer.collect_str(error)
+}
+
+/// Logs an error that is otherwise ignored.
+pub trait OrLog<T> {
+    /// The value, or `None` after the error was logged with the place that ignores it.
+    fn or_log(self) -> Option<T>;
+}
+
+impl<T, E: Display> OrLog<T> for std::result::Result<T, E> {
+    #[track_caller]
+    fn or_log(self) -> Option<T> {
+        let at = Location::caller();
+        self.inspect_err(|error| debug!(%error, at = %at, "ignored")).ok()
+    }
 }
 
 /// Adds the action and the path that an [`io::Error`] lacks.

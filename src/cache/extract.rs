@@ -12,9 +12,11 @@ use std::io::Write;
 use std::ops::{Deref, Range};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Instant;
 
 use rayon::prelude::*;
 use rustix::fs::Mode;
+use tracing::debug;
 
 use crate::cache::blobs::Blobs;
 use crate::disk::files;
@@ -112,8 +114,13 @@ pub fn extract(
     let is_directory = blob.manifest.entries[0].kind == EntryKind::Directory;
     let temp = if is_directory { Temp::dir(into)? } else { Temp::file(into)? };
     let extraction = Extraction { blob, temp: &temp, mode_mask, progress };
+    let begun = Instant::now();
     match extraction.run() {
-        Ok(()) => Ok(temp),
+        Ok(()) => {
+            let (egg, ms) = (&blob.manifest.file_name, begun.elapsed().as_millis());
+            debug!(egg, digest = %blob.digest, into = %into.display(), ms, "extracted");
+            Ok(temp)
+        }
         Err(Failure::Blob(bad)) => Err(blobs.error_for(blob.digest, &bad)),
         Err(Failure::File { entry, source }) => {
             let path = scan::path_of(&into.join(&blob.manifest.file_name), entry);

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use tracing::{debug, info};
+
 use crate::cache::Cache;
 use crate::cache::blobs::Blobs;
 use crate::cache::index::{self, Index};
@@ -14,7 +16,7 @@ use crate::cache::{prefetch_hints, torn_copies};
 use crate::disk::files;
 use crate::disk::filesystem;
 use crate::disk::permissions;
-use crate::error::{Error, IoContext, Owner, Result, Unwritable};
+use crate::error::{Error, IoContext, OrLog, Owner, Result, Unwritable};
 use crate::util::clock::now;
 use crate::util::progress::{Progress, Silent};
 
@@ -57,6 +59,7 @@ impl Cache {
         let parts = ["", index::FILE_NAME, "blobs", "tmp"].map(|part| root.join(part));
         let is_closed = |part: &&PathBuf| part.exists() && !permissions::is_writable(part);
         if let Some(part) = parts.iter().find(is_closed) {
+            debug!(path = %part.display(), "not writable");
             let reason = Unwritable::Permissions(Owner::of(part));
             return Self::open_read_only(root, reason);
         }
@@ -84,6 +87,7 @@ impl Cache {
         }
         let is_complete = index.is_complete()?;
         let rebuilt = if is_complete { None } else { Some(rebuild(&blobs, &mut index, progress)?) };
+        debug!(cache = %root.display(), is_new, rebuilt = rebuilt.is_some(), "opened the cache");
         Ok(Self { root, blobs, index, rebuilt, read_only: None, warning })
     }
 
@@ -107,6 +111,7 @@ impl Cache {
 
     fn open_read_only(root: PathBuf, reason: Unwritable) -> Result<Self> {
         let index = Index::open_read_only(&root)?;
+        info!(cache = %root.display(), %reason, "opened the cache read-only");
         let blobs = Blobs::new(&root);
         Ok(Self { root, blobs, index, rebuilt: None, read_only: Some(reason), warning: None })
     }
@@ -134,7 +139,7 @@ impl Cache {
     /// Frees the reserved space, so that a cache on a full disk can be opened and collected.
     pub fn drop_ballast(root: &Path) {
         if root.join(index::FILE_NAME).exists() {
-            let _ = fs::remove_file(root.join(BALLAST));
+            fs::remove_file(root.join(BALLAST)).or_log();
         }
     }
 
@@ -199,6 +204,6 @@ fn write_tag(root: &Path) {
         Err(error) => error.kind() != ErrorKind::InvalidInput, // missing, and not a file of others
     };
     if is_other {
-        let _ = fs::write(&tag, CACHEDIR_TAG);
+        fs::write(&tag, CACHEDIR_TAG).or_log();
     }
 }

@@ -12,7 +12,7 @@ use crate::cache::Cache;
 use crate::disk::json_file;
 use crate::disk::temp;
 use crate::egg::key::Host;
-use crate::error::Result;
+use crate::error::{OrLog, Result};
 use crate::util::hash::digest::Digest;
 
 /// The age at which an unchanged configuration is forgotten.
@@ -39,7 +39,7 @@ impl PrefetchHints {
         let id = [configuration, &python, &host.soabi, &host.platform, &host.environment];
         let name = json_file::name_of(format!("{}\0{}", id.join("\0"), host.generation).as_bytes());
         let dir = dir(cache);
-        let digests = json_file::read(&dir.join(&name)).ok().flatten().unwrap_or_default();
+        let digests = json_file::read(&dir.join(&name)).or_log().flatten().unwrap_or_default();
         Self { dir, name, digests }
     }
 
@@ -82,7 +82,7 @@ pub fn forget_old(cache: &Path) -> Result<()> {
         let written = path.metadata().and_then(|metadata| metadata.modified());
         let age = written.ok().and_then(|written| written.elapsed().ok());
         if age.is_some_and(|age| age > FORGOTTEN_AFTER) {
-            let _ = json_file::remove(&path);
+            json_file::remove(&path).or_log();
         }
     }
     Ok(())

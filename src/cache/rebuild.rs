@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 use serde::Serialize;
+use tracing::{debug, warn};
 
 use crate::cache::Cache;
 use crate::cache::blobs::Blobs;
@@ -68,7 +69,10 @@ pub(super) fn rebuild(
     for (digest, egg) in read {
         match egg {
             Ok(egg) => eggs.extend(egg.map(|egg| (digest, egg))),
-            Err(error) => unreadable.push(Unreadable { digest, reason: error.to_string() }),
+            Err(error) => {
+                debug!(%error, "cannot index a blob");
+                unreadable.push(Unreadable { digest, reason: error.to_string() });
+            }
         }
     }
     // Other processes may have added, replaced or evicted eggs since the blobs were listed.
@@ -90,13 +94,9 @@ pub(super) fn rebuild(
         writer.replace_all(&chosen)?;
         let before: HashSet<Digest> = rows.iter().map(|row| row.digest).collect();
         let stayed = chosen.iter().filter(|egg| before.contains(&egg.digest)).count();
-        Ok(Rebuilt {
-            eggs: chosen.len(),
-            found: chosen.len() - stayed,
-            lost: rows.len() - stayed,
-            unreadable,
-            shadowed,
-        })
+        let (eggs, found, lost) = (chosen.len(), chosen.len() - stayed, rows.len() - stayed);
+        warn!(eggs, found, lost, unreadable = unreadable.len(), "rebuilt the index");
+        Ok(Rebuilt { eggs, found, lost, unreadable, shadowed })
     })
 }
 

@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tracing::debug;
+
 use crate::cache::Cache;
 use crate::cache::blobs::BlobFile;
 use crate::egg::cached_egg::CachedEgg;
@@ -51,6 +53,7 @@ impl Cache {
             if blobs.file(digest)?.is_some_and(|file| file.is_file) {
                 return Ok(false);
             }
+            debug!(%digest, "removed a row without a blob");
             writer.delete(digest).map(|()| true)
         })
     }
@@ -65,6 +68,7 @@ impl Cache {
             if !writer.has(digest)? || blobs.file(digest)?.is_none() {
                 return Ok(false);
             }
+            debug!(%digest, file_name = egg.file_name, "rewrote a row from its blob");
             writer.delete(digest)?;
             if writer.of_key(&egg.key)?.is_none() {
                 writer.insert(&egg)?;
@@ -87,6 +91,7 @@ impl Cache {
                     && !writer.is_evicted(egg.digest)?
                     && writer.of_key(&egg.key)?.is_none();
                 if is_free && blobs.file(egg.digest)?.is_some() {
+                    debug!(digest = %egg.digest, file_name = egg.file_name, "restored a lost row");
                     writer.insert(&egg)?;
                     adopted.push(egg);
                 }

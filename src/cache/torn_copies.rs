@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use tracing::{debug, warn};
 
 use crate::cache::blobs::Blobs;
 use crate::cache::index::Index;
@@ -39,7 +40,7 @@ use crate::egg::bytecode::is_bytecode;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::manifest::{Entry, EntryKind, Manifest};
 use crate::egg::scan;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, IoContext, OrLog, Result};
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 use crate::util::machine;
@@ -90,12 +91,14 @@ fn check(root: &Path, blobs: &Blobs, index: &Index, dir: &Path) -> Option<Vec<St
         return None;
     }
     // One process checks; others that come at the same time wait, and find that it is done.
-    let lock = File::open(dir).ok()?;
-    lock.lock().ok()?;
+    let lock = File::open(dir).or_log()?;
+    lock.lock().or_log()?;
     let record = record().filter(is_over)?;
-    threads::start_pool().ok()?;
-    let removed = remove_torn(blobs, index, dir, record.map_or(i64::MIN, |record| record.since));
-    write(&path, dir, boot).ok()?;
+    threads::start_pool().or_log()?;
+    let since = record.map_or(i64::MIN, |record| record.since);
+    debug!(dir = %dir.display(), since, "the machine was rebooted since eggs were copied there");
+    let removed = remove_torn(blobs, index, dir, since);
+    write(&path, dir, boot).or_log()?;
     Some(removed)
 }
 
@@ -112,7 +115,10 @@ pub fn begin(root: &Path, dir: &Path) -> Result<()> {
         .and_then(|()| files::sync_dir(root))
         .and_then(|()| write(&path, dir, boot));
     match made {
-        Err(error) if error.is_full() || error.is_forbidden() => Ok(()),
+        Err(error) if error.is_full() || error.is_forbidden() => {
+            debug!(%error, dir = %dir.display(), "no record: a power cut can leave torn copies");
+            Ok(())
+        }
         made => made,
     }
 }
@@ -138,7 +144,7 @@ pub fn forget_gone(root: &Path) -> Result<()> {
         let written = entry.metadata().and_then(|metadata| metadata.modified());
         let age = written.ok().and_then(|written| written.elapsed().ok());
         if is_gone && age.is_some_and(|age| age > FORGOTTEN_AFTER) {
-            let _ = fs::remove_file(entry.path());
+            fs::remove_file(entry.path()).or_log();
         }
     }
     Ok(())
@@ -146,7 +152,7 @@ pub fn forget_gone(root: &Path) -> Result<()> {
 
 fn remove_torn(blobs: &Blobs, index: &Index, dir: &Path, since: i64) -> Vec<String> {
     let mut known: HashMap<String, Vec<CachedEgg>> = HashMap::new();
-    for egg in index.all().unwrap_or_default() {
+    for egg in index.all().or_log().unwrap_or_default() {
         known.entry(egg.file_name.clone()).or_default().push(egg);
     }
     // Renaming a copy into place sets its ctime.
@@ -158,11 +164,15 @@ fn remove_torn(blobs: &Blobs, index: &Index, dir: &Path, since: i64) -> Vec<Stri
         known.into_iter().filter(|(name, _)| is_recent(name)).collect();
     let mut torn: Vec<String> = known
         .into_par_iter()
-        .filter(|(name, eggs)| is_torn(blobs, &dir.join(name), eggs, since).unwrap_or(false))
+        .filter(|(name, eggs)| is_torn(blobs, &dir.join(name), eggs, since).or_log() == Some(true))
         .map(|(name, _)| name)
         .collect();
     torn.sort_unstable();
-    torn.retain(|name| temp::remove_whole(&dir.join(name)).is_ok());
+    torn.retain(|name| {
+        let removed = temp::remove_whole(&dir.join(name)).or_log().is_some();
+        warn!(name, dir = %dir.display(), removed, "torn copy");
+        removed
+    });
     torn
 }
 

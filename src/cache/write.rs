@@ -21,6 +21,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use tracing::debug;
+
 use crate::cache::Cache;
 use crate::cache::blobs::{Blobs, Staged};
 use crate::cache::index::{Tally, Writer};
@@ -77,6 +79,9 @@ impl Cache {
                 _ => None,
             })
             .collect();
+        for commit in &commits {
+            log_commit(commit);
+        }
         self.unlink_unreferenced(&old, |_| ())?;
         Ok(commits)
     }
@@ -103,8 +108,11 @@ impl Cache {
                     // Unless another process has used it since, or stored it again.
                     let row = writer.of_digest(egg.digest)?;
                     if row.is_some_and(|row| row.used_at == egg.used_at) {
+                        debug!(file_name = egg.file_name, digest = %egg.digest, "evicted");
                         writer.evict(egg.digest, now)?;
                         writer.remember(evicted, now)?;
+                    } else {
+                        debug!(file_name = egg.file_name, "not evicted: it was used since");
                     }
                 }
                 Ok(())
@@ -153,6 +161,22 @@ impl Cache {
     /// Removes unfinished blobs of processes that died, and returns how many.
     pub fn sweep(&self) -> Result<usize> {
         self.blobs.sweep()
+    }
+}
+
+fn log_commit(commit: &Commit) {
+    match commit {
+        Commit::Stored(egg) => debug!(file_name = egg.file_name, digest = %egg.digest, "stored"),
+        Commit::Kept { existing, same: true } => {
+            debug!(file_name = existing.file_name, digest = %existing.digest, "already stored");
+        }
+        Commit::Kept { existing, same: false } => {
+            let (file_name, kept) = (&existing.file_name, existing.digest);
+            debug!(file_name, %kept, "not stored: the cache has another build");
+        }
+        Commit::Replaced { egg, old } => {
+            debug!(file_name = egg.file_name, digest = %egg.digest, %old, "replaced");
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::disk::files;
 use crate::disk::filesystem;
 use crate::disk::nofollow;
-use crate::error::{IoContext, Result};
+use crate::error::{IoContext, OrLog, Result};
 
 /// The prefix of the names of temporary files and directories.
 pub const TEMP_PREFIX: &str = ".eggcache-";
@@ -130,10 +130,10 @@ fn is_same_file(path: &Path, file: &File) -> bool {
 /// Removes a temporary file or directory as far as possible. A later sweep finds the rest.
 fn remove(path: &Path) {
     if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        let _ = fs::remove_file(path);
+        fs::remove_file(path).or_log();
     } else if fs::remove_dir_all(path).is_err() {
         open_up(path);
-        let _ = fs::remove_dir_all(path);
+        fs::remove_dir_all(path).or_log();
     }
 }
 

@@ -1,5 +1,7 @@
 //! The egg key: which eggs are interchangeable, and which of them a host can use.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 
 /// The properties that must be equal for two eggs to be interchangeable.
@@ -51,16 +53,43 @@ pub struct Host {
     pub environment: String,
 }
 
+/// A part of an egg key that differs, in the egg and on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    pub part: &'static str,
+    pub egg: String,
+    pub host: String,
+}
+
 impl Host {
     /// Whether an egg of this key works on this host.
     #[must_use]
     pub fn accepts(&self, key: &EggKey) -> bool {
-        (key.python.is_empty() || key.python == self.python_tag())
-            && (key.platform.is_empty() || key.platform == self.platform)
-            && (matches!(key.abi.as_str(), "" | "abi3") || key.abi == self.soabi)
-            && libc_suffices(&key.libc, &self.libc)
-            && key.generation == self.generation.min(LAST_GENERATION)
-            && key.environment == self.environment
+        self.mismatch(key).is_none()
+    }
+
+    /// The first part of a key that keeps its egg from working on this host.
+    #[must_use]
+    pub fn mismatch(&self, key: &EggKey) -> Option<Mismatch> {
+        let differs = |part, egg: &dyn Display, host: &dyn Display| {
+            Some(Mismatch { part, egg: egg.to_string(), host: host.to_string() })
+        };
+        let (python, generation) = (self.python_tag(), self.generation.min(LAST_GENERATION));
+        if !key.python.is_empty() && key.python != python {
+            differs("python", &key.python, &python)
+        } else if !key.platform.is_empty() && key.platform != self.platform {
+            differs("platform", &key.platform, &self.platform)
+        } else if !matches!(key.abi.as_str(), "" | "abi3") && key.abi != self.soabi {
+            differs("abi", &key.abi, &self.soabi)
+        } else if !libc_suffices(&key.libc, &self.libc) {
+            differs("libc", &key.libc, &self.libc)
+        } else if key.generation != generation {
+            differs("generation", &key.generation, &generation)
+        } else if key.environment != self.environment {
+            differs("environment", &key.environment, &self.environment)
+        } else {
+            None
+        }
     }
 
     /// The Python tag of eggs built on this host, for example `cp311`.
@@ -157,6 +186,9 @@ pub(crate) mod tests {
         assert!(!Host { generation: 4, ..host() }.accepts(&key()));
         assert!(Host { generation: 5, ..host() }.accepts(&key()));
         assert!(!Host { environment: "el9".into(), ..host() }.accepts(&key()));
+        let mismatch = Host { generation: 4, ..host() }.mismatch(&key());
+        let (egg, host) = ("5".into(), "4".into());
+        assert_eq!(mismatch, Some(Mismatch { part: "generation", egg, host }));
     }
 
     #[test]

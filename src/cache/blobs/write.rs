@@ -7,12 +7,14 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use tracing::{trace, warn};
+
 use super::{Blobs, Staged, blob_mode};
 use crate::cache::index::Writer;
 use crate::disk::files;
 use crate::disk::permissions;
 use crate::disk::temp::{self, TEMP_PREFIX};
-use crate::error::{IoContext, Result};
+use crate::error::{IoContext, OrLog, Result};
 use crate::util::hash::digest::Digest;
 
 /// A blob that has lost its name; dropping this removes it.
@@ -21,7 +23,7 @@ pub(in crate::cache) struct Taken(PathBuf);
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        fs::remove_file(&self.0).or_log();
     }
 }
 
@@ -45,6 +47,7 @@ impl Blobs {
             permissions::make_dir(dir)?;
             changed.insert(self.dir());
         }
+        trace!(path = %path.display(), "gave a blob its name");
         staged.temp.persist(&path).at("write", &path)?;
         changed.insert(dir.to_owned());
         Ok(())
@@ -85,6 +88,7 @@ impl Blobs {
                     renamed.at("quarantine", path)?;
                     files::sync_dir(&dir)?;
                     files::sync_dir(path.parent().unwrap_or(&self.root))?;
+                    warn!(from = %path.display(), to = %to.display(), "quarantined");
                     return Ok(to);
                 }
             }

@@ -17,19 +17,20 @@ mod writer;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, Row, TransactionBehavior};
 
 use crate::disk::files;
 use crate::disk::permissions;
 use crate::egg::cached_egg::CachedEgg;
-use crate::error::{Error, IoContext, Owner, Result, Unwritable};
+use crate::error::{Error, IoContext, OrLog, Owner, Result, Unwritable};
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 
 pub use regret::Regrets;
 use row::{digest_of, eggs};
+use tracing::{debug, trace, warn};
 pub use usage::{DAY, Day, Tally, Usage, day_of};
 pub use writer::Writer;
 
@@ -123,6 +124,7 @@ impl Index {
                 renamed => renamed.at("set aside", &from)?,
             }
         }
+        warn!(aside = %aside.display(), "set the index aside");
         Ok(aside)
     }
 
@@ -130,10 +132,15 @@ impl Index {
     /// that was set aside has no meaning to other processes.
     fn begin(&mut self) -> Result<rusqlite::Transaction<'_>> {
         let path = &self.path;
+        let begun = Instant::now();
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|source| wrap(path, source))?;
+        let ms = begun.elapsed().as_millis();
+        if ms >= BUSY_STEP.as_millis() {
+            debug!(ms, "waited for the write lock");
+        }
         if self.identity.is_some() && self.identity != identity(path) {
             return Err(Error::ReplacedIndex { path: path.clone() });
         }
@@ -145,7 +152,9 @@ impl Index {
         let path = self.path.clone();
         let transaction = self.begin()?;
         let done = work(&mut Writer { connection: &transaction, path: &path })?;
+        let begun = Instant::now();
         transaction.commit().map_err(|source| wrap(&path, source))?;
+        trace!(ms = begun.elapsed().as_millis(), "committed");
         Ok(done)
     }
 
@@ -208,7 +217,7 @@ impl Index {
         if !self.read_only {
             let _ = self.connection.busy_handler(Some(wait_briefly));
             let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
-            let _ = self.connection.query_row(checkpoint, [], |_| Ok(()));
+            self.connection.query_row(checkpoint, [], |_| Ok(())).or_log();
             let _ = self.connection.busy_handler(Some(wait));
         }
     }
@@ -219,7 +228,7 @@ impl Index {
             return;
         }
         let _ = self.connection.busy_handler(Some(wait_briefly));
-        let _ = self.write(work);
+        self.write(work).or_log();
         let _ = self.connection.busy_handler(Some(wait));
     }
 }

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tracing::info;
 
 use super::row::signed;
 use super::{BUSY_TIMEOUT, FILE_NAME, Index, beside_of, identity, wait, wrap};
@@ -132,6 +133,7 @@ impl Index {
                     .map_err(|source| wrap(&path, source))?;
                 transaction.commit().map_err(|source| wrap(&path, source))?;
                 version += 1;
+                info!(version, "migrated the index");
             }
         }
         Ok(())

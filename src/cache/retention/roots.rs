@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::files;
 use crate::disk::json_file;
 use crate::disk::temp;
-use crate::error::{Error, Result};
+use crate::error::{Error, OrLog, Result};
 use crate::util::hash::digest::Digest;
 use crate::util::machine;
 
@@ -148,7 +148,7 @@ fn gone_file_of(record: &Path) -> PathBuf {
 /// The previous record of a root; `None` also if it cannot be read.
 #[must_use]
 pub fn before(cache: &Path, name: &str) -> Option<Root> {
-    json_file::read(&dir(cache).join(name)).ok().flatten()
+    json_file::read(&dir(cache).join(name)).or_log().flatten()
 }
 
 /// Writes the record of a root, after a successful run.
@@ -194,7 +194,7 @@ pub fn note_gone(cache: &Path, roots: &[KnownRoot]) -> Result<()> {
         let mark = gone_file_of(&known.path);
         match known.state {
             RootState::Gone { gone_since } => {
-                if json_file::read::<i64>(&mark).ok().flatten() != Some(gone_since) {
+                if json_file::read::<i64>(&mark).or_log().flatten() != Some(gone_since) {
                     let name = mark.file_name().unwrap_or_default().to_string_lossy();
                     json_file::write(&dir(cache), &name, &gone_since)?;
                 }
