@@ -95,7 +95,9 @@ pub(super) fn rebuild(
         let before: HashSet<Digest> = rows.iter().map(|row| row.digest).collect();
         let stayed = chosen.iter().filter(|egg| before.contains(&egg.digest)).count();
         let (eggs, found, lost) = (chosen.len(), chosen.len() - stayed, rows.len() - stayed);
-        warn!(eggs, found, lost, unreadable = unreadable.len(), "rebuilt the index");
+        if eggs + lost > 0 {
+            warn!(eggs, found, lost, unreadable = unreadable.len(), "rebuilt the index");
+        }
         Ok(Rebuilt { eggs, found, lost, unreadable, shadowed })
     })
 }

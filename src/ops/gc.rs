@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tracing::{debug, info, trace};
 
 use crate::cache::retention::pins;
 use crate::cache::retention::plan::{Evicted, KeepReason, Kept, Plan, Rules, plan};
@@ -90,6 +91,14 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     let roots: &[KnownRoot] = if options.ignore_roots { &[] } else { &kept_roots };
     let protected = protected(&pins::all(cache.root())?, &eggs, roots);
     let Plan { mut evicted, kept: mut kept_eggs } = plan(eggs, &options.rules, &protected, now());
+    for Evicted { egg, reason, .. } in &evicted {
+        debug!(file_name = egg.file_name, ?reason, "to be evicted");
+    }
+    for Kept { egg, reason } in &kept_eggs {
+        trace!(file_name = egg.file_name, ?reason, "kept");
+    }
+    let (going, staying, dry_run) = (evicted.len(), kept_eggs.len(), options.dry_run);
+    info!(rules = ?options.rules, going, staying, orphans = orphans.len(), dry_run, "planned gc");
     let regrets = cache.regrets(now())?;
     let temporary_files =
         if options.dry_run { cache.blobs().abandoned()? } else { cache.sweep()? };

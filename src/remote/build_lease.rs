@@ -6,7 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::error::Result;
+use tracing::{debug, warn};
+
+use crate::error::{OrLog, Result};
 use crate::remote::client::{Client, Version};
 use crate::remote::retry;
 
@@ -44,12 +46,13 @@ impl Lease {
 
     /// Shows the others that the holder is alive. Returns whether this process still holds the lease.
     pub fn renew(&mut self) -> bool {
-        let Ok(Some(found)) = self.client.get(&self.name) else { return false };
+        let Some(found) = self.client.get(&self.name).or_log().flatten() else { return false };
         if holder(&found.bytes).as_ref() != Some(&self.holder) {
+            warn!(lease = self.name, "another builder has taken the lease over");
             return false;
         }
         self.renewals += 1;
-        self.replace(&found.version).unwrap_or(false)
+        self.replace(&found.version).or_log().unwrap_or(false)
     }
 
     /// Writes the lease in place of this version. Returns whether this process holds it then.
@@ -61,6 +64,7 @@ impl Lease {
 
     /// Lets another builder take the lease.
     pub fn release(self) {
+        debug!(lease = self.name, renewals = self.renewals, "releasing the lease");
         // Another builder may have taken it over by now.
         if let Ok(Some(found)) = self.client.get(&self.name)
             && holder(&found.bytes).as_ref() == Some(&self.holder)
@@ -73,7 +77,7 @@ impl Lease {
     /// Writes a lease without a holder, where this process may not remove objects.
     fn mark_released(self, version: &Version) {
         let released = Self { holder: String::new(), ..self };
-        let _ = released.client.replace(&released.name, released.text(), Some(version));
+        released.client.replace(&released.name, released.text(), Some(version)).or_log();
     }
 }
 
@@ -150,6 +154,7 @@ impl LeaseRequest {
         match &self.seen {
             Some((version, since)) if *version == found.version => {
                 if since.elapsed() >= self.lifetime && lease.replace(&found.version)? {
+                    warn!(lease = name, "its holder is dead: took the lease over");
                     return Ok(LeaseState::Taken(Box::new(lease)));
                 }
             }

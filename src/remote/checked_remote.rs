@@ -4,11 +4,13 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tracing::warn;
+
 use crate::cache::{Staged, Staging};
 use crate::egg::key::EggKey;
 use crate::egg::name::EggName;
 use crate::egg::path::EggPath;
-use crate::error::{Error, Result};
+use crate::error::{Error, OrLog, Result};
 use crate::remote::client::{Client, Patience, first_line};
 use crate::remote::config::Remote;
 use crate::remote::entry::{self, BadEntry, RemoteEntry, Signed};
@@ -90,6 +92,7 @@ impl CheckedRemote {
         let name = self.client.name().to_owned();
         // Anybody may have written it, and it ends in a log.
         let (what, reason) = (first_line(what), first_line(reason));
+        warn!(remote = name, what, reason, is_forged = forged.is_some(), "refused");
         let error = Error::Refused { name, what, reason };
         let mut refusals = self.refusals();
         refusals.first.get_or_insert_with(|| error.to_string());
@@ -123,7 +126,7 @@ impl CheckedRemote {
     /// The valid entries of a list or a set; none if it cannot be read.
     #[must_use]
     pub fn valid_lines(&self, name: &str) -> Vec<(RemoteEntry, Signed)> {
-        let mut lines = self.unchecked_lines(name).unwrap_or_default();
+        let mut lines = self.unchecked_lines(name).or_log().unwrap_or_default();
         lines.retain(|(entry, signed)| self.check(signed, |key| *key == entry.key).is_ok());
         lines
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::egg::key::{EggKey, Host};
-use crate::error::{Error, Result};
+use crate::error::{Error, OrLog, Result};
 use crate::remote::checked_remote::CheckedRemote;
 use crate::remote::client::{Client, Patience};
 use crate::remote::config::{self, Remote};
@@ -182,7 +182,8 @@ impl Upstream {
     /// Reads a list or a set from all remotes at once, so the delays of remotes that do not answer do
     /// not add up.
     fn load(&self, name: &str) -> Vec<Claim> {
-        let read = |remote: &CheckedRemote| remote.unchecked_lines(name).unwrap_or_default();
+        let read =
+            |remote: &CheckedRemote| remote.unchecked_lines(name).or_log().unwrap_or_default();
         let lines = threads::map_at_once(&self.remotes, read);
         let claims = lines.into_iter().enumerate().flat_map(|(remote, lines)| {
             lines.into_iter().map(move |(entry, signed)| Claim { entry, signed, remote })

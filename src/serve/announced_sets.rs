@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::json_file;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::Host;
-use crate::error::Result;
+use crate::error::{OrLog, Result};
 use crate::remote::config::Remote;
 use crate::remote::keys::Signer;
 use crate::remote::object_names;
@@ -47,7 +47,7 @@ impl AnnouncedSet {
         let identity = (url, endpoint, &signer.public, object_names::set(configuration, host));
         let identity = serde_json::to_vec(&identity).expect("texts have a form in JSON");
         let file_name = json_file::name_of(&identity);
-        let record = json_file::read(&dir.join(&file_name)).ok().flatten();
+        let record = json_file::read(&dir.join(&file_name)).or_log().flatten();
         Self { dir: dir.to_owned(), file_name, record }
     }
 

@@ -11,13 +11,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::cache::Cache;
 use crate::cache::retention::policy::Policy;
 use crate::disk::json_file;
 use crate::disk::permissions;
 use crate::disk::temp;
-use crate::error::Result;
+use crate::error::{OrLog, Result};
 use crate::ops::gc;
 use crate::util::clock::now;
 use crate::util::progress::Silent;
@@ -43,7 +44,7 @@ struct Last {
 
 /// Collects garbage if it is time. `gc/last.json` has the error if that fails, because buildout has ended.
 pub fn collect(cache: &mut Cache) {
-    let _ = try_collect(cache);
+    try_collect(cache).or_log();
 }
 
 fn try_collect(cache: &mut Cache) -> Result<()> {
@@ -68,20 +69,23 @@ fn try_collect(cache: &mut Cache) -> Result<()> {
             (last.evicted, last.freed_bytes) = (report.evicted.len(), report.freed_bytes);
             last.postponed = report.postponed;
         }
-        Err(error) => last.error = Some(error.to_string()),
+        Err(error) => {
+            warn!(%error, "garbage was not collected");
+            last.error = Some(error.to_string());
+        }
     }
     json_file::write(&dir, LAST, &last)
 }
 
 fn is_due(dir: &Path) -> bool {
-    let last = json_file::read::<Last>(&dir.join(LAST)).ok().flatten();
+    let last = json_file::read::<Last>(&dir.join(LAST)).or_log().flatten();
     // A wrong clock has written a time in the future.
     last.is_none_or(|last| !(0..PERIOD).contains(&(now() - last.at)))
 }
 
 /// Locks a folder for this process; `None` if another process has locked it.
 fn lock(dir: &Path) -> Option<File> {
-    let file = File::open(dir).ok()?;
+    let file = File::open(dir).or_log()?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => None,
         // On a file system without locks, two processes may collect at the same time without harm.

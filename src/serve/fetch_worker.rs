@@ -8,6 +8,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
+use tracing::debug;
+
 use crate::cache::{Cache, Commit, Staged, Staging};
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, Result};
@@ -227,6 +229,7 @@ fn record_download(
         Ok(staged) => return state.arrived.push((egg, staged)),
         Err(error) => error,
     };
+    debug!(digest = %egg, %error, "not fetched");
     let status = match error {
         Error::Io { .. } => state.fail_all(&text(&error)),
         Error::Remote { .. } => Status::Failed { reason: error.to_string(), affects_others: true },

@@ -18,6 +18,7 @@ mod worker;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::egg::name::normalize_name;
 use crate::egg::provenance::Provenance;
@@ -25,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::util::environment::Environment;
 use protocol::{Answer, RefusalKind, Request, ToBuild};
 use session::{Session, is_unusable};
+use tracing::{debug, debug_span, warn};
 
 /// Version of the protocol. It changes with every change that an older client would misread.
 pub const PROTOCOL: u32 = 8;
@@ -79,16 +81,12 @@ pub fn serve(
             Ok(_) => {}
             Err(error) => break Err(error),
         }
-        let answer = serde_json::from_slice(&line)
-            .map_err(|error| {
-                Error::Protocol(format!("not a request of protocol {PROTOCOL}: {error}"))
-            })
-            .and_then(|request| {
-                if let Request::Open(opening) = &request {
-                    cache.clone_from(&opening.cache);
-                }
-                answer(&mut session, &mut closed, request, &options)
-            });
+        let answer = parse(&line).and_then(|request| {
+            if let Request::Open(opening) = &request {
+                cache.clone_from(&opening.cache);
+            }
+            answer(&mut session, &mut closed, request, &options)
+        });
         let answer = answer.unwrap_or_else(|error| failed(&error, options.text(&error, &cache)));
         if let Err(error) = say(&answer) {
             break Err(error);
@@ -105,8 +103,33 @@ pub fn serve(
     served
 }
 
-/// Answers one request. `close` moves the session to `closed`, because to end it may take a while.
+fn parse(line: &[u8]) -> Result<Request> {
+    serde_json::from_slice(line).map_err(|error| {
+        warn!(%error, "not a request");
+        Error::Protocol(format!("not a request of protocol {PROTOCOL}: {error}"))
+    })
+}
+
+/// Answers one request, and logs how that went.
 fn answer(
+    session: &mut Option<Session>,
+    closed: &mut Option<Session>,
+    request: Request,
+    options: &Arc<Options>,
+) -> Result<Answer> {
+    let _span = debug_span!("request", op = request.op()).entered();
+    let begun = Instant::now();
+    let answer = handle(session, closed, request, options);
+    let ms = begun.elapsed().as_millis();
+    match &answer {
+        Ok(_) => debug!(ms, "answered"),
+        Err(error) => warn!(ms, %error, "failed"),
+    }
+    answer
+}
+
+/// Handles one request. `close` moves the session to `closed`, because to end it may take a while.
+fn handle(
     session: &mut Option<Session>,
     closed: &mut Option<Session>,
     request: Request,

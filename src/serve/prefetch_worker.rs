@@ -13,6 +13,7 @@ use crate::disk::mmap::Mapped;
 use crate::disk::permissions;
 use crate::disk::temp::Temp;
 use crate::egg::blob::reader::Blob;
+use crate::error::OrLog;
 use crate::serve::worker::{Monitor, Worker};
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Silent;
@@ -111,10 +112,11 @@ fn extract_in_advance(monitor: &Monitor<State>, blobs: &Blobs) {
 /// An egg that cannot be extracted now is tried again when buildout asks for it, and that attempt
 /// reports the error.
 fn extract_one(blobs: &Blobs, job: &Job) -> Option<Ready> {
-    let blob = blobs.open(job.digest).ok()??;
+    let blob = blobs.open(job.digest).or_log()??;
     if job.into.join(&blob.manifest.file_name).symlink_metadata().is_ok() {
         return None;
     }
-    let temp = extract(blobs, &blob, &job.into, permissions::mode_mask(&job.into), &Silent).ok()?;
+    let temp =
+        extract(blobs, &blob, &job.into, permissions::mode_mask(&job.into), &Silent).or_log()?;
     Some((blob, temp))
 }

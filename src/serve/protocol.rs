@@ -48,6 +48,25 @@ pub enum Request {
     Close {},
 }
 
+impl Request {
+    /// The name of the request in a line.
+    #[must_use]
+    pub fn op(&self) -> &'static str {
+        match self {
+            Self::Open(_) => "open",
+            Self::Find { .. } => "find",
+            Self::Look { .. } => "look",
+            Self::Lease(_) => "lease",
+            Self::Prefetch { .. } => "prefetch",
+            Self::Materialize { .. } => "materialize",
+            Self::Store { .. } => "store",
+            Self::Settle {} => "settle",
+            Self::Root { .. } => "root",
+            Self::Close {} => "close",
+        }
+    }
+}
+
 /// A cache, and the buildout that uses it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
+use tracing::debug;
 
 use super::protocol::ToBuild;
 use crate::cache::Blobs;
@@ -256,6 +257,7 @@ impl Pusher {
         let listed = self.pool.install(|| publish::list(&self.remote().client, &published));
         let announced = listed.and_then(|()| self.announce(push)).err();
         let new = published.iter().filter(|it| it.is_new).count();
+        debug!(eggs = push.eggs.len(), new, failure, error = ?announced, "pushed");
         (new, failure.or_else(|| announced.and_then(|error| self.failure(&error))))
     }
 

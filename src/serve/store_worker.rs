@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::ThreadPool;
+use tracing::warn;
 
 use crate::cache::Cache;
 use crate::egg::cached_egg::CachedEgg;
@@ -134,6 +135,7 @@ fn finish(
             monitor.update(|state| state.done.extend(done));
         }
         Err(failure) => {
+            warn!(failure, "no more eggs are stored");
             // After a full disk, for example, the eggs in the queue would fail as well.
             let queued = monitor.update(|state| {
                 state.failure = Some(failure);

@@ -14,6 +14,7 @@ mod generate;
 mod hostile;
 mod list_show;
 mod log;
+mod log_file;
 mod materialize;
 mod nearest;
 mod old_caches;

@@ -134,6 +134,9 @@ fn a_limit_on_processes_is_an_error_and_no_panic() {
             limited.uid(65534).gid(65534);
         }
         let output = Output::of(&Command::from_std(limited).assert().code(1));
-        output.says(&["error: cannot start the thread `work`: ", "\nhint: allow this user more processes"]);
+        output.says(&[
+            "error: cannot start the thread `work`: ",
+            "\nhint: allow this user more processes",
+        ]);
     }
 }

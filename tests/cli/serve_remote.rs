@@ -596,7 +596,10 @@ fn a_builder_whose_key_nobody_trusts_is_told_that_it_pushes_nothing() {
     let mut server = open(&team.builder);
     let answer = find(&mut server, "foo", "1.0");
     let warning = text(&answer["warnings"][0]);
-    assert!(warning.contains("until 2020-01-01 (set EGGCACHE_SIGNING_KEY to another key"), "{warning}");
+    assert!(
+        warning.contains("until 2020-01-01 (set EGGCACHE_SIGNING_KEY to another key"),
+        "{warning}"
+    );
     server.close_with(&json!({}));
 }
 

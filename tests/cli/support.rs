@@ -63,7 +63,11 @@ impl Sandbox {
             .env("HOME", self.dir.path())
             .env_remove("EGGCACHE_DIR")
             .env_remove("XDG_CACHE_HOME")
-            .env_remove("EGGCACHE_SIGNING_KEY");
+            .env_remove("EGGCACHE_SIGNING_KEY")
+            .env_remove("EGGCACHE_LOG");
+        if self.path("log").exists() {
+            process.env("EGGCACHE_LOG", self.path("log"));
+        }
         if self.path("key").exists() {
             process.env("EGGCACHE_SIGNING_KEY", self.path("key"));
         }

@@ -47,7 +47,7 @@ impl Blobs {
             permissions::make_dir(dir)?;
             changed.insert(self.dir());
         }
-        trace!(path = %path.display(), "gave a blob its name");
+        trace!(path = %path.display(), "stored a blob");
         staged.temp.persist(&path).at("write", &path)?;
         changed.insert(dir.to_owned());
         Ok(())

@@ -20,6 +20,17 @@ pub(super) fn is_failure(error: &object_store::Error) -> bool {
     )
 }
 
+/// The name of an answer that is no failure.
+pub(super) fn answer_name(error: &object_store::Error) -> &'static str {
+    use object_store::Error;
+    match error {
+        Error::NotFound { .. } => "absent",
+        Error::AlreadyExists { .. } => "exists",
+        Error::Precondition { .. } | Error::NotModified { .. } => "changed",
+        _ => "failed",
+    }
+}
+
 /// What went wrong, without addresses and headers.
 pub(super) fn reason(error: &object_store::Error) -> String {
     use object_store::Error;

@@ -19,7 +19,7 @@ mod transfer;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -28,10 +28,11 @@ use tokio::sync::oneshot;
 
 use backends::{Opened, open};
 pub(crate) use error_text::first_line;
-use error_text::{is_failure, reason};
+use error_text::{answer_name, is_failure, reason};
 pub use objects::{ObjectInfo, Version};
 pub use patience::Patience;
 use runtime::runtime;
+use tracing::{debug, warn};
 
 use crate::error::{Error, Result};
 use crate::remote::config::Remote;
@@ -66,6 +67,8 @@ impl Client {
         // First, because it chooses the implementation of TLS.
         runtime()?;
         let Opened { store, prefix, unset } = open(remote, patience, environment).map_err(bad)?;
+        let url = remote.url.as_str();
+        debug!(remote = remote.name, url, anonymous = !unset.is_empty(), "opened a remote");
         Ok(Self { unset, ..Self::with_store(remote, store, prefix, patience) })
     }
 
@@ -121,7 +124,10 @@ impl Client {
 
     /// Asks this remote for nothing from now on.
     pub fn give_up(&self, reason: &str) {
-        self.lock_down().get_or_insert_with(|| reason.to_owned());
+        self.lock_down().get_or_insert_with(|| {
+            warn!(remote = &*self.name, reason, "not asked again");
+            reason.to_owned()
+        });
     }
 
     fn lock_down(&self) -> MutexGuard<'_, Option<String>> {
@@ -166,13 +172,16 @@ impl Client {
         Ok(())
     }
 
-    /// Makes one request and waits for its answer, no longer than `limit`.
+    /// Makes one request and waits for its answer, no longer than `limit`. The log names it after `op`
+    /// and its object.
     fn ask<T: Send + 'static>(
         &self,
+        (op, object): (&str, &str),
         limit: Option<Duration>,
         request: impl Future<Output = object_store::Result<T>> + Send + 'static,
     ) -> Result<object_store::Result<T>> {
         self.begin_request()?;
+        let begun = Instant::now();
         let (sender, receiver) = oneshot::channel();
         runtime()?.spawn(async move {
             let answer = match limit {
@@ -181,13 +190,20 @@ impl Client {
             };
             let _ = sender.send(answer);
         });
-        let failure = match receiver.blocking_recv() {
-            Ok(Some(answer)) if !answer.as_ref().is_err_and(is_failure) => return Ok(answer),
+        let answer = receiver.blocking_recv();
+        let (remote, ms) = (&*self.name, begun.elapsed().as_millis());
+        let failure = match answer {
+            Ok(Some(answer)) if !answer.as_ref().is_err_and(is_failure) => {
+                let outcome = answer.as_ref().err().map_or("ok", answer_name);
+                debug!(remote, op, object, outcome, ms, "request");
+                return Ok(answer);
+            }
             Ok(Some(Err(error))) => self.reason(&error),
             Ok(Some(Ok(_))) => unreachable!("an answer is no failure"),
             Ok(None) => "it does not answer in time".into(),
             Err(_) => "the request was dropped".into(),
         };
+        debug!(remote, op, object, failure, ms, "request");
         self.give_up(&failure);
         Err(self.error(failure))
     }

@@ -54,7 +54,7 @@ impl Client {
     /// Reads a small object; `None` if it does not exist.
     pub fn get(&self, name: &str) -> Result<Option<SmallObject>> {
         let (store, path) = (self.store.clone(), self.path(name));
-        let answer = self.ask(Some(self.patience.answer), async move {
+        let answer = self.ask(("get", name), Some(self.patience.answer), async move {
             let found = store.get(&path).await?;
             let version = Version(UpdateVersion {
                 e_tag: found.meta.e_tag.clone(),
@@ -94,7 +94,7 @@ impl Client {
 
     fn put(&self, name: &str, bytes: Vec<u8>, mode: PutMode) -> Result<bool> {
         let (store, path, folder) = (self.store.clone(), self.path(name), self.folder.clone());
-        let answer = self.ask(Some(self.patience.answer), async move {
+        let answer = self.ask(("put", name), Some(self.patience.answer), async move {
             let payload = PutPayload::from(bytes);
             match (mode, folder) {
                 (PutMode::Update(version), Some(folder)) => {
@@ -117,7 +117,9 @@ impl Client {
     /// Removes an object, if it exists.
     pub fn remove(&self, name: &str) -> Result<()> {
         let (store, path) = (self.store.clone(), self.path(name));
-        match self.ask(Some(self.patience.answer), async move { store.delete(&path).await })? {
+        match self.ask(("remove", name), Some(self.patience.answer), async move {
+            store.delete(&path).await
+        })? {
             Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.failed(&error)),
         }
@@ -127,7 +129,7 @@ impl Client {
     /// does not give the remote up if it is not.
     pub fn try_remove(&self, name: &str) -> Result<bool> {
         let (store, path) = (self.store.clone(), self.path(name));
-        let removed = self.ask(Some(self.patience.answer), async move {
+        let removed = self.ask(("remove", name), Some(self.patience.answer), async move {
             match store.delete(&path).await {
                 Ok(()) | Err(StoreError::NotFound { .. }) => Ok(true),
                 Err(StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }) => {
@@ -144,7 +146,7 @@ impl Client {
         let (store, path, patience) = (self.store.clone(), self.path(folder), self.patience);
         let prefix = self.prefix.as_ref().len();
         let skipped = if prefix == 0 { 0 } else { prefix + 1 };
-        let answer = self.ask(None, async move {
+        let answer = self.ask(("list", folder), None, async move {
             let (mut listing, mut all) = (store.list(Some(&path)), Vec::new());
             while let Some(meta) = in_time(patience.answer, listing.try_next()).await? {
                 all.push(ObjectInfo::new(&meta.location.as_ref()[skipped..], &meta));
@@ -157,7 +159,9 @@ impl Client {
     /// What a listing would say of an object; `None` if it does not exist.
     pub fn head(&self, name: &str) -> Result<Option<ObjectInfo>> {
         let (store, path) = (self.store.clone(), self.path(name));
-        match self.ask(Some(self.patience.answer), async move { store.head(&path).await })? {
+        match self.ask(("head", name), Some(self.patience.answer), async move {
+            store.head(&path).await
+        })? {
             Ok(meta) => Ok(Some(ObjectInfo::new(name, &meta))),
             Err(StoreError::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.failed(&error)),

@@ -11,11 +11,13 @@ use object_store::{GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, Put
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::{JoinError, JoinSet};
+use tracing::debug;
 
+use super::error_text::reason;
 use super::runtime::runtime;
 use super::{Client, Patience};
 use crate::disk::mmap::Mapped;
-use crate::error::{Error, Result};
+use crate::error::{Error, OrLog, Result};
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Progress;
 
@@ -53,6 +55,7 @@ impl Client {
         progress: &dyn Progress,
     ) -> Result<Option<Digest>> {
         self.begin_request()?;
+        let begun = Instant::now();
         // The channel is short: it bounds the memory, and a slow disk slows the download.
         let (sender, mut chunks) = channel(CHUNKS);
         let (store, path, patience) = (self.store.clone(), self.path(name), self.patience);
@@ -84,6 +87,8 @@ impl Client {
             })?;
             progress.advance(chunk.len() as u64);
         }
+        let (remote, ms) = (self.name(), begun.elapsed().as_millis());
+        debug!(remote, op = "download", object = name, written, bytes, ms, "request");
         if written < bytes {
             return Err(self.error(format!("it sent {written} of the {bytes} bytes of {name}")));
         }
@@ -94,7 +99,8 @@ impl Client {
     pub(crate) fn upload(&self, name: &str, bytes: Mapped, progress: &dyn Progress) -> Result<()> {
         let length = bytes.len();
         let (store, path, patience) = (self.store.clone(), self.path(name), self.patience);
-        let answer = self.ask(None, async move { send(store, path, bytes, patience).await })?;
+        let answer = self
+            .ask(("upload", name), None, async move { send(store, path, bytes, patience).await })?;
         answer.map_err(|error| self.failed(&error))?;
         progress.advance(length as u64);
         Ok(())
@@ -132,7 +138,7 @@ async fn send(
         failed => failed,
     };
     if sent.is_err() {
-        let _ = in_time(patience.answer, upload.abort()).await;
+        in_time(patience.answer, upload.abort()).await.or_log();
     }
     sent
 }
@@ -229,6 +235,7 @@ async fn receive(
             return Err(Broken::Failed(failure));
         }
         broken_at = Some(pace.from);
+        debug!(object = %path, at, failure = reason(&failure), "resuming a download");
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tracing::debug;
+
 use super::{Session, is_unusable};
 use crate::cache::extract;
 use crate::error::{Error, Result};
@@ -29,7 +31,9 @@ impl Session {
             }
             _ => {}
         }
-        let (path, outcome, torn) = outcome?;
+        let (path, outcome, torn) =
+            outcome.inspect_err(|error| debug!(%digest, %error, "not copied"))?;
+        debug!(%digest, path = %path.display(), ?outcome, "copied");
         if let Outcome::Copied(counts) = &outcome {
             self.usage.hits.push(digest);
             self.usage.copied_bytes += counts.bytes;

@@ -1,10 +1,12 @@
 //! Finding: which eggs buildout can have, and who builds those that are missing.
 
+use tracing::{Level, debug, enabled};
+
 use super::Session;
 use super::remotes::SessionRemotes;
 use crate::cache::Cache;
 use crate::egg::cached_egg::CachedEgg;
-use crate::egg::key::EggKey;
+use crate::egg::key::{EggKey, Mismatch};
 use crate::egg::name::{normalize_name, same_version};
 use crate::error::Result;
 use crate::serve::protocol::{Answer, Candidate, Leased, ToBuild, Wanted};
@@ -17,17 +19,37 @@ impl Session {
         let is_usable = |key: &EggKey| key.variant == variant && self.host.accepts(key);
         let is_version = |key: &EggKey| version.is_none_or(|it| same_version(&key.version, it));
         let mut eggs = self.cache.eggs_of_project(name)?;
+        if enabled!(Level::DEBUG) {
+            for egg in &eggs {
+                self.log_unusable(egg, variant);
+            }
+        }
         eggs.retain(|egg| is_usable(&egg.key) && !self.unusable.contains(&egg.digest));
         let mut candidates: Vec<Candidate> = eggs.iter().map(Candidate::of).collect();
         let is_cached = version.is_some() && eggs.iter().any(|egg| is_version(&egg.key));
+        debug!(name, version, variant, usable = eggs.len(), is_cached, "looked in the cache");
         let mut warnings = Vec::new();
         if let Some(remotes) = self.remotes.as_mut().filter(|_| !is_cached) {
             let is_wanted = |key: &EggKey| is_usable(key) && is_version(key);
             let offered = find_on(remotes, &self.cache, name, &eggs, &self.unusable, is_wanted);
+            debug!(name, version, offered = offered.len(), "looked on remotes");
             candidates.extend(offered.iter().map(Candidate::of));
             warnings = remotes.warnings();
         }
         Ok(Answer::Found { eggs: candidates, warnings })
+    }
+
+    /// Logs why an egg of the cache is not offered.
+    fn log_unusable(&self, egg: &CachedEgg, variant: &str) {
+        let (file_name, digest) = (&egg.file_name, egg.digest);
+        if self.unusable.contains(&digest) {
+            debug!(file_name, %digest, "not offered: it could not be copied before");
+        } else if egg.key.variant != variant {
+            let of_egg = &egg.key.variant;
+            debug!(file_name, %digest, variant, of_egg, "not offered: it has other build options");
+        } else if let Some(Mismatch { part, egg, host }) = self.host.mismatch(&egg.key) {
+            debug!(file_name, %digest, part, egg, host, "not offered: it is not for this host");
+        }
     }
 
     /// Lets remotes load the lists of projects that buildout will ask for and the cache lacks.
@@ -71,7 +93,9 @@ impl Session {
         if eggs.iter().any(is_cached) {
             return Ok(Answer::Leased { lease: Leased::Built, wait: None });
         }
-        Ok(remotes.lease(egg, is_wanted))
+        let answer = remotes.lease(egg, is_wanted);
+        debug!(name = egg.name, version = egg.version, ?answer, "build lease");
+        Ok(answer)
     }
 }
 

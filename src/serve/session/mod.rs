@@ -21,12 +21,13 @@ use crate::cache::{Cache, Usage};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::Host;
 use crate::egg::provenance::Provenance;
-use crate::error::{Error, Result};
+use crate::error::{Error, OrLog, Result};
 use crate::ops::add::Added;
 use crate::ops::register;
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 use remotes::SessionRemotes;
+use tracing::{debug, info};
 
 pub struct Session {
     cache: Cache,
@@ -79,6 +80,15 @@ impl Session {
         };
         let warnings = options.warning.clone().into_iter().chain(cache.warning());
         let warnings: Vec<String> = warnings.chain(failure).collect();
+        info!(
+            cache = %cache.root().display(),
+            host = ?host,
+            buildout,
+            offline,
+            read_only,
+            remotes = ?remotes.as_ref().map(SessionRemotes::role),
+            "opened a session"
+        );
         let answer = Answer::Opened {
             read_only,
             torn,
@@ -126,6 +136,7 @@ impl Session {
             known: self.known.clone(),
         };
         let report = register::register(&mut self.cache, &options)?;
+        debug!(directory = %options.directory.display(), ?report, "registered a buildout");
         if report.registered {
             self.remember_used()?;
         }
@@ -139,7 +150,7 @@ impl Session {
     fn remember_used(&mut self) -> Result<()> {
         let Some(hints) = &self.hints else { return Ok(()) };
         let asked: Vec<Digest> = self.asked.iter().flatten().copied().collect();
-        if let Ok(all) = hints.remember(&asked, &self.cache)
+        if let Some(all) = hints.remember(&asked, &self.cache).or_log()
             && let Some(remotes) = &mut self.remotes
         {
             let eggs: Result<Vec<Option<CachedEgg>>> =
@@ -152,7 +163,10 @@ impl Session {
     /// Records in the index what the session has used.
     pub fn record_use(&mut self) {
         let nothing = Usage { is_run: true, ..Usage::default() };
-        self.cache.record_use(&std::mem::replace(&mut self.usage, nothing), now());
+        let usage = std::mem::replace(&mut self.usage, nothing);
+        let (hits, present, misses) = (usage.hits.len(), usage.present.len(), usage.misses);
+        info!(hits, present, misses, copied_bytes = usage.copied_bytes, "used in the session");
+        self.cache.record_use(&usage, now());
     }
 
     /// The answer to `close`. Waits a while for pushes.

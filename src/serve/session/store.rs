@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tracing::{debug, warn};
+
 use super::Session;
 use super::remotes::SessionRemotes;
 use crate::egg::provenance::Provenance;
@@ -30,6 +32,13 @@ impl Session {
             self.usage.misses += 1;
             self.usage.build_seconds += seconds;
         }
+        debug!(
+            path = %path.display(),
+            source_sha256,
+            variant,
+            build_seconds = provenance.build_seconds,
+            "offered to the cache"
+        );
         let hints = Hints {
             generation: Some(self.host.generation),
             implementation: Some(self.host.implementation.clone()),
@@ -47,7 +56,10 @@ impl Session {
         }
         let tree = match listed? {
             Ok(tree) => tree,
-            Err(reason) => return Ok(Answer::Refused(add::Outcome::Refused { reason })),
+            Err(reason) => {
+                warn!(path = %path.display(), reason, "refused");
+                return Ok(Answer::Refused(add::Outcome::Refused { reason }));
+            }
         };
         let number = self.asked.len();
         let replace = Replace::These(self.damaged.clone());
