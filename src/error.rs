@@ -384,7 +384,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_owner_is_that_of_the_file_or_of_the_lowest_folder_that_exists() {
+    fn the_owner_is_that_of_the_lowest_path_that_exists() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();

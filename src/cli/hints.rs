@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_file_of_this_user_needs_chmod_and_another_its_owner() {
+    fn unreadable_files_need_chmod_or_their_owner() {
         let dir = tempfile::tempdir().unwrap();
         let blob = |owner: Owner| {
             let error = Error::UnreadableBlob { path: owner.path.clone(), owner };
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_system_has_a_hint_where_there_is_something_to_do() {
+    fn system_errors_have_a_hint_where_one_helps() {
         let full = hints(&io("/srv", io::ErrorKind::StorageFull));
         let says = "free some space there; `eggcache gc --max-size SIZE` shrinks a cache";
         assert_eq!(full, [says]);

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_time_process_level_target_span_and_fields_on_one_line() {
+    fn a_log_line_has_time_process_level_span_and_fields() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let log = to_file(File::create(&path).unwrap(), LevelFilter::DEBUG);

@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_key_is_told_with_its_day_and_another_signature_may_do() {
+    fn an_expired_key_is_named_and_another_signature_counts() {
         let dir = tempfile::tempdir().unwrap();
         let (old, old_trusted) = pair(dir.path(), "old");
         let (new, new_trusted) = pair(dir.path(), "new");

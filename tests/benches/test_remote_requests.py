@@ -166,14 +166,14 @@ EGGS = ["egg%d" % number for number in range(5)]
 BUILT = rules.miss() + rules.lease(0) + rules.push(1)
 
 
-def test_whoever_builds_all_pushes_it_and_then_its_set(pool):
+def test_a_first_builder_pushes_every_egg_and_its_set(pool):
     assert pool.buildout(pool.machine("first"), EGGS) == (
         rules.miss() + BUILT.times(5) + rules.finish(5, 5),
         5,
     )
 
 
-def test_a_kept_cache_asks_for_nothing_and_of_new_pins_for_what_it_does_not_know_to_be_there(pool):
+def test_a_kept_cache_requests_only_unknown_eggs_of_new_pins(pool):
     first, second = pool.machine("first"), pool.machine("second")
     pool.buildout(first, EGGS)
     assert pool.buildout(first, EGGS) == (Requests(), 0)
@@ -185,7 +185,7 @@ def test_a_kept_cache_asks_for_nothing_and_of_new_pins_for_what_it_does_not_know
     assert pool.buildout(first, EGGS + ["more"], "more") == (Requests(), 0)
 
 
-def test_who_only_reads_asks_for_a_set_and_blobs_or_for_lists_and_blobs(pool):
+def test_a_reader_requests_a_set_or_lists_and_then_blobs(pool):
     pool.buildout(pool.machine("first"), EGGS)
     reader = pool.machine("reader", push=False)
     assert pool.buildout(reader, EGGS) == (rules.known(5), 0)
@@ -194,7 +194,7 @@ def test_who_only_reads_asks_for_a_set_and_blobs_or_for_lists_and_blobs(pool):
     assert pool.buildout(other, EGGS, "others") == (rules.miss() + rules.hit().times(5), 0)
 
 
-def test_a_new_machine_that_pushes_asks_for_nothing_again_that_it_has_asked_for(pool):
+def test_a_new_builder_requests_nothing_twice(pool):
     pool.buildout(pool.machine("first"), EGGS)
     second, third = pool.machine("second"), pool.machine("third")
     found = rules.miss() + rules.hit().times(5)

@@ -57,14 +57,14 @@ def test_a_table_has_the_ratio_of_eggcache_to_each_contender():
     assert "| uv, copy mode | 3.00 s (0.33) |  |" in text
 
 
-def test_what_was_left_out_is_on_the_page():
+def test_contenders_left_out_are_on_the_page():
     missing = {"ostree": "ostree is not installed"}
     entries = {"a": entry("web", "ext4", "warm", missing, eggcache=1.0)}
     line = "Without ostree checkout on web, ext4, warm: ostree is not installed."
     assert line in report.materialize(entries, report.NoPlots())
 
 
-def test_the_parts_between_the_markers_are_renewed_and_nothing_else():
+def test_only_the_parts_between_markers_are_renewed():
     text = "Before\n<!-- gc -->\nof last year\n<!-- end -->\nbetween\n<!-- add -->\nstays\n<!-- end -->\nafter\n"
     measured = results(gc={"a": entry("web", "ext4", "cold", eggcache=1.0, rm=2.0)})
     plots = Plots()
@@ -75,7 +75,7 @@ def test_the_parts_between_the_markers_are_renewed_and_nothing_else():
     assert [name for name, _ in plots.made] == ["gc.svg"] * 2
 
 
-def test_targets_tell_what_is_reached():
+def test_the_targets_table_shows_which_are_reached():
     def walls(corpus, **others):
         return entry(corpus, "ext4", "warm", eggcache=1.0, **others)
 
@@ -117,7 +117,7 @@ def test_a_profile_has_every_second_once():
     assert "| all | 240 ms | 200 ms |" in text
 
 
-def test_filling_the_cache_is_compared_with_a_buildout_without_one():
+def test_filling_the_cache_is_compared_with_a_plain_buildout():
     taken = figures(cache=10.2, without=10.0, downloading=20.0)
     taken["cache"].update(stored=90, spent=0.15)
     text = report.populate({"4.2.0": taken}, report.NoPlots())
@@ -125,7 +125,7 @@ def test_filling_the_cache_is_compared_with_a_buildout_without_one():
     assert "| zc.buildout 4.2.0, 90 eggs " + row in text
 
 
-def test_a_pull_is_compared_with_another_that_brings_the_same_blobs():
+def test_a_pull_is_compared_with_another_program():
     pulled = entry("web", "ext4", "warm", eggcache=1.0, aws=2.0)
     pulled["figures"]["eggcache"]["requests"] = 180
     pulled["figures"]["aws"]["requests"] = 91

@@ -69,7 +69,7 @@ def test_patience_is_that_of_the_program():
     assert float(re.search(r"base: ([\d.]+)", backoff)[1]) == rules.BACKOFF_BASE
 
 
-def test_looks_at_leases_are_those_of_the_program():
+def test_lease_polling_is_that_of_the_program():
     text = source("remote/build_lease.rs")
     found = {name: seconds(value) for name, value in re.findall(r"const (\w+): .*?= (.*);", text)}
     assert (found["RENEWAL"], found["WAIT"]) == ([rules.RENEWAL], [rules.WAIT])
@@ -98,7 +98,7 @@ def test_a_push_makes_as_many_requests_as_eggcache_did(corpus, made, again):
     assert rules.hit().times(len(blobs)).made == 2 * len(blobs)
 
 
-def test_an_entry_is_as_long_as_one_that_was_pushed():
+def test_an_entry_is_as_long_as_a_real_one():
     line = rules.entry_line("z3c-pt", "5.2").replace("z3c-pt-5.2-py3", "z3c.pt-5.2-py3")
     assert len(line) == 804
 
@@ -140,13 +140,13 @@ def test_the_program_makes_as_many_requests_as_the_model(tmp_path):
 # Numbers of requests.
 
 
-def test_a_buildout_asks_for_its_set_and_for_what_is_missing():
+def test_a_buildout_requests_its_set_and_missing_blobs():
     assert rules.known(0).billed == 0 == rules.wait_known(90, 0, 0)
     assert rules.known(90).billed == 91
     assert rules.hit().billed == 2 and rules.miss().billed == 1
 
 
-def test_a_large_blob_is_asked_for_first_and_a_larger_one_goes_in_parts():
+def test_large_blobs_are_checked_first_and_sent_in_parts():
     small, large, parts = map(rules.push, (rules.LARGE - 1, rules.LARGE, 3 * rules.PART + 1))
     assert small == {"GET": 2, "PUT": 3} and large == {"GET": 2, "PUT": 3, "HEAD": 1}
     # Begin, four parts, end.
@@ -165,7 +165,7 @@ def test_a_bill_follows_its_tiers():
 
 
 @pytest.mark.parametrize("is_warm", [True, False])
-def test_all_that_a_team_fetches_or_builds_is_counted_once(is_warm):
+def test_every_fetch_and_build_of_a_team_is_counted_once(is_warm):
     month = team.Month(10, is_warm)
     assert sum(month.of_application.values()) == pytest.approx(month.sets)
     asked = month.requests()
@@ -219,7 +219,7 @@ def test_a_larger_cache_fetches_less_and_keeps_its_limit():
 
 @pytest.mark.parametrize("look", [None, crowd.look_as_is])
 @pytest.mark.parametrize("is_limited", [True, False])
-def test_each_of_a_herd_builds_or_fetches(look, is_limited):
+def test_every_builder_of_a_herd_builds_or_fetches(look, is_limited):
     herd = crowd.herd(1500, 1, 60, look, is_limited=is_limited)
     assert herd.builds + herd.alone + herd.fetched == 1500
     assert len(herd.waits) == herd.fetched and all(wait > 0 for wait in herd.waits)
@@ -231,7 +231,7 @@ def test_each_of_a_herd_builds_or_fetches(look, is_limited):
     assert sum(herd.store.seconds["PUT"].values()) == counts["PUT"] + counts["POST"]
 
 
-def test_without_leases_all_that_come_before_the_first_is_done_build():
+def test_without_leases_all_early_builders_build():
     assert crowd.herd(500, 100, 300, None).builds == 500
     some = crowd.herd(500, 100, 30, None)
     assert 100 < some.builds < 200 and some.builds + some.fetched == 500
@@ -245,13 +245,13 @@ def test_one_builder_makes_the_requests_of_the_rules():
         assert crowd.start(1, 1, blobs=blobs).store.counts == rules.known(blobs)
 
 
-def test_patience_with_503_loses_fewer():
+def test_more_patience_with_503_loses_fewer_builders():
     few = rules.Patience(1, 0.8, 2.2)
     lost = [crowd.start(300, 1, it).without for it in (few, rules.OF_BUILD, rules.OF_COMMAND)]
     assert lost == sorted(lost, reverse=True) and lost[0] > lost[-1] == 0
 
 
-def test_a_refused_request_is_made_again_as_long_as_patience_has_it():
+def test_a_refused_request_is_retried_within_its_limits():
     for patience in (rules.OF_BUILD, rules.OF_COMMAND):
         for seed in range(50):
             backoff, times = crowd.Backoff(random.Random(seed), patience, 5.0), [5.0]
@@ -282,7 +282,7 @@ def test_a_buildout_asks_for_each_egg_once(corpus):
     assert len(requires) < slow.seconds < found.seconds + len(requires)
 
 
-def test_what_is_known_to_be_needed_is_asked_for_together(monkeypatch):
+def test_known_requirements_are_requested_together(monkeypatch):
     requires = {name: [] for name in "bcdefghijk"}
     monkeypatch.setitem(order.CORPORA, "some", {"installs": [["a"]], "requires": {**requires, "a": list(requires)}})
     run = order.Run("some")
@@ -294,7 +294,7 @@ def test_what_is_known_to_be_needed_is_asked_for_together(monkeypatch):
 # Several writers of one list.
 
 
-def test_each_writer_of_a_list_gets_there_or_gives_up():
+def test_every_writer_of_a_list_succeeds_or_gives_up():
     before = 0
     for count in (1, 2, 10, 100):
         it = crowd.writers(count)
@@ -309,7 +309,7 @@ def test_each_writer_of_a_list_gets_there_or_gives_up():
 # The page.
 
 
-def test_the_page_says_what_is_simulated():
+def test_the_page_shows_the_simulated_figures():
     """Checks the sections that are quick to compute."""
     with open(scale.PAGE) as file:
         page = file.read()

@@ -75,7 +75,7 @@ def page(request, browser, made):
     return browser
 
 
-def test_nothing_is_loaded_and_nothing_complains(page):
+def test_the_page_loads_nothing_and_logs_nothing(page):
     urls = [it["request"]["url"] for it in page.received("Network.requestWillBeSent")]
     assert [url for url in urls if not url.startswith("data:")] == urls[:1]
     assert page.received("Runtime.exceptionThrown") == []
@@ -83,7 +83,7 @@ def test_nothing_is_loaded_and_nothing_complains(page):
     assert page.received("Runtime.consoleAPICalled") == []
 
 
-def test_what_an_attacker_has_named_is_text(page):
+def test_hostile_names_are_shown_as_text(page):
     assert page.run("document.title").startswith("eggcache: ")
     assert page.run("document.querySelectorAll('img, b, [onerror], [onfocus]').length") == 0
     assert page.run("document.body.innerText.includes('<img src=x')")
@@ -103,7 +103,7 @@ AREAS = """(() => {
 
 
 @pytest.mark.parametrize("width", [1280, 360])
-def test_the_areas_are_the_size_of_the_cache(page, made, width):
+def test_areas_are_proportional_to_sizes(page, made, width):
     page.resize(width, 800)
     tiles = page.run(AREAS)
     total = made[1]["blob_bytes"]
@@ -126,7 +126,7 @@ def test_nothing_is_wider_than_the_screen(page, width):
     assert page.run(wide) == []
 
 
-def test_labels_are_written_where_they_fit(page):
+def test_labels_are_shown_where_they_fit(page):
     shown = """[...document.querySelectorAll('.map.wide .n')].filter((it) => it.offsetHeight)
       .map((it) => [it.textContent, it.offsetTop + it.offsetHeight <= it.parentNode.clientHeight + 1])"""
     shown = page.run(shown)
@@ -159,7 +159,7 @@ CONTRAST = """(() => {
 })()"""
 
 
-def test_text_is_well_to_be_read(page):
+def test_text_has_enough_contrast(page):
     page.run("document.querySelectorAll('details').forEach((it) => { it.open = true; })")
     contrast, text = page.run(CONTRAST)
     assert contrast >= 4.5, text
@@ -178,7 +178,7 @@ FOCUS = "document.activeElement.getAttribute('aria-label')"
 TIP = "(() => { const it = document.getElementById('tip'); return it.hidden ? null : it.textContent; })()"
 
 
-def test_the_keyboard_goes_from_mark_to_mark_and_each_says_what_it_is(page):
+def test_the_keyboard_reaches_every_mark_and_shows_its_tip(page):
     page.press("Tab")
     first = page.run(FOCUS)
     assert "last used" in first and page.run(TIP) == first
@@ -198,7 +198,7 @@ def test_the_keyboard_goes_from_mark_to_mark_and_each_says_what_it_is(page):
     assert "misses" in page.run(FOCUS) and page.run(TIP) == page.run(FOCUS)
 
 
-def test_pointing_at_a_bar_says_what_it_is(page):
+def test_pointing_at_a_bar_shows_its_tip(page):
     page.run("document.querySelector('.chart').scrollIntoView()")
     page.settle()
     at = page.run("""(() => {
@@ -211,7 +211,7 @@ def test_pointing_at_a_bar_says_what_it_is(page):
     assert page.run(TIP) is None
 
 
-def test_all_is_there_without_a_script(browser, made):
+def test_everything_is_shown_without_scripts(browser, made):
     browser.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
         browser.open(made[0].as_uri())
@@ -222,7 +222,7 @@ def test_all_is_there_without_a_script(browser, made):
     assert browser.run("document.querySelectorAll('svg .t title').length") > 50
 
 
-def test_what_the_next_gc_takes_is_told_with_its_reason(page, made):
+def test_the_next_eviction_is_listed_with_reasons(page, made):
     going = made[1]["next_gc"]
     assert going["eggs"] > 10
     rows = page.run("[...document.querySelectorAll('[aria-labelledby=gc] tbody tr')].map((it) => it.innerText)")
@@ -230,7 +230,7 @@ def test_what_the_next_gc_takes_is_told_with_its_reason(page, made):
     assert all("not used for" in row or "superseded" in row for row in rows)
 
 
-def test_it_prints_in_few_pages(page):
+def test_the_page_can_be_printed(page):
     page.prefer("light", media="print")
     try:
         page.call("Page.printToPDF", printBackground=True)

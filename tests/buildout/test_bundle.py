@@ -81,7 +81,7 @@ def problems(world, app, *options, cache=True):
     return json.loads(done.stdout)["problems"]
 
 
-def test_what_is_unpacked_elsewhere_runs_and_its_bytecode_is_used(world):
+def test_an_unpacked_bundle_runs_and_uses_its_bytecode(world):
     first = project(world, "first")
     assert output(first.path / "bin" / "app") == "app 1.0"
     archive = world.path / "app.tar.zst"
@@ -98,7 +98,7 @@ def test_what_is_unpacked_elsewhere_runs_and_its_bytecode_is_used(world):
     assert problems(world, app, cache=False) == []
 
 
-def test_two_buildouts_of_one_cache_differ_in_what_names_their_folder_only(newest_world):
+def test_bundles_differ_only_in_files_that_name_their_folder(newest_world):
     world = newest_world
     for options, differ in (
         ("relative-paths = true", {".installed.cfg"}),
@@ -131,7 +131,7 @@ def test_a_buildout_with_a_shared_eggs_directory_is_not_bundled(newest_world):
     assert not (world.path / "app.tar.zst").exists()
 
 
-def test_beside_the_folder_of_the_build_only_installed_cfg_is_a_problem(newest_world):
+def test_beside_its_original_only_installed_cfg_is_a_problem(newest_world):
     world = newest_world
     first = project(world, "first")
     for number, options in enumerate([[], ["--exclude", ".installed.cfg"]]):
@@ -143,7 +143,7 @@ def test_beside_the_folder_of_the_build_only_installed_cfg_is_a_problem(newest_w
         assert names == ({".installed.cfg"} if not options else set())
 
 
-def test_what_is_unpacked_can_be_built_again(newest_world):
+def test_an_unpacked_bundle_can_be_built_again(newest_world):
     world = newest_world
     first = project(world, "first")
     archive = world.path / "app.tar.zst"
@@ -196,7 +196,7 @@ def test_an_rpm_of_a_bundle_is_built_installed_and_runs(newest_world):
     assert problems(world, app, cache=False) == []
 
 
-def test_the_commands_of_the_container_file_unpack_a_bundle_that_runs(newest_world):
+def test_the_commands_of_the_containerfile_unpack_a_bundle(newest_world):
     world = newest_world
     first = project(world, "first")
     image, root = world.path / "image", world.path / "root"

@@ -36,7 +36,7 @@ def develop_eggs(project):
     }
 
 
-def test_a_custom_build_is_kept_with_its_options(world):
+def test_a_custom_build_is_cached_with_its_options(world):
     world.c_sdist("native", "1.0")
     first = custom(world, "first", 7)
     first.run("install", "custom")
@@ -48,7 +48,7 @@ def test_a_custom_build_is_kept_with_its_options(world):
     assert len(native["variant"]) == 64 and len(native["source_sha256"]) == 64
 
 
-def test_a_damaged_custom_build_is_replaced_by_another_one_of_its_version(newest_world):
+def test_another_build_replaces_a_damaged_custom_build(newest_world):
     world = newest_world
     for number in range(2):
         world.c_sdist("native", "1.0", marker=str(number))
@@ -75,7 +75,7 @@ def test_another_option_is_another_build(world):
     assert len([egg for egg in world.cached() if egg["name"] == "native"]) == 2
 
 
-def test_the_plain_egg_is_not_served_where_a_part_builds_it_with_options(world):
+def test_the_plain_egg_is_not_served_for_a_custom_build(world):
     world.c_sdist("native", "1.0")
     world.project("plain", "native", versions="native = 1.0").run()
     world.cut_network()

@@ -157,7 +157,7 @@ def prepare(world, page):
 def test_every_block_has_a_language(page):
     text = read(page)
     found = [(kind(page, *block), block[1]) for block in blocks(text)]
-    assert not [text for kind, text in found if kind == "unknown"], "neither run nor known as data"
+    assert not [text for kind, text in found if kind == "unknown"], "neither run nor recognised as data"
     assert not re.search(r"^\n {4,}\S", without_blocks(text), re.M), "a block is indented, not fenced"
     # Output belongs to a block that runs, or that is left with a reason.
     befores = [kind for kind, _ in found]
@@ -217,20 +217,20 @@ def test_every_source_file_that_a_page_names_exists(page):
     assert not gone
 
 
-def test_what_is_left_is_there():
+def test_every_exception_in_left_exists():
     for page, beginning, why in LEFT:
         assert any(text.startswith(beginning) for _, text in blocks(read(page))), (page, beginning)
         assert why
 
 
-def test_a_block_is_known_by_its_language():
+def test_the_language_of_a_block_determines_its_kind():
     text = "Text\n\n```sh\neggcache list\n```\n\n```output\nEGG\n```\n"
     assert blocks(text) == [("sh", "eggcache list"), ("output", "EGG")]
     assert [kind("x.md", *block) for block in blocks(text)] == ["run", "output"]
     assert kind("x.md", "", "eggcache list") == "unknown"
 
 
-def test_an_output_may_differ_in_numbers_and_folders_only():
+def test_output_may_differ_only_in_numbers_and_folders():
     assert prints("1 egg, 2.5 KiB in /home/me/app", "12 egg, 300 B in /tmp/x/app\n")
     assert prints("first\n...\nlast", "first\nin between\nlast\n") and prints("...\nlast", "last\n")
     assert not prints("stored", "stored\nanother\n")

@@ -40,14 +40,14 @@ def test_an_index_of_a_newer_schema(filled):
     assert "of a newer eggcache" in works_without(filled)
 
 
-def test_an_index_that_is_none(filled):
+def test_an_index_that_is_not_a_database(filled):
     for name in ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm"):
         if (filled.cache / name).exists():
             (filled.cache / name).write_bytes(b"no database at all" * 100)
     assert "reindex" in works_without(filled)
 
 
-def test_an_interrupt_is_waited_out_by_the_program(newest_world):
+def test_the_program_survives_an_interrupt(newest_world):
     """The program completes its work: it exits when its input ends, and is not killed."""
     code = (
         "from eggcache import _bridge\n"
@@ -147,7 +147,7 @@ def test_a_damaged_egg_is_built_again_and_stored_in_place(filled):
     assert again["digest"] != alpha["digest"]
 
 
-def test_a_blob_that_is_gone_is_a_miss(filled):
+def test_a_missing_blob_is_a_miss(filled):
     [alpha] = [egg for egg in filled.cached() if egg["name"] == "alpha"]
     (filled.cache / "blobs" / alpha["digest"][:2] / alpha["digest"]).unlink()
     project = filled.project("project", versions="alpha = 1.0")
@@ -155,7 +155,7 @@ def test_a_blob_that_is_gone_is_a_miss(filled):
     filled.eggcache("verify")
 
 
-def test_an_egg_that_a_power_cut_left_incomplete_is_copied_again(filled):
+def test_an_egg_torn_by_a_power_cut_is_copied_again(filled):
     project = filled.project("project", versions="alpha = 1.0")
     project.run()
     [module] = project.eggs_directory.glob("alpha-*.egg/alpha.py")
@@ -198,7 +198,7 @@ class TestMounts:
         assert warnings == 1 and ("No space left" in output or "full" in output), output
         assert project.script("alpha") == "alpha 1.0"
 
-    def test_a_full_cache_still_serves_what_it_has(self, world, mounted):
+    def test_a_full_cache_still_serves_its_eggs(self, world, mounted):
         mounted("size=8m")
         world.wheel("alpha", "1.0")
         world.project("filling", versions="alpha = 1.0").run()

@@ -40,7 +40,7 @@ def test_the_option_works_from_the_user_defaults(newest_world):
     assert (world.path / "home-cache" / "index.sqlite").is_file()
 
 
-def test_as_an_extension_that_buildout_installs(world, tmp_path):
+def test_eggcache_works_as_a_buildout_extension(world, tmp_path):
     # Without the .pth file, only the extension entry point remains.
     site = tmp_path / "site"
     site.mkdir()
@@ -74,7 +74,7 @@ def test_the_download_cache_is_left_alone_on_a_hit(newest_world):
     assert os.listdir(str(world.path / "downloads" / "dist")) == []
 
 
-def test_the_download_cache_is_completed_where_that_is_asked_for(newest_world):
+def test_the_download_cache_is_completed_on_request(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0")
     world.project("first", versions="alpha = 1.0").run()
@@ -87,7 +87,7 @@ def test_the_download_cache_is_completed_where_that_is_asked_for(newest_world):
     assert "alpha-1.0-py3-none-any.whl" in downloads
 
 
-def test_the_archive_that_is_fetched_is_that_of_the_egg(newest_world):
+def test_the_fetched_archive_is_that_of_the_egg(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0")
     world.project("first", versions="alpha = 1.0").run()
@@ -101,7 +101,7 @@ def test_the_archive_that_is_fetched_is_that_of_the_egg(newest_world):
     assert [name for name in downloads if name.startswith("alpha")] == ["alpha-1.0-py3-none-any.whl"]
 
 
-def test_an_archive_that_the_download_cache_lacks_is_missed_as_without_a_cache(newest_world):
+def test_a_missing_archive_fails_as_in_stock_buildout(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0")
     world.project("first", versions="alpha = 1.0").run()
@@ -115,7 +115,7 @@ def test_an_archive_that_the_download_cache_lacks_is_missed_as_without_a_cache(n
     assert summary(project.run())["hits"] > 0
 
 
-def test_a_failed_run_keeps_what_it_has_built(newest_world):
+def test_a_failed_run_stores_the_eggs_it_built(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0", requires=["missing"])
     project = world.project("project")
@@ -124,7 +124,7 @@ def test_a_failed_run_keeps_what_it_has_built(newest_world):
     assert summary(output)["stored"] == 2
 
 
-def test_the_cache_is_asked_once_for_what_it_does_not_have(newest_world):
+def test_the_cache_is_asked_only_once_for_a_missing_egg(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0")
     hook = world.path / "site"

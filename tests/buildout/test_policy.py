@@ -37,7 +37,7 @@ def collected(world):
     return json.loads(last.read_text())
 
 
-def test_a_root_that_succeeds_collects_garbage_once_a_day(filled):
+def test_a_successful_buildout_runs_gc_once_a_day(filled):
     world = filled
     project = world.project("project")
     project.run()
@@ -57,7 +57,7 @@ def test_a_root_that_succeeds_collects_garbage_once_a_day(filled):
     assert not has_gamma(world)
 
 
-def test_a_root_that_fails_collects_nothing(filled):
+def test_a_failed_buildout_runs_no_gc(filled):
     world = filled
     project = world.project("project", "alpha missing")
     project.run(check=False)
@@ -66,7 +66,7 @@ def test_a_root_that_fails_collects_nothing(filled):
     assert has_gamma(world) and not (world.cache / "gc").exists()
 
 
-def test_a_policy_that_is_not_understood_is_one_warning_for_a_root(newest_world):
+def test_an_invalid_policy_is_one_warning(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0")
     world.cache.mkdir()
@@ -77,7 +77,7 @@ def test_a_policy_that_is_not_understood_is_one_warning_for_a_root(newest_world)
     assert project.script("alpha") == "alpha 1.0"
 
 
-def test_a_root_does_not_wait_for_what_is_collected(newest_world, tmp_path):
+def test_a_buildout_does_not_wait_for_automatic_gc(newest_world, tmp_path):
     world = newest_world
     world.wheel("alpha", "1.0")
     slow = tmp_path / "slow"

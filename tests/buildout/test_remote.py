@@ -68,7 +68,7 @@ def newest_team(newest_world):
     return Team(newest_world)
 
 
-def test_what_one_has_built_others_take_from_the_remote(team):
+def test_readers_pull_the_eggs_that_a_builder_pushed(team):
     team.world.wheel("alpha", "1.0", requires=["beta"])
     team.world.c_sdist("beta", "2.0")
     pins = {"eggs": "alpha", "versions": "alpha = 1.0\nbeta = 2.0"}
@@ -85,7 +85,7 @@ def test_what_one_has_built_others_take_from_the_remote(team):
     team.world.eggcache("verify")
 
 
-def test_a_builder_takes_no_egg_that_was_built_from_another_archive(newest_team):
+def test_a_builder_uses_no_egg_built_from_another_archive(newest_team):
     world = newest_team.world
     world.wheel("alpha", "1.0", marker="old")
     newest_team.member("first", push=True, versions="alpha = 1.0").run(env=newest_team.env())
@@ -110,7 +110,7 @@ def test_ten_builders_at_once_build_each_egg_once(newest_team):
     assert not list(newest_team.pool.glob("v1/leases/*"))
 
 
-def test_an_egg_that_a_part_builds_with_options_is_shared_as_well(newest_team):
+def test_a_custom_build_is_shared_as_well(newest_team):
     newest_team.world.c_sdist("alpha", "1.0")
     pins = {
         "parts": "alpha",
@@ -124,7 +124,7 @@ def test_an_egg_that_a_part_builds_with_options_is_shared_as_well(newest_team):
 
 
 @pytest.mark.parametrize("push", [False, True])
-def test_a_remote_that_cannot_be_reached_is_one_warning(newest_team, push):
+def test_an_unreachable_remote_is_one_warning(newest_team, push):
     newest_team.world.wheel("alpha", "1.0")
     options = ["--endpoint", "http://127.0.0.1:9/"]
     pins = {"versions": "alpha = 1.0"}
@@ -136,7 +136,7 @@ def test_a_remote_that_cannot_be_reached_is_one_warning(newest_team, push):
     assert project.script("alpha") == "alpha 1.0"
 
 
-def test_an_entry_of_another_egg_is_named_and_the_egg_is_built(newest_team):
+def test_a_forged_entry_is_reported_and_the_egg_is_built(newest_team):
     newest_team.world.wheel("alpha", "1.0")
     pins = {"versions": "alpha = 1.0"}
     builder = newest_team.member("builder", push=True, **pins)
@@ -153,7 +153,7 @@ def test_an_entry_of_another_egg_is_named_and_the_egg_is_built(newest_team):
     assert reader.script("alpha") == "alpha 1.0"
 
 
-def test_offline_nothing_is_asked_of_a_remote(newest_team):
+def test_offline_makes_no_requests_to_a_remote(newest_team):
     newest_team.world.wheel("alpha", "1.0")
     pins = {"versions": "alpha = 1.0"}
     newest_team.member("builder", push=True, **pins).run(env=newest_team.env())
@@ -163,7 +163,7 @@ def test_offline_nothing_is_asked_of_a_remote(newest_team):
     assert not reader.eggs()
 
 
-def test_a_known_buildout_asks_for_its_set_and_then_for_blobs_alone(newest_team, mirror):
+def test_a_known_buildout_requests_only_its_set_and_blobs(newest_team, mirror):
     newest_team.world.wheel("alpha", "1.0", requires=["beta"])
     newest_team.world.wheel("beta", "2.0")
     pins = {"versions": "alpha = 1.0\nbeta = 2.0"}
@@ -178,10 +178,10 @@ def test_a_known_buildout_asks_for_its_set_and_then_for_blobs_alone(newest_team,
     assert summary(reader.run())["misses"] == 0
     shutil.rmtree(str(reader.path / "eggs"))
     assert summary(reader.run()) == {"hits": eggs, "misses": 0, "stored": 0}
-    assert not Mirror.asked, "a cache that has everything asks for nothing"
+    assert not Mirror.asked, "a complete cache asks the remote for nothing"
 
 
-def test_another_buildout_asks_for_a_list_and_a_blob_of_each_egg(newest_team, mirror):
+def test_a_new_buildout_requests_a_list_and_a_blob_per_egg(newest_team, mirror):
     newest_team.world.wheel("alpha", "1.0")
     newest_team.world.wheel("beta", "2.0")
     versions = "alpha = 1.0\nbeta = 2.0"

@@ -38,7 +38,7 @@ def test_a_root_is_registered_with_the_eggs_that_it_uses(world):
     assert "alpha-1.0" in names(root) and "beta-1.0" in names(root)
 
 
-def test_the_root_of_a_second_run_with_nothing_to_do_keeps_its_eggs(world):
+def test_a_run_with_nothing_to_do_keeps_the_eggs_of_its_root(world):
     world.wheel("alpha", "1.0")
     project = world.project("project")
     project.run()
@@ -49,7 +49,7 @@ def test_the_root_of_a_second_run_with_nothing_to_do_keeps_its_eggs(world):
     assert roots(world) == before
 
 
-def test_a_root_is_not_touched_by_a_run_that_failed(world):
+def test_a_failed_first_run_registers_no_root(world):
     world.wheel("alpha", "1.0")
     project = world.project("project", "alpha missing")
     project.run(check=False)
@@ -57,7 +57,7 @@ def test_a_root_is_not_touched_by_a_run_that_failed(world):
     assert roots(world) == []
 
 
-def test_a_root_is_as_before_after_a_run_that_failed(newest_world):
+def test_a_failed_run_does_not_change_its_root(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0")
     project = world.project("project")
@@ -73,7 +73,7 @@ def test_a_root_is_as_before_after_a_run_that_failed(newest_world):
     assert roots(world) == before
 
 
-def test_gc_keeps_what_a_root_uses(world):
+def test_gc_keeps_the_eggs_of_a_root(world):
     world.wheel("alpha", "1.0")
     project = world.project("project")
     project.run()
@@ -111,7 +111,7 @@ def test_a_root_whose_folder_is_gone_is_kept_for_a_while(newest_world):
     assert roots(world) == []
 
 
-def test_a_root_drops_an_egg_when_another_version_takes_its_place(newest_world):
+def test_a_root_drops_an_egg_replaced_by_another_version(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0")
     project = world.project("project")
@@ -123,7 +123,7 @@ def test_a_root_drops_an_egg_when_another_version_takes_its_place(newest_world):
     assert "alpha-1.1" in names(root) and "alpha-1.0" not in names(root)
 
 
-def test_the_root_of_one_part_keeps_the_eggs_of_the_others(newest_world):
+def test_running_one_part_keeps_the_eggs_of_the_others(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0")
     world.wheel("gamma", "1.0")
@@ -136,7 +136,7 @@ def test_the_root_of_one_part_keeps_the_eggs_of_the_others(newest_world):
     assert roots(world) == before
 
 
-def test_the_root_of_a_buildout_that_was_there_before_the_cache(newest_world):
+def test_an_older_buildout_gets_a_root_with_all_its_eggs(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0")
     project = world.project("project")
@@ -162,7 +162,7 @@ def test_a_custom_egg_is_part_of_its_root(world):
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]"])
-def test_a_root_whose_record_is_damaged_is_written_anew(newest_world, damage):
+def test_a_damaged_root_record_is_rewritten(newest_world, damage):
     world = newest_world
     world.wheel("alpha", "1.0")
     project = world.project("project")
@@ -175,7 +175,7 @@ def test_a_root_whose_record_is_damaged_is_written_anew(newest_world, damage):
 
 
 @pytest.mark.parametrize("options", ["", "extensions = delta"])
-def test_a_root_lets_go_of_the_eggs_of_a_part_that_was_removed(world, options):
+def test_a_root_drops_the_eggs_of_a_removed_part(world, options):
     world.wheel("alpha", "1.0")
     world.wheel("delta", "1.0")
     world.wheel("gamma", "1.0")
@@ -187,7 +187,7 @@ def test_a_root_lets_go_of_the_eggs_of_a_part_that_was_removed(world, options):
     text = configuration.read_text().replace("parts = app other", "parts = app")
     configuration.write_text(text)
     project.run("install", "app")
-    assert names(roots(world)[0]) == names(before), "nobody has asked for the other"
+    assert names(roots(world)[0]) == names(before), "a run of app alone keeps the eggs of other"
     project.run()
     assert "gamma-1.0" in project.eggs()
     [after] = roots(world)

@@ -36,7 +36,7 @@ def test_scripts_and_eggs_equal_those_of_an_uncached_build(world):
         assert text == script.read_text().replace(str(plain.path), str(cached.path))
 
 
-def test_what_is_logged_and_picked_is_as_without_a_cache(world):
+def test_logged_and_picked_versions_are_as_without_a_cache(world):
     world.wheel("alpha", "1.0", requires=["beta"])
     world.wheel("beta", "1.0")
     world.project("filling").run()
@@ -101,7 +101,7 @@ def test_running_again_changes_nothing(world):
     assert project.snapshot() == before
 
 
-def test_a_shared_eggs_directory_and_a_cache_get_along(world):
+def test_a_shared_eggs_directory_works_with_a_cache(world):
     world.wheel("alpha", "1.0")
     shared = "eggs-directory = ../shared-eggs"
     world.project("first", options=shared).run()
@@ -112,7 +112,7 @@ def test_a_shared_eggs_directory_and_a_cache_get_along(world):
     assert alone.script("alpha") == second.script("alpha") == "alpha 1.0"
 
 
-def test_what_an_extra_requires_is_taken_from_the_cache(world):
+def test_requirements_of_an_extra_come_from_the_cache(world):
     """Eggs with a dist-info directory name the extra in the marker of a requirement."""
     name = "alpha-1.0-py%d.%d.egg" % sys.version_info[:2]
     info = world.path / "made" / name / "alpha-1.0.dist-info"
@@ -132,7 +132,7 @@ def test_what_an_extra_requires_is_taken_from_the_cache(world):
     assert project.installed("beta") == "1.0"
 
 
-def test_requirements_that_can_be_read_once_are_installed(newest_world):
+def test_requirements_given_as_an_iterator_are_installed(newest_world):
     newest_world.wheel("alpha", "1.0")
     recipe = (
         "import zc.buildout.easy_install\n\n"
@@ -151,7 +151,7 @@ def test_requirements_that_can_be_read_once_are_installed(newest_world):
     assert "alpha-1.0" in project.eggs()
 
 
-def test_what_a_buildout_has_half_installed_is_not_taken(world):
+def test_a_half_installed_egg_is_not_used(world):
     world.wheel("alpha", "1.0")
     project = world.project("project")
     # pip installs into such a folder first. The buildout may still be running, or was killed.
@@ -164,7 +164,7 @@ def test_what_a_buildout_has_half_installed_is_not_taken(world):
     assert metadata.exists()
 
 
-def test_two_buildouts_at_once_on_one_eggs_directory_and_one_cache(world):
+def test_two_buildouts_can_share_eggs_directory_and_cache(world):
     world.wheel("alpha", "1.0", requires=["beta"])
     world.wheel("beta", "1.0")
     shared = "eggs-directory = ../shared-eggs"

@@ -59,7 +59,7 @@ def test_without_newest_the_best_cached_version_is_taken(world):
     assert project.installed("alpha") == "1.10"
 
 
-def test_a_version_from_before_pep_440_is_passed_over(newest_world):
+def test_a_version_that_pep_440_does_not_allow_is_skipped(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0")
     first = world.project("first")
@@ -83,7 +83,7 @@ def test_without_newest_a_requirement_still_holds(world):
     assert project.installed("alpha") == "1.9"
 
 
-def test_an_installed_egg_that_satisfies_is_left(world):
+def test_an_installed_egg_that_satisfies_is_kept(world):
     world.wheel("alpha", "1.0")
     project = world.project("project")
     project.run()
@@ -103,7 +103,7 @@ def test_final_releases_are_preferred(world):
     assert project.installed("alpha") == "1.0"
 
 
-def test_a_pre_release_is_taken_where_that_is_allowed(world):
+def test_a_pre_release_is_chosen_if_allowed(world):
     for version in ("1.0", "2.0rc1"):
         world.wheel("alpha", version)
     fill(world, "1.0", "2.0rc1")
@@ -141,7 +141,7 @@ def test_a_pin_to_a_local_version_is_served(world):
     assert project.script("alpha") == "alpha 1.0+abc.1"
 
 
-def test_without_newest_a_local_version_is_for_those_that_name_it(world):
+def test_without_newest_a_local_version_needs_a_pin(world):
     for version in ("1.0", "1.0+abc.1"):
         wheel = world.wheel("alpha", version)
         fill(world, version)
@@ -154,7 +154,7 @@ def test_without_newest_a_local_version_is_for_those_that_name_it(world):
         assert project.script("alpha") == "alpha 1.0"
 
 
-def test_a_constraint_that_conflicts_is_buildouts_own_affair(newest_world):
+def test_a_conflicting_constraint_fails_as_in_stock_buildout(newest_world):
     newest_world.wheel("alpha", "1.0", requires=["beta>=2"])
     newest_world.wheel("beta", "2.0")
     fill(newest_world, "1.0")
@@ -179,7 +179,7 @@ def test_offline_copies_from_the_cache(world):
     assert second.script("alpha") == "alpha 1.0"
 
 
-def test_offline_uses_what_is_installed(world):
+def test_offline_uses_installed_eggs(world):
     world.wheel("alpha", "1.0")
     project = world.project("project")
     project.run()

@@ -27,7 +27,7 @@ fn add_takes_a_path_with_a_slash_at_its_end() {
 }
 
 #[test]
-fn add_passes_over_what_is_no_egg_in_a_folder() {
+fn add_skips_other_files_in_a_folder() {
     let sandbox = Sandbox::new();
     sandbox.egg("foo", "1.0");
     write(&sandbox.path("eggs/easy-install.pth"), b"");
@@ -37,7 +37,7 @@ fn add_passes_over_what_is_no_egg_in_a_folder() {
 }
 
 #[test]
-fn add_takes_the_eggs_of_each_layout_of_an_eggs_directory() {
+fn add_takes_eggs_from_every_eggs_directory_layout() {
     let sandbox = Sandbox::new();
     for (folder, name) in [
         ("shared", "foo"),
@@ -66,7 +66,7 @@ fn add_leaves_the_egg_as_it_was() {
 }
 
 #[test]
-fn the_same_egg_twice_is_present() {
+fn an_egg_that_is_added_again_is_present() {
     let sandbox = Sandbox::new();
     let blob = sandbox.added("foo", "1.0");
     let report = sandbox.json("add eggs");
@@ -120,7 +120,7 @@ fn replace_of_an_absent_egg_stores_it() {
 }
 
 #[test]
-fn replace_by_the_same_egg_keeps_its_blob() {
+fn replace_with_the_same_egg_keeps_its_blob() {
     let sandbox = Sandbox::new();
     let blob = sandbox.added("foo", "1.0");
     sandbox.ok("add --replace eggs");
@@ -129,7 +129,7 @@ fn replace_by_the_same_egg_keeps_its_blob() {
 }
 
 #[test]
-fn of_two_builds_in_one_add_the_first_wins() {
+fn the_first_of_two_builds_in_one_add_wins() {
     let sandbox = Sandbox::new();
     let egg = sandbox.egg("foo", "1.0");
     sandbox.other_build("foo", "1.0");
@@ -140,7 +140,7 @@ fn of_two_builds_in_one_add_the_first_wins() {
 }
 
 #[test]
-fn of_two_builds_in_one_replacing_add_the_last_wins() {
+fn the_last_of_two_builds_in_one_add_replace_wins() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     let first = sandbox.path("first/foo-1.0-py3.11.egg");
@@ -175,7 +175,7 @@ fn an_egg_whose_blob_does_not_open_is_stored_again() {
 }
 
 #[test]
-fn replace_by_the_same_egg_mends_a_blob_with_a_damaged_frame() {
+fn replace_with_the_same_egg_repairs_a_damaged_frame() {
     let sandbox = Sandbox::new();
     let blob = sandbox.added("foo", "1.0");
     crate::damage::flip_last_bit(&blob);
@@ -185,7 +185,7 @@ fn replace_by_the_same_egg_mends_a_blob_with_a_damaged_frame() {
 }
 
 #[test]
-fn what_makes_the_key_makes_another_egg() {
+fn every_field_of_the_key_makes_a_separate_egg() {
     let sandbox = Sandbox::new();
     sandbox.egg("foo", "1.0");
     let sha = "ab".repeat(32);
@@ -203,7 +203,7 @@ fn what_makes_the_key_makes_another_egg() {
 }
 
 #[test]
-fn generations_from_five_on_are_one() {
+fn generations_five_and_later_are_one() {
     let sandbox = Sandbox::new();
     sandbox.egg("foo", "1.0");
     sandbox.ok("add eggs --generation 5");
@@ -211,7 +211,7 @@ fn generations_from_five_on_are_one() {
 }
 
 #[test]
-fn the_metadata_directory_tells_the_generation() {
+fn the_metadata_directory_determines_the_generation() {
     let sandbox = Sandbox::new();
     sandbox.egg("new", "1.0");
     write(&sandbox.path("eggs/old-1.0-py3.11.egg/EGG-INFO/PKG-INFO"), b"Name: old\nVersion: 1.0\n");
@@ -246,7 +246,7 @@ fn names_and_versions_agree_with_their_escaped_file_names() {
 }
 
 #[test]
-fn add_removes_what_a_dead_process_left() {
+fn add_removes_temporary_files_of_dead_processes() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     write(&sandbox.path("cache/tmp/.eggcache-dead"), b"half a blob");
@@ -255,7 +255,7 @@ fn add_removes_what_a_dead_process_left() {
 }
 
 #[test]
-fn add_leaves_what_a_living_process_is_writing() {
+fn add_keeps_temporary_files_of_live_processes() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     let path = sandbox.path("cache/tmp/.eggcache-alive");
@@ -275,7 +275,7 @@ fn a_new_cache_is_tagged_for_backups() {
 }
 
 #[test]
-fn the_cache_is_in_the_cache_folder_of_the_user_unless_the_environment_names_one() {
+fn the_environment_overrides_the_default_cache_directory() {
     let sandbox = Sandbox::new();
     sandbox.egg("foo", "1.0");
     sandbox.shell("\"$EGGCACHE\" add eggs && EGGCACHE_DIR=named \"$EGGCACHE\" add eggs");
@@ -333,7 +333,7 @@ fn add_takes_the_eggs_of_a_buildout() {
 }
 
 #[test]
-fn add_refuses_what_was_half_copied_and_says_what_is_missing() {
+fn add_refuses_half_copied_eggs_and_names_missing_files() {
     type Files<'a> = &'a [(&'a str, &'a [u8])];
     let record = b"one.py,sha256=x,4\ntwo.py,sha256=x,4\nns/__init__.py,sha256=x,4\n\
         ../../bin/one,sha256=x,4\n__pycache__/one.cpython-311.pyc,,\n";

@@ -182,7 +182,7 @@ fn add_refuses_an_egg_whose_metadata_disagrees_with_its_name() {
 }
 
 #[test]
-fn a_file_name_that_is_not_of_an_egg_is_refused() {
+fn a_file_name_that_is_not_an_egg_name_is_refused() {
     for name in ["foo.egg", "foo-1.0-cp311.egg", "-1.0.egg"] {
         is_refused(
             |sandbox| {
@@ -194,7 +194,7 @@ fn a_file_name_that_is_not_of_an_egg_is_refused() {
 }
 
 #[test]
-fn a_name_inside_that_is_not_utf8_is_refused() {
+fn a_non_utf8_file_name_inside_an_egg_is_refused() {
     is_refused_inside(
         |egg| fs::write(egg.join(OsStr::from_bytes(b"f\xff.py")), "").unwrap(),
         &["not UTF-8"],
@@ -229,7 +229,7 @@ fn a_refused_egg_whose_name_is_not_utf8_is_in_the_json_report() {
 }
 
 #[test]
-fn a_file_that_is_no_zip_is_refused() {
+fn a_file_that_is_not_a_zip_is_refused() {
     for content in [&b""[..], b"not a zip", &noise(5000)] {
         is_refused(
             |sandbox| write(&sandbox.path("eggs/noise-1.0.egg"), content),
@@ -271,7 +271,7 @@ fn a_zip_whose_metadata_is_damaged_is_refused() {
 }
 
 #[test]
-fn a_zip_with_a_member_outside_is_refused() {
+fn a_zip_with_a_member_outside_the_egg_is_refused() {
     for member in ["../outside", "/etc/passwd", "a/../../b", "a//b"] {
         is_refused(
             |sandbox| {
@@ -388,7 +388,7 @@ fn a_cache_that_is_a_dangling_symlink_is_named() {
 }
 
 #[test]
-fn usage_errors_end_with_two() {
+fn usage_errors_exit_with_two() {
     let sandbox = Sandbox::new();
     sandbox.egg("foo", "1.0");
     for line in [

@@ -93,7 +93,7 @@ fn problems(sandbox: &Sandbox, archive: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_bundle_has_the_same_bytes_again_and_with_any_number_of_threads() {
+fn a_bundle_is_reproducible_with_any_number_of_threads() {
     let sandbox = sandbox();
     write(&sandbox.path("app/parts/big"), &noise(9 << 20));
     let mut archives = Vec::new();
@@ -113,7 +113,7 @@ fn a_bundle_has_the_same_bytes_again_and_with_any_number_of_threads() {
 }
 
 #[test]
-fn two_buildouts_of_one_cache_have_the_same_bytes_in_any_folder_on_any_day() {
+fn equal_buildouts_make_equal_bundles_in_any_folder_at_any_time() {
     let sandbox = sandbox();
     fs::create_dir(sandbox.path("deep")).unwrap();
     let other = sandbox.path("deep/elsewhere");
@@ -145,7 +145,7 @@ fn two_buildouts_of_one_cache_have_the_same_bytes_in_any_folder_on_any_day() {
 }
 
 #[test]
-fn real_tar_unpacks_what_is_there() {
+fn tar_unpacks_a_bundle_to_the_same_files() {
     let sandbox = sandbox();
     symlink("app", sandbox.path("app/bin/link")).unwrap();
     symlink(format!("./{}//../app.conf", "x/../".repeat(30)), sandbox.path("app/parts/long"))
@@ -184,7 +184,7 @@ fn real_tar_unpacks_what_is_there() {
 }
 
 #[test]
-fn what_check_finds_is_not_bundled() {
+fn a_buildout_with_problems_is_not_bundled() {
     let sandbox = sandbox();
     fs::create_dir(sandbox.path("outside")).unwrap();
     symlink(sandbox.path("outside"), sandbox.path("app/parts/leak")).unwrap();
@@ -206,7 +206,7 @@ fn what_check_finds_is_not_bundled() {
 }
 
 #[test]
-fn what_a_deployment_does_not_need_is_left_out_unless_it_is_asked_for() {
+fn files_a_deployment_does_not_need_are_left_out_by_default() {
     let sandbox = sandbox();
     for path in [
         "var/log/x.log",
@@ -259,7 +259,7 @@ fn what_a_deployment_does_not_need_is_left_out_unless_it_is_asked_for() {
 }
 
 #[test]
-fn bytecode_goes_in_with_the_times_that_it_was_compiled_of() {
+fn bytecode_and_sources_in_a_bundle_have_matching_times() {
     let sandbox = sandbox();
     let egg = sandbox.path("app/eggs/v5").join(ALPHA);
     // An egg that is not in the cache keeps its own times.
@@ -302,7 +302,7 @@ fn bytecode_goes_in_with_the_times_that_it_was_compiled_of() {
 }
 
 #[test]
-fn what_is_of_no_egg_has_the_time_that_is_given() {
+fn files_outside_eggs_get_the_given_mtime() {
     let sandbox = sandbox();
     touch(&sandbox.path("app/bin/app"), TIME + 7, 9);
     let mtimes = |options: &str, epoch: Option<&str>| {
@@ -326,7 +326,7 @@ fn what_is_of_no_egg_has_the_time_that_is_given() {
 }
 
 #[test]
-fn a_bundle_tells_its_eggs_and_the_digest_of_every_file() {
+fn a_bundle_lists_its_eggs_and_the_digest_of_every_file() {
     let sandbox = sandbox();
     let report = bundled(&sandbox, "-o app.tar.zst --prefix srv/app/");
     let manifest = manifest(&sandbox, "app.tar.zst");
@@ -429,7 +429,7 @@ fn a_member_that_was_changed_added_or_removed_is_named() {
 }
 
 #[test]
-fn an_archive_that_would_go_into_itself_is_refused() {
+fn an_archive_that_would_contain_itself_is_refused() {
     let sandbox = sandbox();
     sandbox.fails("bundle app -o app/app.tar.zst", 2).says(&["would go into itself"]);
     sandbox.ok("bundle app -o app/app.tar.zst --exclude *.tar.zst");
@@ -439,7 +439,7 @@ fn an_archive_that_would_go_into_itself_is_refused() {
 }
 
 #[test]
-fn what_makes_no_sense_is_a_usage_error() {
+fn invalid_bundle_options_are_usage_errors() {
     let sandbox = sandbox();
     for (line, reason) in [
         ("bundle app -o app.zip", "ends in neither .tar.zst nor .tar"),
@@ -471,7 +471,7 @@ fn a_buildout_is_bundled_without_a_cache() {
 }
 
 #[test]
-fn a_bundle_takes_the_place_of_the_one_before_and_leaves_nothing_on_a_full_disk() {
+fn a_bundle_replaces_the_previous_one_only_when_complete() {
     let sandbox = sandbox();
     let Some(_mount) = Mount::new(&sandbox.path("out"), "2m") else { return };
     sandbox.ok("bundle app -o out/app.tar.zst");
@@ -488,7 +488,7 @@ fn a_bundle_takes_the_place_of_the_one_before_and_leaves_nothing_on_a_full_disk(
 }
 
 #[test]
-fn an_archive_that_swells_without_end_takes_no_more_memory_than_it_may() {
+fn verifying_an_archive_bomb_needs_bounded_memory() {
     let sandbox = sandbox();
     sandbox.ok("bundle app -o app.tar");
     let tar = fs::read(sandbox.path("app.tar")).unwrap();
@@ -511,14 +511,14 @@ fn an_archive_that_swells_without_end_takes_no_more_memory_than_it_may() {
         let verify = "ulimit -v 2000000; $EGGCACHE --json bundle --verify bomb.tar.zst || true";
         let report = sandbox.shell(verify).json();
         let problem = &report["problems"][0];
-        // Nothing else than GNU tar's own is written, or looked into.
+        // Only the extensions of GNU tar are written and interpreted.
         let says = if kind == b'x' { "not in the manifest" } else { "too long" };
         assert!(text(&problem["what"]).contains(says), "{problem}");
     }
 }
 
 #[test]
-fn an_archive_that_is_nothing_of_its_manifest_has_problems_that_end() {
+fn the_number_of_reported_bundle_problems_is_limited() {
     let sandbox = sandbox();
     sandbox.ok("bundle app -o app.tar");
     sandbox.shell(
@@ -531,7 +531,7 @@ fn an_archive_that_is_nothing_of_its_manifest_has_problems_that_end() {
 }
 
 #[test]
-fn an_egg_that_a_part_links_to_is_used() {
+fn an_egg_that_a_part_links_to_counts_as_used() {
     let sandbox = sandbox();
     fs::create_dir_all(sandbox.path("app/parts/omelette")).unwrap();
     let target = format!("../../eggs/v5/{OLD}/old.py");

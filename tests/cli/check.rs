@@ -162,7 +162,7 @@ type Damage = (&'static str, fn(&Path));
 const DAMAGES: [Damage; 7] = [
     ("deleted", |path| fs::remove_file(path).unwrap()),
     ("emptied", |path| fs::write(path, "").unwrap()),
-    ("cut off", |path| {
+    ("truncated", |path| {
         let content = fs::read(path).unwrap();
         fs::write(path, &content[..content.len() - 1]).unwrap();
     }),
@@ -195,7 +195,7 @@ const PLACES: [(&str, &str); 6] = [
 ];
 
 #[test]
-fn every_damage_in_every_place_is_found_and_repaired() {
+fn every_kind_of_damage_in_every_place_is_found_and_repaired() {
     let app = App::new();
     for (egg, place) in PLACES {
         for (what, damage) in DAMAGES {
@@ -227,7 +227,7 @@ fn a_mode_that_differs_is_found_and_repaired() {
 }
 
 #[test]
-fn what_size_and_time_do_not_tell_is_found_in_full() {
+fn a_full_check_finds_changes_that_keep_size_and_time() {
     let app = App::new();
     for (egg, place) in PLACES {
         let path = if place.is_empty() { app.egg(egg) } else { app.egg(egg).join(place) };
@@ -254,7 +254,7 @@ fn a_file_that_is_only_touched_is_a_note() {
 }
 
 #[test]
-fn what_was_added_is_a_problem_and_is_never_lost() {
+fn added_files_are_a_problem_and_are_never_lost() {
     let app = App::new();
     let place = "pkg/hotfix/patch.py";
     for round in 0..2 {
@@ -271,11 +271,11 @@ fn what_was_added_is_a_problem_and_is_never_lost() {
         assert_eq!(content, format!("round = {round}\n"));
     }
     let report = app.check("", 0);
-    assert!(kinds(&report["notes"]).contains(&"leftover".into()), "it is said that it is there");
+    assert!(kinds(&report["notes"]).contains(&"leftover".into()), "the leftover is noted");
 }
 
 #[test]
-fn bytecode_that_python_adds_is_no_problem() {
+fn bytecode_that_python_adds_is_not_a_problem() {
     let app = App::new();
     let source = app.egg(ALPHA).join("alpha.py");
     let seen = tree(&source).into_values().next().unwrap();
@@ -291,7 +291,7 @@ fn bytecode_that_python_adds_is_no_problem() {
 }
 
 #[test]
-fn bytecode_that_is_not_of_its_source_is_a_problem() {
+fn bytecode_that_does_not_match_its_source_is_a_problem() {
     let app = App::new();
     let seen = tree(&app.egg(ALPHA).join("alpha.py")).into_values().next().unwrap();
     for place in ["__pycache__/alpha.cpython-311.pyc", "alpha.pyc"] {
@@ -309,7 +309,7 @@ fn bytecode_that_is_not_of_its_source_is_a_problem() {
 }
 
 #[test]
-fn an_egg_that_scripts_use_and_that_is_gone_comes_back() {
+fn a_missing_egg_that_scripts_use_is_restored() {
     let app = App::new();
     for egg in [ALPHA, ZIPPED] {
         let path = app.egg(egg);
@@ -325,10 +325,10 @@ fn an_egg_that_scripts_use_and_that_is_gone_comes_back() {
 }
 
 #[test]
-fn an_egg_that_several_in_the_cache_may_be_is_left() {
+fn an_egg_with_several_candidates_in_the_cache_is_left() {
     let app = App::new();
     app.sandbox.ok(&format!("add --environment other eggs/{ALPHA}"));
-    assert_eq!(problems(&app.check("", 0)), [], "whichever it is, it is whole");
+    assert_eq!(problems(&app.check("", 0)), [], "intact, whichever build it is");
     fs::remove_file(app.egg(ALPHA).join("alpha.py")).unwrap();
     let before = tree(&app.egg(ALPHA));
     let report = app.check("--repair", 4);
@@ -338,7 +338,7 @@ fn an_egg_that_several_in_the_cache_may_be_is_left() {
 }
 
 #[test]
-fn the_candidate_that_is_nearest_is_compared() {
+fn the_closest_candidate_is_compared() {
     let app = App::new();
     let other = app.sandbox.other_build("alpha", "1.0");
     app.sandbox.ok(&format!("add --environment other {}", other.display()));
@@ -348,7 +348,7 @@ fn the_candidate_that_is_nearest_is_compared() {
 }
 
 #[test]
-fn an_egg_that_the_cache_does_not_have_is_still_looked_into() {
+fn an_egg_that_is_not_in_the_cache_is_still_examined() {
     let app = App::new();
     let egg = app.egg("own-1.0-py3.11.egg");
     crate::support::make_egg(&egg, "own", "1.0", &[]);
@@ -367,7 +367,7 @@ fn an_egg_that_the_cache_does_not_have_is_still_looked_into() {
 }
 
 #[test]
-fn another_build_of_an_egg_is_no_drift() {
+fn another_build_of_an_egg_is_not_a_problem() {
     let app = App::new();
     let url = "alpha-1.0.dist-info/direct_url.json";
     write(&app.original(ALPHA).join(url), b"{\"url\": \"file:///tmp/one\"}");
@@ -391,7 +391,7 @@ impl App {
 }
 
 #[test]
-fn what_leads_outside_is_a_problem_wherever_it_is() {
+fn every_reference_out_of_the_buildout_is_a_problem() {
     let app = App::new();
     let out = app.sandbox.path("outside");
     write(&out.join("file"), b"");
@@ -435,7 +435,7 @@ fn what_leads_outside_is_a_problem_wherever_it_is() {
 }
 
 #[test]
-fn what_stays_inside_is_no_problem() {
+fn references_within_the_buildout_are_not_problems() {
     let app = App::new();
     let root = app.path("").canonicalize().unwrap();
     let root = root.to_str().unwrap().trim_end_matches('/');
@@ -467,7 +467,7 @@ fn what_stays_inside_is_no_problem() {
 }
 
 #[test]
-fn a_hard_link_with_something_outside_is_found_and_repaired() {
+fn a_hard_link_to_an_outside_file_is_found_and_repaired() {
     let app = App::new();
     let (inside, outside) = (app.egg(ALPHA).join("alpha.py"), app.sandbox.path("shared.py"));
     fs::hard_link(&inside, &outside).unwrap();
@@ -483,7 +483,7 @@ fn a_hard_link_with_something_outside_is_found_and_repaired() {
 }
 
 #[test]
-fn an_egg_that_is_a_symlink_to_a_shared_one_is_replaced_by_a_copy() {
+fn a_symlink_to_a_shared_egg_is_replaced_with_a_copy() {
     let app = App::new();
     fs::remove_dir_all(app.egg(ALPHA)).unwrap();
     symlink(app.original(ALPHA), app.egg(ALPHA)).unwrap();
@@ -507,7 +507,10 @@ fn nothing_outside_the_eggs_directory_is_ever_repaired() {
     assert_eq!(kinds(&report["problems"]), ["missing"]);
     assert!(kinds(&report["notes"]).contains(&"left".into()));
     let report = app.check("--repair --eggs shared", 4);
-    assert!(kinds(&report["problems"]).contains(&"path".into()), "it is outside");
+    assert!(
+        kinds(&report["problems"]).contains(&"path".into()),
+        "the folder is outside the buildout"
+    );
     assert_same(&before, &tree(&app.sandbox.path("shared")));
     assert_same(&develop, &tree(&app.path("develop-eggs")));
 }
@@ -536,14 +539,14 @@ fn an_egg_for_another_python_than_its_script_runs_is_a_problem() {
     write(&app.sandbox.path("venv/bin/python3.11"), b"");
     let egg = "new-1.0-py3.12.egg";
     crate::support::make_egg(&app.egg(egg), "new", "1.0", &[]);
-    assert_eq!(problems(&app.check("", 0)), [], "nobody uses it");
+    assert_eq!(problems(&app.check("", 0)), [], "nothing uses it");
     app.script("new", &[egg]);
     let (kind, path) = app.one_problem("");
     assert_eq!((kind.as_str(), path.to_str().unwrap()), ("other-python", "bin/new"));
 }
 
 #[test]
-fn an_interpreter_that_is_not_there_is_a_problem() {
+fn a_missing_interpreter_is_a_problem() {
     let app = App::new();
     fs::remove_file(app.sandbox.path("venv/bin/python3.11")).unwrap();
     assert_eq!(app.one_problem("").0, "interpreter");
@@ -597,7 +600,7 @@ fn run_paths_are_reported() {
 }
 
 #[test]
-fn what_installed_cfg_says_is_outside_is_told_once_for_a_folder() {
+fn outside_parts_in_installed_cfg_are_reported_per_folder() {
     let app = App::new();
     write(&app.sandbox.path("outside/a"), b"");
     write(&app.sandbox.path("outside/b"), b"");
@@ -624,7 +627,7 @@ fn a_buildout_that_was_moved_uses_the_eggs_of_its_old_folder() {
 }
 
 #[test]
-fn a_buildout_is_told_from_other_folders() {
+fn check_refuses_a_folder_that_is_not_a_buildout() {
     let app = App::new();
     app.sandbox.fails("check eggs", 2).says(&["eggs is not a buildout"]);
     app.sandbox.fails("check nowhere", 2).says(&["nowhere is not a folder"]);
@@ -655,7 +658,7 @@ fn a_damaged_blob_restores_nothing() {
 }
 
 #[test]
-fn an_egg_has_few_lines_unless_all_are_asked_for() {
+fn only_a_few_problems_per_egg_are_printed_by_default() {
     let app = App::new();
     for name in ["a", "b", "c", "d", "e"] {
         write(&app.egg(ALPHA).join(name), b"");
@@ -670,7 +673,7 @@ fn an_egg_has_few_lines_unless_all_are_asked_for() {
 }
 
 #[test]
-fn what_is_no_file_is_neither_waited_for_nor_read_without_end() {
+fn fifos_and_devices_do_not_block_a_check() {
     let app = App::new();
     let eggs = app.eggs.strip_prefix("app/").unwrap();
     write(&app.path(".installed.cfg"), b"[app]\n");
@@ -694,7 +697,7 @@ fn what_is_no_file_is_neither_waited_for_nor_read_without_end() {
 }
 
 #[test]
-fn eggs_that_have_two_names_in_the_buildout_hide_no_hard_link() {
+fn an_eggs_directory_with_two_names_hides_no_hard_link() {
     let app = App::new();
     let eggs = app.eggs.strip_prefix("app/").unwrap();
     symlink(eggs, app.path("develop-eggs")).unwrap();
@@ -704,7 +707,7 @@ fn eggs_that_have_two_names_in_the_buildout_hide_no_hard_link() {
 }
 
 #[test]
-fn a_script_that_is_named_python_makes_no_virtual_environment() {
+fn a_script_named_python_does_not_make_a_virtual_environment() {
     let app = App::new();
     write(&app.sandbox.path("outside/data"), b"");
     app.script("python", &[ALPHA, NATIVE, ZIPPED]);
@@ -719,7 +722,7 @@ fn a_script_that_is_named_python_makes_no_virtual_environment() {
 }
 
 #[test]
-fn a_symlink_that_leads_inside_by_the_name_of_the_folder_is_not_relocatable() {
+fn a_symlink_through_the_buildout_name_is_not_relocatable() {
     let app = App::new();
     write(&app.path("parts/real"), b"");
     symlink("../../app/parts/real", app.path("parts/link")).unwrap();
@@ -731,7 +734,7 @@ fn a_symlink_that_leads_inside_by_the_name_of_the_folder_is_not_relocatable() {
 }
 
 #[test]
-fn a_path_without_end_takes_no_time() {
+fn an_overlong_path_in_a_file_does_not_slow_a_check() {
     let app = App::new();
     write(&app.path("parts/a.cfg"), "/a".repeat(500_000).as_bytes());
     let mut check = assert_cmd::Command::from_std(app.sandbox.eggcache("check app"));
@@ -739,7 +742,7 @@ fn a_path_without_end_takes_no_time() {
 }
 
 #[test]
-fn a_folder_that_is_no_cache_is_not_made_one() {
+fn check_leaves_a_folder_that_is_not_a_cache_unchanged() {
     let app = App::new();
     app.sandbox.shell("mv cache elsewhere; mkdir cache; echo mine >cache/file");
     app.sandbox.ok("check app").says(&["is not a cache"]);
@@ -758,7 +761,7 @@ fn a_repair_follows_no_symlink_out_of_the_eggs_directory() {
 }
 
 #[test]
-fn what_a_buildout_holds_does_not_act_on_the_terminal() {
+fn names_in_a_buildout_cannot_control_the_terminal() {
     let app = App::new();
     let evil = "evil\u{1b}]0;title\u{7}";
     symlink("/nowhere", app.path(evil)).unwrap();
@@ -772,7 +775,7 @@ fn what_a_buildout_holds_does_not_act_on_the_terminal() {
 }
 
 #[test]
-fn the_cache_is_the_one_that_the_buildout_names() {
+fn check_uses_the_cache_that_the_buildout_configures() {
     let app = App::new();
     app.sandbox.shell("mv cache named; mkdir home");
     let compared = |words: &[&str]| {
@@ -784,7 +787,7 @@ fn the_cache_is_the_one_that_the_buildout_names() {
     write(&app.path("base.cfg"), b"[buildout]\negg-cache = ../named\n");
     write(&app.path("buildout.cfg"), b"[buildout]\nextends = base.cfg\nparts = app\n");
     assert_eq!(compared(&[]), 3);
-    assert_eq!(compared(&["--cache", "elsewhere"]), 0, "what is said is stronger");
+    assert_eq!(compared(&["--cache", "elsewhere"]), 0, "the option takes precedence");
     let mut check = app.sandbox.process(EGGCACHE);
     let output = check.args(["--json", "check", "app"]).output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -802,7 +805,7 @@ fn the_cache_is_the_one_that_the_buildout_names() {
 }
 
 #[test]
-fn a_python_in_the_bin_of_a_home_owns_nothing_of_the_home() {
+fn a_python_in_the_bin_of_a_home_does_not_own_the_home() {
     let app = App::new();
     write(&app.sandbox.path("bin/python3.11"), b"");
     write(&app.sandbox.path("outside/file"), b"");
@@ -811,5 +814,5 @@ fn a_python_in_the_bin_of_a_home_owns_nothing_of_the_home() {
     write(&app.path("bin/leak"), script.as_bytes());
     assert_eq!(app.one_problem(""), ("path".to_owned(), "bin/leak".into()));
     fs::create_dir_all(app.sandbox.path("lib/python3.11")).unwrap();
-    assert_eq!(problems(&app.check("", 0)), [], "it is where that Python is installed");
+    assert_eq!(problems(&app.check("", 0)), [], "the path is inside the Python installation");
 }

@@ -43,7 +43,7 @@ fn shares_blocks(file: &Path) -> Option<bool> {
 }
 
 #[test]
-fn a_large_file_shares_its_blocks_with_the_cache_and_no_more() {
+fn a_large_file_shares_only_its_blocks_with_the_cache() {
     for (sandbox, _mount) in KINDS.into_iter().filter_map(on) {
         sandbox.ok("materialize --into out foo");
         let (egg, copy) = (sandbox.path("eggs").join(EGG), sandbox.path("out").join(EGG));
@@ -66,12 +66,14 @@ fn a_large_file_shares_its_blocks_with_the_cache_and_no_more() {
 }
 
 #[test]
-fn a_large_file_that_could_be_cloned_is_checked_all_the_same() {
+fn a_large_file_that_could_be_cloned_is_still_checked() {
     for (sandbox, _mount) in KINDS.into_iter().filter_map(on) {
         let raw = b"a line of a large text\n".repeat(10);
         change(&sandbox.blob("foo"), |blob| {
-            let at =
-                blob.windows(raw.len()).position(|found| found == raw).expect("stored as it is");
+            let at = blob
+                .windows(raw.len())
+                .position(|found| found == raw)
+                .expect("stored uncompressed");
             blob[at + 100_000] ^= 1;
         });
         sandbox
@@ -83,7 +85,7 @@ fn a_large_file_that_could_be_cloned_is_checked_all_the_same() {
 }
 
 #[test]
-fn a_cache_that_clones_serves_other_file_systems_and_takes_their_blobs() {
+fn a_cloning_cache_exchanges_blobs_with_other_file_systems() {
     for (sandbox, _mount) in KINDS.into_iter().filter_map(on) {
         let egg = tree(&sandbox.path("eggs").join(EGG));
         sandbox.ok("materialize --into elsewhere foo");

@@ -67,7 +67,7 @@ fn all_are_found(sandbox: &Sandbox, blobs: &[PathBuf]) {
 }
 
 #[test]
-fn a_blob_that_is_cut_off_anywhere_is_found() {
+fn a_blob_truncated_anywhere_is_found() {
     let lengths = [0, 1, 8, 64, HEADER - 1, HEADER, HEADER + 10, 5000, 280_000];
     let (sandbox, blobs) = with_eggs(lengths.len() + 1);
     for (blob, length) in blobs.iter().zip(lengths) {
@@ -94,7 +94,7 @@ fn a_flipped_bit_anywhere_in_a_blob_is_found() {
 }
 
 #[test]
-fn a_blob_with_more_at_its_end_is_found() {
+fn a_blob_with_extra_bytes_at_its_end_is_found() {
     let (sandbox, blobs) = with_eggs(1);
     change(&blobs[0], |content| content.push(0));
     all_are_found(&sandbox, &blobs);
@@ -133,7 +133,7 @@ fn a_blob_of_a_newer_format_asks_for_a_newer_eggcache() {
 }
 
 #[test]
-fn lengths_that_the_header_claims_are_not_believed() {
+fn lengths_in_a_blob_header_are_not_trusted() {
     let claims = [(16, u64::MAX), (16, 1 << 60), (24, u64::MAX), (24, 1 << 40), (32, u64::MAX)];
     let (sandbox, blobs) = with_eggs(claims.len());
     for (blob, (at, claim)) in blobs.iter().zip(claims) {
@@ -160,7 +160,7 @@ fn every_damaged_frame_of_a_blob_is_named() {
 }
 
 #[test]
-fn a_damaged_blob_does_not_keep_sound_ones_from_being_copied() {
+fn a_damaged_blob_does_not_prevent_copying_sound_ones() {
     let (sandbox, blobs) = with_eggs(3);
     flip_last_bit(&blobs[1]);
     sandbox.fails("materialize --into out --all", 1).says(&["2 eggs copied", "e1-1.0-py3.11.egg"]);
@@ -223,7 +223,7 @@ const COMMANDS: [&str; 7] = [
 
 /// Asserts that no command accepts this index, that each message contains all of `parts`, that
 /// `verify` exits with the code `verify`, and that no command changes the file.
-fn is_no_index(sandbox: &Sandbox, parts: &[&str], verify: i32) {
+fn assert_index_is_refused(sandbox: &Sandbox, parts: &[&str], verify: i32) {
     let blobs = sandbox.path("cache/blobs");
     let before = (fs::read(sandbox.path("cache/index.sqlite")).unwrap(), tree(&blobs));
     for line in COMMANDS {
@@ -235,15 +235,15 @@ fn is_no_index(sandbox: &Sandbox, parts: &[&str], verify: i32) {
     assert_eq!(names_in(&sandbox.path("cache/tmp")), [""; 0]);
     assert_same(&before.1, &tree(&blobs));
     let after = fs::read(sandbox.path("cache/index.sqlite")).unwrap();
-    assert!(before.0 == after, "the file has been changed");
+    assert!(before.0 == after, "the file was changed");
 }
 
 #[test]
-fn an_index_that_is_no_sqlite_database_is_refused_and_left() {
+fn an_index_that_is_not_a_database_is_refused_and_left() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     write(&sandbox.path("cache/index.sqlite"), &noise(9000));
-    is_no_index(&sandbox, &["not an index of eggcache", "eggcache reindex"], 4);
+    assert_index_is_refused(&sandbox, &["not an index of eggcache", "eggcache reindex"], 4);
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn the_database_of_another_program_is_refused_and_left() {
     sandbox.added("foo", "1.0");
     fs::remove_file(sandbox.path("cache/index.sqlite")).unwrap();
     sandbox.sql("CREATE TABLE eggs (laid_on TEXT); INSERT INTO eggs VALUES ('Monday')");
-    is_no_index(&sandbox, &["not an index of eggcache", "eggcache reindex"], 4);
+    assert_index_is_refused(&sandbox, &["not an index of eggcache", "eggcache reindex"], 4);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn an_index_of_a_newer_schema_is_refused_and_left() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     sandbox.sql("PRAGMA user_version = 99");
-    is_no_index(&sandbox, &["schema 99", "newer eggcache"], 1);
+    assert_index_is_refused(&sandbox, &["schema 99", "newer eggcache"], 1);
     sandbox.fails("reindex", 1).says(&["schema 99", "newer eggcache"]);
 }
 
@@ -285,7 +285,7 @@ pub fn scribble(index: &Path) {
 }
 
 #[test]
-fn an_index_with_damaged_pages_is_named_with_what_to_do() {
+fn damaged_index_pages_are_reported_with_a_hint() {
     let sandbox = Sandbox::new();
     make_egg(&sandbox.path("eggs/foo-1.0.egg"), "foo", "1.0", &[]);
     sandbox.ok("add eggs");

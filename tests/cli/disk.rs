@@ -21,7 +21,7 @@ fn add_to_a_full_cache_fails_and_leaves_nothing() {
 }
 
 #[test]
-fn add_of_many_small_files_to_a_full_cache_fails_and_leaves_nothing() {
+fn adding_many_small_files_to_a_full_cache_leaves_nothing() {
     let sandbox = Sandbox::new();
     let egg = sandbox.egg("many", "1.0");
     for (number, content) in noise(2 << 20).chunks(8192).enumerate() {

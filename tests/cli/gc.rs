@@ -56,7 +56,7 @@ fn gc_without_a_rule_keeps_every_egg() {
 }
 
 #[test]
-fn max_age_removes_what_was_not_used_for_longer() {
+fn max_age_evicts_eggs_unused_for_longer() {
     goes_as_planned(&with_three(), "--max-age 15d", &[("1.10", "max-age"), ("1.9", "max-age")]);
     goes_as_planned(&with_three(), "--max-age 1y", &[]);
     goes_as_planned(&with_three(), "--max-age 600h", &[("1.9", "max-age")]);
@@ -98,7 +98,7 @@ fn rows(table: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_dry_run_says_why_each_egg_goes_and_how_many_stay_for_what_reason() {
+fn a_dry_run_explains_evictions_and_counts_kept_eggs() {
     let plan = with_three().ok("gc --max-age 25d --keep-versions 1 --dry-run");
     let rows = rows(&plan.stdout);
     assert_eq!(rows[0], "EGG SIZE LAST USED REASON");
@@ -111,7 +111,7 @@ fn a_dry_run_says_why_each_egg_goes_and_how_many_stay_for_what_reason() {
 }
 
 #[test]
-fn a_verbose_run_says_of_every_egg_why_it_goes_or_stays() {
+fn a_verbose_run_prints_a_reason_for_every_egg() {
     let plan = with_three().ok("gc --max-size 15kB --dry-run --verbose");
     let ends: Vec<String> = rows(&plan.stdout)
         .iter()
@@ -122,7 +122,7 @@ fn a_verbose_run_says_of_every_egg_why_it_goes_or_stays() {
 }
 
 #[test]
-fn the_report_says_of_every_egg_why_it_goes_or_stays() {
+fn the_report_has_a_reason_for_every_egg() {
     let report = with_three().json("gc --keep-versions 2");
     assert_eq!(evicted(&report), [("1.9", "keep-versions")]);
     let kept = report["kept_eggs"].as_array().unwrap();
@@ -141,7 +141,7 @@ fn use_keeps_an_egg_young() {
 }
 
 #[test]
-fn what_is_found_present_counts_as_used() {
+fn an_egg_that_is_already_present_counts_as_used() {
     let sandbox = with_three();
     sandbox.ok("materialize --into out foo==1.9");
     sandbox.sql("UPDATE eggs SET used_at = 0");
@@ -160,7 +160,7 @@ fn an_evicted_egg_is_a_miss_and_can_be_added_again() {
 }
 
 #[test]
-fn eggs_that_were_copied_out_stay_when_theirs_are_evicted() {
+fn materialized_eggs_survive_eviction_from_the_cache() {
     let sandbox = with_three();
     sandbox.ok("materialize --into out --all");
     let before = tree(&sandbox.path("out"));
@@ -197,7 +197,7 @@ fn orphans_and_temporary_files_are_removed() {
 }
 
 #[test]
-fn gc_gives_an_egg_whose_row_was_lost_its_row_back() {
+fn gc_restores_the_row_of_an_egg_that_lost_it() {
     let sandbox = with_three();
     sandbox.sql("DELETE FROM eggs");
     let blobs = sandbox.blobs();
@@ -214,7 +214,7 @@ fn gc_gives_an_egg_whose_row_was_lost_its_row_back() {
 }
 
 #[test]
-fn gc_evicts_an_egg_whose_row_was_lost_if_the_policy_says_so() {
+fn gc_can_evict_an_egg_whose_row_was_lost() {
     let sandbox = with_three();
     sandbox.sql("DELETE FROM eggs WHERE version = '1.9'");
     let report = sandbox.json("gc --keep-versions 1");
@@ -224,7 +224,7 @@ fn gc_evicts_an_egg_whose_row_was_lost_if_the_policy_says_so() {
 }
 
 #[test]
-fn gc_removes_an_orphan_of_a_key_that_another_build_has() {
+fn gc_removes_an_orphan_whose_key_has_another_build() {
     let sandbox = Sandbox::new();
     let orphan = sandbox.added("foo", "1.0");
     sandbox.sql("DELETE FROM eggs");

@@ -127,7 +127,7 @@ fn completed_by_zsh(load: &str, line: &str) -> Option<String> {
 }
 
 #[test]
-fn zsh_loads_the_completions_when_they_are_first_wanted() {
+fn zsh_loads_completions_at_first_use() {
     // As packages install them: the first completion loads the file, and must still complete.
     let load =
         "mkdir functions; cp file functions/_eggcache; fpath=(./functions $fpath); compinit -u -D";
@@ -146,7 +146,7 @@ fn bash_completes_commands_below_a_command() {
 }
 
 #[test]
-fn bash_does_not_offer_what_is_for_programs() {
+fn bash_does_not_offer_internal_commands() {
     let offered = offered_by_bash("eggcache ");
     assert!(!sorted(&offered).contains(&"serve"), "{offered}");
     assert_eq!(offered_by_bash("eggcache ser"), "\n");
@@ -181,7 +181,7 @@ fn fish_completes_commands() {
 }
 
 #[test]
-fn zsh_takes_the_completions() {
+fn zsh_accepts_the_completions() {
     let script = "autoload -U compinit; compinit -D; . ./file; print $_comps[eggcache]";
     if let Some(function) = in_shell(&["zsh", "-f"], "completions zsh", script) {
         assert_eq!(function, "_clap_dynamic_completer_eggcache\n");
@@ -189,7 +189,7 @@ fn zsh_takes_the_completions() {
 }
 
 #[test]
-fn there_are_completions_for_every_shell_that_is_offered() {
+fn completions_exist_for_every_offered_shell() {
     let sandbox = Sandbox::new();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = sandbox.ok(&format!("completions {shell}")).stdout;

@@ -23,7 +23,7 @@ fn file_names(sandbox: &Sandbox, line: &str) -> Vec<String> {
 }
 
 #[test]
-fn list_shows_what_matches() {
+fn list_shows_matching_eggs() {
     let sandbox = with_some();
     for (query, count) in [
         ("", 4),
@@ -50,7 +50,7 @@ fn list_shows_what_matches() {
 }
 
 #[test]
-fn list_of_nothing_is_no_error_and_prints_no_table() {
+fn an_empty_list_is_not_an_error_and_prints_no_table() {
     let sandbox = Sandbox::new();
     let output = sandbox.ok("list");
     assert_eq!(output.stdout, "");
@@ -60,7 +60,7 @@ fn list_of_nothing_is_no_error_and_prints_no_table() {
 }
 
 #[test]
-fn show_tells_key_and_content() {
+fn show_prints_key_and_content() {
     let sandbox = Sandbox::new();
     let sha = "ab".repeat(32);
     sandbox.egg_with("foo", "1.0", &[("pkg/data.txt", b"12345")]);
@@ -114,7 +114,7 @@ fn show_tells_key_and_content() {
 }
 
 #[test]
-fn show_of_native_code_tells_abi_and_libc() {
+fn show_of_native_code_prints_abi_and_libc() {
     let sandbox = Sandbox::new();
     let sh = std::fs::read("/bin/sh").unwrap();
     let egg = sandbox.path("eggs/foo-1.0-py3.11-linux-x86_64.egg");
@@ -136,7 +136,7 @@ fn show_of_an_unknown_egg_is_a_miss() {
 }
 
 #[test]
-fn show_of_an_ambiguous_egg_is_a_usage_error_that_lists_the_candidates() {
+fn show_of_an_ambiguous_egg_lists_the_candidates() {
     let sandbox = with_some();
     let output = sandbox.fails("show foo", 2);
     output.says(&["foo-1.0-py3.11.egg", "foo-1.0-py3.12-linux-x86_64.egg"]);
@@ -145,7 +145,7 @@ fn show_of_an_ambiguous_egg_is_a_usage_error_that_lists_the_candidates() {
 }
 
 #[test]
-fn a_digest_that_the_candidates_name_is_enough_to_tell_them_apart() {
+fn the_printed_digest_prefixes_of_candidates_are_unambiguous() {
     let sandbox = with_some();
     let message = sandbox.fails("show foo", 2).stderr;
     let mut shown = Vec::new();
@@ -158,7 +158,7 @@ fn a_digest_that_the_candidates_name_is_enough_to_tell_them_apart() {
 }
 
 #[test]
-fn an_egg_whose_name_is_like_a_digest_is_found_by_its_name() {
+fn an_egg_named_like_a_digest_is_found_by_its_name() {
     let sandbox = Sandbox::new();
     sandbox.egg("deadbeef", "1.0");
     sandbox.ok("add eggs");
@@ -166,7 +166,7 @@ fn an_egg_whose_name_is_like_a_digest_is_found_by_its_name() {
 }
 
 #[test]
-fn list_sums_up_what_it_lists() {
+fn list_sums_up_the_listed_eggs() {
     let sandbox = with_some();
     let report = sandbox.json("list foo==1.0");
     let sum = |field: &str| -> u64 {
@@ -178,7 +178,7 @@ fn list_sums_up_what_it_lists() {
 }
 
 #[test]
-fn reading_commands_make_an_empty_cache_where_there_is_none() {
+fn reading_commands_create_an_empty_cache_if_there_is_none() {
     let sandbox = Sandbox::new();
     sandbox.ok("list");
     sandbox.fails("show foo", 3);
@@ -187,7 +187,7 @@ fn reading_commands_make_an_empty_cache_where_there_is_none() {
 }
 
 #[test]
-fn a_project_whose_name_ends_in_egg_is_found_by_it() {
+fn a_project_whose_name_ends_in_egg_is_found_by_its_name() {
     let sandbox = Sandbox::new();
     sandbox.added("zc.recipe.egg", "6.0.0");
     for text in ["zc.recipe.egg", "zc.recipe.egg-6.0.0-py3.11.egg"] {

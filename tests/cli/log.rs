@@ -53,7 +53,7 @@ fn long_operations(sandbox: &Sandbox) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_long_operation_shows_its_rate_and_the_time_that_is_left_on_a_terminal() {
+fn progress_on_a_terminal_shows_rate_and_remaining_time() {
     let sandbox = Sandbox::with_two();
     for line in long_operations(&sandbox) {
         let Some(seen) = on_terminal(&sandbox, line, false) else { return };
@@ -62,7 +62,7 @@ fn a_long_operation_shows_its_rate_and_the_time_that_is_left_on_a_terminal() {
 }
 
 #[test]
-fn a_bar_has_one_line_of_80_columns_and_no_bar_is_of_nothing() {
+fn a_progress_bar_fits_80_columns_and_is_never_empty() {
     let sandbox = Sandbox::with_two();
     // Sizes with many digits.
     let large = vec![b'x'; 3 << 20];
@@ -79,7 +79,7 @@ fn a_bar_has_one_line_of_80_columns_and_no_bar_is_of_nothing() {
 }
 
 #[test]
-fn an_index_that_is_rebuilt_shows_how_far_it_is() {
+fn rebuilding_the_index_shows_progress() {
     let sandbox = Sandbox::with_two();
     fs::remove_file(sandbox.path("cache/index.sqlite")).unwrap();
     let log = lines(&sandbox.ok("--log-format json reindex"));
@@ -88,7 +88,7 @@ fn an_index_that_is_rebuilt_shows_how_far_it_is() {
 }
 
 #[test]
-fn nothing_moves_where_there_is_no_terminal_or_problems_only_are_wanted() {
+fn no_progress_is_shown_with_quiet_or_without_a_terminal() {
     let sandbox = Sandbox::with_two();
     for line in long_operations(&sandbox) {
         let output = sandbox.ok(line);
@@ -113,7 +113,7 @@ fn no_color_is_respected_on_a_terminal() {
 }
 
 #[test]
-fn a_log_in_json_has_one_object_for_each_line() {
+fn a_json_log_has_one_object_per_line() {
     let sandbox = Sandbox::with_two();
     for line in long_operations(&sandbox) {
         let line = format!("--log-format json {line}");
@@ -134,7 +134,7 @@ fn a_log_in_json_has_one_object_for_each_line() {
 }
 
 #[test]
-fn a_log_in_json_has_problems_notes_and_errors() {
+fn a_json_log_has_problems_notes_and_errors() {
     let sandbox = Sandbox::with_two();
     sandbox.other_build("foo", "1.0");
     let log = lines(&sandbox.ok("--log-format json add other"));
@@ -154,7 +154,7 @@ fn a_log_in_json_has_problems_notes_and_errors() {
 }
 
 #[test]
-fn a_log_in_json_has_also_what_is_wrong_with_the_command_line() {
+fn a_json_log_includes_usage_errors() {
     let sandbox = Sandbox::new();
     for line in ["--log-format json shwo", "show --log-format=json", "--log-format json gc --x"] {
         let log = lines(&sandbox.fails(line, 2));
@@ -165,7 +165,7 @@ fn a_log_in_json_has_also_what_is_wrong_with_the_command_line() {
 }
 
 #[test]
-fn a_log_in_json_leaves_the_report_on_standard_output() {
+fn a_json_log_leaves_the_report_on_standard_output() {
     let sandbox = Sandbox::with_two();
     let output = sandbox.ok("--json --log-format json verify");
     assert_eq!(output.json()["blobs"], 2);
@@ -175,7 +175,7 @@ fn a_log_in_json_leaves_the_report_on_standard_output() {
 }
 
 #[test]
-fn a_table_leaves_columns_out_where_a_terminal_is_too_narrow() {
+fn a_table_omits_columns_on_a_narrow_terminal() {
     let sandbox = Sandbox::new();
     sandbox.egg("a.project.with.a.long.name", "1.0");
     sandbox.ok("add eggs");

@@ -52,7 +52,7 @@ fn a_log_is_for_its_owner_and_is_appended_to() {
 }
 
 #[test]
-fn a_log_that_cannot_be_written_is_a_warning_for_a_command_and_a_buildout() {
+fn an_unwritable_log_is_a_warning_not_a_failure() {
     let sandbox = Sandbox::with_two();
     fs::create_dir(sandbox.path("log")).unwrap();
     let output = logged(&sandbox, "debug", "list");

@@ -48,7 +48,7 @@ mod support;
 mod verify;
 
 #[test]
-fn every_file_of_this_folder_is_a_module() {
+fn every_file_in_this_folder_is_a_module() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli");
     let files = std::fs::read_dir(folder).unwrap();
     let mut names: Vec<String> = files
@@ -64,7 +64,7 @@ fn every_file_of_this_folder_is_a_module() {
 }
 
 #[test]
-fn every_test_that_the_documents_name_exists() {
+fn every_test_named_in_the_documents_exists() {
     let code = (text_below("src") + &text_below("tests")).replace("(\n    ", "(");
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let documents = text_below("docs") + &std::fs::read_to_string(root).unwrap();
@@ -78,7 +78,7 @@ fn every_test_that_the_documents_name_exists() {
         // The last form is a macro that makes one test for each operation.
         let forms = [format!("fn {test}("), format!("def {test}("), format!("!({test},")];
         let is_defined = forms.iter().any(|form| code.contains(form));
-        assert!(is_defined, "the documents name the test {test}");
+        assert!(is_defined, "the documents name a test that does not exist: {test}");
     }
 }
 

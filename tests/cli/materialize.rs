@@ -50,7 +50,7 @@ fn a_present_egg_is_left_and_reported() {
 }
 
 #[test]
-fn an_egg_with_bytecode_that_python_has_added_is_present() {
+fn an_egg_with_bytecode_added_by_python_is_present() {
     let (sandbox, target) = with_foo();
     write(&target.join("foo.pyc"), b"");
     write(&target.join("pkg/__pycache__/__init__.cpython-311.pyc"), b"");
@@ -60,22 +60,22 @@ fn an_egg_with_bytecode_that_python_has_added_is_present() {
 }
 
 #[test]
-fn a_file_of_another_size_is_in_the_way() {
+fn a_file_with_a_different_size_is_in_the_way() {
     is_in_the_way(|egg| write(&egg.join("pkg/data.txt"), b"other data"), "pkg/data.txt");
 }
 
 #[test]
-fn a_file_of_the_same_size_that_was_written_again_is_in_the_way() {
+fn a_rewritten_file_of_the_same_size_is_in_the_way() {
     is_in_the_way(|egg| write(&egg.join("pkg/data.txt"), b"DATA"), "pkg/data.txt");
 }
 
 #[test]
-fn a_file_of_length_zero_is_in_the_way() {
+fn an_empty_file_is_in_the_way() {
     is_in_the_way(|egg| write(&egg.join("pkg/__init__.py"), b""), "pkg/__init__.py");
 }
 
 #[test]
-fn a_file_of_another_mode_is_in_the_way() {
+fn a_file_with_a_different_mode_is_in_the_way() {
     is_in_the_way(|egg| chmod(&egg.join("pkg/data.txt"), 0o755), "pkg/data.txt");
 }
 
@@ -187,7 +187,7 @@ fn another_build_in_place_of_the_egg_is_in_the_way() {
 }
 
 #[test]
-fn one_egg_in_the_way_does_not_keep_the_others() {
+fn one_egg_in_the_way_does_not_stop_the_others() {
     let sandbox = Sandbox::new();
     sandbox.egg("foo", "1.0");
     let bar = sandbox.egg("bar", "1.0");
@@ -221,7 +221,7 @@ fn an_empty_cache_has_no_egg() {
 }
 
 #[test]
-fn an_egg_is_named_by_name_version_file_name_or_digest() {
+fn an_egg_is_selected_by_name_version_file_name_or_digest() {
     let (sandbox, target) = with_foo();
     let digest = sandbox.digest("foo");
     let names =
@@ -247,7 +247,7 @@ fn an_ambiguous_egg_is_a_usage_error_that_lists_the_candidates() {
 }
 
 #[test]
-fn of_an_egg_that_was_added_by_hand_and_built_again_the_first_is_taken() {
+fn an_egg_added_by_hand_has_precedence_over_a_later_build() {
     let (sandbox, egg) = with_foo();
     let other = sandbox.other_build("foo", "1.0");
     let source = "5".repeat(64);
@@ -314,13 +314,13 @@ fn all_copies_every_egg() {
 }
 
 #[test]
-fn all_of_an_empty_cache_is_nothing() {
+fn all_of_an_empty_cache_copies_nothing() {
     let sandbox = Sandbox::new();
     sandbox.ok("materialize --into out --all").says(&["0 eggs copied"]);
 }
 
 #[test]
-fn two_eggs_of_one_file_name_do_not_go_into_one_directory() {
+fn two_eggs_with_one_file_name_cannot_share_a_directory() {
     let (sandbox, _) = with_foo();
     sandbox.ok("add eggs --environment el9");
     sandbox.fails("materialize --into new --all", 2).says(&["foo-1.0-py3.11.egg"]);
@@ -328,7 +328,7 @@ fn two_eggs_of_one_file_name_do_not_go_into_one_directory() {
 }
 
 #[test]
-fn an_egg_that_is_named_twice_is_copied_and_reported_once() {
+fn an_egg_named_twice_is_copied_and_reported_once() {
     let sandbox = Sandbox::new();
     sandbox.egg("foo", "1.0");
     sandbox.egg("bar", "1.0");
@@ -356,7 +356,7 @@ fn requirements_pin_eggs() {
 }
 
 #[test]
-fn requirements_join_the_eggs_that_are_named() {
+fn requirements_are_added_to_the_named_eggs() {
     let sandbox = Sandbox::new();
     sandbox.egg("foo", "1.0");
     sandbox.egg("bar", "1.0");
@@ -367,7 +367,7 @@ fn requirements_join_the_eggs_that_are_named() {
 }
 
 #[test]
-fn a_requirement_that_pins_nothing_is_a_usage_error_that_names_file_and_line() {
+fn a_requirement_without_a_pin_is_reported_with_file_and_line() {
     let (sandbox, _) = with_foo();
     for line in ["foo", "foo>=1.0", "foo==1.*", "foo==1.0,<2", "-r other.txt", "foo == "] {
         write(&sandbox.path("pins.txt"), format!("foo==1.0\n\n{line}\n").as_bytes());
@@ -385,7 +385,7 @@ fn a_requirement_without_a_name_is_a_usage_error() {
 }
 
 #[test]
-fn the_line_of_a_bad_requirement_is_right_behind_continued_lines() {
+fn continued_lines_count_for_the_line_of_a_bad_requirement() {
     let (sandbox, _) = with_foo();
     let pins = "foo==1.0 \\\n  --hash=sha256:00 \\\n  --hash=sha256:01\nfoo>=1\n";
     write(&sandbox.path("pins.txt"), pins.as_bytes());
@@ -402,7 +402,7 @@ fn requirements_with_windows_line_ends_are_read() {
 }
 
 #[test]
-fn requirements_that_cannot_be_read_are_named() {
+fn an_unreadable_requirements_file_is_named() {
     let (sandbox, _) = with_foo();
     sandbox.fails("materialize --into new --requirements no-such.txt", 1).says(&["no-such.txt"]);
     write(&sandbox.path("latin.txt"), b"f\xf6o==1.0\n");
@@ -418,7 +418,7 @@ fn materialize_without_an_egg_is_a_usage_error() {
 }
 
 #[test]
-fn the_directory_is_made_with_its_parents() {
+fn the_directory_is_created_with_its_parents() {
     let (sandbox, target) = with_foo();
     sandbox.ok("materialize --into a/b/c foo");
     assert_same_tree(&target, &sandbox.path("a/b/c/foo-1.0-py3.11.egg"));
@@ -453,7 +453,7 @@ fn a_symlink_to_the_directory_is_followed() {
 }
 
 #[test]
-fn what_a_dead_process_left_is_removed_by_the_next_run() {
+fn leftovers_of_a_dead_process_are_removed_by_the_next_run() {
     let (sandbox, _) = with_foo();
     let dead = sandbox.path("out/.eggcache-dead");
     write(&dead.join("frozen/file"), b"");
@@ -464,7 +464,7 @@ fn what_a_dead_process_left_is_removed_by_the_next_run() {
 }
 
 #[test]
-fn what_a_living_process_is_copying_is_left() {
+fn files_that_a_live_process_is_copying_are_kept() {
     let (sandbox, _) = with_foo();
     let path = sandbox.path("out/.eggcache-alive");
     fs::create_dir(&path).unwrap();
@@ -487,7 +487,7 @@ fn other_files_in_the_directory_are_left() {
 }
 
 #[test]
-fn a_blob_that_is_gone_is_a_miss_that_names_its_egg() {
+fn a_missing_blob_is_a_miss_that_names_its_egg() {
     let (sandbox, _) = with_foo();
     fs::remove_file(sandbox.blob("foo")).unwrap();
     sandbox.fails("materialize --into new foo", 3).says(&["foo-1.0-py3.11.egg"]);
@@ -495,7 +495,7 @@ fn a_blob_that_is_gone_is_a_miss_that_names_its_egg() {
 }
 
 #[test]
-fn whatever_is_asked_for_is_used_also_in_vain() {
+fn a_request_counts_as_a_use_even_if_the_copy_fails() {
     let (sandbox, _) = with_foo();
     sandbox.ok("materialize --into out foo");
     sandbox.ok("materialize --into new foo");

@@ -13,7 +13,7 @@ fn with_interfaces() -> Sandbox {
 }
 
 #[test]
-fn a_misspelt_name_is_told_the_nearest() {
+fn a_misspelled_name_gets_a_suggestion() {
     let sandbox = with_interfaces();
     let says = "error: the cache has no egg zope.interfce\nhint: the nearest name is \
                 zope.interface (7.2, 7.10, 8.0)\n";
@@ -24,7 +24,7 @@ fn a_misspelt_name_is_told_the_nearest() {
 }
 
 #[test]
-fn another_version_is_told_those_that_there_are() {
+fn an_absent_version_gets_a_list_of_the_cached_ones() {
     let sandbox = with_interfaces();
     let says = "no egg zope.interface==9\nhint: the cache has zope.interface 7.2, 7.10, 8.0\n";
     sandbox.fails("materialize --into out zope.interface==9", 3).says(&[says]);
@@ -33,7 +33,7 @@ fn another_version_is_told_those_that_there_are() {
 }
 
 #[test]
-fn what_another_python_has_is_told() {
+fn eggs_for_another_python_are_mentioned() {
     let sandbox = with_interfaces();
     let says = "no egg lxml\nhint: the cache has it for another Python, platform or generation: \
                 lxml-6.1.3-py3.11.egg\n";
@@ -41,7 +41,7 @@ fn what_another_python_has_is_told() {
 }
 
 #[test]
-fn each_of_several_is_told() {
+fn each_of_several_misses_gets_its_own_suggestion() {
     let sandbox = with_interfaces();
     let pins = b"lxlm==6.1.3\nzope.interface==1\nnothing==1\nlxml==6.1.3\n";
     write(&sandbox.path("pins.txt"), pins);
@@ -54,7 +54,7 @@ fn each_of_several_is_told() {
 }
 
 #[test]
-fn what_is_like_nothing_is_told_plainly() {
+fn a_name_without_similar_names_gets_no_suggestion() {
     let sandbox = with_interfaces();
     let output = sandbox.fails("--json show numpy", 3);
     assert_eq!(output.stderr, "error: the cache has no egg numpy\n");
@@ -63,7 +63,7 @@ fn what_is_like_nothing_is_told_plainly() {
 }
 
 #[test]
-fn what_is_not_pinned_is_told_what_is() {
+fn unpin_of_an_absent_pin_suggests_a_similar_pin() {
     let sandbox = with_interfaces();
     sandbox
         .fails("unpin lxml", 3)
@@ -77,7 +77,7 @@ fn what_is_not_pinned_is_told_what_is() {
 }
 
 #[test]
-fn a_part_of_a_name_or_too_few_digits_are_told_what_has_them() {
+fn a_partial_name_or_short_digest_gets_suggestions() {
     let sandbox = with_interfaces();
     sandbox.fails("show interface", 3).says(&["that contain it: zope-interface"]);
     let digest = sandbox.digest("lxml");
@@ -87,7 +87,7 @@ fn a_part_of_a_name_or_too_few_digits_are_told_what_has_them() {
 }
 
 #[test]
-fn a_list_of_nothing_is_told_what_may_have_been_meant() {
+fn an_empty_list_suggests_a_similar_name() {
     let sandbox = with_interfaces();
     let none = sandbox.ok("list nosuch");
     assert!(!none.stderr.contains("hint"), "{}", none.stderr);

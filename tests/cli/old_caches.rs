@@ -50,7 +50,7 @@ fn the_index_of_an_old_cache_can_be_rebuilt() {
 }
 
 #[test]
-fn eggs_of_old_caches_are_what_they_were() {
+fn eggs_of_old_caches_are_unchanged() {
     for old in old_caches() {
         let sandbox = with(&old);
         sandbox.ok("materialize --into out --all");
@@ -63,7 +63,7 @@ fn eggs_of_old_caches_are_what_they_were() {
 }
 
 #[test]
-fn what_old_caches_know_of_evictions_and_uses_is_kept() {
+fn evictions_and_uses_in_old_caches_are_kept() {
     for (old, regrets, hits) in [
         ("format-1-schema-1", 0, 0),
         ("format-1-schema-2", 0, 0),
@@ -80,7 +80,7 @@ fn what_old_caches_know_of_evictions_and_uses_is_kept() {
 }
 
 #[test]
-fn there_is_an_old_cache_of_every_schema() {
+fn an_old_cache_exists_for_every_schema() {
     let schemas = names_in(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations"))).len();
     let expected: Vec<String> = (1..=schemas).map(|n| format!("format-1-schema-{n}")).collect();
     assert_eq!(old_caches(), expected);
@@ -91,7 +91,7 @@ fn names_of(paths: &[std::path::PathBuf]) -> Vec<std::ffi::OsString> {
 }
 
 #[test]
-fn an_old_cache_that_cannot_be_written_says_what_it_needs() {
+fn a_read_only_old_cache_is_refused_with_an_explanation() {
     let mut old = old_caches();
     // The latest is not older than this program and needs no migration.
     old.pop();

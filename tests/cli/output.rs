@@ -44,13 +44,13 @@ fn every_command_prints_json_and_nothing_else() {
 }
 
 #[test]
-fn json_is_asked_for_before_or_behind_the_command() {
+fn the_json_option_works_before_and_after_the_command() {
     let sandbox = Sandbox::with_two();
     assert_eq!(sandbox.ok("list --json").stdout, sandbox.ok("--json list").stdout);
 }
 
 #[test]
-fn nothing_is_printed_where_only_problems_are_wanted_and_there_is_none() {
+fn quiet_prints_nothing_if_there_is_no_problem() {
     let sandbox = Sandbox::with_two();
     for line in COMMANDS {
         let output = sandbox.ok(&format!("-q {line}"));
@@ -59,7 +59,7 @@ fn nothing_is_printed_where_only_problems_are_wanted_and_there_is_none() {
 }
 
 #[test]
-fn a_summary_is_no_data() {
+fn a_summary_goes_to_standard_error() {
     let sandbox = Sandbox::with_two();
     for line in ["add eggs", "materialize --into out --all", "gc", "verify", "reindex"] {
         let output = sandbox.ok(line);
@@ -157,7 +157,7 @@ fn the_text_of_reindex_agrees_with_its_json() {
 }
 
 #[test]
-fn an_error_is_on_standard_error_even_where_json_is_wanted() {
+fn an_error_goes_to_standard_error_even_with_json() {
     let sandbox = Sandbox::with_two();
     let output = sandbox.fails("--json show nothing", 3);
     assert_eq!(output.stdout, "");
@@ -166,14 +166,14 @@ fn an_error_is_on_standard_error_even_where_json_is_wanted() {
 }
 
 #[test]
-fn an_error_tells_its_cause_once() {
+fn an_error_prints_its_cause_once() {
     let sandbox = Sandbox::with_two();
     let message = sandbox.fails("add nowhere", 1).stderr;
     assert_eq!(message.matches("No such file").count(), 1, "{message}");
 }
 
 #[test]
-fn colour_is_printed_only_where_it_is_wanted() {
+fn color_is_printed_only_if_requested() {
     let sandbox = Sandbox::with_two();
     assert!(sandbox.ok("--color always verify").stderr.contains("\x1b["));
     for when in ["auto", "never"] {
@@ -182,7 +182,7 @@ fn colour_is_printed_only_where_it_is_wanted() {
 }
 
 #[test]
-fn a_broken_pipe_is_no_error() {
+fn a_broken_pipe_is_not_an_error() {
     let sandbox = Sandbox::with_two();
     for line in COMMANDS {
         for line in [line.to_owned(), format!("--json {line}"), format!("-v {line}")] {
@@ -197,7 +197,7 @@ fn a_broken_pipe_is_no_error() {
 }
 
 #[test]
-fn a_broken_pipe_for_messages_is_no_error() {
+fn a_broken_pipe_for_messages_is_not_an_error() {
     let sandbox = Sandbox::with_two();
     for line in COMMANDS {
         let (reader, writer) = pipe().unwrap();
@@ -208,7 +208,7 @@ fn a_broken_pipe_for_messages_is_no_error() {
 }
 
 #[test]
-fn a_list_that_is_longer_than_its_reader_wants_is_no_error() {
+fn a_reader_that_stops_early_is_not_an_error() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     let columns = "file_name, name, python, abi, platform, libc, generation, source_sha256, \
@@ -235,7 +235,7 @@ fn a_full_standard_output_is_an_error() {
 }
 
 #[test]
-fn every_command_has_a_help() {
+fn every_command_has_help() {
     let sandbox = Sandbox::new();
     let told = [
         "add",
@@ -291,14 +291,14 @@ fn usage_does_not_require_what_the_environment_sets() {
 }
 
 #[test]
-fn the_version_is_that_of_the_package() {
+fn the_printed_version_is_that_of_the_package() {
     let sandbox = Sandbox::new();
     let version = format!("eggcache {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(sandbox.ok("--version").stdout, version);
 }
 
 #[test]
-fn a_cache_that_was_not_there_is_told_once() {
+fn creating_a_cache_is_announced_once() {
     let sandbox = Sandbox::new();
     for line in ["list", "add eggs", "gc"] {
         sandbox.egg("foo", "1.0");
@@ -312,7 +312,7 @@ fn a_cache_that_was_not_there_is_told_once() {
 }
 
 #[test]
-fn a_full_disk_behind_standard_output_is_named() {
+fn a_full_disk_behind_standard_output_is_reported() {
     let sandbox = Sandbox::with_two();
     for line in ["list", "--json list"] {
         let mut process = sandbox.eggcache(line);
@@ -327,7 +327,7 @@ fn a_full_disk_behind_standard_output_is_named() {
 }
 
 #[test]
-fn a_command_that_names_no_egg_is_told_how_to_name_some() {
+fn a_command_without_eggs_fails_with_its_usage() {
     let sandbox = Sandbox::new();
     for line in ["materialize --into out", "push"] {
         sandbox.fails(line, 2).says(&["<EGG|--requirements <FILE>|--all>"]);

@@ -34,7 +34,7 @@ fn builds(sandbox: &Sandbox, count: usize) {
 }
 
 #[test]
-fn of_eight_builds_that_are_added_at_once_one_is_kept() {
+fn one_of_eight_builds_added_at_once_is_kept() {
     let sandbox = Sandbox::new();
     builds(&sandbox, 8);
     at_once(&sandbox, (0..8).map(|build| format!("add builds/{build}")));
@@ -59,7 +59,7 @@ fn one_wins(outcomes: &[Value; 2]) -> (usize, String) {
     let winner = usize::from(outcomes[1]["outcome"] == "stored");
     let (won, lost) = (&outcomes[winner], &outcomes[1 - winner]);
     assert_eq!((text(&won["outcome"]), text(&lost["outcome"])), ("stored", "other"));
-    assert_eq!(won["egg"]["digest"], lost["egg"]["digest"], "the one that stays");
+    assert_eq!(won["egg"]["digest"], lost["egg"]["digest"], "the build that is kept");
     (winner, text(&won["egg"]["digest"]).to_owned())
 }
 
@@ -78,7 +78,7 @@ fn both<T: Send>(one: impl FnOnce() -> T + Send, other: impl FnOnce() -> T + Sen
 }
 
 #[test]
-fn of_two_builds_that_are_added_at_once_one_is_kept_and_the_other_hears_of_it() {
+fn the_loser_of_two_builds_added_at_once_learns_of_the_winner() {
     let sandbox = Sandbox::new();
     for number in 0..40 {
         let builds = two_builds(&sandbox, number);
@@ -100,7 +100,7 @@ fn of_two_builds_that_are_added_at_once_one_is_kept_and_the_other_hears_of_it() 
 }
 
 #[test]
-fn of_two_bridges_that_store_builds_of_one_egg_at_once_one_hears_of_the_other() {
+fn the_loser_of_two_storing_bridges_learns_of_the_winner() {
     let sandbox = Sandbox::new();
     let mut bridges = [0, 1].map(|_| Server::open(&sandbox, &host()));
     for number in 0..100 {
@@ -121,7 +121,7 @@ fn of_two_bridges_that_store_builds_of_one_egg_at_once_one_hears_of_the_other() 
 }
 
 #[test]
-fn of_eight_builds_that_replace_each_other_at_once_one_is_kept() {
+fn one_of_eight_builds_replacing_each_other_is_kept() {
     let sandbox = Sandbox::new();
     builds(&sandbox, 8);
     at_once(&sandbox, (0..8).map(|build| format!("add --replace builds/{build}")));
@@ -130,7 +130,7 @@ fn of_eight_builds_that_replace_each_other_at_once_one_is_kept() {
 }
 
 #[test]
-fn eight_different_eggs_that_are_added_at_once_are_all_kept() {
+fn eight_different_eggs_added_at_once_are_all_kept() {
     let sandbox = Sandbox::new();
     for number in 0..8 {
         sandbox.egg(&format!("foo{number}"), "1.0");
@@ -142,7 +142,7 @@ fn eight_different_eggs_that_are_added_at_once_are_all_kept() {
 }
 
 #[test]
-fn eight_that_materialize_one_egg_into_one_directory_all_succeed() {
+fn eight_processes_can_copy_one_egg_into_one_directory() {
     let sandbox = Sandbox::new();
     let egg = sandbox.egg_with("foo", "1.0", &[("large", &noise(600_000)), ("a/b/c", b"c")]);
     sandbox.ok("add eggs");
@@ -154,7 +154,7 @@ fn eight_that_materialize_one_egg_into_one_directory_all_succeed() {
 }
 
 #[test]
-fn eight_that_materialize_one_zipped_egg_into_one_directory_all_succeed() {
+fn eight_processes_can_copy_one_zipped_egg_into_one_directory() {
     let sandbox = Sandbox::new();
     let egg = sandbox.zipped_egg("foo", "1.0");
     sandbox.ok("add eggs");
@@ -164,7 +164,7 @@ fn eight_that_materialize_one_zipped_egg_into_one_directory_all_succeed() {
 }
 
 #[test]
-fn gc_verify_and_reindex_beside_add_lose_nothing() {
+fn gc_verify_and_reindex_during_add_lose_nothing() {
     let sandbox = Sandbox::new();
     for number in 0..6 {
         sandbox.egg(&format!("foo{number}"), "1.0");
@@ -179,7 +179,7 @@ fn gc_verify_and_reindex_beside_add_lose_nothing() {
 }
 
 #[test]
-fn many_may_make_one_cache_at_once() {
+fn many_processes_can_create_one_cache_at_once() {
     let sandbox = Sandbox::new();
     for cache in 0..12 {
         let list = || {
@@ -192,7 +192,7 @@ fn many_may_make_one_cache_at_once() {
 }
 
 #[test]
-fn many_may_make_one_eggs_directory_at_once() {
+fn many_processes_can_create_one_eggs_directory_at_once() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     for round in 0..12 {

@@ -14,7 +14,7 @@ fn as_user(sandbox: &Sandbox, line: &str, code: i32) -> Option<Output> {
 }
 
 #[test]
-fn an_egg_with_a_file_that_cannot_be_read_is_refused_and_others_are_stored() {
+fn an_egg_with_an_unreadable_file_is_refused_alone() {
     let sandbox = Sandbox::new();
     sandbox.egg("sound", "1.0");
     let egg = sandbox.egg_with("locked", "1.0", &[("secret", b"secret")]);
@@ -26,7 +26,7 @@ fn an_egg_with_a_file_that_cannot_be_read_is_refused_and_others_are_stored() {
 }
 
 #[test]
-fn an_egg_with_a_folder_that_cannot_be_read_is_refused_and_others_are_stored() {
+fn an_egg_with_an_unreadable_folder_is_refused_alone() {
     let sandbox = Sandbox::new();
     sandbox.egg("sound", "1.0");
     let egg = sandbox.egg_with("locked", "1.0", &[("secret/file", b"")]);
@@ -37,7 +37,7 @@ fn an_egg_with_a_folder_that_cannot_be_read_is_refused_and_others_are_stored() {
 }
 
 #[test]
-fn a_cache_that_a_user_cannot_write_can_be_read() {
+fn a_cache_without_write_permission_can_be_read() {
     let sandbox = Sandbox::new();
     let egg = sandbox.egg("foo", "1.0");
     sandbox.ok("add eggs");
@@ -59,7 +59,7 @@ fn a_cache_that_a_user_cannot_write_can_be_read() {
 }
 
 #[test]
-fn a_directory_that_a_user_cannot_write_is_named() {
+fn a_directory_without_write_permission_is_named() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     fs::create_dir(sandbox.path("out")).unwrap();
@@ -71,7 +71,7 @@ fn a_directory_that_a_user_cannot_write_is_named() {
 }
 
 #[test]
-fn an_egg_of_read_only_directories_is_copied_for_a_user() {
+fn an_egg_with_read_only_directories_is_copied_for_a_user() {
     let sandbox = Sandbox::new();
     let egg = sandbox.egg_with("frozen", "1.0", &[("ice/berg/tip", b"cold")]);
     sandbox.ok("add eggs");
@@ -87,7 +87,7 @@ fn an_egg_of_read_only_directories_is_copied_for_a_user() {
 }
 
 #[test]
-fn read_only_directories_that_a_dead_process_left_are_removed_for_a_user() {
+fn read_only_leftovers_are_removed_for_a_user() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     let dead = sandbox.path("out/.eggcache-dead");
@@ -102,7 +102,7 @@ fn read_only_directories_that_a_dead_process_left_are_removed_for_a_user() {
 }
 
 #[test]
-fn an_index_that_this_user_may_not_read_is_named_with_its_owner_and_mode() {
+fn an_unreadable_index_is_reported_with_its_owner_and_mode() {
     let sandbox = Sandbox::with_two();
     chmod(&sandbox.path("cache/index.sqlite"), 0o200);
     chmod(&sandbox.path("cache"), 0o555);
@@ -113,7 +113,7 @@ fn an_index_that_this_user_may_not_read_is_named_with_its_owner_and_mode() {
 }
 
 #[test]
-fn an_own_blob_that_cannot_be_read_needs_chmod_before_and_after_a_repair() {
+fn an_unreadable_blob_of_the_user_gets_a_chmod_hint() {
     let sandbox = Sandbox::with_two();
     chmod(&sandbox.blob("foo"), 0);
     for line in ["verify", "verify --repair"] {
@@ -124,7 +124,7 @@ fn an_own_blob_that_cannot_be_read_needs_chmod_before_and_after_a_repair() {
 }
 
 #[test]
-fn a_limit_on_processes_is_an_error_and_no_panic() {
+fn a_process_limit_is_an_error_not_a_panic() {
     let sandbox = Sandbox::with_two();
     for line in ["materialize --into out foo", "verify", "add eggs"] {
         let Some(process) = sandbox.as_user(line) else { return };

@@ -21,7 +21,7 @@ fn pins(sandbox: &Sandbox) -> Vec<Value> {
 }
 
 #[test]
-fn gc_keeps_what_is_pinned_whatever_it_is_told() {
+fn gc_keeps_pinned_eggs_with_any_policy() {
     for (pin, kept) in [
         ("foo", vec!["foo==1.0"]),
         ("Zope_Interface==5.4", vec!["zope-interface==5.4.0"]),
@@ -40,7 +40,7 @@ fn gc_keeps_what_is_pinned_whatever_it_is_told() {
 }
 
 #[test]
-fn gc_says_that_a_pin_keeps_more_than_the_limit() {
+fn gc_reports_that_pins_exceed_the_limit() {
     let sandbox = with_eggs();
     sandbox.ok("pin foo");
     let said = sandbox.ok("gc --max-size 1B --ignore-roots").stderr;
@@ -73,7 +73,7 @@ fn pins_are_listed_with_their_notes() {
 }
 
 #[test]
-fn a_pin_may_be_of_an_egg_that_is_yet_to_come() {
+fn a_pin_can_be_for_an_egg_that_is_added_later() {
     let sandbox = with_eggs();
     sandbox.ok("pin bar").says(&["note: no cached egg matches bar yet; the pin will apply later"]);
     sandbox.added("bar", "1.0");
@@ -91,7 +91,7 @@ fn pinning_again_changes_the_note_and_nothing_else() {
 }
 
 #[test]
-fn what_cannot_be_pinned_is_refused_and_nothing_is_pinned() {
+fn an_invalid_pin_is_refused_and_nothing_is_pinned() {
     let sandbox = with_eggs();
     for what in ["foo>=x", "==1.0", "a/b"] {
         sandbox.fails(&format!("pin foo {what}"), 2).says(&["cannot be pinned"]);

@@ -39,7 +39,7 @@ fn last(sandbox: &Sandbox) -> Value {
 }
 
 #[test]
-fn a_policy_that_is_no_file_is_not_waited_for() {
+fn a_fifo_in_place_of_the_policy_does_not_block_gc() {
     let sandbox = Sandbox::with_two();
     sandbox.shell("rm cache/CACHEDIR.TAG; mkfifo cache/eggcache.toml cache/CACHEDIR.TAG");
     let mut gc = assert_cmd::Command::from_std(sandbox.eggcache("gc --dry-run"));
@@ -60,7 +60,7 @@ fn gc_follows_the_policy_of_the_cache() {
 }
 
 #[test]
-fn what_is_said_to_gc_goes_before_the_policy() {
+fn options_of_gc_override_the_policy() {
     let sandbox = with("[gc]\nmax-age = \"1d\"\nkeep-versions = 1\n");
     sandbox.ok("gc --keep-versions 2 --max-age 99y");
     assert_eq!(sandbox.listed().len(), 2);
@@ -69,7 +69,7 @@ fn what_is_said_to_gc_goes_before_the_policy() {
 }
 
 #[test]
-fn the_grace_of_the_policy_holds() {
+fn the_grace_period_of_the_policy_is_used() {
     let sandbox = with("[gc]\ngrace = \"0d\"\n");
     build(&sandbox);
     fs::remove_dir(sandbox.path("app")).unwrap();
@@ -80,7 +80,7 @@ fn the_grace_of_the_policy_holds() {
 }
 
 #[test]
-fn a_policy_that_is_not_understood_is_refused_with_a_sentence() {
+fn an_invalid_policy_is_refused_with_a_message() {
     let sandbox = with("[gc]\nmax-aeg = \"90d\"\n");
     sandbox.fails("gc", 1).says(&["cache/eggcache.toml: ", "`max-aeg`", "`max-age`"]);
     sandbox.fails("gc --max-age 1d", 1);
@@ -92,7 +92,7 @@ fn a_policy_that_is_not_understood_is_refused_with_a_sentence() {
 }
 
 #[test]
-fn garbage_is_collected_after_a_buildout_once_a_day() {
+fn automatic_gc_runs_after_a_buildout_once_a_day() {
     let sandbox = with(AUTO);
     build(&sandbox);
     assert_eq!(sandbox.listed(), ["foo==1.1"]);
@@ -100,24 +100,24 @@ fn garbage_is_collected_after_a_buildout_once_a_day() {
     sandbox.ok("add eggs");
     age(&sandbox);
     build(&sandbox);
-    assert_eq!(sandbox.listed().len(), 2, "not twice a day");
+    assert_eq!(sandbox.listed().len(), 2, "at most once a day");
     for days in [-1, 1] {
         let mut stamp = last(&sandbox);
         stamp["at"] = json!(stamp["at"].as_i64().unwrap() - days * 86_400);
         write(&sandbox.path("cache/gc/last.json"), stamp.to_string().as_bytes());
         build(&sandbox);
-        assert_eq!(sandbox.listed(), ["foo==1.1"], "a day later, or a clock that was wrong");
+        assert_eq!(sandbox.listed(), ["foo==1.1"], "the last run was {days} days ago");
         sandbox.ok("add eggs");
         age(&sandbox);
     }
     write(&sandbox.path("cache/gc/last.json"), b"");
     build(&sandbox);
-    assert_eq!(sandbox.listed(), ["foo==1.1"], "a note that is damaged");
+    assert_eq!(sandbox.listed(), ["foo==1.1"], "a damaged record of the last run");
     sandbox.assert_tidy();
 }
 
 #[test]
-fn garbage_is_collected_only_if_the_policy_says_so() {
+fn automatic_gc_runs_only_if_the_policy_enables_it() {
     let sandbox = with("[gc]\nmax-age = \"90d\"\n");
     build(&sandbox);
     assert_eq!(sandbox.listed().len(), 2);
@@ -125,7 +125,7 @@ fn garbage_is_collected_only_if_the_policy_says_so() {
 }
 
 #[test]
-fn garbage_is_not_collected_after_a_buildout_that_failed() {
+fn automatic_gc_does_not_run_after_a_failed_buildout() {
     let sandbox = with(AUTO);
     drop(Server::open(&sandbox, &host()));
     Server::open(&sandbox, &host()).close();
@@ -133,7 +133,7 @@ fn garbage_is_not_collected_after_a_buildout_that_failed() {
 }
 
 #[test]
-fn garbage_is_not_collected_by_two_at_once() {
+fn automatic_gc_never_runs_twice_at_once() {
     let sandbox = with(AUTO);
     fs::create_dir(sandbox.path("cache/gc")).unwrap();
     let another = File::open(sandbox.path("cache/gc")).unwrap();
@@ -146,7 +146,7 @@ fn garbage_is_not_collected_by_two_at_once() {
 }
 
 #[test]
-fn what_keeps_garbage_from_being_collected_is_noted() {
+fn an_error_of_automatic_gc_is_recorded() {
     let sandbox = with(AUTO);
     write(&sandbox.path("cache/pins/half.json"), b"{");
     build(&sandbox);

@@ -60,7 +60,7 @@ fn assert_whole(sandbox: &Sandbox) {
 }
 
 #[test]
-fn an_egg_that_a_power_cut_left_incomplete_is_copied_anew() {
+fn an_egg_torn_by_a_power_cut_is_copied_again() {
     let spoils: [Case<'_>; 6] = [
         ("an empty file", &|it| spoil(&file(it, "foo/text.py"), Vec::clear)),
         ("a file that is cut off", &|it| spoil(&file(it, "large.bin"), |it| it.truncate(300_000))),
@@ -82,7 +82,7 @@ fn an_egg_that_a_power_cut_left_incomplete_is_copied_anew() {
 }
 
 #[test]
-fn eggs_that_are_whole_and_bytecode_stay_after_a_restart() {
+fn whole_eggs_and_bytecode_stay_after_a_restart() {
     let sandbox = copied();
     write(&file(&sandbox, "foo/__pycache__/text.cpython-311.pyc"), b"bytecode");
     let before = tree(&sandbox.path("out"));
@@ -93,7 +93,7 @@ fn eggs_that_are_whole_and_bytecode_stay_after_a_restart() {
 }
 
 #[test]
-fn an_egg_that_somebody_has_edited_is_left() {
+fn an_edited_egg_is_never_removed_as_torn() {
     let sandbox = copied();
     fs::write(file(&sandbox, "foo/text.py"), b"edited = True\n").unwrap();
     let before = tree(&sandbox.path("out"));
@@ -113,7 +113,7 @@ fn is_left(sandbox: &Sandbox) {
 }
 
 #[test]
-fn modes_and_mtimes_that_somebody_has_set_are_no_damage() {
+fn changed_modes_and_mtimes_are_not_taken_for_damage() {
     let sandbox = copied();
     chmod(&file(&sandbox, "foo/text.py"), 0o664);
     is_left(&sandbox);
@@ -125,7 +125,7 @@ fn modes_and_mtimes_that_somebody_has_set_are_no_damage() {
 }
 
 #[test]
-fn a_part_of_an_egg_that_was_not_copied_from_the_cache_is_left() {
+fn an_incomplete_egg_from_elsewhere_is_left_alone() {
     let sandbox = copied();
     fs::remove_file(file(&sandbox, "foo/text.py")).unwrap();
     for entry in walkdir::WalkDir::new(sandbox.path("out")).contents_first(true) {
@@ -135,14 +135,14 @@ fn a_part_of_an_egg_that_was_not_copied_from_the_cache_is_left() {
 }
 
 #[test]
-fn a_blob_that_is_damaged_itself_proves_nothing() {
+fn a_damaged_blob_never_proves_that_a_copy_is_torn() {
     let sandbox = copied();
     crate::damage::flip_last_bit(&sandbox.blob("foo"));
     is_left(&sandbox);
 }
 
 #[test]
-fn eggs_that_were_copied_before_the_last_start_are_left() {
+fn eggs_copied_before_the_last_start_are_left_alone() {
     let sandbox = copied();
     for path in files_in(&sandbox.path("cache/copies")) {
         let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -154,7 +154,7 @@ fn eggs_that_were_copied_before_the_last_start_are_left() {
 }
 
 #[test]
-fn of_several_that_come_back_at_once_none_removes_what_another_has_copied() {
+fn processes_that_return_at_once_keep_the_copies_of_others() {
     for _ in 0..10 {
         let sandbox = copied();
         spoil(&file(&sandbox, "foo/text.py"), Vec::clear);
@@ -170,7 +170,7 @@ fn of_several_that_come_back_at_once_none_removes_what_another_has_copied() {
 }
 
 #[test]
-fn a_cache_that_cannot_be_written_serves_after_a_power_cut_and_removes_nothing() {
+fn a_read_only_cache_removes_no_torn_copies() {
     let sandbox = copied();
     spoil(&file(&sandbox, "foo/text.py"), Vec::clear);
     reboot(&sandbox);
@@ -192,7 +192,7 @@ fn without_a_restart_nothing_is_removed() {
 }
 
 #[test]
-fn a_record_that_a_power_cut_left_empty_counts_as_one_of_another_start() {
+fn an_empty_record_counts_as_one_of_an_earlier_start() {
     let sandbox = copied();
     spoil(&file(&sandbox, "foo/text.py"), Vec::clear);
     for record in files_in(&sandbox.path("cache/copies")) {
@@ -203,7 +203,7 @@ fn a_record_that_a_power_cut_left_empty_counts_as_one_of_another_start() {
 }
 
 #[test]
-fn gc_forgets_directories_that_are_gone_for_long() {
+fn gc_forgets_directories_that_have_been_gone_for_long() {
     let sandbox = copied();
     sandbox.ok("materialize --into other/out --all");
     assert_eq!(files_in(&sandbox.path("cache/copies")).len(), 2);
@@ -222,7 +222,7 @@ fn gc_forgets_directories_that_are_gone_for_long() {
 }
 
 #[test]
-fn the_bridge_looks_at_the_eggs_directory_when_it_opens_the_cache() {
+fn opening_the_cache_removes_torn_copies_of_the_eggs_directory() {
     let sandbox = copied();
     spoil(&file(&sandbox, "foo/text.py"), Vec::clear);
     reboot(&sandbox);

@@ -36,7 +36,7 @@ fn preflight(sandbox: &Sandbox, options: &str, code: i32) -> Value {
 }
 
 #[test]
-fn a_preflight_writes_nothing_and_tells_what_is_then_needed() {
+fn a_preflight_writes_nothing_and_predicts_the_needed_space() {
     let sandbox = sandbox();
     let before = files(&sandbox);
     let report = preflight(&sandbox, "--all", 0);
@@ -56,7 +56,7 @@ fn a_preflight_writes_nothing_and_tells_what_is_then_needed() {
 }
 
 #[test]
-fn what_is_missing_is_told_with_code_3_and_not_counted_as_asked_for() {
+fn a_preflight_reports_misses_and_does_not_count_them() {
     let sandbox = sandbox();
     let before = files(&sandbox);
     let report = preflight(&sandbox, "big==1.0 other==2.0 gone", 3);
@@ -72,7 +72,7 @@ fn what_is_missing_is_told_with_code_3_and_not_counted_as_asked_for() {
 }
 
 #[test]
-fn a_preflight_makes_no_cache() {
+fn a_preflight_does_not_create_a_cache() {
     let sandbox = Sandbox::new();
     let report = preflight(&sandbox, "big==1.0", 3);
     assert_eq!(report["missing"], serde_json::json!(["big==1.0"]));
@@ -80,7 +80,7 @@ fn a_preflight_makes_no_cache() {
 }
 
 #[test]
-fn what_is_in_the_way_is_a_failure() {
+fn a_preflight_fails_if_something_is_in_the_way() {
     let sandbox = sandbox();
     write(&sandbox.path("out/eggs/zipped-1.0-py3.11.egg"), b"something else");
     let report = preflight(&sandbox, "zipped big", 1);
@@ -92,7 +92,7 @@ fn what_is_in_the_way_is_a_failure() {
 }
 
 #[test]
-fn what_does_not_fit_in_bytes_or_inodes_is_told_before() {
+fn a_preflight_fails_if_bytes_or_inodes_are_short() {
     let sandbox = sandbox();
     for (size, egg, fits, not) in
         [("128k", "zipped", "zipped", "big"), ("8m,nr_inodes=100", "big", "big", "many")]

@@ -10,7 +10,7 @@ use crate::pool::Pool;
 use crate::support::{Output, assert_same_tree, chmod, make_egg, names_in, write};
 
 #[test]
-fn what_the_cache_lacks_is_pulled_and_is_there_from_then_on() {
+fn a_missing_egg_is_pulled_and_stays_in_the_cache() {
     let pool = Pool::with_two();
     let output = pool.of("reader", "materialize --into out foo==1.0 --python 3.11");
     assert!(!output.stderr.contains("warning"), "{}", output.stderr);
@@ -22,7 +22,7 @@ fn what_the_cache_lacks_is_pulled_and_is_there_from_then_on() {
 }
 
 #[test]
-fn a_file_of_requirements_is_served_from_cache_and_remotes_together() {
+fn requirements_are_served_from_cache_and_remotes_together() {
     let pool = Pool::with_two();
     pool.of("reader", "pull foo==1.0 --python 3.11");
     write(&pool.sandbox.path("pins.txt"), b"foo==1.0\nbar==2.0\n");
@@ -32,7 +32,7 @@ fn a_file_of_requirements_is_served_from_cache_and_remotes_together() {
 }
 
 #[test]
-fn the_python_is_that_of_a_file_name_or_of_the_eggs_that_are_there() {
+fn the_python_version_follows_from_file_names_or_present_eggs() {
     let pool = Pool::with_two();
     pool.of("reader", "materialize --into out foo-1.0-py3.11.egg");
     pool.of("reader", "materialize --into out bar==2.0");
@@ -40,7 +40,7 @@ fn the_python_is_that_of_a_file_name_or_of_the_eggs_that_are_there() {
 }
 
 #[test]
-fn an_egg_of_any_python_is_pulled_by_its_file_name() {
+fn an_egg_for_any_python_is_pulled_by_its_file_name() {
     let pool = Pool::empty();
     make_egg(&pool.sandbox.path("eggs/plain-1.0.egg"), "plain", "1.0", &[]);
     pool.fill();
@@ -50,7 +50,7 @@ fn an_egg_of_any_python_is_pulled_by_its_file_name() {
 }
 
 #[test]
-fn without_a_python_remotes_are_not_asked_and_that_is_said() {
+fn without_a_python_version_no_remote_is_asked_with_a_warning() {
     let pool = Pool::with_two();
     let output = pool.run("reader", "key", "materialize --into out foo==1.0", 3);
     output.says(&["warning: foo==1.0: not pulled", "--python 3.11", "has no egg"]);
@@ -62,7 +62,7 @@ fn without_a_python_remotes_are_not_asked_and_that_is_said() {
 }
 
 #[test]
-fn what_no_remote_has_is_missing_as_before() {
+fn an_egg_that_no_remote_has_is_a_miss() {
     let pool = Pool::with_two();
     for line in ["foo==3.0 --python 3.11", "foo", "foo==1.0 --python 3.12"] {
         let line = format!("materialize --into out {line}");
@@ -74,7 +74,7 @@ fn what_no_remote_has_is_missing_as_before() {
 }
 
 #[test]
-fn several_that_answer_to_a_name_are_told() {
+fn several_remote_eggs_for_one_name_are_listed() {
     let pool = Pool::empty();
     for platform in ["linux-x86_64", "linux-aarch64"] {
         let egg = pool.sandbox.path(&format!("eggs/foo-1.0-py3.11-{platform}.egg"));
@@ -89,7 +89,7 @@ fn several_that_answer_to_a_name_are_told() {
 }
 
 #[test]
-fn what_is_not_what_was_signed_is_not_copied() {
+fn a_blob_that_does_not_match_its_signature_is_not_copied() {
     let pool = Pool::with_two();
     let blob = pool.blob("foo", "");
     let mut bytes = fs::read(&blob).unwrap();
@@ -108,7 +108,7 @@ fn what_is_not_what_was_signed_is_not_copied() {
 }
 
 #[test]
-fn a_remote_that_does_not_answer_costs_a_bounded_delay_once_and_is_one_warning() {
+fn a_silent_remote_causes_one_bounded_delay_and_one_warning() {
     let pool = Pool::with_two();
     // It accepts connections, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -137,7 +137,7 @@ fn a_preflight_pulls_nothing() {
 }
 
 #[test]
-fn a_cache_without_remotes_asks_nobody() {
+fn a_cache_without_remotes_makes_no_requests() {
     let pool = Pool::with_two();
     pool.of("reader", "remote remove team");
     let output = pool.run("reader", "key", "materialize --into out foo==1.0", 3);
@@ -145,7 +145,7 @@ fn a_cache_without_remotes_asks_nobody() {
 }
 
 #[test]
-fn nothing_is_pulled_into_a_cache_that_cannot_be_written() {
+fn nothing_is_pulled_into_a_read_only_cache() {
     let pool = Pool::with_two();
     pool.sandbox.shell("mv cache full && mv reader cache");
     for entry in walkdir::WalkDir::new(pool.sandbox.path("cache")) {
@@ -159,7 +159,7 @@ fn nothing_is_pulled_into_a_cache_that_cannot_be_written() {
 }
 
 #[test]
-fn a_remote_that_cannot_be_opened_does_not_keep_the_others() {
+fn a_remote_that_cannot_be_opened_does_not_stop_the_others() {
     let pool = Pool::with_two();
     // The account is not configured.
     pool.of("reader", "remote add broken az://eggs --key key.pub --first");

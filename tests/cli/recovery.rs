@@ -24,7 +24,7 @@ fn remove_index(sandbox: &Sandbox) {
 }
 
 #[test]
-fn an_index_that_is_gone_comes_back_by_itself() {
+fn a_missing_index_is_rebuilt_automatically() {
     let sandbox = with_three();
     remove_index(&sandbox);
     sandbox.ok("gc").says(&["Removed 0 eggs and 0 orphaned blobs", "3 eggs kept"]);
@@ -32,7 +32,7 @@ fn an_index_that_is_gone_comes_back_by_itself() {
 }
 
 #[test]
-fn a_rebuild_that_died_is_done_again_before_anything_is_an_orphan() {
+fn an_interrupted_rebuild_is_repeated_before_gc() {
     // 1. The index is lost. 2. A process creates a new one, and dies before it is filled.
     // 3. Another process collects garbage while every blob is without a row.
     let sandbox = with_three();
@@ -42,7 +42,7 @@ fn a_rebuild_that_died_is_done_again_before_anything_is_an_orphan() {
 }
 
 #[test]
-fn gc_beside_the_rebuild_of_a_lost_index_removes_nothing() {
+fn gc_during_the_rebuild_of_a_lost_index_removes_nothing() {
     for _ in 0..5 {
         let sandbox = with_three();
         remove_index(&sandbox);
@@ -56,7 +56,7 @@ fn gc_beside_the_rebuild_of_a_lost_index_removes_nothing() {
 }
 
 #[test]
-fn a_blob_that_a_user_cannot_read_outlives_reindex_and_gc() {
+fn an_unreadable_blob_survives_reindex_and_gc() {
     let sandbox = with_three();
     let foreign = sandbox.blob("two");
     chmod(&foreign, 0o000);
@@ -69,7 +69,7 @@ fn a_blob_that_a_user_cannot_read_outlives_reindex_and_gc() {
 }
 
 #[test]
-fn a_blob_of_a_newer_eggcache_outlives_a_lost_index_and_gc() {
+fn a_blob_of_a_newer_eggcache_survives_a_lost_index_and_gc() {
     let sandbox = with_three();
     let newer = sandbox.blob("two");
     let mut content = fs::read(&newer).unwrap();
@@ -85,7 +85,7 @@ fn a_blob_of_a_newer_eggcache_outlives_a_lost_index_and_gc() {
 }
 
 #[test]
-fn an_index_with_senseless_rows_is_set_aside() {
+fn an_index_with_invalid_rows_is_set_aside() {
     for damage in
         ["UPDATE eggs SET digest = replace(hex(zeroblob(32)), '0', 'z')", "DROP TABLE eggs"]
     {
@@ -99,7 +99,7 @@ fn an_index_with_senseless_rows_is_set_aside() {
 }
 
 #[test]
-fn a_use_that_cannot_be_recorded_is_no_failure() {
+fn a_use_that_cannot_be_recorded_is_not_a_failure() {
     let sandbox = with_three();
     let index = rusqlite::Connection::open(sandbox.path("cache/index.sqlite")).unwrap();
     index.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -107,7 +107,7 @@ fn a_use_that_cannot_be_recorded_is_no_failure() {
 }
 
 #[test]
-fn gc_works_however_little_space_is_left() {
+fn gc_works_with_very_little_free_space() {
     for free in [0, 8, 40, 60, 100, 500] {
         let sandbox = Sandbox::new();
         for number in 0..20 {
@@ -128,7 +128,7 @@ fn gc_works_however_little_space_is_left() {
 }
 
 #[test]
-fn modes_are_exact_below_a_default_acl() {
+fn a_default_acl_does_not_change_modes() {
     let sandbox = Sandbox::new();
     let egg = sandbox.egg_with("foo", "1.0", &[("pkg/mod.py", b"x")]);
     sandbox.ok("add eggs");
@@ -147,7 +147,7 @@ fn modes_are_exact_below_a_default_acl() {
 }
 
 #[test]
-fn a_fifo_that_is_named_like_a_temporary_file_stops_nobody() {
+fn a_fifo_named_like_a_temporary_file_blocks_nothing() {
     let sandbox = with_three();
     fs::create_dir(sandbox.path("out")).unwrap();
     sandbox.shell("mkfifo out/.eggcache-pipe");
@@ -156,7 +156,7 @@ fn a_fifo_that_is_named_like_a_temporary_file_stops_nobody() {
 }
 
 #[test]
-fn directories_without_permissions_that_a_dead_process_left_are_removed_for_a_user() {
+fn leftovers_without_permissions_are_removed_for_a_user() {
     let sandbox = with_three();
     let left = sandbox.path("out/.eggcache-left");
     write(&left.join("a/b/file"), b"");

@@ -37,7 +37,7 @@ fn asked(sandbox: &Sandbox) -> u64 {
 }
 
 #[test]
-fn what_is_stored_again_is_regretted_with_the_limit_that_would_have_kept_it() {
+fn storing_an_evicted_egg_again_is_a_regret_with_a_limit() {
     let sandbox = with_two_evicted();
     sandbox.ok("add eggs/foo-1.1-py3.11.egg");
     let regrets = regrets(&sandbox);
@@ -47,7 +47,7 @@ fn what_is_stored_again_is_regretted_with_the_limit_that_would_have_kept_it() {
     assert_eq!(regrets["asked_bytes"], limit - newest);
     sandbox.ok("gc").says(&["note: evicted within a year, then needed again: 1 egg; `--max-size "]);
     let silent = sandbox.ok("gc --max-size 1MiB");
-    assert!(!silent.stderr.contains("needed again"), "that limit keeps it");
+    assert!(!silent.stderr.contains("needed again"), "that limit would have kept it");
 
     // The limit is right, apart from the few bytes by which blobs of one egg may differ.
     sandbox.ok("add eggs");
@@ -57,7 +57,7 @@ fn what_is_stored_again_is_regretted_with_the_limit_that_would_have_kept_it() {
 }
 
 #[test]
-fn what_is_asked_for_by_its_version_is_regretted_once() {
+fn requesting_an_evicted_version_is_one_regret() {
     let sandbox = with_two_evicted();
     sandbox.fails("materialize --into out foo==0.9", 3);
     sandbox.fails("materialize --into out foo==1.0 --python 3.12", 3);
@@ -71,7 +71,7 @@ fn what_is_asked_for_by_its_version_is_regretted_once() {
 }
 
 #[test]
-fn what_a_buildout_finds_and_then_misses_is_regretted() {
+fn an_egg_evicted_between_find_and_materialize_is_a_regret() {
     let sandbox = with_two_evicted();
     let digest = sandbox.digest("foo==1.2");
     let mut server = Server::open(&sandbox, &host());
@@ -83,7 +83,7 @@ fn what_a_buildout_finds_and_then_misses_is_regretted() {
 }
 
 #[test]
-fn what_is_replaced_or_stored_for_the_first_time_is_not_regretted() {
+fn replacing_or_storing_a_new_egg_is_not_a_regret() {
     let sandbox = with_two_evicted();
     sandbox.added("bar", "1.0");
     let another = sandbox.other_build("foo", "1.2");
@@ -101,12 +101,12 @@ fn what_is_replaced_or_stored_for_the_first_time_is_not_regretted() {
 }
 
 #[test]
-fn what_was_evicted_more_than_a_year_ago_is_forgotten() {
+fn evictions_more_than_a_year_ago_are_forgotten() {
     let sandbox = with_two_evicted();
     sandbox.sql("UPDATE regrets SET evicted_at = evicted_at - 366 * 86400");
     assert_eq!(regrets(&sandbox)["evicted"], 0);
     sandbox.ok("gc --max-size 0");
     assert_eq!(regrets(&sandbox)["evicted"], 1);
     sandbox.sql("UPDATE regrets SET evicted_at = evicted_at + 366 * 86400");
-    assert_eq!(regrets(&sandbox)["evicted"], 1, "the old ones are gone");
+    assert_eq!(regrets(&sandbox)["evicted"], 1, "expired regrets are deleted");
 }

@@ -29,7 +29,7 @@ fn set_aside(sandbox: &Sandbox) -> Vec<String> {
 }
 
 #[test]
-fn everything_but_last_use_comes_back_from_the_blobs() {
+fn reindex_restores_everything_but_last_use_from_the_blobs() {
     let sandbox = with_three();
     let before = sandbox.json("list");
     sandbox.ok("materialize --into out foo");
@@ -46,7 +46,7 @@ fn everything_but_last_use_comes_back_from_the_blobs() {
 }
 
 #[test]
-fn an_index_that_is_garbage_is_set_aside_and_not_removed() {
+fn a_garbage_index_is_set_aside_and_not_removed() {
     let sandbox = with_three();
     let before = sandbox.json("list");
     remove_index(&sandbox);
@@ -85,9 +85,9 @@ fn an_index_with_damaged_pages_is_set_aside() {
 }
 
 #[test]
-fn two_indexes_may_be_set_aside_in_one_second() {
+fn two_indexes_can_be_set_aside_in_one_second() {
     let sandbox = with_three();
-    for text in ["first index, which is none", "second index, which is none either"] {
+    for text in ["first damaged index", "second damaged index"] {
         remove_index_only(&sandbox);
         write(&sandbox.path("cache/index.sqlite"), text.repeat(100).as_bytes());
         sandbox.ok("reindex");
@@ -102,7 +102,7 @@ fn remove_index_only(sandbox: &Sandbox) {
 }
 
 #[test]
-fn use_is_kept_where_the_index_can_be_read() {
+fn last_use_is_kept_if_the_index_can_be_read() {
     let sandbox = with_three();
     sandbox.sql("UPDATE eggs SET uses = 7, used_at = 1234567890 WHERE name = 'foo'");
     let before = sandbox.json("list");
@@ -114,7 +114,7 @@ fn use_is_kept_where_the_index_can_be_read() {
 }
 
 #[test]
-fn a_row_whose_blob_is_gone_is_dropped() {
+fn a_row_without_a_blob_is_dropped() {
     let sandbox = with_three();
     fs::remove_file(sandbox.blob("bar")).unwrap();
     let report = sandbox.json("reindex");
@@ -144,7 +144,7 @@ fn a_blob_that_does_not_open_is_named_and_left() {
 }
 
 #[test]
-fn a_blob_with_a_damaged_frame_keeps_its_row_for_verify_to_tell() {
+fn a_blob_with_a_damaged_frame_keeps_its_row() {
     let sandbox = with_three();
     flip_last_bit(&sandbox.blob("bar"));
     sandbox.ok("reindex");
@@ -153,7 +153,7 @@ fn a_blob_with_a_damaged_frame_keeps_its_row_for_verify_to_tell() {
 }
 
 #[test]
-fn of_two_blobs_of_one_key_one_is_shadowed() {
+fn one_of_two_blobs_with_the_same_key_is_shadowed() {
     let sandbox = Sandbox::new();
     let first = sandbox.added("foo", "1.0");
     let content = fs::read(&first).unwrap();
@@ -170,7 +170,7 @@ fn of_two_blobs_of_one_key_one_is_shadowed() {
 }
 
 #[test]
-fn reindex_of_an_empty_cache_makes_one() {
+fn reindex_creates_an_empty_cache() {
     let sandbox = Sandbox::new();
     sandbox.ok("reindex").says(&["Index rebuilt: 0 eggs"]);
     assert!(sandbox.listed().is_empty());
@@ -186,7 +186,7 @@ fn reindex_twice_changes_nothing() {
 }
 
 #[test]
-fn a_cache_that_was_moved_goes_on() {
+fn a_moved_cache_still_works() {
     let sandbox = with_three();
     fs::rename(sandbox.path("cache"), sandbox.path("moved")).unwrap();
     fs::create_dir(sandbox.path("cache")).unwrap();
@@ -196,7 +196,7 @@ fn a_cache_that_was_moved_goes_on() {
 }
 
 #[test]
-fn a_blob_that_a_killed_add_has_left_does_not_take_the_place_of_the_egg_that_is_there() {
+fn a_blob_left_by_a_killed_add_does_not_replace_the_present_egg() {
     for orphan_is_other in [false, true] {
         let sandbox = Sandbox::new();
         let mut builds = [sandbox.egg("foo", "1.0"), sandbox.other_build("foo", "1.0")];

@@ -3,7 +3,7 @@
 use crate::support::{Mount, Sandbox, assert_same_tree, names_in, touch};
 
 #[test]
-fn a_cache_on_a_network_file_system_has_no_write_ahead_log_and_says_so_once() {
+fn a_cache_on_a_network_disk_has_no_wal_and_warns_once() {
     let sandbox = Sandbox::new();
     let Some(_mount) = Mount::of_fuse(&sandbox.path("cache"), &sandbox.path("served")) else {
         return;
@@ -22,7 +22,7 @@ fn a_cache_on_a_network_file_system_has_no_write_ahead_log_and_says_so_once() {
 }
 
 #[test]
-fn a_young_temporary_file_of_a_network_file_system_may_be_another_machines() {
+fn a_young_temporary_file_on_a_network_disk_is_kept() {
     let sandbox = Sandbox::new();
     let Some(_mount) = Mount::of_fuse(&sandbox.path("cache"), &sandbox.path("served")) else {
         return;
@@ -39,7 +39,7 @@ fn a_young_temporary_file_of_a_network_file_system_may_be_another_machines() {
 }
 
 #[test]
-fn an_index_with_a_write_ahead_log_gives_it_up_where_another_machine_serves_it() {
+fn an_index_moved_to_a_network_disk_loses_its_wal() {
     let sandbox = Sandbox::new();
     sandbox.egg("foo", "1.0");
     sandbox.ok("add eggs");

@@ -27,7 +27,7 @@ fn blocks() -> Vec<String> {
 }
 
 #[test]
-fn the_examples_of_the_page_of_remotes_are_right() {
+fn the_examples_of_the_remote_page_are_correct() {
     let blocks = blocks();
     let [key, entry_name, set, set_name, lease, lease_name, line, public, ..] = &blocks[..] else {
         panic!("{blocks:?}")
@@ -99,7 +99,7 @@ fn head(port: u16, path: &str) -> String {
 }
 
 #[test]
-fn the_nginx_of_the_page_is_a_mirror() {
+fn the_nginx_configuration_of_the_page_serves_a_mirror() {
     let pool = Pool::with_two();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let server = blocks().into_iter().find(|block| block.starts_with("server {")).unwrap();

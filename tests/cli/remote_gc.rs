@@ -33,7 +33,7 @@ fn left(pool: &Pool) -> Vec<String> {
 }
 
 #[test]
-fn superseded_versions_go_with_their_lines_entries_and_blobs() {
+fn superseded_versions_lose_their_lines_entries_and_blobs() {
     let pool = with_three();
     let set = pool
         .write_set(&[pool.object("entries/foo", "foo-1.0"), pool.object("entries/bar", "bar-2.0")]);
@@ -49,7 +49,7 @@ fn superseded_versions_go_with_their_lines_entries_and_blobs() {
 }
 
 #[test]
-fn a_dry_run_tells_the_same_and_removes_nothing() {
+fn a_dry_run_prints_the_same_and_removes_nothing() {
     let pool = with_three();
     let before = pool.content();
     let planned = pool.ok("remote gc team --keep-versions 1 --dry-run");
@@ -62,7 +62,7 @@ fn a_dry_run_tells_the_same_and_removes_nothing() {
 }
 
 #[test]
-fn what_is_older_than_the_limit_goes_by_the_age_of_its_entry() {
+fn max_age_evicts_by_the_age_of_the_entry() {
     let pool = with_three();
     age(&pool.object("entries/foo", "foo-1.1"), DAY);
     pool.ok("remote gc team --max-age 30d");
@@ -79,7 +79,7 @@ fn without_a_rule_every_egg_stays() {
 }
 
 #[test]
-fn what_is_pinned_or_a_buildout_uses_stays() {
+fn pinned_eggs_and_eggs_that_a_buildout_uses_stay() {
     let pool = with_three();
     pool.ok("pin foo==1.0");
     let digest = pool.sandbox.digest("foo==1.1");
@@ -95,7 +95,7 @@ fn what_is_pinned_or_a_buildout_uses_stays() {
 }
 
 #[test]
-fn a_buildout_that_uses_another_build_of_an_egg_holds_the_one_that_is_there() {
+fn using_another_build_of_an_egg_also_keeps_the_remote_one() {
     let pool = Pool::empty();
     pool.sandbox.egg("foo", "1.0");
     pool.fill();
@@ -112,7 +112,7 @@ fn a_buildout_that_uses_another_build_of_an_egg_holds_the_one_that_is_there() {
 }
 
 #[test]
-fn a_blob_that_nothing_names_goes_once_it_is_older_than_the_grace() {
+fn an_orphaned_blob_is_removed_after_the_grace_period() {
     let pool = with_three();
     let orphan = |digit: &str, days: i64| {
         let digest = digit.repeat(32);
@@ -130,18 +130,18 @@ fn a_blob_that_nothing_names_goes_once_it_is_older_than_the_grace() {
 }
 
 #[test]
-fn the_blob_of_an_egg_that_goes_stays_while_it_is_young() {
+fn a_young_blob_of_an_evicted_egg_stays() {
     let pool = with_three();
     pool.age("pool/v1/blobs", 60);
     pool.ok("remote gc team --max-age 30d").says(&["removed 4 eggs and 0 blobs"]);
     assert_eq!(pool.sandbox.shell("find pool/v1/blobs -type f | wc -l").stdout.trim(), "4");
     pool.age("pool/v1/blobs", 2 * DAY);
     pool.ok("remote gc team --max-age 30d").says(&["removed 0 eggs and 4 blobs"]);
-    assert_eq!(pool.objects().len(), 2, "two lists without lines: {:?}", pool.objects());
+    assert_eq!(pool.objects().len(), 2, "two empty lists: {:?}", pool.objects());
 }
 
 #[test]
-fn leases_older_than_a_day_go() {
+fn leases_older_than_a_day_are_removed() {
     let pool = with_three();
     let lease = |digit: &str, seconds: i64| {
         let path = pool.sandbox.path(&format!("pool/v1/leases/{}", digit.repeat(32)));
@@ -155,7 +155,7 @@ fn leases_older_than_a_day_go() {
 }
 
 #[test]
-fn a_set_of_which_nothing_is_left_goes() {
+fn a_set_without_remaining_lines_is_removed() {
     let pool = with_three();
     let set = pool.write_set(&[pool.object("entries/foo", "foo-1.0")]);
     pool.ok("remote gc team --keep-versions 1");
@@ -163,7 +163,7 @@ fn a_set_of_which_nothing_is_left_goes() {
 }
 
 #[test]
-fn what_nobody_trusted_has_signed_is_left_until_it_is_told_to_go() {
+fn untrusted_entries_are_kept_until_requested_otherwise() {
     let pool = with_three();
     pool.ok("keygen new");
     pool.ok("trust team new.pub");
@@ -179,7 +179,7 @@ fn what_nobody_trusted_has_signed_is_left_until_it_is_told_to_go() {
 }
 
 #[test]
-fn no_blob_goes_beside_an_entry_of_a_newer_eggcache() {
+fn an_entry_of_a_newer_eggcache_keeps_all_blobs() {
     let pool = with_three();
     let newer = json!({"entry": "{\"format\":9}", "signatures": []}).to_string() + "\n";
     let entry = format!("pool/v1/entries/foo/{}", "9".repeat(64));
@@ -192,7 +192,7 @@ fn no_blob_goes_beside_an_entry_of_a_newer_eggcache() {
 }
 
 #[test]
-fn a_blob_that_only_a_line_names_stays() {
+fn a_blob_named_only_by_a_line_stays() {
     let pool = with_three();
     let blob = pool.blob("bar", "");
     fs::remove_file(pool.object("entries/bar", "")).unwrap();
@@ -204,7 +204,7 @@ fn a_blob_that_only_a_line_names_stays() {
 }
 
 #[test]
-fn what_is_pushed_again_after_it_went_is_complete() {
+fn pushing_evicted_eggs_again_is_complete() {
     let pool = with_three();
     pool.ok("remote gc team --max-age 1d");
     assert_eq!(left(&pool), [""; 0]);
@@ -213,7 +213,7 @@ fn what_is_pushed_again_after_it_went_is_complete() {
 }
 
 #[test]
-fn a_push_mends_an_entry_that_has_lost_its_blob() {
+fn a_push_repairs_an_entry_without_a_blob() {
     let pool = with_three();
     fs::remove_file(pool.blob("foo", "foo-1.0")).unwrap();
     fs::remove_file(pool.blob("foo", "foo-1.1")).unwrap();
@@ -224,13 +224,13 @@ fn a_push_mends_an_entry_that_has_lost_its_blob() {
     pool.ok("remote verify team --full").says(&["no problem"]);
     pool.of("reader", "pull foo==1.1 --python 3.11");
     let shown = pool.of("reader", "--json show foo==1.1").json();
-    assert_eq!(text(&shown["digest"]), digest, "the build whose blob is gone is of no use");
+    assert_eq!(text(&shown["digest"]), digest, "the build without a blob is not pulled");
 }
 
 /// Runs both at once, again and again: at no time does an entry dangle, and the next push completes
 /// everything.
 #[test]
-fn a_push_beside_a_gc_ends_complete() {
+fn a_push_during_gc_ends_complete() {
     let pool = Pool::empty();
     // So large that a blob in the remote is not sent again.
     pool.sandbox.egg_with("large", "1.0", &[("noise", &noise(3 << 20))]);
@@ -264,7 +264,7 @@ fn a_push_beside_a_gc_ends_complete() {
 }
 
 /// An interrupted push or `gc` may only leave an entry that is missing from its list.
-fn assert_nothing_leads_nowhere(pool: &Pool, when: &str) {
+fn assert_no_dangling_names(pool: &Pool, when: &str) {
     let problems = pool.problems("--full");
     let is_harmless = |(kind, what): &(String, String)| {
         kind == "list" && what.starts_with("it is not in the list of its project")
@@ -294,30 +294,30 @@ fn with_twenty() -> Pool {
 }
 
 #[test]
-fn a_push_that_is_cut_off_leaves_no_name_that_leads_nowhere() {
+fn an_interrupted_push_leaves_no_dangling_names() {
     let pool = with_twenty();
     let mut cuts = 0;
     for after in (2..60).step_by(4) {
         cuts += usize::from(cut_off(&pool, "push --all", after));
-        assert_nothing_leads_nowhere(&pool, &format!("after {after} ms"));
+        assert_no_dangling_names(&pool, &format!("after {after} ms"));
         fs::remove_dir_all(pool.sandbox.path("pool")).unwrap();
     }
-    assert!(cuts > 1, "{cuts} were cut off");
+    assert!(cuts > 1, "only {cuts} were cut off");
     pool.ok("push --all");
     pool.ok("remote verify team --full").says(&["20 entries, 20 blobs", "no problem"]);
 }
 
 #[test]
-fn a_gc_that_is_cut_off_leaves_no_name_that_leads_nowhere() {
+fn an_interrupted_gc_leaves_no_dangling_names() {
     let pool = with_twenty();
     let mut cuts = 0;
     for after in (2..60).step_by(4) {
         pool.ok("push --all");
         pool.age("pool", 100 * DAY);
         cuts += usize::from(cut_off(&pool, "remote gc team --max-age 1d", after));
-        assert_nothing_leads_nowhere(&pool, &format!("after {after} ms"));
+        assert_no_dangling_names(&pool, &format!("after {after} ms"));
     }
-    assert!(cuts > 1, "{cuts} were cut off");
+    assert!(cuts > 1, "only {cuts} were cut off");
     pool.age("pool", 100 * DAY);
     pool.ok("remote gc team --max-age 1d");
     pool.ok("remote verify team").says(&["0 entries, 0 blobs", "no problem"]);

@@ -42,7 +42,7 @@ fn assert_whole(pool: &Pool, store: &Store) {
 }
 
 #[test]
-fn a_push_writes_the_blob_then_the_entry_then_the_list() {
+fn a_push_writes_blob_entry_and_list_in_this_order() {
     let (pool, store) = stored();
     store.objects().all.clear();
     pool.ok("push large==1.0");
@@ -55,7 +55,7 @@ fn a_push_writes_the_blob_then_the_entry_then_the_list() {
 }
 
 #[test]
-fn a_gc_removes_the_line_then_the_entry_then_the_blob() {
+fn a_gc_removes_line_entry_and_blob_in_this_order() {
     let (pool, store) = stored();
     let set = format!("v1/sets/{}", "5e".repeat(32));
     let mut objects = store.objects();
@@ -71,7 +71,7 @@ fn a_gc_removes_the_line_then_the_entry_then_the_blob() {
 }
 
 #[test]
-fn a_blob_that_goes_before_its_entry_is_written_is_brought_again() {
+fn a_blob_removed_before_its_entry_is_written_is_pushed_again() {
     let (pool, store) = stored();
     let (blob, name) = {
         let objects = store.objects();
@@ -94,7 +94,7 @@ fn a_blob_that_goes_before_its_entry_is_written_is_brought_again() {
 }
 
 #[test]
-fn an_entry_that_others_write_and_remove_meanwhile_is_written() {
+fn an_entry_written_and_removed_by_others_is_written_again() {
     let (pool, store) = stored();
     let name = entry(&store.objects(), "large");
     store.objects().all.remove(&name);
@@ -114,7 +114,7 @@ fn an_entry_that_others_write_and_remove_meanwhile_is_written() {
 }
 
 #[test]
-fn a_blob_that_is_there_is_not_sent_again() {
+fn a_blob_that_the_remote_has_is_not_sent_again() {
     let (pool, store) = stored();
     let name = entry(&store.objects(), "large");
     store.objects().all.remove(&name);
@@ -126,7 +126,7 @@ fn a_blob_that_is_there_is_not_sent_again() {
 }
 
 #[test]
-fn a_blob_that_is_brought_anew_beside_a_gc_stays() {
+fn a_blob_pushed_again_during_gc_stays() {
     let (pool, store) = stored();
     // The entries are listed for the second time just before blobs are removed.
     store.before_each(|request, objects| {
@@ -143,7 +143,7 @@ fn a_blob_that_is_brought_anew_beside_a_gc_stays() {
 }
 
 #[test]
-fn the_blob_of_an_entry_that_is_written_beside_a_gc_stays() {
+fn the_blob_of_an_entry_written_during_gc_stays() {
     let (pool, store) = stored();
     let (name, line) = {
         let objects = store.objects();
@@ -162,7 +162,7 @@ fn the_blob_of_an_entry_that_is_written_beside_a_gc_stays() {
 }
 
 #[test]
-fn an_entry_that_was_written_anew_since_the_plan_stays() {
+fn an_entry_rewritten_since_the_plan_stays() {
     let (pool, store) = stored();
     let name = entry(&store.objects(), "large");
     let mut looks = 0;
@@ -184,7 +184,7 @@ fn an_entry_that_was_written_anew_since_the_plan_stays() {
 }
 
 #[test]
-fn a_line_that_is_added_beside_a_gc_stays_in_its_list() {
+fn a_line_added_during_gc_stays_in_its_list() {
     let (pool, store) = stored();
     let mut is_done = false;
     let list = "v1/projects/large/cp311";
@@ -204,7 +204,7 @@ fn a_line_that_is_added_beside_a_gc_stays_in_its_list() {
 }
 
 #[test]
-fn an_entry_that_another_key_signs_meanwhile_keeps_both_signatures() {
+fn an_entry_signed_by_two_keys_at_once_keeps_both_signatures() {
     let (pool, store) = stored();
     for key in ["one", "two"] {
         pool.ok(&format!("keygen {key}"));
@@ -231,7 +231,7 @@ fn an_entry_that_another_key_signs_meanwhile_keeps_both_signatures() {
 }
 
 #[test]
-fn ages_are_told_by_the_clock_of_the_store() {
+fn ages_are_measured_by_the_clock_of_the_store() {
     let (pool, store) = stored();
     // A month behind: by the clock of this machine, everything in the store would be old.
     store.objects().clock = -30 * DAY;
@@ -243,7 +243,7 @@ fn ages_are_told_by_the_clock_of_the_store() {
 }
 
 #[test]
-fn a_reader_makes_one_request_for_a_project_and_one_for_each_blob() {
+fn a_reader_makes_one_request_per_project_and_per_blob() {
     let (pool, store) = stored();
     pool.of("other-reader", "remote list");
     let endpoint = format!("http://127.0.0.1:{}", store.port);

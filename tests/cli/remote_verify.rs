@@ -25,7 +25,7 @@ fn entry(pool: &Pool, egg: &str) -> PathBuf {
 }
 
 #[test]
-fn a_pool_that_was_pushed_has_no_problem() {
+fn a_pushed_pool_has_no_problem() {
     let pool = Pool::with_two();
     pool.ok("remote verify team").says(&["2 entries, 2 blobs", "2 lists", "no problem"]);
     let report = pool.json("remote verify team --full");
@@ -40,10 +40,20 @@ type Damage = fn(&Pool);
 
 /// Damage to a pool with `foo` and `bar`, the problems found, and whether `--repair` repairs it.
 const DAMAGES: [(&str, Damage, &[&str], bool); 15] = [
-    ("a blob is gone", |pool| fs::remove_file(pool.blob("foo", "")).unwrap(), &["missing"], false),
-    ("a blob is cut", |pool| fs::write(pool.blob("foo", ""), "").unwrap(), &["damaged"], false),
     (
-        "an entry is none",
+        "a blob is missing",
+        |pool| fs::remove_file(pool.blob("foo", "")).unwrap(),
+        &["missing"],
+        false,
+    ),
+    (
+        "a blob is truncated",
+        |pool| fs::write(pool.blob("foo", ""), "").unwrap(),
+        &["damaged"],
+        false,
+    ),
+    (
+        "an entry is not an entry",
         |pool| fs::write(entry(pool, "foo"), "{}\n").unwrap(),
         &["damaged"],
         false,
@@ -74,13 +84,13 @@ const DAMAGES: [(&str, Damage, &[&str], bool); 15] = [
         false,
     ),
     (
-        "an entry is a newer eggcache's",
+        "an entry is from a newer eggcache",
         |pool| fs::write(entry(pool, "foo"), line_of("{\"format\":9}")).unwrap(),
         &["unreadable"],
         false,
     ),
     (
-        "a list is gone",
+        "a list is missing",
         |pool| fs::remove_file(pool.object("projects/foo", "")).unwrap(),
         &["list"],
         true,
@@ -92,7 +102,7 @@ const DAMAGES: [(&str, Damage, &[&str], bool); 15] = [
         true,
     ),
     (
-        "a list says something else",
+        "a list contradicts an entry",
         |pool| {
             let path = pool.object("projects/foo", "");
             change(&path, |line| line.replace("foo-1.0", "foo-1.1") + "\n");
@@ -101,13 +111,13 @@ const DAMAGES: [(&str, Damage, &[&str], bool); 15] = [
         true,
     ),
     (
-        "a line is there twice",
+        "a line is duplicated",
         |pool| change(&pool.object("projects/foo", ""), |line| format!("{line}\n{line}\n")),
         &["list"],
         true,
     ),
     (
-        "a line is in the list of another",
+        "a line is in the list of another project",
         |pool| {
             let line = fs::read(entry(pool, "foo")).unwrap();
             let list = pool.object("projects/bar", "");
@@ -117,7 +127,7 @@ const DAMAGES: [(&str, Damage, &[&str], bool); 15] = [
         true,
     ),
     (
-        "an entry is gone that a list and a set name",
+        "an entry named in a list and a set is missing",
         |pool| {
             pool.write_set(&[entry(pool, "foo"), entry(pool, "bar")]);
             fs::remove_file(entry(pool, "foo")).unwrap();
@@ -126,7 +136,7 @@ const DAMAGES: [(&str, Damage, &[&str], bool); 15] = [
         true,
     ),
     (
-        "something else is there",
+        "a foreign file is present",
         |pool| write(&pool.sandbox.path("pool/v1/blobs/notes.txt"), b"notes"),
         &["foreign"],
         false,
@@ -134,7 +144,7 @@ const DAMAGES: [(&str, Damage, &[&str], bool); 15] = [
 ];
 
 #[test]
-fn every_damage_is_found_and_what_lists_say_is_mended() {
+fn every_kind_of_damage_is_found_and_lists_are_repaired() {
     for (what, damage, kinds, is_mended) in DAMAGES {
         let pool = Pool::with_two();
         damage(&pool);
@@ -151,7 +161,7 @@ fn every_damage_is_found_and_what_lists_say_is_mended() {
 }
 
 #[test]
-fn a_flipped_bit_is_found_by_reading_everything() {
+fn a_flipped_bit_is_found_by_a_full_verification() {
     let pool = Pool::with_two();
     let blob = pool.blob("foo", "");
     let mut bytes = fs::read(&blob).unwrap();
@@ -163,7 +173,7 @@ fn a_flipped_bit_is_found_by_reading_everything() {
 }
 
 #[test]
-fn a_blob_that_is_damaged_is_removed_and_the_next_push_brings_it() {
+fn a_damaged_blob_is_removed_and_pushed_again() {
     let pool = Pool::with_two();
     let blob = pool.blob("foo", "");
     let sound = fs::read(&blob).unwrap();
@@ -177,7 +187,7 @@ fn a_blob_that_is_damaged_is_removed_and_the_next_push_brings_it() {
 }
 
 #[test]
-fn a_line_that_is_signed_stays_when_its_entry_is_not_any_more() {
+fn a_signed_line_stays_although_its_entry_lost_its_signature() {
     let pool = Pool::with_two();
     let path = entry(&pool, "foo");
     fs::write(&path, line_of(&entry_text(&path))).unwrap();
@@ -186,7 +196,7 @@ fn a_line_that_is_signed_stays_when_its_entry_is_not_any_more() {
 }
 
 #[test]
-fn an_entry_that_nobody_trusted_has_signed_is_told_with_its_key() {
+fn an_entry_signed_by_an_untrusted_key_is_reported_with_the_key() {
     let pool = Pool::with_two();
     pool.ok("keygen stranger");
     pool.ok("trust team stranger.pub");
@@ -198,7 +208,7 @@ fn an_entry_that_nobody_trusted_has_signed_is_told_with_its_key() {
 }
 
 #[test]
-fn a_blob_that_nothing_names_is_no_problem() {
+fn an_orphaned_remote_blob_is_not_a_problem() {
     let pool = Pool::with_two();
     let digest = "0b".repeat(32);
     write(&pool.sandbox.path(&format!("pool/v1/blobs/0b/{digest}")), b"half");
@@ -207,7 +217,7 @@ fn a_blob_that_nothing_names_is_no_problem() {
 }
 
 #[test]
-fn a_list_is_the_same_after_it_was_rebuilt() {
+fn a_rebuilt_list_equals_the_original() {
     let pool = Pool::with_two();
     let before = pool.content();
     fs::remove_dir_all(pool.sandbox.path("pool/v1/projects")).unwrap();
@@ -218,7 +228,7 @@ fn a_list_is_the_same_after_it_was_rebuilt() {
 }
 
 #[test]
-fn a_web_server_has_no_listing_and_that_is_said() {
+fn verifying_a_web_server_fails_with_an_explanation() {
     let pool = Pool::empty();
     pool.ok("remote add mirror http://127.0.0.1:9/ --key key.pub");
     for line in ["remote verify mirror", "remote gc mirror", "sign mirror"] {

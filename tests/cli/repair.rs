@@ -49,7 +49,7 @@ fn repopulates(sandbox: &Sandbox) {
 }
 
 #[test]
-fn a_damaged_blob_is_quarantined_and_its_egg_can_be_stored_again() {
+fn a_damaged_blob_is_quarantined_and_its_egg_stored_again() {
     let sandbox = with_two();
     let (blob, good) = (sandbox.blob("bad"), fs::read(sandbox.blob("good")).unwrap());
     flip_last_bit(&blob);
@@ -65,7 +65,7 @@ fn a_damaged_blob_is_quarantined_and_its_egg_can_be_stored_again() {
 }
 
 #[test]
-fn a_blob_that_is_damaged_again_does_not_replace_what_is_in_quarantine() {
+fn a_second_damaged_blob_does_not_replace_one_in_quarantine() {
     let sandbox = with_two();
     for round in 1..=3 {
         flip_last_bit(&sandbox.blob("bad"));
@@ -104,7 +104,7 @@ fn a_directory_in_place_of_a_blob_is_quarantined() {
 }
 
 #[test]
-fn a_wrong_row_is_written_again_and_keeps_its_last_use() {
+fn a_wrong_row_is_corrected_and_keeps_its_last_use() {
     let sandbox = with_two();
     sandbox.sql("UPDATE eggs SET version = '6.6.6', uses = 7, used_at = 77 WHERE name = 'bad'");
     assert_eq!(kinds(&repaired(&sandbox)), ["wrong-row"]);
@@ -114,7 +114,7 @@ fn a_wrong_row_is_written_again_and_keeps_its_last_use() {
 }
 
 #[test]
-fn a_wrong_row_of_a_key_that_another_egg_has_goes() {
+fn a_wrong_row_is_removed_if_another_egg_has_its_key() {
     let sandbox = with_two();
     sandbox.sql("UPDATE eggs SET version = '6.6.6' WHERE name = 'bad'");
     sandbox.ok(&format!("add {}", sandbox.other_build("bad", "1.0").display()));
@@ -125,7 +125,7 @@ fn a_wrong_row_of_a_key_that_another_egg_has_goes() {
 }
 
 #[test]
-fn the_next_build_mends_a_wrong_row() {
+fn the_next_build_repairs_a_wrong_row() {
     let sandbox = with_two();
     // The row of one egg points to the blob of the other, which has lost its own row.
     sandbox.sql(
@@ -143,7 +143,7 @@ fn the_next_build_mends_a_wrong_row() {
 }
 
 #[test]
-fn an_evicted_egg_is_not_brought_back() {
+fn an_evicted_egg_is_not_restored() {
     let sandbox = with_two();
     sandbox.sql(
         "INSERT INTO evicted SELECT digest, 0 FROM eggs WHERE name = 'bad';
@@ -167,7 +167,7 @@ fn a_symlink_in_place_of_a_blob_leaves_nothing_to_repair() {
 }
 
 #[test]
-fn what_is_no_blob_is_moved_out_of_the_store() {
+fn foreign_files_are_moved_out_of_the_blob_store() {
     let sandbox = with_two();
     let blob = sandbox.blob("good");
     let misplaced = sandbox.path("cache/blobs/zz").join(blob.file_name().unwrap());
@@ -189,7 +189,7 @@ fn a_blob_that_can_be_written_is_made_read_only() {
 }
 
 #[test]
-fn rows_that_were_lost_are_found_again() {
+fn lost_rows_are_restored() {
     let sandbox = with_two();
     sandbox.sql("DELETE FROM eggs");
     sandbox.ok("verify").says(&["2 orphaned blobs"]);
@@ -208,7 +208,7 @@ fn an_index_with_damaged_pages_is_set_aside_and_rebuilt() {
 }
 
 #[test]
-fn an_index_that_is_none_is_set_aside_and_rebuilt() {
+fn a_file_that_is_not_an_index_is_set_aside_and_rebuilt() {
     let sandbox = with_two();
     write(&sandbox.path("cache/index.sqlite"), b"not an index");
     flip_last_bit(&sandbox.path("cache/blobs").join(relative_blob(&sandbox, "bad-1.0")));

@@ -87,7 +87,7 @@ fn a_buildout_that_succeeded_is_listed_with_its_eggs() {
 }
 
 #[test]
-fn a_buildout_that_did_not_succeed_changes_nothing() {
+fn a_failed_buildout_changes_nothing() {
     let sandbox = with_three();
     let mut server = Server::open(&sandbox, &host());
     server.materialize(&sandbox, &sandbox.digest("foo==1.0"));
@@ -120,7 +120,7 @@ fn gc_keeps_eggs_that_a_live_buildout_uses() {
 }
 
 #[test]
-fn what_is_registered_while_gc_plans_is_young() {
+fn eggs_registered_while_gc_plans_are_young() {
     let sandbox = with_three();
     sandbox.ok("materialize --into out foo==1.0");
     sandbox.sql("UPDATE eggs SET used_at = 1, uses = 0");
@@ -133,7 +133,7 @@ fn what_is_registered_while_gc_plans_is_young() {
 }
 
 #[test]
-fn gc_says_when_what_buildouts_use_is_more_than_the_limit() {
+fn gc_reports_that_used_eggs_exceed_the_limit() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
     sandbox.ok("gc --max-size 1kB").says(&["note: ", "over the limit of 1.0 kB", "--ignore-roots"]);
@@ -142,7 +142,7 @@ fn gc_says_when_what_buildouts_use_is_more_than_the_limit() {
 }
 
 #[test]
-fn gc_evicts_what_buildouts_use_if_it_is_told_to() {
+fn gc_can_be_told_to_ignore_roots() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
     sandbox.ok("gc --max-size 0 --ignore-roots");
@@ -152,7 +152,7 @@ fn gc_evicts_what_buildouts_use_if_it_is_told_to() {
 }
 
 #[test]
-fn what_a_buildout_does_not_use_any_more_may_go() {
+fn eggs_that_a_buildout_no_longer_uses_can_be_evicted() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
     use_in_app(&sandbox, "1.2");
@@ -161,7 +161,7 @@ fn what_a_buildout_does_not_use_any_more_may_go() {
 }
 
 #[test]
-fn parts_that_had_nothing_to_do_keep_their_eggs() {
+fn parts_that_did_not_run_keep_their_eggs() {
     let sandbox = with_three();
     sandbox.added("bar", "1.0");
     use_in_app(&sandbox, "1.0");
@@ -175,7 +175,7 @@ fn parts_that_had_nothing_to_do_keep_their_eggs() {
 }
 
 #[test]
-fn parts_that_were_removed_let_go_of_their_eggs() {
+fn removed_parts_release_their_eggs() {
     let sandbox = with_three();
     for name in ["script", "conf", "installed", "nowhere"] {
         sandbox.added(name, "1.0");
@@ -204,7 +204,7 @@ fn parts_that_were_removed_let_go_of_their_eggs() {
         server.close();
         answer["cached"].clone()
     };
-    assert_eq!(registered(false), 5, "nobody knows of the other parts");
+    assert_eq!(registered(false), 5, "the other parts are unknown");
     assert_eq!(registered(true), 4);
     sandbox.ok("gc --max-size 0");
     let kept = ["conf==1.0", "foo==1.0", "installed==1.0", "script==1.0"];
@@ -212,7 +212,7 @@ fn parts_that_were_removed_let_go_of_their_eggs() {
 }
 
 #[test]
-fn an_egg_that_was_there_before_is_told_by_its_files() {
+fn an_egg_that_was_there_before_is_identified_by_its_files() {
     let sandbox = with_three();
     sandbox.ok("materialize --into out foo==1.0 foo==1.1");
     write(&sandbox.path("out").join(egg_of("1.1")).join("foo.py"), b"edited\n");
@@ -228,7 +228,7 @@ fn an_egg_that_was_there_before_is_told_by_its_files() {
 }
 
 #[test]
-fn an_egg_that_was_evicted_and_stored_again_is_used_again() {
+fn an_evicted_egg_that_is_stored_again_counts_as_used() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
     sandbox.ok("gc --max-size 0 --ignore-roots");
@@ -240,7 +240,7 @@ fn an_egg_that_was_evicted_and_stored_again_is_used_again() {
 }
 
 #[test]
-fn a_custom_egg_is_used_where_it_stands() {
+fn a_custom_egg_is_used_in_its_own_directory() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
     let develop = sandbox.path("app/develop-eggs");
@@ -260,7 +260,7 @@ fn a_custom_egg_is_used_where_it_stands() {
 }
 
 #[test]
-fn running_again_writes_the_record_once_an_hour() {
+fn repeated_runs_write_the_record_once_an_hour() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
     let inode = || record(&sandbox).metadata().unwrap().ino();
@@ -281,13 +281,13 @@ fn running_again_writes_the_record_once_an_hour() {
 }
 
 #[test]
-fn a_root_is_forgotten_when_its_folder_is_gone_for_long() {
+fn a_root_is_forgotten_when_its_folder_has_long_been_gone() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
     fs::remove_dir_all(sandbox.path("app")).unwrap();
     let gc = "gc --max-size 0";
     sandbox.ok(&format!("{gc} --dry-run"));
-    assert!(!record(&sandbox).with_extension("gone").exists(), "a dry run notes nothing");
+    assert!(!record(&sandbox).with_extension("gone").exists(), "a dry run records nothing");
     sandbox.ok(gc);
     assert_eq!(sandbox.listed(), ["foo==1.0"]);
     assert!(sandbox.ok("roots").stdout.contains("gone since"));
@@ -307,7 +307,7 @@ fn a_root_is_forgotten_when_its_folder_is_gone_for_long() {
 }
 
 #[test]
-fn a_folder_that_comes_back_is_live_again() {
+fn a_root_whose_folder_returns_is_live_again() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
     let (app, unmounted) = (sandbox.path("app"), sandbox.path("unmounted"));
@@ -321,7 +321,7 @@ fn a_folder_that_comes_back_is_live_again() {
 }
 
 #[test]
-fn a_root_is_forgotten_by_hand() {
+fn a_root_can_be_forgotten_by_hand() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
     sandbox.fails("roots --forget out", 3).says(&["is not a buildout that uses this cache"]);
@@ -333,7 +333,7 @@ fn a_root_is_forgotten_by_hand() {
 }
 
 #[test]
-fn a_folder_that_is_not_listed_is_told_the_nearest() {
+fn forgetting_an_unknown_folder_suggests_the_nearest() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
     for folder in ["ap", "app/parts/x", "apps"] {
@@ -349,7 +349,7 @@ fn a_folder_that_is_not_listed_is_told_the_nearest() {
 }
 
 #[test]
-fn a_folder_that_is_gone_is_forgotten_by_another_name_of_it() {
+fn a_missing_folder_can_be_forgotten_by_another_name() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
     std::os::unix::fs::symlink(".", sandbox.path("link")).unwrap();
@@ -368,7 +368,7 @@ fn roots_survive_the_loss_of_the_index() {
 }
 
 #[test]
-fn an_egg_of_two_buildouts_is_exclusive_to_none() {
+fn an_egg_used_by_two_buildouts_is_exclusive_to_none() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
     let mut server = Server::open(&sandbox, &host());
@@ -388,7 +388,7 @@ fn an_egg_of_two_buildouts_is_exclusive_to_none() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_is_told_and_keeps_nothing_from_working() {
+fn an_unreadable_record_is_reported_and_stops_nothing() {
     let sandbox = with_three();
     use_in_app(&sandbox, "1.0");
     write(&sandbox.path("cache/roots/half.json"), b"{\"directory\"");
@@ -402,7 +402,7 @@ fn a_record_that_cannot_be_read_is_told_and_keeps_nothing_from_working() {
 }
 
 #[test]
-fn a_cache_that_cannot_be_written_has_no_roots_and_no_failure() {
+fn a_cache_that_cannot_be_written_registers_no_roots() {
     let sandbox = Sandbox::new();
     let Some(mount) = Mount::new(&sandbox.path("cache"), "8M") else { return };
     sandbox.added("foo", "1.0");

@@ -89,7 +89,7 @@ fn with_umask(sandbox: &Sandbox, umask: &str, line: &str) {
     sandbox.shell(&format!("umask {umask}; exec '{EGGCACHE}' --cache cache {line}"));
 }
 
-fn comes_out_as_it_went_in(umask: &str) {
+fn assert_restores_exactly(umask: &str) {
     let sandbox = Sandbox::new();
     let egg = odd_egg(&sandbox);
     with_umask(&sandbox, umask, "add eggs");
@@ -99,7 +99,7 @@ fn comes_out_as_it_went_in(umask: &str) {
 }
 
 #[test]
-fn the_odd_egg_is_as_odd_as_it_should_be() {
+fn the_odd_egg_has_all_its_odd_features() {
     let sandbox = Sandbox::new();
     let egg = tree(&odd_egg(&sandbox));
     let seen = |path: &str| &egg[Path::new(path)];
@@ -114,22 +114,22 @@ fn the_odd_egg_is_as_odd_as_it_should_be() {
 }
 
 #[test]
-fn every_entry_comes_out_as_it_went_in_under_umask_022() {
-    comes_out_as_it_went_in("022");
+fn every_entry_is_restored_exactly_under_umask_022() {
+    assert_restores_exactly("022");
 }
 
 #[test]
-fn every_entry_comes_out_as_it_went_in_under_umask_077() {
-    comes_out_as_it_went_in("077");
+fn every_entry_is_restored_exactly_under_umask_077() {
+    assert_restores_exactly("077");
 }
 
 #[test]
-fn every_entry_comes_out_as_it_went_in_under_umask_000() {
-    comes_out_as_it_went_in("000");
+fn every_entry_is_restored_exactly_under_umask_000() {
+    assert_restores_exactly("000");
 }
 
 #[test]
-fn a_zipped_egg_comes_out_as_it_went_in() {
+fn a_zipped_egg_is_restored_exactly() {
     for umask in ["022", "077"] {
         let sandbox = Sandbox::new();
         let egg = sandbox.zipped_egg("zipped", "1.0");
@@ -143,7 +143,7 @@ fn a_zipped_egg_comes_out_as_it_went_in() {
 }
 
 #[test]
-fn a_large_zipped_egg_comes_out_as_it_went_in() {
+fn a_large_zipped_egg_is_restored_exactly() {
     let sandbox = Sandbox::new();
     let script = "import zipfile\n\
         zip = zipfile.ZipFile('eggs/large-1.0-py3.11.egg', 'w')\n\
@@ -159,7 +159,7 @@ fn a_large_zipped_egg_comes_out_as_it_went_in() {
 }
 
 #[test]
-fn an_egg_of_nothing_but_metadata_comes_out_as_it_went_in() {
+fn an_egg_with_only_metadata_is_restored_exactly() {
     let sandbox = Sandbox::new();
     let egg = sandbox.path("eggs/meta-1.0.egg");
     write(&egg.join("EGG-INFO/PKG-INFO"), b"Name: meta\nVersion: 1.0\n");
@@ -169,7 +169,7 @@ fn an_egg_of_nothing_but_metadata_comes_out_as_it_went_in() {
 }
 
 #[test]
-fn an_egg_that_came_out_is_the_same_egg_when_it_is_added_again() {
+fn a_materialized_egg_is_the_same_egg_when_added_again() {
     let sandbox = Sandbox::new();
     odd_egg(&sandbox);
     sandbox.ok("add eggs");
@@ -253,7 +253,7 @@ fn a_change_to_a_materialized_egg_does_not_reach_the_cache() {
 }
 
 #[test]
-fn blobs_are_read_only_as_far_as_the_umask_lets_others_read() {
+fn blobs_are_read_only_and_follow_the_umask() {
     for (umask, mode) in [("022", 0o444), ("027", 0o440), ("077", 0o400)] {
         let sandbox = Sandbox::new();
         sandbox.egg("foo", "1.0");
@@ -277,7 +277,7 @@ fn set_id_and_sticky_bits_are_dropped() {
 }
 
 #[test]
-fn eggs_of_one_file_name_go_into_different_folders() {
+fn eggs_with_one_file_name_can_go_into_different_folders() {
     let sandbox = Sandbox::new();
     sandbox.egg("foo", "1.0");
     let other = sandbox.path("other/foo-1.0-py3.11.egg");

@@ -163,7 +163,7 @@ fn host_with(field: &str, value: impl Into<Value>) -> Value {
 }
 
 #[test]
-fn the_greeting_tells_protocol_and_version() {
+fn the_greeting_has_protocol_and_version() {
     let sandbox = Sandbox::new();
     let (mut server, greeting) = Server::start(&sandbox);
     assert_eq!(greeting, json!({"protocol": 8, "eggcache": env!("CARGO_PKG_VERSION")}));
@@ -220,7 +220,7 @@ fn added_egg(sandbox: &Sandbox, name: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn what_is_prefetched_is_copied_like_the_rest_and_what_is_not_asked_for_never_arrives() {
+fn only_requested_prefetched_eggs_are_copied() {
     let sandbox = Sandbox::new();
     let eggs = ["foo", "bar", "baz", "unasked"].map(|name| (name, added_egg(&sandbox, name)));
     let mut server = Server::open(&sandbox, &host());
@@ -243,7 +243,7 @@ fn what_is_prefetched_is_copied_like_the_rest_and_what_is_not_asked_for_never_ar
 }
 
 #[test]
-fn what_cannot_be_prefetched_is_told_when_it_is_asked_for() {
+fn a_failed_prefetch_is_reported_when_the_egg_is_requested() {
     let sandbox = Sandbox::new();
     for name in ["damaged", "gone", "blocked"] {
         sandbox.added(name, "1.0");
@@ -262,7 +262,7 @@ fn what_cannot_be_prefetched_is_told_when_it_is_asked_for() {
 }
 
 #[test]
-fn what_was_prefetched_into_a_folder_that_was_made_anew_is_copied_again() {
+fn an_egg_prefetched_into_a_recreated_folder_is_copied_again() {
     let sandbox = Sandbox::new();
     let egg = added_egg(&sandbox, "foo");
     let digest = sandbox.digest("foo");
@@ -277,7 +277,7 @@ fn what_was_prefetched_into_a_folder_that_was_made_anew_is_copied_again() {
 }
 
 #[test]
-fn a_killed_server_leaves_nothing_of_what_it_prefetched_to_the_next() {
+fn prefetched_eggs_of_a_killed_server_are_removed() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     sandbox.added("bar", "1.0");
@@ -306,7 +306,7 @@ fn is_copied_ahead(sandbox: &Sandbox, file: &str) -> bool {
 }
 
 #[test]
-fn what_a_buildout_asked_for_is_copied_ahead_for_the_next_of_its_configuration() {
+fn the_next_run_of_a_configuration_copies_its_eggs_ahead() {
     let sandbox = Sandbox::new();
     let digests = ["foo", "bar"].map(|name| {
         sandbox.added(name, "1.0");
@@ -340,12 +340,12 @@ fn what_a_buildout_asked_for_is_copied_ahead_for_the_next_of_its_configuration()
         }
         server.close();
         let eggs = names_in(&sandbox.path("out"));
-        assert_eq!(eggs, ["foo-1.0-py3.11.egg"], "only what is asked for");
+        assert_eq!(eggs, ["foo-1.0-py3.11.egg"], "only what was requested");
     }
 }
 
 #[test]
-fn a_run_that_did_not_succeed_is_not_recalled() {
+fn a_failed_run_leaves_no_prefetch_hints() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     let digest = sandbox.digest("foo");
@@ -357,7 +357,7 @@ fn a_run_that_did_not_succeed_is_not_recalled() {
 }
 
 #[test]
-fn the_end_of_the_input_without_a_close_still_records_use() {
+fn use_is_recorded_when_the_input_ends_without_a_close() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     let digest = sandbox.digest("foo");
@@ -368,7 +368,7 @@ fn the_end_of_the_input_without_a_close_still_records_use() {
 }
 
 #[test]
-fn use_is_recorded_once_whether_closed_or_not() {
+fn use_is_recorded_only_once_after_a_close() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     let digest = sandbox.digest("foo");
@@ -379,7 +379,7 @@ fn use_is_recorded_once_whether_closed_or_not() {
 }
 
 #[test]
-fn what_is_no_request_is_answered_with_an_error_and_the_server_goes_on() {
+fn an_invalid_request_gets_an_error_and_the_server_continues() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     let mut server = Server::open(&sandbox, &host());
@@ -405,7 +405,7 @@ fn what_is_no_request_is_answered_with_an_error_and_the_server_goes_on() {
 }
 
 #[test]
-fn a_line_that_is_not_utf8_is_answered_with_an_error_and_the_server_goes_on() {
+fn a_line_that_is_not_utf8_gets_an_error() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     let mut server = Server::open(&sandbox, &host());
@@ -415,7 +415,7 @@ fn a_line_that_is_not_utf8_is_answered_with_an_error_and_the_server_goes_on() {
 }
 
 #[test]
-fn nothing_works_before_the_cache_is_open_or_after_it_is_closed() {
+fn requests_fail_before_open_and_after_close() {
     let sandbox = Sandbox::new();
     let (mut server, _) = Server::start(&sandbox);
     let find = json!({"op": "find", "name": "foo", "variant": ""});
@@ -440,7 +440,7 @@ fn a_cache_that_cannot_be_opened_is_a_failure() {
 }
 
 #[test]
-fn find_offers_only_eggs_for_the_host_that_asks() {
+fn find_returns_only_eggs_for_the_requesting_host() {
     let sandbox = Sandbox::new();
     let sh = std::fs::read("/bin/sh").unwrap();
     let module = format!("_native.{SOABI}.so");
@@ -474,7 +474,7 @@ fn find_offers_only_eggs_for_the_host_that_asks() {
 }
 
 #[test]
-fn what_a_host_stores_it_finds_and_others_do_not() {
+fn a_host_finds_only_the_eggs_it_stored() {
     let sandbox = Sandbox::new();
     let egg = sandbox.egg("foo", "1.0");
     let hosts = [host(), host_with("environment", "el9"), host_with("generation", 4)];
@@ -543,27 +543,27 @@ fn is_built_again(damage: impl Fn(&std::path::Path)) {
 }
 
 #[test]
-fn an_egg_with_a_damaged_frame_is_unusable_and_the_next_build_takes_its_place() {
+fn a_blob_with_a_damaged_frame_is_replaced_by_the_next_build() {
     is_built_again(flip_last_bit);
 }
 
 #[test]
-fn an_egg_whose_blob_does_not_open_is_unusable_and_the_next_build_takes_its_place() {
+fn a_blob_that_does_not_open_is_replaced_by_the_next_build() {
     is_built_again(|blob| overwrite(blob, b"rubbish"));
 }
 
 #[test]
-fn an_egg_whose_blob_is_empty_is_unusable_and_the_next_build_takes_its_place() {
+fn an_empty_blob_is_replaced_by_the_next_build() {
     is_built_again(|blob| overwrite(blob, b""));
 }
 
 #[test]
-fn an_egg_whose_blob_is_gone_is_unusable_and_the_next_build_takes_its_place() {
+fn a_missing_blob_is_replaced_by_the_next_build() {
     is_built_again(|blob| std::fs::remove_file(blob).unwrap());
 }
 
 #[test]
-fn the_same_build_takes_the_place_of_its_damaged_blob() {
+fn storing_the_same_build_repairs_its_damaged_blob() {
     let sandbox = Sandbox::new();
     let egg = sandbox.egg("foo", "1.0");
     sandbox.ok("add eggs");
@@ -584,7 +584,7 @@ fn an_unknown_digest_is_unusable() {
 }
 
 #[test]
-fn something_else_in_place_of_an_egg_is_in_the_way_and_left() {
+fn a_foreign_file_in_place_of_an_egg_is_in_the_way_and_left() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     let target = sandbox.path("out/foo-1.0-py3.11.egg");
@@ -609,13 +609,13 @@ fn an_egg_that_is_not_sound_is_refused_with_a_reason() {
     assert_eq!(answer["outcome"], "refused");
     assert!(text(&answer["reason"]).contains("metadata"));
     assert_eq!(server.offer(&sandbox.path("eggs/no-1.0.egg"))["outcome"], "refused");
-    assert_eq!(server.settle(), json!({"outcomes": []}), "it was told already");
+    assert_eq!(server.settle(), json!({"outcomes": []}), "already reported");
     assert_eq!(server.store(&sandbox.egg("foo", "1.0"))["outcome"], "stored");
     server.close();
 }
 
 #[test]
-fn a_folder_of_eggs_is_no_egg_and_none_of_it_is_stored() {
+fn a_folder_of_eggs_cannot_be_stored_as_an_egg() {
     let sandbox = Sandbox::new();
     sandbox.egg("foo", "1.0");
     sandbox.egg("bar", "1.0");
@@ -640,7 +640,7 @@ fn two_servers_share_a_cache() {
 }
 
 #[test]
-fn another_open_goes_on_with_another_cache() {
+fn a_second_open_switches_to_another_cache() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     let digest = sandbox.digest("foo");
@@ -655,7 +655,7 @@ fn another_open_goes_on_with_another_cache() {
 }
 
 #[test]
-fn a_read_only_cache_is_told_and_serves() {
+fn a_read_only_cache_is_announced_and_serves() {
     let sandbox = Sandbox::new();
     let egg = sandbox.egg("foo", "1.0");
     let Some(mount) = Mount::new(&sandbox.path("cache"), "4m") else { return };
@@ -671,7 +671,7 @@ fn a_read_only_cache_is_told_and_serves() {
 }
 
 #[test]
-fn an_index_that_was_set_aside_meanwhile_is_not_written() {
+fn an_index_set_aside_in_the_meantime_is_not_written() {
     let sandbox = Sandbox::new();
     let eggs = ["foo", "bar", "baz"].map(|name| sandbox.egg(name, "1.0"));
     let mut server = Server::open(&sandbox, &host());
@@ -712,7 +712,7 @@ fn outcomes(settled: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn no_answer_but_that_of_settle_waits_until_an_egg_is_stored() {
+fn only_settle_waits_until_eggs_are_stored() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     let mut server = Server::open(&sandbox, &host());
@@ -727,12 +727,12 @@ fn no_answer_but_that_of_settle_waits_until_an_egg_is_stored() {
     assert_eq!(outcomes(&settled), ["stored"]);
     assert_eq!(settled["outcomes"][0]["egg"]["name"], "bar");
     assert_eq!(server.find("bar").len(), 1);
-    assert_eq!(server.settle(), json!({"outcomes": []}), "each is told once");
+    assert_eq!(server.settle(), json!({"outcomes": []}), "each is reported once");
     server.close();
 }
 
 #[test]
-fn an_egg_is_stored_as_it_was_when_it_was_offered_or_not_at_all() {
+fn an_egg_is_stored_as_it_was_offered_or_not_at_all() {
     let sandbox = Sandbox::new();
     let mut server = Server::open(&sandbox, &host());
     let eggs = ["patched", "removed", "used"].map(|name| sandbox.egg(name, "1.0"));
@@ -766,7 +766,7 @@ fn assert_same_files(one: &std::path::Path, other: &std::path::Path, egg: &str) 
 }
 
 #[test]
-fn all_that_was_offered_is_stored_when_a_close_is_answered() {
+fn all_offered_eggs_are_stored_when_close_is_answered() {
     let sandbox = Sandbox::new();
     let mut server = Server::open(&sandbox, &host());
     let lock = hold_with_one_waiting(&sandbox, &mut server);
@@ -780,7 +780,7 @@ fn all_that_was_offered_is_stored_when_a_close_is_answered() {
 }
 
 #[test]
-fn what_was_offered_is_stored_although_the_client_is_gone_without_a_word() {
+fn offered_eggs_are_stored_even_if_the_client_disappears() {
     let sandbox = Sandbox::new();
     let mut server = Server::open(&sandbox, &host());
     let lock = hold_with_one_waiting(&sandbox, &mut server);
@@ -806,7 +806,7 @@ fn a_killed_server_leaves_nothing_half_stored() {
 }
 
 #[test]
-fn a_root_has_what_was_stored_in_its_run_and_its_recall_the_order_in_which_it_was_asked_for() {
+fn a_root_and_its_prefetch_hints_include_eggs_stored_in_the_run() {
     let sandbox = Sandbox::new();
     sandbox.added("first", "1.0");
     let opening = opening_with(&sandbox, "configuration", std::path::Path::new("some pins"));
@@ -832,7 +832,7 @@ fn a_root_has_what_was_stored_in_its_run_and_its_recall_the_order_in_which_it_wa
 }
 
 #[test]
-fn what_the_disk_does_not_take_is_told_once_and_nothing_more_is_stored() {
+fn a_full_disk_is_reported_once_and_ends_storing() {
     let sandbox = Sandbox::new();
     let Some(mount) = Mount::new(&sandbox.path("cache"), "4m") else { return };
     let mut server = Server::open(&sandbox, &host());

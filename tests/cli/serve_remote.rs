@@ -77,7 +77,7 @@ fn lease(server: &mut Server, name: &str) -> Value {
 }
 
 #[test]
-fn an_egg_that_only_a_remote_has_is_found_and_copied_and_then_here() {
+fn an_egg_of_a_remote_is_found_copied_and_cached() {
     let team = Team::new();
     let egg = team.pushed("foo");
     let mut server = open(&team.reader);
@@ -91,7 +91,7 @@ fn an_egg_that_only_a_remote_has_is_found_and_copied_and_then_here() {
 }
 
 #[test]
-fn a_remote_is_asked_for_a_version_that_the_cache_lacks_and_not_when_offline() {
+fn a_remote_is_asked_for_missing_versions_unless_offline() {
     let team = Team::new();
     team.pushed("foo");
     team.reader.added("foo", "2.0");
@@ -122,7 +122,7 @@ fn an_egg_for_another_python_is_not_found() {
 }
 
 #[test]
-fn what_a_buildout_has_built_is_there_for_the_next_by_its_set_alone() {
+fn a_built_egg_is_found_through_its_set_alone() {
     let team = Team::new();
     let egg = team.builder.egg("foo", "1.0");
     let mut server = open(&team.builder);
@@ -145,7 +145,7 @@ fn what_a_buildout_has_built_is_there_for_the_next_by_its_set_alone() {
 }
 
 #[test]
-fn what_else_a_set_has_comes_with_the_first_egg_of_it() {
+fn finding_one_egg_of_a_set_downloads_the_others() {
     let team = Team::new();
     team.pushed_set();
 
@@ -158,11 +158,11 @@ fn what_else_a_set_has_comes_with_the_first_egg_of_it() {
     });
     assert!(has_come, "{:?}", team.reader.listed());
     server.close_with(&json!({}));
-    assert!(!team.reader.path("out").exists(), "nothing was asked to be copied");
+    assert!(!team.reader.path("out").exists(), "nothing was requested");
 }
 
 #[test]
-fn a_buildout_that_fails_pushes_only_what_others_wait_for() {
+fn a_failed_buildout_pushes_only_eggs_that_others_wait_for() {
     let team = Team::new();
     let (foo, bar) = (team.builder.egg("foo", "1.0"), team.builder.egg("bar", "1.0"));
     let mut server = open(&team.builder);
@@ -177,7 +177,7 @@ fn a_buildout_that_fails_pushes_only_what_others_wait_for() {
 }
 
 #[test]
-fn who_needs_an_egg_that_another_builds_waits_for_it_and_gets_it() {
+fn a_builder_waits_for_an_egg_that_another_one_builds() {
     let team = Team::new();
     let other = Sandbox::new();
     for name in ["key", "key.pub"] {
@@ -203,7 +203,7 @@ fn who_needs_an_egg_that_another_builds_waits_for_it_and_gets_it() {
 }
 
 #[test]
-fn the_lease_of_a_builder_that_has_failed_is_the_next_ones() {
+fn the_lease_of_a_failed_builder_passes_to_the_next() {
     let team = Team::new();
     let mut first = open(&team.builder);
     assert_eq!(lease(&mut first, "foo"), json!({"lease": "taken"}));
@@ -215,7 +215,7 @@ fn the_lease_of_a_builder_that_has_failed_is_the_next_ones() {
 }
 
 #[test]
-fn who_only_reads_builds_what_it_needs() {
+fn a_reader_builds_without_a_lease() {
     let team = Team::new();
     let mut builder = open(&team.builder);
     assert_eq!(lease(&mut builder, "foo"), json!({"lease": "taken"}));
@@ -223,7 +223,7 @@ fn who_only_reads_builds_what_it_needs() {
 }
 
 #[test]
-fn an_entry_that_nobody_trusted_has_signed_is_named_and_not_used() {
+fn an_untrusted_entry_is_reported_and_not_used() {
     let team = Team::new();
     team.pushed("foo");
     team.builder.ok("keygen another");
@@ -236,11 +236,11 @@ fn an_entry_that_nobody_trusted_has_signed_is_named_and_not_used() {
     assert_eq!(answer["eggs"], json!([]));
     let warning = text(&answer["warnings"][0]);
     assert!(warning.contains("foo-1.0-py3.11.egg") && warning.contains("not trusted"), "{warning}");
-    assert_eq!(find(&mut server, "foo", "1.0"), json!({"eggs": []}), "it is told once");
+    assert_eq!(find(&mut server, "foo", "1.0"), json!({"eggs": []}), "reported once");
 }
 
 #[test]
-fn a_blob_that_is_not_what_was_signed_is_named_and_the_egg_is_to_be_built() {
+fn a_blob_with_a_wrong_digest_is_refused_and_not_offered_again() {
     let team = Team::new();
     team.pushed("foo");
     flip_last_bit(&team.objects("blobs")[0]);
@@ -249,14 +249,14 @@ fn a_blob_that_is_not_what_was_signed_is_named_and_the_egg_is_to_be_built() {
     let refused = server.materialize(&team.reader, &digest);
     assert_eq!(refused["kind"], "unusable", "{refused}");
     assert!(text(&refused["error"]).contains("foo-1.0-py3.11.egg is refused"), "{refused}");
-    assert_eq!(find(&mut server, "foo", "1.0")["eggs"], json!([]), "it is not offered again");
+    assert_eq!(find(&mut server, "foo", "1.0")["eggs"], json!([]), "not offered again");
     drop(server);
     assert!(team.reader.listed().is_empty());
     team.reader.assert_tidy();
 }
 
 #[test]
-fn a_remote_that_cannot_be_reached_is_told_once_and_done_without() {
+fn an_unreachable_remote_is_reported_once_and_skipped() {
     let sandbox = Sandbox::new();
     sandbox.ok("keygen key");
     sandbox.ok("remote add team http://127.0.0.1:9/ --key key.pub");
@@ -270,7 +270,7 @@ fn a_remote_that_cannot_be_reached_is_told_once_and_done_without() {
 }
 
 #[test]
-fn a_remote_that_goes_while_eggs_come_costs_no_warning_for_each() {
+fn a_remote_that_disappears_makes_its_eggs_unavailable() {
     let team = Team::new();
     team.pushed("foo");
     let mut server = open(&team.reader);
@@ -281,7 +281,7 @@ fn a_remote_that_goes_while_eggs_come_costs_no_warning_for_each() {
 }
 
 #[test]
-fn a_cache_without_remotes_is_as_before() {
+fn leases_and_looks_do_nothing_without_remotes() {
     let sandbox = Sandbox::new();
     let mut server = open(&sandbox);
     assert_eq!(lease(&mut server, "foo"), json!({"lease": "none"}));
@@ -292,7 +292,7 @@ fn a_cache_without_remotes_is_as_before() {
 }
 
 /// Whether no lease is left, or soon none is.
-fn leases_go(team: &Team) -> bool {
+fn leases_are_released(team: &Team) -> bool {
     (0..500).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(10));
         team.objects("leases").is_empty()
@@ -300,7 +300,7 @@ fn leases_go(team: &Team) -> bool {
 }
 
 #[test]
-fn nobody_waits_for_a_lease_of_its_own() {
+fn a_builder_never_waits_for_its_own_lease() {
     let team = Team::new();
     let mut server = open(&team.builder);
     for _ in 0..2 {
@@ -309,18 +309,18 @@ fn nobody_waits_for_a_lease_of_its_own() {
 }
 
 #[test]
-fn a_lease_goes_with_the_egg_also_where_that_spells_its_version_otherwise() {
+fn a_lease_is_released_despite_another_spelling_of_the_version() {
     let team = Team::new();
     let mut server = open(&team.builder);
     let asked = json!({"op": "lease", "name": "Foo", "variant": "", "version": "1.0.0"});
     assert_eq!(server.ask(&asked), json!({"lease": "taken"}));
     server.store(&team.builder.egg("foo", "1.0"));
-    assert!(leases_go(&team));
+    assert!(leases_are_released(&team));
     assert_eq!(team.objects("blobs").len(), 1);
 }
 
 #[test]
-fn a_lease_goes_when_the_egg_is_refused() {
+fn a_lease_is_released_when_the_egg_is_refused() {
     let team = Team::new();
     let mut server = open(&team.builder);
     assert_eq!(lease(&mut server, "foo"), json!({"lease": "taken"}));
@@ -328,11 +328,11 @@ fn a_lease_goes_when_the_egg_is_refused() {
     std::os::unix::fs::symlink("/etc/passwd", egg.join("outside")).unwrap();
     let offer = json!({"op": "store", "path": egg, "source_sha256": "", "variant": ""});
     assert_eq!(server.ask(&offer)["outcome"], "refused");
-    assert!(leases_go(&team));
+    assert!(leases_are_released(&team));
 }
 
 #[test]
-fn a_lease_of_what_was_not_stored_goes_with_the_next_one() {
+fn a_lease_of_an_egg_not_stored_ends_with_the_next_lease() {
     let team = Team::new();
     let mut server = open(&team.builder);
     assert_eq!(lease(&mut server, "foo"), json!({"lease": "taken"}));
@@ -347,7 +347,7 @@ fn rewrite(team: &Team, name: &str, change: impl Fn(&str) -> String) {
 }
 
 #[test]
-fn what_a_remote_says_is_one_line_of_a_log_and_no_more() {
+fn text_from_a_remote_is_one_short_line_of_a_warning() {
     let team = Team::new();
     team.pushed("foo");
     rewrite(&team, "foo", |line| {
@@ -360,7 +360,7 @@ fn what_a_remote_says_is_one_line_of_a_log_and_no_more() {
 }
 
 #[test]
-fn what_a_remote_has_too_much_of_is_told_once_and_counted_at_the_end() {
+fn repeated_problems_of_a_remote_are_counted_at_the_end() {
     let team = Team::new();
     for name in ["foo", "bar", "baz"] {
         team.pushed(name);
@@ -382,7 +382,7 @@ fn what_a_remote_has_too_much_of_is_told_once_and_counted_at_the_end() {
 }
 
 #[test]
-fn a_remote_is_done_without_after_three_forged_entries_and_no_more_are_looked_at() {
+fn a_remote_is_skipped_after_three_forged_entries() {
     let team = Team::new();
     team.pushed("foo");
     rewrite(&team, "foo", |line| {
@@ -437,7 +437,7 @@ fn slow_mirror(team: &Team) -> String {
 }
 
 #[test]
-fn the_end_of_a_buildout_does_not_wait_for_what_comes_slowly() {
+fn the_end_of_a_buildout_does_not_wait_for_slow_downloads() {
     let team = Team::new();
     let egg = team.builder.egg_with("foo", "1.0", &[("noise", &noise(16 << 20))]);
     team.builder.ok(&format!("add {}", egg.display()));
@@ -457,7 +457,7 @@ fn the_end_of_a_buildout_does_not_wait_for_what_comes_slowly() {
 }
 
 #[test]
-fn what_the_disk_does_not_take_of_a_remote_is_told_once() {
+fn a_full_disk_during_downloads_is_reported_once() {
     let team = Team::new();
     let names = ["foo", "bar", "baz"];
     for name in names {
@@ -485,7 +485,7 @@ fn what_the_disk_does_not_take_of_a_remote_is_told_once() {
 }
 
 #[test]
-fn another_build_of_what_is_here_does_not_come_with_a_set() {
+fn another_build_of_a_cached_egg_is_not_downloaded_with_a_set() {
     let team = Team::new();
     team.pushed_set();
     // If this blob is downloaded, a warning reveals it.
@@ -505,7 +505,7 @@ fn another_build_of_what_is_here_does_not_come_with_a_set() {
 }
 
 #[test]
-fn an_egg_that_was_built_long_ago_is_young_where_it_has_just_come() {
+fn a_pulled_egg_is_young_even_if_it_was_built_long_ago() {
     let team = Team::new();
     team.pushed("foo");
     std::thread::sleep(std::time::Duration::from_millis(1100));
@@ -526,7 +526,7 @@ fn other_builder(team: &Team) -> Sandbox {
 }
 
 #[test]
-fn two_builders_of_which_nothing_comes_are_waited_for_and_no_more() {
+fn a_builder_stops_waiting_after_two_failed_builders() {
     let team = Team::new();
     let other = other_builder(&team);
     let mut waiting = open(&other);
@@ -542,7 +542,7 @@ fn two_builders_of_which_nothing_comes_are_waited_for_and_no_more() {
 }
 
 #[test]
-fn what_a_set_names_and_the_remote_has_lost_is_brought_again() {
+fn an_egg_of_a_set_that_the_remote_lost_is_pushed_again() {
     let team = Team::new();
     let egg = team.builder.egg("foo", "1.0");
     let mut server = open(&team.builder);
@@ -557,7 +557,7 @@ fn what_a_set_names_and_the_remote_has_lost_is_brought_again() {
     let digest = found(&mut server, "foo");
     assert_eq!(server.materialize(&other, &digest)["kind"], "unusable");
     server.store(&egg);
-    assert_eq!(other.digest("foo"), digest, "it is built as it was before");
+    assert_eq!(other.digest("foo"), digest, "built again, with the same result");
     std::fs::create_dir_all(other.path("out/foo-1.0-py3.11.egg")).unwrap();
     server.register(&other, &["foo-1.0-py3.11.egg"]);
     server.ask(&json!({"op": "close"}));
@@ -565,7 +565,7 @@ fn what_a_set_names_and_the_remote_has_lost_is_brought_again() {
 }
 
 #[test]
-fn an_egg_that_is_damaged_here_comes_again_and_that_is_told() {
+fn a_damaged_local_egg_is_pulled_again_with_a_warning() {
     for is_gone in [false, true] {
         let team = Team::new();
         let egg = team.pushed("foo");
@@ -590,7 +590,7 @@ fn an_egg_that_is_damaged_here_comes_again_and_that_is_told() {
 }
 
 #[test]
-fn a_builder_whose_key_nobody_trusts_is_told_that_it_pushes_nothing() {
+fn a_builder_with_an_expired_key_is_warned() {
     let team = Team::new();
     team.builder.ok("trust team key.pub --until 2020-01-01");
     let mut server = open(&team.builder);
@@ -615,11 +615,11 @@ fn pushed_again(team: &Team) -> Value {
 }
 
 #[test]
-fn what_a_remote_has_lost_is_told_again_after_a_day() {
+fn eggs_that_a_remote_lost_are_pushed_again_after_a_day() {
     let team = Team::new();
     team.pushed_set();
     std::fs::remove_dir_all(team.builder.path("pool/v1")).unwrap();
-    assert_eq!(pushed_again(&team), 0, "it was told just now");
+    assert_eq!(pushed_again(&team), 0, "reported a moment ago");
     let told = |path: &&PathBuf| std::fs::read_to_string(path).unwrap().contains("told_at");
     let records = files_in(&team.builder.path("cache"));
     let [record] = &records
@@ -638,7 +638,7 @@ fn what_a_remote_has_lost_is_told_again_after_a_day() {
 }
 
 #[test]
-fn another_store_of_the_same_name_is_told() {
+fn a_new_store_with_the_same_name_gets_all_eggs() {
     let team = Team::new();
     team.pushed_set();
     team.builder.ok("remote remove team");
@@ -648,7 +648,7 @@ fn another_store_of_the_same_name_is_told() {
 }
 
 #[test]
-fn a_blob_that_is_cut_off_is_named_and_the_egg_is_to_be_built() {
+fn a_truncated_remote_blob_is_refused() {
     let team = Team::new();
     team.pushed("foo");
     let blob = &team.objects("blobs")[0];
@@ -662,7 +662,7 @@ fn a_blob_that_is_cut_off_is_named_and_the_egg_is_to_be_built() {
 }
 
 #[test]
-fn a_damaged_blob_of_a_remote_is_replaced_by_the_builder_that_has_found_it() {
+fn a_builder_replaces_the_damaged_blob_it_found() {
     let team = Team::new();
     let egg = team.pushed("foo");
     flip_last_bit(&team.objects("blobs")[0]);

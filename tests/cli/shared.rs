@@ -58,7 +58,7 @@ fn run(sandbox: &Sandbox, user: u32, umask: &str, line: &str, code: i32) -> Outp
 }
 
 #[test]
-fn a_shared_cache_works_for_the_whole_group_whatever_their_umask() {
+fn a_shared_cache_works_for_the_group_with_any_umask() {
     for umask in ["077", "022", "002"] {
         let Some(sandbox) = with_users() else { return };
         let report = run(&sandbox, ANNE, umask, "--json init --shared", 0).json();
@@ -91,7 +91,7 @@ fn a_shared_cache_works_for_the_whole_group_whatever_their_umask() {
 }
 
 #[test]
-fn what_a_process_of_another_user_left_behind_is_swept() {
+fn leftovers_of_another_user_are_removed() {
     let Some(sandbox) = with_users() else { return };
     run(&sandbox, ANNE, "077", "init --shared", 0);
     let left = sandbox.path("cache/tmp/.eggcache-left");
@@ -117,7 +117,7 @@ fn a_cache_of_one_user_can_be_shared_later() {
 }
 
 #[test]
-fn a_shared_index_that_is_lost_is_made_again_for_the_group() {
+fn a_lost_shared_index_is_rebuilt_for_the_group() {
     let Some(sandbox) = with_users() else { return };
     run(&sandbox, ANNE, "077", "init --shared", 0);
     run(&sandbox, ANNE, "077", "add anne", 0);
@@ -127,7 +127,7 @@ fn a_shared_index_that_is_lost_is_made_again_for_the_group() {
 }
 
 #[test]
-fn another_users_blob_that_cannot_be_read_is_a_miss() {
+fn an_unreadable_blob_of_another_user_is_a_miss() {
     let Some(sandbox) = with_users() else { return };
     run(&sandbox, ANNE, "022", "add anne", 0);
     let blob = sandbox.blobs().remove(0);
@@ -142,7 +142,7 @@ fn another_users_blob_that_cannot_be_read_is_a_miss() {
 }
 
 #[test]
-fn a_cache_that_everybody_can_change_is_used_by_its_owner_only() {
+fn a_world_writable_cache_is_used_only_by_its_owner() {
     let Some(sandbox) = with_users() else { return };
     run(&sandbox, ANNE, "022", "add anne", 0);
     for mode in [0o777, 0o1777, 0o2777] {
@@ -157,7 +157,7 @@ fn a_cache_that_everybody_can_change_is_used_by_its_owner_only() {
 }
 
 #[test]
-fn a_cache_that_is_not_shared_keeps_to_the_umask() {
+fn a_cache_that_is_not_shared_respects_the_umask() {
     let sandbox = Sandbox::new();
     sandbox.shell("umask 077; $EGGCACHE --cache cache init");
     let mode = |name: &str| {

@@ -24,14 +24,14 @@ fn the_old_key_can_be_distrusted_after_the_new_one_has_signed() {
     let lines = fs::read_to_string(set).unwrap();
     let counts: Vec<usize> =
         lines.lines().map(|it| it.matches("trusted comment").count() / 2).collect();
-    assert_eq!(counts, [2, 2], "the lines of sets have both signatures");
+    assert_eq!(counts, [2, 2], "each line of a set has both signatures");
     let again = pool.run("cache", "new", "--json sign team", 0).json();
     assert_eq!((&again["signed"], &again["present"]), (&json!(0), &json!(2)));
     assert_eq!(again["lists"], json!(0));
 }
 
 #[test]
-fn what_nobody_trusted_has_signed_is_left_and_told() {
+fn entries_without_a_trusted_signature_are_left_and_reported() {
     let pool = Pool::with_two();
     pool.ok("keygen stranger");
     pool.of(
@@ -55,7 +55,7 @@ fn what_nobody_trusted_has_signed_is_left_and_told() {
 }
 
 #[test]
-fn what_has_expired_is_not_signed_anew() {
+fn entries_of_an_expired_key_are_not_signed_again() {
     let pool = Pool::with_two();
     pool.ok("keygen new");
     pool.ok("trust team new.pub");
@@ -67,7 +67,7 @@ fn what_has_expired_is_not_signed_anew() {
 }
 
 #[test]
-fn a_key_that_is_not_trusted_there_does_not_sign() {
+fn a_key_that_the_remote_does_not_trust_cannot_sign() {
     let pool = Pool::with_two();
     pool.ok("keygen new");
     let before = pool.content();
@@ -78,7 +78,7 @@ fn a_key_that_is_not_trusted_there_does_not_sign() {
 }
 
 #[test]
-fn an_entry_takes_any_number_of_rotations() {
+fn an_entry_survives_any_number_of_key_rotations() {
     let pool = Pool::empty();
     pool.sandbox.egg("foo", "1.0");
     pool.fill();
@@ -94,7 +94,7 @@ fn an_entry_takes_any_number_of_rotations() {
 }
 
 #[test]
-fn a_key_that_does_not_count_any_more_pushes_nothing() {
+fn an_expired_key_pushes_nothing() {
     let pool = Pool::empty();
     pool.sandbox.egg("foo", "1.0");
     pool.ok("add eggs");
@@ -105,7 +105,7 @@ fn a_key_that_does_not_count_any_more_pushes_nothing() {
 }
 
 #[test]
-fn a_cache_without_a_remote_says_so_and_how_to_add_one() {
+fn a_cache_without_a_remote_gets_a_hint_to_add_one() {
     let sandbox = Sandbox::with_two();
     for line in ["push --all", "pull foo==1.0 --python 3.11"] {
         let says = ["the cache has no remote\nhint: `eggcache remote add NAME URL --key KEY"];

@@ -29,7 +29,7 @@ fn all(sandbox: &Sandbox) -> Value {
 }
 
 #[test]
-fn a_run_counts_its_hits_its_misses_and_the_time_that_it_saves() {
+fn a_run_counts_hits_misses_and_saved_time() {
     let sandbox = with_two();
     let built = all(&sandbox);
     assert_eq!(
@@ -60,7 +60,7 @@ fn a_run_counts_its_hits_its_misses_and_the_time_that_it_saves() {
 }
 
 #[test]
-fn a_run_that_asks_for_nothing_writes_nothing() {
+fn a_run_that_requests_nothing_writes_nothing() {
     let sandbox = with_two();
     let before = sandbox.json("stats")["days"].clone();
     Server::open(&sandbox, &host()).close();
@@ -76,7 +76,7 @@ fn a_client_that_dies_is_counted_too() {
 }
 
 #[test]
-fn the_command_counts_what_it_copies_and_what_it_does_not_find() {
+fn materialize_counts_hits_and_misses() {
     let sandbox = with_two();
     for _ in 0..2 {
         sandbox.ok("materialize --into out --all");
@@ -84,11 +84,15 @@ fn the_command_counts_what_it_copies_and_what_it_does_not_find() {
     sandbox.fails("materialize --into out foo==1.0 nothing==1.0", 3);
     let used = all(&sandbox);
     assert_eq!((&used["runs"], &used["hits"], &used["misses"]), (&json!(1), &json!(2), &json!(2)));
-    assert_eq!(sandbox.json("show foo")["uses"], 2, "also what was in place is in use");
+    assert_eq!(
+        sandbox.json("show foo")["uses"],
+        2,
+        "an egg that is already in place counts as used"
+    );
 }
 
 #[test]
-fn a_cache_that_cannot_be_written_is_told_of_and_counts_nothing() {
+fn a_cache_that_cannot_be_written_counts_nothing() {
     let sandbox = with_two();
     let before = all(&sandbox);
     crate::support::chmod(&sandbox.path("cache"), 0o555);
@@ -115,7 +119,7 @@ fn days_fall_out_of_the_week_and_the_month() {
 }
 
 #[test]
-fn growth_tells_what_came_and_what_went() {
+fn growth_counts_stored_and_evicted_eggs() {
     let sandbox = with_two();
     let size = sandbox.json("stats")["blob_bytes"].as_u64().unwrap();
     let blob = sandbox.blob("foo").metadata().unwrap().len();
@@ -133,7 +137,7 @@ fn growth_tells_what_came_and_what_went() {
 }
 
 #[test]
-fn what_the_next_gc_would_take_is_what_it_takes() {
+fn the_predicted_eviction_is_that_of_the_next_gc() {
     let sandbox = with_two();
     let text = sandbox.ok("stats").stdout;
     assert!(text.contains("removes no egg: eggcache.toml in the cache has no rule"), "{text}");
@@ -155,15 +159,15 @@ fn an_empty_cache_has_no_hit_rate() {
 }
 
 #[test]
-fn an_index_that_is_rebuilt_goes_on_counting() {
+fn a_rebuilt_index_continues_counting() {
     let sandbox = with_two();
     sandbox.ok("reindex");
-    assert_eq!(all(&sandbox)["misses"], 1, "nothing is lost with an index that can be read");
+    assert_eq!(all(&sandbox)["misses"], 1, "a readable index loses nothing");
     std::fs::remove_file(sandbox.path("cache/index.sqlite")).unwrap();
     sandbox.ok("materialize --into out --all");
     let used = all(&sandbox);
     assert_eq!((&used["hits"], &used["misses"]), (&json!(2), &json!(0)));
-    assert_eq!(used["saved_seconds"], 4.5, "the blob tells it");
+    assert_eq!(used["saved_seconds"], 4.5, "the time comes from the blob");
 }
 
 /// Writes the page and returns it.
@@ -183,12 +187,12 @@ fn the_page_is_one_file_that_loads_nothing() {
     for outside in ["http:", "https:", "//cdn", "@import", "src=", "<link rel=\"stylesheet\""] {
         assert!(!page.contains(outside), "{outside}");
     }
-    assert!(!page.contains("{{"), "a part of the template was left out");
-    assert!(page.contains("foo 1.0: "), "what it says of foo");
+    assert!(!page.contains("{{"), "a placeholder of the template is left");
+    assert!(page.contains("foo 1.0: "), "the page describes foo");
 }
 
 #[test]
-fn the_page_holds_the_report_as_json() {
+fn the_page_contains_the_report_as_json() {
     let sandbox = with_two();
     let page = page(&sandbox);
     let (_, data) = page.split_once("id=\"data\">").unwrap();
@@ -199,7 +203,7 @@ fn the_page_holds_the_report_as_json() {
 }
 
 #[test]
-fn the_page_takes_the_place_of_an_old_one_and_nothing_is_left_beside_it() {
+fn the_page_replaces_an_old_one_and_leaves_nothing_else() {
     let sandbox = with_two();
     std::fs::create_dir(sandbox.path("pages")).unwrap();
     std::fs::write(sandbox.path("pages/page.html"), "old").unwrap();
@@ -211,7 +215,7 @@ fn the_page_takes_the_place_of_an_old_one_and_nothing_is_left_beside_it() {
 }
 
 #[test]
-fn an_egg_of_an_attacker_puts_no_markup_into_the_page() {
+fn a_hostile_egg_puts_no_markup_into_the_page() {
     const HOSTILE: [&str; 5] =
         ["<script>", "<img src=x onerror=alert(1)>", "\"><b>", "<!--", "a' onfocus='b"];
     let sandbox = with_two();
@@ -239,7 +243,7 @@ fn an_egg_of_an_attacker_puts_no_markup_into_the_page() {
 }
 
 #[test]
-fn an_egg_that_claims_any_time_is_counted() {
+fn an_egg_with_an_extreme_time_is_counted() {
     let sandbox = Sandbox::with_two();
     for time in [i64::MIN, i64::MIN + 1, -1, i64::MAX] {
         sandbox.sql(&format!("UPDATE eggs SET added_at = {time}, used_at = {time}"));

@@ -28,7 +28,7 @@ fn an_empty_cache_has_no_problem() {
 }
 
 #[test]
-fn orphans_and_temporary_files_are_told_and_no_problem() {
+fn orphans_and_temporary_files_are_reported_but_not_problems() {
     let sandbox = Sandbox::new();
     sandbox.added("foo", "1.0");
     sandbox.sql("DELETE FROM eggs");
@@ -59,7 +59,7 @@ fn verify_changes_nothing() {
 }
 
 #[test]
-fn foreign_files_beside_the_blobs_are_told() {
+fn foreign_files_beside_the_blobs_are_problems() {
     let sandbox = Sandbox::new();
     let blob = sandbox.added("foo", "1.0");
     write(&blob.with_file_name("notes.txt"), b"");

@@ -72,13 +72,13 @@ def test_it_has_program_pages_completions_and_documents(root):
         assert list((root / "usr/share/doc/eggcache").glob(name + "*")), name
 
 
-def test_it_names_what_it_needs(deb):
+def test_it_declares_its_dependencies(deb):
     fields = run("dpkg-deb", "-f", deb).stdout
     assert "Package: eggcache\n" in fields
     assert "libc6 (>= " in fields, fields
 
 
-def test_the_installed_program_keeps_an_egg(root, tmp_path):
+def test_the_installed_program_stores_an_egg(root, tmp_path):
     egg = tmp_path / "eggs" / "foo-1.0-py3.11.egg"
     (egg / "EGG-INFO").mkdir(parents=True)
     (egg / "EGG-INFO" / "PKG-INFO").write_text("Name: foo\nVersion: 1.0\n")
@@ -101,7 +101,7 @@ def test_dpkg_installs_it(deb, tmp_path):
     assert (tmp_path / "usr/bin/eggcache").is_file()
 
 
-def test_lintian_finds_nothing_more_than_is_left_for_a_reason(deb):
+def test_lintian_finds_only_ignored_tags(deb):
     if not shutil.which("lintian"):
         pytest.skip("lintian is not installed")
     found = run("lintian", "--allow-root", "--tag-display-limit", "0", deb).stdout.splitlines()

@@ -20,7 +20,7 @@ def wheel():
     return wheel
 
 
-def test_it_is_what_it_is_named(wheel):
+def test_it_supports_the_platform_in_its_name(wheel):
     assert "manylinux2014" in wheel or "manylinux_2_17" in wheel
     audited = subprocess.check_output(
         [sys.executable, "-m", "auditwheel", "show", wheel], universal_newlines=True

@@ -48,7 +48,7 @@ def test_a_request_is_answered(program):
     assert bridge._process.returncode == 0
 
 
-def test_answers_that_are_not_waited_for_come_in_order(program):
+def test_answers_to_posted_requests_are_handled_in_order(program):
     bridge, answers = _bridge.Bridge(program(ECHO)), []
     for number in range(3 * _bridge.MAX_PENDING):
         bridge.post("store", lambda answer, refusal: answers.append(answer["number"]), number=number)
@@ -56,7 +56,7 @@ def test_answers_that_are_not_waited_for_come_in_order(program):
     assert answers == list(range(3 * _bridge.MAX_PENDING))
 
 
-def test_a_refusal_is_an_exception_that_ends_nothing(program):
+def test_a_refusal_is_an_exception_and_the_bridge_stays_usable(program):
     bridge = _bridge.Bridge(program(ECHO))
     with pytest.raises(_bridge.Refusal, match="is damaged") as refusal:
         bridge.call("materialize", error="the egg is damaged", kind="unusable")
@@ -78,12 +78,12 @@ def test_the_error_ends_with_the_last_line_of_standard_error(program):
     )
 
 
-def test_a_program_that_says_nothing_is_named_all_the_same(program):
+def test_a_program_that_dies_silently_is_named_in_the_error(program):
     path = program(GREETING + "import os\nos.kill(os.getpid(), 9)\n")
     assert failure(path, "find") == "the eggcache program ended unexpectedly (signal 9)"
 
 
-def test_a_program_that_ends_in_the_middle_is_quoted(program):
+def test_the_last_words_of_a_program_that_exits_are_quoted(program):
     text = "import sys\nsys.stdin.readline()\nsys.stderr.write('no memory')\nsys.exit(1)\n"
     assert failure(program(GREETING + text), "find").endswith("(exit status 1): no memory")
 
@@ -124,7 +124,7 @@ def test_another_protocol_is_refused_and_the_program_ended(program):
     assert message == "the eggcache program at %s speaks protocol 7 instead of 8: error: too old" % path
 
 
-def test_what_is_not_json_is_quoted(program):
+def test_an_answer_that_is_not_json_is_quoted(program):
     message = failure(program("print('usage: program')\n"))
     assert message == (
         "the eggcache program answered with something other than JSON: b'usage: program\\n'"

@@ -149,7 +149,7 @@ class TestBestVersion:
         assert choose("alpha", eggs, Installer(**options)) == "alpha-0.9"
         assert choose("alpha", eggs[:1], Installer(**options)) is None
 
-    def test_a_version_from_before_pep_440_is_passed_over(self, choose, options):
+    def test_a_version_that_pep_440_does_not_allow_is_skipped(self, choose, options):
         eggs = [egg("alpha", "1.0-foo-bar"), egg("alpha", "0.9")]
         assert choose("alpha", eggs, Installer(**options)) == "alpha-0.9"
 
@@ -176,7 +176,7 @@ def test_another_version_than_that_of_the_index_is_not_offered(same_as):
     assert same_as(archive("1.1"), [egg("alpha", "1.0", source_sha256=SHA256)]) is None
 
 
-def test_the_version_of_the_index_may_be_spelled_otherwise(same_as):
+def test_the_index_may_spell_the_version_differently(same_as):
     assert same_as(archive("1.0.0"), [egg("alpha", "1.0", source_sha256=SHA256)]) == "alpha-1.0"
 
 
@@ -190,7 +190,7 @@ def test_nothing_is_offered_if_an_installed_egg_satisfies(choose, resources):
     assert choose("alpha", eggs, Installer(newest=False, installed=[dist])) is None
 
 
-def test_an_installed_egg_that_does_not_satisfy_is_no_obstacle(choose, resources):
+def test_an_unsuitable_installed_egg_does_not_prevent_an_offer(choose, resources):
     dist = resources.Distribution(project_name="alpha", version="0.9")
     assert choose("alpha==1.0", [egg("alpha", "1.0")], Installer(installed=[dist])) == "alpha-1.0"
 
@@ -222,7 +222,7 @@ def test_a_custom_build_is_offered_an_egg_of_its_variant(resources):
     assert asked["variant"] == variant != "" == custom.variant
 
 
-def test_nothing_is_offered_meanwhile():
+def test_nothing_is_offered_while_paused():
     chooser = fakes.chooser(egg("alpha", "1.0", source_sha256=SHA256))
     requirement = fakes.Requirement("alpha==1.0")
     with chooser.paused():

@@ -138,7 +138,7 @@ def test_without_a_cache_the_stock_method_gets_all_arguments(name, args, more, n
     assert world.calls == [(name, args + more, named)]
 
 
-def test_arguments_that_some_versions_pass_reach_the_stock_function():
+def test_version_specific_arguments_reach_the_stock_function():
     # Versions 4.1.4 to 4.1.7 pass the name of the project.
     world = World(is_active=True)
     world.easy_install._move_to_eggs_dir_and_compile(DIST, "eggs", project_name="alpha")
@@ -183,7 +183,7 @@ def test_offline_a_cached_egg_is_copied_and_counts_as_installed():
     assert world.installer._env["alpha"] == [arrived]
 
 
-def test_an_offer_that_cannot_be_copied_is_fetched_from_the_index():
+def test_an_offer_that_cannot_be_copied_comes_from_the_index():
     world = World(is_active=True)
     offered = world.offer()
     world.patches.stock._satisfied = lambda installer, requirement, source: (None, DIST)
@@ -242,7 +242,7 @@ def test_only_new_eggs_are_added_to_the_environment():
     assert world.calls[-1] == ("_env_rescan_dest", (), {})
 
 
-def test_an_egg_in_another_directory_makes_buildout_read_everything():
+def test_an_egg_in_another_directory_makes_buildout_read_all():
     world = World(is_active=True)
     world.easy_install._move_to_eggs_dir_and_compile(DIST, "eggs")
     world.installer._dest = "other-eggs"

@@ -66,7 +66,7 @@ def test_a_failure_is_one_warning_and_the_end_of_the_cache(begin, caplog):
     assert len(messages(caplog)) == 1 and bridge.ops() == ["open", "find"]
 
 
-def test_a_failure_while_eggs_are_copied_ahead_is_one_warning(begin, caplog):
+def test_a_failed_prefetch_is_one_warning(begin, caplog):
     bridge = Bridge(egg("alpha", "1.0"))
     run = begin(bridge)
     bridge.answers["find"] = [{}, _bridge.BridgeError("the program ended")]
@@ -83,7 +83,7 @@ def test_a_cache_that_cannot_be_opened_is_one_warning(begin, caplog):
     assert not run.is_active
 
 
-def test_an_egg_that_is_in_place_stays_there_whatever_fails_next(begin, caplog, monkeypatch):
+def test_a_copied_egg_stays_in_place_after_a_later_failure(begin, caplog, monkeypatch):
     run = begin(Bridge(egg("alpha", "1.0")))
     run.bridge.answers["materialize"] = {"path": "eggs/alpha-1.0-py3.11.egg", "bytes": 10}
     offered = run.choose(Installer(), PIN, None)
@@ -123,7 +123,7 @@ def test_an_egg_that_cannot_be_copied_is_built(begin, caplog, kind, expected):
     assert messages(caplog) == expected and run.is_active == (kind != "failure")
 
 
-def test_what_a_parallel_buildout_has_installed_is_taken(begin, caplog):
+def test_an_egg_installed_by_a_parallel_buildout_is_used(begin, caplog):
     run = begin(Bridge(egg("alpha", "1.0")))
     offered = run.choose(Installer(), PIN, None)
     run.bridge.answers["materialize"] = _bridge.Refusal("it is there", "in-the-way")
@@ -131,7 +131,7 @@ def test_what_a_parallel_buildout_has_installed_is_taken(begin, caplog):
     assert not messages(caplog) and run.tally.hits == 0
 
 
-def test_what_an_egg_requires_is_copied_ahead(begin):
+def test_the_requirements_of_an_egg_are_copied_ahead(begin):
     bridge = Bridge(egg("alpha", "1.0"), egg("beta", "2.0"), egg("gamma", "1.0"))
     run = begin(bridge)
     offered = run.choose(Installer(), PIN, None)

@@ -207,7 +207,7 @@ fn a_damaged_blob_is_found_never_copied_and_quarantined() {
 }
 
 #[test]
-fn a_blob_that_is_gone_replaced_or_open_to_all_is_found_and_mended() {
+fn a_missing_replaced_or_writable_blob_is_found_and_repaired() {
     let template = Template::new();
     let bad = |sandbox: &Sandbox| sandbox.path("").join(&template.blob);
     tried(&template, "deleted", Of::Blob, |it| fs::remove_file(bad(it)).unwrap());
@@ -236,7 +236,7 @@ fn a_blob_that_is_gone_replaced_or_open_to_all_is_found_and_mended() {
 }
 
 #[test]
-fn a_damaged_index_costs_no_egg() {
+fn a_damaged_index_loses_no_egg() {
     let template = Template::new();
     // Opening the cache moves the log into the index, so that the index file holds every page.
     let sandbox = copy_of(&template.sandbox);
@@ -286,7 +286,7 @@ fn a_damaged_index_costs_no_egg() {
 }
 
 #[test]
-fn a_damaged_log_costs_no_egg() {
+fn a_damaged_log_loses_no_egg() {
     let template = Template::new();
     let length = usize::try_from(template.sandbox.path(LOG).metadata().unwrap().len()).unwrap();
     let mut tries = 0;
@@ -315,7 +315,7 @@ fn a_damaged_log_costs_no_egg() {
 }
 
 #[test]
-fn damage_to_a_temporary_file_is_no_damage() {
+fn damage_to_a_temporary_file_is_harmless() {
     let template = Template::new();
     let temporary = "cache/tmp/.eggcache-dead";
     let damages: [Case<'_>; 5] = [

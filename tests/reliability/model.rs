@@ -164,7 +164,7 @@ fn step() -> impl Strategy<Value = Step> {
 const THREADS: usize = 8;
 
 #[test]
-fn whatever_is_done_in_whatever_order_the_cache_holds_what_it_should() {
+fn random_operations_leave_exactly_the_expected_eggs() {
     let (seed, eggs) = (Seed::new(), Eggs::make());
     let cases = if counts::thorough() { 2000 } else { 64 };
     let steps: usize = std::thread::scope(|scope| {

@@ -23,12 +23,12 @@ const WORKERS: usize = 16;
 const OPERATIONS: usize = 8;
 
 #[test]
-fn what_sixteen_processes_have_added_stays_although_some_are_killed() {
+fn eggs_added_by_sixteen_processes_survive_kills() {
     rounds(false);
 }
 
 #[test]
-fn sixteen_processes_that_evict_from_one_cache_leave_it_sound_although_some_are_killed() {
+fn eviction_by_sixteen_processes_leaves_a_sound_cache() {
     rounds(true);
 }
 

@@ -217,7 +217,7 @@ def pool(store, machine, keys, request):
             it.trusts(store.url(prefix), keys()[1], more=store.options() + ["--push"])
             return it
 
-        def lets_know(self, it, port=None, key=None):
+        def point_at(self, it, port=None, key=None):
             """Points a machine at another port instead of the store's, or back at the store."""
             it.run("-q", "remote", "remove", "team")
             it.trusts(store.url(prefix), key or keys()[1], more=store.options(port))

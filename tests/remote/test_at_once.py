@@ -5,7 +5,7 @@ import faults
 import servers
 
 
-def test_ten_pull_the_same_into_one_cache(pool):
+def test_ten_processes_pull_the_same_eggs_into_one_cache(pool):
     builder, reader = pool.builder(), pool.reader()
     names = sorted(builder.egg("egg%d" % number, data=[200_000]) for number in range(5))
     builder.push()
@@ -23,7 +23,7 @@ def test_ten_pull_the_same_into_one_cache(pool):
     reader.is_sound()
 
 
-def test_one_pushes_what_others_pull(pool):
+def test_readers_can_pull_during_a_push(pool):
     """An egg that is listed can be pulled at any time."""
     builder = pool.builder()
     for number in range(30):
@@ -46,13 +46,13 @@ def test_one_pushes_what_others_pull(pool):
         reader.is_sound()
 
 
-def test_a_pull_that_is_killed_leaves_a_cache_that_is_sound(pool, weed):
+def test_a_killed_pull_leaves_a_sound_cache(pool, weed):
     builder, reader = pool.builder(), pool.reader()
     name = builder.egg("alpha", data=[3_000_000])
     builder.push()
     half = lambda request: faults.Slow(0.001) if "/blobs/" in request.path else None  # noqa: E731
     with faults.Proxy(weed.ports["s3"], half) as proxy:
-        pool.lets_know(reader, proxy.port)
+        pool.point_at(reader, proxy.port)
         running = reader.start("pull", "--python", eggs.PYTHON, "alpha==1.0")
         begun = lambda: any(  # noqa: E731
             path.stat().st_size for path in (reader.cache / "tmp").glob(".eggcache*")
@@ -62,7 +62,7 @@ def test_a_pull_that_is_killed_leaves_a_cache_that_is_sound(pool, weed):
         running.done()
     reader.run("-q", "verify")
     assert reader.has() == []
-    pool.lets_know(reader)
+    pool.point_at(reader)
     assert reader.pull("alpha==1.0").outcomes == {name: "pulled"}
     reader.run("-q", "gc")
     reader.is_sound()

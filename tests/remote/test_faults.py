@@ -36,45 +36,45 @@ def on(kind, fault):
 #: By fault: the rule, the expected message and the exit code.
 FAULTS = {
     "it is silent": (always(faults.Silent()), "does not answer in time", 1),
-    "it is silent about blobs": (on(of_blobs, faults.Silent()), "does not answer in time", 1),
-    "a list comes a byte a second": (on(of_lists, faults.Slow()), "does not answer in time", 1),
-    "a blob comes a byte a second": (on(of_blobs, faults.Slow()), "sends too slowly", 1),
+    "it is silent for blobs": (on(of_blobs, faults.Silent()), "does not answer in time", 1),
+    "a list arrives at a byte a second": (on(of_lists, faults.Slow()), "does not answer in time", 1),
+    "a blob arrives at a byte a second": (on(of_blobs, faults.Slow()), "sends too slowly", 1),
     "it resets every connection": (always(faults.Reset(0)), "the connection broke", 1),
     "it resets every blob": (on(of_blobs, faults.Reset(0)), "remote team: ", 1),
     "it cuts a list short": (on(of_lists, faults.Unreadable(200)), "remote team: ", 1),
     "it cuts a blob short": (on(of_blobs, faults.Unreadable(2_000)), "remote team: ", 1),
     "it forbids": (always(faults.Status(403)), "it does not allow that (403)", 1),
-    "it wants credentials": (always(faults.Status(401)), "it wants credentials (401)", 1),
+    "it requires credentials": (always(faults.Status(401)), "it wants credentials (401)", 1),
     "it has nothing": (always(faults.Status(404)), "no remote has alpha==1.0", 3),
     "it has no blobs": (on(of_blobs, faults.Status(404)), "remote team: its blob is gone", 1),
     "it forbids blobs": (on(of_blobs, faults.Status(403)), "it does not allow that (403)", 1),
-    "it says 412": (always(faults.Status(412)), "it answers 412", 1),
-    "it says 412 of blobs": (on(of_blobs, faults.Status(412)), "it answers 412", 1),
-    "it says 304": (always(faults.Status(304)), "it answers 304", 1),
-    "it has too much to do": (always(faults.Status(429, Retry_After="3600")), "it answers 429 Too Many Requests", 1),
+    "it answers 412": (always(faults.Status(412)), "it answers 412", 1),
+    "it answers 412 for blobs": (on(of_blobs, faults.Status(412)), "it answers 412", 1),
+    "it answers 304": (always(faults.Status(304)), "it answers 304", 1),
+    "it is overloaded": (always(faults.Status(429, Retry_After="3600")), "it answers 429 Too Many Requests", 1),
     "it fails": (always(faults.Status(500, "\33[31mall is lost\n" * 999)), "it answers 500", 1),
     "it is not ready": (always(faults.Status(503)), "it answers 503 Service Unavailable\n", 1),
-    "a bit of a list is another": (on(of_lists, faults.Flipped(0.3)), "is refused", 1),
-    "a list is no list": (
+    "a bit of a list is flipped": (on(of_lists, faults.Flipped(0.3)), "is refused", 1),
+    "a list is binary garbage": (
         on(of_lists, faults.Changed(lambda _: b"\0\xff\n" * 999)), "it is not a list of entries", 1
     ),
-    "it is a page": (
+    "it answers with a login page": (
         always(faults.Status(200, "<!DOCTYPE html><p>Please log in")), "it is not a list of entries", 1
     ),
     "a list is empty": (on(of_lists, faults.Changed(lambda _: b"")), "no remote has alpha==1.0", 3),
-    "a bit of a blob is another": (on(of_blobs, faults.Flipped(0.9)), "does not match the digest", 1),
-    "the first bit of a blob is another": (on(of_blobs, faults.Flipped(0)), "does not match the digest", 1),
-    "a blob is longer": (on(of_blobs, faults.Changed(lambda it: it + b"0")), "instead of", 1),
-    "a blob is shorter": (on(of_blobs, faults.Changed(lambda it: it[:-1])), "instead of", 1),
+    "a bit of a blob is flipped": (on(of_blobs, faults.Flipped(0.9)), "does not match the digest", 1),
+    "the first bit of a blob is flipped": (on(of_blobs, faults.Flipped(0)), "does not match the digest", 1),
+    "a blob is too long": (on(of_blobs, faults.Changed(lambda it: it + b"0")), "instead of", 1),
+    "a blob is too short": (on(of_blobs, faults.Changed(lambda it: it[:-1])), "instead of", 1),
     "a blob is empty": (on(of_blobs, faults.Changed(lambda it: b"")), "instead of", 1),
-    "a list has no end": (on(of_lists, faults.Endless()), "remote team: ", 1),
-    "a blob has no end": (on(of_blobs, faults.Endless()), "remote team: ", 1),
-    "a list says it is huge": (on(of_lists, faults.Endless(1 << 40)), "larger than", 1),
-    "a blob says it is huge": (on(of_blobs, faults.Endless(1 << 40)), "instead of", 1),
-    "it leads in a circle": (
+    "a list is endless": (on(of_lists, faults.Endless()), "remote team: ", 1),
+    "a blob is endless": (on(of_blobs, faults.Endless()), "remote team: ", 1),
+    "a list claims to be huge": (on(of_lists, faults.Endless(1 << 40)), "larger than", 1),
+    "a blob claims to be huge": (on(of_blobs, faults.Endless(1 << 40)), "instead of", 1),
+    "it redirects in a circle": (
         always(faults.Status(302, Location="/again")), "remote team: ", 1
     ),
-    "it leads to nobody": (
+    "it redirects to an unknown host": (
         always(faults.Status(302, Location="http://nobody.invalid/")), "cannot be reached", 1
     ),
 }
@@ -139,7 +139,7 @@ def test_no_fault_of_a_remote_harms_a_cache(source, subtests):
         more = {
             "nobody listens": ("127.0.0.1:%d" % nobody, "cannot be reached", 1),
             "nobody accepts": ("127.0.0.1:%d" % hole.getsockname()[1], "does not answer in time", 1),
-            "its name is unknown": ("nobody.invalid", "cannot be reached", 1),
+            "its host name is unknown": ("nobody.invalid", "cannot be reached", 1),
         }
         for fault, (host, _, _) in more.items():
             readers[fault] = source.reader(fault, host)
@@ -151,7 +151,7 @@ def test_no_fault_of_a_remote_harms_a_cache(source, subtests):
                 check(source, readers[fault], running[fault].done(), *expected[fault])
 
 
-def test_an_old_list_has_what_it_has(source):
+def test_an_old_list_lacks_only_newer_eggs(source):
     """The remote shows yesterday's list: only the egg added since is missing."""
     old = {}
 
@@ -169,7 +169,7 @@ def test_an_old_list_has_what_it_has(source):
         assert reader.pull("alpha==2.0").outcomes == {name: "pulled"}
 
 
-def test_what_fails_twice_and_then_works_is_not_told(source):
+def test_a_request_that_succeeds_on_retry_is_not_reported(source):
     """Like a server that is restarted, or overloaded for a moment."""
     lists, blobs = faults.Counter(of_lists), faults.Counter(of_blobs)
 
@@ -183,7 +183,7 @@ def test_what_fails_twice_and_then_works_is_not_told(source):
     assert done.outcomes == {source.name: "pulled"} and not done.json["complaints"]
 
 
-def test_a_remote_that_breaks_off_all_the_time_is_asked_for_the_rest(source):
+def test_a_transfer_that_keeps_breaking_off_is_resumed(source):
     for fault in (faults.Reset(40_000), faults.CutShort(40_000)):
         with faults.Proxy(source.nginx.port, on(of_blobs, fault)) as proxy:
             reader = source.reader(type(fault).__name__, "127.0.0.1:%d" % proxy.port)
@@ -191,7 +191,7 @@ def test_a_remote_that_breaks_off_all_the_time_is_asked_for_the_rest(source):
             assert len([it for it in proxy.requests if of_blobs(it)]) == 3
 
 
-def test_a_remote_that_leads_elsewhere_is_followed_and_checked_as_ever(source):
+def test_a_redirect_is_followed_and_checked_as_usual(source):
     """Like a store that keeps its blobs elsewhere."""
     elsewhere = "http://127.0.0.1:%d" % source.nginx.port
     follow = lambda request: faults.Status(307, Location=elsewhere + request.path)  # noqa: E731
@@ -200,7 +200,7 @@ def test_a_remote_that_leads_elsewhere_is_followed_and_checked_as_ever(source):
     assert done.outcomes == {source.name: "pulled"}
 
 
-def test_a_remote_that_is_down_is_waited_for_once_and_the_next_is_asked(source, tmp_path):
+def test_a_remote_that_is_down_delays_once_and_the_next_serves(source, tmp_path):
     [nobody] = servers.free_ports(1)
     reader = source.reader("reader", "127.0.0.1:%d" % nobody)
     reader.trusts(source.folder, source.keys()[1], name="second")

@@ -26,7 +26,7 @@ def peak(machine, *words):
     return int(done.stdout)
 
 
-def test_memory_is_bounded_whatever_is_transferred(pool):
+def test_memory_is_bounded_during_large_transfers(pool):
     """Transfers 300 MB: one egg of 160 MB, and seven of 20 MB in parallel."""
     builder, reader = pool.builder(), pool.reader()
     names = [builder.egg("large", data=[160_000_000])]

@@ -28,9 +28,9 @@ def push(pool, weed, rule, code=0):
     builder = pool.builder()
     name = builder.egg("alpha", data=[2_000_000])
     with faults.Proxy(weed.ports["s3"], rule) as proxy:
-        pool.lets_know(builder, proxy.port)
+        pool.point_at(builder, proxy.port)
         done = builder.push(code=code)
-    pool.lets_know(builder)
+    pool.point_at(builder)
     return builder, name, done
 
 
@@ -43,21 +43,21 @@ def is_found(pool, builder, name):
 
 
 @pytest.mark.parametrize("folder", ["blobs", "entries", "projects"])
-def test_an_answer_that_is_lost_is_no_harm(pool, weed, folder):
+def test_a_lost_answer_does_no_harm(pool, weed, folder):
     """The blob, the entry or the list was stored, but the answer got lost."""
     builder, name, done = push(pool, weed, first(of(folder), Lost()))
     assert done.outcomes[name] in ("pushed", "present"), str(done)
     is_found(pool, builder, name)
 
 
-def test_what_fails_for_a_moment_is_pushed(pool, weed):
+def test_a_temporary_failure_does_not_stop_a_push(pool, weed):
     rule = first(lambda request: request.method == "PUT", faults.Status(503), times=3)
     builder, name, done = push(pool, weed, rule)
     assert done.outcomes == {name: "pushed"}
     is_found(pool, builder, name)
 
 
-def test_where_the_blob_is_not_taken_nothing_is_promised(pool, weed):
+def test_if_the_blob_is_rejected_nothing_else_is_written(pool, weed):
     builder, name, done = push(pool, weed, lambda request: (
         faults.Status(507, "<Code>QuotaExceeded</Code>") if of("blobs")(request) else None
     ), code=1)
@@ -67,7 +67,7 @@ def test_where_the_blob_is_not_taken_nothing_is_promised(pool, weed):
     is_found(pool, builder, name)
 
 
-def test_where_the_entry_is_not_taken_the_next_push_does_the_rest(pool, weed):
+def test_after_a_rejected_entry_the_next_push_completes(pool, weed):
     rule = lambda request: faults.Status(403) if of("entries")(request) else None  # noqa: E731
     builder, name, done = push(pool, weed, rule, code=1)
     assert "it does not allow that (403)" in done.out + done.err
@@ -77,7 +77,7 @@ def test_where_the_entry_is_not_taken_the_next_push_does_the_rest(pool, weed):
     assert pool.blobs_are_whole(builder)
 
 
-def test_where_the_list_is_not_taken_the_next_push_does_the_rest(pool, weed):
+def test_after_a_rejected_list_the_next_push_completes(pool, weed):
     rule = lambda request: faults.Status(403) if of("projects")(request) else None  # noqa: E731
     builder, name, done = push(pool, weed, rule, code=1)
     assert "remote team: it does not allow that (403)" in done.err, str(done)
@@ -85,7 +85,7 @@ def test_where_the_list_is_not_taken_the_next_push_does_the_rest(pool, weed):
     is_found(pool, builder, name)
 
 
-def test_a_blob_that_is_spoilt_on_its_way_to_the_store_is_served_to_nobody(pool, weed):
+def test_a_blob_damaged_during_upload_is_never_served(pool, weed):
     class Spoilt(faults.Fault):
         def spoil(self, client, request, forward):
             body = bytearray(request.body)
@@ -106,7 +106,7 @@ def test_a_blob_that_is_spoilt_on_its_way_to_the_store_is_served_to_nobody(pool,
         is_found(pool, builder, name)
 
 
-def test_an_old_list_is_not_written_over_a_newer_one(pool, weed):
+def test_a_stale_list_does_not_overwrite_a_newer_one(pool, weed):
     """A cache on the way returns an old list with its old ETag: If-Match protects the newer one."""
     builder = pool.builder()
     builder.egg("alpha")
@@ -128,7 +128,7 @@ def test_an_old_list_is_not_written_over_a_newer_one(pool, weed):
             super().spoil(client, request, lambda _: self.answers[0])
 
     with faults.Proxy(weed.ports["s3"], rule) as proxy:
-        pool.lets_know(builder, proxy.port)
+        pool.point_at(builder, proxy.port)
         builder.egg("alpha", "2.0")
         builder.push()
         other = pool.builder("other")
@@ -139,13 +139,13 @@ def test_an_old_list_is_not_written_over_a_newer_one(pool, weed):
     assert "other processes keep writing" in done.err, str(done)
     [lines] = pool.lists().values()
     assert len(lines) == 3
-    pool.lets_know(builder)
+    pool.point_at(builder)
     builder.push()
     [lines] = pool.lists().values()
     assert len(lines) == 4
 
 
-def test_a_page_in_place_of_a_list_is_not_added_to(pool, weed):
+def test_a_web_page_in_place_of_a_list_is_not_extended(pool, weed):
     """Like the login page of a captive network."""
     builder = pool.builder()
     builder.egg("alpha")
@@ -154,17 +154,17 @@ def test_a_page_in_place_of_a_list_is_not_added_to(pool, weed):
     builder.egg("alpha", "2.0")
     page = first(of("projects", "GET"), faults.Status(200, "<p>Please log in"), times=100)
     with faults.Proxy(weed.ports["s3"], page) as proxy:
-        pool.lets_know(builder, proxy.port)
+        pool.point_at(builder, proxy.port)
         done = builder.push(code=1)
     assert "remote team: " in done.err, str(done)
     assert pool.lists() == before
-    pool.lets_know(builder)
+    pool.point_at(builder)
     builder.push()
     [lines] = pool.lists().values()
     assert len(lines) == 2
 
 
-def test_a_list_that_is_damaged_in_the_store_is_mended(pool, weed):
+def test_a_damaged_list_in_the_store_is_repaired(pool, weed):
     builder, reader = pool.builder(), pool.reader()
     name = builder.egg("alpha")
     builder.push()
@@ -176,17 +176,17 @@ def test_a_list_that_is_damaged_in_the_store_is_mended(pool, weed):
     reader.pull("alpha==1.0")
 
 
-def test_a_push_that_is_killed_is_done_again(pool, weed):
+def test_a_killed_push_can_be_repeated(pool, weed):
     builder = pool.builder()
     name = builder.egg("alpha", data=[20_000_000])
     parts = lambda request: "partNumber" in request.path  # noqa: E731
     with faults.Proxy(weed.ports["s3"], first(parts, faults.Silent(), times=100)) as proxy:
-        pool.lets_know(builder, proxy.port)
+        pool.point_at(builder, proxy.port)
         running = builder.start("push", "--to", "team", "--all")
         servers.wait_until(lambda: any(map(parts, proxy.requests)), "no part is sent")
         running.process.kill()
         running.done()
     assert pool.names("entries") == []
-    pool.lets_know(builder)
+    pool.point_at(builder)
     assert builder.push().outcomes == {name: "pushed"}
     is_found(pool, builder, name)

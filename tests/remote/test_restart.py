@@ -34,13 +34,13 @@ def through(weed, kind, killed):
     )
 
 
-def test_a_push_goes_on_or_is_done_again(pool, weed):
+def test_a_push_survives_a_store_restart_or_can_be_repeated(pool, weed):
     builder, reader = pool.builder(), pool.reader()
     name = builder.egg("large", data=[30_000_000])
     killed = Killed(weed)
     is_part = lambda request: request.method == "PUT" and "partNumber" in request.path  # noqa: E731
     with through(weed, is_part, killed) as proxy:
-        pool.lets_know(builder, proxy.port)
+        pool.point_at(builder, proxy.port)
         done = builder.push(code=None)
         assert killed.is_back.wait(servers.UP)
     assert done.code in (0, 1), str(done)
@@ -49,28 +49,28 @@ def test_a_push_goes_on_or_is_done_again(pool, weed):
         assert "remote team: " in done.out + done.err, str(done)
         # Nothing is promised that is not there.
         reader.pull("large==1.0", code=3)
-    pool.lets_know(builder)
+    pool.point_at(builder)
     assert builder.push().outcomes[name] in ("pushed", "present")
     assert pool.blobs_are_whole(builder)
     reader.pull("large==1.0")
     assert reader.materialized(name) == builder.materialized(name)
 
 
-def test_a_pull_goes_on_or_is_done_again(pool, weed):
+def test_a_pull_survives_a_store_restart_or_can_be_repeated(pool, weed):
     builder, reader = pool.builder(), pool.reader()
     names = [builder.egg(name, data=[9_000_000]) for name in ("alpha", "beta", "gamma")]
     wanted = ["alpha==1.0", "beta==1.0", "gamma==1.0"]
     builder.push()
     killed = Killed(weed, half=True)
     with through(weed, lambda request: "/blobs/" in request.path, killed) as proxy:
-        pool.lets_know(reader, proxy.port)
+        pool.point_at(reader, proxy.port)
         done = reader.pull(*wanted, code=None)
         assert killed.is_back.wait(servers.UP)
     assert done.code in (0, 1), str(done)
     reader.is_sound()
     if done.code == 1:
         assert "remote team: " in done.out + done.err, str(done)
-    pool.lets_know(reader)
+    pool.point_at(reader)
     assert set(reader.pull(*wanted).outcomes.values()) <= {"pulled", "present"}
     assert reader.has() == names
     assert reader.materialized(*names) == builder.materialized(*names)

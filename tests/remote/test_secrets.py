@@ -43,7 +43,7 @@ def assert_kept(builder, *done):
 WAYS = [["-v"], ["--json"], ["-v", "--log-format", "json"]]
 
 
-def test_what_works_tells_no_secret(builder):
+def test_successful_commands_print_no_secret(builder):
     done = [builder.run(*way, "push", "--all") for way in WAYS]
     done += [builder.run(*way, "pull", "--python", eggs.PYTHON, "alpha==1.0") for way in WAYS]
     done += [builder.run(*way, "remote", "list") for way in WAYS]
@@ -51,7 +51,7 @@ def test_what_works_tells_no_secret(builder):
     assert_kept(builder, *done)
 
 
-def test_a_wrong_secret_of_the_store_is_not_told(builder, pool):
+def test_a_wrong_store_secret_is_not_printed(builder, pool):
     builder.env["AWS_SECRET_ACCESS_KEY"] = WRONG
     done = [builder.run(*way, "push", "--all", code=1) for way in WAYS]
     assert all("403" in it.out + it.err for it in done)
@@ -59,21 +59,21 @@ def test_a_wrong_secret_of_the_store_is_not_told(builder, pool):
     assert pool.names("") == []
 
 
-def test_a_wrong_password_is_not_told(builder):
+def test_a_wrong_password_is_not_printed(builder):
     builder.env["EGGCACHE_SIGNING_KEY_PASSWORD"] = WRONG
     done = [builder.run(*way, "push", "--all", code=1) for way in WAYS]
     assert all("secret.key" in it.err and "password" in it.err for it in done), str(done[0])
     assert_kept(builder, *done)
 
 
-def test_a_missing_password_is_said(builder):
+def test_a_missing_password_is_reported(builder):
     del builder.env["EGGCACHE_SIGNING_KEY_PASSWORD"]
     done = builder.run("push", "--all", code=1)
     assert "EGGCACHE_SIGNING_KEY_PASSWORD" in done.err
     assert_kept(builder, done)
 
 
-def test_a_secret_key_that_is_taken_for_the_public_one_is_not_repeated(builder):
+def test_a_secret_key_given_as_a_public_one_is_not_printed(builder):
     for words in (
         ["trust", "team", "secret.key"],
         ["trust", "team", secret_line(builder)],
@@ -87,7 +87,7 @@ def test_a_secret_key_that_is_taken_for_the_public_one_is_not_repeated(builder):
         assert_kept(builder, done)
 
 
-def test_an_address_with_a_secret_is_refused_without_it(builder):
+def test_a_url_with_a_secret_is_refused_without_printing_it(builder):
     for url in ("s3://me:%s@eggs", "https://me:%s@a b/", "ftp://me:%s@eggs", "https://eggs.example/?a=%s"):
         done = builder.run("remote", "add", "other", url % WRONG, code=2)
         done.words = ["remote", "add"]
@@ -99,7 +99,7 @@ def test_an_address_with_a_secret_is_refused_without_it(builder):
         assert_kept(builder, done)
 
 
-def test_a_secret_key_is_for_its_owner_alone_and_its_password_is_nowhere(builder):
+def test_a_secret_key_file_is_private_and_lacks_its_password(builder):
     secret = builder.folder / "secret.key"
     assert secret.stat().st_mode & 0o777 == 0o600
     assert PASSWORD not in secret.read_text() + (builder.folder / "secret.key.pub").read_text()
@@ -109,10 +109,10 @@ def test_a_secret_key_is_for_its_owner_alone_and_its_password_is_nowhere(builder
     assert_kept(builder, done)
 
 
-def test_no_secret_is_on_a_command_line_or_sent_while_it_runs(builder, pool, weed):
+def test_no_secret_is_on_a_command_line_or_in_a_request(builder, pool, weed):
     """The store is silent, so that there is time to look."""
     with faults.Proxy(weed.ports["s3"], lambda request: faults.Silent()) as proxy:
-        pool.lets_know(builder, proxy.port, "secret.key.pub")
+        pool.point_at(builder, proxy.port, "secret.key.pub")
         running = builder.start("push", "--to", "team", "--all")
         servers.wait_until(lambda: proxy.requests, "nothing is asked of the store")
         shown = b""
@@ -131,7 +131,7 @@ def test_no_secret_is_on_a_command_line_or_sent_while_it_runs(builder, pool, wee
         assert secret not in sent
 
 
-def test_credentials_are_not_sent_to_where_a_store_leads(builder, pool, weed):
+def test_credentials_are_not_sent_to_a_redirect_target(builder, pool, weed):
     """Neither the signature of a request nor a token is anybody else's."""
     builder.env["AWS_SESSION_TOKEN"] = WRONG
     with faults.Proxy(weed.ports["s3"], lambda request: faults.Status(404)) as elsewhere:
@@ -140,25 +140,25 @@ def test_credentials_are_not_sent_to_where_a_store_leads(builder, pool, weed):
             307, Location="http://localhost:%d%s" % (elsewhere.port, request.path)
         )
         with faults.Proxy(weed.ports["s3"], leads) as proxy:
-            pool.lets_know(builder, proxy.port, "secret.key.pub")
+            pool.point_at(builder, proxy.port, "secret.key.pub")
             done = builder.run("push", "--to", "team", "--all", code=1)
     assert not elsewhere.requests
     assert "remote team: it answers 307 Temporary Redirect" in done.err, str(done)
     assert_kept(builder, done)
 
 
-def test_what_a_store_says_is_told_without_what_it_repeats(builder, pool, weed):
+def test_store_errors_are_printed_without_echoed_secrets(builder, pool, weed):
     """Some servers repeat the request in their error."""
     repeats = lambda request: faults.Status(400, repr(request.headers))  # noqa: E731
     builder.env["AWS_SESSION_TOKEN"] = WRONG
     with faults.Proxy(weed.ports["s3"], repeats) as proxy:
-        pool.lets_know(builder, proxy.port, "secret.key.pub")
+        pool.point_at(builder, proxy.port, "secret.key.pub")
         done = builder.run("push", "--to", "team", "--all", code=1)
     assert "it answers 400 Bad Request" in done.err, str(done)
     assert_kept(builder, done)
 
 
-def test_nobody_without_credentials_writes(pool):
+def test_pushing_without_credentials_is_refused(pool):
     builder = pool.builder(credentials=None)
     builder.egg("alpha")
     done = builder.run("push", "--all", code=1)

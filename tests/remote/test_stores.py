@@ -14,7 +14,7 @@ def store(request):
     return request.getfixturevalue(request.param)
 
 
-def test_what_is_pushed_is_pulled_without_credentials(pool):
+def test_pushed_eggs_are_pulled_without_credentials(pool):
     builder, reader = pool.builder(), pool.reader()
     names = [builder.egg(name, data=[50_000]) for name in ("alpha", "beta")]
     pushed = builder.push()
@@ -43,7 +43,7 @@ def test_an_egg_with_native_code_is_found_by_its_name_alone(pool, tmp_path):
     }
 
 
-def test_what_is_there_is_not_pushed_again(pool):
+def test_eggs_in_the_remote_are_not_pushed_again(pool):
     builder = pool.builder()
     names = [builder.egg("egg%d" % number) for number in range(5)]
     builder.push()
@@ -55,7 +55,7 @@ def test_what_is_there_is_not_pushed_again(pool):
     assert pool.lists() == before
 
 
-def test_what_the_cache_has_is_not_pulled_again(pool):
+def test_eggs_in_the_cache_are_not_pulled_again(pool):
     builder, reader = pool.builder(), pool.reader()
     name = builder.egg("alpha")
     builder.push()
@@ -65,7 +65,7 @@ def test_what_the_cache_has_is_not_pulled_again(pool):
     assert again.json["requests"] == 1
 
 
-def test_of_ten_who_push_builds_of_one_key_at_once_one_wins_and_all_agree(pool):
+def test_one_of_ten_simultaneous_pushes_wins_and_all_agree(pool):
     """All push their own build of the same egg, and to the same list an egg that only they have."""
     builders = [pool.builder("builder%d" % number) for number in range(10)]
     for number, builder in enumerate(builders):
@@ -94,7 +94,7 @@ def test_of_ten_who_push_builds_of_one_key_at_once_one_wins_and_all_agree(pool):
     assert reader.materialized(name) == builders[winner].materialized(name)
 
 
-def test_a_list_that_is_lost_is_written_again_by_the_next_push(pool, store):
+def test_the_next_push_rewrites_a_lost_list(pool, store):
     builder, reader = pool.builder(), pool.reader()
     builder.egg("alpha")
     builder.egg("alpha", "2.0")

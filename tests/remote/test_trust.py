@@ -72,7 +72,7 @@ def refused(reader, *names, says):
     return done
 
 
-def test_what_nobody_has_signed_is_refused(pool):
+def test_an_unsigned_entry_is_refused(pool):
     name = pool.builder.egg("alpha")
     pool.builder.push()
     [line] = pool.lines("alpha")
@@ -91,7 +91,7 @@ def test_a_signature_of_another_text_is_refused(pool):
     refused(pool.reader(), says=["Alpha-1.0", "does not match its content"])
 
 
-def test_what_is_no_signature_is_refused(pool):
+def test_an_invalid_signature_is_refused(pool):
     name = pool.builder.egg("alpha")
     pool.builder.push()
     [line] = pool.lines("alpha")
@@ -109,7 +109,7 @@ def test_a_key_that_is_not_trusted_is_named(pool, keys):
     assert "expired" not in done.err
 
 
-def test_a_remote_whose_keys_nobody_trusts_is_not_asked(pool, machine):
+def test_a_remote_without_trusted_keys_is_not_asked(pool, machine):
     pool.builder.egg("alpha")
     pool.builder.push()
     reader = machine("reader")
@@ -118,7 +118,7 @@ def test_a_remote_whose_keys_nobody_trusts_is_not_asked(pool, machine):
     assert "no key is trusted for team" in done.err
 
 
-def test_a_key_counts_until_the_day_that_was_said(pool, keys):
+def test_a_key_is_trusted_until_the_given_day(pool, keys):
     name = pool.builder.egg("alpha")
     pool.builder.push()
     reader = pool.reader()
@@ -128,7 +128,7 @@ def test_a_key_counts_until_the_day_that_was_said(pool, keys):
     assert reader.pull("alpha==1.0").outcomes == {name: "pulled"}
 
 
-def test_a_key_that_is_distrusted_counts_no_more(pool, keys):
+def test_signatures_of_a_distrusted_key_are_rejected(pool, keys):
     name = pool.builder.egg("alpha")
     pool.builder.push()
     reader = pool.reader("builders", "others")
@@ -148,7 +148,7 @@ def test_one_trusted_signature_of_several_is_enough(pool, keys):
     assert reader.pull("alpha==1.0").outcomes == {name: "pulled"}
 
 
-def test_an_entry_under_the_name_of_another_project_is_not_of_it(pool):
+def test_an_entry_in_the_list_of_another_project_is_ignored(pool):
     """The list of `beta` contains the entry signed for `alpha`."""
     pool.builder.egg("alpha")
     pool.builder.push()
@@ -158,7 +158,7 @@ def test_an_entry_under_the_name_of_another_project_is_not_of_it(pool):
     assert done.json["missing"] == ["beta==1.0"] and reader.has() == []
 
 
-def test_an_entry_that_is_signed_for_another_version_is_not_of_this_one(pool):
+def test_an_entry_signed_for_another_version_is_refused(pool):
     """An attacker removes the newer version and passes the older one off as it."""
     pool.builder.egg("alpha")
     pool.builder.egg("alpha", "2.0")
@@ -169,7 +169,7 @@ def test_an_entry_that_is_signed_for_another_version_is_not_of_this_one(pool):
     refused(pool.reader(), "alpha==2.0", says=["does not match its content"])
 
 
-def test_an_entry_in_the_place_of_another_key_keeps_nobody_from_seeing_it(pool):
+def test_a_misplaced_entry_fails_a_push_with_a_reason(pool):
     """A publisher that reads the entry of `beta` gets the one of `alpha`."""
     pool.builder.egg("alpha")
     pool.builder.push()
@@ -196,7 +196,7 @@ def test_a_blob_under_the_name_of_another_is_refused(pool):
     refused(pool.reader(), says=[name, "bytes instead of"])
 
 
-def test_a_blob_of_the_same_length_under_the_name_of_another_is_refused(pool):
+def test_a_changed_blob_of_the_same_length_is_refused(pool):
     name = pool.builder.egg("alpha", data=[10_000])
     pool.builder.push()
     [line] = pool.lines("alpha")
@@ -220,7 +220,7 @@ def test_a_signed_entry_whose_blob_is_of_another_egg_is_refused(pool, keys):
     refused(pool.reader(), "beta==1.0", says=["beta-1.0", "its blob contains another egg"])
 
 
-def test_after_three_forged_things_a_remote_is_done_without(pool):
+def test_a_remote_is_skipped_after_three_forged_entries(pool):
     names = [pool.builder.egg("egg%d" % number) for number in range(5)]
     pool.builder.push()
     for number in range(4):
@@ -233,7 +233,7 @@ def test_after_three_forged_things_a_remote_is_done_without(pool):
     reader.is_sound()
 
 
-def test_an_egg_that_is_refused_at_one_remote_comes_from_the_next(pool, tmp_path, keys):
+def test_an_egg_refused_at_one_remote_comes_from_the_next(pool, tmp_path, keys):
     name = pool.builder.egg("alpha")
     pool.builder.push()
     second = tmp_path / "second"
@@ -249,7 +249,7 @@ def test_an_egg_that_is_refused_at_one_remote_comes_from_the_next(pool, tmp_path
 
 
 @pytest.mark.parametrize("fault", ["gone", "damaged", "of another egg"])
-def test_a_blob_that_cannot_be_had_at_one_remote_comes_from_the_next(pool, tmp_path, keys, fault):
+def test_an_unusable_blob_is_replaced_from_the_next_remote(pool, tmp_path, keys, fault):
     """Like a mirror that already has the list but not yet the blob."""
     name = pool.builder.egg("alpha", data=[10_000])
     pool.builder.egg("beta", data=[10_000])
@@ -281,7 +281,7 @@ def test_a_blob_that_cannot_be_had_at_one_remote_comes_from_the_next(pool, tmp_p
     assert egg["remote"] == "team" and "remote team: its blob is gone" in egg["reason"], egg
 
 
-def test_other_programs_of_minisign_read_keys_and_signatures(pool, keys):
+def test_other_minisign_programs_read_keys_and_signatures(pool, keys):
     """And eggcache reads their signatures: the format is that of minisign."""
     name = pool.builder.egg("alpha")
     pool.builder.push()

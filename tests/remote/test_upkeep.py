@@ -27,7 +27,7 @@ def collect(machine, *words):
     return machine.run("--json", "remote", "gc", "team", "--grace", "1s", *words).json
 
 
-def test_a_pool_is_whole_and_its_lists_are_made_again(builder, pool, weed):
+def test_the_lists_of_a_pool_can_be_rebuilt(builder, pool, weed):
     assert problems(builder, code=0) == []
     for name in pool.names("projects"):
         weed.remove(name)
@@ -36,7 +36,7 @@ def test_a_pool_is_whole_and_its_lists_are_made_again(builder, pool, weed):
     assert problems(builder, code=0) == []
 
 
-def test_a_key_takes_the_place_of_another(builder, pool, keys):
+def test_a_new_key_replaces_an_old_one(builder, pool, keys):
     reader = pool.reader()
     new, public = keys("new")
     for machine in (builder, reader):
@@ -50,7 +50,7 @@ def test_a_key_takes_the_place_of_another(builder, pool, keys):
     assert set(reader.pull("alpha==1.0", "beta==2.0").outcomes.values()) == {"pulled"}
 
 
-def test_what_is_superseded_goes_and_the_rest_is_whole(builder, pool):
+def test_superseded_eggs_are_evicted_and_the_rest_is_sound(builder, pool):
     report = collect(builder, "--keep-versions", "1")
     assert [egg["version"] for egg in report["evicted"]] == ["1.0"]
     assert (len(pool.names("entries")), len(pool.names("blobs"))) == (2, 2)
@@ -61,7 +61,7 @@ def test_what_is_superseded_goes_and_the_rest_is_whole(builder, pool):
     assert problems(builder, code=0) == []
 
 
-def test_a_push_beside_a_gc_ends_complete(builder):
+def test_a_push_during_gc_ends_complete(builder):
     for turn in range(6):
         time.sleep(2.1)
         gc = ["-q", "remote", "gc", "team", "--max-age", "1s", "--grace", "1s"]

@@ -31,7 +31,7 @@ def mirror(nginx, machine, keys, request):
     return mirror
 
 
-def test_what_is_pushed_into_a_folder_is_pulled_by_http(mirror):
+def test_eggs_pushed_into_a_folder_are_pulled_over_http(mirror):
     names = [mirror.builder.egg(name, data=[50_000]) for name in ("alpha", "beta")]
     mirror.builder.push()
     reader = mirror.reader()
@@ -44,7 +44,7 @@ def test_what_is_pushed_into_a_folder_is_pulled_by_http(mirror):
     assert len(asked) == 4 == pulled.json["requests"]
 
 
-def test_a_certificate_counts_where_it_is_trusted(mirror, nginx):
+def test_https_needs_a_trusted_certificate(mirror, nginx):
     name = mirror.builder.egg("alpha")
     mirror.builder.push()
     reader = mirror.reader(port=nginx.https, scheme="https")
@@ -56,7 +56,7 @@ def test_a_certificate_counts_where_it_is_trusted(mirror, nginx):
     assert reader.pull("alpha==1.0").outcomes == {name: "pulled"}
 
 
-def test_nobody_is_led_from_https_to_http(mirror, nginx):
+def test_a_redirect_from_https_to_http_is_refused(mirror, nginx):
     mirror.builder.egg("alpha")
     mirror.builder.push()
     reader = mirror.reader(port=nginx.https, scheme="https", above="downgraded/")
@@ -76,7 +76,7 @@ def test_nginx_lists_nothing(mirror, nginx):
         assert refused.value.code == 403
 
 
-def test_what_is_not_there_is_said_in_one_request_for_each(mirror):
+def test_each_missing_egg_costs_one_request(mirror):
     mirror.builder.egg("alpha")
     mirror.builder.push()
     reader = mirror.reader()
@@ -85,7 +85,7 @@ def test_what_is_not_there_is_said_in_one_request_for_each(mirror):
     assert sorted(status for _, _, status, _, _, _ in mirror.requests()) == ["200", "404"]
 
 
-def test_a_transfer_that_is_cut_goes_on_where_it_was_cut(mirror, nginx):
+def test_an_interrupted_transfer_resumes_where_it_stopped(mirror, nginx):
     """Twice: the bytes already received are not sent again."""
     name = mirror.builder.egg("large", data=[3_000_000])
     mirror.builder.push()
@@ -103,7 +103,7 @@ def test_a_transfer_that_is_cut_goes_on_where_it_was_cut(mirror, nginx):
     reader.is_sound()
 
 
-def test_a_blob_that_becomes_another_in_the_middle_of_a_transfer_is_refused(mirror, nginx):
+def test_a_blob_that_changes_during_a_transfer_is_refused(mirror, nginx):
     mirror.builder.egg("large", data=[3_000_000])
     mirror.builder.push()
     blobs = faults.Counter(lambda request: "/blobs/" in request.path)
@@ -122,7 +122,7 @@ def test_a_blob_that_becomes_another_in_the_middle_of_a_transfer_is_refused(mirr
     reader.is_sound()
 
 
-def test_nobody_pushes_to_a_web_server(mirror, machine, keys, nginx):
+def test_pushing_to_a_web_server_is_refused(mirror, machine, keys, nginx):
     writer = machine("writer", key=keys()[0])
     writer.trusts("http://127.0.0.1:%d/%s" % (nginx.port, mirror.below), keys()[1])
     writer.egg("alpha")

@@ -49,7 +49,7 @@ fn blobs_are_sound_or_refused() {
 }
 
 #[test]
-fn names_of_eggs_have_one_reading() {
+fn egg_names_have_one_interpretation() {
     replay("egg_name");
 }
 
@@ -64,12 +64,12 @@ fn zipped_eggs_are_sound_or_refused() {
 }
 
 #[test]
-fn files_come_out_of_a_blob_as_they_went_in() {
+fn files_survive_packing_into_a_blob() {
     replay("round_trip");
 }
 
 #[test]
-fn every_seed_is_one_that_can_be_written_again() {
+fn every_seed_can_be_written_again() {
     let seeds = corpus::seeds();
     for (target, _) in properties::TARGETS {
         let names = fs::read_dir(folder(target)).unwrap();

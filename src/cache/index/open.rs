@@ -5,7 +5,7 @@
 //! transaction. An index with more migrations than this program knows is refused.
 //!
 //! # File systems
-//! Every commit is durable when it returns (`a_sync_that_is_left_out_is_found`): `synchronous = EXTRA`
+//! Every commit is durable when it returns (`a_missing_sync_is_detected`): `synchronous = EXTRA`
 //! also syncs the directory of a rollback journal. The index has a write-ahead log on a local file
 //! system, and a rollback journal on a network file system. An index that cannot be written is opened
 //! read-only; then no use is recorded.

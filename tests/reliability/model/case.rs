@@ -61,7 +61,7 @@ enum Damage {
 impl<'e> Case<'e> {
     pub fn new(eggs: &'e Eggs, dir: &'e Path) -> Self {
         let mut cache = Cache::open(&dir.join("cache")).unwrap();
-        assert!(cache.take_rebuilt().is_some(), "a new index is made from what is there");
+        assert!(cache.take_rebuilt().is_some(), "a new index is built from the existing blobs");
         let (model, strays, copied) = Default::default();
         Self { eggs, dir, cache, model, strays, copied, clock: now() + AHEAD }
     }

@@ -40,7 +40,7 @@ fn hotfixes(sandbox: &Sandbox) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_crash_of_a_check_that_repairs_loses_nothing() {
+fn a_crash_of_check_repair_loses_nothing() {
     if !tracer::is_permitted() {
         skip("processes cannot be traced here");
         return;

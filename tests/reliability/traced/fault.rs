@@ -95,6 +95,6 @@ fn assert_is_explained(operation: &Operation, code: i32, stderr: &str) {
 }
 
 test_each_operation!(
-    a_fault_of_any_call_is_told_and_loses_nothing,
+    a_fault_of_any_call_is_reported_and_loses_nothing,
     crate::traced::fault::fails_anywhere
 );

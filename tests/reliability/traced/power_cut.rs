@@ -210,18 +210,18 @@ pub fn loses_power_in(operation: &Operation) {
 }
 
 test_each_operation!(
-    a_power_cut_loses_nothing_that_was_told,
+    a_power_cut_loses_nothing_acknowledged,
     crate::traced::power_cut::loses_power_in
 );
 
 #[test]
-fn a_power_cut_in_a_row_of_operations_loses_nothing_that_was_told() {
+fn a_power_cut_between_operations_loses_nothing_acknowledged() {
     let operations: Vec<&Operation> = operations::SEVERAL.iter().collect();
     loses_power("several operations", &operations);
 }
 
 #[test]
-fn a_sync_that_is_left_out_is_found() {
+fn a_missing_sync_is_detected() {
     if !tracer::is_permitted() {
         return skip("processes cannot be traced here");
     }

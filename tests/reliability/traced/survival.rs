@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_synced_is_lost() {
+    fn unsynced_files_are_lost_in_a_power_cut() {
         let mut disk = disk();
         make(&mut disk, "d/new", b"new");
         assert_eq!(left(&disk, Survival::Strict), of(&[("old", "old")]));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_durable_when_its_directory_is_synced_and_bytes_when_the_file_is() {
+    fn syncing_a_directory_saves_names_and_a_file_its_bytes() {
         let mut disk = disk();
         make(&mut disk, "d/new", b"new");
         sync(&mut disk, "d/new");
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn some_of_what_was_not_synced_is_left_and_never_a_rename_by_halves() {
+    fn random_survival_never_splits_a_rename() {
         let mut disk = disk();
         make(&mut disk, "d/new", b"new");
         sync(&mut disk, "d/new");

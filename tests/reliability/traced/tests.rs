@@ -26,7 +26,7 @@ fn assert_replays(sandbox: &Sandbox, script: &str) {
 }
 
 #[test]
-fn what_programs_do_to_files_is_seen_with_all_that_a_replay_needs() {
+fn a_trace_has_everything_that_a_replay_needs() {
     let script = "set -e; mkdir -p cache/a/b out; cd cache; echo one >a/one; echo more >>a/one; \
         printf x | dd of=a/one bs=1 seek=1 conv=notrunc; cp a/one a/two; mv a/two two; \
         ln two three; ln -s a/one link; chmod 0640 three; touch -d @1000 a/one; \
@@ -60,7 +60,7 @@ fn a_process_that_dies_at_a_call_has_not_made_it() {
 }
 
 #[test]
-fn a_call_that_is_to_fail_does_nothing_and_says_why() {
+fn an_injected_fault_has_no_effect_but_its_error() {
     let sandbox = Sandbox::new();
     let plan = Plan::Fail { at: 1, errno: Errno::EDQUOT, lasts: false };
     let Some(trace) = traced(&sandbox, "mkdir one; mkdir two; mkdir three", plan) else { return };
@@ -71,7 +71,7 @@ fn a_call_that_is_to_fail_does_nothing_and_says_why() {
 }
 
 #[test]
-fn a_disk_that_stays_full_takes_nothing_more_and_gives_back() {
+fn only_removals_succeed_on_a_disk_that_stays_full() {
     let sandbox = Sandbox::new();
     let plan = Plan::Fail { at: 1, errno: Errno::ENOSPC, lasts: true };
     let script = "mkdir one; mkdir two; mkdir -p one; mkdir three; rmdir one";
@@ -81,7 +81,7 @@ fn a_disk_that_stays_full_takes_nothing_more_and_gives_back() {
 }
 
 #[test]
-fn what_is_done_elsewhere_does_not_count() {
+fn changes_elsewhere_are_not_recorded() {
     let (sandbox, other) = (Sandbox::new(), Sandbox::new());
     let script =
         format!("echo 1; echo 2 >&2; cat eggs/* </dev/null; echo 3 >{:?}", other.path("f"));
