@@ -357,7 +357,10 @@ impl<T, E: Display> OrLog<T> for std::result::Result<T, E> {
     #[track_caller]
     fn or_log(self) -> Option<T> {
         let at = Location::caller();
-        self.inspect_err(|error| debug!(%error, at = %at, "ignored")).ok()
+        self.inspect_err(
+            |error| debug!(target: "eggcache::ignored", %error, at = %at, "ignored an error"),
+        )
+        .ok()
     }
 }
 
