@@ -1,5 +1,7 @@
 """No secret is printed, logged, kept in a cache, put on a command line, or sent to somebody else."""
 
+import base64
+import json
 import os
 
 import pytest
@@ -15,7 +17,7 @@ WRONG = "another-secret-that-is-not-the-right-one"
 @pytest.fixture
 def builder(pool):
     """A builder whose signing key has a password."""
-    builder = pool.builder()
+    builder = logging(pool.builder())
     builder.env["EGGCACHE_SIGNING_KEY_PASSWORD"] = PASSWORD
     builder.run("-q", "keygen", "secret.key")
     builder.env["EGGCACHE_SIGNING_KEY"] = str(builder.folder / "secret.key")
@@ -24,15 +26,23 @@ def builder(pool):
     return builder
 
 
+def logging(machine):
+    """Lets a machine log all that it can."""
+    machine.env.update(EGGCACHE_LOG=str(machine.folder / "log"), EGGCACHE_LOG_LEVEL="trace")
+    return machine
+
+
 def secret_line(builder):
     """The secret key itself: the last line of its file."""
     return (builder.folder / "secret.key").read_text().splitlines()[-1]
 
 
 def assert_kept(builder, *done):
-    """Nothing that was said has a secret, and neither has any file of the cache."""
+    """No output, no file of the cache and no line of the log has a secret."""
     secrets = [servers.SECRET_KEY, PASSWORD, WRONG, secret_line(builder)]
     said = {" ".join(it.words): it.out + it.err for it in done}
+    said["the log"] = (builder.folder / "log").read_text()
+    assert "started command=" in said["the log"]
     for name, data in eggs.contents(builder.cache).items():
         said[name] = data.decode("latin-1")
     for where, text in said.items():
@@ -83,7 +93,7 @@ def test_a_secret_key_given_as_a_public_one_is_not_printed(builder):
         done = builder.run(*words, code=2)
         # The words themselves are whoever's that wrote them.
         done.words = words[:1]
-        assert "is not a public key" in done.err or "is not trusted" in done.err, str(done)
+        assert "is not a public key" in done.err or "does not trust" in done.err, str(done)
         assert_kept(builder, done)
 
 
@@ -163,3 +173,53 @@ def test_pushing_without_credentials_is_refused(pool):
     builder.egg("alpha")
     done = builder.run("push", "--all", code=1)
     assert "remote team" in done.err and "403" in done.err, done.err
+
+
+def test_a_logged_request_names_its_object_but_no_query(builder, pool):
+    builder.run("push", "--all")
+    log = (builder.folder / "log").read_text().splitlines()
+    assert any(' op="put" object="v1/entries/alpha/' in line for line in log)
+    http = [line for line in log if ": http " in line]
+    assert any("method=PUT" in line and "status=200" in line for line in http), http
+    assert not any("?" in line for line in http), http
+    assert_kept(builder)
+
+
+SECRET = base64.b64encode(b"a secret of a cloud that nobody may see").decode()
+
+#: The address of a store, and the variables that hold its credentials.
+CREDENTIALS = {
+    "S3": ("s3://eggs", {
+        "AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": SECRET,
+    }),
+    "a key of Azure": ("az://eggs", {
+        "AZURE_STORAGE_ACCOUNT_NAME": "me", "AZURE_STORAGE_ACCOUNT_KEY": SECRET,
+    }),
+    "a signature of Azure": ("az://eggs", {
+        "AZURE_STORAGE_ACCOUNT_NAME": "me",
+        "AZURE_STORAGE_SAS_KEY": "sv=2022-11-02&sig=" + SECRET.replace("=", "%3D"),
+    }),
+    "a bad signature of Azure": ("az://eggs", {
+        "AZURE_STORAGE_ACCOUNT_NAME": "me", "AZURE_STORAGE_SAS_KEY": SECRET,
+    }),
+    "a bad key of Google": ("gs://eggs", {"GOOGLE_SERVICE_ACCOUNT_KEY": SECRET}),
+    "a bad private key of Google": ("gs://eggs", {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps({
+        "private_key": SECRET, "private_key_id": SECRET, "client_email": "me@eggs.example",
+    })}),
+}
+
+
+@pytest.mark.parametrize("store", CREDENTIALS)
+def test_store_credentials_are_never_printed_or_logged(store, machine, keys):
+    url, credentials = CREDENTIALS[store]
+    reader = logging(machine("reader", credentials=credentials))
+    with faults.Proxy(9, lambda request: faults.Status(403, repr(request.headers))) as proxy:
+        endpoint = ["--endpoint", "http://127.0.0.1:%d" % proxy.port]
+        reader.trusts(url, keys()[1], more=endpoint)
+        done = [reader.run(*way, "pull", "--python", eggs.PYTHON, "a==1", code=1) for way in WAYS]
+        assert bool(proxy.requests) != ("bad" in store)
+    log = (reader.folder / "log").read_text()
+    assert "opened a remote" in log or "bad" in store
+    secret = SECRET.rstrip("=")
+    assert secret not in log
+    assert not any(secret in it.out + it.err for it in done), str(done[0])
