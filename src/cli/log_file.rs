@@ -1,4 +1,4 @@
-//! The log file: what eggcache did and why, for whoever reads a field report (docs/howto/diagnose.md).
+//! The log file: what eggcache did and why, for those who read a field report (docs/howto/diagnose.md).
 //!
 //! `EGGCACHE_LOG` names the file and `EGGCACHE_LOG_LEVEL` the level. Any number of processes may append
 //! to one file: each line is one write. Only events of eggcache itself are logged, as those of other

@@ -98,12 +98,10 @@ fn unlike_record(record: &str, sizes: &HashMap<&str, u64>) -> Option<String> {
     let first = absent.first()?;
     let more = match absent.len() {
         1 => String::new(),
+        2 => " and one more file".to_owned(),
         count => format!(" and {} more files", count - 1),
     };
-    Some(format!(
-        "{first}{more} of its record {} not there: half-copied?",
-        if more.is_empty() { "is" } else { "are" }
-    ))
+    Some(format!("lacks {first}{more} of its RECORD: half-copied?"))
 }
 
 /// Path and size in a line of a RECORD, unless buildout may change or omit the file.
@@ -138,8 +136,8 @@ mod tests {
                      a-1.data/headers/a.h,sha256=x,9\n__pycache__/a.cpython-311.pyc,,\n\
                      ns/__init__.py,sha256=x,9\nno line\n";
         assert_eq!(of(stale), "");
-        assert_eq!(of("gone.py,sha256=x,9\n"), "gone.py of its record is not there: half-copied?");
-        assert!(of("x.py,,1\ny.so,,1\n").starts_with("x.py and 1 more files of its record are"));
+        assert_eq!(of("gone.py,sha256=x,9\n"), "lacks gone.py of its RECORD: half-copied?");
+        assert!(of("x.py,,1\ny.so,,1\n").starts_with("lacks x.py and one more file of its RECORD"));
         assert_eq!(of("a.py,sha256=x,11\n"), "a.py has 10 bytes instead of 11: half-copied?");
         assert_eq!(of("a.py,sha256=x,9\n"), "", "an edited file may have grown");
     }

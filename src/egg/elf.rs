@@ -20,7 +20,7 @@ const MAX_SECTION: u64 = 1 << 20;
 /// The most names that are read. Real objects have a few dozen, from some ten libraries.
 const MAX_NAMES: usize = 4096;
 
-/// The folders in which an object tells the loader to look for libraries (`DT_RPATH`, `DT_RUNPATH`).
+/// The folders that an object names for the loader to search for libraries (`DT_RPATH`, `DT_RUNPATH`).
 pub fn run_paths(content: impl Read + Seek) -> Vec<String> {
     let found = dynamic_strings(content, &[elf::DT_RPATH, elf::DT_RUNPATH]).unwrap_or_default();
     let text = found.iter().map(|list| String::from_utf8_lossy(list).into_owned());

@@ -286,9 +286,7 @@ fn inspect_zip(egg: &Path) -> Result<Found> {
         let mut content = Vec::new();
         inflated += member.take(limit).read_to_end(&mut content).at("read", egg)? as u64;
         if inflated > MAX_INFLATED {
-            return Err(unsound(
-                "it contains more than a zipped egg may: install it unzipped".into(),
-            ));
+            return Err(unsound("it is too large for a zipped egg: install it unzipped".into()));
         }
         if metadata::is_metadata_path(name) {
             found.metadata.extend(metadata::parse(&content));

@@ -116,7 +116,7 @@ pub fn open(signed: &Signed, trusted: &[Trusted], now: i64) -> Result<RemoteEntr
 }
 
 fn check(entry: &str, signature: &str, trusted: &[Trusted], now: i64) -> Result<(), BadEntry> {
-    let malformed = |_| BadEntry::Malformed("its signature is none".into());
+    let malformed = |_| BadEntry::Malformed("its signature is malformed".into());
     let parsed = minisign::SignatureBox::from_string(signature).map_err(malformed)?;
     let id = shown_id(parsed.keynum());
     let Some(trusted) = trusted.iter().find(|it| it.id().is_ok_and(|of| of == id)) else {
@@ -131,7 +131,7 @@ fn check(entry: &str, signature: &str, trusted: &[Trusted], now: i64) -> Result<
     key.verify(entry.as_bytes(), &signature, false).map_err(|_| wrong())
 }
 
-/// Of two things that are wrong, the one that tells more.
+/// Of two problems, the one that says more.
 fn closer(one: BadEntry, other: BadEntry) -> BadEntry {
     let rank = |bad: &BadEntry| match bad {
         BadEntry::WrongSignature(_) => 3,

@@ -1,4 +1,4 @@
-//! The environment variables that the library may look at, handed in by whoever calls it.
+//! The environment variables that the library may use, passed in by its caller.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

@@ -338,7 +338,7 @@ fn add_refuses_half_copied_eggs_and_names_missing_files() {
     let record = b"one.py,sha256=x,4\ntwo.py,sha256=x,4\nns/__init__.py,sha256=x,4\n\
         ../../bin/one,sha256=x,4\n__pycache__/one.cpython-311.pyc,,\n";
     let cases: [(Files<'_>, &str); 4] = [
-        (&[("one.py", b"abcd")], "two.py of its record is not there: half-copied?"),
+        (&[("one.py", b"abcd")], "lacks two.py of its RECORD: half-copied?"),
         (&[("one.py", b"abcd"), ("two.py", b"")], "two.py has 0 bytes instead of 4"),
         (&[("one.py", b"abcd"), ("two.py", b"abcd"), ("_c.so", b"")], "_c.so is cut off"),
         (&[("one.py", b"abcd"), ("two.py", b"abcd")], ""),

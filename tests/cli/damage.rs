@@ -117,7 +117,7 @@ fn the_blob_of_another_egg_under_a_wrong_name_is_found() {
     overwrite(&blobs[0], &second);
     overwrite(&blobs[1], &first);
     all_are_found(&sandbox, &blobs);
-    sandbox.fails("verify", 4).says(&["it is the blob of"]);
+    sandbox.fails("verify", 4).says(&["it contains the blob"]);
 }
 
 #[test]

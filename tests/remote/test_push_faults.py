@@ -70,7 +70,7 @@ def test_if_the_blob_is_rejected_nothing_else_is_written(pool, weed):
 def test_after_a_rejected_entry_the_next_push_completes(pool, weed):
     rule = lambda request: faults.Status(403) if of("entries")(request) else None  # noqa: E731
     builder, name, done = push(pool, weed, rule, code=1)
-    assert "it does not allow that (403)" in done.out + done.err
+    assert "access denied (403)" in done.out + done.err
     assert [name.split("/")[2] for name in pool.names("")] == ["blobs"]
     pool.reader().pull("alpha==1.0", code=3)
     assert builder.push().outcomes == {name: "pushed"}
@@ -80,7 +80,7 @@ def test_after_a_rejected_entry_the_next_push_completes(pool, weed):
 def test_after_a_rejected_list_the_next_push_completes(pool, weed):
     rule = lambda request: faults.Status(403) if of("projects")(request) else None  # noqa: E731
     builder, name, done = push(pool, weed, rule, code=1)
-    assert "remote team: it does not allow that (403)" in done.err, str(done)
+    assert "remote team: access denied (403)" in done.err, str(done)
     assert builder.push().outcomes == {name: "present"}
     is_found(pool, builder, name)
 

@@ -96,7 +96,7 @@ def test_an_invalid_signature_is_refused(pool):
     pool.builder.push()
     [line] = pool.lines("alpha")
     pool.write("alpha", [{**line, "signatures": ["untrusted comment: x\nRUTE\n"]}])
-    refused(pool.reader(), says=[name, "its signature is none"])
+    refused(pool.reader(), says=[name, "its signature is malformed"])
 
 
 def test_a_key_that_is_not_trusted_is_named(pool, keys):

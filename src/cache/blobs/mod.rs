@@ -106,7 +106,7 @@ impl Blobs {
         let blob =
             Blob::open(map(file).at("map", &path)?).map_err(|bad| self.error_for(digest, &bad))?;
         if blob.digest != digest {
-            let reason = format!("it is the blob of {}", blob.digest);
+            let reason = format!("it contains the blob {}", blob.digest);
             return Err(Error::DamagedBlob { path, reason });
         }
         Ok(Some(blob))

@@ -52,7 +52,7 @@ impl<B: Deref<Target = [u8]>> Blob<B> {
         let header = Header::decode(&bytes)?;
         if header.blob_len != bytes.len() as u64 {
             return Err(damaged(format!(
-                "it has {} bytes in place of {}",
+                "it has {} bytes instead of {}",
                 bytes.len(),
                 header.blob_len
             )));
@@ -243,7 +243,7 @@ fn check_frames(frames: &[Frame], sizes: &[u32], data_len: u64) -> Result<(), Ba
 fn decode_manifest(stored: &[u8], size: u64) -> Result<Vec<u8>, BadBlob> {
     use std::io::Read;
     if size > MAX_MANIFEST {
-        return Err(damaged("its manifest is larger than any"));
+        return Err(damaged("its manifest is too large"));
     }
     let does_not_decode = |_| damaged("its manifest does not decode");
     let decoder = zstd::stream::read::Decoder::with_buffer(stored).map_err(does_not_decode)?;

@@ -143,7 +143,7 @@ impl Manifest {
 
     fn check_root(&self) -> Result<(), BadManifest> {
         if self.file_name.parse::<EggName>().is_err() || EggPath::new(&*self.file_name).is_err() {
-            return Err(BadManifest::Whole("names no egg"));
+            return Err(BadManifest::Whole("has no egg name"));
         }
         if self.entries.len() > MAX_ENTRIES {
             return Err(BadManifest::Whole("has too many entries"));

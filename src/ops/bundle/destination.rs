@@ -63,7 +63,7 @@ pub fn path(output: &Path, buildout: &Buildout, rules: &Rules) -> Result<PathBuf
         && rules.why_not(&within.to_string_lossy()).is_none()
     {
         return Err(Error::Usage(format!(
-            "{} would go into itself: it is inside of the buildout",
+            "{} is inside the buildout that goes into it",
             output.display()
         )));
     }

@@ -35,8 +35,8 @@ pub(super) fn answer_name(error: &object_store::Error) -> &'static str {
 pub(super) fn reason(error: &object_store::Error) -> String {
     use object_store::Error;
     let denied = match error {
-        Error::PermissionDenied { .. } => Some("it does not allow that (403"),
-        Error::Unauthenticated { .. } => Some("it wants credentials (401"),
+        Error::PermissionDenied { .. } => Some("access denied (403"),
+        Error::Unauthenticated { .. } => Some("it requires credentials (401"),
         _ => None,
     };
     let mut source: Option<&(dyn StdError + 'static)> = Some(error);
@@ -69,7 +69,7 @@ pub(super) fn of_http(error: &HttpError) -> String {
     let what = match error.kind() {
         HttpErrorKind::Connect => "it cannot be reached",
         HttpErrorKind::Timeout => "it does not answer in time",
-        HttpErrorKind::Request | HttpErrorKind::Interrupted => "the connection broke",
+        HttpErrorKind::Request | HttpErrorKind::Interrupted => "the connection was interrupted",
         _ => "its answer is not understood",
     };
     let mut last: &(dyn StdError + 'static) = error;
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn of_an_answer_only_the_status_and_the_code_are_told() {
-        for (answer, told) in [
+        for (answer, text) in [
             ("503 Service Unavailable: ", "it answers 503 Service Unavailable"),
             ("400 Bad Request: X-Token: hunter2", "it answers 400 Bad Request"),
             (
@@ -124,7 +124,7 @@ mod tests {
                 "it answers 500 Internal Server Error",
             ),
         ] {
-            assert_eq!(answered(answer), told);
+            assert_eq!(answered(answer), text);
         }
     }
 }

@@ -301,10 +301,7 @@ mod tests {
             let environment = key.into_iter().filter(|_| with_key).collect();
             let client = Client::new(&remote, Patience::BUILD, &environment).unwrap();
             let refused = client.get("a").unwrap_err().to_string();
-            assert!(
-                refused.contains("it does not allow that (403, InvalidAccessKeyId)"),
-                "{refused}"
-            );
+            assert!(refused.contains("access denied (403, InvalidAccessKeyId)"), "{refused}");
             assert!(refused.contains(says) && !refused.contains("hunter2"), "{refused}");
             assert_eq!(refused.contains("are not set"), !with_key, "{refused}");
         }
