@@ -1,7 +1,8 @@
 //! Opening a cache, making it, and sharing it with a group.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tracing::{debug, info};
@@ -16,6 +17,7 @@ use crate::cache::{prefetch_hints, torn_copies};
 use crate::disk::files;
 use crate::disk::filesystem;
 use crate::disk::permissions;
+use crate::disk::temp::Temp;
 use crate::error::{Error, IoContext, OrLog, Owner, Result, Unwritable};
 use crate::util::clock::now;
 use crate::util::progress::{Progress, Silent};
@@ -194,16 +196,39 @@ fn make_root(root: &Path) -> Result<PathBuf> {
     root.canonicalize().at("open the cache directory", root)
 }
 
-/// Writes the tag by which backup programs recognise a cache. A failure here, or somebody else's file
-/// in its place, is not worth an error.
+/// Writes the tag by which backup programs recognise a cache, if there is none. A failure is not worth
+/// an error.
+///
+/// A member of the group, or the author of a checkout that contains the cache, may have put a link
+/// there. So nothing is written through the name: a new file is renamed to it.
 fn write_tag(root: &Path) {
     let tag = root.join("CACHEDIR.TAG");
-    // A crash can have left it empty, a power cut without its bytes.
-    let is_other = match files::read_short(&tag, CACHEDIR_TAG.len() as u64) {
-        Ok(text) => text != CACHEDIR_TAG.as_bytes(),
-        Err(error) => error.kind() != ErrorKind::InvalidInput, // missing, and not a file of others
-    };
-    if is_other {
-        fs::write(&tag, CACHEDIR_TAG).or_log();
+    if !needs_tag(&tag) {
+        return;
+    }
+    let written = Temp::file(&root.join("tmp")).and_then(|temp| {
+        let mode = fs::Permissions::from_mode(0o644);
+        temp.handle()
+            .write_all(CACHEDIR_TAG.as_bytes())
+            .and_then(|()| temp.handle().set_permissions(mode))
+            .and_then(|()| temp.persist(&tag))
+            .at("write", &tag)
+    });
+    written.or_log();
+}
+
+/// Whether there is no tag, or one that a crash or a power cut has left without its text. Links,
+/// directories and files of others stay.
+fn needs_tag(tag: &Path) -> bool {
+    match tag.symlink_metadata() {
+        Err(error) => error.kind() == ErrorKind::NotFound,
+        Ok(found) if found.is_file() => files::read_short(tag, CACHEDIR_TAG.len() as u64)
+            .is_ok_and(|text| {
+                let is_lost = text.iter().all(|byte| *byte == 0);
+                is_lost
+                    || (text != CACHEDIR_TAG.as_bytes()
+                        && CACHEDIR_TAG.as_bytes().starts_with(&text))
+            }),
+        Ok(_) => false,
     }
 }

@@ -275,6 +275,41 @@ fn a_new_cache_is_tagged_for_backups() {
 }
 
 #[test]
+fn a_link_in_place_of_the_tag_is_not_written_through() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    let tag = sandbox.path("cache/CACHEDIR.TAG");
+    for (target, text) in [("secret", "password"), ("absent", "")] {
+        let target = sandbox.path(target);
+        fs::remove_file(&tag).unwrap();
+        std::os::unix::fs::symlink(&target, &tag).unwrap();
+        if !text.is_empty() {
+            fs::write(&target, text).unwrap();
+        }
+        for line in ["list", "add eggs", "gc"] {
+            sandbox.ok(line);
+        }
+        assert_eq!(fs::read_to_string(&target).unwrap_or_default(), text, "{}", target.display());
+    }
+}
+
+#[test]
+fn a_tag_that_lost_its_text_is_written_again_and_others_stay() {
+    let sandbox = Sandbox::new();
+    sandbox.added("foo", "1.0");
+    let tag = sandbox.path("cache/CACHEDIR.TAG");
+    let whole = fs::read_to_string(&tag).unwrap();
+    for (text, after) in
+        [("", &*whole), ("\0\0\0", &whole), ("Signature: 8a", &whole), ("mine", "mine")]
+    {
+        fs::write(&tag, text).unwrap();
+        sandbox.ok("list");
+        assert_eq!(fs::read_to_string(&tag).unwrap(), after, "{text:?}");
+    }
+    assert_eq!(names_in(&sandbox.path("cache/tmp")), [""; 0]);
+}
+
+#[test]
 fn the_environment_overrides_the_default_cache_directory() {
     let sandbox = Sandbox::new();
     sandbox.egg("foo", "1.0");
