@@ -138,10 +138,11 @@ def prepare(world, page):
             "    print('|'.join(map(str, row)))\n"
         )
         shim.chmod(0o755)
+    # A reader's Python compiles what it imports, which `bundle` notes.
     environ = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PIP_", "EGGCACHE", "XDG_"))
+        if not name.startswith(("PIP_", "PYTHON", "EGGCACHE", "XDG_"))
     }
     venv = os.path.join(world.buildout.venv, "bin")
     environ.update(

@@ -106,7 +106,7 @@ def test_a_request_that_cannot_be_written_quotes_the_program(program, tmp_path):
 
 def test_a_program_that_closes_its_output_is_not_waited_for(program, monkeypatch):
     monkeypatch.setattr(_bridge, "PATIENCE", 0.1)
-    path = program("import os, sys, time\nsys.stderr.write('tired')\nos.close(1)\ntime.sleep(60)\n")
+    path = program("import os, sys, time\nsys.stderr.write('tired\\n')\nos.close(1)\ntime.sleep(60)\n")
     assert failure(path) == "the eggcache program does not answer any more: tired"
 
 
