@@ -208,7 +208,7 @@ Writers = collections.namedtuple("Writers", "tries gave_up seconds requests vers
 
 
 def jitter(chance, attempt):
-    """The pause in src/remote/retry.rs."""
+    """The pause in src/remote/contended_write.rs."""
     most = 20 << min(attempt, 6)
     return (most / 2 + chance.randrange(most)) / 1000
 

@@ -31,7 +31,7 @@ BANDWIDTH = 25e6  # bytes a second of one builder: 200 Mbit/s
 BUILD = 48.1 / 90  # seconds for one egg: `docs/demo/demo.py` with the web corpus, downloads included
 CACHE_HIT = 0.9 / 90  # the same from the local cache
 
-# src/remote/retry.rs
+# src/remote/contended_write.rs
 TRIES = 12
 # src/remote/publish.rs
 LARGE = 1 << 20

@@ -98,8 +98,8 @@
 //! ```
 //!
 //! # The source tree
-//! Each folder of `src/` is one layer. A folder imports only from the folders above it in this
-//! table, and a test keeps it so (`imports_point_downward`).
+//! Each folder of `src/` is one layer. The lowest layer comes first: a folder imports only
+//! from the rows above its own, and a test keeps it so (`imports_point_downward`).
 //!
 //! | folder | contents |
 //! |---|---|
@@ -167,7 +167,7 @@ pub mod internals {
     pub use crate::egg::blob::{frame_layout, reader, writer};
     pub use crate::egg::path::EggPath;
     pub use crate::egg::{manifest, metadata, name, native, scan};
-    pub use crate::remote::{entry, keys, object_names};
+    pub use crate::remote::{entry, keys, object_names, signature};
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 
 use crate::error::{OrLog, Result};
 use crate::remote::client::{Client, Version};
-use crate::remote::retry;
+use crate::remote::contended_write;
 
 /// How often a holder renews a lease.
 pub const RENEWAL: Duration = Duration::from_secs(10);
@@ -175,7 +175,7 @@ impl LeaseRequest {
         let (first, most) = POLL;
         let wait = (first * 2u32.pow(self.polls.min(6))).min(most);
         self.polls += 1;
-        wait + retry::jitter(2)
+        wait + contended_write::jitter(2)
     }
 }
 

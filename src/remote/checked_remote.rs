@@ -14,7 +14,7 @@ use crate::error::{Error, OrLog, Result};
 use crate::remote::client::{Client, Patience, first_line};
 use crate::remote::config::Remote;
 use crate::remote::entry::{self, BadEntry, RemoteEntry, Signed};
-use crate::remote::{keys, object_names};
+use crate::remote::{object_names, signature};
 use crate::util::clock::now;
 use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
@@ -64,7 +64,7 @@ impl CheckedRemote {
         signed: &Signed,
         is_wanted: impl Fn(&EggKey) -> bool,
     ) -> Result<RemoteEntry> {
-        let checked = keys::open(signed, &self.remote.trusted, now()).and_then(|entry| {
+        let checked = signature::verified(signed, &self.remote.trusted, now()).and_then(|entry| {
             let name = &entry.file_name;
             if !is_wanted(&entry.key) {
                 return Err(BadEntry::OtherEgg(entry.file_name));

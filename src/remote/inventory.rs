@@ -14,9 +14,10 @@ use crate::error::{Error, Result};
 use crate::remote::client::{Client, ObjectInfo, Patience, Version};
 use crate::remote::config::Remote;
 use crate::remote::entry::{BadEntry, RemoteEntry, Signed};
-use crate::remote::keys::{self, Trusted};
+use crate::remote::keys::Trusted;
 use crate::remote::object_names::{self, ObjectKind};
 use crate::remote::parallel::REQUESTS;
+use crate::remote::signature;
 use crate::util::clock::now;
 use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
@@ -88,7 +89,7 @@ impl StoredEntry {
             Ok(entry) if object_names::entry(&entry.key) != object.name => {
                 Some(BadEntry::OtherEgg(entry.file_name.clone()))
             }
-            Ok(_) => keys::open(&signed, trusted, now()).err(),
+            Ok(_) => signature::verified(&signed, trusted, now()).err(),
         };
         Self { object, version, digest: Digest::of(bytes), signed, content, problem }
     }

@@ -44,7 +44,7 @@ def seconds(text):
 
 
 def test_constants_are_those_of_the_program():
-    assert constants("remote/retry.rs")["TRIES"] == rules.TRIES
+    assert constants("remote/contended_write.rs")["TRIES"] == rules.TRIES
     assert constants("remote/publish.rs")["LARGE"] == rules.LARGE
     assert constants("remote/client/transfer.rs")["PART"] == rules.PART
     assert constants("remote/client/objects.rs")["MAX_SMALL"] == rules.MAX_SMALL
@@ -77,8 +77,8 @@ def test_lease_polling_is_that_of_the_program():
 
 
 def test_the_pause_after_a_lost_race_is_that_of_the_program():
-    assert "let most = 20u64 << attempt.min(6);" in source("remote/retry.rs")
-    assert "fastrand::u64(most / 2..most / 2 + most)" in source("remote/retry.rs")
+    assert "let most = 20u64 << attempt.min(6);" in source("remote/contended_write.rs")
+    assert "fastrand::u64(most / 2..most / 2 + most)" in source("remote/contended_write.rs")
     chance = random.Random(1)
     for attempt, most in ((0, 0.020), (3, 0.160), (6, 1.280), (11, 1.280)):
         pauses = [crowd.jitter(chance, attempt) for _ in range(200)]

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use eggcache::Digest;
 use eggcache::internals::entry::Signed;
-use eggcache::internals::keys::{self, Trusted};
+use eggcache::internals::keys::Trusted;
 use eggcache::internals::object_names;
+use eggcache::internals::signature;
 use eggcache::{EggKey, Host};
 use serde_json::Value;
 
@@ -50,7 +51,7 @@ fn the_examples_of_the_remote_page_are_correct() {
 
     let signed = Signed::parse(line).unwrap();
     let trusted = [Trusted { key: public.clone(), until: None, note: None }];
-    let entry = keys::open(&signed, &trusted, 0).unwrap();
+    let entry = signature::verified(&signed, &trusted, 0).unwrap();
     assert_eq!(entry.key, key);
     assert_eq!(entry.text(), signed.entry);
     assert!(signed.entry.contains(&object_names::blob(entry.blob)[12..]));

@@ -12,11 +12,12 @@ use crate::egg::key::EggKey;
 use crate::error::Result;
 use crate::remote::client::Version;
 use crate::remote::config::Remote;
+use crate::remote::contended_write::until_written;
 use crate::remote::entry::{self, MAX_SIGNATURES, Signed};
 use crate::remote::inventory::{Inventory, Lines, StoredEntry};
-use crate::remote::keys::{self, Signer, Trusted};
+use crate::remote::keys::{Signer, Trusted};
 use crate::remote::publish;
-use crate::remote::retry::until_written;
+use crate::remote::signature;
 use crate::util::clock::now;
 use crate::util::environment::Environment;
 use crate::util::progress::{Progress, Unit};
@@ -126,14 +127,14 @@ fn sign_one<'a>(
     until_written(client, name, || {
         let Some((mut line, version)) = current.take() else { return Ok(Some(Outcome::Gone)) };
         // Another process may have replaced the entry since the inventory was made.
-        match keys::open(&line, &remote.trusted, now()) {
+        match signature::verified(&line, &remote.trusted, now()) {
             Ok(now) if now.key == entry.key => {}
             Ok(now) => {
                 return Ok(Some(skipped(format!("it is now the entry of {}", now.file_name))));
             }
             Err(bad) => return Ok(Some(skipped(bad.to_string()))),
         }
-        if keys::open(&line, &own, now()).is_ok() {
+        if signature::verified(&line, &own, now()).is_ok() {
             return Ok(Some(Outcome::Present(&entry.key, line)));
         }
         make_room(&mut line, &remote.trusted);
@@ -157,7 +158,7 @@ fn make_room(signed: &mut Signed, trusted: &[Trusted]) {
     let entry = signed.entry.clone();
     signed.signatures.retain(|signature| {
         let alone = Signed { entry: entry.clone(), signatures: vec![signature.clone()] };
-        keys::open(&alone, trusted, now()).is_ok()
+        signature::verified(&alone, trusted, now()).is_ok()
     });
     let excess = (signed.signatures.len() + 1).saturating_sub(MAX_SIGNATURES);
     signed.signatures.drain(..excess);
