@@ -6,7 +6,7 @@
 //! `copies/`, with the machine's boot id. The next process that uses the directory after another boot
 //! checks the eggs that were copied there since the record was made, and removes torn copies.
 //!
-//! This is the only code that removes eggs outside the cache, so it requires proof. A copy is torn if it
+//! No other code removes eggs outside the cache without being asked, so it requires proof. A copy is torn if it
 //! has no entries that the egg does not have, an entry has an mtime that only a copy has, and an
 //! interrupted copy explains every difference: files are missing, cut off or zero, or have the mode or
 //! mtime of a new file. Eggs that cannot be read, and those that the cache does not have, are left alone.

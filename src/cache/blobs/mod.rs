@@ -1,5 +1,5 @@
 //! The blobs of a cache: `blobs/ab/<egg digest>`, `tmp/` for blobs that are written or removed, and
-//! `quarantine/` for files that turned out not to be blobs.
+//! `quarantine/` for damaged blobs and files that are not blobs.
 //!
 //! This file reads them, `staging` packs and receives new ones under `tmp/`, and `write` gives a blob
 //! its name or takes it away, which only [`crate::cache`] can do. A file in a blob's place is complete,

@@ -1,4 +1,4 @@
-//! The manifest of a bundle: the members of the archive and its eggs. docs/bundle.md describes it.
+//! The manifest of a bundle: the members of the archive and its eggs. docs/reference/bundle.md describes it.
 
 use serde::{Deserialize, Serialize};
 

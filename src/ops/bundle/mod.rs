@@ -2,7 +2,7 @@
 //!
 //! The caller checks the buildout first: a problem there is a problem of the deployment. Eggs that the
 //! cache has are archived with the files and mtimes that the cache has, so two buildouts from one cache
-//! give the same bytes, except in files that contain the path of the buildout. docs/bundle.md lists
+//! give the same bytes, except in files that contain the path of the buildout. docs/reference/bundle.md lists
 //! these, and what an archive contains.
 //!
 //! # Order of writes

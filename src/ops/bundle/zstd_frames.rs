@@ -11,9 +11,9 @@ use rayon::prelude::*;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
-/// Bytes of the stream in one frame. docs/bundle.md has the measurement.
+/// Bytes of the stream in one frame. docs/reference/bundle.md has the measurement.
 pub const FRAME: usize = 4 << 20;
-/// docs/bundle.md has the measurement.
+/// docs/reference/bundle.md has the measurement.
 pub const LEVEL: i32 = 9;
 /// Most frames that are compressed at once.
 const MAX_AT_ONCE: usize = 8;

@@ -1,6 +1,6 @@
 //! Check: whether a buildout is self-contained, and whether its eggs are unchanged.
 //!
-//! A check reads files and runs nothing of the buildout. docs/check.md lists the problems and notes.
+//! A check reads files and runs nothing of the buildout. docs/reference/check.md lists the problems and notes.
 
 mod compare;
 mod examine;
