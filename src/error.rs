@@ -115,7 +115,7 @@ pub enum Error {
         nearest: Option<String>,
     },
 
-    #[error("{query} is ambiguous: it matches\n{}", candidates.join("\n"))]
+    #[error("{query} is ambiguous: it matches {} eggs", candidates.len())]
     Ambiguous { query: String, candidates: Vec<String> },
 
     /// Two eggs that cannot be in one directory.

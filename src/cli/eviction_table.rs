@@ -5,7 +5,6 @@ use crate::egg::cached_egg::CachedEgg;
 use crate::util::clock::shown_minute;
 use crate::util::units::{shown_size, shown_span};
 
-use super::format::plain;
 use super::table::{align_right, fitted, table};
 
 /// What the age of an egg is counted from.
@@ -64,11 +63,11 @@ fn why_kept(reason: &KeepReason, rules: &Rules, since: AgeSince) -> String {
     match reason {
         KeepReason::Root { root, more } => {
             let more = if *more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("used by {}{more}", plain(&root.display().to_string()))
+            format!("used by {}{more}", root.display())
         }
         KeepReason::Pinned { pin, note: None } => format!("pinned by {pin}"),
         KeepReason::Pinned { pin, note: Some(note) } => {
-            format!("pinned by {pin}: \"{}\"", plain(note))
+            format!("pinned by {pin}: \"{note}\"")
         }
         KeepReason::NewestVersion => match rules.keep_versions.unwrap_or_default() {
             1 => "newest version".into(),

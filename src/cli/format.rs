@@ -36,12 +36,6 @@ pub fn listed(items: &[String]) -> String {
     }
 }
 
-/// Text with its control characters escaped, line breaks among them.
-pub fn plain(text: &str) -> String {
-    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
-    text.chars().map(escaped).collect()
-}
-
 /// A field of an egg key, which is empty if any value will do.
 pub fn or_any(text: &str) -> String {
     if text.is_empty() { "any".into() } else { text.into() }

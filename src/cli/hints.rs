@@ -28,6 +28,14 @@ pub struct Hints {
     pub cache: Option<PathBuf>,
 }
 
+/// What an error lists.
+pub fn details_of(error: &anyhow::Error) -> Vec<String> {
+    match error.downcast_ref::<Error>() {
+        Some(Error::Ambiguous { candidates, .. }) => candidates.clone(),
+        _ => Vec::new(),
+    }
+}
+
 impl Hints {
     /// What to do about an error, one line each.
     pub fn of(&self, error: &anyhow::Error) -> Vec<String> {

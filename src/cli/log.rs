@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::util::printable;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -46,7 +48,7 @@ pub fn log_step(step: &Step) {
 
 /// Writes a line at once, because other processes may write to the same log.
 pub fn log(line: &Line) -> io::Result<()> {
-    let mut line = serde_json::to_string(line)?;
+    let mut line = printable::json(&serde_json::to_string(line)?).into_owned();
     line.push('\n');
     io::stderr().lock().write_all(line.as_bytes())
 }

@@ -4,7 +4,7 @@
 //! to one file: each line is one write. Only events of eggcache itself are logged, as those of other
 //! crates may contain headers and addresses with credentials.
 
-use std::fmt::{self, Debug, Write};
+use std::fmt::{self, Debug};
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic;
@@ -20,6 +20,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::{LookupSpan, Registry, Scope};
 
 use crate::util::environment::Environment;
+use crate::util::printable::one_line;
 
 const FILE: &str = "EGGCACHE_LOG";
 const LEVEL: &str = "EGGCACHE_LOG_LEVEL";
@@ -106,19 +107,12 @@ where
     }
 }
 
-/// A value without line ends and other control characters: names come from anywhere.
+/// A value on one line: names come from anywhere.
 struct OneLine<'a>(&'a dyn Debug);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in format!("{:?}", self.0).chars() {
-            if c.is_control() {
-                write!(out, "{}", c.escape_default())?;
-            } else {
-                out.write_char(c)?;
-            }
-        }
-        Ok(())
+        out.write_str(&one_line(&format!("{:?}", self.0)))
     }
 }
 

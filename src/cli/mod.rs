@@ -30,8 +30,8 @@ use anstream::ColorChoice;
 use args::{CommandLine, Global};
 use context::{Context, DIR_VARIABLE};
 use exit_code::ExitCode;
-use hints::{CliError, Hints};
-use print::{LogFormat, Printer};
+use hints::{CliError, Hints, details_of};
+use print::{LogFormat, Message, Printer};
 
 pub fn main() -> process::ExitCode {
     if let Some(code) = complete_eggs::answer() {
@@ -57,7 +57,8 @@ pub fn main() -> process::ExitCode {
         Err(error) => {
             let (code, text) = (ExitCode::from(&error), error.to_string());
             tracing::error!(code = code as u8, error = text, "failed");
-            printer.error(&text, &printer.hints().of(&error));
+            let details = details_of(&error);
+            printer.error(&Message { line: text, details }, &printer.hints().of(&error));
             code.into()
         }
     }
@@ -68,7 +69,11 @@ fn refused(error: &clap::Error) -> process::ExitCode {
     if error.use_stderr() && args::log_format_of(env::args_os()) == LogFormat::Json {
         let printer = Printer::new(false, false, ColorChoice::Never, LogFormat::Json);
         let text = error.render().to_string();
-        printer.error(text.strip_prefix("error: ").unwrap_or(&text).trim_end(), &[]);
+        let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+        let mut lines = text.lines().map(|line| line.trim().to_owned());
+        let line = lines.next().unwrap_or_default();
+        let details = lines.filter(|line| !line.is_empty()).collect();
+        printer.error(&Message { line, details }, &[]);
         return ExitCode::Usage.into();
     }
     error.exit()

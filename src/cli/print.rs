@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::hints::{CliError, Hints};
 use super::log::{Level, Line, log};
 use super::progress_bar::{Bar, Show};
+use crate::util::printable::{self, is_printable, one_line};
 
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
 pub const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -32,17 +33,60 @@ pub struct Printer {
 }
 
 /// A report as text: data for standard output, and the rest for standard error.
+///
+/// Names of eggs and folders can hold any character, so every text here is printed on one line, with
+/// what is not printable escaped: nobody can choose a name that looks like another line.
 #[derive(Default)]
 pub struct Text {
-    pub data: String,
+    pub data: Data,
     /// Printed even with `--quiet`.
-    pub problems: Vec<String>,
+    pub problems: Vec<Message>,
     /// What to do about the problems.
     pub hints: Vec<String>,
     /// Worth knowing, but no problem.
     pub notes: Vec<String>,
     /// The outcome in one line.
     pub summary: String,
+}
+
+/// The lines of a report on standard output.
+#[derive(Default)]
+pub struct Data(String);
+
+impl Data {
+    pub fn line(&mut self, line: &str) {
+        self.0.push_str(&one_line(line));
+        self.0.push('\n');
+    }
+
+    /// Adds lines whose values are escaped already, or that this program has generated.
+    pub fn lines(&mut self, lines: &str) {
+        self.0.push_str(lines);
+    }
+}
+
+/// Lines whose values are escaped already, such as those of a table.
+impl From<String> for Data {
+    fn from(lines: String) -> Self {
+        Self(lines)
+    }
+}
+
+/// A message of one line, and lines with its details.
+pub struct Message {
+    pub line: String,
+    pub details: Vec<String>,
+}
+
+impl From<String> for Message {
+    fn from(line: String) -> Self {
+        Self { line, details: Vec::new() }
+    }
+}
+
+/// Messages without details.
+pub fn messages(lines: &[String]) -> Vec<Message> {
+    lines.iter().cloned().map(Message::from).collect()
 }
 
 impl Text {
@@ -92,7 +136,7 @@ impl Printer {
         if self.json {
             let mut json = serde_json::to_string_pretty(report)?;
             json.push('\n');
-            self.write(&json)?;
+            self.write(&printable::json(&json))?;
             // The JSON report has everything; a log beside it is written only on request.
             if self.log == LogFormat::Text {
                 return Ok(());
@@ -100,45 +144,46 @@ impl Printer {
         }
         let Text { data, problems, hints, notes, summary } = text(report);
         if !self.quiet && !self.json {
-            self.write(&harmless(&data))?;
+            self.write(&data.0)?;
         }
         for problem in problems {
-            self.tell(Level::Problem, &problem)?;
+            self.tell(Level::Problem, &problem.line, &problem.details)?;
         }
         if !self.quiet {
             for hint in hints {
-                self.tell(Level::Hint, &hint)?;
+                self.tell(Level::Hint, &hint, &[])?;
             }
             for note in notes {
-                self.tell(Level::Note, &note)?;
+                self.tell(Level::Note, &note, &[])?;
             }
             if !summary.is_empty() {
-                self.tell(Level::Summary, &summary)?;
+                self.tell(Level::Summary, &summary, &[])?;
             }
         }
         Ok(())
     }
 
     pub fn warning(&self, warning: &str) {
-        let _ = self.tell(Level::Warning, warning);
+        let _ = self.tell(Level::Warning, warning, &[]);
     }
 
     /// Prints a note before there is a report.
     pub fn note(&self, note: &str) {
         if !self.quiet && (!self.json || self.log == LogFormat::Json) {
-            let _ = self.tell(Level::Note, note);
+            let _ = self.tell(Level::Note, note, &[]);
         }
     }
 
     /// Prints an error and what to do about it. That standard error is closed is not an error.
-    pub fn error(&self, error: &str, hints: &[String]) {
+    pub fn error(&self, error: &Message, hints: &[String]) {
+        let Message { line, details } = error;
         if self.log == LogFormat::Json {
-            let _ = log_message(Level::Error, error, hints);
+            let _ = log_message(Level::Error, line, details, hints);
             return;
         }
-        let _ = self.tell(Level::Error, error);
+        let _ = self.tell(Level::Error, line, details);
         for hint in hints {
-            let _ = self.tell(Level::Hint, hint);
+            let _ = self.tell(Level::Hint, hint, &[]);
         }
     }
 
@@ -148,11 +193,12 @@ impl Printer {
         write!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(CliError::Stdout)
     }
 
-    fn tell(&self, level: Level, message: &str) -> io::Result<()> {
+    fn tell(&self, level: Level, line: &str, details: &[String]) -> io::Result<()> {
         if self.log == LogFormat::Json {
-            return log_message(level, message, &[]);
+            return log_message(level, line, details, &[]);
         }
-        let message = &*harmless(message);
+        // Only a summary has colours.
+        let message = &*if level == Level::Summary { harmless(line) } else { one_line(line) };
         let mut stderr = AutoStream::new(io::stderr(), self.color).lock();
         match level {
             Level::Error => writeln!(stderr, "{BAD}error{BAD:#}: {message}"),
@@ -161,20 +207,24 @@ impl Printer {
             Level::Warning => writeln!(stderr, "warning: {message}"),
             Level::Note => writeln!(stderr, "note: {message}"),
             Level::Summary | Level::Progress => writeln!(stderr, "{message}"),
-        }
+        }?;
+        details.iter().try_for_each(|detail| writeln!(stderr, "    {}", one_line(detail)))
     }
 }
 
-fn log_message(level: Level, message: &str, hint: &[String]) -> io::Result<()> {
-    let message = &strip_str(&harmless(message)).to_string();
-    log(&Line { level, message, hint, step: None })
+/// Logs a message: one line of text for it and for each detail.
+fn log_message(level: Level, line: &str, details: &[String], hint: &[String]) -> io::Result<()> {
+    let mut message = strip_str(&harmless(line)).to_string();
+    for detail in details {
+        message.push('\n');
+        message.push_str(&one_line(detail));
+    }
+    log(&Line { level, message: &message, hint, step: None })
 }
 
-/// Escapes control characters, which a terminal would act on: names of eggs and folders can hold any.
-/// Colour sequences stay, because this program writes them.
+/// As [`one_line`], but colour sequences stay, because this program writes them.
 fn harmless(text: &str) -> Cow<'_, str> {
-    let is_harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    if text.chars().all(is_harmless) {
+    if text.chars().all(is_printable) {
         return text.into();
     }
     let mut shown = String::with_capacity(text.len());
@@ -182,7 +232,7 @@ fn harmless(text: &str) -> Cow<'_, str> {
     while let Some(c) = rest.chars().next() {
         let length = colour(rest).unwrap_or(c.len_utf8());
         let (part, after) = rest.split_at(length);
-        if length > c.len_utf8() || is_harmless(c) {
+        if length > c.len_utf8() || is_printable(c) {
             shown.push_str(part);
         } else {
             shown.extend(c.escape_default());
@@ -205,10 +255,10 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped_and_colours_stay() {
-        let styled = format!("{GOOD}fine{GOOD:#}\n\ta");
+        let styled = format!("{GOOD}fine{GOOD:#} a");
         assert_eq!(harmless(&styled), styled);
-        let evil = "\u{1b}]0;t\u{7}\u{1b}[2J\u{1b}[31m\u{9b}x\r\u{1b}";
-        let shown = "\\u{1b}]0;t\\u{7}\\u{1b}[2J\u{1b}[31m\\u{9b}x\\r\\u{1b}";
+        let evil = "\u{1b}]0;t\u{7}\u{1b}[2J\u{1b}[31m\u{9b}x\r\n\u{1b}";
+        let shown = "\\u{1b}]0;t\\u{7}\\u{1b}[2J\u{1b}[31m\\u{9b}x\\r\\n\\u{1b}";
         assert_eq!(harmless(evil), shown);
     }
 }

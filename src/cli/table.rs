@@ -1,20 +1,39 @@
 //! Tables.
 
-use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, presets};
+
+use crate::util::printable::one_line;
+
+/// A table whose cells are printable, whatever the names in them.
+pub struct Table(comfy_table::Table);
+
+impl Table {
+    pub fn add_row(&mut self, row: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.0.add_row(row.into_iter().map(|cell| one_line(cell.as_ref()).into_owned()));
+    }
+
+    /// Adds a row whose cells have several lines.
+    pub fn add_lines<const N: usize>(&mut self, row: [&[String]; N]) {
+        let cell = |lines: &[String]| {
+            lines.iter().map(|line| one_line(line)).collect::<Vec<_>>().join("\n")
+        };
+        self.0.add_row(row.map(cell));
+    }
+}
 
 /// An empty table with a header line.
 pub fn table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
+    let mut table = comfy_table::Table::new();
     table.load_style(presets::NOTHING).set_header(header.map(str::to_uppercase));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table
+    Table(table)
 }
 
 pub fn align_right<const N: usize>(table: &mut Table, columns: [usize; N]) {
     for column in columns {
-        if let Some(column) = table.column_mut(column) {
+        if let Some(column) = table.0.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
@@ -29,7 +48,7 @@ pub fn fitted(table: &mut Table, spare: &[usize]) -> String {
         if text.lines().all(|line| line.chars().count() <= width) {
             break;
         }
-        if let Some(column) = table.column_mut(column) {
+        if let Some(column) = table.0.column_mut(column) {
             column.set_constraint(ColumnConstraint::Hidden);
         }
         text = lines(table);
@@ -38,7 +57,7 @@ pub fn fitted(table: &mut Table, spare: &[usize]) -> String {
 }
 
 /// The lines of a table; none if it has no rows.
-pub fn lines(table: &Table) -> String {
+pub fn lines(Table(table): &Table) -> String {
     if table.is_empty() {
         return String::new();
     }

@@ -1,7 +1,5 @@
 //! The eggs that `push` or `pull` has transferred.
 
-use std::fmt::Write;
-
 use crate::ops::remote::transfer::{EggTransfer, Outcome};
 use crate::util::units::shown_size;
 
@@ -37,12 +35,13 @@ pub fn transfers_text(
                 continue;
             }
             Outcome::Failed { reason } => {
-                text.problems.push(format!("{file_name}: {reason}"));
+                text.problems.push(format!("{file_name}: {reason}").into());
                 continue;
             }
         };
         if verbose {
-            let _ = writeln!(text.data, "{action:<7}  {}  {remote}  {file_name}", digest.short());
+            let line = format!("{action:<7}  {}  {remote}  {file_name}", digest.short());
+            text.data.line(&line);
         }
     }
     text.summary = format!(

@@ -76,7 +76,8 @@ pub fn normalize_name(name: &str) -> String {
         if !normalized.is_empty() {
             normalized.push('-');
         }
-        normalized.push_str(&part.to_lowercase());
+        // Names are ASCII. Unicode has other letters whose lower case is ASCII: KELVIN SIGN is not a k.
+        normalized.push_str(&part.to_ascii_lowercase());
     }
     normalized
 }
@@ -146,6 +147,12 @@ mod tests {
         for name in ["Zope.Interface", "zope_interface", "zope-interface", "ZOPE.-_interface"] {
             assert_eq!(normalize_name(name), "zope-interface");
         }
+    }
+
+    #[test]
+    fn letters_that_only_look_like_ascii_make_another_name() {
+        assert_ne!(normalize_name("\u{212a}erberos"), normalize_name("kerberos"));
+        assert_ne!(normalize_name("\u{130}"), normalize_name("i"));
     }
 
     #[test]

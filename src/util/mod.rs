@@ -6,6 +6,7 @@ pub mod environment;
 pub mod glob;
 pub mod hash;
 pub mod machine;
+pub mod printable;
 pub mod progress;
 pub mod suggest;
 pub mod threads;

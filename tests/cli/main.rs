@@ -9,6 +9,7 @@ mod clone;
 mod damage;
 mod disk;
 mod forge;
+mod forged_lines;
 mod gc;
 mod generate;
 mod hostile;

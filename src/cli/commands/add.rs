@@ -79,12 +79,12 @@ fn text(report: &Report, verbose: bool) -> Text {
                 continue;
             }
             Outcome::Refused { reason } => {
-                text.problems.push(format!("{path}: {reason}"));
+                text.problems.push(format!("{path}: {reason}").into());
                 continue;
             }
         };
         if verbose {
-            let _ = writeln!(text.data, "{line}");
+            text.data.line(&line);
         }
     }
     text.summary = format!(

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::format::{eggs, first_names, plain, verdict};
-use crate::cli::print::{BAD, GOOD, Text};
+use crate::cli::format::{eggs, first_names, verdict};
+use crate::cli::print::{BAD, Data, GOOD, Text};
 use crate::cli::values::mtimes;
 use crate::error::Error;
 use crate::ops::bundle::{self, Mtimes, Options, Problem, Report, Verified, Why};
@@ -148,7 +148,7 @@ fn packed_text(report: &Report, verbose: bool) -> Text {
 fn left_out(report: &Report, few: usize) -> Vec<String> {
     let mut by_reason: BTreeMap<Why, Vec<String>> = BTreeMap::new();
     for left_out in &report.left_out {
-        by_reason.entry(left_out.why).or_default().push(plain(&left_out.path));
+        by_reason.entry(left_out.why).or_default().push(left_out.path.clone());
     }
     let line = |(why, paths): (Why, Vec<String>)| {
         let reason = match why {
@@ -170,8 +170,8 @@ fn left_out(report: &Report, few: usize) -> Vec<String> {
 
 fn verified_text(report: &Verified) -> Text {
     let problem = |Problem { path, what, .. }: &Problem| match path.as_str() {
-        "" => format!("{}: {}", report.archive.display(), plain(what)),
-        path => format!("{}: {}", plain(path), plain(what)),
+        "" => format!("{}: {what}", report.archive.display()).into(),
+        path => format!("{path}: {what}").into(),
     };
     Text {
         data: checksum(report.sha256, &report.archive),
@@ -188,7 +188,9 @@ fn verified_text(report: &Verified) -> Text {
 }
 
 /// A line that `sha256sum -c` reads in the folder of the archive.
-fn checksum(sha256: impl std::fmt::Display, archive: &Path) -> String {
+fn checksum(sha256: impl std::fmt::Display, archive: &Path) -> Data {
     let name = archive.file_name().unwrap_or_default().to_string_lossy();
-    format!("{sha256}  {}\n", plain(&name))
+    let mut data = Data::default();
+    data.line(&format!("{sha256}  {name}"));
+    data
 }

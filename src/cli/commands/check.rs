@@ -1,13 +1,12 @@
 //! `check`: whether a buildout is self-contained and its eggs are unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::format::{eggs, first_names, plain};
-use crate::cli::print::{BAD, GOOD, Text};
+use crate::cli::format::{eggs, first_names};
+use crate::cli::print::{BAD, GOOD, Message, Text, messages};
 use crate::ops::check::{self, Finding, FindingKind, Options, Report};
 use crate::util::units::{counted, shown_size};
 
@@ -62,16 +61,12 @@ pub fn text(report: &Report, verbose: bool) -> Text {
             (egg, Some(_)) => *repaired.entry(egg.as_deref().unwrap_or("")).or_default() += 1,
         }
     }
-    text.problems.extend(grouped(&others, few));
+    text.problems.extend(messages(&grouped(&others, few)));
     for (egg, problems) in by_egg {
         text.problems.push(egg_problems(egg, &problems, few));
     }
     for (egg, count) in repaired {
-        text.notes.push(format!(
-            "{}: restored, {} repaired",
-            plain(egg),
-            counted(count, "problem")
-        ));
+        text.notes.push(format!("{}: restored, {} repaired", egg, counted(count, "problem")));
     }
     text.notes.extend(grouped(&report.notes.iter().collect::<Vec<_>>(), few));
     text.summary = summary(report, text.notes.len());
@@ -110,27 +105,19 @@ fn summary(report: &Report, notes: usize) -> String {
 }
 
 /// The problems of one egg.
-fn egg_problems(egg: &str, problems: &[&Finding], few: usize) -> String {
-    let name = plain(egg);
+fn egg_problems(egg: &str, problems: &[&Finding], few: usize) -> Message {
     let line = |problem: &Finding| {
         let path = within(&problem.path, egg).unwrap_or_else(|| problem.path.display().to_string());
-        if path.is_empty() {
-            plain(&problem.what)
-        } else {
-            plain(&format!("{path}: {}", problem.what))
-        }
+        if path.is_empty() { problem.what.clone() } else { format!("{path}: {}", problem.what) }
     };
     if let [problem] = problems {
-        return format!("{name}: {}", line(problem));
+        return format!("{egg}: {}", line(problem)).into();
     }
-    let mut text = format!("{name}: {}", counted(problems.len(), "problem"));
-    for problem in problems.iter().take(few) {
-        let _ = write!(text, "\n    {}", line(problem));
-    }
+    let mut details: Vec<String> = problems.iter().take(few).map(|it| line(it)).collect();
     if problems.len() > few {
-        let _ = write!(text, "\n    and {} more; -v shows them", problems.len() - few);
+        details.push(format!("and {} more; -v shows them", problems.len() - few));
     }
-    text
+    Message { line: format!("{egg}: {}", counted(problems.len(), "problem")), details }
 }
 
 /// A path relative to the egg of that name.
@@ -163,9 +150,9 @@ fn group(what: &str, findings: &[&Finding], few: usize) -> String {
     } else {
         String::new()
     };
-    plain(&if names.is_empty() {
+    if names.is_empty() {
         what.to_owned()
     } else {
         format!("{}{files}: {what}", first_names(&names, few))
-    })
+    }
 }

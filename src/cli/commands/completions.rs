@@ -34,7 +34,7 @@ impl Completions {
         let shell = self.shell;
         let script = complete_eggs::script(&shell).context("no completion script")?;
         context.printer.report(&Report { shell, script }, |report| Text {
-            data: report.script.clone(),
+            data: report.script.clone().into(),
             ..Text::default()
         })?;
         Ok(ExitCode::Success)

@@ -84,8 +84,9 @@ fn text(report: &Report, verbose: bool) -> Text {
             &report.rules,
             AgeSince::Use,
             verbose,
-        ),
-        problems: report.unreadable.iter().map(|what| unreadable_root(what)).collect(),
+        )
+        .into(),
+        problems: report.unreadable.iter().map(|what| unreadable_root(what).into()).collect(),
         notes,
         summary: summary(report),
         ..Text::default()

@@ -3,7 +3,7 @@
 use crate::cli::complete_eggs::egg_names;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::format::{eggs, or_any, plain};
+use crate::cli::format::{eggs, or_any};
 use crate::cli::print::Text;
 use crate::cli::select_eggs::Filter;
 use crate::cli::table::{align_right, fitted, table};
@@ -57,7 +57,7 @@ fn text(report: &Report, query: Option<&str>, is_filtered: bool) -> Text {
     }
     align_right(&mut table, [4, 5, 6]);
     let summary = match (report.eggs.len(), query) {
-        (0, Some(query)) => format!("No egg matches \"{}\"", plain(query)),
+        (0, Some(query)) => format!("No egg matches \"{query}\""),
         (0, None) if is_filtered => "No egg matches these options".into(),
         (0, None) => "No eggs in the cache".into(),
         (count, _) => format!(
@@ -70,5 +70,5 @@ fn text(report: &Report, query: Option<&str>, is_filtered: bool) -> Text {
     // The least telling columns are hidden first: the layout, the size of the blob, the platform.
     let data = fitted(&mut table, &[4, 6, 3]);
     let hints = report.nearest.iter().map(ToString::to_string).collect();
-    Text { data, hints, summary, ..Text::default() }
+    Text { data: data.into(), hints, summary, ..Text::default() }
 }

@@ -59,7 +59,7 @@ impl Man {
         }
         context.printer.report(&report, |report| {
             let data = report.page.clone().unwrap_or_default();
-            Text { data, summary, ..Text::default() }
+            Text { data: data.into(), summary, ..Text::default() }
         })?;
         Ok(ExitCode::Success)
     }

@@ -1,7 +1,6 @@
 //! `materialize`: copy eggs into an eggs directory, and pull those that the cache does not have.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use crate::cache::Cache;
@@ -164,13 +163,13 @@ fn text(report: &Report, verbose: bool, hints: &Hints) -> Text {
                 "present"
             }
             Outcome::Missing { reason } | Outcome::Failed { reason } => {
-                text.problems.push(format!("{}: {reason}", egg.file_name));
+                text.problems.push(format!("{}: {reason}", egg.file_name).into());
                 text.hint(hints.of_library(reason));
                 continue;
             }
         };
         if verbose {
-            let _ = writeln!(text.data, "{action}  {}", egg.file_name);
+            text.data.line(&format!("{action}  {}", egg.file_name));
         }
     }
     text.summary = format!(

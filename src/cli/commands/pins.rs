@@ -3,7 +3,6 @@
 use crate::cli::complete_eggs::egg_names;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::format::plain;
 use crate::cli::print::Text;
 use crate::cli::table::{align_right, lines, table};
 use crate::ops::pins::{self, Options, PinStatus, Report};
@@ -90,10 +89,10 @@ fn listing(report: &Report) -> Text {
             eggs.to_string(),
             shown_size(*bytes),
             shown_day(pin.pinned_at),
-            plain(pin.note.as_deref().unwrap_or_default()),
+            pin.note.clone().unwrap_or_default(),
         ]);
     }
     align_right(&mut table, [1, 2]);
     let summary = counted(report.pins.len(), "pin");
-    Text { data: lines(&table), summary, ..Text::default() }
+    Text { data: lines(&table).into(), summary, ..Text::default() }
 }

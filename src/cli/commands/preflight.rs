@@ -1,7 +1,5 @@
 //! `materialize --preflight`: which eggs are missing, and whether the others fit on the disk.
 
-use std::fmt::Write;
-
 use crate::cache::Cache;
 use crate::cache::query::{self, Narrow};
 use crate::cli::context::Context;
@@ -63,25 +61,26 @@ fn text(report: &Report, verbose: bool, hints: &Hints) -> Text {
                 continue;
             }
             Outcome::Failed { reason } => {
-                text.problems.push(format!("{}: {reason}", egg.file_name));
+                text.problems.push(format!("{}: {reason}", egg.file_name).into());
                 text.hint(hints.of_library(reason));
                 continue;
             }
         };
         if verbose {
-            let _ = writeln!(text.data, "{line}");
+            text.data.line(&line);
         }
     }
-    text.problems.extend(report.missing.iter().map(|it| format!("{it} is not in the cache")));
+    text.problems
+        .extend(report.missing.iter().map(|it| format!("{it} is not in the cache").into()));
     let into = report.into.display();
     let free = |free: Option<String>| free.map_or_else(String::new, |it| format!(" of {it} free"));
     let free_bytes = free(report.free_bytes.map(shown_size));
     let free_inodes = free(report.free_inodes.map(shown_count));
     if !report.writable {
-        text.problems.push(format!("no permission to write to {into}"));
+        text.problems.push(format!("no permission to write to {into}").into());
     }
     if !report.fits {
-        text.problems.push(format!("not enough space in {into}"));
+        text.problems.push(format!("not enough space in {into}").into());
     }
     let verdict = match (report.fits, text.problems.len()) {
         (true, 0) => format!("{GOOD}fits{GOOD:#}"),

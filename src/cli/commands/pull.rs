@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::cache::query::Narrow;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::print::Text;
+use crate::cli::print::{Text, messages};
 use crate::cli::select_eggs::{Filter, with_requirements};
 use crate::cli::transfers::transfers_text;
 use crate::error::Error;
@@ -79,9 +79,9 @@ fn text(report: &Report, verbose: bool) -> Text {
     let mut text = transfers_text("pulled", "into", "the cache", &report.eggs, verbose);
     let is_failed = !text.problems.is_empty();
     let which = if report.warnings.is_empty() { "no remote" } else { "no usable remote" };
-    text.problems.extend(report.missing.iter().map(|name| format!("{which} has {name}")));
+    text.problems.extend(report.missing.iter().map(|name| format!("{which} has {name}").into()));
     if !is_failed {
-        text.problems.extend(report.warnings.iter().cloned());
+        text.problems.extend(messages(&report.warnings));
     }
     text
 }

@@ -3,7 +3,7 @@
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::eggs;
-use crate::cli::print::Text;
+use crate::cli::print::{Text, messages};
 use crate::ops::reindex::{self, Report};
 
 /// Rebuild the index from the blobs.
@@ -37,5 +37,5 @@ fn text(report: &Report) -> Text {
         changes.push("none added or dropped".into());
     }
     let summary = format!("Index rebuilt: {}, {}", eggs(rebuilt.eggs), changes.join(", "));
-    Text { problems, summary, ..Text::default() }
+    Text { problems: messages(&problems), summary, ..Text::default() }
 }

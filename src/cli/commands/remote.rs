@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::format::plain;
 use crate::cli::print::Text;
 use crate::cli::table::{lines, table};
 use crate::ops::remote::configure::{self, ConfiguredRemote, Options, Report};
@@ -142,14 +141,13 @@ fn listing(report: &Report) -> Text {
     let mut rows = table(["remote", "address", "push", "trusted keys"]);
     let mut notes = Vec::new();
     for ConfiguredRemote { remote, key_ids } in &report.remotes {
-        let mut address = remote.url.to_string();
-        if let Some(endpoint) = &remote.endpoint {
-            let _ = write!(address, "\nat {endpoint}");
-        }
+        let mut address = vec![remote.url.to_string()];
+        address.extend(remote.endpoint.as_ref().map(|endpoint| format!("at {endpoint}")));
         let keys: Vec<String> =
             remote.trusted.iter().zip(key_ids).map(|(trusted, id)| key(trusted, id)).collect();
         let push = if remote.push { "yes" } else { "" };
-        rows.add_row([&remote.name, &address, push, &keys.join("\n")]);
+        let name = std::slice::from_ref(&remote.name);
+        rows.add_lines([name, &address, &[push.to_owned()], &keys]);
         if remote.trusted.is_empty() {
             let name = &remote.name;
             notes.push(format!(
@@ -157,7 +155,7 @@ fn listing(report: &Report) -> Text {
             ));
         }
     }
-    Text { data: lines(&rows), notes, ..Text::default() }
+    Text { data: lines(&rows).into(), notes, ..Text::default() }
 }
 
 fn key(trusted: &Trusted, id: &str) -> String {
@@ -167,7 +165,7 @@ fn key(trusted: &Trusted, id: &str) -> String {
         let _ = write!(line, " {word} {}", shown_day(until));
     }
     if let Some(note) = &trusted.note {
-        let _ = write!(line, " ({})", plain(note));
+        let _ = write!(line, " ({note})");
     }
     line
 }

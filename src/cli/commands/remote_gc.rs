@@ -7,7 +7,7 @@ use crate::cache::retention::policy::Policy;
 use crate::cli::context::Context;
 use crate::cli::eviction_table::{AgeSince, eviction_table};
 use crate::cli::exit_code::ExitCode;
-use crate::cli::format::{eggs, listed, plain};
+use crate::cli::format::{eggs, listed};
 use crate::cli::print::Text;
 use crate::cli::values::at_least_one;
 use crate::ops::remote::gc::{self, Options, Report};
@@ -64,7 +64,7 @@ fn text(report: &Report, verbose: bool) -> Text {
     let mut notes = Vec::new();
     for refused in &report.refused {
         let action = if refused.removed { would } else { "kept" };
-        notes.push(format!("{}: {}; {action}", plain(&refused.what), plain(&refused.reason)));
+        notes.push(format!("{}: {}; {action}", refused.what, refused.reason));
     }
     if report.refused.iter().any(|refused| !refused.removed) {
         notes.push("--untrusted removes entries that no trusted key has signed".into());
@@ -82,8 +82,9 @@ fn text(report: &Report, verbose: bool) -> Text {
             &report.rules,
             AgeSince::Push,
             verbose,
-        ),
-        problems: report.unreadable.iter().map(|what| unreadable_root(what)).collect(),
+        )
+        .into(),
+        problems: report.unreadable.iter().map(|what| unreadable_root(what).into()).collect(),
         notes,
         summary: summary(report),
         ..Text::default()

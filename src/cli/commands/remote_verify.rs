@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::format::{plain, verdict};
+use crate::cli::format::verdict;
 use crate::cli::print::Text;
 use crate::ops::remote::verify::{self, Options, Report};
 use crate::util::units::{counted, shown_size};
@@ -45,12 +45,12 @@ fn text(report: &Report) -> Text {
     let mut text = Text::default();
     for problem in &report.problems {
         let subject = match &problem.file_name {
-            Some(egg) => format!("{} ({})", plain(egg), plain(&problem.name)),
-            None => plain(&problem.name),
+            Some(egg) => format!("{} ({})", egg, problem.name),
+            None => problem.name.clone(),
         };
-        let what = plain(&problem.what);
+        let what = &problem.what;
         match &problem.repair {
-            None => text.problems.push(format!("{subject}: {what}")),
+            None => text.problems.push(format!("{subject}: {what}").into()),
             Some(repair) => text.notes.push(format!("{subject}: {what}; {repair}")),
         }
     }

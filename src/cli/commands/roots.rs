@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use crate::cache::retention::roots::RootState;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::format::plain;
-use crate::cli::print::Text;
+use crate::cli::print::{Text, messages};
 use crate::cli::table::{align_right, fitted, table};
 use crate::ops::roots::{self, Report};
 use crate::util::clock::{shown_day, shown_minute};
@@ -40,7 +39,7 @@ fn text(report: &Report) -> Text {
     for status in &report.roots {
         let root = &status.known.root;
         table.add_row([
-            plain(&root.directory.display().to_string()),
+            root.directory.display().to_string(),
             root.eggs.len().to_string(),
             status.cached.to_string(),
             shown_size(status.bytes),
@@ -49,15 +48,15 @@ fn text(report: &Report) -> Text {
             match status.known.state {
                 RootState::Live => "live".into(),
                 RootState::Gone { gone_since } => format!("gone since {}", shown_day(gone_since)),
-                RootState::Elsewhere => format!("on {}", plain(&root.machine)),
+                RootState::Elsewhere => format!("on {}", root.machine),
             },
         ]);
     }
     align_right(&mut table, [1, 2, 3, 4]);
     let forgotten = report.forgotten.iter();
     Text {
-        data: fitted(&mut table, &[2, 4, 5]),
-        problems: report.unreadable.clone(),
+        data: fitted(&mut table, &[2, 4, 5]).into(),
+        problems: messages(&report.unreadable),
         notes: forgotten.map(|directory| format!("forgot {}", directory.display())).collect(),
         summary: counted(report.roots.len(), "buildout"),
         ..Text::default()

@@ -1,12 +1,10 @@
 //! `show`: the details of one egg.
 
-use std::fmt::Write;
-
 use crate::cli::complete_eggs::egg_names;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::format::{or_any, plain};
-use crate::cli::print::Text;
+use crate::cli::format::or_any;
+use crate::cli::print::{Data, Text};
 use crate::cli::select_eggs::Filter;
 use crate::egg::cached_egg::CachedEgg;
 use crate::ops::show::{self, Report, ShownKind};
@@ -81,9 +79,9 @@ fn text(report: &Report) -> Text {
         ("build time", build_time.unwrap_or_default()),
         ("used", used),
     ];
-    let mut data = String::new();
+    let mut data = Data::default();
     for (label, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
-        let _ = writeln!(data, "{label:<14}{value}");
+        data.line(&format!("{label:<14}{value}"));
     }
     for entry in report.entries.iter().flatten() {
         let path = if entry.path.is_empty() { "." } else { &entry.path };
@@ -92,7 +90,7 @@ fn text(report: &Report) -> Text {
             ShownKind::File { size, .. } => ('-', format!("  {size}")),
             ShownKind::Symlink { target } => ('l', format!("  -> {target}")),
         };
-        let _ = writeln!(data, "{kind}{:03o}  {}{}", entry.mode, plain(path), plain(&rest));
+        data.line(&format!("{kind}{:03o}  {path}{rest}", entry.mode));
     }
     Text { data, ..Text::default() }
 }

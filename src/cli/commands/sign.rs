@@ -2,7 +2,7 @@
 
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::format::{eggs, plain};
+use crate::cli::format::eggs;
 use crate::cli::print::Text;
 use crate::error::Error;
 use crate::ops::remote::countersign::{self, Report};
@@ -40,8 +40,7 @@ pub fn signer(context: &Context) -> Result<Signer, Error> {
 
 fn text(report: &Report) -> Text {
     let skipped = report.skipped.iter();
-    let notes =
-        skipped.map(|it| format!("{}: skipped: {}", plain(&it.what), plain(&it.reason))).collect();
+    let notes = skipped.map(|it| format!("{}: skipped: {}", it.what, it.reason)).collect();
     let summary = format!(
         "Remote {}: {} signed with key {}, {} already signed, {} skipped",
         report.remote,

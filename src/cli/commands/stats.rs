@@ -7,8 +7,7 @@ use crate::cache::retention::policy::Policy;
 use crate::cache::{DAY, Regrets, Tally};
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::format::plain;
-use crate::cli::print::Text;
+use crate::cli::print::{Data, Text, messages};
 use crate::cli::table::{align_right, lines, table};
 use crate::egg::cached_egg::CachedEgg;
 use crate::ops::stats::{self, NextGc, Options, Project, Report};
@@ -55,27 +54,27 @@ fn text(report: &Report) -> Text {
     );
     let growth = format!("{} in 7 days, {} in 30 days", growth(report, 7), growth(report, 30));
     let rows = [
-        ("cache", plain(&report.cache.display().to_string())),
+        ("cache", report.cache.display().to_string()),
         ("eggs", contents),
         ("on disk", on_disk(report)),
         ("growth", growth),
         ("evicted", evicted(&report.regrets)),
         ("next gc", next_gc(&report.next_gc)),
     ];
-    let mut data = String::new();
+    let mut data = Data::default();
     for (label, value) in rows {
-        let _ = writeln!(data, "{label:<10}{value}");
+        data.line(&format!("{label:<10}{value}"));
     }
     if sizes.eggs > 0 {
         let tables = [usage_table(report), largest_projects(report), largest_eggs(&report.largest)];
         for table in tables {
-            let _ = write!(data, "\n{table}");
+            data.lines(&format!("\n{table}"));
         }
     }
     let wrote = report.html.as_ref().map(|path| format!("Wrote {}", path.display()));
     Text {
         data,
-        problems: report.unreadable.clone(),
+        problems: messages(&report.unreadable),
         notes: untimed_hits(&report.usage.all).into_iter().collect(),
         summary: wrote.unwrap_or_default(),
         ..Text::default()
@@ -186,7 +185,7 @@ fn largest_projects(report: &Report) -> String {
     for project in report.sizes.projects.iter().take(FEW) {
         let Project { name, eggs, version_count, blob_bytes, used_at, .. } = project;
         table.add_row([
-            plain(name),
+            name.clone(),
             shown_count(*eggs as u64),
             shown_count(*version_count as u64),
             shown_size(*blob_bytes),
@@ -202,7 +201,7 @@ fn largest_eggs(largest: &[CachedEgg]) -> String {
     let mut table = table(["largest eggs", "on disk", "content", "last used"]);
     for egg in largest.iter().take(FEW) {
         table.add_row([
-            plain(&egg.file_name),
+            egg.file_name.clone(),
             shown_size(egg.blob_bytes),
             shown_size(egg.counts.bytes),
             shown_day(egg.used_at),

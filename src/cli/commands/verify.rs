@@ -43,7 +43,7 @@ fn text(report: &Report, has_repaired: bool, hints: &Hints) -> Text {
     for problem in &report.problems {
         let (subject, what) = (subject(problem), &problem.what);
         match &problem.repair {
-            None => text.problems.push(format!("{subject}: {what}")),
+            None => text.problems.push(format!("{subject}: {what}").into()),
             Some(repair) => text.notes.push(format!("{subject}: {what}; {repair}")),
         }
     }

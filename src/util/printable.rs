@@ -1,0 +1,87 @@
+//! Text that a terminal, a log or a person could misread. Names come from eggs, archives, remotes and
+//! file systems, and anybody can make those.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// Whether a character shows as itself. Control characters act on a terminal or end a line, and
+/// characters of Unicode's categories Cf, Zl and Zp reorder, hide or break the text around them.
+#[must_use]
+pub fn is_printable(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A text with every other character escaped, line breaks among them.
+#[must_use]
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_printable) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_printable(c) {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_default());
+        }
+    }
+    shown.into()
+}
+
+/// JSON with every other character of its texts escaped, so that it can be printed. Line breaks between
+/// its parts stay.
+#[must_use]
+pub fn json(json: &str) -> Cow<'_, str> {
+    // Outside texts, JSON has no other characters than line breaks, and in texts no line breaks.
+    let is_harmless = |c: char| is_printable(c) || c == '\n';
+    if json.chars().all(is_harmless) {
+        return json.into();
+    }
+    let mut shown = String::with_capacity(json.len() + 8);
+    for c in json.chars() {
+        if is_harmless(c) {
+            shown.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(shown, "\\u{unit:04x}");
+        }
+    }
+    shown.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_or_a_reader_could_misread_is_escaped() {
+        for ordinary in ["zope.interface 5.4.0+übung", "e\u{301}", "日本語 ", "🥚"] {
+            assert_eq!(one_line(ordinary), ordinary);
+        }
+        for (text, shown) in [
+            ("a\nerror: b\r\t", r"a\nerror: b\r\t"),
+            ("\u{1b}[2J\u{9b}31m\u{85}", r"\u{1b}[2J\u{9b}31m\u{85}"),
+            ("\u{202e}gge\u{2069}\u{200b}", r"\u{202e}gge\u{2069}\u{200b}"),
+            ("a\u{2028}b\u{e0041}", r"a\u{2028}b\u{e0041}"),
+        ] {
+            assert_eq!(one_line(text), shown);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn json_keeps_its_meaning(text in any::<String>()) {
+            let printed = serde_json::to_string_pretty(&[&text]).unwrap();
+            let escaped = json(&printed);
+            prop_assert!(escaped.chars().all(|c| is_printable(c) || c == '\n'));
+            prop_assert_eq!(serde_json::from_str::<[String; 1]>(&escaped).unwrap(), [text]);
+        }
+    }
+}
