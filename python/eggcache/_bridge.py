@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import json
-import logging
 import os
 import select
 import shutil
@@ -12,7 +11,7 @@ import subprocess
 import sysconfig
 import tempfile
 
-logger = logging.getLogger("eggcache")
+from eggcache._log import logger, printable
 
 PROTOCOL = 8
 
@@ -217,4 +216,4 @@ def last_line(file):
     # A panic ends with a note on how to get a backtrace.
     lines = [line for line in lines if not line.startswith("note: ")] or lines
     # A terminal must not act on what an egg's name may contain.
-    return "".join(c if c.isprintable() else "?" for c in lines[-1][:LONGEST_LINE]) if lines else ""
+    return printable(lines[-1][:LONGEST_LINE]) if lines else ""

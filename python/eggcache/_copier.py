@@ -2,14 +2,12 @@
 
 import fcntl
 import glob
-import logging
 import os
 import shutil
 
 from eggcache import _bridge
+from eggcache._log import logger
 from eggcache._requirements import extras_of, pinned_version
-
-logger = logging.getLogger("eggcache")
 
 
 class Copier:

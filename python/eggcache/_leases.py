@@ -1,11 +1,9 @@
 """Leases: of several builders that share a remote, one builds an egg and the others wait for it."""
 
-import logging
 import time
 
+from eggcache._log import logger
 from eggcache._requirements import pinned_version, sha256_of_link
-
-logger = logging.getLogger("eggcache")
 
 
 class Leases:

@@ -7,14 +7,12 @@ reports as picked, and in which order it writes scripts.
 
 import contextlib
 import functools
-import logging
 import os
 import tempfile
 import time
 
 from eggcache import _custom
-
-logger = logging.getLogger("eggcache")
+from eggcache._log import logger
 
 
 class _Stock:

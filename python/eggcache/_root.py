@@ -1,12 +1,10 @@
 """The root of this buildout: which eggs it uses, so that gc does not evict them."""
 
 import functools
-import logging
 import os
 
 from eggcache import _bridge
-
-logger = logging.getLogger("eggcache")
+from eggcache._log import logger
 
 
 class Root:

@@ -5,7 +5,6 @@ warning, and buildout continues as if there were no cache.
 """
 
 import functools
-import logging
 import os
 import time
 
@@ -13,10 +12,9 @@ from eggcache import _bridge, _host
 from eggcache._chooser import Chooser
 from eggcache._copier import Copier, warn_of_torn_copies
 from eggcache._leases import Leases
+from eggcache._log import logger
 from eggcache._root import Root
 from eggcache._storer import Storer
-
-logger = logging.getLogger("eggcache")
 
 
 class Tally:

@@ -1,12 +1,10 @@
 """Store the eggs that buildout has built in the cache."""
 
 import functools
-import logging
 import os
 
 from eggcache import _host
-
-logger = logging.getLogger("eggcache")
+from eggcache._log import logger
 
 
 class Storer:

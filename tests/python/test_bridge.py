@@ -147,7 +147,7 @@ def test_standard_error_does_not_fill_up(program):
         (b"x" * 9000, "x" * 200),
         (b"x" * 9000 + b"\nlast\n", "last"),
         (b"\xff\xfe bytes", "\ufffd\ufffd bytes"),
-        (b"\x1b[31mred\x07", "?[31mred?"),
+        (b"\x1b[31mred\x07", "\\x1b[31mred\\x07"),
         (b"thread 'main' panicked:\nno memory\nnote: run with ...\n", "no memory"),
         (b"note: alone\n", "note: alone"),
     ],
