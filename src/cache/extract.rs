@@ -295,7 +295,7 @@ impl<'a> Extraction<'a, '_> {
         if entry.path.is_root() || entry.mode & self.mode_mask != 0 {
             rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode))?;
         }
-        Ok(files::set_mtime(file, None, entry.mtime.parts())?)
+        files::set_mtime(file, None, entry.mtime.parts())
     }
 
     fn finish_directory(&self, entry: &Entry, dir: &mut NoFollowDir<'_>) -> std::io::Result<()> {

@@ -102,16 +102,31 @@ pub fn reserve(path: &Path, bytes: u64) {
 
 /// Sets the mtime and atime of an open file, or of the entry `path` in an open directory without
 /// following a symlink. In seconds since the Unix epoch, and nanoseconds.
+///
+/// Fails if the file system does not have this time, such as one after January 2038: it would set
+/// another one silently, and Python would not use bytecode that was compiled from a file of that time.
 pub fn set_mtime(
     at: impl AsFd,
     path: Option<&str>,
     (seconds, nanos): (i64, u32),
-) -> rustix::io::Result<()> {
-    use rustix::fs::{AtFlags, Timespec, Timestamps, futimens, utimensat};
+) -> std::io::Result<()> {
+    use rustix::fs::{AtFlags, Timespec, Timestamps, fstat, futimens, statat, utimensat};
     let time = Timespec { tv_sec: seconds, tv_nsec: nanos.into() };
     let times = Timestamps { last_access: time, last_modification: time };
     match path {
-        None => futimens(at, &times),
-        Some(path) => utimensat(at, path, &times, AtFlags::SYMLINK_NOFOLLOW),
+        None => futimens(&at, &times),
+        Some(path) => utimensat(&at, path, &times, AtFlags::SYMLINK_NOFOLLOW),
+    }?;
+    if i32::try_from(seconds).is_ok() {
+        return Ok(());
     }
+    let set = match path {
+        None => fstat(&at),
+        Some(path) => statat(&at, path, AtFlags::SYMLINK_NOFOLLOW),
+    }?;
+    if set.st_mtime == seconds {
+        return Ok(());
+    }
+    let reason = "the file system cannot store its mtime";
+    Err(std::io::Error::new(std::io::ErrorKind::Unsupported, reason))
 }

@@ -8,6 +8,7 @@ mod check;
 mod clone;
 mod damage;
 mod disk;
+mod far_times;
 mod forge;
 mod forged_lines;
 mod gc;

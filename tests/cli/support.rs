@@ -396,13 +396,24 @@ impl Mount {
     /// Mounts a new file system of this kind at `at`, from an image beside it; `None`, with a
     /// message, if that is impossible here.
     pub fn of_kind(at: &Path, kind: &str) -> Option<Self> {
+        Self::with_options(at, kind, &[])
+    }
+
+    /// As [`Mount::of_kind`], made with these options of `mkfs`.
+    pub fn with_options(at: &Path, kind: &str, options: &[&str]) -> Option<Self> {
         /// The smallest size of XFS, in bytes; almost all of it is a hole.
         const SIZE: u64 = 320 << 20;
         fs::create_dir_all(at).unwrap();
         let image = at.with_extension(kind);
         fs::File::create(&image).unwrap().set_len(SIZE).unwrap();
         let mut mkfs = Process::new(format!("mkfs.{kind}"));
-        if !mkfs.arg("-q").arg(&image).output().is_ok_and(|output| output.status.success()) {
+        if !mkfs
+            .arg("-q")
+            .args(options)
+            .arg(&image)
+            .output()
+            .is_ok_and(|output| output.status.success())
+        {
             skip(&format!("there is no mkfs.{kind}"));
             return None;
         }
