@@ -163,11 +163,14 @@ pub use cli::main;
 /// They may change in every release.
 #[doc(hidden)]
 pub mod internals {
+    pub use crate::buildout::{ini, script};
     pub use crate::cache::{Blobs, Rebuilt};
     pub use crate::egg::blob::{frame_layout, reader, writer};
     pub use crate::egg::path::EggPath;
-    pub use crate::egg::{manifest, metadata, name, native, scan};
+    pub use crate::egg::{elf, manifest, metadata, name, native, scan};
     pub use crate::remote::{entry, keys, object_names, signature};
+    pub use crate::serve::{Options as ServeOptions, serve};
+    pub use crate::util::environment::Environment;
 }
 
 #[cfg(test)]

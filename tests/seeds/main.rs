@@ -69,6 +69,41 @@ fn files_survive_packing_into_a_blob() {
 }
 
 #[test]
+fn objects_are_read_within_bounds() {
+    replay("elf");
+}
+
+#[test]
+fn an_entry_counts_only_as_it_was_signed() {
+    replay("entry_list");
+}
+
+#[test]
+fn policies_have_one_meaning() {
+    replay("policy");
+}
+
+#[test]
+fn files_of_buildouts_are_read_line_by_line() {
+    replay("buildout_file");
+}
+
+#[test]
+fn a_file_of_a_cache_is_used_or_reported() {
+    replay("cache_file");
+}
+
+#[test]
+fn every_request_gets_one_answer() {
+    replay("requests");
+}
+
+#[test]
+fn archives_are_sound_or_refused() {
+    replay("archive");
+}
+
+#[test]
 fn every_seed_can_be_written_again() {
     let seeds = corpus::seeds();
     for (target, _) in properties::TARGETS {

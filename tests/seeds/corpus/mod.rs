@@ -1,6 +1,7 @@
 //! Starting points for the fuzzers: real inputs, and inputs known to be hostile.
 
 mod blobs;
+mod others;
 mod zip_eggs;
 
 use crate::forge::{content, directory, file, symlink};
@@ -23,6 +24,13 @@ pub fn seeds() -> Vec<Seed> {
     add("metadata", metadata());
     add("zip_egg", zip_eggs::zip_eggs());
     add("round_trip", round_trips());
+    add("elf", others::objects());
+    add("entry_list", others::entry_lists());
+    add("policy", others::policies());
+    add("buildout_file", others::buildout_files());
+    add("cache_file", others::cache_files());
+    add("requests", others::requests());
+    add("archive", others::archives());
     seeds
 }
 

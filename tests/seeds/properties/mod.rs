@@ -4,6 +4,10 @@
 //! Each property takes the input and returns whether it was accepted as what it claims to be.
 
 pub mod blob;
+pub mod elf;
+pub mod entry;
+pub mod on_disk;
+pub mod texts;
 pub mod zip_egg;
 
 use std::collections::BTreeMap;
@@ -16,13 +20,20 @@ use eggcache::internals::name::{EggName, normalize_name, same_version};
 
 pub type Property = fn(&[u8]) -> bool;
 
-pub const TARGETS: [(&str, Property); 6] = [
+pub const TARGETS: [(&str, Property); 13] = [
     ("manifest", manifest),
     ("blob", blob::blob),
     ("egg_name", egg_name),
     ("metadata", core_metadata),
     ("zip_egg", zip_egg::zip_egg),
     ("round_trip", blob::round_trip),
+    ("elf", elf::object),
+    ("entry_list", entry::list),
+    ("policy", texts::policy),
+    ("buildout_file", texts::buildout_file),
+    ("cache_file", on_disk::cache_file),
+    ("requests", on_disk::requests),
+    ("archive", on_disk::archive),
 ];
 
 /// The first line of a manifest.
