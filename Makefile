@@ -1,6 +1,8 @@
 # Each target installs what it needs into build/, dist/ and target/.
 PYTHON ?= python3
+# How long `make fuzz` tries each target, and `make reliability` lets processes fight over one cache.
 FUZZ_SECONDS ?= 60
+STRESS_SECONDS ?= 3600
 TOOLS := build/tools/bin
 BENCH := build/bench/venv/bin
 
@@ -122,7 +124,8 @@ reliability: COUNTS := $(CURDIR)/build/reliability.jsonl
 reliability:
 	mkdir -p build
 	rm -f $(COUNTS)
-	EGGCACHE_THOROUGH=1 EGGCACHE_COUNTS=$(COUNTS) cargo test --locked --quiet --test reliability
+	EGGCACHE_THOROUGH=1 EGGCACHE_STRESS_SECONDS=$(STRESS_SECONDS) EGGCACHE_COUNTS=$(COUNTS) \
+		cargo test --locked --quiet --test reliability
 	EGGCACHE_COUNTS=$(COUNTS) $(MAKE) fuzz
 	$(PYTHON) tests/reliability/table.py $(COUNTS)
 

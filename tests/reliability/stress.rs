@@ -1,5 +1,5 @@
-//! Sixteen processes use one cache at once: they add, copy, collect, verify and rebuild, and some
-//! of them are killed.
+//! Sixteen processes use one cache at once: they add, copy, collect, verify, rebuild, push and pull,
+//! and some of them are killed.
 
 mod bridge;
 mod builds;
@@ -9,6 +9,7 @@ mod worker;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
 
 use self::builds::{Builds, Key, is_temporary};
 use self::driver::Processes;
@@ -24,20 +25,48 @@ const OPERATIONS: usize = 8;
 
 #[test]
 fn eggs_added_by_sixteen_processes_survive_kills() {
-    rounds(false);
+    rounds(Storm { evicts: false, has_remote: false });
 }
 
 #[test]
 fn eviction_by_sixteen_processes_leaves_a_sound_cache() {
-    rounds(true);
+    rounds(Storm { evicts: true, has_remote: false });
 }
 
-fn rounds(evicts: bool) {
-    let rounds = if counts::thorough() { 100 } else { 2 };
-    let (seed, sandbox) = (Seed::new(), Sandbox::new());
+#[test]
+fn a_remote_of_sixteen_processes_stays_sound() {
+    rounds(Storm { evicts: true, has_remote: true });
+}
+
+/// What the processes do.
+#[derive(Clone, Copy)]
+pub struct Storm {
+    /// Whether workers evict eggs that others have added.
+    evicts: bool,
+    /// Whether workers push to a remote and pull from it.
+    has_remote: bool,
+}
+
+/// Whether another round begins. A thorough run lasts `EGGCACHE_STRESS_SECONDS`, or 100 rounds.
+fn goes_on(number: usize, began: Instant) -> bool {
+    let seconds = std::env::var("EGGCACHE_STRESS_SECONDS");
+    match seconds.map(|text| Duration::from_secs(text.parse().unwrap())) {
+        Ok(time) => number < 2 || began.elapsed() < time,
+        Err(_) => number < if counts::thorough() { 100 } else { 2 },
+    }
+}
+
+fn rounds(storm: Storm) {
+    let Storm { evicts, has_remote } = storm;
+    let (seed, sandbox, began) = (Seed::new(), Sandbox::new(), Instant::now());
     let builds = Builds::make(&sandbox);
+    if has_remote {
+        sandbox.ok("keygen key");
+        let url = sandbox.path("remote");
+        sandbox.ok(&format!("remote add team {} --key key.pub --push", url.display()));
+    }
     let (mut operations, mut killed) = (0, 0);
-    for number in 0..rounds {
+    for number in (0..).take_while(|&number| goes_on(number, began)) {
         // Every second round starts with the eggs of the previous one.
         if number % 2 == 0 && number > 0 {
             sandbox.ok("gc --max-size 1B");
@@ -49,6 +78,7 @@ fn rounds(evicts: bool) {
             processes: &processes,
             number,
             evicts,
+            has_remote,
             seen: Mutex::new(listed(&sandbox, &builds)),
             operations: AtomicUsize::new(0),
         };
@@ -57,7 +87,11 @@ fn rounds(evicts: bool) {
         operations += round.operations.into_inner();
         killed += processes.killed();
     }
-    let what = if evicts { "with eviction" } else { "without eviction" };
+    let what = match storm {
+        Storm { has_remote: true, .. } => "with a remote",
+        Storm { evicts: true, .. } => "with eviction",
+        Storm { evicts: false, .. } => "without eviction",
+    };
     counts::record("stress", &format!("operations {what}"), operations);
     counts::record("stress", &format!("processes killed {what}"), killed);
 }
@@ -107,6 +141,10 @@ fn check(round: &Round<'_>) {
     sandbox.ok("gc");
     sandbox.assert_tidy();
 
+    if round.has_remote {
+        let report = sandbox.json("remote verify team --full");
+        assert_eq!(report["problems"].as_array().unwrap().len(), 0, "{report}");
+    }
     let (seen, listed) = (round.seen.lock().unwrap().clone(), listed(sandbox, builds));
     if !round.evicts {
         let keys = |of: &BTreeMap<Key, String>| of.keys().cloned().collect::<BTreeSet<_>>();

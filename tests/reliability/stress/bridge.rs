@@ -36,7 +36,7 @@ impl<'p> Bridge<'p> {
         match bridge.ask(&open) {
             None => Err(bridge.process.end()),
             Some(opened) => {
-                assert_eq!(opened, json!({"read_only": false, "torn": []}));
+                assert_eq!((&opened["read_only"], &opened["torn"]), (&json!(false), &json!([])));
                 Ok(bridge)
             }
         }
@@ -81,7 +81,7 @@ impl<'p> Bridge<'p> {
     /// Ends with a `close` request, or only closes the input, as a dying buildout does.
     pub fn end(mut self, close: bool) -> Ended {
         if close && let Some(answer) = self.ask(&json!({"op": "close"})) {
-            assert_eq!(answer, json!({}));
+            assert!(answer["warnings"].is_null() && answer["error"].is_null(), "{answer}");
         }
         self.process.end()
     }

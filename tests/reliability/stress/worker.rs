@@ -36,6 +36,8 @@ pub struct Round<'a> {
     pub number: usize,
     /// Whether workers evict eggs that others have added.
     pub evicts: bool,
+    /// Whether there is the remote `team`.
+    pub has_remote: bool,
     /// Eggs that were reported to be in the cache, with the digest first reported for each key.
     pub seen: Mutex<BTreeMap<Key, String>>,
     pub operations: AtomicUsize,
@@ -80,7 +82,12 @@ pub struct Worker<'a> {
 
 impl Worker<'_> {
     pub fn operate(&mut self) {
-        match self.random.below(if self.round.evicts { 32 } else { 26 }) {
+        let choices = match (self.round.evicts, self.round.has_remote) {
+            (false, _) => 26,
+            (true, false) => 32,
+            (true, true) => 40,
+        };
+        match self.random.below(choices) {
             0..4 => self.add(false),
             4..6 => self.add(true),
             6 => self.add_folder(),
@@ -96,7 +103,9 @@ impl Worker<'_> {
             22 => self.list(),
             23..26 => self.bridge(),
             26..31 => self.evict(),
-            _ => self.evict_at_once(),
+            31 => self.evict_at_once(),
+            32..36 => self.push(),
+            _ => self.pull(),
         }
     }
 
@@ -254,6 +263,18 @@ impl Worker<'_> {
         assert!(listed.is_superset(&certain), "of {certain:?} only {listed:?} are listed");
     }
 
+    /// Pushes an egg. It may not be in the cache, or be evicted meanwhile.
+    fn push(&mut self) {
+        let line = format!("push --to team {}", self.key().query());
+        self.command(&line, &[0, 1, 3]);
+    }
+
+    /// Pulls an egg, which perhaps nobody has pushed. An evicted blob can be missing at once.
+    fn pull(&mut self) {
+        let line = format!("pull --from team --python 3.11 {}", self.key().query());
+        self.command(&line, &[0, 3]);
+    }
+
     fn policy(&mut self) -> String {
         let policies = [
             "--max-age 0s",
@@ -338,10 +359,13 @@ impl Worker<'_> {
                 Some("in-the-way") => {
                     self.check_in_the_way(text(&answer["error"]), digest, &path, shared);
                 }
-                // It was removed since it was found.
+                // Since it was found, it was removed, or another build came before that of the remote.
                 Some(_) => {
                     assert!(!self.round.stays(&key), "{answer}");
-                    assert!(text(&answer["error"]).contains("the cache has no egg"), "{answer}");
+                    let error = text(&answer["error"]);
+                    let came_before =
+                        self.round.has_remote && error.contains("the cache has another build");
+                    assert!(came_before || error.contains("the cache has no egg"), "{answer}");
                 }
             }
         }
