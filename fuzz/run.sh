@@ -21,8 +21,9 @@ for target in "${targets[@]}"; do
     mkdir -p "fuzz/corpus/$target"
     log=fuzz/logs/$target.log
     echo "fuzzing $target for $seconds s"
-    # The first folder collects new inputs; the run starts from the inputs in both.
-    if ! cargo fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
+    # The first folder collects new inputs; the run starts from the inputs in both. A target may change
+    # its folder.
+    if ! cargo fuzz run "$target" "$PWD/fuzz/corpus/$target" "$PWD/fuzz/seeds/$target" -- \
         -max_total_time="$seconds" -rss_limit_mb=512 -malloc_limit_mb=256 -timeout=10 \
         -max_len=131072 -print_final_stats=1 >"$log" 2>&1; then
         tail -n 40 "$log" | cut -c 1-200
