@@ -12,9 +12,9 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use eggcache::Provenance;
-use eggcache::internals::Blobs;
 use eggcache::internals::scan::{Hints, Tree};
 use eggcache::internals::writer::{self, Packing};
+use eggcache::internals::{Blobs, Dir};
 use rayon::prelude::*;
 
 fn main() -> Result<()> {
@@ -23,8 +23,8 @@ fn main() -> Result<()> {
         bail!("pack EGGS_DIRECTORY CACHE FRAME_SIZE compressed|clonable");
     };
     let packing = Packing { frame_size: frame_size.parse()?, clonable: how == "clonable" };
-    let blobs = Blobs::new(Path::new(cache));
     std::fs::create_dir_all(Path::new(cache).join("tmp"))?;
+    let blobs = Blobs::new(&Dir::open(Path::new(cache))?);
     let eggs: Vec<_> = std::fs::read_dir(eggs)?.collect::<std::io::Result<_>>()?;
     eggs.par_iter().try_for_each(|egg| {
         let tree = Tree::scan(&egg.path(), &Hints::default())?;

@@ -21,6 +21,7 @@ use eggcache::Digest;
 use eggcache::EggKey;
 use eggcache::Provenance;
 use eggcache::internals::Blobs;
+use eggcache::internals::Dir;
 use eggcache::internals::EggPath;
 use eggcache::internals::manifest::{Entry, EntryKind, Manifest, Mtime};
 use eggcache::internals::writer::{self, Packing};
@@ -85,7 +86,7 @@ fn main() -> Result<()> {
 
 fn make(count: usize, root: &Path) -> Result<()> {
     fs::create_dir_all(root)?;
-    let blobs = Blobs::new(root);
+    let blobs = Blobs::new(&Dir::open(root)?);
     fs::create_dir_all(root.join("tmp"))?;
     for shard in 0..=u8::MAX {
         let digest = Digest::from([shard; Digest::LEN]);

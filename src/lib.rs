@@ -165,6 +165,7 @@ pub use cli::main;
 pub mod internals {
     pub use crate::buildout::{ini, script};
     pub use crate::cache::{Blobs, Rebuilt};
+    pub use crate::disk::dir::Dir;
     pub use crate::egg::blob::{frame_layout, reader, writer};
     pub use crate::egg::path::EggPath;
     pub use crate::egg::{elf, manifest, metadata, name, native, scan};

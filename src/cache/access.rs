@@ -6,16 +6,23 @@ use std::path::Path;
 use crate::cache::blobs::{Blobs, Staging};
 use crate::cache::index::{Day, Index, Regrets, Usage};
 use crate::cache::{Cache, Rebuilt};
+use crate::disk::dir::Dir;
 use crate::disk::mmap::Mapped;
 use crate::egg::blob::reader::Blob;
 use crate::egg::cached_egg::CachedEgg;
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::util::hash::digest::Digest;
 
 impl Cache {
     #[must_use]
     pub fn root(&self) -> &Path {
-        &self.root
+        self.dir.path()
+    }
+
+    /// The open cache directory, through which all of its files are used.
+    #[must_use]
+    pub(crate) fn dir(&self) -> &Dir {
+        &self.dir
     }
 
     #[must_use]
@@ -27,7 +34,7 @@ impl Cache {
     /// [`Error::ReadOnly`] if this process cannot write the cache.
     pub fn check_writable(&self) -> Result<()> {
         match self.read_only.clone() {
-            Some(reason) => Err(Error::ReadOnly { path: self.root.clone(), reason }),
+            Some(reason) => Err(Error::ReadOnly { path: self.root().to_owned(), reason }),
             None => Ok(()),
         }
     }
@@ -52,7 +59,7 @@ impl Cache {
     /// Where new blobs are written before [`Cache::commit`].
     #[must_use]
     pub fn staging(&self) -> Staging {
-        Staging::new(&self.root)
+        Staging::new(&self.dir)
     }
 
     /// Opens the blob of an egg, as [`Blobs::open`].
@@ -83,7 +90,8 @@ impl Cache {
     /// The PEP 503 names of all eggs in the cache at `root`, for completion. Does not write, and does
     /// not make a cache.
     pub fn project_names_at(root: &Path) -> Result<Vec<String>> {
-        Index::open_read_only(root)?.names()
+        let dir = Dir::open(root).at("open the cache directory", root)?;
+        Index::open_read_only(&dir)?.names()
     }
 
     /// Evicted eggs whose blobs may still exist.

@@ -112,7 +112,7 @@ pub fn extract(
     check_space(&blob.manifest, into)?;
     threads::start_pool()?;
     let is_directory = blob.manifest.entries[0].kind == EntryKind::Directory;
-    let temp = if is_directory { Temp::dir(into)? } else { Temp::file(into)? };
+    let temp = if is_directory { Temp::dir_at(into)? } else { Temp::file_at(into)? };
     let extraction = Extraction { blob, temp: &temp, mode_mask, progress };
     let begun = Instant::now();
     match extraction.run() {

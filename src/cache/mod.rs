@@ -19,8 +19,7 @@ pub mod retention;
 mod torn_copies;
 mod write;
 
-use std::path::PathBuf;
-
+use crate::disk::dir::Dir;
 use crate::error::Unwritable;
 
 pub use blobs::{BlobFile, Blobs, Staged, Staging};
@@ -33,7 +32,8 @@ use index::Index;
 
 #[derive(Debug)]
 pub struct Cache {
-    root: PathBuf,
+    /// The open cache directory.
+    dir: Dir,
     blobs: Blobs,
     index: Index,
     /// Set if opening the cache rebuilt its index.

@@ -14,6 +14,7 @@ use crate::cache::rebuild::rebuild;
 use crate::cache::retention::pins;
 use crate::cache::retention::roots;
 use crate::cache::{prefetch_hints, torn_copies};
+use crate::disk::dir::Dir;
 use crate::disk::files;
 use crate::disk::filesystem;
 use crate::disk::permissions;
@@ -26,6 +27,7 @@ use crate::util::progress::{Progress, Silent};
 const BALLAST: &str = "ballast";
 const BALLAST_BYTES: u64 = 1 << 20;
 
+const CACHEDIR_TAG_NAME: &str = "CACHEDIR.TAG";
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
      # This directory holds a cache of built eggs. Backups may leave it out.\n\
      # See https://bford.info/cachedir/\n";
@@ -58,21 +60,23 @@ impl Cache {
         if permissions::is_open_to_all(&root) {
             return Err(Error::OpenToAll { path: root });
         }
-        let parts = ["", index::FILE_NAME, "blobs", "tmp"].map(|part| root.join(part));
-        let is_closed = |part: &&PathBuf| part.exists() && !permissions::is_writable(part);
-        if let Some(part) = parts.iter().find(is_closed) {
+        let dir = Dir::open(&root).at("open the cache directory", &root)?;
+        let parts = [".", index::FILE_NAME, "blobs", "tmp"];
+        let is_closed = |part: &&str| dir.stat(*part).is_ok() && !dir.is_writable(*part);
+        if let Some(part) = parts.into_iter().find(is_closed) {
+            let part = if part == "." { root } else { root.join(part) };
             debug!(path = %part.display(), "not writable");
-            let reason = Unwritable::Permissions(Owner::of(part));
-            return Self::open_read_only(root, reason);
+            let reason = Unwritable::Permissions(Owner::of(&part));
+            return Self::open_read_only(dir, reason);
         }
-        let blobs = Blobs::new(&root);
+        let blobs = Blobs::new(&dir);
         blobs.create()?;
-        write_tag(&root);
-        let is_new = !root.join(index::FILE_NAME).exists();
-        let mut index = match Index::open(&root) {
+        write_tag(&dir);
+        let is_new = dir.stat(index::FILE_NAME).is_err();
+        let mut index = match Index::open(&dir) {
             Err(Error::Index { source, .. }) if let Some(reason) = index::unwritable(&source) => {
                 // If it cannot be opened for reading either, the disk is the reason.
-                return Self::open_read_only(root.clone(), reason.clone())
+                return Self::open_read_only(dir, reason.clone())
                     .map_err(|_| Error::ReadOnly { path: root, reason });
             }
             index => index?,
@@ -84,13 +88,13 @@ impl Cache {
                 root.display()
             )
         });
-        if is_new && permissions::is_shared(&root) {
+        if is_new && dir.is_shared() {
             index.share()?;
         }
         let is_complete = index.is_complete()?;
         let rebuilt = if is_complete { None } else { Some(rebuild(&blobs, &mut index, progress)?) };
         debug!(cache = %root.display(), is_new, rebuilt = rebuilt.is_some(), "opened the cache");
-        Ok(Self { root, blobs, index, rebuilt, read_only: None, warning })
+        Ok(Self { dir, blobs, index, rebuilt, read_only: None, warning })
     }
 
     /// Opens the cache at `root`. A damaged index, or another file in its place, is first set aside,
@@ -107,15 +111,16 @@ impl Cache {
             Ok(cache) if cache.damage().is_some() => cache.check_writable()?,
             cache => return Ok((cache?, None)),
         }
-        let aside = Index::set_aside(&root.canonicalize().at("open the cache directory", root)?)?;
+        let path = root.canonicalize().at("open the cache directory", root)?;
+        let aside = Index::set_aside(&Dir::open(&path).at("open the cache directory", &path)?)?;
         Ok((Self::open_with_progress(root, progress)?, Some(aside)))
     }
 
-    fn open_read_only(root: PathBuf, reason: Unwritable) -> Result<Self> {
-        let index = Index::open_read_only(&root)?;
-        info!(cache = %root.display(), %reason, "opened the cache read-only");
-        let blobs = Blobs::new(&root);
-        Ok(Self { root, blobs, index, rebuilt: None, read_only: Some(reason), warning: None })
+    fn open_read_only(dir: Dir, reason: Unwritable) -> Result<Self> {
+        let index = Index::open_read_only(&dir)?;
+        info!(cache = %dir.path().display(), %reason, "opened the cache read-only");
+        let blobs = Blobs::new(&dir);
+        Ok(Self { dir, blobs, index, rebuilt: None, read_only: Some(reason), warning: None })
     }
 
     /// The first problem with the index, if there is one.
@@ -135,13 +140,15 @@ impl Cache {
 
     /// Reserves some space, for [`Cache::drop_ballast`].
     pub fn take_ballast(&self) {
-        files::reserve(&self.root.join(BALLAST), BALLAST_BYTES);
+        files::reserve(&self.dir, BALLAST, BALLAST_BYTES);
     }
 
     /// Frees the reserved space, so that a cache on a full disk can be opened and collected.
     pub fn drop_ballast(root: &Path) {
-        if root.join(index::FILE_NAME).exists() {
-            fs::remove_file(root.join(BALLAST)).or_log();
+        if let Some(dir) = Dir::open(root).or_log()
+            && dir.stat(index::FILE_NAME).is_ok()
+        {
+            dir.remove_file(BALLAST).or_log();
         }
     }
 
@@ -151,31 +158,31 @@ impl Cache {
         self.check_writable()?;
         self.index.share()?;
         self.blobs.share()?;
-        torn_copies::share(&self.root)?;
-        prefetch_hints::share(&self.root)?;
-        roots::share(&self.root)?;
-        pins::share(&self.root)
+        torn_copies::share(&self.dir)?;
+        prefetch_hints::share(&self.dir)?;
+        roots::share(&self.dir)?;
+        pins::share(&self.dir)
     }
 
     /// Removes torn copies from an eggs directory, given by its canonical path, and returns their names.
     #[must_use]
     pub fn remove_torn_copies(&self, eggs_directory: &Path) -> Vec<String> {
-        torn_copies::remove(&self.root, &self.blobs, &self.index, eggs_directory)
+        torn_copies::remove(&self.dir, &self.blobs, &self.index, eggs_directory)
     }
 
     /// Records that eggs are copied to an eggs directory, given by its canonical path. Does nothing if
     /// this process cannot write the cache.
     pub fn begin_copies(&self, eggs_directory: &Path) -> Result<()> {
         match self.check_writable() {
-            Ok(()) => torn_copies::begin(&self.root, eggs_directory),
+            Ok(()) => torn_copies::begin(&self.dir, eggs_directory),
             Err(_) => Ok(()),
         }
     }
 
     /// Removes records about eggs directories and configurations that were last used long ago.
     pub fn forget_old_records(&self) -> Result<()> {
-        torn_copies::forget_gone(&self.root)?;
-        prefetch_hints::forget_old(&self.root)
+        torn_copies::forget_gone(&self.dir)?;
+        prefetch_hints::forget_old(&self.dir)
     }
 }
 
@@ -201,34 +208,31 @@ fn make_root(root: &Path) -> Result<PathBuf> {
 ///
 /// A member of the group, or the author of a checkout that contains the cache, may have put a link
 /// there. So nothing is written through the name: a new file is renamed to it.
-fn write_tag(root: &Path) {
-    let tag = root.join("CACHEDIR.TAG");
-    if !needs_tag(&tag) {
+fn write_tag(root: &Dir) {
+    if !needs_tag(root) {
         return;
     }
-    let written = Temp::file(&root.join("tmp")).and_then(|temp| {
+    let written = root.subdir("tmp").at("write", &root.join(CACHEDIR_TAG_NAME)).and_then(|tmp| {
+        let temp = Temp::file(&tmp)?;
         let mode = fs::Permissions::from_mode(0o644);
         temp.handle()
             .write_all(CACHEDIR_TAG.as_bytes())
             .and_then(|()| temp.handle().set_permissions(mode))
-            .and_then(|()| temp.persist(&tag))
-            .at("write", &tag)
+            .and_then(|()| temp.persist(root, CACHEDIR_TAG_NAME))
+            .at("write", &root.join(CACHEDIR_TAG_NAME))
     });
     written.or_log();
 }
 
 /// Whether there is no tag, or one that a crash or a power cut has left without its text. Links,
 /// directories and files of others stay.
-fn needs_tag(tag: &Path) -> bool {
-    match tag.symlink_metadata() {
+fn needs_tag(root: &Dir) -> bool {
+    match root.read_short(CACHEDIR_TAG_NAME, CACHEDIR_TAG.len() as u64) {
         Err(error) => error.kind() == ErrorKind::NotFound,
-        Ok(found) if found.is_file() => files::read_short(tag, CACHEDIR_TAG.len() as u64)
-            .is_ok_and(|text| {
-                let is_lost = text.iter().all(|byte| *byte == 0);
-                is_lost
-                    || (text != CACHEDIR_TAG.as_bytes()
-                        && CACHEDIR_TAG.as_bytes().starts_with(&text))
-            }),
-        Ok(_) => false,
+        Ok(text) => {
+            let is_lost = text.iter().all(|byte| *byte == 0);
+            is_lost
+                || (text != CACHEDIR_TAG.as_bytes() && CACHEDIR_TAG.as_bytes().starts_with(&text))
+        }
     }
 }

@@ -5,42 +5,41 @@
 //! what buildout requests. Hints that cannot be read or written are ignored.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::cache::Cache;
+use crate::disk::dir::Dir;
 use crate::disk::json_file;
 use crate::disk::temp;
 use crate::egg::key::Host;
 use crate::error::{OrLog, Result};
+use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 
-/// The age at which an unchanged configuration is forgotten.
-const FORGOTTEN_AFTER: Duration = Duration::from_hours(180 * 24);
+/// The age at which an unchanged configuration is forgotten, in seconds.
+const FORGOTTEN_AFTER: i64 = 180 * 86_400;
 
 /// The hints of one configuration.
 #[derive(Debug)]
 pub struct PrefetchHints {
-    dir: PathBuf,
-    name: String,
+    cache: Dir,
+    /// The path of the record below the cache.
+    record: String,
     digests: Vec<Digest>,
 }
 
 /// The directory of the hints. Its name is part of the cache's format.
-pub fn dir(cache: &Path) -> PathBuf {
-    cache.join("recall")
-}
+pub const DIR: &str = "recall";
 
 impl PrefetchHints {
     /// Reads the hints of a configuration on a host. Any text identifies a configuration.
     #[must_use]
-    pub fn of(cache: &Path, configuration: &str, host: &Host) -> Self {
+    pub fn of(cache: &Dir, configuration: &str, host: &Host) -> Self {
         let python = host.python_tag();
         let id = [configuration, &python, &host.soabi, &host.platform, &host.environment];
         let name = json_file::name_of(format!("{}\0{}", id.join("\0"), host.generation).as_bytes());
-        let dir = dir(cache);
-        let digests = json_file::read(&dir.join(&name)).or_log().flatten().unwrap_or_default();
-        Self { dir, name, digests }
+        let record = format!("{DIR}/{name}");
+        let digests = json_file::read(cache, &record).or_log().flatten().unwrap_or_default();
+        Self { cache: cache.clone(), record, digests }
     }
 
     /// In the order of the requests.
@@ -70,27 +69,28 @@ impl PrefetchHints {
                 digests.push(digest);
             }
         }
-        json_file::write(&self.dir, &self.name, &digests)?;
+        json_file::write(&self.cache, &self.record, &digests)?;
         Ok(digests)
     }
 }
 
 /// Removes hints that have not changed for long, and temporary files.
-pub fn forget_old(cache: &Path) -> Result<()> {
-    temp::sweep(&dir(cache))?;
-    for path in json_file::list(&dir(cache))? {
-        let written = path.metadata().and_then(|metadata| metadata.modified());
-        let age = written.ok().and_then(|written| written.elapsed().ok());
-        if age.is_some_and(|age| age > FORGOTTEN_AFTER) {
-            json_file::remove(&path).or_log();
+pub fn forget_old(cache: &Dir) -> Result<()> {
+    temp::sweep_below(cache, DIR)?;
+    let now = now();
+    for name in json_file::list(cache, DIR)? {
+        let record = format!("{DIR}/{name}");
+        let written = cache.stat(&record).map(|found| found.modified());
+        if written.is_ok_and(|written| now.saturating_sub(written) > FORGOTTEN_AFTER) {
+            json_file::remove(cache, &record).or_log();
         }
     }
     Ok(())
 }
 
 /// Lets the group of the cache write the hints. Fails if this process does not own their directory.
-pub fn share(cache: &Path) -> Result<()> {
-    json_file::share(&dir(cache))
+pub fn share(cache: &Dir) -> Result<()> {
+    json_file::share(cache, DIR)
 }
 
 #[cfg(test)]
@@ -126,12 +126,13 @@ mod tests {
     fn requested_eggs_come_before_earlier_ones() {
         let dir = tempfile::tempdir().unwrap();
         let mut cache = Cache::open(dir.path()).unwrap();
-        let of = |configuration| PrefetchHints::of(dir.path(), configuration, &host("3.11"));
+        let opened = cache.dir().clone();
+        let of = |configuration| PrefetchHints::of(&opened, configuration, &host("3.11"));
         let [a1, b1, c1] = ["a", "b", "c"].map(|name| egg(&mut cache, name, "1"));
         of("x").remember(&[b1, a1, b1, c1], &cache).unwrap();
         assert_eq!(of("x").digests(), [b1, a1, c1]);
         assert_eq!(of("y").digests(), []);
-        assert_eq!(PrefetchHints::of(dir.path(), "x", &host("3.12")).digests(), []);
+        assert_eq!(PrefetchHints::of(&opened, "x", &host("3.12")).digests(), []);
         // A run with fewer requests keeps the rest.
         of("x").remember(&[c1], &cache).unwrap();
         assert_eq!(of("x").digests(), [b1, a1, c1]);
@@ -147,11 +148,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut cache = Cache::open(dir.path()).unwrap();
         let a = egg(&mut cache, "a", "1");
-        let of = || PrefetchHints::of(dir.path(), "x", &host("3.11"));
+        let opened = cache.dir().clone();
+        let of = || PrefetchHints::of(&opened, "x", &host("3.11"));
         of().remember(&[a], &cache).unwrap();
-        std::fs::write(of().dir.join(&of().name), "[\"half").unwrap();
+        std::fs::write(dir.path().join(of().record), "[\"half").unwrap();
         assert_eq!(of().digests(), []);
-        forget_old(dir.path()).unwrap();
+        forget_old(&opened).unwrap();
         of().remember(&[a], &cache).unwrap();
         assert_eq!(of().digests(), [a]);
     }

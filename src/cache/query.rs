@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::cache::Cache;
 use crate::cache::index::Index;
+use crate::disk::files;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
 use crate::egg::name::{EggName, normalize_name, same_version, sort_versions};
@@ -216,13 +217,16 @@ pub fn matching(cache: &Cache, text: &str) -> Result<Vec<CachedEgg>> {
     Ok(eggs)
 }
 
+/// The longest requirements file that is read, in bytes.
+const MAX_REQUIREMENTS: u64 = 16 << 20;
+
 /// Reads the `name==version` lines of a requirements file. Comments, extras, environment markers and
 /// hashes are ignored.
 ///
 /// # Errors
 /// [`Error::Requirements`] for a line without exactly one version.
 pub fn requirements(path: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(path).at("read", path)?;
+    let text = files::read_text(path, MAX_REQUIREMENTS).at("read", path)?;
     let mut eggs = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {

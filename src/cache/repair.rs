@@ -10,7 +10,7 @@ use tracing::debug;
 use crate::cache::Cache;
 use crate::cache::blobs::BlobFile;
 use crate::egg::cached_egg::CachedEgg;
-use crate::error::Result;
+use crate::error::{IoContext, Result};
 use crate::util::hash::digest::Digest;
 
 impl Cache {
@@ -28,14 +28,15 @@ impl Cache {
             if writer.has(digest)? || !is_same(blobs.file(digest)?) {
                 return Ok(None);
             }
-            blobs.quarantine(writer, &blobs.path(digest)).map(Some)
+            blobs.quarantine_blob(writer, digest).map(Some)
         })
     }
 
     /// Moves a path of [`super::Blobs::scan`] that is not a blob out of the cache and returns its new
     /// path; `None` if a blob has taken its place.
     pub fn quarantine_foreign(&mut self, path: &Path) -> Result<Option<PathBuf>> {
-        let blobs = &self.blobs;
+        let (blobs, root) = (&self.blobs, self.dir.path());
+        let path = path.strip_prefix(root).map_err(std::io::Error::other).at("quarantine", path)?;
         self.index.write(|writer| {
             if blobs.is_blob(path) { Ok(None) } else { blobs.quarantine(writer, path).map(Some) }
         })

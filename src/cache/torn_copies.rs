@@ -17,12 +17,11 @@
 //! the server.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Deref;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -30,8 +29,10 @@ use tracing::{debug, warn};
 
 use crate::cache::blobs::Blobs;
 use crate::cache::index::Index;
-use crate::disk::files;
+use crate::disk::dir::Dir;
 use crate::disk::filesystem;
+use crate::disk::json_file;
+use crate::disk::nofollow;
 use crate::disk::permissions;
 use crate::disk::temp;
 use crate::egg::blob::frame_layout::FrameGroup;
@@ -46,8 +47,9 @@ use crate::util::hash::digest::Digest;
 use crate::util::machine;
 use crate::util::threads;
 
-/// The age at which the record of a missing directory is forgotten: it may only be unmounted.
-const FORGOTTEN_AFTER: Duration = Duration::from_hours(30 * 24);
+/// The age at which the record of a missing directory is forgotten, in seconds: it may only be
+/// unmounted.
+const FORGOTTEN_AFTER: i64 = 30 * 86_400;
 /// How much earlier than its record an egg may appear to have been copied, in seconds.
 const CLOCK_STEP: i64 = 3600;
 
@@ -61,33 +63,34 @@ struct Record {
     since: i64,
 }
 
-fn records(root: &Path) -> PathBuf {
-    root.join("copies")
-}
+/// The directory of the records. Its name is part of the cache's format.
+const RECORDS: &str = "copies";
+/// The longest record that is read, in bytes: it has one path.
+const MAX_RECORD: u64 = 1 << 16;
 
-/// The path of a directory's record, derived from the directory's path and inode.
-fn record_of(root: &Path, dir: &Path) -> Option<PathBuf> {
+/// The path of a directory's record below the cache, derived from the directory's path and inode.
+fn record_of(dir: &Path) -> Option<String> {
     let inode = dir.metadata().ok()?.ino().to_le_bytes();
     let digest = Digest::of(&[dir.as_os_str().as_encoded_bytes(), &inode].concat()).to_string();
-    Some(records(root).join(format!("{}.json", &digest[..32])))
+    Some(format!("{RECORDS}/{}.json", &digest[..32]))
 }
 
 /// Removes torn copies from `dir`, a canonical path, if the machine was rebooted since eggs were copied
 /// there. Returns their names.
-pub fn remove(root: &Path, blobs: &Blobs, index: &Index, dir: &Path) -> Vec<String> {
+pub fn remove(root: &Dir, blobs: &Blobs, index: &Index, dir: &Path) -> Vec<String> {
     check(root, blobs, index, dir).unwrap_or_default()
 }
 
-fn check(root: &Path, blobs: &Blobs, index: &Index, dir: &Path) -> Option<Vec<String>> {
-    let (path, boot) = (record_of(root, dir)?, machine::boot_id()?);
+fn check(root: &Dir, blobs: &Blobs, index: &Index, dir: &Path) -> Option<Vec<String>> {
+    let (path, boot) = (record_of(dir)?, machine::boot_id()?);
     let record = || {
-        let text = fs::read(&path).ok()?;
-        // A record that cannot be read is from an earlier boot, too.
+        let text = root.read_short(&path, MAX_RECORD).ok()?;
+        // A record that has another form is from an earlier boot, too.
         Some(serde_json::from_slice::<Record>(&text).ok())
     };
     let is_over = |record: &Option<Record>| record.as_ref().is_none_or(|it| it.boot != boot);
     record().filter(is_over)?;
-    if !permissions::is_writable(&records(root)) || !permissions::is_writable(dir) {
+    if !root.is_writable(RECORDS) || !permissions::is_writable(dir) {
         return None;
     }
     // One process checks; others that come at the same time wait, and find that it is done.
@@ -98,22 +101,24 @@ fn check(root: &Path, blobs: &Blobs, index: &Index, dir: &Path) -> Option<Vec<St
     let since = record.map_or(i64::MIN, |record| record.since);
     debug!(dir = %dir.display(), since, "the machine was rebooted since eggs were copied there");
     let removed = remove_torn(blobs, index, dir, since);
-    write(&path, dir, boot).or_log()?;
+    write(root, &path, dir, boot).or_log()?;
     Some(removed)
 }
 
 /// Makes the record of a directory before eggs are copied to it, if it has none. A full disk or a missing
 /// permission is not an error: the cache then serves its eggs without a record.
-pub fn begin(root: &Path, dir: &Path) -> Result<()> {
-    let (Some(path), Some(boot)) = (record_of(root, dir), machine::boot_id()) else {
+pub fn begin(root: &Dir, dir: &Path) -> Result<()> {
+    let (Some(path), Some(boot)) = (record_of(dir), machine::boot_id()) else {
         return Ok(());
     };
-    if path.exists() || filesystem::is_network(dir) {
+    if root.stat(&path).is_ok() || filesystem::is_network(dir) {
         return Ok(());
     }
-    let made = permissions::make_dir(&records(root))
-        .and_then(|()| files::sync_dir(root))
-        .and_then(|()| write(&path, dir, boot));
+    let made = root
+        .make_dir(RECORDS)
+        .at("make directory", &root.join(RECORDS))
+        .and_then(|_| root.sync().at("sync", root.path()))
+        .and_then(|()| write(root, &path, dir, boot));
     match made {
         Err(error) if error.is_full() || error.is_forbidden() => {
             debug!(%error, dir = %dir.display(), "no record: a power cut can leave torn copies");
@@ -123,28 +128,29 @@ pub fn begin(root: &Path, dir: &Path) -> Result<()> {
     }
 }
 
-fn write(path: &Path, dir: &Path, boot: String) -> Result<()> {
+fn write(root: &Dir, path: &str, dir: &Path, boot: String) -> Result<()> {
     let record = Record { dir: dir.display().to_string(), boot, since: now() };
-    temp::write_durably(path, &serde_json::to_vec(&record).expect("texts and a number"))
+    json_file::write(root, path, &record)
 }
 
 /// Lets the group of the cache write the records. Fails if this process does not own their directory.
-pub fn share(root: &Path) -> Result<()> {
-    let dir = records(root);
-    if dir.is_dir() { permissions::share(&dir, root) } else { Ok(()) }
+pub fn share(root: &Dir) -> Result<()> {
+    json_file::share(root, RECORDS)
 }
 
 /// Removes old records of directories that are gone, and temporary files.
-pub fn forget_gone(root: &Path) -> Result<()> {
-    temp::sweep(&records(root))?;
-    for entry in fs::read_dir(records(root)).into_iter().flatten().flatten() {
-        let record = fs::read(entry.path()).ok().and_then(|it| serde_json::from_slice(&it).ok());
+pub fn forget_gone(root: &Dir) -> Result<()> {
+    temp::sweep_below(root, RECORDS)?;
+    for name in json_file::list(root, RECORDS)? {
+        let path = format!("{RECORDS}/{name}");
+        let text = root.read_short(&path, MAX_RECORD).or_log();
+        let record = text.and_then(|it| serde_json::from_slice(&it).ok());
         let is_gone =
             record.is_some_and(|it: Record| Path::new(&it.dir).try_exists().is_ok_and(|it| !it));
-        let written = entry.metadata().and_then(|metadata| metadata.modified());
-        let age = written.ok().and_then(|written| written.elapsed().ok());
-        if is_gone && age.is_some_and(|age| age > FORGOTTEN_AFTER) {
-            fs::remove_file(entry.path()).or_log();
+        let written = root.stat(&path).map(|found| found.modified());
+        let is_old = written.is_ok_and(|written| now().saturating_sub(written) > FORGOTTEN_AFTER);
+        if is_gone && is_old {
+            root.remove_file(&path).or_log();
         }
     }
     Ok(())
@@ -292,7 +298,7 @@ fn is_finished(entry: &Entry, found: &Entry, mask: u32, since: i64) -> bool {
 /// Compares the part of a file at `offset` with what should be there.
 fn compare(path: &Path, offset: u64, expected: &[u8]) -> Result<State> {
     let mut found = Vec::with_capacity(expected.len());
-    let read = File::open(path).and_then(|mut file| {
+    let read = nofollow::open(path).and_then(|mut file| {
         file.seek(SeekFrom::Start(offset))?;
         file.take(expected.len() as u64).read_to_end(&mut found)
     });

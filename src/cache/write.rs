@@ -68,7 +68,7 @@ impl Cache {
                 .into_iter()
                 .map(|staged| commit_one(blobs, writer, staged, &replace, &mut changed))
                 .collect::<Result<Vec<_>>>()?;
-            Blobs::sync(&changed)?;
+            blobs.sync(&changed)?;
             writer.tally(&stored(&commits), now())?;
             Ok(commits)
         })?;

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::disk::nofollow;
 use crate::error::{Error, KeyProblem, NotPublic, Owner, Unwritable};
 use crate::remote::keys::{KEY_VARIABLE, PASSWORD_VARIABLE};
 use crate::util::suggest::Nearest;
@@ -107,7 +108,7 @@ impl Hints {
 
     /// What to do about a blob that `verify` could not read.
     pub fn of_unreadable(&self, blob: &Path) -> Vec<String> {
-        let denied = fs::File::open(blob)
+        let denied = nofollow::open(blob)
             .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
         // Nothing but its format keeps it from being read otherwise.
         vec![if denied { self.to_read(&Owner::of(blob)) } else { UPGRADE.to_owned() }]
@@ -156,7 +157,7 @@ impl Hints {
     }
 
     fn of_io(&self, path: &Path, kind: std::io::ErrorKind) -> Vec<String> {
-        use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        use std::io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
         if is_full(kind) {
             return vec![format!(
                 "free some space there; {} shrinks a cache",
@@ -170,6 +171,12 @@ impl Hints {
                 vec![format!("check who owns it and how it is mounted: {at} is {owner}")]
             }
             ReadOnlyFilesystem => vec!["check how it is mounted".into()],
+            InvalidInput if path.is_symlink() => {
+                let at = path.display();
+                vec![format!(
+                    "no link below a cache is followed: replace {at} with what it links to"
+                )]
+            }
             _ => Vec::new(),
         }
     }

@@ -6,7 +6,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use crate::error::{IoContext, Result};
+use crate::disk::dir::Dir;
+use crate::error::{IoContext, OrLog, Result};
 
 /// Serialises a path. Bytes that are not UTF-8 are replaced, so that every report can be serialised.
 pub fn lossy<S: serde::Serializer>(
@@ -26,17 +27,39 @@ pub fn identity(metadata: &fs::Metadata) -> (u64, u64) {
 /// a regular file; does not block on a FIFO.
 pub fn read_short(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
+    read_opened(File::options().read(true).custom_flags(flags).open(path)?, most)
+}
+
+/// Reads an open file, as [`read_short`].
+pub fn read_opened(file: File, most: u64) -> std::io::Result<Vec<u8>> {
+    let found = file.metadata()?;
+    if !found.is_file() {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a file"));
     }
+    // A sparse file takes no space, however long it is.
+    if found.len() > most {
+        return Err(too_long(most));
+    }
+    read_at_most(file, most)
+}
+
+/// Reads a text that the user names. It may be a FIFO, as from a shell's `<(command)`: this waits for
+/// its writer. Fails if it has more than `most` bytes.
+pub fn read_text(path: &Path, most: u64) -> std::io::Result<String> {
+    let content = read_at_most(File::open(path)?, most)?;
+    String::from_utf8(content)
+        .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+}
+
+fn read_at_most(file: File, most: u64) -> std::io::Result<Vec<u8>> {
     let mut content = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut content)?;
-    if content.len() as u64 > most {
-        let reason = format!("it has more than {most} bytes");
-        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, reason));
-    }
-    Ok(content)
+    if content.len() as u64 > most { Err(too_long(most)) } else { Ok(content) }
+}
+
+fn too_long(most: u64) -> std::io::Error {
+    let reason = format!("it has more than {most} bytes");
+    std::io::Error::new(std::io::ErrorKind::FileTooLarge, reason)
 }
 
 /// Makes the names in a directory durable.
@@ -89,14 +112,14 @@ pub fn exchange(one: &Path, other: &Path) -> std::io::Result<bool> {
 }
 
 /// Makes a file that occupies `bytes` on the disk, if it is missing and there is space.
-pub fn reserve(path: &Path, bytes: u64) {
+pub fn reserve(dir: &Dir, name: &str, bytes: u64) {
     // A process that died can have left it empty. A file with content stays.
-    if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
-        let _ = fs::remove_file(path);
+    if dir.stat(name).is_ok_and(|found| found.is_file() && found.len() == 0) {
+        dir.remove_file(name).or_log();
     }
-    let Ok(file) = File::create_new(path) else { return };
+    let Ok(file) = dir.create(name, 0o666) else { return };
     if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).is_err() {
-        let _ = fs::remove_file(path);
+        dir.remove_file(name).or_log();
     }
 }
 

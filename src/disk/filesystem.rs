@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
+use crate::disk::dir::Dir;
+use crate::disk::temp;
 use crate::error::{IoContext, Result};
 
 /// Whether the file system at `path` is served by another machine. SQLite's write-ahead log does not
@@ -47,11 +49,11 @@ fn file_system(path: &Path) -> Option<u32> {
 
 /// Whether files in `dir` can share blocks, so that a copy writes no bytes.
 #[must_use]
-pub fn clones(dir: &Path) -> bool {
+pub fn clones(dir: &Dir) -> bool {
     // Empty files have no blocks, but a file system without clones fails all the same.
     #[cfg(target_os = "linux")]
     let try_clone = || {
-        let (from, to) = (tempfile::tempfile_in(dir)?, tempfile::tempfile_in(dir)?);
+        let (from, to) = (temp::unnamed(dir)?, temp::unnamed(dir)?);
         std::io::Result::Ok(rustix::fs::ioctl_ficlone(to, from)?)
     };
     #[cfg(not(target_os = "linux"))]

@@ -4,22 +4,22 @@
 //! A record is written by renaming a synced file and removed by unlinking it. A crash leaves the old
 //! record, the new one or none, but never a part of one.
 
-use std::fs;
-use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::disk::files;
-use crate::disk::nofollow;
-use crate::disk::permissions;
+use crate::disk::dir::Dir;
 use crate::disk::temp;
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::util::hash::digest::Digest;
 
 /// The longest record that is read, in bytes.
 const MAX_LENGTH: u64 = 16 << 20;
+/// The most records in a directory, and the most bytes of all of them that are read together.
+const MAX_RECORDS: usize = 100_000;
+const MAX_TOTAL: u64 = 1 << 29;
 
 /// The file name of a record, derived from a text that identifies it.
 #[must_use]
@@ -27,60 +27,97 @@ pub fn name_of(text: &[u8]) -> String {
     format!("{}.json", &Digest::of(text).to_string()[..32])
 }
 
-/// Writes a record into the directory `dir` of the cache, durably. Replaces a record of that name.
-pub fn write<T: Serialize>(dir: &Path, name: &str, record: &T) -> Result<()> {
-    if !dir.is_dir() {
-        permissions::make_dir(dir)?;
-        files::sync_dir(dir.parent().unwrap_or(dir))?;
-    }
-    let path = dir.join(name);
-    let mut text = serde_json::to_vec_pretty(record).at("write", &path)?;
+/// Writes a record below the cache, durably; `path` is a directory and a name, or a name. Replaces a
+/// record of that name.
+pub fn write<T: Serialize>(root: &Dir, path: &str, record: &T) -> Result<()> {
+    let (dir, name) = match path.rsplit_once('/') {
+        None => (root.clone(), path),
+        Some((dir, name)) => (make_dir(root, dir)?, name),
+    };
+    let mut text = serde_json::to_vec_pretty(record).at("write", &root.join(path))?;
     text.push(b'\n');
-    temp::write_durably(&path, &text)
+    temp::write_durably(&dir, name, &text)
+}
+
+/// Makes a directory for records durably, if it is missing.
+pub fn make_dir(root: &Dir, dir: &str) -> Result<Dir> {
+    let (made, is_new) = root.make_dir(dir).at("make directory", &root.join(dir))?;
+    if is_new {
+        root.sync().at("sync", root.path())?;
+    }
+    Ok(made)
 }
 
 /// Reads a record; `None` if there is none. Fails if it does not have the form of `T`.
-pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let file = match nofollow::open(path) {
+pub fn read<T: DeserializeOwned>(root: &Dir, path: &str) -> Result<Option<T>> {
+    let text = match root.read_short(path, MAX_LENGTH) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file.at("read", path)?,
+        text => text.at("read", &root.join(path))?,
     };
-    let mut text = Vec::new();
-    file.take(MAX_LENGTH).read_to_end(&mut text).at("read", path)?;
-    serde_json::from_slice(&text).map(Some).at("read", path)
+    serde_json::from_slice(&text).map(Some).at("read", &root.join(path))
 }
 
-/// The paths of the records in `dir`, sorted. A missing `dir` has none.
-pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(dir) {
+/// All records in the directory `dir` of the cache, by name, in its order. A missing `dir` has none.
+///
+/// # Errors
+/// If `dir` cannot be listed. Each record that cannot be read has its own error.
+pub fn read_all<T: DeserializeOwned>(root: &Dir, dir: &str) -> Result<Vec<(String, Result<T>)>> {
+    let mut total = 0;
+    let mut records = Vec::new();
+    for name in list(root, dir)? {
+        let path = format!("{dir}/{name}");
+        // Of what is not a file, the length has no meaning, and it is not read.
+        total += root.stat(&path).map_or(0, |found| found.len().min(MAX_LENGTH));
+        let record = if total <= MAX_TOTAL { read(root, &path) } else { Err(too_many(root, dir)) };
+        // A record that was removed meanwhile is none.
+        records.extend(record.transpose().map(|record| (name, record)));
+    }
+    Ok(records)
+}
+
+/// The names of the records in the directory `dir` of the cache, sorted. A missing `dir` has none.
+pub fn list(root: &Dir, dir: &str) -> Result<Vec<String>> {
+    let at = root.join(dir);
+    let names = match root.subdir(dir).and_then(|dir| dir.names()) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.at("read", dir)?,
+        names => names.at("read", &at)?,
     };
     let mut found = Vec::new();
-    for entry in entries {
-        let path = entry.at("read", dir)?.path();
-        let is_temporary = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(temp::TEMP_PREFIX.as_bytes()));
-        if !is_temporary && path.extension().is_some_and(|extension| extension == "json") {
-            found.push(path);
+    for name in names {
+        let Ok(name) = name.at("read", &at)?.into_string() else { continue };
+        let is_record = Path::new(&name).extension().is_some_and(|extension| extension == "json");
+        if is_record && !name.starts_with(temp::TEMP_PREFIX) {
+            found.push(name);
+        }
+        if found.len() > MAX_RECORDS {
+            return Err(too_many(root, dir));
         }
     }
     found.sort_unstable();
     Ok(found)
 }
 
+fn too_many(root: &Dir, dir: &str) -> Error {
+    let reason = format!("it has more than {MAX_RECORDS} records or {MAX_TOTAL} bytes");
+    let source = std::io::Error::new(ErrorKind::FileTooLarge, reason);
+    Error::Io { action: "read", path: root.join(dir), source }
+}
+
 /// Removes a record, durably. Returns whether it existed.
-pub fn remove(path: &Path) -> Result<bool> {
-    match fs::remove_file(path) {
+pub fn remove(root: &Dir, path: &str) -> Result<bool> {
+    match root.remove_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        removed => removed.at("remove", path)?,
+        removed => removed.at("remove", &root.join(path))?,
     }
-    files::sync_dir(path.parent().unwrap_or(path))?;
+    let dir = path.rsplit_once('/').map_or(".", |(dir, _)| dir);
+    root.subdir(dir).and_then(|dir| dir.sync()).at("sync", &root.join(dir))?;
     Ok(true)
 }
 
 /// Lets the group of the cache write the records in `dir`. Fails if this process does not own it.
-pub fn share(dir: &Path) -> Result<()> {
-    if dir.is_dir() { permissions::share(dir, dir.parent().unwrap_or(dir)) } else { Ok(()) }
+pub fn share(root: &Dir, dir: &str) -> Result<()> {
+    match root.subdir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        opened => opened.and_then(|it| it.share(root.handle())).at("share", &root.join(dir)),
+    }
 }

@@ -1,6 +1,7 @@
-//! Safe files: temporary files, access without following symlinks, durable writes, and modes.
+//! Safe files: open directories, temporary files, access without following symlinks, durable writes, and modes.
 
 pub mod boundary;
+pub mod dir;
 pub mod files;
 pub mod filesystem;
 pub mod json_file;

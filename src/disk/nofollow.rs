@@ -9,16 +9,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags, openat};
 
+use crate::disk::dir::{READ, open_beneath};
 use crate::disk::files;
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
-/// Do not block on a FIFO.
-const READ: OFlags =
-    OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK);
 const CREATE: OFlags = OFlags::CREATE
     .union(OFlags::EXCL)
     .union(OFlags::WRONLY)
@@ -39,8 +36,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// a directory between `top` and the file, is a symlink. Does not block on a FIFO.
 pub fn open_below(top: &Path, path: &str) -> io::Result<File> {
     let top = File::open(top)?;
-    let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
-    Ok(openat(open_directory(top.as_fd(), parent)?, name, READ, Mode::empty())?.into())
+    Ok(open_beneath(top.as_fd(), Path::new(path), READ, Mode::empty())?.into())
 }
 
 /// A directory and everything below it, by paths that are `/`-separated and relative to it. Every
@@ -126,46 +122,12 @@ fn below<'p>(path: &'p str, directory: &str) -> Option<&'p str> {
 }
 
 fn open_directory(top: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match openat2(top, path, DIRECTORY, Mode::empty(), resolve) {
-        // A kernel before 5.6, or a sandbox that does not know the call.
-        Err(Errno::NOSYS | Errno::PERM) => walk(top, path),
-        opened => Ok(opened?),
-    }
-}
-
-/// As [`open_directory`], one name at a time.
-fn walk(top: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
-    let mut names = path.split('/');
-    let first = names.next().unwrap_or(".");
-    let mut directory = openat(top, first, DIRECTORY, Mode::empty())?;
-    for name in names {
-        directory = openat(&directory, name, DIRECTORY, Mode::empty())?;
-    }
-    Ok(directory)
+    Ok(open_beneath(top, Path::new(path), DIRECTORY, Mode::empty())?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn symlinks_on_the_way_are_not_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("top/a/b")).unwrap();
-        std::fs::create_dir_all(dir.path().join("elsewhere/b")).unwrap();
-        let top = File::open(dir.path().join("top")).unwrap();
-        for open in [open_directory, walk] {
-            assert!(open(top.as_fd(), "a/b").is_ok());
-        }
-        for (link, target) in [("l", "a"), ("up", ".."), ("out", "../elsewhere")] {
-            std::os::unix::fs::symlink(target, dir.path().join("top").join(link)).unwrap();
-            for open in [open_directory, walk] {
-                assert!(open(top.as_fd(), link).is_err(), "{link}");
-                assert!(open(top.as_fd(), &format!("{link}/b")).is_err(), "{link}/b");
-            }
-        }
-    }
 
     #[test]
     fn a_symlink_in_place_of_a_file_is_not_opened() {

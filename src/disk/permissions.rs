@@ -1,59 +1,98 @@
 //! Modes of files, and sharing a cache with a group.
+//!
+//! Modes and groups are changed through an open handle, never by name: a name can have become that of
+//! another file since somebody looked.
 
-use std::fs;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use crate::error::{IoContext, Result};
-
-/// Whether a group shares a directory: new entries get its group, and the group may write the
-/// directory.
-#[must_use]
-pub fn is_shared(dir: &Path) -> bool {
-    dir.metadata().is_ok_and(|metadata| metadata.mode() & SHARED == SHARED)
-}
+use rustix::fs::Mode;
+use rustix::io::Errno;
 
 /// Set-group-ID, and write permission for the group.
 const SHARED: u32 = 0o2020;
 
+/// Whether these are mode bits of a directory that a group shares: new entries get its group, and the
+/// group may write the directory.
+#[must_use]
+pub fn is_shared_mode(mode: u32) -> bool {
+    mode & SHARED == SHARED
+}
+
 /// Lets the group of the directory `of` write a file or share a directory. Fails if that needs a change
-/// and this process does not own the file.
-pub fn share(path: &Path, of: &Path) -> Result<()> {
-    let metadata = path.metadata().at("read", path)?;
-    join(path, of)?;
-    let group = if metadata.is_dir() { SHARED | 0o070 } else { 0o060 };
-    if metadata.mode() & group == group {
+/// and this process does not own the file, or if the file has another name, which may be outside the
+/// cache.
+pub fn share(file: &File, of: &File) -> io::Result<()> {
+    join(file, of)?;
+    let found = file.metadata()?;
+    let mode = (found.mode() | if found.is_dir() { SHARED | 0o070 } else { 0o060 }) & 0o7777;
+    if found.mode() & 0o7777 == mode {
         return Ok(());
     }
-    let mode = (metadata.mode() | group) & 0o7777;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).at("share", path)
+    check_owner(&found, &of.metadata()?)?;
+    change_mode(file, mode)
 }
 
-/// Gives a file or directory the group of the directory `of`. Fails if that needs a change and this
-/// process does not own the file.
-pub fn join(path: &Path, of: &Path) -> Result<()> {
-    let group = of.metadata().at("read", of)?.gid();
-    if path.metadata().at("read", path)?.gid() == group {
+/// Gives a file or directory the group of the directory `of`. Fails as [`share`] does.
+pub fn join(file: &File, of: &File) -> io::Result<()> {
+    let (found, of) = (file.metadata()?, of.metadata()?);
+    let group = of.gid();
+    if found.gid() == group {
         return Ok(());
     }
-    std::os::unix::fs::chown(path, None, Some(group)).at("share", path)
+    check_sole(&found)?;
+    check_owner(&found, &of)?;
+    // With an empty path this acts on the handle, also if it is only for looking.
+    let group = rustix::process::Gid::from_raw(group);
+    Ok(rustix::fs::chownat(file, "", None, Some(group), rustix::fs::AtFlags::EMPTY_PATH)?)
 }
 
-/// Makes a directory and its parents if they are missing. A directory made in a shared directory is
-/// shared too, regardless of the umask.
-pub fn make_dir(dir: &Path) -> Result<()> {
-    if dir.is_dir() {
+/// Sets the mode of a file or directory. Fails as [`share`] does.
+pub fn change_mode(file: &File, mode: u32) -> io::Result<()> {
+    let found = file.metadata()?;
+    if found.mode() & 0o7777 == mode {
         return Ok(());
     }
-    let parent = dir.parent().unwrap_or(dir);
-    fs::create_dir_all(parent).at("make directory", parent)?;
-    match fs::create_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && dir.is_dir() => {
-            return Ok(());
+    check_sole(&found)?;
+    Ok(set_mode(file.as_fd(), mode)?)
+}
+
+/// Refuses a file with a second name, and what is neither a file nor a directory.
+fn check_sole(found: &fs::Metadata) -> io::Result<()> {
+    let reason = if found.is_dir() || (found.is_file() && found.nlink() == 1) {
+        return Ok(());
+    } else if found.is_file() {
+        "it has another name (a hard link)"
+    } else {
+        "it is not a file"
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, reason))
+}
+
+/// Refuses a file of somebody who does not own the directory `of`: root could change it, but the file
+/// can have been moved there from anywhere.
+fn check_owner(found: &fs::Metadata, of: &fs::Metadata) -> io::Result<()> {
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root && found.is_file() && found.uid() != 0 && found.uid() != of.uid() {
+        let reason = format!("it belongs to user {}", found.uid());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    Ok(())
+}
+
+/// Sets the mode of an open file, also of one that is only open for looking.
+pub fn set_mode(file: BorrowedFd<'_>, mode: u32) -> rustix::io::Result<()> {
+    match rustix::fs::fchmod(file, Mode::from_raw_mode(mode)) {
+        Err(Errno::BADF) => {
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let set = fs::set_permissions(path, Permissions::from_mode(mode));
+            set.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
         }
-        made => made.at("make directory", dir)?,
+        set => set,
     }
-    if is_shared(parent) { share(dir, parent) } else { Ok(()) }
 }
 
 /// Whether everybody may write a directory that belongs neither to this user nor to root.
@@ -88,7 +127,7 @@ pub fn umask() -> u32 {
 pub fn mode_mask(dir: &Path) -> u32 {
     let mut acl = [0; 4];
     match rustix::fs::getxattr(dir, "system.posix_acl_default", &mut acl) {
-        Ok(_) | Err(rustix::io::Errno::RANGE) => 0o777,
+        Ok(_) | Err(Errno::RANGE) => 0o777,
         Err(_) => umask(),
     }
 }

@@ -5,15 +5,18 @@
 //! system, locks may hold on one machine only: there, the file must also be older than
 //! [`NETWORK_AGE`].
 
-use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Permissions, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{CWD, Mode};
+
+use crate::disk::dir::Dir;
 use crate::disk::files;
 use crate::disk::filesystem;
-use crate::disk::nofollow;
 use crate::error::{IoContext, OrLog, Result};
 
 /// The prefix of the names of temporary files and directories.
@@ -25,6 +28,9 @@ const NETWORK_AGE: Duration = Duration::from_hours(24);
 /// A temporary file or directory of this process, removed when dropped.
 #[derive(Debug)]
 pub struct Temp {
+    dir: Dir,
+    name: OsString,
+    /// For messages, and to look at it.
     path: PathBuf,
     lock: File,
     keep: bool,
@@ -32,41 +38,41 @@ pub struct Temp {
 
 impl Temp {
     /// Makes an empty file in `dir`, with mode 0600.
-    pub fn file(dir: &Path) -> Result<Self> {
-        Self::create(dir, |builder| {
-            let mut options = File::options();
-            options.read(true).write(true).create_new(true).mode(0o600);
-            let (file, path) = builder.make_in(dir, |path| options.open(path))?.keep()?;
-            Ok(Some((path, file)))
-        })
+    pub fn file(dir: &Dir) -> Result<Self> {
+        Self::create(dir, |name| dir.create(name, 0o600).map(Some))
     }
 
-    /// Makes an empty directory in `dir`, with mode 0700.
-    pub fn dir(dir: &Path) -> Result<Self> {
-        Self::create(dir, |builder| {
-            let make = |path: &Path| DirBuilder::new().mode(0o700).create(path);
-            let ((), path) = builder.make_in(dir, make)?.keep()?;
-            match File::open(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                file => Ok(Some((path, file?))),
+    /// As [`Temp::file`], in the directory of this path.
+    pub fn file_at(dir: &Path) -> Result<Self> {
+        Self::file(&Dir::open(dir).at(MAKE, dir)?)
+    }
+
+    /// Makes an empty directory with mode 0700 in the directory of this path.
+    pub fn dir_at(dir: &Path) -> Result<Self> {
+        let dir = Dir::open(dir).at(MAKE, dir)?;
+        Self::create(&dir, |name| {
+            rustix::fs::mkdirat(dir.handle(), name, Mode::from_raw_mode(0o700))?;
+            match dir.read(name) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                opened => opened.map(Some),
             }
         })
     }
 
-    fn create(
-        dir: &Path,
-        make: impl Fn(&tempfile::Builder<'_, '_>) -> std::io::Result<Option<(PathBuf, File)>>,
-    ) -> Result<Self> {
+    fn create(dir: &Dir, make: impl Fn(&OsStr) -> io::Result<Option<File>>) -> Result<Self> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMP_PREFIX);
         // A sweep in another process can take the lock first and remove the new file: then try again.
         loop {
-            let Some((path, lock)) = make(&builder).at("make a temporary file in", dir)? else {
-                continue;
-            };
+            let (lock, path) = builder
+                .make_in(dir.path(), |path| make(path.file_name().unwrap_or_default()))
+                .and_then(|temp| Ok(temp.keep()?))
+                .at(MAKE, dir.path())?;
+            let Some(lock) = lock else { continue };
+            let name = path.file_name().unwrap_or_default().to_owned();
             lock.lock().at("lock", &path)?;
-            if is_same_file(&path, &lock) {
-                return Ok(Self { path, lock, keep: false });
+            if is_same_file(dir, &name, &lock) {
+                return Ok(Self { dir: dir.clone(), name, path, lock, keep: false });
             }
         }
     }
@@ -82,15 +88,23 @@ impl Temp {
         &self.lock
     }
 
-    /// Gives the file its final name, replacing a file of that name. On failure, it is removed.
-    pub fn persist(mut self, to: &Path) -> std::io::Result<()> {
-        fs::rename(&self.path, to)?;
+    /// Gives the file its final name below `dir`, replacing a file of that name. On failure, it is
+    /// removed.
+    pub fn persist(mut self, dir: &Dir, to: impl AsRef<Path>) -> io::Result<()> {
+        self.dir.rename(&self.name, dir, to)?;
+        self.keep = true;
+        Ok(())
+    }
+
+    /// As [`Temp::persist`], with any path as the final name.
+    pub fn persist_at(mut self, to: &Path) -> io::Result<()> {
+        rustix::fs::renameat(self.dir.handle(), &self.name, CWD, to)?;
         self.keep = true;
         Ok(())
     }
 
     /// Gives the file or directory its final name. Fails if the name exists. On failure, it is removed.
-    pub fn persist_new(mut self, to: &Path) -> std::io::Result<()> {
+    pub fn persist_new(mut self, to: &Path) -> io::Result<()> {
         files::rename_new(&self.path, to)?;
         self.keep = true;
         Ok(())
@@ -98,82 +112,58 @@ impl Temp {
 
     /// Replaces the file or directory `to`, which is removed. If the file system can exchange names,
     /// `to` always exists. On failure, this temporary file is removed.
-    pub fn replace(self, to: &Path) -> std::io::Result<()> {
+    pub fn replace(self, to: &Path) -> io::Result<()> {
         // The old file now has the temporary name, and dropping `self` removes it.
         if files::exchange(&self.path, to)? {
             return Ok(());
         }
         let parent = to.parent().unwrap_or(to);
-        let aside = Self::dir(parent).map_err(std::io::Error::other)?;
+        let aside = Self::dir_at(parent).map_err(io::Error::other)?;
         let old = aside.path().join("removed");
-        fs::rename(to, &old)?;
-        self.persist_new(to).inspect_err(|_| drop(fs::rename(&old, to)))
+        std::fs::rename(to, &old)?;
+        self.persist_new(to).inspect_err(|_| drop(std::fs::rename(&old, to)))
     }
 }
+
+const MAKE: &str = "make a temporary file in";
 
 impl Drop for Temp {
     fn drop(&mut self) {
         if !self.keep {
-            remove(&self.path);
+            self.dir.remove_all(&self.name).or_log();
         }
     }
 }
 
-fn is_same_file(path: &Path, file: &File) -> bool {
-    let identity = |metadata: fs::Metadata| files::identity(&metadata);
+fn is_same_file(dir: &Dir, name: &OsStr, file: &File) -> bool {
     matches!(
-        (path.symlink_metadata().map(identity), file.metadata().map(identity)),
-        (Ok(by_path), Ok(by_handle)) if by_path == by_handle
+        (dir.stat(name), file.metadata()),
+        (Ok(by_name), Ok(by_handle)) if by_name.identity() == files::identity(&by_handle)
     )
 }
 
-/// Removes a temporary file or directory as far as possible. A later sweep finds the rest.
-fn remove(path: &Path) {
-    if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        fs::remove_file(path).or_log();
-    } else if fs::remove_dir_all(path).is_err() {
-        open_up(path);
-        fs::remove_dir_all(path).or_log();
+/// A file without a name, for content that this process alone needs.
+pub fn unnamed(dir: &Dir) -> io::Result<File> {
+    if let Some(file) = dir.unnamed()? {
+        return Ok(file);
     }
+    // Dropping this removes the name, and the file remains as long as it is open.
+    Temp::file(dir).map_err(io::Error::other)?.lock.try_clone()
 }
 
-/// Gives the owner all permissions on a directory and its subdirectories: some eggs contain directories
-/// that cannot be written or read.
-fn open_up(dir: &Path) {
-    let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o700));
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
+/// Locks the temporary file or directory of this name in `dir`, if its process has died.
+fn abandoned(dir: &Dir, name: &OsStr, is_network: bool) -> Option<File> {
+    if !name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes()) {
+        return None;
     }
-}
-
-/// The temporary files and directories in `dir` whose process has died. A missing `dir` has none.
-pub fn abandoned(dir: &Path) -> Result<Vec<Abandoned>> {
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.at("read", dir)?,
+    let lock = open_to_lock(dir, name).ok()?;
+    let is_over = match lock.try_lock() {
+        Ok(()) => !is_network || is_older(&lock, NETWORK_AGE),
+        Err(TryLockError::WouldBlock) => false,
+        // NFS locks only files that are open for writing.
+        Err(TryLockError::Error(_)) => is_network && is_older(&lock, NETWORK_AGE),
     };
-    let is_network = filesystem::is_network(dir);
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry.at("read", dir)?.path();
-        let is_temp = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes()));
-        if is_temp
-            && let Ok(lock) = open_to_lock(&path)
-            && match lock.try_lock() {
-                Ok(()) => !is_network || is_older(&lock, NETWORK_AGE),
-                Err(TryLockError::WouldBlock) => false,
-                // NFS locks only files that are open for writing.
-                Err(TryLockError::Error(_)) => is_network && is_older(&lock, NETWORK_AGE),
-            }
-        {
-            found.push(Abandoned { path, _lock: lock });
-        }
-    }
-    Ok(found)
+    is_over.then_some(lock)
 }
 
 fn is_older(file: &File, age: Duration) -> bool {
@@ -181,73 +171,107 @@ fn is_older(file: &File, age: Duration) -> bool {
     modified.is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed > age))
 }
 
-/// Removes the temporary files and directories in `dir` whose process has died, and returns how many.
-pub fn sweep(dir: &Path) -> Result<usize> {
-    Ok(abandoned(dir)?.into_iter().filter(Abandoned::remove).count())
-}
-
 /// Opens a file or directory to lock it. Fails for anything else, such as a symlink.
-fn open_to_lock(path: &Path) -> std::io::Result<File> {
-    let kind = path.symlink_metadata()?.file_type();
-    if !kind.is_file() && !kind.is_dir() {
-        return Err(std::io::ErrorKind::InvalidInput.into());
+fn open_to_lock(dir: &Dir, name: &OsStr) -> io::Result<File> {
+    let found = dir.stat(name)?;
+    if !found.is_file() && !found.is_dir() {
+        return Err(ErrorKind::InvalidInput.into());
     }
-    nofollow::open(path).or_else(|error| {
-        if kind.is_dir() && error.kind() == std::io::ErrorKind::PermissionDenied {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-            return nofollow::open(path);
+    dir.read(name).or_else(|error| {
+        if found.is_dir() && error.kind() == ErrorKind::PermissionDenied {
+            dir.open_up(name)?;
+            return dir.read(name);
         }
         Err(error)
     })
 }
 
-/// A temporary file or directory whose process has died. It is locked, so no other process removes it.
-#[derive(Debug)]
-pub struct Abandoned {
-    path: PathBuf,
-    _lock: File,
+/// How many temporary files and directories in `dir` have a process that has died.
+pub fn count_abandoned(dir: &Dir) -> Result<usize> {
+    for_each_abandoned(dir, |_| true)
 }
 
-impl Abandoned {
-    /// Removes it as far as possible, and returns whether nothing is left.
-    fn remove(&self) -> bool {
-        remove(&self.path);
-        self.path.symlink_metadata().is_err()
+/// Removes the temporary files and directories in `dir` whose process has died, and returns how many.
+pub fn sweep(dir: &Dir) -> Result<usize> {
+    for_each_abandoned(dir, |name| {
+        // The rest of it, if there is any, is left to a later sweep.
+        dir.remove_all(name).or_log();
+        dir.stat(name).is_err()
+    })
+}
+
+/// As [`sweep`], in the directory `below` a cache, which may be missing.
+pub fn sweep_below(root: &Dir, below: &str) -> Result<usize> {
+    match root.subdir(below) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+        dir => sweep(&dir.at("read", &root.join(below))?),
     }
+}
+
+/// Calls `act` for each, while it is locked, and returns how often that was true. One after another: a
+/// directory may have more of them than this process may have open files.
+fn for_each_abandoned(dir: &Dir, act: impl Fn(&OsStr) -> bool) -> Result<usize> {
+    let is_network = filesystem::is_network(dir.path());
+    let mut count = 0;
+    for name in dir.names().at("read", dir.path())? {
+        let name = name.at("read", dir.path())?;
+        if let Some(_lock) = abandoned(dir, &name, is_network)
+            && act(&name)
+        {
+            count += 1;
+        }
+    }
+    Ok(count)
 }
 
 /// Removes a file or directory so that nobody ever sees a part of it under its name. Fails if it cannot
 /// be renamed; a later sweep finds what could not be removed.
 pub fn remove_whole(path: &Path) -> Result<()> {
-    let aside = Temp::dir(path.parent().unwrap_or(path))?;
-    fs::rename(path, aside.path().join("removed")).at("remove", path)
+    let aside = Temp::dir_at(path.parent().unwrap_or(path))?;
+    std::fs::rename(path, aside.path().join("removed")).at("remove", path)
 }
 
-/// Writes a small file durably: after a crash it has the old content or the new.
-pub fn write_durably(path: &Path, content: &[u8]) -> Result<()> {
-    let dir = path.parent().unwrap_or(path);
+/// Writes a small file below `dir` durably: after a crash it has the old content or the new.
+pub fn write_durably(dir: &Dir, name: &str, content: &[u8]) -> Result<()> {
+    write_synced(dir, content)
+        .and_then(|temp| temp.persist(dir, name).at("write", &dir.join(name)))?;
+    dir.sync().at("sync", dir.path())
+}
+
+/// As [`write_durably`], for any path.
+pub fn write_durably_at(path: &Path, content: &[u8]) -> Result<()> {
+    let parent = path.parent().unwrap_or(path);
+    let dir = Dir::open(parent).at("write", path)?;
+    write_synced(&dir, content).and_then(|temp| temp.persist_at(path).at("write", path))?;
+    dir.sync().at("sync", parent)
+}
+
+fn write_synced(dir: &Dir, content: &[u8]) -> Result<Temp> {
     let temp = Temp::file(dir)?;
     (&temp.lock)
         .write_all(content)
-        .and_then(|()| temp.lock.set_permissions(fs::Permissions::from_mode(0o644)))
+        .and_then(|()| temp.lock.set_permissions(Permissions::from_mode(0o644)))
         .and_then(|()| temp.lock.sync_all())
-        .and_then(|()| temp.persist(path))
-        .at("write", path)?;
-    files::sync_dir(dir)
+        .at("write", &temp.path)?;
+    Ok(temp)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
     fn files_of_a_living_process_are_not_abandoned() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, directory) = (Temp::file(dir.path()).unwrap(), Temp::dir(dir.path()).unwrap());
-        assert!(abandoned(dir.path()).unwrap().is_empty());
+        let (file, directory) =
+            (Temp::file_at(dir.path()).unwrap(), Temp::dir_at(dir.path()).unwrap());
+        let opened = Dir::open(dir.path()).unwrap();
+        assert_eq!(count_abandoned(&opened).unwrap(), 0);
         let kept = file.path().to_owned();
         drop(directory);
-        file.persist(&dir.path().join("final")).unwrap();
+        file.persist(&opened, "final").unwrap();
         assert!(!kept.exists());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -258,11 +282,13 @@ mod tests {
         fs::write(dir.path().join(".eggcache-file"), "half").unwrap();
         fs::create_dir_all(dir.path().join(".eggcache-dir/a/b")).unwrap();
         fs::write(dir.path().join("other"), "").unwrap();
-        let found = abandoned(dir.path()).unwrap();
-        assert_eq!(found.len(), 2);
-        assert_eq!(sweep(dir.path()).unwrap(), 0, "they are locked");
-        drop(found);
-        assert_eq!(sweep(dir.path()).unwrap(), 2);
+        let opened = Dir::open(dir.path()).unwrap();
+        assert_eq!(count_abandoned(&opened).unwrap(), 2);
+        let names = [".eggcache-file", ".eggcache-dir"].map(OsStr::new);
+        let locks = names.map(|name| abandoned(&opened, name, false).unwrap());
+        assert_eq!(sweep(&opened).unwrap(), 0, "they are locked");
+        drop(locks);
+        assert_eq!(sweep(&opened).unwrap(), 2);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
@@ -272,26 +298,44 @@ mod tests {
         let egg = dir.path().join("a.egg");
         fs::create_dir(&egg).unwrap();
         fs::write(egg.join("old"), "").unwrap();
-        let temp = Temp::dir(dir.path()).unwrap();
+        let temp = Temp::dir_at(dir.path()).unwrap();
         fs::write(temp.path().join("new"), "").unwrap();
         temp.replace(&egg).unwrap();
         assert!(egg.join("new").exists() && !egg.join("old").exists());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         // A file takes the place of a directory.
-        Temp::file(dir.path()).unwrap().replace(&egg).unwrap();
+        Temp::file_at(dir.path()).unwrap().replace(&egg).unwrap();
         assert!(egg.is_file());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn an_error_names_the_directory_and_no_random_name() {
-        let error = Temp::file(Path::new("/no/such/directory")).unwrap_err().to_string();
+        let error = Temp::file_at(Path::new("/no/such/directory")).unwrap_err().to_string();
         let says = "cannot make a temporary file in /no/such/directory: No such file or directory";
         assert!(error.starts_with(says) && !error.contains(TEMP_PREFIX), "{error}");
     }
 
     #[test]
     fn a_missing_directory_has_nothing_abandoned() {
-        assert!(abandoned(Path::new("/no/such/directory")).unwrap().is_empty());
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(sweep_below(&Dir::open(dir.path()).unwrap(), "tmp").unwrap(), 0);
+    }
+
+    #[test]
+    fn a_sweep_follows_no_symlink() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("outside/.eggcache-a/b")).unwrap();
+        fs::create_dir_all(dir.path().join("top/.eggcache-c")).unwrap();
+        let link =
+            |to: &str, at: &str| std::os::unix::fs::symlink(to, dir.path().join(at)).unwrap();
+        link("../outside", "top/tmp");
+        link("../outside/.eggcache-a", "top/.eggcache-l");
+        link("../../outside/.eggcache-a", "top/.eggcache-c/l");
+        let top = Dir::open(&dir.path().join("top")).unwrap();
+        assert!(sweep_below(&top, "tmp").is_err());
+        assert_eq!(sweep(&top).unwrap(), 1);
+        assert!(dir.path().join("outside/.eggcache-a/b").exists());
+        assert!(dir.path().join("top/.eggcache-l").is_symlink());
     }
 }

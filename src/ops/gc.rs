@@ -85,11 +85,11 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     let total = eggs.len();
     let total_bytes: u64 = eggs.iter().map(|egg| egg.blob_bytes).sum();
     let grace = options.grace.unwrap_or(GRACE);
-    let (roots, unreadable) = roots::all(cache.root(), now())?;
+    let (roots, unreadable) = roots::all(cache.dir(), now())?;
     let (kept_roots, gone_roots): (Vec<_>, Vec<_>) =
         roots.into_iter().partition(|root| root.is_kept(grace, now()));
     let roots: &[KnownRoot] = if options.ignore_roots { &[] } else { &kept_roots };
-    let protected = protected(&pins::all(cache.root())?, &eggs, roots);
+    let protected = protected(&pins::all(cache.dir())?, &eggs, roots);
     let Plan { mut evicted, kept: mut kept_eggs } = plan(eggs, &options.rules, &protected, now());
     for Evicted { egg, reason, .. } in &evicted {
         debug!(file_name = egg.file_name, ?reason, "to be evicted");
@@ -104,9 +104,9 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         if options.dry_run { cache.blobs().abandoned()? } else { cache.sweep()? };
     let mut postponed = Vec::new();
     if !options.dry_run {
-        pins::sweep(cache.root())?;
-        roots::note_gone(cache.root(), &kept_roots)?;
-        gone_roots.iter().try_for_each(roots::forget)?;
+        pins::sweep(cache.dir())?;
+        roots::note_gone(cache.dir(), &kept_roots)?;
+        gone_roots.iter().try_for_each(|root| roots::forget(cache.dir(), root))?;
         progress.begin("removing", (evicted.len() + orphans.len()) as u64, Unit::Eggs);
         remove_orphans(cache, &orphans, &blobs, &evicted_before, progress)?;
         let until = options.time_limit.and_then(|limit| Instant::now().checked_add(limit));

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cache::Cache;
+use crate::disk::dir::Dir;
 use crate::disk::files;
-use crate::disk::permissions;
 use crate::error::{IoContext, Result};
 
 #[derive(Debug, Serialize)]
@@ -30,13 +30,14 @@ pub fn init(root: &Path, shared: bool) -> Result<Report> {
     if shared {
         // First, so that everything that is created in it belongs to its group.
         files::make_dirs_durably(root).at("make the cache directory", root)?;
-        permissions::share(root, root)?;
+        let dir = Dir::open(root).at("open the cache directory", root)?;
+        dir.share(dir.handle()).at("share", root)?;
     }
     let mut cache = Cache::open(root)?;
     if shared {
         cache.share()?;
     }
     cache.take_ballast();
-    let shared = permissions::is_shared(cache.root());
+    let shared = cache.dir().is_shared();
     Ok(Report { cache: cache.root().to_owned(), made, shared })
 }

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::cache::extract::{check_names, check_present, check_row, extract};
 use crate::cache::{Blobs, Cache, Usage};
+use crate::disk::dir::Dir;
 use crate::disk::mmap::Mapped;
 use crate::disk::permissions;
 use crate::disk::temp::{self, Temp};
@@ -148,8 +149,8 @@ pub struct Prepared {
 /// copies.
 pub fn prepare(cache: &Cache, into: &Path) -> Result<Prepared> {
     std::fs::create_dir_all(into).at("make directory", into)?;
-    temp::sweep(into)?;
     let path = into.canonicalize().at("open directory", into)?;
+    temp::sweep(&Dir::open(&path).at("open directory", into)?)?;
     let torn = cache.remove_torn_copies(&path);
     cache.begin_copies(&path)?;
     Ok(Prepared { path, torn })

@@ -38,7 +38,7 @@ pub struct PinStatus {
 /// [`Error::Usage`] for an invalid pattern, [`Error::NotAPin`] if a pin to remove does not exist.
 pub fn pins(cache: &Cache, options: &Options) -> Result<Report> {
     let pins = match options {
-        Options::List => pins::all(cache.root())?,
+        Options::List => pins::all(cache.dir())?,
         Options::Pin { what, note } => add(cache, what, note.as_deref())?,
         Options::Unpin { what } => remove(cache, what)?,
     };
@@ -62,14 +62,14 @@ fn add(cache: &Cache, what: &[String], note: Option<&str>) -> Result<Vec<(Pin, P
     for (pattern, what) in patterns(cache, what)?.into_iter().zip(what) {
         let what = what.trim().to_owned();
         let pin = Pin { what, note: note.map(str::to_owned), pinned_at: now() };
-        pins::write(cache.root(), &pin, &pattern)?;
+        pins::write(cache.dir(), &pin, &pattern)?;
         added.push((pin, pattern));
     }
     Ok(added)
 }
 
 fn remove(cache: &Cache, what: &[String]) -> Result<Vec<(Pin, Pattern)>> {
-    let root = cache.root();
+    let root = cache.dir();
     let mut removed = Vec::new();
     for (pattern, what) in patterns(cache, what)?.into_iter().zip(what) {
         let Some(pin) = pins::of(root, &pattern)? else {

@@ -83,7 +83,7 @@ pub fn register(cache: &mut Cache, options: &Options) -> Result<Report> {
         last_run: now(),
         eggs: Vec::new(),
     };
-    let before = roots::before(cache.root(), &root.name());
+    let before = roots::before(cache.dir(), &root.name());
     root.eggs = eggs_of(cache, options, &root, before.as_ref());
     let mut report = Report {
         registered: true,
@@ -99,7 +99,7 @@ pub fn register(cache: &mut Cache, options: &Options) -> Result<Report> {
     }
     let used: Vec<Digest> = root.eggs.iter().filter_map(|egg| egg.digest).collect();
     cache.touch(&used, root.last_run);
-    let written = cache.check_writable().and_then(|()| roots::write(cache.root(), &root));
+    let written = cache.check_writable().and_then(|()| roots::write(cache.dir(), &root));
     report.registered = match written {
         Err(error) if error.is_read_only() || error.is_full() || error.is_forbidden() => false,
         written => written.map(|()| true)?,

@@ -41,13 +41,13 @@ pub struct RootStatus {
 /// # Errors
 /// [`Error::NotARoot`] if there is none to forget.
 pub fn roots(cache: &Cache, forget: Option<&Path>) -> Result<Report> {
-    let (mut known, unreadable) = roots::all(cache.root(), now())?;
+    let (mut known, unreadable) = roots::all(cache.dir(), now())?;
     let mut forgotten = Vec::new();
     if let Some(directory) = forget {
         cache.check_writable()?;
-        (forgotten, known) = forget_root(directory, known)?;
+        (forgotten, known) = forget_root(cache, directory, known)?;
     }
-    let (pins, eggs) = (pins::all(cache.root())?, cache.eggs()?);
+    let (pins, eggs) = (pins::all(cache.dir())?, cache.eggs()?);
     let sizes: HashMap<Digest, u64> = eggs.iter().map(|egg| (egg.digest, egg.blob_bytes)).collect();
     let mut uses: HashMap<Digest, usize> = HashMap::new();
     for digest in known.iter().flat_map(digests_of) {
@@ -64,7 +64,11 @@ pub fn roots(cache: &Cache, forget: Option<&Path>) -> Result<Report> {
 }
 
 /// Forgets the roots of a folder. Returns their directories and the other roots.
-fn forget_root(directory: &Path, known: Vec<KnownRoot>) -> Result<(Vec<PathBuf>, Vec<KnownRoot>)> {
+fn forget_root(
+    cache: &Cache,
+    directory: &Path,
+    known: Vec<KnownRoot>,
+) -> Result<(Vec<PathBuf>, Vec<KnownRoot>)> {
     // A folder that is gone has no canonical path, but the folders above it may have one.
     let directory = std::path::absolute(directory).at("read", directory)?;
     let directory = Boundary::new(Path::new("/"))?.real(&directory);
@@ -74,7 +78,7 @@ fn forget_root(directory: &Path, known: Vec<KnownRoot>) -> Result<(Vec<PathBuf>,
         let nearest = nearest_to(&directory, &kept).map(|path| path.display().to_string());
         return Err(Error::NotARoot { path: directory, nearest });
     }
-    gone.iter().try_for_each(roots::forget)?;
+    gone.iter().try_for_each(|root| roots::forget(cache.dir(), root))?;
     Ok((gone.into_iter().map(|known| known.root.directory).collect(), kept))
 }
 

@@ -1,13 +1,15 @@
 //! The remotes of a cache: their addresses, the keys that are trusted for them, and which of them built
 //! eggs are pushed to. `remotes.json` in the cache has them, in the order in which they are asked.
 
+use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::disk::dir::Dir;
 use crate::disk::json_file;
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::remote::keys::Trusted;
 use crate::util::suggest::nearest;
 
@@ -147,12 +149,15 @@ pub fn endpoint(text: &str) -> Result<Url> {
 
 /// The remotes of the cache at `root`, in their order.
 pub fn read(root: &Path) -> Result<Vec<Remote>> {
-    Ok(json_file::read(&root.join(FILE_NAME))?.unwrap_or_default())
+    match Dir::open(root) {
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(Vec::new()),
+        dir => Ok(json_file::read(&dir.at("open", root)?, FILE_NAME)?.unwrap_or_default()),
+    }
 }
 
 /// Writes the remotes of the cache at `root`.
 pub fn write(root: &Path, remotes: &[Remote]) -> Result<()> {
-    json_file::write(root, FILE_NAME, &remotes)
+    json_file::write(&Dir::open(root).at("write", &root.join(FILE_NAME))?, FILE_NAME, &remotes)
 }
 
 /// The index of the remote with this name.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::files;
 use crate::error::{Error, IoContext, KeyProblem, NotPublic, Result};
 use crate::remote::entry::{RemoteEntry, Signed};
 use crate::util::clock;
@@ -19,6 +20,9 @@ use crate::util::environment::Environment;
 pub const KEY_VARIABLE: &str = "EGGCACHE_SIGNING_KEY";
 /// The password of that file, if it has one.
 pub const PASSWORD_VARIABLE: &str = "EGGCACHE_SIGNING_KEY_PASSWORD";
+
+/// The longest file of a key that is read, in bytes.
+const MAX_KEY: u64 = 1 << 16;
 
 const COMMENT: &str = "eggcache";
 
@@ -85,7 +89,7 @@ pub(super) fn shown_id(id: &[u8]) -> String {
 pub fn public_key(text: &str) -> Result<String> {
     let path = Path::new(text);
     let content =
-        if path.is_file() { Some(fs::read_to_string(path).at("read", path)?) } else { None };
+        if path.is_file() { Some(files::read_text(path, MAX_KEY).at("read", path)?) } else { None };
     let key = content.as_deref().map_or(text.trim(), last_line);
     if parse(key).is_some() {
         return Ok(key.to_owned());
@@ -135,7 +139,7 @@ impl Signer {
     pub fn read(path: &Path, password: Option<&str>) -> Result<Self> {
         let bad = |problem| Error::SigningKey { path: path.to_owned(), problem };
         let mode = path.metadata().at("read", path)?.mode() & 0o777;
-        let text = fs::read_to_string(path).at("read", path)?;
+        let text = files::read_text(path, MAX_KEY).at("read", path)?;
         if parse(last_line(&text)).is_some() {
             return Err(bad(KeyProblem::Public));
         }

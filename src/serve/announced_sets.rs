@@ -1,10 +1,10 @@
 //! Announced sets: a record of the sets that this cache has pushed, so that it does not push the same
 //! set twice in a row.
 
-use std::path::{Path, PathBuf};
-
 use serde::{Deserialize, Serialize};
 
+use crate::cache::prefetch_hints;
+use crate::disk::dir::Dir;
 use crate::disk::json_file;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::Host;
@@ -21,8 +21,9 @@ const VALID_FOR: i64 = 86_400;
 
 /// The record of one set on one remote.
 pub struct AnnouncedSet {
-    dir: PathBuf,
-    file_name: String,
+    cache: Dir,
+    /// The path of the record below the cache.
+    path: String,
     record: Option<Record>,
 }
 
@@ -35,9 +36,9 @@ struct Record {
 }
 
 impl AnnouncedSet {
-    /// Reads the record of the set of a configuration. All records are in the folder `dir`.
+    /// Reads the record of the set of a configuration. The records are beside the prefetch hints.
     pub fn read(
-        dir: &Path,
+        cache: &Dir,
         Remote { url, endpoint, .. }: &Remote,
         signer: &Signer,
         configuration: &str,
@@ -46,9 +47,9 @@ impl AnnouncedSet {
         // Another store or another key has a record of its own.
         let identity = (url, endpoint, &signer.public, object_names::set(configuration, host));
         let identity = serde_json::to_vec(&identity).expect("texts have a form in JSON");
-        let file_name = json_file::name_of(&identity);
-        let record = json_file::read(&dir.join(&file_name)).or_log().flatten();
-        Self { dir: dir.to_owned(), file_name, record }
+        let path = format!("{}/{}", prefetch_hints::DIR, json_file::name_of(&identity));
+        let record = json_file::read(cache, &path).or_log().flatten();
+        Self { cache: cache.clone(), path, record }
     }
 
     /// Whether exactly these eggs were announced not long ago.
@@ -63,7 +64,7 @@ impl AnnouncedSet {
     pub fn write(&self, eggs: &[CachedEgg]) -> Result<()> {
         let digests = eggs.iter().map(|egg| egg.digest).collect();
         let record = Record { announced_at: now(), digests };
-        json_file::write(&self.dir, &self.file_name, &record)
+        json_file::write(&self.cache, &self.path, &record)
     }
 }
 
@@ -80,7 +81,13 @@ mod tests {
             Signer::read(&keygen(&dir.path().join("key"), None).unwrap().secret, None).unwrap();
         let remote = Remote::new("team", "s3://eggs").unwrap();
         let read = |remote: &Remote| {
-            AnnouncedSet::read(dir.path(), remote, &signer, "pins", &Host::default())
+            AnnouncedSet::read(
+                &Dir::open(dir.path()).unwrap(),
+                remote,
+                &signer,
+                "pins",
+                &Host::default(),
+            )
         };
         let eggs = [entry().egg()];
         assert!(!read(&remote).is_current(&eggs), "nothing is announced yet");

@@ -7,7 +7,6 @@
 //! the same time, and if one dies, the next one runs a day later.
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,8 +14,8 @@ use tracing::warn;
 
 use crate::cache::Cache;
 use crate::cache::retention::policy::Policy;
+use crate::disk::dir::Dir;
 use crate::disk::json_file;
-use crate::disk::permissions;
 use crate::disk::temp;
 use crate::error::{OrLog, Result};
 use crate::ops::gc;
@@ -27,7 +26,8 @@ use crate::util::progress::Silent;
 const PERIOD: i64 = 86_400;
 /// How long one run evicts eggs. The rest is evicted in the next run.
 const LIMIT: Duration = Duration::from_secs(20);
-const LAST: &str = "last.json";
+const DIR: &str = "gc";
+const LAST: &str = "gc/last.json";
 
 /// The last run, for people who read the file.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -49,15 +49,17 @@ pub fn collect(cache: &mut Cache) {
 
 fn try_collect(cache: &mut Cache) -> Result<()> {
     let policy = Policy::read(cache.root())?;
-    let dir = cache.root().join("gc");
-    if !policy.auto || cache.check_writable().is_err() || !is_due(&dir) {
+    let root = cache.dir().clone();
+    if !policy.auto || cache.check_writable().is_err() || !is_due(&root) {
         return Ok(());
     }
-    permissions::make_dir(&dir)?;
-    let Some(_lock) = lock(&dir).filter(|_| is_due(&dir)) else { return Ok(()) };
+    let dir = json_file::make_dir(&root, DIR)?;
+    if !lock(dir.handle()) || !is_due(&root) {
+        return Ok(());
+    }
     temp::sweep(&dir)?;
     let mut last = Last { at: now(), ..Last::default() };
-    json_file::write(&dir, LAST, &last)?;
+    json_file::write(&root, LAST, &last)?;
     let options = gc::Options {
         rules: policy.rules,
         grace: policy.grace,
@@ -74,21 +76,17 @@ fn try_collect(cache: &mut Cache) -> Result<()> {
             last.error = Some(error.to_string());
         }
     }
-    json_file::write(&dir, LAST, &last)
+    json_file::write(&root, LAST, &last)
 }
 
-fn is_due(dir: &Path) -> bool {
-    let last = json_file::read::<Last>(&dir.join(LAST)).or_log().flatten();
+fn is_due(root: &Dir) -> bool {
+    let last = json_file::read::<Last>(root, LAST).or_log().flatten();
     // A wrong clock has written a time in the future.
     last.is_none_or(|last| !(0..PERIOD).contains(&(now() - last.at)))
 }
 
-/// Locks a folder for this process; `None` if another process has locked it.
-fn lock(dir: &Path) -> Option<File> {
-    let file = File::open(dir).or_log()?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => None,
-        // On a file system without locks, two processes may collect at the same time without harm.
-        _ => Some(file),
-    }
+/// Locks a folder for as long as it is open; returns whether no other process has locked it.
+fn lock(dir: &File) -> bool {
+    // On a file system without locks, two processes may collect at the same time without harm.
+    !matches!(dir.try_lock(), Err(TryLockError::WouldBlock))
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tracing::debug;
 
 use crate::cache::{Cache, Commit, Staged, Staging};
+use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, Result};
 use crate::remote::parallel::DOWNLOADS;
@@ -109,13 +110,13 @@ pub struct FetchWorker {
 }
 
 impl FetchWorker {
-    pub fn new(cache: &Path, upstream: &Arc<Upstream>, options: &Arc<Options>) -> Result<Self> {
+    pub fn new(cache: &Dir, upstream: &Arc<Upstream>, options: &Arc<Options>) -> Result<Self> {
         let mut worker = Worker::default();
-        let (root, of_commit) = (cache.to_owned(), Arc::clone(options));
+        let (root, of_commit) = (cache.path().to_owned(), Arc::clone(options));
         worker.spawn("commit", move |monitor| commit_batches(monitor, &root, &of_commit))?;
         for _ in 0..DOWNLOADS {
             let (upstream, staging) = (Arc::clone(upstream), Staging::new(cache));
-            let (root, options) = (cache.to_owned(), Arc::clone(options));
+            let (root, options) = (cache.path().to_owned(), Arc::clone(options));
             let text = move |error: &Error| options.text(error, &root);
             let work = move |monitor: &_| download_eggs(monitor, &upstream, &staging, &text);
             worker.spawn("fetch", work)?;

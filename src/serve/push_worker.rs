@@ -5,7 +5,6 @@
 //! eggs that a buildout uses are pushed when it has succeeded, and after them the set of their entries.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tracing::debug;
 
 use super::protocol::ToBuild;
 use crate::cache::Blobs;
+use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::{EggKey, Host};
 use crate::error::{Error, Result};
@@ -93,10 +93,8 @@ pub struct PushWorker {
 
 impl PushWorker {
     /// Pushes to the first remote that is configured for it and trusts the key; `None` if there is none.
-    /// `announced_dir` is the folder of [`AnnouncedSet`].
     pub fn new(
-        cache: &Path,
-        announced_dir: &Path,
+        cache: &Dir,
         upstream: &Arc<Upstream>,
         signer: Signer,
         host: &Host,
@@ -116,7 +114,7 @@ impl PushWorker {
             remote,
             signer,
             blobs: Blobs::new(cache),
-            announced_dir: announced_dir.to_owned(),
+            cache: cache.clone(),
             host: host.clone(),
             pool: threads::pool("upload", UPLOADS)?,
             known: HashMap::new(),
@@ -237,7 +235,7 @@ struct Pusher {
     remote: usize,
     signer: Signer,
     blobs: Blobs,
-    announced_dir: PathBuf,
+    cache: Dir,
     host: Host,
     pool: ThreadPool,
     /// Entries that the remote is known to have.
@@ -310,7 +308,6 @@ impl Pusher {
         let name = object_names::set(configuration, &self.host);
         publish::set(&self.remote().client, &name, &entries)?;
         let remote = &self.remote().remote;
-        AnnouncedSet::read(&self.announced_dir, remote, &self.signer, configuration, &self.host)
-            .write(eggs)
+        AnnouncedSet::read(&self.cache, remote, &self.signer, configuration, &self.host).write(eggs)
     }
 }

@@ -271,8 +271,11 @@ fn an_index_that_is_a_directory_is_named() {
     fs::remove_file(sandbox.path("cache/index.sqlite")).unwrap();
     fs::create_dir(sandbox.path("cache/index.sqlite")).unwrap();
     for line in COMMANDS {
-        sandbox.fails(line, 1).says(&["index.sqlite"]);
+        let code = if line == "verify" { 4 } else { 1 };
+        sandbox.fails(line, code).says(&["index.sqlite", "is not an index of eggcache"]);
     }
+    sandbox.ok("verify --repair");
+    sandbox.ok("verify");
 }
 
 /// Overwrites all pages of the index but the first with noise.

@@ -24,6 +24,7 @@ mod output;
 mod parallel;
 mod permissions;
 mod pins;
+mod planted;
 mod policy;
 mod pool;
 mod power_cut;

@@ -3,35 +3,41 @@
 //!
 //! This file reads them, `staging` packs and receives new ones under `tmp/`, and `write` gives a blob
 //! its name or takes it away, which only [`crate::cache`] can do. A file in a blob's place is complete,
-//! synced, and named by the digest of its manifest.
+//! synced, and named by the digest of its manifest. All are used through the open root of the cache
+//! ([`Dir`]), which follows no symlink below it.
 
 mod staging;
 mod write;
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::disk::files;
+use crate::disk::dir::{Dir, Stat};
 use crate::disk::mmap::{Mapped, map};
-use crate::disk::nofollow;
 use crate::disk::permissions;
 use crate::disk::temp;
 use crate::egg::blob::BadBlob;
 use crate::egg::blob::header::FORMAT;
 use crate::egg::blob::reader::Blob;
 use crate::egg::manifest::MODE_MASK;
-use crate::error::{Error, IoContext, Owner, Result};
+use crate::error::{Error, IoContext, OrLog, Owner, Result};
 use crate::util::hash::digest::Digest;
 use crate::util::hash::is_lower_hex;
 
 pub use staging::{Staged, Staging};
 
+/// The directories, below the cache.
+const BLOBS: &str = "blobs";
+const TMP: &str = "tmp";
+const QUARANTINE: &str = "quarantine";
+/// The most files among the blobs that are not blobs of which a scan keeps the paths.
+const MAX_FOREIGN: usize = 10_000;
+
 /// Read access to the blobs of one cache. It is cheap to clone, so each thread can have its own.
 #[derive(Debug, Clone)]
 pub struct Blobs {
-    /// The cache directory.
-    root: PathBuf,
+    root: Dir,
 }
 
 /// A file that is named and placed like a blob.
@@ -48,40 +54,27 @@ pub struct BlobFile {
 }
 
 impl BlobFile {
-    fn new(digest: Digest, metadata: &fs::Metadata) -> Self {
+    fn new(digest: Digest, found: Stat) -> Self {
         Self {
             digest,
-            bytes: metadata.size(),
-            mode: metadata.mode() & MODE_MASK,
-            identity: files::identity(metadata),
-            is_file: metadata.is_file(),
+            bytes: found.len(),
+            mode: found.mode() & MODE_MASK,
+            identity: found.identity(),
+            is_file: found.is_file(),
         }
     }
 }
 
 impl Blobs {
-    /// The blobs of the cache at `root`.
+    /// The blobs of the cache with this directory.
     #[must_use]
-    pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
-    }
-
-    pub(in crate::cache) fn dir(&self) -> PathBuf {
-        self.root.join("blobs")
-    }
-
-    fn tmp(&self) -> PathBuf {
-        self.root.join("tmp")
-    }
-
-    fn quarantine_dir(&self) -> PathBuf {
-        self.root.join("quarantine")
+    pub fn new(root: &Dir) -> Self {
+        Self { root: root.clone() }
     }
 
     #[must_use]
     pub fn path(&self, digest: Digest) -> PathBuf {
-        let text = digest.to_string();
-        self.dir().join(&text[..2]).join(text)
+        self.root.join(below(digest))
     }
 
     /// Opens the blob of an egg; `None` if there is no such blob.
@@ -91,9 +84,9 @@ impl Blobs {
     /// [`Error::UnreadableBlob`] if this user may not read it.
     pub fn open(&self, digest: Digest) -> Result<Option<Blob<Mapped>>> {
         let path = self.path(digest);
-        let file = match nofollow::open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+        let file = match self.root.read(below(digest)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 return Err(Error::UnreadableBlob { owner: Owner::of(&path), path });
             }
             file => file.at("open", &path)?,
@@ -124,11 +117,8 @@ impl Blobs {
 
     /// The file in a blob's place, of whatever type; `None` if there is none.
     pub fn file(&self, digest: Digest) -> Result<Option<BlobFile>> {
-        let path = self.path(digest);
-        match path.symlink_metadata() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            metadata => Ok(Some(BlobFile::new(digest, &metadata.at("read", &path)?))),
-        }
+        let found = self.root.find(below(digest)).at("read", &self.path(digest))?;
+        Ok(found.map(|found| BlobFile::new(digest, found)))
     }
 
     /// All blobs, sorted by digest.
@@ -136,67 +126,121 @@ impl Blobs {
         Ok(self.scan()?.0)
     }
 
-    /// All blobs, sorted by digest, and every path among them that is not a blob.
+    /// All blobs, sorted by digest, and the paths among them that are not a blob: the first 10,000 of
+    /// each directory.
     pub fn scan(&self) -> Result<(Vec<BlobFile>, Vec<PathBuf>)> {
         let (mut found, mut foreign) = (Vec::new(), Vec::new());
-        let blobs = self.dir();
-        for entry in walkdir::WalkDir::new(&blobs).min_depth(1).max_depth(2).sort_by_file_name() {
-            let entry = match entry {
-                // Another process can remove a blob, or write the first one, during the walk.
-                Err(error)
-                    if error
-                        .io_error()
-                        .is_some_and(|it| it.kind() == std::io::ErrorKind::NotFound) =>
-                {
-                    continue;
-                }
-                entry => entry.at("read", &blobs)?,
-            };
-            let Ok(metadata) = entry.metadata() else { continue };
-            let name = entry.file_name().to_str().unwrap_or_default();
-            let is_shard =
-                entry.depth() == 1 && metadata.is_dir() && name.len() == 2 && is_lower_hex(name);
-            match self.digest_of(entry.path()) {
-                Some(digest) if metadata.is_file() => found.push(BlobFile::new(digest, &metadata)),
-                _ if is_shard => {}
-                // Everything below a foreign directory is foreign too.
-                _ if foreign.iter().any(|above| entry.path().starts_with(above)) => {}
-                _ => foreign.push(entry.into_path()),
+        let Some(blobs) = open_listed(&self.root, OsStr::new(BLOBS))? else {
+            return Ok((found, foreign));
+        };
+        each_entry(&blobs, |name, entry| {
+            if !is_shard(name, entry) {
+                keep_foreign(&mut foreign, blobs.join(name));
+                return Ok(());
             }
-        }
+            let Some(shard) = open_listed(&blobs, name)? else { return Ok(()) };
+            let mut first = Vec::new();
+            each_entry(&shard, |name, entry| {
+                match digest_in(&shard, name) {
+                    Some(digest) if entry.is_file() => found.push(BlobFile::new(digest, entry)),
+                    _ => keep_foreign(&mut first, shard.join(name)),
+                }
+                Ok(())
+            })?;
+            foreign.append(&mut first);
+            Ok(())
+        })?;
         found.sort_unstable_by_key(|blob| blob.digest);
+        foreign.sort_unstable();
         Ok((found, foreign))
     }
 
-    /// The digest whose blob has this path, if there is one.
-    fn digest_of(&self, path: &Path) -> Option<Digest> {
-        let digest = path.file_name()?.to_str()?.parse().ok()?;
-        (self.path(digest) == path).then_some(digest)
+    /// The directories of blobs, below the cache.
+    fn shards(&self) -> Result<Vec<PathBuf>> {
+        let mut shards = Vec::new();
+        if let Some(blobs) = open_listed(&self.root, OsStr::new(BLOBS))? {
+            each_entry(&blobs, |name, entry| {
+                if is_shard(name, entry) {
+                    shards.push(Path::new(BLOBS).join(name));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(shards)
     }
 
-    /// Whether there is a blob at `path`.
+    /// Whether there is a blob at `path`, which is below the cache.
     pub(in crate::cache) fn is_blob(&self, path: &Path) -> bool {
-        self.digest_of(path).is_some()
-            && path.symlink_metadata().is_ok_and(|metadata| metadata.is_file())
+        let digest = path.file_name().and_then(OsStr::to_str).and_then(|name| name.parse().ok());
+        digest.is_some_and(|digest| below(digest) == path)
+            && self.root.stat(path).is_ok_and(|found| found.is_file())
     }
 
     /// The files in quarantine.
     #[must_use]
     pub fn quarantined(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.quarantine_dir()).into_iter().flatten().flatten();
-        let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        let Some(dir) = self.root.subdir(QUARANTINE).or_log() else { return Vec::new() };
+        let names = dir.names().or_log().into_iter().flatten();
+        let mut found: Vec<PathBuf> = names.flatten().map(|name| dir.join(name)).collect();
         found.sort_unstable();
         found
     }
 
     /// How many unfinished blobs processes left behind when they died.
     pub fn abandoned(&self) -> Result<usize> {
-        Ok(temp::abandoned(&self.tmp())?.len())
+        match self.root.subdir(TMP) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            dir => temp::count_abandoned(&dir.at("read", &self.root.join(TMP))?),
+        }
+    }
+}
+
+/// Whether an entry among the blobs is a directory of blobs.
+fn is_shard(name: &OsStr, entry: Stat) -> bool {
+    entry.is_dir() && name.to_str().is_some_and(|it| it.len() == 2 && is_lower_hex(it))
+}
+
+/// The path of a blob below the cache.
+fn below(digest: Digest) -> PathBuf {
+    let text = digest.to_string();
+    [BLOBS, &text[..2], &text].iter().collect()
+}
+
+/// The digest whose blob has this name in the directory `shard`, if there is one.
+fn digest_in(shard: &Dir, name: &OsStr) -> Option<Digest> {
+    let name = name.to_str()?;
+    let digest = name.parse().ok()?;
+    let is_its_place = shard.path().file_name().is_some_and(|it| it == &name[..2]);
+    (is_its_place && below(digest).file_name()? == name).then_some(digest)
+}
+
+/// Opens a directory for a scan; `None` if another process has removed it.
+fn open_listed(dir: &Dir, name: &OsStr) -> Result<Option<Dir>> {
+    match dir.subdir(name) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some).at("read", &dir.join(name)),
+    }
+}
+
+/// Calls `act` for each entry of a directory, except those that other processes remove meanwhile.
+fn each_entry(dir: &Dir, mut act: impl FnMut(&OsStr, Stat) -> Result<()>) -> Result<()> {
+    for name in dir.names().at("read", dir.path())? {
+        let name = name.at("read", dir.path())?;
+        if let Some(found) = dir.find(&name).or_log().flatten() {
+            act(&name, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps a path, unless there are very many: whoever put them there is not to fill the memory, too.
+fn keep_foreign(foreign: &mut Vec<PathBuf>, path: PathBuf) {
+    if foreign.len() < MAX_FOREIGN {
+        foreign.push(path);
     }
 }
 
 /// The mode of a blob: nobody writes it, and everyone who shares the cache reads it.
-fn blob_mode(root: &Path) -> u32 {
-    let shared = permissions::is_shared(root);
-    0o444 & !permissions::umask() | if shared { 0o440 } else { 0o400 }
+fn blob_mode(root: &Dir) -> u32 {
+    0o444 & !permissions::umask() | if root.is_shared() { 0o440 } else { 0o400 }
 }

@@ -1,14 +1,14 @@
 //! Staging: blobs under a temporary name, before [`crate::cache::Cache::commit`] names them.
 
 use std::fs::{File, Permissions};
-use std::io::BufWriter;
+use std::io::{BufWriter, Cursor, Read, Seek, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::{Path, PathBuf};
 
-use super::blob_mode;
+use super::{TMP, blob_mode};
+use crate::disk::dir::Dir;
 use crate::disk::filesystem;
 use crate::disk::mmap::map;
-use crate::disk::temp::Temp;
+use crate::disk::temp::{self, Temp};
 use crate::egg::blob::BadBlob;
 use crate::egg::blob::header::FORMAT;
 use crate::egg::blob::reader::Blob;
@@ -19,14 +19,14 @@ use crate::egg::scan::{Tree, kind_of};
 use crate::error::{Error, IoContext, Result};
 use crate::util::threads;
 
-/// Compressed frames that are kept in memory before they spill to a temporary file, in bytes.
-const SPOOL_IN_MEMORY: usize = 16 << 20;
+/// The largest egg whose compressed frames are kept in memory, and not in a file, in bytes.
+const SPOOL_IN_MEMORY: u64 = 16 << 20;
 
 /// Writes new blobs under `tmp/`. Nothing there is part of the cache, and a later run removes what a
 /// process that died left there. It is cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Staging {
-    tmp: PathBuf,
+    root: Dir,
     /// The mode of the blobs.
     mode: u32,
 }
@@ -41,21 +41,25 @@ pub struct Staged {
 }
 
 impl Staging {
-    /// Staging for the cache at `root`.
+    /// Staging for the cache with this directory.
     #[must_use]
-    pub fn new(root: &Path) -> Self {
-        Self { tmp: root.join("tmp"), mode: blob_mode(root) }
+    pub fn new(root: &Dir) -> Self {
+        Self { root: root.clone(), mode: blob_mode(root) }
+    }
+
+    fn tmp(&self) -> Result<Dir> {
+        self.root.subdir(TMP).at("make a temporary file in", &self.root.join(TMP))
     }
 
     /// Packs an egg into a blob under a temporary name and syncs it. On failure nothing is left behind.
     pub fn pack(&self, tree: &Tree, provenance: Provenance) -> Result<Staged> {
         threads::start_pool()?;
         let temp = self.receive()?;
-        let spool = tempfile::spooled_tempfile_in(SPOOL_IN_MEMORY, &self.tmp);
+        let dir = self.tmp()?;
+        let spool = spool(&dir, &tree.manifest)?;
         let mut manifest = tree.manifest.clone();
         let output = BufWriter::with_capacity(1 << 18, temp.handle());
-        let packing =
-            if filesystem::clones(&self.tmp) { Packing::CLONABLE } else { Packing::SMALL };
+        let packing = if filesystem::clones(&dir) { Packing::CLONABLE } else { Packing::SMALL };
         let of_blob = provenance.clone();
         let written = writer::write(&mut manifest, of_blob, packing, tree, spool, output).map_err(
             |error| match error {
@@ -71,7 +75,7 @@ impl Staging {
 
     /// An empty temporary file for a blob that arrives from a remote; see [`Staging::received`].
     pub fn receive(&self) -> Result<Temp> {
-        let temp = Temp::file(&self.tmp)?;
+        let temp = Temp::file(&self.tmp()?)?;
         // From the beginning, so that others of the group can sweep it if this process dies.
         let mode = Permissions::from_mode(self.mode);
         temp.handle().set_permissions(mode).at("write", temp.path())?;
@@ -96,6 +100,18 @@ impl Staging {
         temp.handle().sync_all().at("write", temp.path())?;
         Ok(Staged { temp, written, manifest, provenance })
     }
+}
+
+/// Where compressed frames wait for their place in the blob.
+trait Spool: Read + Write + Seek {}
+
+impl<T: Read + Write + Seek> Spool for T {}
+
+fn spool(tmp: &Dir, manifest: &Manifest) -> Result<Box<dyn Spool>> {
+    if manifest.counts().bytes <= SPOOL_IN_MEMORY {
+        return Ok(Box::new(Cursor::new(Vec::new())));
+    }
+    Ok(Box::new(temp::unnamed(tmp).at("make a temporary file in", tmp.path())?))
 }
 
 impl Content for Tree {

@@ -2,16 +2,15 @@
 //! the index: it exists only while this process holds the write lock.
 
 use std::collections::BTreeSet;
-use std::fs::{self, Permissions};
-use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tracing::{trace, warn};
 
-use super::{Blobs, Staged, blob_mode};
+use super::{BLOBS, Blobs, QUARANTINE, Staged, TMP, below, blob_mode};
 use crate::cache::index::Writer;
-use crate::disk::files;
+use crate::disk::dir::Dir;
 use crate::disk::permissions;
 use crate::disk::temp::{self, TEMP_PREFIX};
 use crate::error::{IoContext, OrLog, Result};
@@ -19,44 +18,55 @@ use crate::util::hash::digest::Digest;
 
 /// A blob that has lost its name; dropping this removes it.
 #[derive(Debug)]
-pub(in crate::cache) struct Taken(PathBuf);
+pub(in crate::cache) struct Taken {
+    root: Dir,
+    path: PathBuf,
+}
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        fs::remove_file(&self.0).or_log();
+        // It can be a directory that somebody has put in the place of a blob.
+        self.root.remove_all(&self.path).or_log();
     }
 }
 
 impl Blobs {
     /// Makes the directories.
     pub(in crate::cache) fn create(&self) -> Result<()> {
-        [self.dir(), self.tmp()].iter().try_for_each(|dir| permissions::make_dir(dir))
+        [BLOBS, TMP].into_iter().try_for_each(|dir| {
+            self.root.make_dir(dir).map(drop).at("make directory", &self.root.join(dir))
+        })
     }
 
     /// Gives a staged blob its name, and adds to `changed` the directories that [`Blobs::sync`] then
-    /// makes durable.
+    /// makes durable; they are below the cache.
     pub(in crate::cache) fn persist(
         &self,
         _lock: &Writer<'_>,
         staged: Staged,
         changed: &mut BTreeSet<PathBuf>,
     ) -> Result<()> {
-        let path = self.path(staged.written.digest);
-        let dir = path.parent().unwrap_or(&self.root);
-        if !dir.exists() {
-            permissions::make_dir(dir)?;
-            changed.insert(self.dir());
+        let digest = staged.written.digest;
+        let (path, at) = (below(digest), self.path(digest));
+        let shard = path.parent().unwrap_or(&path);
+        let (_, is_new) = self.root.make_dir(shard).at("make directory", &self.root.join(shard))?;
+        if is_new {
+            changed.insert(BLOBS.into());
         }
-        trace!(path = %path.display(), "stored a blob");
-        staged.temp.persist(&path).at("write", &path)?;
-        changed.insert(dir.to_owned());
+        trace!(path = %at.display(), "stored a blob");
+        staged.temp.persist(&self.root, &path).at("write", &at)?;
+        changed.insert(shard.to_owned());
         Ok(())
     }
 
     /// Makes the names of blobs durable. On a journalling file system the first sync usually syncs all
     /// others too, so many blobs get their names before one sync.
-    pub(in crate::cache) fn sync(changed: &BTreeSet<PathBuf>) -> Result<()> {
-        changed.iter().try_for_each(|dir| files::sync_dir(dir))
+    pub(in crate::cache) fn sync(&self, changed: &BTreeSet<PathBuf>) -> Result<()> {
+        changed.iter().try_for_each(|dir| self.sync_dir(dir))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> Result<()> {
+        self.root.subdir(dir).and_then(|dir| dir.sync()).at("sync", &self.root.join(dir))
     }
 
     /// Takes a blob's name away, which is quick for any size; dropping the result removes the file.
@@ -66,29 +76,31 @@ impl Blobs {
         _lock: &Writer<'_>,
         digest: Digest,
     ) -> Result<Option<Taken>> {
-        let path = self.path(digest);
-        let taken = self.tmp().join(format!("{TEMP_PREFIX}removed-{digest}"));
-        match fs::rename(&path, &taken) {
+        let taken = Path::new(TMP).join(format!("{TEMP_PREFIX}removed-{digest}"));
+        match self.root.rename(below(digest), &self.root, &taken) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            renamed => renamed.at("remove", &path).map(|()| Some(Taken(taken))),
+            renamed => renamed
+                .at("remove", &self.path(digest))
+                .map(|()| Some(Taken { root: self.root.clone(), path: taken })),
         }
     }
 
-    /// Moves a file or directory to `quarantine/`, durably, and returns its new path.
+    /// Moves a file or directory below the cache to `quarantine/`, durably, and returns its new path.
     pub(in crate::cache) fn quarantine(&self, _lock: &Writer<'_>, path: &Path) -> Result<PathBuf> {
-        let dir = self.quarantine_dir();
-        permissions::make_dir(&dir)?;
+        let at = self.root.join(QUARANTINE);
+        let (dir, _) = self.root.make_dir(QUARANTINE).at("make directory", &at)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let from = self.root.join(path);
         for n in 0.. {
             let name = if n == 0 { name.to_string() } else { format!("{name}-{n}") };
-            let to = dir.join(name);
-            match files::rename_new(path, &to) {
+            match self.root.rename_new(path, &dir, &name) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 renamed => {
-                    renamed.at("quarantine", path)?;
-                    files::sync_dir(&dir)?;
-                    files::sync_dir(path.parent().unwrap_or(&self.root))?;
-                    warn!(from = %path.display(), to = %to.display(), "quarantined");
+                    renamed.at("quarantine", &from)?;
+                    dir.sync().at("sync", &at)?;
+                    self.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+                    let to = dir.join(name);
+                    warn!(from = %from.display(), to = %to.display(), "quarantined");
                     return Ok(to);
                 }
             }
@@ -96,37 +108,65 @@ impl Blobs {
         unreachable!("there is always another name")
     }
 
-    /// Gives a blob its proper mode. Fails if this process does not own it.
+    /// As [`Blobs::quarantine`], for the file in a blob's place.
+    pub(in crate::cache) fn quarantine_blob(
+        &self,
+        lock: &Writer<'_>,
+        digest: Digest,
+    ) -> Result<PathBuf> {
+        self.quarantine(lock, &below(digest))
+    }
+
+    /// Gives a blob its proper mode. Fails if this process does not own it, or if the file is not that
+    /// blob: a name can be given to any file.
     pub(in crate::cache) fn restore_mode(&self, digest: Digest) -> Result<()> {
-        let path = self.path(digest);
-        let mode = Permissions::from_mode(blob_mode(&self.root));
-        fs::set_permissions(&path, mode).at("write", &path)
+        let Some(blob) = self.open(digest)? else { return Ok(()) };
+        let mode = blob_mode(&self.root);
+        permissions::change_mode(&blob.bytes().file, mode).at("write", &self.path(digest))
     }
 
     /// Lets the group of the cache directory, which is shared, use all blobs. Fails if this process
     /// does not own them all.
     pub(in crate::cache) fn share(&self) -> Result<()> {
-        let blob_mode = blob_mode(&self.root);
-        for dir in [self.dir(), self.tmp(), self.quarantine_dir()] {
-            for entry in walkdir::WalkDir::new(&dir).into_iter().flatten() {
-                let path = entry.path();
-                if entry.file_type().is_dir() {
-                    permissions::share(path, &self.root)?;
-                } else if dir == self.dir() && entry.file_type().is_file() {
-                    permissions::join(path, &self.root)?;
-                    let mode = path.metadata().at("read", path)?.mode();
-                    if mode & 0o440 != 0o440 {
-                        let mode = Permissions::from_mode(blob_mode);
-                        fs::set_permissions(path, mode).at("share", path)?;
-                    }
-                }
+        for name in [BLOBS, TMP, QUARANTINE] {
+            self.share_dir(Path::new(name))?;
+        }
+        self.shards()?.iter().try_for_each(|shard| self.share_dir(shard))?;
+        self.list()?.iter().try_for_each(|file| self.share_blob(file.digest))
+    }
+
+    /// Shares a directory below the cache, if there is one.
+    fn share_dir(&self, dir: &Path) -> Result<()> {
+        match self.root.subdir(dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            opened => {
+                opened.and_then(|it| it.share(self.root.handle())).at("share", &self.root.join(dir))
             }
         }
-        Ok(())
+    }
+
+    /// Lets the group of the cache directory read a blob. A file that is not that blob stays as it is.
+    fn share_blob(&self, digest: Digest) -> Result<()> {
+        let path = self.path(digest);
+        let Some(found) = self.root.find(below(digest)).at("share", &path)? else { return Ok(()) };
+        let group = self.root.handle().metadata().at("read", self.root.path())?.gid();
+        if found.mode() & 0o440 == 0o440 && found.group() == group {
+            return Ok(());
+        }
+        let Some(blob) = self.open(digest)? else { return Ok(()) };
+        let file = &blob.bytes().file;
+        let share = || {
+            permissions::join(file, self.root.handle())?;
+            if file.metadata()?.mode() & 0o440 == 0o440 {
+                return io::Result::Ok(());
+            }
+            permissions::change_mode(file, blob_mode(&self.root))
+        };
+        share().at("share", &path)
     }
 
     /// Removes the unfinished blobs of processes that died, and returns how many.
     pub(in crate::cache) fn sweep(&self) -> Result<usize> {
-        temp::sweep(&self.tmp())
+        temp::sweep_below(&self.root, TMP)
     }
 }

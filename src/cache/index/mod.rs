@@ -21,8 +21,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, Row, TransactionBehavior};
 
-use crate::disk::files;
-use crate::disk::permissions;
+use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, IoContext, OrLog, Owner, Result, Unwritable};
 use crate::util::clock::now;
@@ -61,6 +60,7 @@ fn wait_for(timeout: Duration, tries: i32) -> bool {
 #[derive(Debug)]
 pub struct Index {
     connection: Connection,
+    root: Dir,
     path: PathBuf,
     read_only: bool,
     /// The identity of the open file.
@@ -81,10 +81,10 @@ impl Index {
     /// Lets the group of the cache write the index. SQLite gives its log the same mode. Fails if this
     /// process does not own it.
     pub fn share(&self) -> Result<()> {
-        for beside in ["", "-wal", "-shm"] {
-            let path = beside_of(&self.path, beside);
-            if path.exists() {
-                permissions::share(&path, path.parent().unwrap_or(&path))?;
+        for name in ["", "-wal", "-shm"].map(beside_of) {
+            let path = self.root.join(&name);
+            if self.root.find(&name).at("share", &path)?.is_some() {
+                self.root.share_below(&name).at("share", &path)?;
             }
         }
         Ok(())
@@ -107,23 +107,24 @@ impl Index {
     }
 
     /// Renames a damaged index and its log, and returns the new path.
-    pub fn set_aside(root: &Path) -> Result<PathBuf> {
-        let index = root.join(FILE_NAME);
+    pub fn set_aside(root: &Dir) -> Result<PathBuf> {
         let seconds = now();
-        let mut aside = index.with_extension(format!("set-aside-{seconds}"));
+        let aside_of = |suffix: &str| format!("index.set-aside-{seconds}{suffix}");
+        let mut aside = aside_of("");
         let mut another = 0;
-        while aside.exists() {
+        while root.stat(&aside).is_ok() {
             another += 1;
-            aside = index.with_extension(format!("set-aside-{seconds}-{another}"));
+            aside = aside_of(&format!("-{another}"));
         }
         // SQLite deletes a log without its index, so the index is renamed first.
-        for log in ["", "-wal", "-shm"] {
-            let from = beside_of(&index, log);
-            match std::fs::rename(&from, beside_of(&aside, log)) {
+        for log in BESIDE {
+            let from = beside_of(log);
+            match root.rename(&from, root, format!("{aside}{log}")) {
                 Err(error) if !log.is_empty() && error.kind() == std::io::ErrorKind::NotFound => {}
-                renamed => renamed.at("set aside", &from)?,
+                renamed => renamed.at("set aside", &root.join(from))?,
             }
         }
+        let aside = root.join(aside);
         warn!(aside = %aside.display(), "set the index aside");
         Ok(aside)
     }
@@ -141,7 +142,7 @@ impl Index {
         if ms >= BUSY_STEP.as_millis() {
             debug!(ms, "waited for the write lock");
         }
-        if self.identity.is_some() && self.identity != identity(path) {
+        if self.identity.is_some() && self.identity != identity(&self.root) {
             return Err(Error::ReplacedIndex { path: path.clone() });
         }
         Ok(transaction)
@@ -260,21 +261,36 @@ fn wrap(path: &Path, source: rusqlite::Error) -> Error {
     }
 }
 
-/// The path of a file that SQLite keeps beside the index: its log or its rollback journal.
-fn beside_of(index: &Path, suffix: &str) -> PathBuf {
-    let mut path = index.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
+/// The suffixes of the index and of the files that SQLite keeps beside it: its log, the index of the log,
+/// and its rollback journal.
+const BESIDE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+
+/// The name of a file that SQLite keeps beside the index.
+fn beside_of(suffix: &str) -> String {
+    format!("{FILE_NAME}{suffix}")
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    path.metadata().ok().map(|metadata| files::identity(&metadata))
+fn identity(root: &Dir) -> Option<(u64, u64)> {
+    root.stat(FILE_NAME).ok().map(|found| found.identity())
+}
+
+/// Refuses links, FIFOs and everything else that is not a file, before SQLite opens it: it would wait for
+/// a FIFO. It follows no link itself.
+fn check_files(root: &Dir) -> Result<()> {
+    for name in BESIDE.map(beside_of) {
+        if let Some(found) = root.find(&name).at("open", &root.join(&name))?
+            && !found.is_file()
+        {
+            return Err(Error::NotAnIndex { path: root.join(name) });
+        }
+    }
+    Ok(())
 }
 
 /// Whether permissions keep this process from reading a file. SQLite only says that it cannot.
 fn is_denied(path: &Path) -> bool {
-    let opened = std::fs::File::open(path);
-    opened.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    use rustix::fs::{Access, access};
+    access(path, Access::READ_OK) == Err(rustix::io::Errno::ACCESS)
 }
 
 /// Whether the file was renamed while it was open, as `reindex` does with a damaged index.

@@ -17,7 +17,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tracing::info;
 
 use super::row::signed;
-use super::{BUSY_TIMEOUT, FILE_NAME, Index, beside_of, identity, wait, wrap};
+use super::{BUSY_TIMEOUT, FILE_NAME, Index, beside_of, check_files, identity, wait, wrap};
+use crate::disk::dir::Dir;
 use crate::disk::filesystem;
 use crate::error::{Error, Result, Unwritable};
 
@@ -35,19 +36,26 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::NotAnIndex`] or [`Error::NewerSchema`]. A file that is refused is not changed.
-    pub fn open(root: &Path) -> Result<Self> {
+    pub fn open(root: &Dir) -> Result<Self> {
         let path = root.join(FILE_NAME);
+        check_files(root)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags)
             .and_then(|mut connection| connection.busy_handler(Some(wait)).map(|()| connection))
             .map_err(|source| wrap(&path, source))?;
-        let mut index = Self { connection, path, read_only: false, identity: None };
+        let root = root.clone();
+        let mut index = Self { connection, root, path, read_only: false, identity: None };
         index.migrate()?;
-        index.identity = identity(&index.path);
+        index.identity = identity(&index.root);
         index
-            .set_journal_mode(if filesystem::is_network(root) { "delete" } else { "wal" })
+            .set_journal_mode(if filesystem::is_network(index.root.path()) {
+                "delete"
+            } else {
+                "wal"
+            })
             .and_then(|()| index.connection.pragma_update(None, "synchronous", "EXTRA"))
             .map_err(|source| wrap(&index.path, source))?;
         Ok(index)
@@ -79,12 +87,14 @@ impl Index {
     /// # Errors
     /// As [`Index::open`]; also if the index does not exist, or [`Error::ReadOnly`] if it has an older
     /// schema.
-    pub fn open_read_only(root: &Path) -> Result<Self> {
+    pub fn open_read_only(root: &Dir) -> Result<Self> {
         let path = root.join(FILE_NAME);
+        check_files(root)?;
         // A write-ahead log needs its files beside the database even for reading. If they do not exist
         // and cannot be made, no writer is active, and the database file alone is complete.
         let attempts = ["mode=ro", "immutable=1"].map(|how| {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+                | OpenFlags::SQLITE_OPEN_NOFOLLOW
                 | OpenFlags::SQLITE_OPEN_URI
                 | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let uri = format!("file:{}?{how}", uri_path(&path));
@@ -95,17 +105,24 @@ impl Index {
         });
         let [log, alone] = attempts;
         // Files left by a writer that died are part of the index, and only a writer can process them.
-        let is_open = ["-journal", "-wal"].into_iter().any(|beside| {
-            beside_of(&path, beside).metadata().is_ok_and(|metadata| metadata.len() > 0)
-        });
+        let is_open = ["-journal", "-wal"]
+            .into_iter()
+            .any(|beside| root.stat(beside_of(beside)).is_ok_and(|found| found.len() > 0));
         if log.is_err() && is_open {
-            return Err(Error::ReadOnly { path: root.to_owned(), reason: Unwritable::Unfinished });
+            return Err(Error::ReadOnly {
+                path: root.path().to_owned(),
+                reason: Unwritable::Unfinished,
+            });
         }
         let connection = log.or(alone).map_err(|source: rusqlite::Error| wrap(&path, source))?;
-        let index = Self { connection, path, read_only: true, identity: None };
+        let root = root.clone();
+        let index = Self { connection, root, path, read_only: true, identity: None };
         let version = index.check_version()?;
         if version < MIGRATIONS.len() {
-            return Err(Error::ReadOnly { path: root.to_owned(), reason: Unwritable::OlderSchema });
+            return Err(Error::ReadOnly {
+                path: index.root.path().to_owned(),
+                reason: Unwritable::OlderSchema,
+            });
         }
         Ok(index)
     }

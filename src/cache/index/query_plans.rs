@@ -38,7 +38,7 @@ fn plans(index: &mut Index, work: impl FnOnce(&mut Index)) -> Vec<(String, Strin
 }
 
 fn opened(dir: &tempfile::TempDir) -> (Index, CachedEgg) {
-    let index = Index::open(dir.path()).unwrap();
+    let index = Index::open(&Dir::open(dir.path()).unwrap()).unwrap();
     let egg = CachedEgg::new(Digest::of(b"egg"), &manifest(Vec::new()), 1, Provenance::default());
     (index, egg)
 }

@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn usage_is_summed_by_day() {
         let dir = tempfile::tempdir().unwrap();
-        let mut index = Index::open(dir.path()).unwrap();
+        let mut index = Index::open(&crate::disk::dir::Dir::open(dir.path()).unwrap()).unwrap();
         let missed = Usage { misses: 2, build_seconds: 1.5, is_run: true, ..Usage::default() };
         index.record(&missed, DAY + 5);
         index.record(&missed, DAY + 6);

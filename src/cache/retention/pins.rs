@@ -3,11 +3,10 @@
 //! A pin is a name, `name==version`, a name with PEP 440 specifiers, an egg's file name, or the beginning
 //! of a digest. Names can contain `*` and `?`. A pin also applies to eggs that are added later.
 
-use std::path::{Path, PathBuf};
-
 use pep440_rs::{Version, VersionSpecifiers};
 use serde::{Deserialize, Serialize};
 
+use crate::disk::dir::Dir;
 use crate::disk::json_file;
 use crate::disk::temp;
 use crate::egg::cached_egg::CachedEgg;
@@ -113,15 +112,18 @@ impl Pattern {
     }
 }
 
-fn dir(cache: &Path) -> PathBuf {
-    cache.join("pins")
+/// The directory of the pins. Its name is part of the cache's format.
+const DIR: &str = "pins";
+
+fn path_of(pattern: &Pattern) -> String {
+    format!("{DIR}/{}", pattern.file_name())
 }
 
 /// All pins, sorted. Fails if one cannot be read, because its eggs would not be protected.
-pub fn all(cache: &Path) -> Result<Vec<(Pin, Pattern)>> {
+pub fn all(cache: &Dir) -> Result<Vec<(Pin, Pattern)>> {
     let mut pins = Vec::new();
-    for path in json_file::list(&dir(cache))? {
-        let Some(pin) = json_file::read::<Pin>(&path)? else { continue };
+    for (_, pin) in json_file::read_all::<Pin>(cache, DIR)? {
+        let pin = pin?;
         let pattern = Pattern::new(&pin.what)?;
         pins.push((pin, pattern));
     }
@@ -130,28 +132,28 @@ pub fn all(cache: &Path) -> Result<Vec<(Pin, Pattern)>> {
 }
 
 /// Writes a pin. Replaces a pin of the same eggs.
-pub fn write(cache: &Path, pin: &Pin, pattern: &Pattern) -> Result<()> {
-    json_file::write(&dir(cache), &pattern.file_name(), pin)
+pub fn write(cache: &Dir, pin: &Pin, pattern: &Pattern) -> Result<()> {
+    json_file::write(cache, &path_of(pattern), pin)
 }
 
 /// The pin of the same eggs, if there is one.
-pub fn of(cache: &Path, pattern: &Pattern) -> Result<Option<Pin>> {
-    json_file::read(&dir(cache).join(pattern.file_name()))
+pub fn of(cache: &Dir, pattern: &Pattern) -> Result<Option<Pin>> {
+    json_file::read(cache, &path_of(pattern))
 }
 
 /// Removes a pin. Returns whether it existed.
-pub fn remove(cache: &Path, pattern: &Pattern) -> Result<bool> {
-    json_file::remove(&dir(cache).join(pattern.file_name()))
+pub fn remove(cache: &Dir, pattern: &Pattern) -> Result<bool> {
+    json_file::remove(cache, &path_of(pattern))
 }
 
 /// Removes temporary files of processes that died.
-pub fn sweep(cache: &Path) -> Result<()> {
-    temp::sweep(&dir(cache)).map(drop)
+pub fn sweep(cache: &Dir) -> Result<()> {
+    temp::sweep_below(cache, DIR).map(drop)
 }
 
 /// Lets the group of the cache write the pins. Fails if this process does not own their directory.
-pub fn share(cache: &Path) -> Result<()> {
-    json_file::share(&dir(cache))
+pub fn share(cache: &Dir) -> Result<()> {
+    json_file::share(cache, DIR)
 }
 
 #[cfg(test)]

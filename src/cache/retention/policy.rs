@@ -17,7 +17,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use crate::cache::retention::plan::Rules;
-use crate::disk::files;
+use crate::disk::dir::Dir;
 use crate::error::{Error, IoContext, Result};
 use crate::util::units::{age, size};
 
@@ -45,11 +45,15 @@ impl Policy {
     /// [`Error::Policy`] if the file is invalid.
     pub fn read(root: &Path) -> Result<Self> {
         let path = root.join(FILE_NAME);
-        let text = match files::read_short(&path, MAX_POLICY) {
+        let dir = match Dir::open(root) {
             // A missing cache, or a file in its place, is reported elsewhere.
             Err(error) if matches!(error.kind(), NotFound | NotADirectory) => {
                 return Ok(Self::default());
             }
+            dir => dir.at("read", &path)?,
+        };
+        let text = match dir.read_short(FILE_NAME, MAX_POLICY) {
+            Err(error) if error.kind() == NotFound => return Ok(Self::default()),
             text => text.at("read", &path)?,
         };
         let reason = |error: std::string::FromUtf8Error| error.to_string();

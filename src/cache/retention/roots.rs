@@ -12,10 +12,11 @@
 //! after its last run.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::dir::Dir;
 use crate::disk::files;
 use crate::disk::json_file;
 use crate::disk::temp;
@@ -121,8 +122,9 @@ pub struct KnownRoot {
     pub root: Root,
     #[serde(flatten)]
     pub state: RootState,
+    /// The file name of its record.
     #[serde(skip)]
-    path: PathBuf,
+    name: String,
 }
 
 impl KnownRoot {
@@ -137,42 +139,46 @@ impl KnownRoot {
     }
 }
 
-fn dir(cache: &Path) -> PathBuf {
-    cache.join("roots")
+/// The directory of the records. Its name is part of the cache's format.
+const DIR: &str = "roots";
+
+/// The path of a record below the cache.
+fn path_of(record: &str) -> String {
+    format!("{DIR}/{record}")
 }
 
-fn gone_file_of(record: &Path) -> PathBuf {
-    record.with_extension("gone")
+/// The path of the file that says since when the folder of a record is missing.
+fn gone_file_of(record: &str) -> String {
+    path_of(&format!("{}.gone", record.strip_suffix(".json").unwrap_or(record)))
 }
 
 /// The previous record of a root; `None` also if it cannot be read.
 #[must_use]
-pub fn before(cache: &Path, name: &str) -> Option<Root> {
-    json_file::read(&dir(cache).join(name)).or_log().flatten()
+pub fn before(cache: &Dir, name: &str) -> Option<Root> {
+    json_file::read(cache, &path_of(name)).or_log().flatten()
 }
 
 /// Writes the record of a root, after a successful run.
-pub fn write(cache: &Path, root: &Root) -> Result<()> {
-    json_file::write(&dir(cache), &root.name(), root)
+pub fn write(cache: &Dir, root: &Root) -> Result<()> {
+    json_file::write(cache, &path_of(&root.name()), root)
 }
 
 /// All roots, by directory, and the errors of records that cannot be read. `now` is in seconds since the
 /// Unix epoch; a folder that is newly missing counts as missing since then.
-pub fn all(cache: &Path, now: i64) -> Result<(Vec<KnownRoot>, Vec<Error>)> {
+pub fn all(cache: &Dir, now: i64) -> Result<(Vec<KnownRoot>, Vec<Error>)> {
     let (mut known, mut unreadable) = (Vec::new(), Vec::new());
-    for path in json_file::list(&dir(cache))? {
-        match json_file::read::<Root>(&path) {
-            Ok(Some(root)) => {
-                let recorded = json_file::read::<i64>(&gone_file_of(&path)).ok().flatten();
+    for (name, root) in json_file::read_all::<Root>(cache, DIR)? {
+        match root {
+            Ok(root) => {
+                let recorded = json_file::read::<i64>(cache, &gone_file_of(&name)).ok().flatten();
                 let recorded = recorded.filter(|&since| since >= root.last_run && since <= now);
                 let state = match root.is_there() {
                     Some(true) => RootState::Live,
                     Some(false) => RootState::Gone { gone_since: recorded.unwrap_or(now) },
                     None => RootState::Elsewhere,
                 };
-                known.push(KnownRoot { root, state, path });
+                known.push(KnownRoot { root, state, name });
             }
-            Ok(None) => {} // forgotten in the meantime
             Err(error) => unreadable.push(error),
         }
     }
@@ -181,26 +187,25 @@ pub fn all(cache: &Path, now: i64) -> Result<(Vec<KnownRoot>, Vec<Error>)> {
 }
 
 /// Forgets a root.
-pub fn forget(known: &KnownRoot) -> Result<()> {
-    json_file::remove(&known.path)?;
-    let _ = json_file::remove(&gone_file_of(&known.path));
+pub fn forget(cache: &Dir, known: &KnownRoot) -> Result<()> {
+    json_file::remove(cache, &path_of(&known.name))?;
+    json_file::remove(cache, &gone_file_of(&known.name)).or_log();
     Ok(())
 }
 
 /// Records which folders are missing and which are back, and removes temporary files.
-pub fn note_gone(cache: &Path, roots: &[KnownRoot]) -> Result<()> {
-    temp::sweep(&dir(cache))?;
+pub fn note_gone(cache: &Dir, roots: &[KnownRoot]) -> Result<()> {
+    temp::sweep_below(cache, DIR)?;
     for known in roots {
-        let mark = gone_file_of(&known.path);
+        let mark = gone_file_of(&known.name);
         match known.state {
             RootState::Gone { gone_since } => {
-                if json_file::read::<i64>(&mark).or_log().flatten() != Some(gone_since) {
-                    let name = mark.file_name().unwrap_or_default().to_string_lossy();
-                    json_file::write(&dir(cache), &name, &gone_since)?;
+                if json_file::read::<i64>(cache, &mark).or_log().flatten() != Some(gone_since) {
+                    json_file::write(cache, &mark, &gone_since)?;
                 }
             }
             RootState::Live | RootState::Elsewhere => {
-                json_file::remove(&mark)?;
+                json_file::remove(cache, &mark)?;
             }
         }
     }
@@ -208,16 +213,23 @@ pub fn note_gone(cache: &Path, roots: &[KnownRoot]) -> Result<()> {
 }
 
 /// Lets the group of the cache write the records. Fails if this process does not own their directory.
-pub fn share(cache: &Path) -> Result<()> {
-    json_file::share(&dir(cache))
+pub fn share(cache: &Dir) -> Result<()> {
+    json_file::share(cache, DIR)
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::path::Path;
 
     use super::*;
+
+    /// A cache, and the path of a project beside it.
+    fn places(dir: &tempfile::TempDir) -> (Dir, PathBuf) {
+        fs::create_dir(dir.path().join("cache")).unwrap();
+        (Dir::open(&dir.path().join("cache")).unwrap(), dir.path().join("project"))
+    }
 
     fn root_at(directory: &Path) -> Root {
         Root {
@@ -233,7 +245,7 @@ mod tests {
         }
     }
 
-    fn only(cache: &Path, now: i64) -> KnownRoot {
+    fn only(cache: &Dir, now: i64) -> KnownRoot {
         let (mut known, unreadable) = all(cache, now).unwrap();
         assert!(unreadable.is_empty());
         assert_eq!(known.len(), 1);
@@ -243,7 +255,7 @@ mod tests {
     #[test]
     fn a_root_is_gone_since_it_was_first_missed() {
         let dir = tempfile::tempdir().unwrap();
-        let (cache, project) = (dir.path().join("cache"), dir.path().join("project"));
+        let (cache, project) = places(&dir);
         fs::create_dir_all(&project).unwrap();
         write(&cache, &root_at(&project)).unwrap();
         assert_eq!(only(&cache, 100).state, RootState::Live);
@@ -270,7 +282,7 @@ mod tests {
     #[test]
     fn a_run_resets_the_time_since_which_a_root_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let (cache, project) = (dir.path().join("cache"), dir.path().join("project"));
+        let (cache, project) = places(&dir);
         fs::create_dir(&project).unwrap();
         let root = root_at(&project);
         write(&cache, &root).unwrap();
@@ -283,7 +295,7 @@ mod tests {
     #[test]
     fn a_moved_folder_is_gone_even_if_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let (cache, project) = (dir.path().join("cache"), dir.path().join("project"));
+        let (cache, project) = places(&dir);
         fs::create_dir(&project).unwrap();
         write(&cache, &root_at(&project)).unwrap();
         fs::rename(&project, dir.path().join("elsewhere")).unwrap();
@@ -298,7 +310,7 @@ mod tests {
     #[test]
     fn a_root_on_another_machine_is_kept_for_a_while() {
         let dir = tempfile::tempdir().unwrap();
-        let (cache, project) = (dir.path().join("cache"), dir.path().join("project"));
+        let (cache, project) = places(&dir);
         fs::create_dir(&project).unwrap();
         let root = Root { machine: "another".into(), ..root_at(&project) };
         write(&cache, &root).unwrap();
@@ -311,27 +323,27 @@ mod tests {
     #[test]
     fn an_unreadable_record_hides_no_other() {
         let dir = tempfile::tempdir().unwrap();
-        let project = dir.path().join("project");
+        let (cache, project) = places(&dir);
         fs::create_dir(&project).unwrap();
-        write(dir.path(), &root_at(&project)).unwrap();
-        fs::write(dir.path().join("roots/half.json"), "{\"directory\":").unwrap();
-        symlink("/dev/zero", dir.path().join("roots/link.json")).unwrap();
-        fs::write(dir.path().join("roots/.eggcache-half.json"), "").unwrap();
-        let (known, unreadable) = all(dir.path(), 0).unwrap();
+        write(&cache, &root_at(&project)).unwrap();
+        fs::write(cache.join("roots/half.json"), "{\"directory\":").unwrap();
+        symlink("/dev/zero", cache.join("roots/link.json")).unwrap();
+        fs::write(cache.join("roots/.eggcache-half.json"), "").unwrap();
+        let (known, unreadable) = all(&cache, 0).unwrap();
         assert_eq!((known.len(), unreadable.len()), (1, 2));
-        note_gone(dir.path(), &known).unwrap();
-        assert!(!dir.path().join("roots/.eggcache-half.json").exists());
+        note_gone(&cache, &known).unwrap();
+        assert!(!cache.join("roots/.eggcache-half.json").exists());
     }
 
     #[test]
     fn a_forgotten_root_leaves_no_files() {
         let dir = tempfile::tempdir().unwrap();
-        let (cache, project) = (dir.path().join("cache"), dir.path().join("project"));
+        let (cache, project) = places(&dir);
         fs::create_dir(&project).unwrap();
         write(&cache, &root_at(&project)).unwrap();
         fs::remove_dir(&project).unwrap();
         note_gone(&cache, &[only(&cache, 20)]).unwrap();
-        forget(&only(&cache, 20)).unwrap();
+        forget(&cache, &only(&cache, 20)).unwrap();
         assert_eq!(fs::read_dir(cache.join("roots")).unwrap().count(), 0);
     }
 }

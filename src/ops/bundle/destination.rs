@@ -91,7 +91,7 @@ impl Destination {
             _ => 0,
         };
         progress.begin("packing", manifest.entries.iter().map(size).sum(), Unit::Bytes);
-        let temp = Temp::file(folder)?;
+        let temp = Temp::file_at(folder)?;
         let mut out = Hashing::new(temp.handle());
         self.write_to(&mut out, manifest, root, progress)?;
         progress.end();
@@ -102,7 +102,7 @@ impl Destination {
         handle
             .set_permissions(Permissions::from_mode(mode | 0o600))
             .and_then(|()| handle.sync_all())
-            .and_then(|()| temp.persist(&self.path))
+            .and_then(|()| temp.persist_at(&self.path))
             .at("write", &self.path)?;
         files::sync_dir(folder)?;
         Ok(written)

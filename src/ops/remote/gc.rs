@@ -175,7 +175,7 @@ fn protected_eggs(
     eggs: &[CachedEgg],
     root_grace: i64,
 ) -> Result<(Protected, Vec<Error>)> {
-    let (roots, unreadable) = roots::all(cache.root(), now())?;
+    let (roots, unreadable) = roots::all(cache.dir(), now())?;
     let of_key: HashMap<&EggKey, Digest> = eggs.iter().map(|egg| (&egg.key, egg.digest)).collect();
     let there: HashSet<Digest> = eggs.iter().map(|egg| egg.digest).collect();
     let mut kept: Vec<KnownRoot> =
@@ -187,7 +187,7 @@ fn protected_eggs(
             used.digest = of_key.get(&egg.key).copied();
         }
     }
-    Ok((protected(&pins::all(cache.root())?, eggs, &kept), unreadable))
+    Ok((protected(&pins::all(cache.dir())?, eggs, &kept), unreadable))
 }
 
 fn refused(stored: &StoredEntry, removed: bool) -> RefusedEntry {

@@ -117,7 +117,7 @@ pub fn stats(cache: &Cache, options: &Options) -> Result<Report> {
         if let Some(folder) = path.parent().filter(|it| !it.is_dir()) {
             return Err(Error::NoFolder { path: folder.to_owned() });
         }
-        temp::write_durably(&path, page.as_bytes())?;
+        temp::write_durably_at(&path, page.as_bytes())?;
         report.html = Some(html.clone());
     }
     Ok(report)
@@ -151,9 +151,9 @@ fn next_gc(
     options: &Options,
     at: i64,
 ) -> Result<(NextGc, Vec<Error>)> {
-    let (mut roots, unreadable) = roots::all(cache.root(), at)?;
+    let (mut roots, unreadable) = roots::all(cache.dir(), at)?;
     roots.retain(|root| root.is_kept(options.grace.unwrap_or(GRACE), at));
-    let protected = protected(&pins::all(cache.root())?, &eggs, &roots);
+    let protected = protected(&pins::all(cache.dir())?, &eggs, &roots);
     let plan = plan(eggs, &options.rules, &protected, at);
     let evicted_by =
         |reason| plan.evicted.iter().filter(|evicted| evicted.reason == reason).count();

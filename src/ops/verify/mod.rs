@@ -11,8 +11,9 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::cache::{self, BlobFile, Blobs, Cache};
+use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{self, Progress};
 use crate::util::threads;
@@ -116,7 +117,8 @@ pub fn verify(root: &Path, repair: bool, progress: &dyn Progress) -> Result<Repo
         problem.repair = Some(repair);
         verify_cache(cache, true, progress)?
     } else {
-        verify_blobs(&Blobs::new(root), &Eggs::new(), progress)?.0
+        let dir = Dir::open(root).at("open the cache directory", root)?;
+        verify_blobs(&Blobs::new(&dir), &Eggs::new(), progress)?.0
     };
     report.problems.insert(0, problem);
     Ok(report)

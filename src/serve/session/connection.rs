@@ -1,9 +1,9 @@
 //! The open remotes of a session.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
 
+use crate::disk::dir::Dir;
 use crate::egg::key::Host;
 use crate::error::Result;
 use crate::remote::client::Patience;
@@ -28,11 +28,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Opens the remotes that trust a key, and pushes with `signer` to one of them. `announced_dir` is
-    /// the folder of [`AnnouncedSet`](crate::serve::announced_sets::AnnouncedSet).
+    /// Opens the remotes that trust a key, and pushes with `signer` to one of them.
     pub fn open(
-        cache: &Path,
-        announced_dir: &Path,
+        cache: &Dir,
         remotes: &[Remote],
         signer: Option<&Signer>,
         host: &Host,
@@ -41,7 +39,7 @@ impl Connection {
         let upstream = Upstream::new(remotes, Patience::BUILD, &options.environment)?;
         let upstream = Arc::new(upstream);
         let pusher = match signer {
-            Some(signer) => PushWorker::new(cache, announced_dir, &upstream, signer.clone(), host)?,
+            Some(signer) => PushWorker::new(cache, &upstream, signer.clone(), host)?,
             None => None,
         };
         let fetcher = FetchWorker::new(cache, &upstream, options)?;

@@ -71,7 +71,7 @@ impl Session {
             Some(dir) => cache.remove_torn_copies(&dir),
             None => Vec::new(),
         };
-        let hints = configuration.as_ref().map(|it| PrefetchHints::of(cache.root(), it, &host));
+        let hints = configuration.as_ref().map(|it| PrefetchHints::of(cache.dir(), it, &host));
         let remotes = SessionRemotes::open(&cache, &host, configuration, options);
         let (remotes, failure) = match remotes {
             _ if offline => (None, None),

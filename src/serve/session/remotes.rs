@@ -2,13 +2,12 @@
 //! that finds everything in the cache opens no connection.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::Connection;
 use crate::cache::Cache;
-use crate::cache::prefetch_hints;
+use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::{EggKey, Host};
 use crate::error::{Error, Result};
@@ -32,10 +31,8 @@ const PUSH_WAIT: Duration = Duration::from_secs(20);
 pub type OnStored = Box<dyn Fn(&EggKey, Option<&CachedEgg>) + Send>;
 
 pub struct SessionRemotes {
-    root: PathBuf,
+    root: Dir,
     options: Arc<Options>,
-    /// The folder of [`AnnouncedSet`].
-    announced_dir: PathBuf,
     host: Host,
     configuration: Option<String>,
     /// Those that trust a key.
@@ -81,9 +78,8 @@ impl SessionRemotes {
         let (signer, refusals) = signer(&remotes, &options.environment)?;
         let notices = refusals.iter().map(|error| options.text(error, cache.root())).collect();
         Ok(Some(Self {
-            root: cache.root().to_owned(),
+            root: cache.dir().clone(),
             options: Arc::clone(options),
-            announced_dir: prefetch_hints::dir(cache.root()),
             host: host.clone(),
             configuration,
             remotes,
@@ -107,16 +103,15 @@ impl SessionRemotes {
         if self.connection.is_none() && self.failure.is_none() {
             match self.connect() {
                 Ok(connection) => self.connection = Some(connection),
-                Err(error) => self.failure = Some(self.options.text(&error, &self.root)),
+                Err(error) => self.failure = Some(self.options.text(&error, self.root.path())),
             }
         }
         self.connection.as_mut()
     }
 
     fn connect(&self) -> Result<Connection> {
-        let (root, dir) = (&self.root, &self.announced_dir);
         let signer = self.signer.as_ref();
-        Connection::open(root, dir, &self.remotes, signer, &self.host, &self.options)
+        Connection::open(&self.root, &self.remotes, signer, &self.host, &self.options)
     }
 
     /// The pusher, if there is a connection.
@@ -280,8 +275,8 @@ impl SessionRemotes {
         let is_open = |it: &&Remote| it.push && publish::check(it, signer).is_ok();
         let remote = self.remotes.iter().find(is_open);
         remote.zip(self.configuration.as_deref()).is_some_and(|(remote, configuration)| {
-            let dir = &self.announced_dir;
-            AnnouncedSet::read(dir, remote, signer, configuration, &self.host).is_current(eggs)
+            AnnouncedSet::read(&self.root, remote, signer, configuration, &self.host)
+                .is_current(eggs)
         })
     }
 

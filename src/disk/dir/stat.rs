@@ -1,0 +1,64 @@
+//! What a directory has under a name.
+
+use rustix::fs::FileType;
+
+/// The metadata of an entry of a directory; of a symlink, its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Stat(rustix::fs::Stat);
+
+impl From<rustix::fs::Stat> for Stat {
+    fn from(stat: rustix::fs::Stat) -> Self {
+        Self(stat)
+    }
+}
+
+impl Stat {
+    fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.0.st_mode)
+    }
+
+    /// Whether it is a regular file.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.kind() == FileType::RegularFile
+    }
+
+    #[must_use]
+    pub fn is_dir(&self) -> bool {
+        self.kind() == FileType::Directory
+    }
+
+    #[must_use]
+    pub fn is_symlink(&self) -> bool {
+        self.kind() == FileType::Symlink
+    }
+
+    /// In bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        u64::try_from(self.0.st_size).unwrap_or(0)
+    }
+
+    /// Its type and permission bits.
+    #[must_use]
+    pub fn mode(&self) -> u32 {
+        self.0.st_mode
+    }
+
+    #[must_use]
+    pub fn group(&self) -> u32 {
+        self.0.st_gid
+    }
+
+    /// When it was last written, in seconds since the Unix epoch.
+    #[must_use]
+    pub fn modified(&self) -> i64 {
+        self.0.st_mtime
+    }
+
+    /// Device and inode; see [`crate::disk::files::identity`].
+    #[must_use]
+    pub fn identity(&self) -> (u64, u64) {
+        (self.0.st_dev, self.0.st_ino)
+    }
+}
