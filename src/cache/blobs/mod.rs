@@ -126,8 +126,8 @@ impl Blobs {
         Ok(self.scan()?.0)
     }
 
-    /// All blobs, sorted by digest, and the paths among them that are not a blob: the first 10,000 of
-    /// each directory.
+    /// All blobs, sorted by digest, and the paths among them that are not a blob: the first 10,000
+    /// that it finds.
     pub fn scan(&self) -> Result<(Vec<BlobFile>, Vec<PathBuf>)> {
         let (mut found, mut foreign) = (Vec::new(), Vec::new());
         let Some(blobs) = open_listed(&self.root, OsStr::new(BLOBS))? else {
@@ -139,15 +139,13 @@ impl Blobs {
                 return Ok(());
             }
             let Some(shard) = open_listed(&blobs, name)? else { return Ok(()) };
-            let mut first = Vec::new();
             each_entry(&shard, |name, entry| {
                 match digest_in(&shard, name) {
                     Some(digest) if entry.is_file() => found.push(BlobFile::new(digest, entry)),
-                    _ => keep_foreign(&mut first, shard.join(name)),
+                    _ => keep_foreign(&mut foreign, shard.join(name)),
                 }
                 Ok(())
             })?;
-            foreign.append(&mut first);
             Ok(())
         })?;
         found.sort_unstable_by_key(|blob| blob.digest);
