@@ -69,7 +69,10 @@ pub enum Error {
     NewerSchema { path: PathBuf, found: i64, known: usize },
 
     #[error("{} is not a cache directory: {reason}", path.display())]
-    NotACache { path: PathBuf, reason: &'static str },
+    NotACache { path: PathBuf, reason: String },
+
+    #[error("there is no cache at {}", path.display())]
+    NoCache { path: PathBuf },
 
     #[error(
         "the cache directory {} is a symbolic link to {}, which does not exist",
@@ -276,6 +279,8 @@ pub enum Unwritable {
     Unfinished,
     #[error("its index has the schema of an older eggcache")]
     OlderSchema,
+    #[error("it is open to be read")]
+    OpenToRead,
 }
 
 /// Why a file cannot be used as the signing key.

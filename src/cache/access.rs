@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::cache::blobs::{Blobs, Staging};
 use crate::cache::index::{Day, Index, Regrets, Usage};
-use crate::cache::{Cache, Rebuilt};
+use crate::cache::{Cache, Missing, Rebuilt};
 use crate::disk::dir::Dir;
 use crate::disk::mmap::Mapped;
 use crate::egg::blob::reader::Blob;
@@ -37,6 +37,12 @@ impl Cache {
             Some(reason) => Err(Error::ReadOnly { path: self.root().to_owned(), reason }),
             None => Ok(()),
         }
+    }
+
+    /// What the cache does not have, if it is open to be read.
+    #[must_use]
+    pub fn missing(&self) -> Option<Missing> {
+        self.missing
     }
 
     /// A warning about the file system of a new cache, for the user who made it.
@@ -91,7 +97,7 @@ impl Cache {
     /// not make a cache.
     pub fn project_names_at(root: &Path) -> Result<Vec<String>> {
         let dir = Dir::open(root).at("open the cache directory", root)?;
-        Index::open_read_only(&dir)?.names()
+        Index::open_to_read(&dir)?.names()
     }
 
     /// Evicted eggs whose blobs may still exist.

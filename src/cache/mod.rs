@@ -10,6 +10,7 @@ mod access;
 mod blobs;
 pub mod extract;
 mod index;
+mod marker;
 mod open;
 pub mod prefetch_hints;
 pub mod query;
@@ -38,7 +39,18 @@ pub struct Cache {
     index: Index,
     /// Set if opening the cache rebuilt its index.
     rebuilt: Option<Rebuilt>,
+    /// What there is not, if the cache is open to be read.
+    missing: Option<Missing>,
     /// Why this process cannot write the cache, if it cannot.
     read_only: Option<Unwritable>,
     warning: Option<String>,
+}
+
+/// What a cache does not have that is open to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Everything: there is no cache at its path.
+    Cache,
+    /// The index. Its eggs were read from the blobs.
+    Index,
 }

@@ -1,19 +1,27 @@
 //! Opening a cache, making it, and sharing it with a group.
+//!
+//! | | no cache | a cache | something else |
+//! |---|---|---|---|
+//! | [`Cache::open`] | makes one | may write it | [`Error::NotACache`] |
+//! | [`Cache::open_existing`] | [`Error::NoCache`] | may write it | [`Error::NotACache`] |
+//! | [`Cache::open_to_read`] | an empty one in memory | writes nothing | [`Error::NotACache`] |
+//!
+//! The table in `cli/commands/mod.rs` says which command uses which.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tracing::{debug, info};
 
-use crate::cache::Cache;
 use crate::cache::blobs::Blobs;
 use crate::cache::index::{self, Index};
+use crate::cache::marker::{self, Found, OPEN, TAG, TAG_NAME, Tag};
 use crate::cache::rebuild::rebuild;
 use crate::cache::retention::pins;
 use crate::cache::retention::roots;
-use crate::cache::{prefetch_hints, torn_copies};
+use crate::cache::{Cache, Missing, prefetch_hints, torn_copies};
 use crate::disk::dir::Dir;
 use crate::disk::files;
 use crate::disk::filesystem;
@@ -27,21 +35,36 @@ use crate::util::progress::{Progress, Silent};
 const BALLAST: &str = "ballast";
 const BALLAST_BYTES: u64 = 1 << 20;
 
-const CACHEDIR_TAG_NAME: &str = "CACHEDIR.TAG";
-const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
-     # This directory holds a cache of built eggs. Backups may leave it out.\n\
-     # See https://bford.info/cachedir/\n";
-
 impl Cache {
-    /// Whether there is a cache at `root`, or parts of one; also if that cannot be determined.
+    /// Whether there is a cache at `root`; also if that cannot be determined.
     #[must_use]
     pub fn is_at(root: &Path) -> bool {
-        let is_there = |name: &str| root.join(name).try_exists().unwrap_or(true);
-        root.is_dir() && [index::FILE_NAME, "blobs"].into_iter().any(is_there)
+        matches!(marker::found(root), Ok(Found::Cache))
     }
 
-    /// Opens the cache at `root`, making it if needed. A cache that this process cannot write is
-    /// opened for reading. A missing index is rebuilt from the blobs.
+    /// What there is not at `root`, as [`Cache::missing`] of a cache that is open to be read.
+    #[must_use]
+    pub fn missing_at(root: &Path) -> Option<Missing> {
+        match marker::found(root) {
+            Ok(Found::Nothing | Found::Empty) => Some(Missing::Cache),
+            Ok(Found::Cache) => {
+                let index = Dir::open(root).and_then(|dir| dir.find(index::FILE_NAME));
+                index.is_ok_and(|index| index.is_none()).then_some(Missing::Index)
+            }
+            Ok(Found::Other { .. }) | Err(_) => None,
+        }
+    }
+
+    /// Checks that there is a cache at `root`, or that one can be made there.
+    ///
+    /// # Errors
+    /// [`Error::NotACache`] or [`Error::BrokenLink`].
+    pub fn check_place(root: &Path) -> Result<()> {
+        cache_or_place(root).map(drop)
+    }
+
+    /// Opens the cache at `root`, making it if there is nothing or an empty directory. A cache that this
+    /// process cannot write is opened to be read. A missing index is rebuilt from the blobs.
     ///
     /// # Errors
     /// [`Error::NotACache`] if `root` is something else, [`Error::OpenToAll`] if everyone can write
@@ -56,18 +79,77 @@ impl Cache {
     /// # Errors
     /// As [`Cache::open`].
     pub fn open_with_progress(root: &Path, progress: &dyn Progress) -> Result<Self> {
-        let root = make_root(root)?;
+        if cache_or_place(root)? {
+            Self::open_to_write(open_root(root)?, progress)
+        } else {
+            Self::make(make_root(root)?, progress)
+        }
+    }
+
+    /// As [`Cache::open_with_progress`], but makes no cache.
+    ///
+    /// # Errors
+    /// As [`Cache::open`], and [`Error::NoCache`] if there is none.
+    pub fn open_existing(root: &Path, progress: &dyn Progress) -> Result<Self> {
+        if cache_or_place(root)? {
+            Self::open_to_write(open_root(root)?, progress)
+        } else {
+            Err(Error::NoCache { path: root.to_owned() })
+        }
+    }
+
+    /// Opens the cache at `root` to read it, which changes no file and makes none. If there is no cache,
+    /// this is an empty one. Without its index, the eggs are read from the blobs.
+    ///
+    /// # Errors
+    /// As [`Cache::open`].
+    pub fn open_to_read(root: &Path) -> Result<Self> {
+        Self::open_to_read_with_progress(root, &Silent)
+    }
+
+    /// As [`Cache::open_to_read`], and reports progress while it reads the blobs.
+    ///
+    /// # Errors
+    /// As [`Cache::open`].
+    pub fn open_to_read_with_progress(root: &Path, progress: &dyn Progress) -> Result<Self> {
+        if cache_or_place(root)? {
+            return Self::open_read_only(open_root(root)?, Unwritable::OpenToRead, progress);
+        }
+        let dir = Dir::without_entries(&std::path::absolute(root).at(OPEN, root)?);
+        let dir = dir.at(OPEN, root)?;
+        Ok(Self {
+            blobs: Blobs::new(&dir),
+            index: Index::in_memory(&dir)?,
+            dir,
+            rebuilt: None,
+            missing: Some(Missing::Cache),
+            read_only: Some(Unwritable::OpenToRead),
+            warning: None,
+        })
+    }
+
+    /// Makes a cache in an empty directory.
+    fn make(dir: Dir, progress: &dyn Progress) -> Result<Self> {
+        if !dir.is_writable(".") {
+            let path = dir.path().to_owned();
+            let reason = Unwritable::Permissions(Owner::of(&path));
+            return Err(Error::ReadOnly { path, reason });
+        }
+        Self::open_to_write(dir, progress)
+    }
+
+    fn open_to_write(dir: Dir, progress: &dyn Progress) -> Result<Self> {
+        let root = dir.path().to_owned();
         if permissions::is_open_to_all(&root) {
             return Err(Error::OpenToAll { path: root });
         }
-        let dir = Dir::open(&root).at("open the cache directory", &root)?;
         let parts = [".", index::FILE_NAME, "blobs", "tmp"];
         let is_closed = |part: &&str| dir.stat(*part).is_ok() && !dir.is_writable(*part);
         if let Some(part) = parts.into_iter().find(is_closed) {
             let part = if part == "." { root } else { root.join(part) };
             debug!(path = %part.display(), "not writable");
             let reason = Unwritable::Permissions(Owner::of(&part));
-            return Self::open_read_only(dir, reason);
+            return Self::open_read_only(dir, reason, progress);
         }
         let blobs = Blobs::new(&dir);
         blobs.create()?;
@@ -76,7 +158,7 @@ impl Cache {
         let mut index = match Index::open(&dir) {
             Err(Error::Index { source, .. }) if let Some(reason) = index::unwritable(&source) => {
                 // If it cannot be opened for reading either, the disk is the reason.
-                return Self::open_read_only(dir, reason.clone())
+                return Self::open_read_only(dir, reason.clone(), progress)
                     .map_err(|_| Error::ReadOnly { path: root, reason });
             }
             index => index?,
@@ -94,7 +176,7 @@ impl Cache {
         let is_complete = index.is_complete()?;
         let rebuilt = if is_complete { None } else { Some(rebuild(&blobs, &mut index, progress)?) };
         debug!(cache = %root.display(), is_new, rebuilt = rebuilt.is_some(), "opened the cache");
-        Ok(Self { dir, blobs, index, rebuilt, read_only: None, warning })
+        Ok(Self { dir, blobs, index, rebuilt, missing: None, read_only: None, warning })
     }
 
     /// Opens the cache at `root`. A damaged index, or another file in its place, is first set aside,
@@ -111,16 +193,29 @@ impl Cache {
             Ok(cache) if cache.damage().is_some() => cache.check_writable()?,
             cache => return Ok((cache?, None)),
         }
-        let path = root.canonicalize().at("open the cache directory", root)?;
-        let aside = Index::set_aside(&Dir::open(&path).at("open the cache directory", &path)?)?;
+        let aside = Index::set_aside(&open_root(root)?)?;
         Ok((Self::open_with_progress(root, progress)?, Some(aside)))
     }
 
-    fn open_read_only(dir: Dir, reason: Unwritable) -> Result<Self> {
-        let index = Index::open_read_only(&dir)?;
-        info!(cache = %dir.path().display(), %reason, "opened the cache read-only");
+    fn open_read_only(dir: Dir, reason: Unwritable, progress: &dyn Progress) -> Result<Self> {
+        if permissions::is_open_to_all(dir.path()) {
+            return Err(Error::OpenToAll { path: dir.path().to_owned() });
+        }
         let blobs = Blobs::new(&dir);
-        Ok(Self { dir, blobs, index, rebuilt: None, read_only: Some(reason), warning: None })
+        let mut index = Index::open_to_read(&dir)?;
+        let mut missing = None;
+        if !index.is_complete()? {
+            // This index is in memory.
+            rebuild(&blobs, &mut index, progress)?;
+            missing = Some(Missing::Index);
+        }
+        if reason == Unwritable::OpenToRead {
+            debug!(cache = %dir.path().display(), ?missing, "opened the cache to read it");
+        } else {
+            info!(cache = %dir.path().display(), %reason, ?missing, "opened the cache read-only");
+        }
+        let read_only = Some(reason);
+        Ok(Self { dir, blobs, index, rebuilt: None, missing, read_only, warning: None })
     }
 
     /// The first problem with the index, if there is one.
@@ -145,7 +240,8 @@ impl Cache {
 
     /// Frees the reserved space, so that a cache on a full disk can be opened and collected.
     pub fn drop_ballast(root: &Path) {
-        if let Some(dir) = Dir::open(root).or_log()
+        if Self::is_at(root)
+            && let Some(dir) = Dir::open(root).or_log()
             && dir.stat(index::FILE_NAME).is_ok()
         {
             dir.remove_file(BALLAST).or_log();
@@ -186,53 +282,46 @@ impl Cache {
     }
 }
 
-/// Makes the cache directory if needed, and returns its canonical path.
-fn make_root(root: &Path) -> Result<PathBuf> {
-    if let Err(error) = files::make_dirs_durably(root) {
-        if let Ok(target) = fs::read_link(root)
-            && !root.exists()
-        {
-            return Err(Error::BrokenLink { path: root.to_owned(), target });
-        }
-        if root.symlink_metadata().is_ok() && !root.is_dir() {
-            let reason = "it is not a directory";
-            return Err(Error::NotACache { path: root.to_owned(), reason });
-        }
-        return Err(error).at("make the cache directory", root);
+/// Whether there is a cache at `root`, or else nothing or an empty directory.
+///
+/// # Errors
+/// [`Error::NotACache`] if there is something else.
+fn cache_or_place(root: &Path) -> Result<bool> {
+    match marker::found(root)? {
+        Found::Cache => Ok(true),
+        Found::Nothing | Found::Empty => Ok(false),
+        Found::Other { reason } => Err(Error::NotACache { path: root.to_owned(), reason }),
     }
-    root.canonicalize().at("open the cache directory", root)
+}
+
+/// Makes the cache directory if needed, and opens it.
+fn make_root(root: &Path) -> Result<Dir> {
+    files::make_dirs_durably(root).at("make the cache directory", root)?;
+    open_root(root)
+}
+
+/// Opens the cache directory by its canonical path.
+fn open_root(root: &Path) -> Result<Dir> {
+    root.canonicalize().and_then(|path| Dir::open(&path)).at(OPEN, root)
 }
 
 /// Writes the tag by which backup programs recognise a cache, if there is none. A failure is not worth
-/// an error.
+/// an error. Links, directories and files of others stay.
 ///
 /// A member of the group, or the author of a checkout that contains the cache, may have put a link
 /// there. So nothing is written through the name: a new file is renamed to it.
 fn write_tag(root: &Dir) {
-    if !needs_tag(root) {
+    if !matches!(marker::tag(root), Tag::Missing | Tag::Unfinished) {
         return;
     }
-    let written = root.subdir("tmp").at("write", &root.join(CACHEDIR_TAG_NAME)).and_then(|tmp| {
+    let written = root.subdir("tmp").at("write", &root.join(TAG_NAME)).and_then(|tmp| {
         let temp = Temp::file(&tmp)?;
         let mode = fs::Permissions::from_mode(0o644);
         temp.handle()
-            .write_all(CACHEDIR_TAG.as_bytes())
+            .write_all(TAG.as_bytes())
             .and_then(|()| temp.handle().set_permissions(mode))
-            .and_then(|()| temp.persist(root, CACHEDIR_TAG_NAME))
-            .at("write", &root.join(CACHEDIR_TAG_NAME))
+            .and_then(|()| temp.persist(root, TAG_NAME))
+            .at("write", &root.join(TAG_NAME))
     });
     written.or_log();
-}
-
-/// Whether there is no tag, or one that a crash or a power cut has left without its text. Links,
-/// directories and files of others stay.
-fn needs_tag(root: &Dir) -> bool {
-    match root.read_short(CACHEDIR_TAG_NAME, CACHEDIR_TAG.len() as u64) {
-        Err(error) => error.kind() == ErrorKind::NotFound,
-        Ok(text) => {
-            let is_lost = text.iter().all(|byte| *byte == 0);
-            is_lost
-                || (text != CACHEDIR_TAG.as_bytes() && CACHEDIR_TAG.as_bytes().starts_with(&text))
-        }
-    }
 }

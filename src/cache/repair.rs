@@ -121,5 +121,8 @@ impl Cache {
 /// stores the same egg again leaves the new blob with the old row.
 #[must_use]
 pub fn describes_same_egg(row: &CachedEgg, blob: &CachedEgg) -> bool {
-    row.key == blob.key && row.file_name == blob.file_name && row.counts == blob.counts
+    row.key == blob.key
+        && row.file_name == blob.file_name
+        && row.counts == blob.counts
+        && row.blob_bytes == blob.blob_bytes
 }

@@ -98,7 +98,9 @@ fn check(root: &Dir, blobs: &Blobs, index: &Index, dir: &Path) -> Option<Vec<Str
     lock.lock().or_log()?;
     let record = record().filter(is_over)?;
     threads::start_pool().or_log()?;
+    // A time in the future is as good as none: no egg was copied after it.
     let since = record.map_or(i64::MIN, |record| record.since);
+    let since = if since > now() { i64::MIN } else { since };
     debug!(dir = %dir.display(), since, "the machine was rebooted since eggs were copied there");
     let removed = remove_torn(blobs, index, dir, since);
     write(root, &path, dir, boot).or_log()?;

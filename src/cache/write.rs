@@ -86,6 +86,12 @@ impl Cache {
         Ok(commits)
     }
 
+    /// Sets times in the index that are in the future to `now`, in seconds since the Unix epoch: a clock was
+    /// wrong, or somebody wants an egg to stay for ever.
+    pub fn mend_times(&mut self, now: i64) -> Result<()> {
+        self.index.write(|writer| writer.mend_times(now))
+    }
+
     /// Evicts eggs, rows first, then their blobs, until the time is up. Returns how many of them, from
     /// the first, are done.
     pub fn evict(

@@ -3,19 +3,31 @@
 use std::path::{Path, PathBuf};
 
 use crate::buildout::cache_option;
-use crate::cache::Cache;
+use crate::cache::{Cache, Missing};
 use crate::error::Error;
 use crate::remote::config::{self, Remote};
 use crate::util::environment::Environment;
 
-use super::hints::{CliError, Hints};
+use super::hints::{CliError, Hints, NO_CACHE};
 use super::print::Printer;
 use super::progress_bar::Bar;
 
 /// The environment variable that names the cache directory.
 pub const DIR_VARIABLE: &str = "EGGCACHE_DIR";
 
+/// What a command does with the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reads it, and writes nothing in it. Without a cache, it is as if there was an empty one.
+    Read,
+    /// Changes it. There must be one.
+    Change,
+    /// Changes it, and makes it if there is none.
+    Make,
+}
+
 pub struct Context<'a> {
+    pub access: Access,
     /// The cache directory that the command line or the environment names.
     pub cache: Option<PathBuf>,
     pub printer: &'a Printer,
@@ -48,23 +60,54 @@ impl Context<'_> {
         named.map_or_else(default_root, Ok)
     }
 
-    /// Opens the cache, and creates it if there is none.
+    /// Opens the cache as the command needs it ([`Access`]).
     pub fn open(&self) -> anyhow::Result<Cache> {
         Ok(self.open_at(&self.root()?)?)
     }
 
     pub fn open_at(&self, root: &Path) -> Result<Cache, Error> {
-        let exists = root.exists();
-        let cache = Cache::open_with_progress(root, &self.bar)?;
-        if !exists {
-            // A mistyped path would look like an empty cache.
-            let root = root.display();
-            self.printer.note(&format!("no cache at {root}: created an empty one"));
+        match self.access {
+            Access::Read => {
+                let cache = Cache::open_to_read_with_progress(root, &self.bar)?;
+                self.announce(root, cache.missing());
+                Ok(cache)
+            }
+            Access::Change => Ok(self.warned(Cache::open_existing(root, &self.bar)?)),
+            Access::Make => {
+                let exists = root.exists();
+                let cache = Cache::open_with_progress(root, &self.bar)?;
+                if !exists {
+                    // A mistyped path would look like an empty cache.
+                    let root = root.display();
+                    self.printer.note(&format!("no cache at {root}: created an empty one"));
+                }
+                Ok(self.warned(cache))
+            }
         }
+    }
+
+    fn warned(&self, cache: Cache) -> Cache {
         if let Some(warning) = cache.warning() {
             self.printer.warning(&warning);
         }
-        Ok(cache)
+        cache
+    }
+
+    /// Says what a cache does not have that is only read.
+    pub fn announce(&self, root: &Path, missing: Option<Missing>) {
+        let root = root.display();
+        match missing {
+            None => {}
+            Some(Missing::Cache) => {
+                self.printer.note(&format!("there is no cache at {root} yet"));
+                self.printer.hint(NO_CACHE);
+            }
+            Some(Missing::Index) => {
+                let warning = format!("the index is missing in {root}: reading the blobs instead");
+                self.printer.warning(&warning);
+                self.printer.hint(&self.printer.hints().make_index());
+            }
+        }
     }
 
     /// Opens the cache to compare a buildout with it. Never creates one.

@@ -12,6 +12,9 @@ use crate::util::suggest::Nearest;
 
 const SHARED: u32 = 0o2020;
 const UPGRADE: &str = "upgrade eggcache";
+/// What to do if there is no cache.
+pub const NO_CACHE: &str =
+    "--cache or EGGCACHE_DIR names another one; the first egg that is stored makes one";
 
 /// An error of the command line itself.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +64,7 @@ impl Hints {
             Error::UnreadableBlob { owner, .. } | Error::UnreadableIndex { owner, .. } => {
                 vec![self.to_read(owner)]
             }
+            Error::ReadOnly { reason: Unwritable::OpenToRead, .. } => Vec::new(),
             Error::ReadOnly { reason, .. } => vec![self.to_write(reason)],
             Error::DamagedBlob { .. } | Error::WrongRow { .. } | Error::MissingBlob { .. } => {
                 vec![self.repair()]
@@ -69,7 +73,11 @@ impl Hints {
             Error::ReplacedIndex { .. } | Error::Busy { .. } => one("run this again"),
             Error::Changing { .. } => one("run this again when nothing else writes there"),
             Error::NewerFormat { .. } | Error::NewerSchema { .. } => one(UPGRADE),
-            Error::NotACache { .. } => one("name another directory with --cache or EGGCACHE_DIR"),
+            Error::NotACache { .. } => one(
+                "name another directory with --cache or EGGCACHE_DIR; a cache is made only in a new or \
+                 empty one",
+            ),
+            Error::NoCache { .. } => one(NO_CACHE),
             Error::BrokenLink { target, .. } => {
                 vec![format!("create {}, or remove the link", target.display())]
             }
@@ -118,6 +126,11 @@ impl Hints {
     pub fn rebuild(&self) -> String {
         let reindex = self.command("reindex");
         format!("{reindex} sets the index aside and rebuilds it from the blobs")
+    }
+
+    /// What to do about a missing index.
+    pub fn make_index(&self) -> String {
+        format!("{} makes it from the blobs", self.command("reindex"))
     }
 
     /// What to do about remotes and keys.
@@ -214,10 +227,9 @@ impl Hints {
             Unwritable::NoSpace | Unwritable::Disk => {
                 format!("free some space there; {} shrinks it", self.command("gc --max-size SIZE"))
             }
-            Unwritable::Unfinished | Unwritable::OlderSchema => format!(
-                "any command of a user who may write it finishes that, such as {}",
-                self.command("list")
-            ),
+            Unwritable::Unfinished | Unwritable::OlderSchema | Unwritable::OpenToRead => {
+                format!("{}, run by a user who may write it, finishes that", self.command("init"))
+            }
         }
     }
 
@@ -344,7 +356,7 @@ mod tests {
         assert!(permissions(0o755, false).starts_with("root owns it: `eggcache init --shared`"));
         assert_eq!(permissions(0o555, true), "`chmod u+w /srv/eggs` makes it writable");
         assert!(hint(Unwritable::NoSpace).contains("`eggcache gc --max-size SIZE`"));
-        assert!(hint(Unwritable::Unfinished).contains("`eggcache list`"));
+        assert!(hint(Unwritable::Unfinished).contains("`eggcache init`"));
     }
 
     #[test]

@@ -95,7 +95,8 @@ fn run(
     };
     tracing::info!(command = command.name(), version = env!("CARGO_PKG_VERSION"), "started");
     let (bar, verbose) = (printer.bar(), global.verbose);
-    command.run(&Context { cache, printer, bar, verbose, environment, warning })
+    let access = command.access();
+    command.run(&Context { access, cache, printer, bar, verbose, environment, warning })
 }
 
 fn cache_of_environment(environment: &Environment) -> Result<Option<PathBuf>, Error> {

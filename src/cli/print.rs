@@ -174,6 +174,13 @@ impl Printer {
         }
     }
 
+    /// Prints what to do about a note or a warning before there is a report.
+    pub fn hint(&self, hint: &str) {
+        if !self.quiet && (!self.json || self.log == LogFormat::Json) {
+            let _ = self.tell(Level::Hint, hint, &[]);
+        }
+    }
+
     /// Prints an error and what to do about it. That standard error is closed is not an error.
     pub fn error(&self, error: &Message, hints: &[String]) {
         let Message { line, details } = error;

@@ -41,7 +41,7 @@ impl CachedEgg {
             counts: manifest.counts(),
             blob_bytes,
             used_at: provenance.added_at,
-            provenance,
+            provenance: provenance.within_limits(),
             uses: 0,
         }
     }

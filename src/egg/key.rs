@@ -32,6 +32,25 @@ pub struct EggKey {
     pub environment: String,
 }
 
+impl EggKey {
+    /// Why no egg can have this key. Parts of it become names of files and objects, and lines of lists.
+    #[must_use]
+    pub fn flaw(&self) -> Option<&'static str> {
+        let Self { name, version, python, abi, platform, libc, source_sha256, variant, .. } = self;
+        let parts = [name, version, python, abi, platform, libc, source_sha256, variant];
+        let is_odd = |part: &&String| {
+            part.len() > MAX_PART || part.contains(['/', '\0', '\n', '\r']) || *part == ".."
+        };
+        if parts.iter().any(is_odd) || self.environment.len() > MAX_PART {
+            return Some("has a key that no egg has");
+        }
+        (name.is_empty() || version.is_empty()).then_some("has no name or no version")
+    }
+}
+
+/// The longest part of a key, in bytes.
+const MAX_PART: usize = 4096;
+
 /// The newest egg layout: later versions of buildout use the same.
 pub const LAST_GENERATION: u8 = 5;
 

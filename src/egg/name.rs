@@ -29,7 +29,7 @@ impl FromStr for EggName {
 
     fn from_str(file_name: &str) -> Result<Self, NotAnEggName> {
         let stem = file_name.strip_suffix(".egg").ok_or(NotAnEggName)?;
-        if stem.contains(['/', '\0']) || stem.starts_with('.') {
+        if stem.contains(['/', '\0', '\n', '\r']) || stem.starts_with('.') {
             return Err(NotAnEggName);
         }
         let mut parts = stem.splitn(4, '-');

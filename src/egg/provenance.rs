@@ -27,3 +27,21 @@ pub struct Provenance {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<Digest>,
 }
+
+/// The longest text that is kept, in bytes.
+const MAX_TEXT: usize = 4096;
+
+impl Provenance {
+    /// Without texts that are longer than any honest one: every list would read them.
+    #[must_use]
+    pub fn within_limits(mut self) -> Self {
+        let Self { eggcache, buildout, setuptools, source, .. } = &mut self;
+        if eggcache.len() > MAX_TEXT {
+            eggcache.clear();
+        }
+        for text in [buildout, setuptools, source] {
+            *text = text.take().filter(|text| text.len() <= MAX_TEXT);
+        }
+        self
+    }
+}

@@ -100,6 +100,9 @@ impl Tree {
             variant: hints.variant.clone(),
             environment: hints.environment.clone(),
         };
+        if let Some(flaw) = key.flaw() {
+            return Err(unsound(format!("it {flaw}")));
+        }
         let manifest = Manifest { key, file_name: file_name.to_owned(), entries };
         manifest.check().map_err(|error| unsound(error.to_string()))?;
         Ok(Self { path: path.to_owned(), manifest })

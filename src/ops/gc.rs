@@ -74,6 +74,7 @@ impl Report {
 pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Result<Report> {
     if !options.dry_run {
         cache.check_writable()?;
+        cache.mend_times(now())?;
     }
     // Blobs first: a blob that is added after this is not an orphan of this list.
     let blobs = cache.blobs().list()?;

@@ -28,6 +28,7 @@ pub struct Report {
 pub fn init(root: &Path, shared: bool) -> Result<Report> {
     let made = !root.join(crate::cache::INDEX_FILE_NAME).exists();
     if shared {
+        Cache::check_place(root)?;
         // First, so that everything that is created in it belongs to its group.
         files::make_dirs_durably(root).at("make the cache directory", root)?;
         let dir = Dir::open(root).at("open the cache directory", root)?;

@@ -303,7 +303,7 @@ fn a_tag_that_lost_its_text_is_written_again_and_others_stay() {
         [("", &*whole), ("\0\0\0", &whole), ("Signature: 8a", &whole), ("mine", "mine")]
     {
         fs::write(&tag, text).unwrap();
-        sandbox.ok("list");
+        sandbox.ok("init");
         assert_eq!(fs::read_to_string(&tag).unwrap(), after, "{text:?}");
     }
     assert_eq!(names_in(&sandbox.path("cache/tmp")), [""; 0]);

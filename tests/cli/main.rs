@@ -14,11 +14,13 @@ mod forged_lines;
 mod gc;
 mod generate;
 mod hostile;
+mod hostile_index;
 mod list_show;
 mod log;
 mod log_file;
 mod materialize;
 mod nearest;
+mod not_a_cache;
 mod old_caches;
 mod output;
 mod parallel;
@@ -48,6 +50,7 @@ mod sign;
 mod stats;
 mod store;
 mod support;
+mod untouched;
 mod verify;
 
 #[test]

@@ -300,7 +300,7 @@ fn the_printed_version_is_that_of_the_package() {
 #[test]
 fn creating_a_cache_is_announced_once() {
     let sandbox = Sandbox::new();
-    for line in ["list", "add eggs", "gc"] {
+    for line in ["pin foo", "add eggs", "gc"] {
         sandbox.egg("foo", "1.0");
         std::fs::remove_dir_all(sandbox.path("cache")).unwrap_or_default();
         sandbox.ok(line).says(&["no cache at cache: created an empty one"]);

@@ -18,7 +18,7 @@ pub struct Server {
 
 impl Server {
     /// Starts a server and reads its greeting.
-    fn start(sandbox: &Sandbox) -> (Self, Value) {
+    pub fn start(sandbox: &Sandbox) -> (Self, Value) {
         let mut process = sandbox.process(crate::support::EGGCACHE);
         process.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = process.spawn().unwrap();

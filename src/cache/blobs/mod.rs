@@ -10,7 +10,7 @@ mod staging;
 mod write;
 
 use std::ffi::OsStr;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::disk::dir::{Dir, Stat};
@@ -18,7 +18,7 @@ use crate::disk::mmap::{Mapped, map};
 use crate::disk::permissions;
 use crate::disk::temp;
 use crate::egg::blob::BadBlob;
-use crate::egg::blob::header::FORMAT;
+use crate::egg::blob::header::{FORMAT, MAGIC};
 use crate::egg::blob::reader::Blob;
 use crate::egg::manifest::MODE_MASK;
 use crate::error::{Error, IoContext, OrLog, Owner, Result};
@@ -33,6 +33,8 @@ const TMP: &str = "tmp";
 const QUARANTINE: &str = "quarantine";
 /// The most files among the blobs that are not blobs of which a scan keeps the paths.
 const MAX_FOREIGN: usize = 10_000;
+/// How many files are looked at in search of one blob.
+const MAX_LOOKS: usize = 1000;
 
 /// Read access to the blobs of one cache. It is cheap to clone, so each thread can have its own.
 #[derive(Debug, Clone)]
@@ -172,6 +174,25 @@ impl Blobs {
         let digest = path.file_name().and_then(OsStr::to_str).and_then(|name| name.parse().ok());
         digest.is_some_and(|digest| below(digest) == path)
             && self.root.stat(path).is_ok_and(|found| found.is_file())
+    }
+
+    /// Whether there is a blob, by the name and the beginning of a file. A blob that this user cannot read
+    /// counts by its name.
+    pub(in crate::cache) fn has_any(&self) -> bool {
+        let shards = self.shards().unwrap_or_default();
+        let files = shards.into_iter().flat_map(|shard| {
+            let names = self.root.subdir(&shard).and_then(|shard| shard.names());
+            names.into_iter().flatten().flatten().map(move |name| shard.join(name))
+        });
+        let begins_a_blob = |path: &PathBuf| {
+            let mut begin = [0; MAGIC.len()];
+            let mut file = match self.root.read(path) {
+                Err(error) => return error.kind() == ErrorKind::PermissionDenied,
+                Ok(file) => file,
+            };
+            file.read_exact(&mut begin).is_ok() && begin == MAGIC
+        };
+        files.take(MAX_LOOKS).any(|path| self.is_blob(&path) && begins_a_blob(&path))
     }
 
     /// The files in quarantine.

@@ -4,17 +4,23 @@
 //! SQLite's write lock is the only lock of the cache. A writer takes it with `BEGIN IMMEDIATE`, holds it
 //! for a short while, and waits for it up to [`BUSY_TIMEOUT`].
 //!
-//! `open` opens and migrates it, and describes how it depends on the file system.
+//! `open` opens it to write it, and describes how it depends on the file system; `read` opens it to read it
+//! and leaves no trace. `schema` has the migrations and checks the schema, and `budget` bounds what an index
+//! of somebody else can cost.
 
+mod budget;
 mod names;
 mod open;
 #[cfg(test)]
 mod query_plans;
+mod read;
 mod regret;
 mod row;
+mod schema;
 mod usage;
 mod writer;
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,6 +33,9 @@ use crate::error::{Error, IoContext, OrLog, Owner, Result, Unwritable};
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 
+use budget::{Budget, ENDLESS, failure, is_used_up};
+use read::Stamp;
+pub use read::is_index;
 pub use regret::Regrets;
 use row::{digest_of, eggs};
 use tracing::{debug, trace, warn};
@@ -59,7 +68,8 @@ fn wait_for(timeout: Duration, tries: i32) -> bool {
 
 #[derive(Debug)]
 pub struct Index {
-    connection: Connection,
+    /// A reader without locks replaces it when the file has changed.
+    open: RefCell<Open>,
     root: Dir,
     path: PathBuf,
     read_only: bool,
@@ -67,10 +77,30 @@ pub struct Index {
     identity: Option<(u64, u64)>,
 }
 
+/// An open database.
+#[derive(Debug)]
+struct Open {
+    connection: Connection,
+    budget: Budget,
+    /// The state of the file, if it is read without locks.
+    alone: Option<Stamp>,
+}
+
 impl Index {
     /// Whether it has a row for every egg. A new index does not until it is rebuilt.
     pub fn is_complete(&self) -> Result<bool> {
-        is_complete(&self.connection, &self.path)
+        self.read(|open| is_complete(&open.connection))
+    }
+
+    /// Runs a query.
+    fn read<T>(&self, query: impl Fn(&Open) -> rusqlite::Result<T>) -> Result<T> {
+        self.reading(|open| open.budgeted(&query).map_err(|source| wrap(&self.path, source)))
+    }
+
+    /// Looks at the size of the index, which bounds what its queries cost.
+    fn measure(&self) -> Result<()> {
+        let Open { connection, budget, .. } = &*self.open.borrow();
+        budget.measure(connection).map(drop).map_err(|source| wrap(&self.path, source))
     }
 
     #[must_use]
@@ -94,10 +124,12 @@ impl Index {
     #[must_use]
     pub fn damage(&self) -> Option<String> {
         let check = |row: &Row<'_>| row.get::<_, String>(0);
-        match self.connection.query_row("PRAGMA integrity_check(1)", [], check) {
+        let found =
+            self.read(|open| open.connection.query_row("PRAGMA integrity_check(1)", [], check));
+        match found {
             // A file that is marked as read-only is of no use either.
             Ok(found) if found == "ok" && !self.read_only => {
-                let is_read_only = self.connection.is_readonly(rusqlite::MAIN_DB);
+                let is_read_only = self.open.borrow().connection.is_readonly(rusqlite::MAIN_DB);
                 (is_read_only != Ok(false)).then(|| "it is marked as read-only".into())
             }
             Ok(found) if found == "ok" => None,
@@ -131,11 +163,12 @@ impl Index {
 
     /// Takes the write lock. Fails if another index has taken the place of this one: the lock of an index
     /// that was set aside has no meaning to other processes.
-    fn begin(&mut self) -> Result<rusqlite::Transaction<'_>> {
+    fn begin(&mut self) -> Result<(rusqlite::Transaction<'_>, &Budget)> {
         let path = &self.path;
         let begun = Instant::now();
-        let transaction = self
-            .connection
+        let Open { connection, budget, .. } = self.open.get_mut();
+        budget.refill();
+        let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|source| wrap(path, source))?;
         let ms = begun.elapsed().as_millis();
@@ -145,64 +178,65 @@ impl Index {
         if self.identity.is_some() && self.identity != identity(&self.root) {
             return Err(Error::ReplacedIndex { path: path.clone() });
         }
-        Ok(transaction)
+        budget.measure(&transaction).map_err(|source| wrap(path, source))?;
+        Ok((transaction, budget))
     }
 
     /// Takes the write lock and runs `work`. All of its changes become durable, or none if it fails.
     pub fn write<T>(&mut self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
         let path = self.path.clone();
-        let transaction = self.begin()?;
-        let done = work(&mut Writer { connection: &transaction, path: &path })?;
+        let (transaction, budget) = self.begin()?;
+        let done = work(&mut Writer { connection: &transaction, budget, path: &path })?;
         let begun = Instant::now();
         transaction.commit().map_err(|source| wrap(&path, source))?;
         trace!(ms = begun.elapsed().as_millis(), "committed");
         Ok(done)
     }
 
-    fn eggs(&self, rest: &str, parameters: impl rusqlite::Params) -> Result<Vec<CachedEgg>> {
-        eggs(&self.connection, rest, parameters).map_err(|source| wrap(&self.path, source))
+    fn eggs(&self, rest: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<CachedEgg>> {
+        self.read(|open| eggs(&open.connection, &open.budget, rest, parameters))
     }
+
+    // The rows are sorted here, because SQLite would first collect all of them, whatever their number.
 
     /// All eggs, by name, version as text, and time added.
     pub fn all(&self) -> Result<Vec<CachedEgg>> {
-        self.eggs("ORDER BY name, version, added_at, digest", [])
+        self.eggs("", &[]).map(in_list_order)
     }
 
     /// The eggs of one project, by its PEP 503 name, oldest first.
     pub fn of_project(&self, name: &str) -> Result<Vec<CachedEgg>> {
-        self.eggs("WHERE name = ? ORDER BY added_at, digest", [name])
+        self.eggs("WHERE name = ?", &[&name]).map(oldest_first)
     }
 
     /// Eggs whose name contains `name`, or whose file name or digest contains `text`, in the order of
     /// [`Index::all`]. This reads every row.
     pub fn containing(&self, name: &str, text: &str) -> Result<Vec<CachedEgg>> {
-        let rest = "WHERE instr(name, ?1) OR instr(file_name, ?2) OR instr(digest, ?2) \
-                    ORDER BY name, version, added_at, digest";
-        self.eggs(rest, [name, text])
+        let rest = "WHERE instr(name, ?1) OR instr(file_name, ?2) OR instr(digest, ?2)";
+        self.eggs(rest, &[&name, &text]).map(in_list_order)
     }
 
     pub fn of_file_name(&self, file_name: &str) -> Result<Vec<CachedEgg>> {
-        self.eggs("WHERE file_name = ? ORDER BY added_at, digest", [file_name])
+        self.eggs("WHERE file_name = ?", &[&file_name]).map(oldest_first)
     }
 
     pub fn of_digest(&self, digest: Digest) -> Result<Option<CachedEgg>> {
-        Ok(self.eggs("WHERE digest = ?", [digest.to_string()])?.pop())
+        Ok(self.eggs("WHERE digest = ?", &[&digest.to_string()])?.pop())
     }
 
     /// Eggs whose digest begins with `prefix`, which is lower-case hexadecimal digits.
     pub fn of_digest_prefix(&self, prefix: &str) -> Result<Vec<CachedEgg>> {
-        // `g` sorts after the last digit.
-        self.eggs("WHERE digest >= ?1 AND digest < ?1 || 'g' ORDER BY digest", [prefix])
+        // `g` sorts after the last digit, and the table is in the order of digests.
+        self.eggs("WHERE digest >= ?1 AND digest < ?1 || 'g' ORDER BY digest", &[&prefix])
     }
 
     /// The digests of evicted eggs whose blobs may still exist.
     pub fn evicted(&self) -> Result<HashSet<Digest>> {
-        let digests = || {
-            let mut statement = self.connection.prepare_cached("SELECT digest FROM evicted")?;
+        self.read(|open| {
+            let mut statement = open.connection.prepare_cached("SELECT digest FROM evicted")?;
             let rows = statement.query_map([], |row| digest_of(row, 0))?;
-            rows.filter_map(Result::transpose).collect::<rusqlite::Result<HashSet<Digest>>>()
-        };
-        digests().map_err(|source| wrap(&self.path, source))
+            rows.filter_map(Result::transpose).collect()
+        })
     }
 
     /// Sets the last use of eggs to `now`, without counting a use. Gives up as [`Index::record`] does.
@@ -216,10 +250,11 @@ impl Index {
     /// Gives up after a short while.
     pub fn checkpoint(&mut self) {
         if !self.read_only {
-            let _ = self.connection.busy_handler(Some(wait_briefly));
+            let connection = &mut self.open.get_mut().connection;
+            let _ = connection.busy_handler(Some(wait_briefly));
             let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
-            self.connection.query_row(checkpoint, [], |_| Ok(())).or_log();
-            let _ = self.connection.busy_handler(Some(wait));
+            connection.query_row(checkpoint, [], |_| Ok(())).or_log();
+            let _ = connection.busy_handler(Some(wait));
         }
     }
 
@@ -228,16 +263,41 @@ impl Index {
         if self.read_only {
             return;
         }
-        let _ = self.connection.busy_handler(Some(wait_briefly));
+        let _ = self.open.get_mut().connection.busy_handler(Some(wait_briefly));
         self.write(work).or_log();
-        let _ = self.connection.busy_handler(Some(wait));
+        let _ = self.open.get_mut().connection.busy_handler(Some(wait));
     }
 }
 
-fn is_complete(connection: &Connection, path: &Path) -> Result<bool> {
-    connection
-        .query_row("SELECT is_complete FROM state", [], |row| row.get(0))
-        .map_err(|source| wrap(path, source))
+impl Open {
+    /// Runs a query within its budget. The index may have grown since its size was known.
+    fn budgeted<T>(&self, query: impl Fn(&Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        self.budget.refill();
+        match query(self) {
+            Err(error) if is_used_up(&error) && self.budget.measure(&self.connection)? => {
+                query(self)
+            }
+            answer => answer,
+        }
+    }
+}
+
+fn in_list_order(mut eggs: Vec<CachedEgg>) -> Vec<CachedEgg> {
+    let place = |egg: &CachedEgg| (egg.provenance.added_at, egg.digest);
+    eggs.sort_unstable_by(|a, b| {
+        let by_key = (&a.key.name, &a.key.version).cmp(&(&b.key.name, &b.key.version));
+        by_key.then_with(|| place(a).cmp(&place(b)))
+    });
+    eggs
+}
+
+fn oldest_first(mut eggs: Vec<CachedEgg>) -> Vec<CachedEgg> {
+    eggs.sort_unstable_by_key(|egg| (egg.provenance.added_at, egg.digest));
+    eggs
+}
+
+fn is_complete(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT is_complete FROM state", [], |row| row.get(0))
 }
 
 fn wrap(path: &Path, source: rusqlite::Error) -> Error {
@@ -246,7 +306,11 @@ fn wrap(path: &Path, source: rusqlite::Error) -> Error {
         Some(ErrorCode::NotADatabase) => Error::NotAnIndex { path },
         // Unknown: a table or column is missing, although the migrations made it. Read-only: the file is
         // marked so, because an index that this user may not write is never written.
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::Unknown | ErrorCode::TooBig) => {
+            Error::DamagedIndex { path, source }
+        }
+        Some(ErrorCode::OperationInterrupted) => {
+            let source = failure(rusqlite::ffi::SQLITE_CORRUPT, ENDLESS);
             Error::DamagedIndex { path, source }
         }
         Some(ErrorCode::CannotOpen) if is_denied(&path) => {
@@ -287,7 +351,8 @@ fn check_files(root: &Dir) -> Result<()> {
     Ok(())
 }
 
-/// Whether permissions keep this process from reading a file. SQLite only says that it cannot.
+/// Whether permissions keep this process from reading a file. SQLite only says that it cannot. The file is
+/// not opened, because closing it would release SQLite's locks on it.
 fn is_denied(path: &Path) -> bool {
     use rustix::fs::{Access, access};
     access(path, Access::READ_OK) == Err(rustix::io::Errno::ACCESS)

@@ -1,41 +1,31 @@
-//! Opening and migrating an index.
-//!
-//! # Compatibility
-//! `migrations/` is an append-only list; `user_version` counts how many have run. Each runs in one
-//! transaction. An index with more migrations than this program knows is refused.
+//! Opening an index to write it: making it, and migrating it.
 //!
 //! # File systems
 //! Every commit is durable when it returns (`a_missing_sync_is_detected`): `synchronous = EXTRA`
 //! also syncs the directory of a rollback journal. The index has a write-ahead log on a local file
-//! system, and a rollback journal on a network file system. An index that cannot be written is opened
-//! read-only; then no use is recorded.
+//! system, and a rollback journal on a network file system. An index that cannot be written is opened to
+//! be read (`read`); then no use is recorded.
 
-use std::path::Path;
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tracing::info;
 
+use super::budget::{Budget, restrict};
 use super::row::signed;
-use super::{BUSY_TIMEOUT, FILE_NAME, Index, beside_of, check_files, identity, wait, wrap};
+use super::schema::{APPLICATION_ID, MIGRATIONS, check_version, version_of};
+use super::{BUSY_TIMEOUT, FILE_NAME, Index, Open, check_files, identity, wait, wrap};
 use crate::disk::dir::Dir;
 use crate::disk::filesystem;
-use crate::error::{Error, Result, Unwritable};
-
-const MIGRATIONS: [&str; 4] = [
-    include_str!("../../../migrations/0001_create_eggs.sql"),
-    include_str!("../../../migrations/0002_create_evicted.sql"),
-    include_str!("../../../migrations/0003_create_regrets.sql"),
-    include_str!("../../../migrations/0004_create_days.sql"),
-];
-/// The `PRAGMA application_id` of an index, `EggC`, which distinguishes it from other databases.
-const APPLICATION_ID: i64 = 0x4567_6743;
+use crate::error::Result;
 
 impl Index {
     /// Opens the index in the cache directory `root`, making or migrating it if needed.
     ///
     /// # Errors
-    /// [`Error::NotAnIndex`] or [`Error::NewerSchema`]. A file that is refused is not changed.
+    /// [`NotAnIndex`](crate::error::Error::NotAnIndex), `NewerSchema` or `DamagedIndex`. A file that is refused is
+    /// not changed.
     pub fn open(root: &Dir) -> Result<Self> {
         let path = root.join(FILE_NAME);
         check_files(root)?;
@@ -43,11 +33,11 @@ impl Index {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NOFOLLOW
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags)
-            .and_then(|mut connection| connection.busy_handler(Some(wait)).map(|()| connection))
+        let open = Connection::open_with_flags(&path, flags)
+            .and_then(Open::restricted)
             .map_err(|source| wrap(&path, source))?;
-        let root = root.clone();
-        let mut index = Self { connection, root, path, read_only: false, identity: None };
+        let (open, root) = (RefCell::new(open), root.clone());
+        let mut index = Self { open, root, path, read_only: false, identity: None };
         index.migrate()?;
         index.identity = identity(&index.root);
         index
@@ -56,21 +46,26 @@ impl Index {
             } else {
                 "wal"
             })
-            .and_then(|()| index.connection.pragma_update(None, "synchronous", "EXTRA"))
+            .and_then(|()| {
+                let connection = &index.open.get_mut().connection;
+                connection.pragma_update(None, "synchronous", "EXTRA")
+            })
             .map_err(|source| wrap(&index.path, source))?;
+        index.measure()?;
         Ok(index)
     }
 
     /// Sets the journal mode. SQLite does not wait for other processes here, so this does.
     fn set_journal_mode(&self, wanted: &str) -> rusqlite::Result<()> {
+        let connection = &self.open.borrow().connection;
         let begin = Instant::now();
         loop {
             let mode: String =
-                self.connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+                connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
             if mode == wanted {
                 return Ok(());
             }
-            match self.connection.pragma_update(None, "journal_mode", wanted) {
+            match connection.pragma_update(None, "journal_mode", wanted) {
                 Err(error)
                     if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
                         && begin.elapsed() < BUSY_TIMEOUT =>
@@ -82,60 +77,11 @@ impl Index {
         }
     }
 
-    /// Opens the index of a cache that this process cannot write.
-    ///
-    /// # Errors
-    /// As [`Index::open`]; also if the index does not exist, or [`Error::ReadOnly`] if it has an older
-    /// schema.
-    pub fn open_read_only(root: &Dir) -> Result<Self> {
-        let path = root.join(FILE_NAME);
-        check_files(root)?;
-        // A write-ahead log needs its files beside the database even for reading. If they do not exist
-        // and cannot be made, no writer is active, and the database file alone is complete.
-        let attempts = ["mode=ro", "immutable=1"].map(|how| {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-                | OpenFlags::SQLITE_OPEN_NOFOLLOW
-                | OpenFlags::SQLITE_OPEN_URI
-                | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let uri = format!("file:{}?{how}", uri_path(&path));
-            let mut connection = Connection::open_with_flags(uri, flags)?;
-            connection.busy_handler(Some(wait))?;
-            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-            Ok(connection)
-        });
-        let [log, alone] = attempts;
-        // Files left by a writer that died are part of the index, and only a writer can process them.
-        let is_open = ["-journal", "-wal"]
-            .into_iter()
-            .any(|beside| root.stat(beside_of(beside)).is_ok_and(|found| found.len() > 0));
-        if log.is_err() && is_open {
-            return Err(Error::ReadOnly {
-                path: root.path().to_owned(),
-                reason: Unwritable::Unfinished,
-            });
-        }
-        let connection = log.or(alone).map_err(|source: rusqlite::Error| wrap(&path, source))?;
-        let root = root.clone();
-        let index = Self { connection, root, path, read_only: true, identity: None };
-        let version = index.check_version()?;
-        if version < MIGRATIONS.len() {
-            return Err(Error::ReadOnly {
-                path: index.root.path().to_owned(),
-                reason: Unwritable::OlderSchema,
-            });
-        }
-        Ok(index)
-    }
-
-    fn check_version(&self) -> Result<usize> {
-        check_version(&self.connection, &self.path)
-    }
-
-    fn migrate(&mut self) -> Result<()> {
-        let mut version = self.check_version()?;
+    pub(super) fn migrate(&mut self) -> Result<()> {
+        let mut version = check_version(&self.open.borrow().connection, &self.path)?;
         while version < MIGRATIONS.len() {
             let path = self.path.clone();
-            let transaction = self.begin()?;
+            let (transaction, _) = self.begin()?;
             // Another process may have migrated it while this one waited for the lock.
             version = version_of(&transaction, &path)?;
             if let Some(migration) = MIGRATIONS.get(version) {
@@ -157,40 +103,12 @@ impl Index {
     }
 }
 
-/// How many migrations have run, read in one transaction.
-fn check_version(connection: &Connection, path: &Path) -> Result<usize> {
-    let transaction = connection.unchecked_transaction().map_err(|source| wrap(path, source))?;
-    version_of(&transaction, path)
-}
-
-fn version_of(connection: &Connection, path: &Path) -> Result<usize> {
-    let number = |sql: &str| {
-        connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|it| wrap(path, it))
-    };
-    // The first query begins the read transaction of the others.
-    let is_empty = number("SELECT count(*) FROM sqlite_schema")? == 0;
-    let (version, id) = (number("PRAGMA user_version")?, number("PRAGMA application_id")?);
-    let is_new = version == 0 && id == 0 && is_empty;
-    if !is_new && id != APPLICATION_ID {
-        return Err(Error::NotAnIndex { path: path.to_owned() });
+impl Open {
+    /// A connection that waits for locks and that is restricted.
+    pub(super) fn restricted(mut connection: Connection) -> rusqlite::Result<Self> {
+        restrict(&connection)?;
+        connection.busy_handler(Some(wait))?;
+        let budget = Budget::of(&mut connection)?;
+        Ok(Self { connection, budget, alone: None })
     }
-    let known = MIGRATIONS.len();
-    usize::try_from(version)
-        .ok()
-        .filter(|&version| version <= known)
-        .ok_or_else(|| Error::NewerSchema { path: path.to_owned(), found: version, known })
-}
-
-/// Escapes a path for SQLite's URIs.
-fn uri_path(path: &Path) -> String {
-    use std::fmt::Write;
-    let mut uri = String::new();
-    for &byte in path.as_os_str().as_encoded_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte) {
-            uri.push(byte.into());
-        } else {
-            let _ = write!(uri, "%{byte:02X}");
-        }
-    }
-    uri
 }

@@ -20,15 +20,24 @@ fn plans(index: &mut Index, work: impl FnOnce(&mut Index)) -> Vec<(String, Strin
             }
         }
     };
-    index.connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(note)).unwrap();
+    index
+        .open
+        .get_mut()
+        .connection
+        .trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(note))
+        .unwrap();
     work(index);
     let asked: Vec<String> = std::mem::take(&mut *asked.lock().unwrap());
     asked
         .into_iter()
         .filter(|sql| !sql.starts_with("--")) // part of another statement
         .filter_map(|sql| {
-            let mut statement =
-                index.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).ok()?;
+            let mut statement = index
+                .open
+                .get_mut()
+                .connection
+                .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+                .ok()?;
             let steps = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
             let steps: Vec<String> = steps.map(Result::unwrap).collect();
             Some((sql, steps.join("; ")))

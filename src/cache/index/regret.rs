@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 
-use super::row::{key_of, key_values, signed};
+use super::row::{count, key_of, key_values, signed, total};
 use super::{Index, Writer, wrap};
 use crate::cache::retention::plan::{EvictReason, Evicted};
 use crate::egg::key::EggKey;
@@ -33,17 +33,14 @@ impl Index {
     /// The regrets of the last year. `now` is in seconds since the Unix epoch.
     pub fn regrets(&self, now: i64) -> Result<Regrets> {
         let sql = "SELECT count(*), count(asked_at), \
-                   ifnull(sum(blob_bytes) FILTER (WHERE asked_at IS NOT NULL), 0), \
+                   total(blob_bytes) FILTER (WHERE asked_at IS NOT NULL), \
                    ifnull(max(limit_bytes) FILTER (WHERE asked_at IS NOT NULL), 0) \
                    FROM regrets WHERE evicted_at >= ?";
         let regrets = |row: &Row<'_>| {
-            let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
-            let (evicted, asked) = (count(0)?, count(1)?);
-            Ok(Regrets { evicted, asked, asked_bytes: count(2)?, limit_bytes: count(3)? })
+            let (evicted, asked) = (count(row, 0)?, count(row, 1)?);
+            Ok(Regrets { evicted, asked, asked_bytes: total(row, 2)?, limit_bytes: count(row, 3)? })
         };
-        self.connection
-            .query_row(sql, [now - MEMORY], regrets)
-            .map_err(|source| wrap(&self.path, source))
+        self.read(|open| open.connection.query_row(sql, [now - MEMORY], regrets))
     }
 
     /// Records that missing eggs of a project were needed, if they were evicted. Gives up as
@@ -62,6 +59,20 @@ impl Writer<'_> {
     /// Forgets old evictions.
     pub fn forget_regrets(&self, now: i64) -> Result<()> {
         self.execute("DELETE FROM regrets WHERE evicted_at < ?", [now - MEMORY])
+    }
+
+    /// Sets all times that are in the future to `now`: they count as now, and would do so for ever.
+    pub fn mend_times(&self, now: i64) -> Result<()> {
+        for sql in [
+            "UPDATE eggs SET used_at = min(used_at, ?1), added_at = min(added_at, ?1) \
+             WHERE used_at > ?1 OR added_at > ?1",
+            "UPDATE evicted SET evicted_at = ?1 WHERE evicted_at > ?1",
+            "UPDATE regrets SET evicted_at = min(evicted_at, ?1), used_at = min(used_at, ?1), \
+             asked_at = min(asked_at, ?1) WHERE evicted_at > ?1 OR used_at > ?1 OR asked_at > ?1",
+        ] {
+            self.execute(sql, [now])?;
+        }
+        Ok(())
     }
 
     /// Remembers an egg that is evicted.

@@ -5,13 +5,29 @@ use std::ops::AddAssign;
 use rusqlite::{Row, params};
 use serde::Serialize;
 
-use super::row::signed;
-use super::{Index, Writer, wrap};
+use super::row::{bounded, count, seconds, signed, time};
+use super::{Index, Writer};
 use crate::error::Result;
+use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 
 /// The length of a day, in seconds.
 pub const DAY: i64 = 86_400;
+
+/// The columns of `days` after the day.
+const COLUMNS: [&str; 11] = [
+    "runs",
+    "hits",
+    "misses",
+    "copied_bytes",
+    "saved_seconds",
+    "untimed_hits",
+    "build_seconds",
+    "stored",
+    "stored_bytes",
+    "evicted",
+    "evicted_bytes",
+];
 
 /// The longest build time that counts, in seconds: a blob can claim any.
 const LONGEST: f64 = 30.0 * 86_400.0;
@@ -106,14 +122,13 @@ impl AddAssign for Tally {
 impl Index {
     /// The days with any usage, oldest first.
     pub fn days(&self) -> Result<Vec<Day>> {
-        let days = || {
-            let mut statement = self.connection.prepare_cached(
-                "SELECT day, runs, hits, misses, copied_bytes, saved_seconds, untimed_hits, \
-                 build_seconds, stored, stored_bytes, evicted, evicted_bytes FROM days ORDER BY day",
-            )?;
-            statement.query_map([], day)?.collect::<rusqlite::Result<Vec<Day>>>()
-        };
-        days().map_err(|source| wrap(&self.path, source))
+        self.read(|open| {
+            let mut statement = open.connection.prepare_cached(&format!(
+                "SELECT day, {} FROM days ORDER BY day",
+                COLUMNS.join(", ")
+            ))?;
+            statement.query_map([], day)?.collect()
+        })
     }
 
     /// Records a use, in one transaction. It is not worth waiting or failing for, so this gives up quietly
@@ -151,12 +166,11 @@ impl Writer<'_> {
             return Ok(());
         }
         self.execute("INSERT OR IGNORE INTO days (day) VALUES (?)", [day_of(now)])?;
+        let add =
+            |(at, column): (usize, &str)| format!("{column} = {} + ?{}", bounded(column), at + 2);
+        let columns: Vec<String> = COLUMNS.into_iter().enumerate().map(add).collect();
         self.execute(
-            "UPDATE days SET runs = runs + ?2, hits = hits + ?3, misses = misses + ?4, \
-             copied_bytes = copied_bytes + ?5, saved_seconds = saved_seconds + ?6, \
-             untimed_hits = untimed_hits + ?7, build_seconds = build_seconds + ?8, \
-             stored = stored + ?9, stored_bytes = stored_bytes + ?10, \
-             evicted = evicted + ?11, evicted_bytes = evicted_bytes + ?12 WHERE day = ?1",
+            &format!("UPDATE days SET {} WHERE day = ?1", columns.join(", ")),
             params![
                 day_of(now),
                 signed(tally.runs),
@@ -176,21 +190,20 @@ impl Writer<'_> {
 }
 
 fn day(row: &Row<'_>) -> rusqlite::Result<Day> {
-    let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
     let tally = Tally {
-        runs: count(1)?,
-        hits: count(2)?,
-        misses: count(3)?,
-        copied_bytes: count(4)?,
-        saved_seconds: row.get(5)?,
-        untimed_hits: count(6)?,
-        build_seconds: row.get(7)?,
-        stored: count(8)?,
-        stored_bytes: count(9)?,
-        evicted: count(10)?,
-        evicted_bytes: count(11)?,
+        runs: count(row, 1)?,
+        hits: count(row, 2)?,
+        misses: count(row, 3)?,
+        copied_bytes: count(row, 4)?,
+        saved_seconds: seconds(row, 5)?.unwrap_or_default(),
+        untimed_hits: count(row, 6)?,
+        build_seconds: seconds(row, 7)?.unwrap_or_default(),
+        stored: count(row, 8)?,
+        stored_bytes: count(row, 9)?,
+        evicted: count(row, 10)?,
+        evicted_bytes: count(row, 11)?,
     };
-    Ok(Day { day: row.get(0)?, tally })
+    Ok(Day { day: day_of(time(row, 0, now())?), tally })
 }
 
 #[cfg(test)]

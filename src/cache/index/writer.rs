@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use rusqlite::types::FromSql;
-use rusqlite::{Connection, OptionalExtension, Params, params};
+use rusqlite::{Connection, OptionalExtension, Params, Statement, ToSql, params};
 
-use super::row::{COLUMNS, eggs, key_values, signed};
+use super::budget::Budget;
+use super::row::{COLUMNS, bounded, eggs, key_values, signed};
 use super::{Tally, is_complete, wrap};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
@@ -22,55 +23,63 @@ const PAGE_CACHE: i64 = 2000;
 #[derive(Debug)]
 pub struct Writer<'a> {
     pub(super) connection: &'a Connection,
+    pub(super) budget: &'a Budget,
     pub(super) path: &'a Path,
 }
 
 impl Writer<'_> {
-    pub(super) fn execute(&self, sql: &str, parameters: impl Params) -> Result<()> {
+    /// Runs a statement within its budget.
+    fn run<T>(
+        &self,
+        sql: &str,
+        run: impl FnOnce(&mut Statement<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        self.budget.refill();
         self.connection
             .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute(parameters))
-            .map(drop)
+            .and_then(|mut statement| run(&mut statement))
+            .map_err(|source| wrap(self.path, source))
+    }
+
+    pub(super) fn execute(&self, sql: &str, parameters: impl Params) -> Result<()> {
+        self.run(sql, |statement| statement.execute(parameters).map(drop))
+    }
+
+    fn eggs(&self, rest: &str, parameters: &[&dyn ToSql]) -> Result<Vec<CachedEgg>> {
+        self.budget.refill();
+        eggs(self.connection, self.budget, rest, parameters)
             .map_err(|source| wrap(self.path, source))
     }
 
     /// The value that a change of one row returns; `None` if there is no row.
     fn returned<T: FromSql>(&self, sql: &str, parameters: impl Params) -> Result<Option<T>> {
-        self.connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.query_row(parameters, |row| row.get(0)).optional())
-            .map_err(|source| wrap(self.path, source))
+        self.run(sql, |statement| statement.query_row(parameters, |row| row.get(0)).optional())
     }
 
     /// The egg of a key.
     pub fn of_key(&self, key: &EggKey) -> Result<Option<CachedEgg>> {
-        eggs(
-            self.connection,
+        self.eggs(
             "WHERE name = ? AND version = ? AND python = ? AND abi = ? AND platform = ? \
              AND libc = ? AND generation = ? AND source_sha256 = ? AND variant = ? \
              AND environment = ?",
-            &key_values(key)[..],
+            &key_values(key),
         )
         .map(|mut found| found.pop())
-        .map_err(|source| wrap(self.path, source))
     }
 
     pub fn of_digest(&self, digest: Digest) -> Result<Option<CachedEgg>> {
-        eggs(self.connection, "WHERE digest = ?", [digest.to_string()])
-            .map(|mut found| found.pop())
-            .map_err(|source| wrap(self.path, source))
+        Ok(self.eggs("WHERE digest = ?", &[&digest.to_string()])?.pop())
     }
 
     /// All eggs, unsorted.
     pub fn all(&self) -> Result<Vec<CachedEgg>> {
-        eggs(self.connection, "", []).map_err(|source| wrap(self.path, source))
+        self.eggs("", &[])
     }
 
     pub fn has(&self, digest: Digest) -> Result<bool> {
-        self.connection
-            .prepare_cached("SELECT 1 FROM eggs WHERE digest = ?")
-            .and_then(|mut statement| statement.exists([digest.to_string()]))
-            .map_err(|source| wrap(self.path, source))
+        self.run("SELECT 1 FROM eggs WHERE digest = ?", |statement| {
+            statement.exists([digest.to_string()])
+        })
     }
 
     /// Inserts the row of an egg, which then no longer counts as evicted. Fails if there is an egg of this
@@ -105,8 +114,9 @@ impl Writer<'_> {
 
     /// Deletes the row of an egg and marks the egg as evicted: its blob is to be removed too.
     pub fn evict(&self, digest: Digest, now: i64) -> Result<()> {
-        let sql = "DELETE FROM eggs WHERE digest = ? RETURNING blob_bytes";
-        if let Some(bytes) = self.returned::<i64>(sql, [digest.to_string()])? {
+        let bytes = bounded("blob_bytes");
+        let sql = format!("DELETE FROM eggs WHERE digest = ? RETURNING {bytes}");
+        if let Some(bytes) = self.returned::<i64>(&sql, [digest.to_string()])? {
             let evicted_bytes = bytes.unsigned_abs();
             self.tally(&Tally { evicted: 1, evicted_bytes, ..Tally::default() }, now)?;
         }
@@ -118,10 +128,9 @@ impl Writer<'_> {
 
     /// Whether an egg was evicted and its blob may still exist.
     pub fn is_evicted(&self, digest: Digest) -> Result<bool> {
-        self.connection
-            .prepare_cached("SELECT 1 FROM evicted WHERE digest = ?")
-            .and_then(|mut statement| statement.exists([digest.to_string()]))
-            .map_err(|source| wrap(self.path, source))
+        self.run("SELECT 1 FROM evicted WHERE digest = ?", |statement| {
+            statement.exists([digest.to_string()])
+        })
     }
 
     /// Removes the mark of an evicted egg: its blob is gone.
@@ -143,9 +152,12 @@ impl Writer<'_> {
 
     /// Counts one use of an egg. Returns how many seconds its build took, if known.
     pub fn use_once(&self, digest: Digest, now: i64) -> Result<Option<f64>> {
-        let sql = "UPDATE eggs SET uses = uses + 1, used_at = max(used_at, ?2) WHERE digest = ?1 \
-                   RETURNING build_seconds";
-        let seconds: Option<Option<f64>> = self.returned(sql, params![digest.to_string(), now])?;
+        let uses = bounded("uses");
+        let sql = format!(
+            "UPDATE eggs SET uses = {uses} + 1, used_at = max(used_at, ?2) WHERE digest = ?1 \
+             RETURNING build_seconds"
+        );
+        let seconds: Option<Option<f64>> = self.returned(&sql, params![digest.to_string(), now])?;
         Ok(seconds.flatten())
     }
 
@@ -166,6 +178,6 @@ impl Writer<'_> {
 
     /// As [`super::Index::is_complete`].
     pub fn is_complete(&self) -> Result<bool> {
-        is_complete(self.connection, self.path)
+        is_complete(self.connection).map_err(|source| wrap(self.path, source))
     }
 }

@@ -12,6 +12,7 @@ use crate::disk::temp;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::name::{normalize_name, same_version};
 use crate::error::{Error, Result};
+use crate::util::clock::now;
 use crate::util::glob;
 use crate::util::hash::digest::Digest;
 
@@ -123,7 +124,8 @@ fn path_of(pattern: &Pattern) -> String {
 pub fn all(cache: &Dir) -> Result<Vec<(Pin, Pattern)>> {
     let mut pins = Vec::new();
     for (_, pin) in json_file::read_all::<Pin>(cache, DIR)? {
-        let pin = pin?;
+        let mut pin = pin?;
+        pin.pinned_at = pin.pinned_at.min(now());
         let pattern = Pattern::new(&pin.what)?;
         pins.push((pin, pattern));
     }

@@ -169,7 +169,10 @@ pub fn all(cache: &Dir, now: i64) -> Result<(Vec<KnownRoot>, Vec<Error>)> {
     let (mut known, mut unreadable) = (Vec::new(), Vec::new());
     for (name, root) in json_file::read_all::<Root>(cache, DIR)? {
         match root {
-            Ok(root) => {
+            Ok(mut root) => {
+                // A root on another machine would otherwise be kept for ever.
+                root.last_run = root.last_run.min(now);
+                root.first_run = root.first_run.min(now);
                 let recorded = json_file::read::<i64>(cache, &gone_file_of(&name)).ok().flatten();
                 let recorded = recorded.filter(|&since| since >= root.last_run && since <= now);
                 let state = match root.is_there() {

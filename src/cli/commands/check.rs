@@ -31,7 +31,7 @@ pub struct Check {
     /// Restore changed eggs from the cache. Files that were added to an egg are moved to set-aside/ in
     /// the eggs directory.
     #[arg(long)]
-    repair: bool,
+    pub(super) repair: bool,
     /// Eggs directory of the buildout (default: the one that the buildout is configured to use).
     #[arg(long, value_name = "DIR")]
     eggs: Option<PathBuf>,

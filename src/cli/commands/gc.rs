@@ -45,7 +45,7 @@ pub struct Gc {
     ignore_roots: bool,
     /// Show what would be removed; change nothing.
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 impl Gc {

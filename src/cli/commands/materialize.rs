@@ -41,7 +41,7 @@ pub struct Materialize {
     /// Show which eggs are missing and whether the others fit on the disk; write nothing. Exit code 3
     /// if an egg is missing, 1 if there is not enough space.
     #[arg(long)]
-    preflight: bool,
+    pub(super) preflight: bool,
     #[command(flatten)]
     pub filter: Filter,
 }

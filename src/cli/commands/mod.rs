@@ -28,7 +28,7 @@ mod stats;
 mod trust;
 mod verify;
 
-use super::context::Context;
+use super::context::{Access, Context};
 use super::exit_code::ExitCode;
 
 /// In the order of `--help`.
@@ -66,6 +66,42 @@ impl Command {
         // Its arguments do not belong in a log: one could be a secret key that was given by mistake.
         let text = format!("{self:?}");
         text.split('(').next().unwrap_or_default().to_lowercase()
+    }
+
+    /// What the command does with the cache. A command that only reads leaves no trace in it.
+    pub fn access(&self) -> Access {
+        match self {
+            Self::Bundle(_)
+            | Self::List(_)
+            | Self::Pins(_)
+            | Self::Show(_)
+            | Self::Stats(_)
+            | Self::Check(check::Check { repair: false, .. })
+            | Self::Gc(gc::Gc { dry_run: true, .. })
+            | Self::Materialize(materialize::Materialize { preflight: true, .. })
+            | Self::Roots(roots::Roots { forget: None, .. })
+            | Self::Verify(verify::Verify { repair: false, .. })
+            // These open no cache.
+            | Self::Completions(_)
+            | Self::Keygen(_)
+            | Self::Man(_)
+            | Self::Sign(_) => Access::Read,
+            Self::Check(_)
+            | Self::Push(_)
+            | Self::Roots(_)
+            | Self::Trust(_)
+            | Self::Unpin(_)
+            | Self::Verify(_) => Access::Change,
+            Self::Add(_)
+            | Self::Gc(_)
+            | Self::Init(_)
+            | Self::Materialize(_)
+            | Self::Pin(_)
+            | Self::Pull(_)
+            | Self::Reindex(_)
+            | Self::Serve(_) => Access::Make,
+            Self::Remote(command) => command.access(),
+        }
     }
 
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {

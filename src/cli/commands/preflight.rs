@@ -1,6 +1,5 @@
 //! `materialize --preflight`: which eggs are missing, and whether the others fit on the disk.
 
-use crate::cache::Cache;
 use crate::cache::query::{self, Narrow};
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
@@ -14,24 +13,18 @@ use crate::util::units::{counted, shown_count, shown_size};
 
 use super::materialize::Materialize;
 
-/// Runs the preflight. Never creates a cache.
+/// Runs the preflight.
 pub fn run(command: Materialize, context: &Context) -> anyhow::Result<ExitCode> {
     let (all, names) = (command.selection.all, command.selection.names()?);
     let narrow = Narrow::from(command.filter);
-    let root = context.root()?;
-    let cache = if Cache::is_at(&root) { Some(context.open_at(&root)?) } else { None };
-    let (eggs, missing) = match &cache {
-        None => (Vec::new(), names),
-        Some(cache) if all => {
-            (query::without_duplicates(list::list(cache, None, &narrow)?.eggs), Vec::new())
-        }
-        Some(cache) => {
-            let Found { eggs, missing, .. } = find(cache, &names, &narrow)?;
-            (eggs, missing)
-        }
+    let cache = context.open()?;
+    let (eggs, missing) = if all {
+        (query::without_duplicates(list::list(&cache, None, &narrow)?.eggs), Vec::new())
+    } else {
+        let Found { eggs, missing, .. } = find(&cache, &names, &narrow)?;
+        (eggs, missing)
     };
-    let blobs = cache.as_ref().map(Cache::blobs);
-    let report = preflight::preflight(blobs, &eggs, missing, &command.into)?;
+    let report = preflight::preflight(Some(cache.blobs()), &eggs, missing, &command.into)?;
     let hints = context.printer.hints();
     context.printer.report(&report, |report| text(report, context.verbose, hints))?;
     let is_missing = !report.missing.is_empty();

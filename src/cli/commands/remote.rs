@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::cli::context::Context;
+use crate::cli::context::{Access, Context};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::print::Text;
 use crate::cli::table::{lines, table};
@@ -35,6 +35,15 @@ enum Command {
 }
 
 impl Remote {
+    /// As [`super::Command::access`]. The garbage collection of a remote reads the roots of the cache.
+    pub fn access(&self) -> Access {
+        match self.command {
+            Command::List(_) | Command::Verify(_) | Command::Gc(_) => Access::Read,
+            Command::Remove(_) => Access::Change,
+            Command::Add(_) => Access::Make,
+        }
+    }
+
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Add(command) => command.run(context),

@@ -22,7 +22,7 @@ use crate::util::units::{counted, shown_size};
 pub struct Roots {
     /// Forget the buildout in DIR first; its next run registers it again.
     #[arg(long, value_name = "DIR")]
-    forget: Option<PathBuf>,
+    pub(super) forget: Option<PathBuf>,
 }
 
 impl Roots {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::cache::Cache;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::{eggs, listed, verdict};
@@ -18,12 +19,16 @@ pub struct Verify {
     /// Repair the cache: move damaged files to quarantine/ in the cache directory, and correct the
     /// index from the blobs.
     #[arg(long)]
-    repair: bool,
+    pub(super) repair: bool,
 }
 
 impl Verify {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let report = verify::verify(&context.root()?, self.repair, &context.bar)?;
+        let root = context.root()?;
+        if !self.repair {
+            context.announce(&root, Cache::missing_at(&root));
+        }
+        let report = verify::verify(&root, self.repair, &context.bar)?;
         let (repair, hints) = (self.repair, context.printer.hints());
         context.printer.report(&report, |report| text(report, repair, hints))?;
         Ok(ExitCode::of_check(report.unsolved().next().is_none()))

@@ -44,6 +44,12 @@ impl Dir {
         Ok(Self { handle: Arc::new(handle.into()), path: path.into() })
     }
 
+    /// A directory without entries, with the path of one that is not there: it was removed.
+    pub fn without_entries(path: &Path) -> io::Result<Self> {
+        let removed = tempfile::tempdir()?;
+        Ok(Self { path: path.into(), ..Self::open(removed.path())? })
+    }
+
     /// Its path, for messages.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -56,6 +56,12 @@ impl Stat {
         self.0.st_mtime
     }
 
+    /// As [`Stat::modified`], and nanoseconds.
+    #[must_use]
+    pub fn modified_exactly(&self) -> (i64, u32) {
+        (self.0.st_mtime, u32::try_from(self.0.st_mtime_nsec).unwrap_or(0))
+    }
+
     /// Device and inode; see [`crate::disk::files::identity`].
     #[must_use]
     pub fn identity(&self) -> (u64, u64) {

@@ -95,6 +95,12 @@ pub enum BadManifest {
     Whole(&'static str),
 }
 
+/// Whether an egg can have this file name: it names an egg, and one entry of a directory.
+#[must_use]
+pub fn is_file_name(text: &str) -> bool {
+    text.parse::<EggName>().is_ok() && EggPath::new(text).is_ok()
+}
+
 fn bad_entry(entry: &Entry, reason: &'static str) -> BadManifest {
     BadManifest::Entry { path: entry.path.to_string(), reason }
 }
@@ -142,8 +148,11 @@ impl Manifest {
     }
 
     fn check_root(&self) -> Result<(), BadManifest> {
-        if self.file_name.parse::<EggName>().is_err() || EggPath::new(&*self.file_name).is_err() {
+        if !is_file_name(&self.file_name) {
             return Err(BadManifest::Whole("has no egg name"));
+        }
+        if let Some(flaw) = self.key.flaw() {
+            return Err(BadManifest::Whole(flaw));
         }
         if self.entries.len() > MAX_ENTRIES {
             return Err(BadManifest::Whole("has too many entries"));

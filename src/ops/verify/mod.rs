@@ -98,10 +98,15 @@ type Eggs = HashMap<Digest, CachedEgg>;
 type BlobsByDigest = HashMap<Digest, BlobFile>;
 
 /// Reads the whole cache, to the end whatever the problems are. A damaged index is a problem, not an
-/// error.
+/// error. Without `repair`, nothing in the cache is changed, and none is made.
 pub fn verify(root: &Path, repair: bool, progress: &dyn Progress) -> Result<Report> {
     threads::start_pool()?;
-    let damage = match Cache::open(root) {
+    let opened = if repair {
+        Cache::open_existing(root, progress)
+    } else {
+        Cache::open_to_read_with_progress(root, progress)
+    };
+    let damage = match opened {
         Ok(cache) => match cache.damage() {
             None => return verify_cache(cache, repair, progress),
             Some(damage) => format!("the index is damaged: {damage}"),

@@ -56,7 +56,7 @@ pub const REINDEX_OF_DAMAGED_INDEX: Operation =
     operation("reindex of a damaged index", with_a_damaged_index, "reindex", true);
 pub const REPAIR: Operation =
     operation("verify --repair", with_a_damaged_blob, "verify --repair", true);
-pub const OLD_CACHE: Operation = operation("opening an old cache", an_old_cache, "list", false);
+pub const OLD_CACHE: Operation = operation("opening an old cache", an_old_cache, "init", false);
 pub const PIN: Operation = operation("pin", two_in_a_cache, "pin two rich==1.0", false);
 pub const SERVE: Operation = operation("serve", with_requests, "serve", false);
 
