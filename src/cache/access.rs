@@ -1,6 +1,6 @@
 //! Reading the cache, and recording its use.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::cache::blobs::{Blobs, Staging};
@@ -129,6 +129,17 @@ impl Cache {
     /// Sets the last use of eggs without counting a use. Gives up as [`Cache::record_use`] does.
     pub fn touch(&mut self, digests: &[Digest], now: i64) {
         self.index.touch(digests, now);
+    }
+
+    /// The choices that were learned for the eggs of one project, by its PEP 503 name.
+    pub fn choices_of_project(&self, name: &str) -> Result<HashMap<Digest, Vec<String>>> {
+        self.index.choices_of_project(name)
+    }
+
+    /// Records choices by which a buildout came to the archives of eggs. Gives up as
+    /// [`Cache::record_use`] does.
+    pub fn learn_choices(&mut self, choices: &[(Digest, String)]) {
+        self.index.learn(choices);
     }
 
     /// Moves the write-ahead log into the index, so that closing it later has nothing to do. Gives up

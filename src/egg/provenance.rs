@@ -20,6 +20,14 @@ pub struct Provenance {
     /// File name of the source archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// Where the source archive came from, without credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive_url: Option<String>,
+    /// The choice by which the buildout came to this archive: a digest of the places among which it
+    /// chose (docs/reference/protocol.md). A buildout that chooses among the same places gets the same
+    /// archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<String>,
     /// How long the build took, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_seconds: Option<f64>,
@@ -35,13 +43,19 @@ impl Provenance {
     /// Without texts that are longer than any honest one: every list would read them.
     #[must_use]
     pub fn within_limits(mut self) -> Self {
-        let Self { eggcache, buildout, setuptools, source, .. } = &mut self;
+        let Self { eggcache, buildout, setuptools, source, archive_url, choice, .. } = &mut self;
         if eggcache.len() > MAX_TEXT {
             eggcache.clear();
         }
-        for text in [buildout, setuptools, source] {
+        for text in [buildout, setuptools, source, archive_url, choice] {
             *text = text.take().filter(|text| text.len() <= MAX_TEXT);
         }
         self
+    }
+
+    /// Whether it has fields that the first format of blobs and entries does not know.
+    #[must_use]
+    pub fn is_extended(&self) -> bool {
+        self.archive_url.is_some() || self.choice.is_some()
     }
 }

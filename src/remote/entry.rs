@@ -13,7 +13,9 @@ use crate::egg::provenance::Provenance;
 use crate::util::hash::digest::Digest;
 
 /// Version of the signed text. It changes with every change that an older reader would misread.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// The version of an entry without the newer fields of provenance, which an older reader knows, too.
+const FIRST_FORMAT: u32 = 1;
 /// Most signatures of one entry.
 pub const MAX_SIGNATURES: usize = 16;
 /// Longest entry with its signatures, in bytes.
@@ -40,7 +42,7 @@ impl RemoteEntry {
     #[must_use]
     pub fn new(egg: &CachedEgg, blob: Digest) -> Self {
         Self {
-            format: FORMAT,
+            format: if egg.provenance.is_extended() { FORMAT } else { FIRST_FORMAT },
             key: egg.key.clone(),
             file_name: egg.file_name.clone(),
             egg: egg.digest,
@@ -162,7 +164,7 @@ pub(crate) mod tests {
     /// The entry of `foo` 1.0.
     pub(crate) fn entry() -> RemoteEntry {
         RemoteEntry {
-            format: FORMAT,
+            format: FIRST_FORMAT,
             key: key::tests::key(),
             file_name: "foo-1.0-py3.11.egg".into(),
             egg: Digest::of(b"egg"),
@@ -184,8 +186,8 @@ pub(crate) mod tests {
     #[test]
     fn malformed_entries_are_refused() {
         let signed = |entry: &str| Signed { entry: entry.into(), signatures: Vec::new() };
-        let newer = entry().text().replace("\"format\":1", "\"format\":2,\"more\":[]");
-        assert_eq!(signed(&newer).unchecked(), Err(BadEntry::NewerFormat(2)));
+        let newer = entry().text().replace("\"format\":1", "\"format\":3,\"more\":[]");
+        assert_eq!(signed(&newer).unchecked(), Err(BadEntry::NewerFormat(3)));
         let more = entry().text().replace("\"format\":1", "\"format\":1,\"more\":[]");
         for text in ["", "{}", "[]", "{\"format\":1}", more.as_str()] {
             let refused = signed(text).unchecked();

@@ -24,12 +24,12 @@ use crate::egg::name::normalize_name;
 use crate::egg::provenance::Provenance;
 use crate::error::{Error, Result};
 use crate::util::environment::Environment;
-use protocol::{Answer, RefusalKind, Request, ToBuild};
+use protocol::{Answer, Choice, RefusalKind, Request, ToBuild, ToFind};
 use session::{Session, is_unusable};
 use tracing::{debug, debug_span, warn};
 
 /// Version of the protocol. It changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 8;
+pub const PROTOCOL: u32 = 9;
 
 /// What the process decides that runs the bridge.
 #[derive(Debug, Clone)]
@@ -158,15 +158,27 @@ fn handle(
     let session =
         session.as_mut().ok_or_else(|| Error::Protocol("the cache is not open".into()))?;
     match request {
-        Request::Find { name, variant, version } => {
-            session.find(&normalize_name(&name), &variant, version.as_deref())
+        Request::Find(wanted) => {
+            session.find(&ToFind { name: normalize_name(&wanted.name), ..wanted })
         }
+        Request::Learn { digest, choice } => Ok(session.learn(digest, choice)),
         Request::Look { wanted } => session.look(&wanted),
         Request::Lease(egg) => session.lease(&ToBuild { name: normalize_name(&egg.name), ..egg }),
         Request::Prefetch { digests, into } => session.prefetch(&digests, &into),
         Request::Materialize { digest, into } => session.materialize(digest, &into),
-        Request::Store { path, source_sha256, variant, source, build_seconds } => {
-            let provenance = Provenance { source, build_seconds, ..session.provenance() };
+        Request::Store {
+            path,
+            source_sha256,
+            variant,
+            source,
+            archive_url,
+            choice,
+            build_seconds,
+        } => {
+            let choice = choice.map(|Choice(text)| text);
+            let of_session = session.provenance();
+            let provenance =
+                Provenance { source, archive_url, choice, build_seconds, ..of_session };
             session.store(&path, source_sha256, variant, provenance)
         }
         Request::Settle {} => Ok(session.settled()),

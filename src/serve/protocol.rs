@@ -10,14 +10,17 @@ use crate::ops::add::{self, Added};
 use crate::ops::materialize::Outcome;
 use crate::ops::register;
 use crate::util::hash::digest::Digest;
+use crate::util::hash::is_lower_hex;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Request {
     /// The first request.
     Open(Box<Opening>),
-    /// Find the eggs of a project that work here. Remotes are asked if the cache has none of the version.
-    Find { name: String, variant: String, version: Option<String> },
+    /// Find the eggs of a project that work here.
+    Find(ToFind),
+    /// Note the choice by which this buildout came to the archive of an egg.
+    Learn { digest: Digest, choice: Choice },
     /// Announce projects that will be asked for, so that remotes are asked meanwhile.
     Look { wanted: Vec<Wanted> },
     /// Request the right to build an egg.
@@ -32,6 +35,8 @@ pub enum Request {
         source_sha256: String,
         variant: String,
         source: Option<String>,
+        archive_url: Option<String>,
+        choice: Option<Choice>,
         build_seconds: Option<f64>,
     },
     /// Wait until all queued eggs are stored, and return their outcomes.
@@ -54,7 +59,8 @@ impl Request {
     pub fn op(&self) -> &'static str {
         match self {
             Self::Open(_) => "open",
-            Self::Find { .. } => "find",
+            Self::Find(_) => "find",
+            Self::Learn { .. } => "learn",
             Self::Look { .. } => "look",
             Self::Lease(_) => "lease",
             Self::Prefetch { .. } => "prefetch",
@@ -82,6 +88,38 @@ pub struct Opening {
     /// Whether to use no network.
     #[serde(default)]
     pub offline: bool,
+}
+
+/// What `find` looks for. Remotes are asked if the cache has no egg of this version that meets the other
+/// conditions.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToFind {
+    pub name: String,
+    pub variant: String,
+    pub version: Option<String>,
+    /// The choice by which this buildout comes to an archive of the version.
+    pub choice: Option<Choice>,
+    /// Of the archive that this buildout has chosen.
+    pub source_sha256: Option<String>,
+}
+
+/// A choice among the places of a buildout: the SHA-256 of what it depends on, in lower-case
+/// hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Choice(pub String);
+
+impl TryFrom<String> for Choice {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.len() == 64 && is_lower_hex(&text) {
+            Ok(Self(text))
+        } else {
+            Err("a choice has 64 lower-case hexadecimal digits")
+        }
+    }
 }
 
 /// A project that will be asked for, with its version if it is pinned.
@@ -129,6 +167,7 @@ pub enum Answer {
         warnings: Vec<String>,
     },
     Looking {},
+    Learned {},
     Leased {
         lease: Leased,
         /// Seconds until the next request.
@@ -188,6 +227,8 @@ pub struct Candidate {
     pub version: String,
     pub file_name: String,
     pub source_sha256: String,
+    /// The choices that are known to lead to its archive.
+    pub choices: Vec<String>,
 }
 
 /// The role of a buildout for the remotes of its cache.
@@ -235,6 +276,7 @@ impl Candidate {
             version: egg.key.version.clone(),
             file_name: egg.file_name.clone(),
             source_sha256: egg.key.source_sha256.clone(),
+            choices: egg.provenance.choice.iter().cloned().collect(),
         }
     }
 }

@@ -166,7 +166,7 @@ fn host_with(field: &str, value: impl Into<Value>) -> Value {
 fn the_greeting_has_protocol_and_version() {
     let sandbox = Sandbox::new();
     let (mut server, greeting) = Server::start(&sandbox);
-    assert_eq!(greeting, json!({"protocol": 8, "eggcache": env!("CARGO_PKG_VERSION")}));
+    assert_eq!(greeting, json!({"protocol": 9, "eggcache": env!("CARGO_PKG_VERSION")}));
     server.end();
 }
 

@@ -9,6 +9,7 @@
 //! of somebody else can cost.
 
 mod budget;
+mod choices;
 mod names;
 mod open;
 #[cfg(test)]

@@ -18,7 +18,7 @@ const MOST_SECONDS: f64 = 1e12;
 pub(super) const COLUMNS: &str = "digest, file_name, name, version, python, abi, platform, libc, \
      generation, source_sha256, variant, environment, files, directories, symlinks, bytes, \
      blob_bytes, added_at, eggcache, buildout, setuptools, source, build_seconds, replaces, \
-     used_at, uses";
+     used_at, uses, archive_url, choice";
 
 /// The eggs of a query. Fails if a row cannot be that of an egg, or if the index cannot have as many.
 pub(super) fn eggs(
@@ -92,6 +92,8 @@ fn egg(row: &Row<'_>, now: i64) -> rusqlite::Result<CachedEgg> {
             buildout: known(19)?,
             setuptools: known(20)?,
             source: known(21)?,
+            archive_url: known(26)?,
+            choice: known(27)?,
             build_seconds: seconds(row, 22)?,
             replaces: digest_of(row, 23)?,
         },

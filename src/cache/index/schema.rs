@@ -14,11 +14,12 @@ use super::wrap;
 use crate::error::{Error, Result};
 use crate::util::hash::digest::Digest;
 
-pub const MIGRATIONS: [&str; 4] = [
+pub const MIGRATIONS: [&str; 5] = [
     include_str!("../../../migrations/0001_create_eggs.sql"),
     include_str!("../../../migrations/0002_create_evicted.sql"),
     include_str!("../../../migrations/0003_create_regrets.sql"),
     include_str!("../../../migrations/0004_create_days.sql"),
+    include_str!("../../../migrations/0005_create_choices.sql"),
 ];
 /// The digest of the schema after each migration. A test compares them with the migrations: to run those
 /// for each index that is opened would take longer than everything else.
@@ -27,6 +28,7 @@ const SCHEMAS: [&str; MIGRATIONS.len()] = [
     "134d6887131366d066fc9aa6cf4520f98e79f8c17f2f67f984d832b2bcd1f947",
     "bffc51415015c40376dd2eacd2199ed8397ed530747713f4a61efb527ca1104c",
     "13ad18cd42882bdae9ee68077b806ee5f304ede33df452b55c082431c96bdc90",
+    "",
 ];
 /// The `PRAGMA application_id` of an index, `EggC`, which distinguishes it from other databases.
 pub const APPLICATION_ID: i64 = 0x4567_6743;

@@ -104,6 +104,8 @@ impl Writer<'_> {
             replaces,
             used_at,
             signed(*uses),
+            text(&provenance.archive_url),
+            text(&provenance.choice),
         ];
         let digest = digest.to_string();
         let values = [params![digest, file_name], &key_values(key), rest].concat();
@@ -120,6 +122,7 @@ impl Writer<'_> {
             let evicted_bytes = bytes.unsigned_abs();
             self.tally(&Tally { evicted: 1, evicted_bytes, ..Tally::default() }, now)?;
         }
+        self.execute("DELETE FROM choices WHERE digest = ?", [digest.to_string()])?;
         self.execute(
             "INSERT OR REPLACE INTO evicted (digest, evicted_at) VALUES (?, ?)",
             params![digest.to_string(), now],

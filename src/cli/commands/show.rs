@@ -70,6 +70,7 @@ fn text(report: &Report) -> Text {
         ("generation", key.generation.to_string()),
         ("source", provenance.source.clone().unwrap_or_default()),
         ("source sha256", key.source_sha256.clone()),
+        ("source url", provenance.archive_url.clone().unwrap_or_default()),
         ("variant", key.variant.clone()),
         ("environment", key.environment.clone()),
         ("content", content),

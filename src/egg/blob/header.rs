@@ -8,14 +8,18 @@ use crate::egg::provenance::Provenance;
 use crate::util::hash::digest::Digest;
 
 pub(crate) const MAGIC: [u8; 8] = *b"\x89egg\r\n\x1a\n";
-/// Version of the blob format that this crate writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+/// The newest version of the blob format that this crate reads, which has more fields of provenance.
+pub const FORMAT: u32 = 2;
+/// The version of a blob without these fields, which an older eggcache reads, too.
+const FIRST_FORMAT: u32 = 1;
 /// Length of the header, in bytes.
 pub const HEADER_LEN: usize = 128;
 
 /// The first part of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
+    /// Whether the provenance has fields that the first format does not know.
+    pub is_extended: bool,
     pub manifest_stored: u64,
     pub manifest_size: u64,
     pub data_offset: u64,
@@ -27,7 +31,8 @@ impl Header {
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+        let format = if self.is_extended { FORMAT } else { FIRST_FORMAT };
+        bytes[8..12].copy_from_slice(&format.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.manifest_stored.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.manifest_size.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.data_offset.to_le_bytes());
@@ -62,10 +67,11 @@ impl Header {
         if format > FORMAT {
             return Err(BadBlob::NewerFormat(format));
         }
-        if format != FORMAT || header[12..16] != [0; 4] || header[80..96] != [0; 16] {
+        if format < FIRST_FORMAT || header[12..16] != [0; 4] || header[80..96] != [0; 16] {
             return Err(damaged("its header is invalid"));
         }
         Ok(Self {
+            is_extended: format == FORMAT,
             manifest_stored: u64_at(16),
             manifest_size: u64_at(24),
             data_offset: u64_at(32),

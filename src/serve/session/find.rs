@@ -9,14 +9,17 @@ use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::{EggKey, Mismatch};
 use crate::egg::name::{normalize_name, same_version};
 use crate::error::Result;
-use crate::serve::protocol::{Answer, Candidate, Leased, ToBuild, Wanted};
+use crate::serve::protocol::{Answer, Candidate, Choice, Leased, ToBuild, ToFind, Wanted};
 use crate::serve::store_worker::StoreWorker;
 use crate::util::hash::digest::Digest;
 
 impl Session {
-    /// The eggs of a project that work here. Remotes are asked if the cache has none of the version.
-    pub fn find(&mut self, name: &str, variant: &str, version: Option<&str>) -> Result<Answer> {
-        let is_usable = |key: &EggKey| key.variant == variant && self.host.accepts(key);
+    /// The eggs of a project that work here. Remotes are asked if the cache has none of the version, or
+    /// none of the archive to which the buildout comes.
+    pub fn find(&mut self, wanted: &ToFind) -> Result<Answer> {
+        let ToFind { name, variant, choice, source_sha256, .. } = wanted;
+        let version = wanted.version.as_deref();
+        let is_usable = |key: &EggKey| key.variant == *variant && self.host.accepts(key);
         let is_version = |key: &EggKey| version.is_none_or(|it| same_version(&key.version, it));
         let mut eggs = self.cache.eggs_of_project(name)?;
         if enabled!(Level::DEBUG) {
@@ -26,7 +29,22 @@ impl Session {
         }
         eggs.retain(|egg| is_usable(&egg.key) && !self.unusable.contains(&egg.digest));
         let mut candidates: Vec<Candidate> = eggs.iter().map(Candidate::of).collect();
-        let is_cached = version.is_some() && eggs.iter().any(|egg| is_version(&egg.key));
+        let is_chosen = |it: &Candidate| {
+            choice.as_ref().is_none_or(|Choice(choice)| it.choices.contains(choice))
+        };
+        if !candidates.iter().any(is_chosen) {
+            let mut learned = self.cache.choices_of_project(name)?;
+            for candidate in &mut candidates {
+                candidate.choices.extend(learned.remove(&candidate.digest).into_iter().flatten());
+            }
+        }
+        let is_cached = version.is_some_and(|version| {
+            candidates.iter().any(|it| {
+                same_version(&it.version, version)
+                    && is_chosen(it)
+                    && source_sha256.as_ref().is_none_or(|sha256| it.source_sha256 == *sha256)
+            })
+        });
         debug!(name, version, variant, usable = eggs.len(), is_cached, "looked in the cache");
         let mut warnings = Vec::new();
         if let Some(remotes) = self.remotes.as_mut().filter(|_| !is_cached) {
@@ -37,6 +55,12 @@ impl Session {
             warnings = remotes.warnings();
         }
         Ok(Answer::Found { eggs: candidates, warnings })
+    }
+
+    /// Notes the choice by which this buildout came to the archive of an egg.
+    pub fn learn(&mut self, digest: Digest, Choice(choice): Choice) -> Answer {
+        self.learned.push((digest, choice));
+        Answer::Learned {}
     }
 
     /// Logs why an egg of the cache is not offered.

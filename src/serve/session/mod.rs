@@ -49,6 +49,8 @@ pub struct Session {
     /// or not at all.
     asked: Vec<Option<Digest>>,
     usage: Usage,
+    /// Choices by which this buildout came to the archives of eggs.
+    learned: Vec<(Digest, String)>,
     /// Eggs that this session has copied or stored, by their paths.
     known: HashMap<PathBuf, Digest>,
     /// Damaged eggs: the next build of their key replaces them.
@@ -107,6 +109,7 @@ impl Session {
             settled: Vec::new(),
             asked: Vec::new(),
             usage: Usage { is_run: true, ..Usage::default() },
+            learned: Vec::new(),
             known: HashMap::new(),
             damaged: Vec::new(),
             unusable: Vec::new(),
@@ -167,6 +170,7 @@ impl Session {
         let (hits, present, misses) = (usage.hits.len(), usage.present.len(), usage.misses);
         info!(hits, present, misses, copied_bytes = usage.copied_bytes, "used in the session");
         self.cache.record_use(&usage, now());
+        self.cache.learn_choices(&std::mem::take(&mut self.learned));
     }
 
     /// The answer to `close`. Waits a while for pushes.
