@@ -13,7 +13,7 @@ import tempfile
 
 from eggcache._log import logger, printable
 
-PROTOCOL = 8
+PROTOCOL = 9
 
 #: How long to wait for the program to end, in seconds. Once a day it collects garbage before it ends.
 PATIENCE = 1

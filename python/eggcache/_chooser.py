@@ -5,13 +5,18 @@ The cache never makes buildout choose another version than it would choose witho
 1. If an installed egg or a develop egg satisfies the requirement, the cache offers nothing.
 2. For a pin, it offers the egg of exactly that version.
 3. With ``newest = false`` or offline, it offers the best cached version.
-4. Otherwise buildout asks the index first. The cache then offers only the egg of the version that
-   the index has, and only if that egg was built from the same archive.
+4. Otherwise buildout asks its index and links first. The cache then offers only the egg of the version
+   that they have, and only if that egg was built from the same archive.
+
+Nor does it make buildout use another archive: rules 2 and 3 offer only eggs of the archive that
+buildout would choose among its own places (`_places`). Where that is not known, rule 4 holds, and the
+cache learns what buildout has chosen.
 """
 
 import contextlib
 import time
 
+from eggcache._log import logger
 from eggcache._requirements import pinned_version, sha256_of_link
 
 #: How long to remember that the cache has no egg of a project, in seconds.
@@ -34,20 +39,25 @@ class Offer:
 class Chooser:
     """Decides which cached egg buildout is offered, and remembers what the cache has.
 
-    ``custom`` holds the custom builds of this buildout (`_custom.CustomBuilds`); ``warn`` is called
-    with each warning about remotes.
+    ``custom`` holds the custom builds of this buildout (`_custom.CustomBuilds`), and ``places``
+    computes choices (`_places.Places`). ``warn`` is called with each warning about remotes. With
+    ``any_archive``, an egg whose archive is not known counts as what buildout would choose.
 
     In all methods, ``installer`` is buildout's ``Installer``, and ``source`` is true if buildout
     wants a source distribution, as it does for a custom build.
     """
 
-    def __init__(self, bridge, pkg_resources, custom, warn):
+    def __init__(self, bridge, pkg_resources, custom, places, warn, any_archive=False):
         self._bridge = bridge
         self._pkg_resources = pkg_resources
         self._custom = custom
+        self._places = places
+        self._any_archive = any_archive
         self._warn = warn
         #: Eggs by project, variant and version, until something changes.
         self._found = {}
+        #: Projects and versions of which the log has said that the archive is not known.
+        self._unknown = set()
         #: The last question to which the cache had no egg, and when it was asked.
         self._missed = None, 0.0
         self.is_paused = False
@@ -70,24 +80,81 @@ class Chooser:
             return None
         pin = pinned_version(requirement)
         if pin is not None:
-            eggs = self._eggs_of_version(requirement, pin)
+            choice = self._places.choice(installer, requirement, pin, source)
+            eggs = self._eggs_of_version(requirement, pin, choice=choice)
+            eggs = self._chosen(eggs, choice, installer._dest is None, requirement)
         elif installer._dest is None or not installer._newest:
-            eggs = self._best(self._eggs_of(requirement), requirement, installer._prefer_final)
+            eggs = self._best_chosen(installer, requirement, source)
         else:
             return None
         return self._offer(eggs, requirement, source, installer)
 
     def same_as(self, installer, available, requirement, source):
-        """The offer of the egg that was built from the archive that the index has (rule 4)."""
+        """The offer of the egg that was built from the archive that buildout has chosen (rule 4).
+
+        ``available`` is the distribution that buildout would fetch.
+        """
         if not self._may_offer(requirement, source):
             return None
-        eggs = self._eggs_of_version(requirement, available.version)
-        eggs = [egg for egg in eggs if egg["source_sha256"]]
-        if not eggs:
+        return self._of_archive(installer, available, requirement, source, None)
+
+    def same_as_fetched(self, installer, available, archive, requirement):
+        """As `same_as`, after buildout has fetched the archive, if its link did not have the SHA-256."""
+        if not self._may_offer(requirement, None) or sha256_of_link(available.location):
             return None
-        sha256 = sha256_of_link(available.location)
+        return self._of_archive(installer, available, requirement, None, archive)
+
+    def choice_of(self, installer, available, requirement, source):
+        """The choice by which buildout has come to an archive; None if it cannot be known."""
+        return self._places.choice(installer, requirement, available.version, source)
+
+    def _of_archive(self, installer, available, requirement, source, archive):
+        """The offer of an egg that was built from this archive."""
+        if not any(egg["source_sha256"] for egg in self._eggs_of_version(requirement, available.version)):
+            return None
+        sha256 = sha256_of_link(archive or available.location)
+        if not sha256:
+            return None
+        eggs = self._eggs_of_version(requirement, available.version, sha256=sha256)
         eggs = [egg for egg in eggs if egg["source_sha256"] == sha256]
+        if eggs:
+            self._learn(eggs[0], self.choice_of(installer, available, requirement, source))
         return self._offer(eggs, requirement, source, installer)
+
+    def _learn(self, egg, choice):
+        if choice is not None and choice not in egg["choices"]:
+            egg["choices"].append(choice)
+            self._bridge.call("learn", digest=egg["digest"], choice=choice)
+
+    def _chosen(self, eggs, choice, is_offline, requirement):
+        """Those eggs of one version that were built from the archive that buildout would choose."""
+        chosen = [egg for egg in eggs if choice is not None and choice in egg["choices"]]
+        if not chosen and self._any_archive:
+            chosen = [egg for egg in eggs if not egg["choices"]]
+        if not chosen and is_offline:
+            # Buildout asks nobody: the only known archive is what it has to accept.
+            chosen = eggs
+        if len({egg["source_sha256"] for egg in chosen}) <= 1:
+            return chosen
+        if is_offline and str(requirement) not in self._unknown:
+            self._unknown.add(str(requirement))
+            logger.warning(
+                "the cache has eggs of several archives of %s; which of them this buildout would choose "
+                "is not known offline.",
+                requirement,
+            )
+        return []
+
+    def _best_chosen(self, installer, requirement, source):
+        """The eggs of the newest version of which one was built from the archive that buildout would choose."""
+        eggs = self._eggs_of(requirement)
+        chosen = []
+        for version in {egg["version"] for egg in eggs}:
+            choice = self._places.choice(installer, requirement, version, source)
+            of_version = [egg for egg in eggs if egg["version"] == version]
+            chosen += self._chosen(of_version, choice, installer._dest is None, requirement)
+        chosen = [egg for egg in eggs if egg in chosen]
+        return self._best(chosen, requirement, installer._prefer_final)
 
     def built_elsewhere(self, installer, dist, source_sha256, source):
         """The offer of an egg that another builder has just built, from that archive if one is given."""
@@ -110,25 +177,33 @@ class Chooser:
         """False for the plain egg of a project that a part builds with options."""
         return not self.is_paused and (source or not self._custom.includes(requirement.project_name))
 
-    def _eggs_of_version(self, requirement, version):
-        eggs = self._eggs_of(requirement, version)
+    def _eggs_of_version(self, requirement, version, **archive):
+        """The eggs of a version. Remotes are asked if the cache has none of the ``archive``.
+
+        That is a ``choice`` or a ``sha256``.
+        """
+        eggs = self._eggs_of(requirement, version, **archive)
         return [egg for egg in eggs if self._same_version(egg["version"], version)]
 
-    def _eggs_of(self, requirement, version=None):
-        question, now = (requirement.key, self._custom.variant, version), time.monotonic()
+    def _eggs_of(self, requirement, version=None, choice=None, sha256=None):
+        question = requirement.key, self._custom.variant, version, choice, sha256
+        now = time.monotonic()
         eggs = self._found.get(question)
         # A miss counts only briefly, since another buildout may store that egg at any time. It counts
         # at all because buildout asks twice in a row.
         if eggs is None and (self._missed[0] != question or now > self._missed[1] + MISSED_FOR):
-            eggs = self._find(requirement.project_name, version)
+            eggs = self._find(requirement.project_name, version, choice, sha256)
             if eggs:
                 self._found[question] = eggs
             else:
                 self._missed = question, now
         return eggs or []
 
-    def _find(self, name, version):
-        answer = self._bridge.call("find", name=name, variant=self._custom.variant, version=version)
+    def _find(self, name, version, choice=None, sha256=None):
+        variant = self._custom.variant
+        answer = self._bridge.call(
+            "find", name=name, variant=variant, version=version, choice=choice, source_sha256=sha256
+        )
         for warning in answer.get("warnings", ()):
             self._warn(warning)
         return answer["eggs"]

@@ -28,8 +28,8 @@ class CustomBuilds:
         self._environ = dict(os.environ)
         #: The digest of options and environment of the running build; empty outside of one.
         self.variant = ""
-        #: File name and SHA-256 of the archive that is being built; None if not known.
-        self.source = None
+        #: The path of the archive that is being built; None if not known.
+        self.archive = None
 
     def includes(self, project_name):
         """Whether a part may build this project with options."""
@@ -41,16 +41,11 @@ class CustomBuilds:
         if self._projects is not None:
             self._projects.add(canonical(project_name))
         self.variant = _host.variant_of(build_ext, self._environ)
-        self.source = None
+        self.archive = None
         try:
             yield
         finally:
-            self.variant, self.source = "", None
-
-    def add_source(self, archive):
-        """Note the archive of the build that is running."""
-        if os.path.isfile(archive):
-            self.source = os.path.basename(archive), _host.sha256_of(archive)
+            self.variant, self.archive = "", None
 
 
 def projects(buildout, pkg_resources):

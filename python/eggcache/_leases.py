@@ -3,7 +3,7 @@
 import time
 
 from eggcache._log import logger
-from eggcache._requirements import pinned_version, sha256_of_link
+from eggcache._requirements import sha256_of_link
 
 
 class Leases:
@@ -15,20 +15,17 @@ class Leases:
         self._custom = custom
         self._is_builder = is_builder
 
-    def await_build(self, installer, dist, wanted, source=None):
+    def await_build(self, installer, dist, source=None):
         """Take the lease on ``dist``, or wait while another builder holds it.
 
         Return the offer of the egg that the other one has built, or None if this buildout is to
-        build it. If the requirement ``wanted`` is not a pin, only an egg counts that was built from
-        the archive that the index has.
+        build it. Only an egg counts that was built from the archive that buildout has chosen.
         """
         if not self._is_builder or self._chooser.is_paused:
             return None
-        source_sha256 = ""
-        if pinned_version(wanted) is None or installer._install_from_cache:
-            source_sha256 = sha256_of_link(dist.location)
-            if not source_sha256:
-                return None
+        source_sha256 = sha256_of_link(dist.location)
+        if not source_sha256:
+            return None
         if not self._is_built_elsewhere(dist, source_sha256):
             return None
         return self._chooser.built_elsewhere(installer, dist, source_sha256, source)

@@ -115,7 +115,8 @@ class Patches:
 
         Changed: an offered egg is copied from the cache instead. If that fails, buildout fetches
         what it would have chosen without the offer. Before that, a builder waits for another one
-        that is building the same egg.
+        that is building the same egg. If the link did not say which archive it leads to, the cache
+        is asked again for an egg of the archive that was fetched.
         """
         offer = getattr(dist, "eggcache", None)
         if offer is not None:
@@ -131,8 +132,14 @@ class Patches:
             directory = tempfile.TemporaryDirectory("get_dist")
             tmp = installer._eggcache_cleanup.enter_context(directory)
         fetched = self.stock._fetch(installer, dist, tmp, download_cache or None, *args, **kw)
-        if self.session.custom.variant and fetched is not None:
-            self.session.fetched_for_custom(fetched.location)
+        if fetched is None:
+            return None
+        if not self.session.custom.variant:
+            requirement, _ = installer._eggcache_wanted
+            offered = self.session.same_as_fetched(installer, dist, fetched.location, requirement)
+            if offered and self._arrives(installer, offered):
+                return offered
+        self.session.fetched(installer, dist, fetched.location)
         return fetched
 
     def _arrives(self, installer, offered):
@@ -151,8 +158,7 @@ class Patches:
         """The offer of an egg that another builder has built meanwhile; else None."""
         if not self.session.is_active or self.session.custom.variant:
             return None
-        requirement, _ = installer._eggcache_wanted
-        return self.session.await_build(installer, dist, requirement)
+        return self.session.await_build(installer, dist)
 
     def _fetch_archive(self, installer, dist, tmp, download_cache):
         """Put the archive of an egg from the cache into the download cache."""
@@ -263,7 +269,7 @@ class Patches:
         available = installer._satisfied(requirement, 1)[1]
         if available is None or getattr(available, "eggcache", None):
             return available
-        return self.session.await_build(installer, available, requirement, 1)
+        return self.session.await_build(installer, available, 1)
 
     # -- The run
 

@@ -20,6 +20,7 @@ def start(buildout):
     # Buildout reports options that nobody has read as unused.
     options.get("egg-cache-environment")
     options.get("egg-cache-fetch-archives")
+    options.get("egg-cache-unknown-archives")
     if not directory or _is_started:
         return
     _is_started = True

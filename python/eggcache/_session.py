@@ -13,6 +13,7 @@ from eggcache._chooser import Chooser
 from eggcache._copier import Copier, warn_of_torn_copies
 from eggcache._leases import Leases
 from eggcache._log import logger
+from eggcache._places import Places
 from eggcache._root import Root
 from eggcache._storer import Storer
 
@@ -116,7 +117,10 @@ class Session:
         warn_of_torn_copies(answer)
         #: ``reader``, ``builder``, or None without remotes.
         role = answer.get("remotes")
-        self.chooser = chooser = Chooser(bridge, easy_install.pkg_resources, self.custom, _warn)
+        any_archive = options.get("egg-cache-unknown-archives", "check") == "use"
+        self.chooser = chooser = Chooser(
+            bridge, easy_install.pkg_resources, self.custom, Places(easy_install), _warn, any_archive
+        )
         self.leases = Leases(bridge, chooser, self.custom, role == "builder")
         self.copier = Copier(bridge, easy_install, chooser, self.custom, self.tally, role is not None)
         self.storer = Storer(
@@ -153,9 +157,23 @@ class Session:
         return self.chooser.same_as(installer, available, requirement, source)
 
     @guarded
-    def await_build(self, installer, dist, wanted, source=None):
+    def same_as_fetched(self, installer, available, archive, requirement):
+        """See `Chooser.same_as_fetched`."""
+        return self.chooser.same_as_fetched(installer, available, archive, requirement)
+
+    @guarded
+    def fetched(self, installer, available, archive):
+        """Note where an archive that buildout has fetched came from."""
+        source = 1 if self.custom.variant else None
+        choice = self.chooser.choice_of(installer, available, available.as_requirement(), source)
+        self.storer.fetched(archive, available.location, choice)
+        if self.custom.variant:
+            self.custom.archive = archive
+
+    @guarded
+    def await_build(self, installer, dist, source=None):
         """See `Leases.await_build`."""
-        return self.leases.await_build(installer, dist, wanted, source)
+        return self.leases.await_build(installer, dist, source)
 
     @guarded
     def expect(self, installer, requirements, working_set=()):
@@ -177,11 +195,6 @@ class Session:
     @guarded
     def _expect_dependencies(self, found, offer):
         self.copier.expect_dependencies(found, offer)
-
-    @guarded
-    def fetched_for_custom(self, archive):
-        """Note from which archive the current custom build is made."""
-        self.custom.add_source(archive)
 
     @guarded
     def built(self, dist, archive, dest, seconds):

@@ -3,7 +3,7 @@
 import functools
 import os
 
-from eggcache import _host
+from eggcache import _host, _places
 from eggcache._log import logger
 
 
@@ -19,8 +19,14 @@ class Storer:
         self._read_only = read_only
         #: Locations of the eggs that were built in this run.
         self._built = set()
+        #: Where fetched archives came from, by their paths: the URL, and the choice that led there.
+        self._origins = {}
         #: Whether the program may still be storing eggs.
         self._is_unsettled = False
+
+    def fetched(self, archive, url, choice):
+        """Note where buildout has fetched an archive from."""
+        self._origins[archive] = _places.without_secrets(url), choice
 
     def built(self, dist, archive, dest, seconds):
         """Store the egg that buildout has put into ``dest``, built from ``archive``."""
@@ -32,12 +38,21 @@ class Storer:
             return
         self._built.add(location)
         self._tally.misses += 1
-        source_sha256 = source = None
-        if os.path.isfile(archive):
-            source, source_sha256 = os.path.basename(archive), _host.sha256_of(archive)
-        elif self._custom.source:
-            source, source_sha256 = self._custom.source
-        self._store(location, source_sha256, source, seconds)
+        # A custom build installs what it has unpacked and built, not an archive.
+        origin = self._origin_of(archive) or self._origin_of(self._custom.archive) or {}
+        self._store(location, build_seconds=seconds, **origin)
+
+    def _origin_of(self, archive):
+        """The fields of a ``store`` request about an archive; None if there is no such file."""
+        if archive is None or not os.path.isfile(archive):
+            return None
+        url, choice = self._origins.get(archive, (None, None))
+        return {
+            "source": os.path.basename(archive),
+            "source_sha256": _host.sha256_of(archive),
+            "archive_url": url,
+            "choice": choice,
+        }
 
     def store_installed(self, eggs_directory):
         """Store what buildout installed before this package was loaded: extensions and what they need."""
@@ -46,7 +61,7 @@ class Storer:
             location = self._easy_install.realpath(dist.location)
             if os.path.dirname(location) == directory and location.endswith(".egg"):
                 if not self._chooser.has(dist.project_name, dist.version):
-                    self._store(location, None, None, None)
+                    self._store(location)
 
     def settle(self):
         """Wait until the program has stored everything, and count and log the outcomes."""
@@ -59,7 +74,7 @@ class Storer:
         if "failure" in answer:
             self._stop(answer["failure"])
 
-    def _store(self, location, source_sha256, source, seconds):
+    def _store(self, location, source_sha256="", **fields):
         if self._read_only or not location.endswith(".egg"):
             return
         self._chooser.forget()
@@ -68,10 +83,9 @@ class Storer:
             "store",
             functools.partial(self._answered, location),
             path=location,
-            source_sha256=source_sha256 or "",
+            source_sha256=source_sha256,
             variant=self._custom.variant,
-            source=source,
-            build_seconds=seconds,
+            **fields,
         )
 
     def _answered(self, location, answer, refusal):

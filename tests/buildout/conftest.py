@@ -1,7 +1,7 @@
 """Real buildouts of five generations, each in its own virtual environment.
 
 The environments are created once, in ``build/``; the eggcache wheel in ``dist/`` is installed into
-each. The index is a local folder. ``make test`` prepares all of that.
+each. The index is a web server on this machine. ``make test`` prepares all of that.
 """
 
 import fcntl
@@ -17,6 +17,7 @@ import sys
 import pytest
 
 import dists
+from index import Index
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build", "buildout")
@@ -97,10 +98,12 @@ def newest_buildout():
 class World:
     """A folder with an index, a cache, and projects."""
 
-    def __init__(self, path, buildout):
+    def __init__(self, path, buildout, web):
         self.path = path
         self.buildout = buildout
+        self.web = web
         self.index = path / "index"
+        self.index_url = web.serve(self.index)
         self.cache = path / "cache"
         self.index.mkdir()
         recipe = self.index / "zc.recipe.egg"
@@ -148,7 +151,7 @@ class Project:
             "[app]\nrecipe = zc.recipe.egg\neggs = %s\n%s\n[versions]\n%s%s\n"
             % (
                 parts,
-                world.index,
+                world.index_url,
                 world.cache,
                 options,
                 "\n  ".join(eggs.split()),
@@ -235,14 +238,19 @@ def summary(output):
     return dict(zip(("hits", "misses", "stored"), map(int, found)))
 
 
-@pytest.fixture
-def world(tmp_path, buildout):
-    return World(tmp_path, buildout)
+@pytest.fixture(scope="session")
+def web():
+    return Index()
 
 
 @pytest.fixture
-def newest_world(tmp_path, newest_buildout):
-    return World(tmp_path, newest_buildout)
+def world(tmp_path, buildout, web):
+    return World(tmp_path, buildout, web)
+
+
+@pytest.fixture
+def newest_world(tmp_path, newest_buildout, web):
+    return World(tmp_path, newest_buildout, web)
 
 
 def needs(*programs):

@@ -106,7 +106,7 @@ def prepare(world, page):
     (home / ".buildout").mkdir()
     (home / ".buildout" / "default.cfg").write_text(
         "[buildout]\nindex = %s\n[versions]\nzc.recipe.egg = %s\nsetuptools = %s\nzc.buildout = %s\n"
-        % (world.index, recipe, setuptools, world.buildout.version)
+        % (world.index_url, recipe, setuptools, world.buildout.version)
     )
     (home / "srv").mkdir()
     if page in FROM_NOTHING:

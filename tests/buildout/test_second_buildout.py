@@ -125,7 +125,12 @@ def test_requirements_of_an_extra_come_from_the_cache(world):
     (info / "RECORD").write_text("")
     world.eggcache("add", str(info.parent), "--generation", str(world.buildout.generation))
     world.wheel("beta", "1.0")
-    project = world.project("project", "alpha[more]", versions="alpha = 1.0\nbeta = 1.0")
+    project = world.project(
+        "project",
+        "alpha[more]",
+        options="egg-cache-unknown-archives = use",
+        versions="alpha = 1.0\nbeta = 1.0",
+    )
     output = project.run()
     assert "without the cache" not in output
     assert summary(output)["hits"] == 1

@@ -15,6 +15,7 @@ class Requirement:
     def __init__(self, text):
         self._requirement = PackagingRequirement(text)
         self.project_name = self._requirement.name
+        self.unsafe_name = self.project_name
         self.key = self.project_name.lower()
         self.specs = [(it.operator, it.version) for it in self._requirement.specifier]
         self.extras = tuple(self._requirement.extras)
@@ -23,6 +24,9 @@ class Requirement:
     @classmethod
     def parse(cls, text):
         return cls(text)
+
+    def __str__(self):
+        return str(self._requirement)
 
     def __contains__(self, item):
         if not isinstance(item, str):
@@ -70,13 +74,28 @@ RESOURCES = types.SimpleNamespace(
 )
 
 
-def egg(name, version, digest=None, source_sha256=""):
+#: The choice of every buildout with the fake `Places`.
+HERE = "here"
+
+
+class Places:
+    """Places among which a buildout chooses by one choice for all versions."""
+
+    def __init__(self, choice=HERE):
+        self._choice = choice
+
+    def choice(self, installer, requirement, version, source):
+        return self._choice
+
+
+def egg(name, version, digest=None, source_sha256="", choices=(HERE,)):
     """An egg as the program describes it in an answer to ``find``."""
     return {
         "digest": digest or "%s-%s" % (name, version),
         "version": version,
         "file_name": "%s-%s-py3.11.egg" % (name, version.replace("-", "_")),
         "source_sha256": source_sha256,
+        "choices": list(choices),
     }
 
 
@@ -152,8 +171,8 @@ def chooser(*eggs, **kw):
     custom = kw.pop("custom", None) or _custom.CustomBuilds(set())
     warn = kw.pop("warn", None) or unexpected
     resources = kw.pop("resources", RESOURCES)
-    assert not kw
-    return _chooser.Chooser(bridge, resources, custom, warn)
+    places = kw.pop("places", None) or Places()
+    return _chooser.Chooser(bridge, resources, custom, places, warn, **kw)
 
 
 def unexpected(warning):

@@ -9,9 +9,10 @@ import pytest
 import fakes
 from eggcache import _bridge, _session
 from eggcache._custom import CustomBuilds
-from fakes import Bridge, Distribution, Installer, Requirement, egg
+from fakes import Bridge, Distribution, Installer, Places, Requirement, egg
 
 PIN = Requirement("alpha==1.0")
+ARCHIVE = "https://example.org/alpha-1.0.tar.gz#sha256=" + "a" * 64
 
 
 def session(bridge, monkeypatch, tmp_path, **opened):
@@ -31,6 +32,7 @@ def session(bridge, monkeypatch, tmp_path, **opened):
     options = {"directory": str(tmp_path)}
     for name in ("eggs-directory", "develop-eggs-directory"):
         options[name] = str(tmp_path / name)
+    monkeypatch.setattr(_session, "Places", lambda easy_install: Places())
     found = _session.Session(easy_install, options, CustomBuilds(set()))
     found.open(str(tmp_path / "cache"), 6, "")
     return found
@@ -209,8 +211,8 @@ def test_a_builder_waits_for_another_one(begin, caplog, monkeypatch):
     run = begin(Bridge(), remotes="builder")
     held, built = {"lease": "held", "wait": 2}, {"lease": "built"}
     run.bridge.answers["lease"] = [held, held, built]
-    run.bridge.eggs.append(egg("alpha", "1.0"))
-    offered = run.await_build(Installer(), Distribution("alpha", "1.0"), PIN)
+    run.bridge.eggs.append(egg("alpha", "1.0", source_sha256="a" * 64))
+    offered = run.await_build(Installer(), Distribution("alpha", "1.0", ARCHIVE))
     assert offered.eggcache.digest == "alpha-1.0" and slept == [2, 2]
     assert messages(caplog) == ["another builder is building alpha 1.0; waiting for it."]
 
@@ -219,25 +221,24 @@ def test_a_builder_waits_for_another_one(begin, caplog, monkeypatch):
 def test_a_builder_with_the_lease_builds(begin, lease):
     run = begin(Bridge(egg("alpha", "1.0")), remotes="builder")
     run.bridge.answers["lease"] = {"lease": lease}
-    assert run.await_build(Installer(), Distribution("alpha", "1.0"), PIN) is None
+    assert run.await_build(Installer(), Distribution("alpha", "1.0", ARCHIVE)) is None
 
 
-def test_without_a_pin_only_an_egg_of_the_same_archive_counts(begin):
+def test_only_an_egg_of_the_same_archive_counts(begin):
     run = begin(Bridge(egg("alpha", "1.0", source_sha256="b" * 64)), remotes="builder")
     run.bridge.answers["lease"] = {"lease": "built"}
-    wanted = Requirement("alpha")
     dist = Distribution("alpha", "1.0", "https://example.org/alpha-1.0.tar.gz#sha256=" + "a" * 64)
-    assert run.await_build(Installer(), dist, wanted) is None
+    assert run.await_build(Installer(), dist) is None
     dist = Distribution("alpha", "1.0", "https://example.org/alpha-1.0.tar.gz#sha256=" + "b" * 64)
-    assert run.await_build(Installer(), dist, wanted).eggcache.digest == "alpha-1.0"
+    assert run.await_build(Installer(), dist).eggcache.digest == "alpha-1.0"
     asked = len(run.bridge.calls)
     dist = Distribution("alpha", "1.0", "https://example.org/alpha-1.0.tar.gz")
-    assert run.await_build(Installer(), dist, wanted) is None and len(run.bridge.calls) == asked
+    assert run.await_build(Installer(), dist) is None and len(run.bridge.calls) == asked
 
 
 def test_a_reader_takes_no_lease(begin):
     run = begin(Bridge(), remotes="reader")
-    assert run.await_build(Installer(), Distribution("alpha", "1.0"), PIN) is None
+    assert run.await_build(Installer(), Distribution("alpha", "1.0", ARCHIVE)) is None
     assert run.bridge.ops() == ["open"]
 
 
