@@ -42,7 +42,10 @@ def buildouts():
 
 
 def made_ready(name, folder):
-    """For each contender, its environment and the option of `[buildout]` that selects its eggs."""
+    """For each contender, its environment and the options of `[buildout]` that select its eggs.
+
+    The cached eggs were added by hand.
+    """
     buildout, setuptools, place = corpora.PINNED[name]
     stock = corpora.venv(buildout, setuptools)
     cache, shared = os.path.join(folder, "cache"), os.path.join(folder, "shared")
@@ -52,8 +55,11 @@ def made_ready(name, folder):
     add = [contenders.EGGCACHE, "-q", "--cache", cache, "add", "--generation"]
     subprocess.check_call(add + [buildout[0].replace("6", "5"), eggs])
     return {
-        "cache": (with_package(stock, buildout, setuptools), "buildout:egg-cache=" + cache),
-        "shared": (stock, "buildout:eggs-directory=" + shared),
+        "cache": (
+            with_package(stock, buildout, setuptools),
+            ["buildout:egg-cache=" + cache, "buildout:egg-cache-unknown-archives=use"],
+        ),
+        "shared": (stock, ["buildout:eggs-directory=" + shared]),
     }
 
 
@@ -79,8 +85,8 @@ def installed(into):
 
 def compared(name, runs, folder):
     def command(who):
-        venv, option = runs[who]
-        return lambda into: within(into, os.path.join(venv, "bin", "buildout"), "-U", option)
+        venv, options = runs[who]
+        return lambda into: within(into, os.path.join(venv, "bin", "buildout"), "-U", *options)
 
     def begin(into):
         begun(name, into)
@@ -113,12 +119,12 @@ def profiled(name, runs, folder):
     """Median seconds of each part of the work, and how often it was entered."""
     taken = {who: [] for who in runs}
     for number in range(ROUNDS):
-        for who, (venv, option) in runs.items():
+        for who, (venv, options) in runs.items():
             into = os.path.join(folder, "profiled-%s-%d" % (who, number))
             begun(name, into)
             os.sync()
             python = os.path.join(venv, "bin", "python")
-            wall, _, _ = measure.run(within(into, python, TIMED, "times", "-U", option))
+            wall, _, _ = measure.run(within(into, python, TIMED, "times", "-U", *options))
             installed(into)
             with open(os.path.join(into, "times")) as file:
                 times = json.load(file)

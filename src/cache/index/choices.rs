@@ -55,6 +55,7 @@ impl Writer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::dir::Dir;
     use crate::egg::cached_egg::CachedEgg;
     use crate::egg::manifest::tests::manifest;
     use crate::egg::provenance::Provenance;
@@ -62,7 +63,7 @@ mod tests {
     #[test]
     fn choices_of_an_egg_are_learned_until_it_is_evicted() {
         let dir = tempfile::tempdir().unwrap();
-        let mut index = Index::open(dir.path()).unwrap();
+        let mut index = Index::open(&Dir::open(dir.path()).unwrap()).unwrap();
         let (egg, gone) = (Digest::of(b"egg"), Digest::of(b"gone"));
         let row = CachedEgg::new(egg, &manifest(Vec::new()), 1, Provenance::default());
         index.write(|writer| writer.insert(&row)).unwrap();
