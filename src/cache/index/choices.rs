@@ -20,8 +20,8 @@ impl Index {
                 "SELECT digest, choice FROM choices \
                  WHERE digest IN (SELECT digest FROM eggs WHERE name = ?)",
             )?;
-            let rows =
-                statement.query_map([name], |row| Ok((digest_of(row, 0)?, row.get::<_, String>(1)?)))?;
+            let rows = statement
+                .query_map([name], |row| Ok((digest_of(row, 0)?, row.get::<_, String>(1)?)))?;
             let mut choices: HashMap<Digest, Vec<String>> = HashMap::new();
             for row in rows {
                 if let (Some(digest), choice) = row? {

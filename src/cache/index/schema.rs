@@ -28,7 +28,7 @@ const SCHEMAS: [&str; MIGRATIONS.len()] = [
     "134d6887131366d066fc9aa6cf4520f98e79f8c17f2f67f984d832b2bcd1f947",
     "bffc51415015c40376dd2eacd2199ed8397ed530747713f4a61efb527ca1104c",
     "13ad18cd42882bdae9ee68077b806ee5f304ede33df452b55c082431c96bdc90",
-    "",
+    "d895999f015add962e771079f14f28f7ca252323fccae48f5038e6bcdb848a57",
 ];
 /// The `PRAGMA application_id` of an index, `EggC`, which distinguishes it from other databases.
 pub const APPLICATION_ID: i64 = 0x4567_6743;
