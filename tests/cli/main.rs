@@ -4,6 +4,7 @@
 mod add;
 mod bad_input;
 mod bundle;
+mod bundle_hostile;
 mod check;
 mod clone;
 mod damage;

@@ -44,7 +44,8 @@ pub fn write(
     tar.finish().at("write", archive)
 }
 
-fn header(kind: EntryType, mode: u32, mtime: u64, size: u64) -> Header {
+/// The header of a member, without its name and its target.
+pub fn header(kind: EntryType, mode: u32, mtime: u64, size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);

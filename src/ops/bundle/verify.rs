@@ -3,7 +3,7 @@
 //! The archive is read once, as a stream, and nothing is unpacked. Memory is bounded by the manifest,
 //! whatever the length of the archive and of its decompressed content.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,9 @@ use crate::util::hash::sha256::{Hashing, Sha256};
 use crate::util::progress::{Progress, Unit};
 
 use super::manifest::{BundleEntry, EntryKind, FILE_NAME, FORMAT, Manifest};
-use super::tar_members::{TarMember, next};
+use super::safe_paths;
+use super::stream::{self, StreamEnd};
+use super::tar_members::{TarMember, Unreadable, next};
 
 /// Longest manifest that is read, in bytes: far longer than any real one.
 const MAX_MANIFEST: u64 = 1 << 28;
@@ -42,6 +44,9 @@ pub struct Verified {
     pub files: usize,
     pub bytes: u64,
     pub problems: Vec<Problem>,
+    /// The last member that was read.
+    #[serde(skip)]
+    last: String,
 }
 
 /// A difference between the archive and its manifest.
@@ -74,10 +79,16 @@ pub fn verify(archive: &Path, progress: &dyn Progress) -> Result<Verified> {
         files: 0,
         bytes: 0,
         problems: Vec::new(),
+        last: String::new(),
     };
     let mut raw = Hashing::new(Watched { file, progress });
-    if let Err(error) = read(&mut raw, &mut verified) {
-        verified.add("", format!("cannot be read to its end: {error}"));
+    let end = StreamEnd::default();
+    if let Err(error) = read(&mut raw, &end, &mut verified) {
+        let why = match error {
+            Unreadable::Io(error) => end.describe(&error, &verified.last),
+            Unreadable::Name(why) => why.to_owned(),
+        };
+        verified.add("", format!("cannot be read to its end: {why}"));
     }
     // The digest covers the whole file, whatever could be read of it.
     io::copy(&mut raw, &mut io::sink()).at("read", archive)?;
@@ -86,12 +97,12 @@ pub fn verify(archive: &Path, progress: &dyn Progress) -> Result<Verified> {
     Ok(verified)
 }
 
-fn read(raw: &mut impl Read, verified: &mut Verified) -> io::Result<()> {
+fn read(raw: &mut impl Read, end: &StreamEnd, verified: &mut Verified) -> Result<(), Unreadable> {
     let mut buffered = BufReader::with_capacity(BUFFER, raw);
     if buffered.fill_buf()?.starts_with(&ZSTD) {
-        verified.compare(zstd::Decoder::with_buffer(buffered)?)
+        verified.compare(stream::Watched { stream: zstd::Decoder::with_buffer(buffered)?, end })
     } else {
-        verified.compare(buffered)
+        verified.compare(stream::Watched { stream: buffered, end })
     }
 }
 
@@ -101,13 +112,15 @@ impl Verified {
     }
 
     /// Compares the members of a tar stream with its manifest.
-    fn compare(&mut self, stream: impl Read) -> io::Result<()> {
+    fn compare(&mut self, stream: impl Read) -> Result<(), Unreadable> {
         let mut tar = Archive::new(stream);
         let mut entries = tar.entries()?.raw(true);
         let manifest = match next(&mut entries) {
             // The error would quote the file, which can be any.
-            Err(error) if error.raw_os_error().is_none() => Err(Problem::new("", "not a bundle")),
-            Err(error) => return Err(error),
+            Err(Unreadable::Io(error)) if error.raw_os_error().is_some() => {
+                return Err(error.into());
+            }
+            Err(_) => Err(Problem::new("", "not a bundle")),
             Ok(None) => Err(Problem::new("", "not a bundle: it is empty")),
             Ok(Some(first)) => manifest(first),
         };
@@ -118,6 +131,7 @@ impl Verified {
                 return Ok(());
             }
         };
+        self.last = manifest.member(FILE_NAME);
         if !self.compare_members(&manifest, &mut entries)? {
             self.add("", "more problems, not listed");
             return Ok(());
@@ -125,7 +139,7 @@ impl Verified {
         self.eggcache = manifest.eggcache;
         self.prefix = manifest.prefix;
         self.eggs = manifest.eggs.len();
-        self.compare_end(tar.into_inner())
+        Ok(self.compare_end(tar.into_inner())?)
     }
 
     /// Compares all members after the manifest. Returns whether all problems are listed.
@@ -133,7 +147,9 @@ impl Verified {
         &mut self,
         manifest: &Manifest,
         entries: &mut tar::Entries<'_, impl Read>,
-    ) -> io::Result<bool> {
+    ) -> Result<bool, Unreadable> {
+        self.problems.extend(safe_paths::problems(manifest));
+        let known: HashSet<String> = self.problems.iter().map(|it| it.path.clone()).collect();
         let mut expected: HashMap<String, &BundleEntry> =
             manifest.entries.iter().map(|entry| (manifest.member(&entry.path), entry)).collect();
         while let Some(mut member) = next(entries)? {
@@ -141,9 +157,11 @@ impl Verified {
                 return Ok(false);
             }
             let path = member.path();
+            self.last.clone_from(&path);
             match expected.remove(&path) {
-                None => self.add(&path, "not in the manifest, or a duplicate"),
                 Some(entry) => self.compare_member(&path, &mut member, entry)?,
+                None if known.contains(&path) => {}
+                None => self.add(&path, "not in the manifest, or a duplicate"),
             }
         }
         let mut missing: Vec<String> = expected.into_keys().collect();
@@ -163,7 +181,7 @@ impl Verified {
         member: &mut TarMember<'_, impl Read>,
         entry: &BundleEntry,
     ) -> io::Result<()> {
-        if let Some(what) = difference(member, entry)? {
+        if let Some(what) = difference(path, member, entry)? {
             self.add(path, what);
         } else if let EntryKind::File { size, .. } = entry.kind {
             self.files += 1;
@@ -196,50 +214,84 @@ fn manifest(member: TarMember<'_, impl Read>) -> Result<Manifest, Problem> {
         format: u32,
     }
     let path = member.path();
-    let mut content = member.content;
     let is_manifest = path.rsplit('/').next() == Some(FILE_NAME);
-    if !is_manifest || content.size() > MAX_MANIFEST {
+    if !is_manifest || member.content.size() > MAX_MANIFEST {
         return Err(Problem::new("", format!("not a bundle: it does not begin with {FILE_NAME}")));
     }
     let bad = |what: String| Problem::new(&path, what);
+    let mtime = member.header().mtime().unwrap_or_default();
+    if !member.is_plain(EntryType::Regular, 0o644, mtime, member.content.size()) {
+        return Err(bad("unusual header".to_owned()));
+    }
+    let is_named = *member.name() == *path.as_bytes();
+    let mut content = member.content;
     let invalid = |error: serde_json::Error| bad(format!("not a valid manifest: {error}"));
     let mut text = Vec::new();
-    content.read_to_end(&mut text).map_err(|error| bad(format!("cannot be read: {error}")))?;
+    content.read_to_end(&mut text).map_err(|_| bad("cannot be read".to_owned()))?;
     let Version { format } = serde_json::from_slice(&text).map_err(invalid)?;
     if format != FORMAT {
         return Err(bad(format!("format {format} is unknown; this eggcache reads {FORMAT}")));
     }
     let manifest: Manifest = serde_json::from_slice(&text).map_err(invalid)?;
-    if manifest.member(FILE_NAME) != path {
+    if manifest.member(FILE_NAME) != path || !is_named {
         return Err(bad("in another folder than it says".to_owned()));
+    }
+    if !safe_paths::is_safe_prefix(&manifest.prefix) {
+        return Err(bad("its folder is not below the one where it is unpacked".to_owned()));
     }
     Ok(manifest)
 }
 
-/// How a member differs from the manifest.
+/// How a member at `path` differs from the manifest.
 fn difference(
+    path: &str,
     member: &mut TarMember<'_, impl Read>,
     entry: &BundleEntry,
 ) -> io::Result<Option<&'static str>> {
     let header = member.header();
-    let kind = header.entry_type();
-    if header.mode()? != entry.kind.mode() {
+    // A field that is no number is different from every number.
+    if header.mode().ok() != Some(entry.kind.mode()) {
         return Ok(Some("different mode"));
     }
-    if header.mtime()? != entry.mtime {
+    if header.mtime().ok() != Some(entry.mtime) {
         return Ok(Some("different mtime"));
     }
-    if (header.uid()?, header.gid()?) != (0, 0) {
+    if (header.uid().ok(), header.gid().ok()) != (Some(0), Some(0)) {
         return Ok(Some("different owner"));
     }
+    let (kind, size, slash) = match entry.kind {
+        EntryKind::Directory => (EntryType::Directory, 0, "/"),
+        EntryKind::Symlink { .. } => (EntryType::Symlink, 0, ""),
+        EntryKind::File { size, .. } => (EntryType::Regular, size, ""),
+    };
+    if header.entry_type() != kind {
+        return Ok(Some(match entry.kind {
+            EntryKind::Directory => "not a folder",
+            EntryKind::Symlink { .. } => "not a symlink",
+            EntryKind::File { .. } => "not a file",
+        }));
+    }
+    if let Some(what) = content_difference(member, entry)? {
+        return Ok(Some(what));
+    }
+    if *member.name() != *format!("{path}{slash}").as_bytes() {
+        return Ok(Some("unusual name"));
+    }
+    let is_plain = member.is_plain(kind, entry.kind.mode(), entry.mtime, size);
+    Ok((!is_plain).then_some("unusual header"))
+}
+
+/// How the bytes of a file, or the target of a symlink, differ from the manifest.
+fn content_difference(
+    member: &mut TarMember<'_, impl Read>,
+    entry: &BundleEntry,
+) -> io::Result<Option<&'static str>> {
     Ok(match &entry.kind {
-        EntryKind::Directory => (kind != EntryType::Directory).then_some("not a folder"),
-        EntryKind::Symlink { .. } if kind != EntryType::Symlink => Some("not a symlink"),
+        EntryKind::Directory => None,
         EntryKind::Symlink { target } => {
             let is_same = member.target().as_deref() == Some(target.as_bytes());
             (!is_same).then_some("different symlink target")
         }
-        EntryKind::File { .. } if kind != EntryType::Regular => Some("not a file"),
         EntryKind::File { size, sha256, .. } => {
             let mut content = Hashing::new(&mut member.content);
             let mut buffer = vec![0; BUFFER.min(usize::try_from(*size).unwrap_or(BUFFER).max(1))];
