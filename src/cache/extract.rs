@@ -3,7 +3,10 @@
 //!
 //! Every byte is checked against the egg's digest, and nothing is linked to the cache. Frames are
 //! decoded in parallel. A large file that is stored uncompressed is copied by the file system where
-//! possible, so that its bytes are not written again; it is checked all the same.
+//! possible, so that its bytes are not written again.
+//!
+//! What is checked is what is written, even if somebody changes the blob meanwhile: frames are decoded
+//! into private memory, and of a file that the file system has copied, the copy is read.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -252,7 +255,7 @@ impl<'a> Extraction<'a, '_> {
         let file = self.create(entry, dir).map_err(|error| failure(entry, error))?;
         let size_of = |frame: usize| blob.layout.frame_sizes[frame];
         let source = &blob.bytes().file;
-        let copied_from = blob.raw_offset(frames.clone()).filter(|&offset| {
+        let is_copied = blob.raw_offset(frames.clone()).is_some_and(|offset| {
             let size = frames.clone().map(|frame| u64::from(size_of(frame))).sum();
             filesystem::copy_range(source, offset, &file, size)
         });
@@ -263,10 +266,10 @@ impl<'a> Extraction<'a, '_> {
                 DECODER.with_borrow_mut(|decoder| {
                     let part = frame - first;
                     let offset = part as u64 * u64::from(blob.frame_size());
-                    let content = if let Some(from) = copied_from {
-                        // Read, not mapped: mapped pages count as memory of this process.
+                    let content = if is_copied {
+                        // The copy, not the blob, which can be another by now.
                         let buffer = decoder.buffer(size_of(frame) as usize);
-                        let read = source.read_exact_at(buffer, from + offset);
+                        let read = file.read_exact_at(buffer, offset);
                         read.map_err(|error| failure(entry, error))?;
                         &*buffer
                     } else {

@@ -43,8 +43,8 @@ pub fn map(file: File) -> io::Result<Mapped> {
     // eggcache never changes a blob: it is complete before it gets its name, has mode 0444, and is
     // only ever unlinked or replaced by a rename, both of which leave the mapping intact. If somebody
     // else truncates it, this process can end with SIGBUS, but its memory cannot be corrupted: the
-    // bytes are only read, and every digest is computed from the bytes that are then used or, for
-    // frames stored raw, from the bytes of the same mapping.
+    // bytes are only read, and every digest is computed from a private copy of the bytes that is then
+    // used.
     let map = unsafe { MmapOptions::new().map(&file)? };
     Ok(Mapped { file, map })
 }

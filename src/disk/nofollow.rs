@@ -18,7 +18,7 @@ const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 const CREATE: OFlags = OFlags::CREATE
     .union(OFlags::EXCL)
-    .union(OFlags::WRONLY)
+    .union(OFlags::RDWR)
     .union(OFlags::CLOEXEC)
     .union(OFlags::NOFOLLOW);
 
@@ -89,7 +89,7 @@ impl<'a> NoFollowDir<'a> {
         Ok(rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode))?)
     }
 
-    /// Makes a file that does not exist yet, for writing.
+    /// Makes a file that does not exist yet, for writing and reading.
     pub fn make_file(&mut self, path: &str, mode: u32) -> io::Result<File> {
         let (parent, name) = self.parent(path)?;
         Ok(openat(parent, name, CREATE, Mode::from_raw_mode(mode))?.into())

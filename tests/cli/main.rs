@@ -3,6 +3,7 @@
 
 mod add;
 mod bad_input;
+mod blob_changes;
 mod bundle;
 mod bundle_hostile;
 mod check;

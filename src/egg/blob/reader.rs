@@ -144,7 +144,8 @@ impl<B: Deref<Target = [u8]>> Blob<B> {
     }
 
     /// The content of a frame, not yet checked against the digests of its files. Fails unless it decodes
-    /// to exactly its size.
+    /// to exactly its size. The content is in the decoder's memory: it stays as it is checked, even if
+    /// the blob changes.
     pub fn decode<'a>(
         &'a self,
         frame: usize,
@@ -152,7 +153,11 @@ impl<B: Deref<Target = [u8]>> Blob<B> {
     ) -> Result<&'a [u8], BadBlob> {
         let size = self.layout.frame_sizes[frame] as usize;
         match self.frames[frame].encoding {
-            Encoding::Raw => Ok(self.stored(frame)),
+            Encoding::Raw => {
+                let buffer = decoder.buffer(size);
+                buffer.copy_from_slice(self.stored(frame));
+                Ok(buffer)
+            }
             Encoding::Zstd => decoder
                 .decode(self.stored(frame), size)
                 .ok_or_else(|| damaged(format!("frame {frame} does not decode"))),
