@@ -12,18 +12,22 @@
 //! mtime of a new file. Eggs that cannot be read, and those that the cache does not have, are left alone.
 //! No failure here prevents the use of a cache.
 //!
+//! Several processes may check one directory at once: no lock could keep them apart that nobody else
+//! can take, since whoever can read a directory can lock it. Each removes an egg only if it is still the
+//! one that it has examined, and not a new copy that another process has put in its place.
+//!
 //! A cache that cannot be written, or whose disk is full, has no records: its copies are only as safe as
 //! any other copy. An eggs directory on a network file system needs none: a closed file is on its way to
 //! the server.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Deref;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rayon::prelude::*;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
@@ -89,14 +93,10 @@ fn check(root: &Dir, blobs: &Blobs, index: &Index, dir: &Path) -> Option<Vec<Str
         Some(serde_json::from_slice::<Record>(&text).ok())
     };
     let is_over = |record: &Option<Record>| record.as_ref().is_none_or(|it| it.boot != boot);
-    record().filter(is_over)?;
+    let record = record().filter(is_over)?;
     if !root.is_writable(RECORDS) || !permissions::is_writable(dir) {
         return None;
     }
-    // One process checks; others that come at the same time wait, and find that it is done.
-    let lock = File::open(dir).or_log()?;
-    lock.lock().or_log()?;
-    let record = record().filter(is_over)?;
     threads::start_pool().or_log()?;
     // A time in the future is as good as none: no egg was copied after it.
     let since = record.map_or(i64::MIN, |record| record.since);
@@ -172,16 +172,33 @@ fn remove_torn(blobs: &Blobs, index: &Index, dir: &Path, since: i64) -> Vec<Stri
         known.into_iter().filter(|(name, _)| is_recent(name)).collect();
     let mut torn: Vec<String> = known
         .into_par_iter()
-        .filter(|(name, eggs)| is_torn(blobs, &dir.join(name), eggs, since).or_log() == Some(true))
+        .filter(|(name, eggs)| {
+            remove_if_torn(blobs, &dir.join(name), eggs, since).or_log() == Some(true)
+        })
         .map(|(name, _)| name)
         .collect();
     torn.sort_unstable();
-    torn.retain(|name| {
-        let removed = temp::remove_whole(&dir.join(name)).or_log().is_some();
-        warn!(name, dir = %dir.display(), removed, "torn copy");
-        removed
-    });
     torn
+}
+
+/// Removes the file or directory at `path` if it is torn. Returns whether it was removed.
+fn remove_if_torn(blobs: &Blobs, path: &Path, eggs: &[CachedEgg], since: i64) -> Result<bool> {
+    // Open from before the first look until after the removal, so that its inode is not used again.
+    let examined = match nofollow::open(path) {
+        Err(error) if is_nothing_to_examine(&error) => return Ok(false),
+        opened => opened.at("open", path)?,
+    };
+    if !is_torn(blobs, path, eggs, since)? {
+        return Ok(false);
+    }
+    let removed = temp::remove_whole_if(path, &examined);
+    warn!(path = %path.display(), ?removed, "torn copy");
+    removed
+}
+
+/// Whether an egg is a symlink, which is no copy, or gone.
+fn is_nothing_to_examine(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound || Errno::from_io_error(error) == Some(Errno::LOOP)
 }
 
 /// The state of the file or directory with the name of an egg.

@@ -17,13 +17,16 @@ use rustix::fs::{CWD, Mode};
 use crate::disk::dir::Dir;
 use crate::disk::files;
 use crate::disk::filesystem;
-use crate::error::{IoContext, OrLog, Result};
+use crate::error::{Error, IoContext, OrLog, Result};
 
 /// The prefix of the names of temporary files and directories.
 pub const TEMP_PREFIX: &str = ".eggcache-";
 
 /// The age at which a temporary file that another machine may own counts as abandoned.
 const NETWORK_AGE: Duration = Duration::from_hours(24);
+
+/// How many temporary files are made until one is not locked by another process.
+const MOST_TRIES: usize = 100;
 
 /// A temporary file or directory of this process, removed when dropped.
 #[derive(Debug)]
@@ -62,19 +65,27 @@ impl Temp {
     fn create(dir: &Dir, make: impl Fn(&OsStr) -> io::Result<Option<File>>) -> Result<Self> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMP_PREFIX);
-        // A sweep in another process can take the lock first and remove the new file: then try again.
-        loop {
+        // A sweep in another process can take the lock first. Then this makes another file, because to
+        // wait for that lock could take for ever.
+        for _ in 0..MOST_TRIES {
             let (lock, path) = builder
                 .make_in(dir.path(), |path| make(path.file_name().unwrap_or_default()))
                 .and_then(|temp| Ok(temp.keep()?))
                 .at(MAKE, dir.path())?;
             let Some(lock) = lock else { continue };
             let name = path.file_name().unwrap_or_default().to_owned();
-            lock.lock().at("lock", &path)?;
-            if is_same_file(dir, &name, &lock) {
-                return Ok(Self { dir: dir.clone(), name, path, lock, keep: false });
+            match lock.try_lock() {
+                Ok(()) if is_same_file(dir, &name, &lock) => {
+                    return Ok(Self { dir: dir.clone(), name, path, lock, keep: false });
+                }
+                Ok(()) | Err(TryLockError::WouldBlock) => drop(dir.remove_all(&name).or_log()),
+                Err(TryLockError::Error(source)) => {
+                    return Err(Error::Io { action: "lock", path, source });
+                }
             }
         }
+        let source = io::Error::other("another process locks every new file there");
+        Err(Error::Io { action: MAKE, path: dir.path().to_owned(), source })
     }
 
     #[must_use]
@@ -224,11 +235,25 @@ fn for_each_abandoned(dir: &Dir, act: impl Fn(&OsStr) -> bool) -> Result<usize> 
     Ok(count)
 }
 
-/// Removes a file or directory so that nobody ever sees a part of it under its name. Fails if it cannot
-/// be renamed; a later sweep finds what could not be removed.
-pub fn remove_whole(path: &Path) -> Result<()> {
-    let aside = Temp::dir_at(path.parent().unwrap_or(path))?;
-    std::fs::rename(path, aside.path().join("removed")).at("remove", path)
+/// Removes a file or directory if it still is the one that is open as `examined`, and returns whether it
+/// was removed. Nobody ever sees a part of it under its name. Fails if it cannot be renamed; a later
+/// sweep finds what could not be removed.
+pub fn remove_whole_if(path: &Path, examined: &File) -> Result<bool> {
+    let parent = path.parent().unwrap_or(path);
+    let dir = Dir::open(parent).at("open", parent)?;
+    if !is_same_file(&dir, path.file_name().unwrap_or_default(), examined) {
+        return Ok(false);
+    }
+    let aside = Temp::dir_at(parent)?;
+    let removed = aside.path().join("removed");
+    std::fs::rename(path, &removed).at("remove", path)?;
+    let set_aside = Dir::open(aside.path()).at("open", aside.path())?;
+    if is_same_file(&set_aside, OsStr::new("removed"), examined) {
+        return Ok(true);
+    }
+    // Another process has removed the examined one and put a new one in its place just now.
+    files::rename_new(&removed, path).at("restore", path)?;
+    Ok(false)
 }
 
 /// Writes a small file below `dir` durably: after a crash it has the old content or the new.
@@ -290,6 +315,43 @@ mod tests {
         drop(locks);
         assert_eq!(sweep(&opened).unwrap(), 2);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_new_file_that_another_process_locks_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = Dir::open(dir.path()).unwrap();
+        let locks = std::cell::RefCell::new(Vec::new());
+        let make = |name: &OsStr, most: usize| {
+            let file = opened.create(name, 0o600)?;
+            if locks.borrow().len() < most {
+                let other = opened.read(name)?;
+                other.lock_shared()?;
+                locks.borrow_mut().push(other);
+            }
+            Ok(Some(file))
+        };
+        let temp = Temp::create(&opened, |name| make(name, 3)).unwrap();
+        assert!(temp.path().exists());
+        let all = Temp::create(&opened, |name| make(name, usize::MAX));
+        let error = all.unwrap_err().to_string();
+        assert!(error.contains("another process locks"), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "the others are removed");
+    }
+
+    #[test]
+    fn only_the_examined_egg_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let egg = dir.path().join("a.egg");
+        fs::create_dir(&egg).unwrap();
+        let examined = File::open(&egg).unwrap();
+        fs::remove_dir(&egg).unwrap();
+        fs::create_dir(&egg).unwrap();
+        assert!(!remove_whole_if(&egg, &examined).unwrap());
+        assert!(egg.exists());
+        assert!(remove_whole_if(&egg, &File::open(&egg).unwrap()).unwrap());
+        assert!(!remove_whole_if(&egg, &examined).unwrap(), "it is gone");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! once a day and for a short time.
 //!
 //! # Order of writes
-//! The process locks `gc/` with `flock`, which ends with the process, and checks the time of the last run
-//! again. It writes the time to `gc/last.json`, durably, before it evicts. So no two processes collect at
+//! The process locks `gc/lock` with `flock`, which ends with the process, and checks the time of the last
+//! run again. Nobody can open that file who cannot write the cache, so nobody else can lock it. It writes the time to `gc/last.json`, durably, before it evicts. So no two processes collect at
 //! the same time, and if one dies, the next one runs a day later.
 
 use std::fs::{File, TryLockError};
@@ -28,6 +28,7 @@ const PERIOD: i64 = 86_400;
 const LIMIT: Duration = Duration::from_secs(20);
 const DIR: &str = "gc";
 const LAST: &str = "gc/last.json";
+const LOCK: &str = "lock";
 
 /// The last run, for people who read the file.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -54,7 +55,9 @@ fn try_collect(cache: &mut Cache) -> Result<()> {
         return Ok(());
     }
     let dir = json_file::make_dir(&root, DIR)?;
-    if !lock(dir.handle()) || !is_due(&root) {
+    // Without the lock, two processes may collect at the same time, without harm.
+    let lock = open_lock(&dir);
+    if lock.as_ref().is_some_and(is_locked_by_another) || !is_due(&root) {
         return Ok(());
     }
     temp::sweep(&dir)?;
@@ -85,8 +88,16 @@ fn is_due(root: &Dir) -> bool {
     last.is_none_or(|last| !(0..PERIOD).contains(&(now() - last.at)))
 }
 
-/// Locks a folder for as long as it is open; returns whether no other process has locked it.
-fn lock(dir: &File) -> bool {
-    // On a file system without locks, two processes may collect at the same time without harm.
-    !matches!(dir.try_lock(), Err(TryLockError::WouldBlock))
+/// Opens the file that is locked while a process collects.
+fn open_lock(dir: &Dir) -> Option<File> {
+    let lock = dir.open_lock(LOCK).or_log()?;
+    if dir.is_shared() {
+        // Another member of the group may have made it, and has shared it.
+        dir.share_below(LOCK).or_log();
+    }
+    Some(lock)
+}
+
+fn is_locked_by_another(lock: &File) -> bool {
+    matches!(lock.try_lock(), Err(TryLockError::WouldBlock))
 }

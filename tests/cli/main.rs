@@ -11,6 +11,7 @@ mod clone;
 mod damage;
 mod disk;
 mod far_times;
+mod foreign_locks;
 mod forge;
 mod forged_lines;
 mod gc;

@@ -136,7 +136,7 @@ fn automatic_gc_does_not_run_after_a_failed_buildout() {
 fn automatic_gc_never_runs_twice_at_once() {
     let sandbox = with(AUTO);
     fs::create_dir(sandbox.path("cache/gc")).unwrap();
-    let another = File::open(sandbox.path("cache/gc")).unwrap();
+    let another = File::create(sandbox.path("cache/gc/lock")).unwrap();
     another.lock().unwrap();
     build(&sandbox);
     assert_eq!(sandbox.listed().len(), 2);

@@ -28,6 +28,7 @@ use crate::disk::files;
 /// Do not block on a FIFO.
 pub const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK);
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
+const LOCK: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::NONBLOCK);
 const CREATE: OFlags = OFlags::RDWR.union(OFlags::CREATE).union(OFlags::EXCL);
 
 /// An open directory. It is cheap to clone.
@@ -88,6 +89,13 @@ impl Dir {
     /// Makes a file that does not exist yet, for reading and writing.
     pub fn create(&self, below: impl AsRef<Path>, mode: u32) -> io::Result<File> {
         Ok(self.open_with(below.as_ref(), CREATE, Mode::from_raw_mode(mode))?.into())
+    }
+
+    /// Opens a file to lock it, and makes it if it is missing. Others can neither read nor write the file,
+    /// so they cannot open and lock it.
+    pub fn open_lock(&self, below: impl AsRef<Path>) -> io::Result<File> {
+        let mode = Mode::from_raw_mode(0o600);
+        Ok(self.open_with(below.as_ref(), LOCK, mode)?.into())
     }
 
     /// An open file or directory that is only used to look at it or to change its mode or group. Opening

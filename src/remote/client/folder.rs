@@ -1,17 +1,26 @@
 //! Replacing exactly one version of an object in a folder, which a file system does not offer.
 //!
 //! The process that replaces an object locks the folder meanwhile, even after the request has timed out.
-//! The system releases the lock when a process dies.
+//! The system releases the lock when a process dies. Only who may write the lock file can open it, so a
+//! reader of the folder cannot lock it; and nobody waits for the lock without a limit.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use object_store::path::Path as ObjectPath;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutPayload, UpdateVersion};
+use rustix::fs::OFlags;
 
 /// Name of the lock file in the folder. It is not part of the remote layout, and stays.
 const LOCK: &str = "lock";
+/// Its mode before the umask: others may open it only if they may write it.
+const WRITERS: u32 = 0o622;
+/// How long a process waits for another one, which only writes one small object.
+const LOCK_WAIT: Duration = Duration::from_secs(30);
+const LOCK_STEP: Duration = Duration::from_millis(5);
 
 /// Replaces an object of the folder if it still has this version.
 ///
@@ -26,9 +35,7 @@ pub(super) async fn replace(
 ) -> object_store::Result<()> {
     let failed = |source: std::io::Error| Error::Generic { store: "folder", source: source.into() };
     let replace = async move {
-        // The lock may block for as long as another process writes.
-        let locked = tokio::task::spawn_blocking(move || lock(&folder)).await;
-        let _lock = locked.map_err(std::io::Error::other).flatten().map_err(failed)?;
+        let _lock = lock(&folder, LOCK_WAIT).await.map_err(failed)?;
         let found = match store.head(&path).await {
             Err(Error::NotFound { .. }) => None,
             found => found?.e_tag,
@@ -42,20 +49,42 @@ pub(super) async fn replace(
     tokio::spawn(replace).await.map_err(|error| failed(std::io::Error::other(error))).flatten()
 }
 
-fn lock(folder: &Path) -> std::io::Result<File> {
-    // Some file servers only lock files that are open for writing.
+/// Locks the folder, as soon as no other process has locked it.
+async fn lock(folder: &Path, limit: Duration) -> std::io::Result<File> {
+    let file = open_lock(&folder.join(LOCK))?;
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if begun.elapsed() > limit => {
+                return Err(std::io::Error::other("another process keeps the folder locked"));
+            }
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_STEP).await,
+        }
+    }
+}
+
+/// Opens the lock file for writing: some file servers only lock files that are open so.
+fn open_lock(path: &Path) -> std::io::Result<File> {
     let file = OpenOptions::new()
-        .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .open(folder.join(LOCK))?;
-    file.lock()?;
+        .mode(WRITERS)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(path)?;
+    // An older version made it readable. If it belongs to another user, only that user can change it.
+    let mode = file.metadata()?.mode();
+    if mode & 0o044 != 0 {
+        let _ = file.set_permissions(Permissions::from_mode(mode & 0o622));
+    }
     Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::remote::client::{Client, Patience};
     use crate::remote::config::Remote;
     use crate::util::environment::Environment;
@@ -87,6 +116,39 @@ mod tests {
         lines.sort_unstable();
         lines.dedup();
         assert_eq!(lines.len(), 4 * EACH);
+    }
+
+    #[test]
+    fn only_who_may_write_the_lock_file_can_open_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(LOCK);
+        std::fs::write(&path, "").unwrap();
+        for mode in [0o644, 0o664, 0o600] {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            drop(open_lock(&path).unwrap());
+            let found = path.metadata().unwrap().mode();
+            assert_eq!(found & 0o022, mode & 0o022, "{mode:o}");
+            assert_eq!(found & 0o044, 0, "{mode:o}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        drop(open_lock(&path).unwrap());
+        assert_eq!(path.metadata().unwrap().mode() & 0o044, 0);
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("elsewhere", &path).unwrap();
+        assert!(open_lock(&path).is_err(), "it follows no symlink");
+        assert!(!dir.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn a_folder_that_stays_locked_is_not_waited_for_without_a_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = open_lock(&dir.path().join(LOCK)).unwrap();
+        other.lock().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let lock = || runtime.block_on(lock(dir.path(), Duration::from_millis(20)));
+        assert!(lock().unwrap_err().to_string().contains("keeps the folder locked"));
+        drop(other);
+        lock().unwrap();
     }
 
     #[test]
