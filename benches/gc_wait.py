@@ -109,7 +109,9 @@ class Bridge:
         return self.answer()
 
     def answer(self):
-        answer = json.loads(self.process.stdout.readline())
+        answer = {"busy": True}
+        while "busy" in answer:
+            answer = json.loads(self.process.stdout.readline())
         assert answer.get("kind", "unusable") == "unusable", answer
         return answer
 

@@ -131,7 +131,7 @@ def _remove_temporary_copies(directory):
     """Remove temporary copies from a directory, except those that a running program has locked."""
     for path in glob.glob(os.path.join(glob.escape(directory), ".eggcache-*")):
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             continue
         try:

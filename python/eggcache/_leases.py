@@ -5,6 +5,10 @@ import time
 from eggcache._log import logger
 from eggcache._requirements import sha256_of_link
 
+#: How long to wait between two requests and for one egg at most, in seconds, whatever the program answers.
+LONGEST_PAUSE = 60
+LONGEST_WAIT = 1800
+
 
 class Leases:
     """Takes a lease before an egg is built, if this buildout builds for others (``is_builder``)."""
@@ -33,7 +37,8 @@ class Leases:
     def _is_built_elsewhere(self, dist, source_sha256):
         """Wait while another builder holds the lease; False if this buildout is to build."""
         is_announced = False
-        while True:
+        begun = time.monotonic()
+        while time.monotonic() - begun < LONGEST_WAIT:
             answer = self._bridge.call(
                 "lease",
                 name=dist.project_name,
@@ -46,4 +51,5 @@ class Leases:
             if answer["wait"] and not is_announced:
                 logger.info("another builder is building %s; waiting for it.", dist)
                 is_announced = True
-            time.sleep(answer["wait"])
+            time.sleep(min(answer["wait"], LONGEST_PAUSE))
+        return False

@@ -1,13 +1,15 @@
 //! Serve: the bridge to buildout. One process for each buildout run, which exchanges lines of JSON.
 //!
 //! docs/reference/protocol.md describes the lines. The program speaks first, with the version of the
-//! protocol. After that each request line gets one answer line, in order. At the end of the input the
-//! program stores what is queued, waits for pushes, and collects garbage if it is time for that.
+//! protocol. After that each request line gets one answer line, in order. While a request takes long,
+//! lines that are no answers show that the program lives. At the end of the input the program stores
+//! what is queued, waits for pushes, and collects garbage if it is time for that.
 
 mod announced_sets;
 mod auto_gc;
 mod fetch_worker;
 mod held_leases;
+mod output;
 mod prefetch_worker;
 mod protocol;
 mod push_worker;
@@ -22,8 +24,9 @@ use std::time::Instant;
 
 use crate::egg::name::normalize_name;
 use crate::egg::provenance::Provenance;
-use crate::error::{Error, Result};
+use crate::error::{Error, OrLog, Result};
 use crate::util::environment::Environment;
+use output::Output;
 use protocol::{Answer, Choice, RefusalKind, Request, ToBuild, ToFind};
 use session::{Session, is_unusable};
 use tracing::{debug, debug_span, warn};
@@ -61,37 +64,22 @@ impl Options {
 /// # Errors
 /// If the input cannot be read or the output cannot be written. A request that fails gets an answer.
 pub fn serve(
-    mut input: impl BufRead,
-    mut output: impl Write,
+    input: impl BufRead,
+    output: impl Write + Send,
     options: Options,
 ) -> std::io::Result<()> {
-    let mut say = |answer: &Answer| {
-        serde_json::to_writer(&mut output, answer)?;
-        output.write_all(b"\n")?;
-        output.flush()
-    };
-    say(&Answer::Greeting { protocol: PROTOCOL, eggcache: env!("CARGO_PKG_VERSION") })?;
+    let output = Output::new(output, output::EVERY);
+    output.answer(&Answer::Greeting { protocol: PROTOCOL, eggcache: env!("CARGO_PKG_VERSION") })?;
     let options = Arc::new(options);
     let (mut session, mut closed) = (None, None);
-    let (mut line, mut cache) = (Vec::new(), PathBuf::new());
-    let served = loop {
-        line.clear();
-        match input.read_until(b'\n', &mut line) {
-            Ok(0) => break Ok(()),
-            Ok(_) => {}
-            Err(error) => break Err(error),
-        }
-        let answer = parse(&line).and_then(|request| {
-            if let Request::Open(opening) = &request {
-                cache.clone_from(&opening.cache);
-            }
-            answer(&mut session, &mut closed, request, &options)
-        });
-        let answer = answer.unwrap_or_else(|error| failed(&error, options.text(&error, &cache)));
-        if let Err(error) = say(&answer) {
-            break Err(error);
-        }
-    };
+    let served = std::thread::scope(|scope| {
+        // Dropped before the scope waits for the thread, even by a panic.
+        let _end = output.until_dropped();
+        let signs = std::thread::Builder::new().name("signs of life".into());
+        // Without the thread, only an answer that takes very long is given up.
+        signs.spawn_scoped(scope, || output.give_signs()).or_log();
+        answer_all(input, &output, &mut session, &mut closed, &options)
+    });
     // The client has ended without `close`. What it used counts all the same, and dropping the session
     // stores what it has built.
     if let Some(mut session) = session {
@@ -101,6 +89,32 @@ pub fn serve(
         session.end();
     }
     served
+}
+
+/// Answers each line of the input until its end.
+fn answer_all(
+    mut input: impl BufRead,
+    output: &Output<impl Write>,
+    session: &mut Option<Session>,
+    closed: &mut Option<Session>,
+    options: &Arc<Options>,
+) -> std::io::Result<()> {
+    let (mut line, mut cache) = (Vec::new(), PathBuf::new());
+    loop {
+        line.clear();
+        if input.read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        output.begin();
+        let answer = parse(&line).and_then(|request| {
+            if let Request::Open(opening) = &request {
+                cache.clone_from(&opening.cache);
+            }
+            answer(session, closed, request, options)
+        });
+        let answer = answer.unwrap_or_else(|error| failed(&error, options.text(&error, &cache)));
+        output.answer(&answer)?;
+    }
 }
 
 fn parse(line: &[u8]) -> Result<Request> {

@@ -145,7 +145,9 @@ class Serve:
     def ask(self, op, **request):
         self.process.stdin.write(json.dumps(dict(request, op=op)).encode() + b"\n")
         self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
+        answer = {"busy": True}
+        while "busy" in answer:
+            answer = json.loads(self.process.stdout.readline())
         assert "error" not in answer, answer
         return answer
 

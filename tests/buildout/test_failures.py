@@ -52,7 +52,7 @@ def test_the_program_survives_an_interrupt(newest_world):
     code = (
         "from eggcache import _bridge\n"
         "bridge = _bridge.Bridge(_bridge.find_program())\n"
-        "def interrupted():\n"
+        "def interrupted(op):\n"
         "    raise KeyboardInterrupt\n"
         "bridge._answer = interrupted\n"
         "try:\n"

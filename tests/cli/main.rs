@@ -50,6 +50,7 @@ mod serve;
 mod serve_remote;
 mod shared;
 mod sign;
+mod signs_of_life;
 mod stats;
 mod store;
 mod support;

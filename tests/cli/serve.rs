@@ -44,8 +44,14 @@ impl Server {
         server
     }
 
+    /// The next line that is no sign of life.
     fn line(&mut self) -> Value {
-        serde_json::from_str(&self.output.next().unwrap().unwrap()).unwrap()
+        loop {
+            let line = serde_json::from_str(&self.output.next().unwrap().unwrap()).unwrap();
+            if line != json!({"busy": true}) {
+                return line;
+            }
+        }
     }
 
     fn say(&mut self, line: &[u8]) -> Value {

@@ -185,7 +185,7 @@ def test_requests_and_answers_are_logged_for_debugging(program, caplog, monkeypa
 def test_an_interrupted_exchange_breaks_the_bridge(program):
     bridge = _bridge.Bridge(program(ECHO))
 
-    def interrupted():
+    def interrupted(op):
         raise KeyboardInterrupt
 
     bridge._answer = interrupted

@@ -49,7 +49,8 @@ impl Template {
         for (request, answer) in [(open, "read_only"), (store, "outcome"), (settle, "outcomes")] {
             let input = bridge.stdin.as_mut().unwrap();
             std::io::Write::write_all(input, format!("{request}\n").as_bytes()).unwrap();
-            let line = lines.next().unwrap().unwrap();
+            let mut answers = lines.by_ref().map(Result::unwrap);
+            let line = answers.find(|line| !line.starts_with("{\"busy\":")).unwrap();
             let reply: Value = serde_json::from_str(&line).unwrap();
             assert!(!reply[answer].is_null(), "{line}");
         }

@@ -14,7 +14,7 @@ pub struct Serve {}
 
 impl Serve {
     pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
-        serve::serve(io::stdin().lock(), io::stdout().lock(), options(context))?;
+        serve::serve(io::stdin().lock(), io::stdout(), options(context))?;
         Ok(ExitCode::Success)
     }
 }

@@ -46,7 +46,10 @@ impl<'p> Bridge<'p> {
     fn ask(&mut self, request: &Value) -> Option<Value> {
         // Writing to a bridge that was killed is no error here.
         let _ = writeln!(self.process.stdin.as_mut()?, "{request}");
-        let answer = self.process.line()?;
+        let mut answer = self.process.line()?;
+        while answer.starts_with("{\"busy\":") {
+            answer = self.process.line()?;
+        }
         self.process.lives();
         assert!(is_calm(&answer), "{request} got the answer {answer}");
         let answer: Value = serde_json::from_str(&answer).unwrap();
