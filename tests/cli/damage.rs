@@ -128,8 +128,8 @@ fn a_blob_of_a_newer_format_asks_for_a_newer_eggcache() {
         seal_header(content);
     });
     all_are_found(&sandbox, &blobs);
-    sandbox.fails("materialize --into out e0", 1).says(&["format 2", "newer eggcache"]);
-    sandbox.fails("verify", 4).says(&["format 2", "newer eggcache"]);
+    sandbox.fails("materialize --into out e0", 1).says(&["format 3", "newer eggcache"]);
+    sandbox.fails("verify", 4).says(&["format 3", "newer eggcache"]);
 }
 
 #[test]

@@ -219,7 +219,7 @@ fn plant_endless_table(index: &Path) {
              INSERT INTO eggs SELECT lower(hex(randomblob(32))), file_name, name, version || i,
              python, abi, platform, libc, generation, source_sha256, variant, environment, files,
              directories, symlinks, bytes, blob_bytes, added_at, eggcache, buildout, setuptools,
-             source, build_seconds, replaces, used_at, uses FROM eggs, n WHERE name = 'foo';
+             source, build_seconds, replaces, used_at, uses, archive_url, choice FROM eggs, n WHERE name = 'foo';
              PRAGMA wal_checkpoint(TRUNCATE)",
         )
         .unwrap();

@@ -112,8 +112,8 @@ fn furnished() -> Sandbox {
     fs::create_dir_all(sandbox.path("app")).unwrap();
     serve(&sandbox);
     // A session fails if it cannot do these, which the assertions below would not notice.
-    for name in ["copies", "roots", "pins", "recall", "gc"] {
-        assert_eq!(names_in(&sandbox.path("cache").join(name)).len(), 1, "{name}");
+    for (name, files) in [("copies", 1), ("roots", 1), ("pins", 1), ("recall", 1), ("gc", 2)] {
+        assert_eq!(names_in(&sandbox.path("cache").join(name)).len(), files, "{name}");
     }
     for name in ["ballast", "CACHEDIR.TAG"] {
         assert!(sandbox.path("cache").join(name).is_file(), "{name}");
@@ -254,7 +254,9 @@ fn one_command(sandbox: &Sandbox, at: &Path, command: &str) -> Result<(), String
         return Err("files outside have changed".into());
     }
     let name = at.file_name().unwrap().to_str().unwrap();
-    if code != Some(0) && !said.contains(name) && !shown.contains(name) {
+    // A log that a writer seems to have left is named by what it belongs to.
+    let is_log = name.starts_with("index.sqlite-") && said.contains("its index");
+    if code != Some(0) && !is_log && !said.contains(name) && !shown.contains(name) {
         return Err(format!("its name is missing: {said}{shown}"));
     }
     Ok(())

@@ -24,10 +24,11 @@ fn a_cache_on_a_network_disk_has_no_wal_and_warns_once() {
 #[test]
 fn a_young_temporary_file_on_a_network_disk_is_kept() {
     let sandbox = Sandbox::new();
+    sandbox.egg("foo", "1.0");
     let Some(_mount) = Mount::of_fuse(&sandbox.path("cache"), &sandbox.path("served")) else {
         return;
     };
-    sandbox.ok("list");
+    sandbox.ok("add eggs");
     let [young, old] = ["young", "old"].map(|name| {
         let path = sandbox.path(&format!("cache/tmp/.eggcache-{name}"));
         std::fs::write(&path, b"half").unwrap();
@@ -47,7 +48,9 @@ fn an_index_moved_to_a_network_disk_loses_its_wal() {
     let Some(_mount) = Mount::of_fuse(&sandbox.path("cache"), &sandbox.path("served")) else {
         return;
     };
+    // A command that only reads leaves it as it is.
     assert_eq!(sandbox.listed(), ["foo==1.0"]);
+    sandbox.ok("gc");
     let index = rusqlite::Connection::open(sandbox.path("cache/index.sqlite")).unwrap();
     let mode: String = index.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
     assert_eq!(mode, "delete");
