@@ -306,7 +306,8 @@ fn open_root(root: &Path) -> Result<Dir> {
 }
 
 /// Writes the tag by which backup programs recognise a cache, if there is none. A failure is not worth
-/// an error. Links, directories and files of others stay.
+/// an error. Links, directories and files of others stay. The tag is durable before there is an index: a
+/// directory with a part of an index and no tag would not count as a cache after a power cut.
 ///
 /// A member of the group, or the author of a checkout that contains the cache, may have put a link
 /// there. So nothing is written through the name: a new file is renamed to it.
@@ -320,7 +321,9 @@ fn write_tag(root: &Dir) {
         temp.handle()
             .write_all(TAG.as_bytes())
             .and_then(|()| temp.handle().set_permissions(mode))
+            .and_then(|()| temp.handle().sync_all())
             .and_then(|()| temp.persist(root, TAG_NAME))
+            .and_then(|()| root.sync())
             .at("write", &root.join(TAG_NAME))
     });
     written.or_log();

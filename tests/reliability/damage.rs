@@ -239,9 +239,9 @@ fn a_missing_replaced_or_writable_blob_is_found_and_repaired() {
 #[test]
 fn a_damaged_index_loses_no_egg() {
     let template = Template::new();
-    // Opening the cache moves the log into the index, so that the index file holds every page.
+    // Opening the cache to write it moves the log into the index, so that the index file holds every page.
     let sandbox = copy_of(&template.sandbox);
-    sandbox.ok("list");
+    sandbox.ok("init");
     assert!(!sandbox.path(LOG).exists());
     let whole = Template { sandbox, ..template };
     let index = "cache/index.sqlite";

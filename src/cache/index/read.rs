@@ -192,24 +192,26 @@ impl Open {
             let mut before = Stamp::of(root);
             let way = before.way(is_network);
             let connected = match way {
-                Way::WithLocks => connected(&path, "mode=ro&readonly_shm=1"),
+                Way::WithLocks => Some(connected(&path, "mode=ro&readonly_shm=1")),
                 Way::Alone => {
                     before = Stamp::settled(root);
-                    connected(&path, "immutable=1")
+                    Some(connected(&path, "immutable=1"))
                 }
-                Way::OfCopy => return unfinished(root),
+                Way::OfCopy => None,
             };
-            let is_unchanged = Stamp::of(root) == before;
-            match connected {
-                Ok(open) if way == Way::WithLocks => return Ok(open),
-                Ok(open) if is_unchanged => return Ok(Self { alone: Some(before), ..open }),
-                Err(error) if is_unfinished(&error) && is_unchanged && !is_denied(&path) => {
-                    return unfinished(root);
+            let (opened, is_copy) = match connected {
+                None => (unfinished(root), true),
+                Some(Err(error)) if is_unfinished(&error) && !is_denied(&path) => {
+                    (unfinished(root), true)
                 }
-                Err(error) if is_unchanged => return Err(wrap(&path, error)),
-                // A writer has come or gone.
-                Ok(_) | Err(_) => {}
+                Some(opened) => (opened.map_err(|error| wrap(&path, error)), false),
+            };
+            let has_locks = way == Way::WithLocks && !is_copy && opened.is_ok();
+            if !has_locks && Stamp::of(root) != before {
+                continue; // a writer has come or gone
             }
+            let alone = (way == Way::Alone && !is_copy).then_some(before);
+            return opened.map(|open| Self { alone, ..open });
         }
         Err(Error::ReplacedIndex { path })
     }
@@ -242,11 +244,12 @@ fn file(path: &Path, how: &str) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(uri, flags)
 }
 
-/// Whether a dead writer has left its rollback journal, or the shared memory was lost.
+/// Whether a dead writer has left its rollback journal or a log without an index of it, or the shared memory
+/// was lost.
 fn is_unfinished(error: &rusqlite::Error) -> bool {
     use rusqlite::ffi;
     error.sqlite_error().is_some_and(|error| {
-        error.code == ErrorCode::CannotOpen
+        matches!(error.code, ErrorCode::CannotOpen | ErrorCode::FileLockingProtocolFailed)
             || matches!(
                 error.extended_code,
                 ffi::SQLITE_READONLY_ROLLBACK

@@ -21,9 +21,9 @@ use eggcache::{gc, list, reindex, verify};
 use super::{Build, Eggs, Key, Policy, Step, VERSIONS, file_name, name, version};
 use crate::support::{assert_same_tree, chmod, names_in};
 
-/// The model's clock runs ahead of the machine's, so that every use is later than any addition. Its
+/// The model's clock runs far behind the machine's, because a time in the future counts as now. Its
 /// steps are long, so that the test never has to wait for the clock.
-const AHEAD: i64 = 1_000_000;
+const BEHIND: i64 = 1_000_000_000;
 const STEP: i64 = 1000;
 
 pub struct Case<'e> {
@@ -37,6 +37,8 @@ pub struct Case<'e> {
     /// Which builds are in the eggs directory that is kept between steps.
     copied: BTreeMap<Key, usize>,
     clock: i64,
+    /// Where the clock has started.
+    started: i64,
 }
 
 /// An egg in the cache.
@@ -63,7 +65,8 @@ impl<'e> Case<'e> {
         let mut cache = Cache::open(&dir.join("cache")).unwrap();
         assert!(cache.take_rebuilt().is_some(), "a new index is built from the existing blobs");
         let (model, strays, copied) = Default::default();
-        Self { eggs, dir, cache, model, strays, copied, clock: now() + AHEAD }
+        let started = now() - BEHIND;
+        Self { eggs, dir, cache, model, strays, copied, clock: started, started }
     }
 
     pub fn take(&mut self, step: &Step) {
@@ -97,6 +100,14 @@ impl<'e> Case<'e> {
             Step::FlipBit { key, place } => self.flip_bit(key, place),
             Step::LoseBlob { key } => self.lose_blob(key),
         }
+        self.age_additions();
+    }
+
+    /// Makes every use later than any addition, which has the time of the machine's clock.
+    fn age_additions(&self) {
+        let index = rusqlite::Connection::open(self.cache.root().join("index.sqlite")).unwrap();
+        let sql = "UPDATE eggs SET used_at = ?1 WHERE used_at > ?2";
+        index.execute(sql, [self.started, now() - BEHIND / 2]).unwrap();
     }
 
     /// Asserts that the cache lists exactly what the model contains.

@@ -57,8 +57,10 @@ impl Expected<'_> {
         sandbox.ok("pins");
         let report = sandbox.json("verify");
         assert_eq!(report["problems"], json!([]));
+        // A cache that is being made begins with its tag. Before that, there is nothing to verify.
+        let has_begun = sandbox.path("cache/CACHEDIR.TAG").exists();
         let on_disk = names_in(&sandbox.path("cache/tmp")).len();
-        assert_eq!(report["temporary_files"], on_disk);
+        assert_eq!(report["temporary_files"], if has_begun { on_disk } else { 0 });
         let listed = self.assert_copies(sandbox);
         let rows: BTreeSet<String> = listed.values().cloned().collect();
         let blobs = sandbox.blobs();
