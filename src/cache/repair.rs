@@ -117,12 +117,9 @@ impl Cache {
     }
 }
 
-/// Whether a row describes the egg in a blob. The provenance may differ: an `add` that dies while it
-/// stores the same egg again leaves the new blob with the old row.
+/// Whether a row describes the egg in a blob. The provenance may differ, and with it the size of the
+/// blob: an `add` that dies while it stores the same egg again leaves the new blob with the old row.
 #[must_use]
 pub fn describes_same_egg(row: &CachedEgg, blob: &CachedEgg) -> bool {
-    row.key == blob.key
-        && row.file_name == blob.file_name
-        && row.counts == blob.counts
-        && row.blob_bytes == blob.blob_bytes
+    row.key == blob.key && row.file_name == blob.file_name && row.counts == blob.counts
 }

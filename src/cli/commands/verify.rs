@@ -68,6 +68,14 @@ fn text(report: &Report, has_repaired: bool, hints: &Hints) -> Text {
     if report.adopted > 0 {
         let _ = write!(summary, "; {} restored to the index", eggs(report.adopted));
     }
+    if report.corrected > 0 {
+        let entries = counted(report.corrected, "index entry");
+        let _ = write!(summary, "; size corrected in {entries}");
+    }
+    if !report.stale_rows.is_empty() {
+        let entries = counted(report.stale_rows.len(), "index entry");
+        let _ = write!(summary, "; `eggcache verify --repair` corrects the size in {entries}");
+    }
     if !report.orphans.is_empty() || report.temporary_files > 0 {
         let garbage = [
             counted(report.orphans.len(), "orphaned blob"),

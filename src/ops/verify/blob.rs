@@ -22,6 +22,8 @@ pub struct Checked {
     pub frames: usize,
     pub bytes: u64,
     pub problems: Vec<BlobProblem>,
+    /// Whether its row has the size of an older blob.
+    pub has_stale_row: bool,
 }
 
 /// Checks a blob, and its row if there is one.
@@ -39,14 +41,16 @@ pub fn check(blobs: &Blobs, file: BlobFile, egg: Option<&CachedEgg>) -> Checked 
     };
     let mut problems: Vec<BlobProblem> = damages(&blob).iter().map(|bad| damaged(bad)).collect();
     let found = blob.cached_egg();
-    if egg.is_some_and(|egg| !describes_same_egg(egg, &found)) {
+    let is_same = egg.is_none_or(|egg| describes_same_egg(egg, &found));
+    if !is_same {
         problems
             .push((ProblemKind::WrongRow, "its index entry does not match its blob".to_owned()));
     }
+    let has_stale_row = is_same && egg.is_some_and(|egg| egg.blob_bytes != found.blob_bytes);
     if file.mode & 0o222 != 0 && filesystem::keeps_modes(&blobs.path(file.digest)) {
         problems.push((ProblemKind::Writable, "its blob is writable".to_owned()));
     }
-    Checked { frames: blob.frame_count(), bytes: found.counts.bytes, problems }
+    Checked { frames: blob.frame_count(), bytes: found.counts.bytes, problems, has_stale_row }
 }
 
 fn damaged(reason: &str) -> BlobProblem {

@@ -32,6 +32,11 @@ pub struct Report {
     pub orphans: Vec<Digest>,
     /// Eggs whose lost row was restored.
     pub adopted: usize,
+    /// Eggs whose row has the size of an older blob, which `--repair` corrects: an `add` died while it
+    /// stored the same egg again. They are harmless: only sums of sizes are wrong.
+    pub stale_rows: Vec<Digest>,
+    /// Eggs whose stale row was corrected.
+    pub corrected: usize,
     /// Temporary files of dead processes. They are harmless: `gc` removes them.
     pub temporary_files: usize,
     /// Files in quarantine, from this run or an earlier one.
@@ -136,7 +141,7 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
     let eggs: Eggs = cache.eggs()?.into_iter().map(|egg| (egg.digest, egg)).collect();
     let (mut report, blobs) = verify_blobs(cache.blobs(), &eggs, progress)?;
     report.orphans = orphans(&cache, &report, &blobs, &eggs)?;
-    drop_stale_rows(&mut cache, &mut report)?;
+    drop_solved(&mut cache, &mut report)?;
     let missing = missing_blobs(&cache, &blobs, &eggs)?;
     report.problems.extend(missing);
     if repair {
@@ -169,7 +174,7 @@ fn orphans(
 }
 
 /// Drops the problems with rows that match their blobs now: another process has replaced the egg.
-fn drop_stale_rows(cache: &mut Cache, report: &mut Report) -> Result<()> {
+fn drop_solved(cache: &mut Cache, report: &mut Report) -> Result<()> {
     for problem in std::mem::take(&mut report.problems) {
         let is_solved = problem.kind == ProblemKind::WrongRow
             && match problem.digest {
@@ -232,8 +237,12 @@ fn verify_blobs(
         report.problems.extend(checked.problems.into_iter().map(|(kind, what)| {
             Problem::new(kind, blobs.path(digest), what).of_egg(digest, eggs.get(&digest))
         }));
+        if checked.has_stale_row {
+            report.stale_rows.push(digest);
+        }
         by_digest.insert(digest, file);
     }
+    report.stale_rows.sort_unstable();
     let foreign = foreign.into_iter();
     let foreign = foreign.map(|path| Problem::new(ProblemKind::Foreign, path, "not a blob"));
     report.problems.extend(foreign);

@@ -27,6 +27,17 @@ pub fn repair(
     let have_rows: HashSet<Digest> = adopted.iter().map(|egg| egg.digest).collect();
     report.orphans.retain(|orphan| !have_rows.contains(orphan));
     report.adopted = adopted.len();
+    for digest in std::mem::take(&mut report.stale_rows) {
+        let is_rewritten = match eggs.get(&digest) {
+            Some(egg) => cache.rewrite_row(digest, egg)?,
+            None => false,
+        };
+        if is_rewritten {
+            report.corrected += 1;
+        } else {
+            report.stale_rows.push(digest);
+        }
+    }
     report.quarantined = cache.blobs().quarantined().len();
     Ok(())
 }
