@@ -5,6 +5,7 @@
 //! makes the library panic.
 
 use std::fmt::{self, Display};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::panic::Location;
@@ -81,11 +82,30 @@ pub enum Error {
     )]
     BrokenLink { path: PathBuf, target: PathBuf },
 
+    /// Somebody else can change a cache.
+    #[error("{} ({owner}): the cache {} is not trusted", exposure.of(owner), cache.display())]
+    Untrusted {
+        cache: PathBuf,
+        exposure: Exposure,
+        /// The owner of the cache, of a part of it, or of a folder above it.
+        owner: Owner,
+    },
+
+    /// A folder of blobs that this user cannot write.
+    #[error("cannot write to {}: permission denied ({owner})", owner.path.display())]
+    LockedFolder { owner: Owner },
+
+    /// Remotes that somebody else may have chosen.
     #[error(
-        "everybody can write to {}, which belongs to another user: its eggs are not trusted",
-        path.display()
+        "{} ({owner}): no credentials are sent to its remote {}, and nothing is pushed or signed there",
+        exposure.of(owner),
+        remotes.join(", ")
     )]
-    OpenToAll { path: PathBuf },
+    ForeignRemotes { exposure: Exposure, owner: Owner, remotes: Vec<String> },
+
+    /// The file of such remotes, which would become this user's own.
+    #[error("{} ({owner}): it is not changed", exposure.of(owner))]
+    ForeignFile { exposure: Exposure, owner: Owner },
 
     #[error("the egg needs {needed} in {}, where {free} are free", path.display())]
     NoSpace { path: PathBuf, needed: bytesize::ByteSize, free: bytesize::ByteSize },
@@ -251,6 +271,20 @@ impl Owner {
         Self { path: path.to_owned(), user, group, mode, is_own }
     }
 
+    /// The owner of a file or folder, or of a symlink itself.
+    #[must_use]
+    pub fn of_entry(path: &Path) -> Self {
+        path.symlink_metadata().map_or_else(|_| Self::of(path), |it| Self::in_metadata(path, &it))
+    }
+
+    /// The owner of `path` by its metadata.
+    #[must_use]
+    pub fn in_metadata(path: &Path, found: &Metadata) -> Self {
+        let (user, group, mode) = (found.uid(), found.gid(), found.mode() & 0o7777);
+        let is_own = rustix::process::geteuid().as_raw() == user;
+        Self { path: path.to_owned(), user, group, mode, is_own }
+    }
+
     /// That this keeps a process from reading `path`.
     fn denial(&self, path: &Path) -> String {
         let by =
@@ -263,6 +297,31 @@ impl Display for Owner {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { user, group, mode, .. } = self;
         write!(out, "owned by user {user} and group {group}, mode {mode:04o}")
+    }
+}
+
+/// Who can change a file or folder, besides those who may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    Everybody,
+    Group,
+    /// Its owner.
+    AnotherUser,
+    /// The owner of what a symlink leads to.
+    Link,
+}
+
+impl Exposure {
+    /// The beginning of a sentence on a path.
+    #[must_use]
+    pub fn of(self, owner: &Owner) -> String {
+        let path = owner.path.display();
+        match self {
+            Self::Everybody => format!("everybody can write to {path}"),
+            Self::Group => format!("the group {} can write to {path}", owner.group),
+            Self::AnotherUser => format!("{path} belongs to another user"),
+            Self::Link => format!("{path} is a symbolic link"),
+        }
     }
 }
 

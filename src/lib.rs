@@ -77,7 +77,7 @@
 //! [`verify::verify`] checks a cache, [`check::check`] a buildout.
 //!
 //! ```
-//! use eggcache::{check, verify};
+//! use eggcache::{Trust, check, verify};
 //! # use eggcache::{Cache, add, materialize, progress::Silent, query};
 //! # let dir = tempfile::tempdir()?;
 //! # let egg = dir.path().join("hello-1.0-py3.11.egg");
@@ -90,7 +90,7 @@
 //! # let options = materialize::Options::default();
 //! # materialize::materialize(&mut cache, &eggs, &buildout.join("eggs"), options, &Silent)?;
 //! # std::fs::write(buildout.join("buildout.cfg"), "[buildout]\n")?;
-//! assert!(verify::verify(&root, false, &Silent)?.problems.is_empty());
+//! assert!(verify::verify(&root, false, &Trust::default(), &Silent)?.problems.is_empty());
 //! let options = check::Options { full: true, ..check::Options::default() };
 //! let report = check::check(Some(&cache), &buildout, &options, &Silent)?;
 //! assert!(report.problems.is_empty());
@@ -128,6 +128,7 @@ mod util;
 
 // The cache, and the eggs in it.
 pub use cache::retention::{plan, policy};
+pub use cache::trust::Trust;
 pub use cache::{Cache, query};
 pub use egg::cached_egg::CachedEgg;
 pub use egg::key::{EggKey, Host};

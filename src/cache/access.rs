@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::cache::blobs::{Blobs, Staging};
 use crate::cache::index::{Day, Index, Regrets, Usage};
+use crate::cache::trust::{self, Trust};
 use crate::cache::{Cache, Missing, Rebuilt};
 use crate::disk::dir::Dir;
 use crate::disk::mmap::Mapped;
@@ -23,6 +24,12 @@ impl Cache {
     #[must_use]
     pub(crate) fn dir(&self) -> &Dir {
         &self.dir
+    }
+
+    /// Whom this user trusts besides the owner of the cache.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     #[must_use]
@@ -95,8 +102,10 @@ impl Cache {
 
     /// The PEP 503 names of all eggs in the cache at `root`, for completion. Does not write, and does
     /// not make a cache.
-    pub fn project_names_at(root: &Path) -> Result<Vec<String>> {
-        let dir = Dir::open(root).at("open the cache directory", root)?;
+    pub fn project_names_at(root: &Path, trust: &Trust) -> Result<Vec<String>> {
+        let root = root.canonicalize().at("open the cache directory", root)?;
+        trust::check(&root, trust)?;
+        let dir = Dir::open(&root).at("open the cache directory", &root)?;
         Index::open_to_read(&dir)?.names()
     }
 

@@ -11,6 +11,7 @@ mod blobs;
 pub mod extract;
 mod index;
 mod marker;
+mod modes;
 mod open;
 pub mod prefetch_hints;
 pub mod query;
@@ -18,6 +19,7 @@ mod rebuild;
 mod repair;
 pub mod retention;
 mod torn_copies;
+pub mod trust;
 mod write;
 
 use crate::disk::dir::Dir;
@@ -30,6 +32,7 @@ pub use repair::describes_same_egg;
 pub use write::Commit;
 
 use index::Index;
+use trust::Trust;
 
 #[derive(Debug)]
 pub struct Cache {
@@ -37,6 +40,7 @@ pub struct Cache {
     dir: Dir,
     blobs: Blobs,
     index: Index,
+    trust: Trust,
     /// Set if opening the cache rebuilt its index.
     rebuilt: Option<Rebuilt>,
     /// What there is not, if the cache is open to be read.

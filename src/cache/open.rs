@@ -1,4 +1,4 @@
-//! Opening a cache, making it, and sharing it with a group.
+//! Opening a cache, and making it.
 //!
 //! | | no cache | a cache | something else |
 //! |---|---|---|---|
@@ -8,9 +8,7 @@
 //!
 //! The table in `cli/commands/mod.rs` says which command uses which.
 
-use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tracing::{debug, info};
@@ -18,14 +16,14 @@ use tracing::{debug, info};
 use crate::cache::blobs::Blobs;
 use crate::cache::index::{self, Index};
 use crate::cache::marker::{self, Found, OPEN, TAG, TAG_NAME, Tag};
+use crate::cache::modes;
 use crate::cache::rebuild::rebuild;
-use crate::cache::retention::pins;
-use crate::cache::retention::roots;
+use crate::cache::trust::{self, Trust};
 use crate::cache::{Cache, Missing, prefetch_hints, torn_copies};
 use crate::disk::dir::Dir;
 use crate::disk::files;
 use crate::disk::filesystem;
-use crate::disk::permissions;
+use crate::disk::permissions::Kind;
 use crate::disk::temp::Temp;
 use crate::error::{Error, IoContext, OrLog, Owner, Result, Unwritable};
 use crate::util::clock::now;
@@ -67,32 +65,33 @@ impl Cache {
     /// process cannot write is opened to be read. A missing index is rebuilt from the blobs.
     ///
     /// # Errors
-    /// [`Error::NotACache`] if `root` is something else, [`Error::OpenToAll`] if everyone can write
+    /// [`Error::NotACache`] if `root` is something else, [`Error::Untrusted`] if somebody else can change
     /// it, or an error of the index: [`Error::NotAnIndex`], [`Error::DamagedIndex`],
     /// [`Error::NewerSchema`].
     pub fn open(root: &Path) -> Result<Self> {
-        Self::open_with_progress(root, &Silent)
+        Self::open_with(root, &Trust::default(), &Silent)
     }
 
-    /// As [`Cache::open`], and reports progress while it rebuilds the index.
+    /// As [`Cache::open`], also if somebody else can change the cache and `trust` says so. Reports
+    /// progress while it rebuilds the index.
     ///
     /// # Errors
     /// As [`Cache::open`].
-    pub fn open_with_progress(root: &Path, progress: &dyn Progress) -> Result<Self> {
+    pub fn open_with(root: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Self> {
         if cache_or_place(root)? {
-            Self::open_to_write(open_root(root)?, progress)
+            Self::open_to_write(open_root(root, trust)?, trust, progress)
         } else {
-            Self::make(make_root(root)?, progress)
+            Self::make(make_root(root, trust)?, trust, progress)
         }
     }
 
-    /// As [`Cache::open_with_progress`], but makes no cache.
+    /// As [`Cache::open_with`], but makes no cache.
     ///
     /// # Errors
     /// As [`Cache::open`], and [`Error::NoCache`] if there is none.
-    pub fn open_existing(root: &Path, progress: &dyn Progress) -> Result<Self> {
+    pub fn open_existing(root: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Self> {
         if cache_or_place(root)? {
-            Self::open_to_write(open_root(root)?, progress)
+            Self::open_to_write(open_root(root, trust)?, trust, progress)
         } else {
             Err(Error::NoCache { path: root.to_owned() })
         }
@@ -104,16 +103,18 @@ impl Cache {
     /// # Errors
     /// As [`Cache::open`].
     pub fn open_to_read(root: &Path) -> Result<Self> {
-        Self::open_to_read_with_progress(root, &Silent)
+        Self::open_to_read_with(root, &Trust::default(), &Silent)
     }
 
-    /// As [`Cache::open_to_read`], and reports progress while it reads the blobs.
+    /// As [`Cache::open_to_read`], also if somebody else can change the cache and `trust` says so.
+    /// Reports progress while it reads the blobs.
     ///
     /// # Errors
     /// As [`Cache::open`].
-    pub fn open_to_read_with_progress(root: &Path, progress: &dyn Progress) -> Result<Self> {
+    pub fn open_to_read_with(root: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Self> {
         if cache_or_place(root)? {
-            return Self::open_read_only(open_root(root)?, Unwritable::OpenToRead, progress);
+            let dir = open_root(root, trust)?;
+            return Self::open_read_only(dir, trust, Unwritable::OpenToRead, progress);
         }
         let dir = Dir::without_entries(&std::path::absolute(root).at(OPEN, root)?);
         let dir = dir.at(OPEN, root)?;
@@ -121,6 +122,7 @@ impl Cache {
             blobs: Blobs::new(&dir),
             index: Index::in_memory(&dir)?,
             dir,
+            trust: trust.clone(),
             rebuilt: None,
             missing: Some(Missing::Cache),
             read_only: Some(Unwritable::OpenToRead),
@@ -129,27 +131,24 @@ impl Cache {
     }
 
     /// Makes a cache in an empty directory.
-    fn make(dir: Dir, progress: &dyn Progress) -> Result<Self> {
+    fn make(dir: Dir, trust: &Trust, progress: &dyn Progress) -> Result<Self> {
         if !dir.is_writable(".") {
             let path = dir.path().to_owned();
             let reason = Unwritable::Permissions(Owner::of(&path));
             return Err(Error::ReadOnly { path, reason });
         }
-        Self::open_to_write(dir, progress)
+        Self::open_to_write(dir, trust, progress)
     }
 
-    fn open_to_write(dir: Dir, progress: &dyn Progress) -> Result<Self> {
+    fn open_to_write(dir: Dir, trust: &Trust, progress: &dyn Progress) -> Result<Self> {
         let root = dir.path().to_owned();
-        if permissions::is_open_to_all(&root) {
-            return Err(Error::OpenToAll { path: root });
-        }
         let parts = [".", index::FILE_NAME, "blobs", "tmp"];
         let is_closed = |part: &&str| dir.stat(*part).is_ok() && !dir.is_writable(*part);
         if let Some(part) = parts.into_iter().find(is_closed) {
             let part = if part == "." { root } else { root.join(part) };
             debug!(path = %part.display(), "not writable");
             let reason = Unwritable::Permissions(Owner::of(&part));
-            return Self::open_read_only(dir, reason, progress);
+            return Self::open_read_only(dir, trust, reason, progress);
         }
         let blobs = Blobs::new(&dir);
         blobs.create()?;
@@ -158,7 +157,7 @@ impl Cache {
         let mut index = match Index::open(&dir) {
             Err(Error::Index { source, .. }) if let Some(reason) = index::unwritable(&source) => {
                 // If it cannot be opened for reading either, the disk is the reason.
-                return Self::open_read_only(dir, reason.clone(), progress)
+                return Self::open_read_only(dir, trust, reason.clone(), progress)
                     .map_err(|_| Error::ReadOnly { path: root, reason });
             }
             index => index?,
@@ -170,13 +169,16 @@ impl Cache {
                 root.display()
             )
         });
-        if is_new && dir.is_shared() {
-            index.share()?;
-        }
         let is_complete = index.is_complete()?;
-        let rebuilt = if is_complete { None } else { Some(rebuild(&blobs, &mut index, progress)?) };
+        let rebuilt = if is_complete {
+            None
+        } else {
+            trust::check_shards(&root, trust)?;
+            Some(rebuild(&blobs, &mut index, progress)?)
+        };
         debug!(cache = %root.display(), is_new, rebuilt = rebuilt.is_some(), "opened the cache");
-        Ok(Self { dir, blobs, index, rebuilt, missing: None, read_only: None, warning })
+        let trust = trust.clone();
+        Ok(Self { dir, blobs, index, trust, rebuilt, missing: None, read_only: None, warning })
     }
 
     /// Opens the cache at `root`. A damaged index, or another file in its place, is first set aside,
@@ -186,26 +188,30 @@ impl Cache {
     /// As [`Cache::open`], or if the index cannot be set aside.
     pub fn open_or_rebuild(
         root: &Path,
+        trust: &Trust,
         progress: &dyn Progress,
     ) -> Result<(Self, Option<PathBuf>)> {
-        match Self::open_with_progress(root, progress) {
+        match Self::open_with(root, trust, progress) {
             Err(Error::NotAnIndex { .. } | Error::DamagedIndex { .. }) => {}
             Ok(cache) if cache.damage().is_some() => cache.check_writable()?,
             cache => return Ok((cache?, None)),
         }
-        let aside = Index::set_aside(&open_root(root)?)?;
-        Ok((Self::open_with_progress(root, progress)?, Some(aside)))
+        let aside = Index::set_aside(&open_root(root, trust)?)?;
+        Ok((Self::open_with(root, trust, progress)?, Some(aside)))
     }
 
-    fn open_read_only(dir: Dir, reason: Unwritable, progress: &dyn Progress) -> Result<Self> {
-        if permissions::is_open_to_all(dir.path()) {
-            return Err(Error::OpenToAll { path: dir.path().to_owned() });
-        }
+    fn open_read_only(
+        dir: Dir,
+        trust: &Trust,
+        reason: Unwritable,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let blobs = Blobs::new(&dir);
         let mut index = Index::open_to_read(&dir)?;
         let mut missing = None;
         if !index.is_complete()? {
             // This index is in memory.
+            trust::check_shards(dir.path(), trust)?;
             rebuild(&blobs, &mut index, progress)?;
             missing = Some(Missing::Index);
         }
@@ -214,8 +220,8 @@ impl Cache {
         } else {
             info!(cache = %dir.path().display(), %reason, ?missing, "opened the cache read-only");
         }
-        let read_only = Some(reason);
-        Ok(Self { dir, blobs, index, rebuilt: None, missing, read_only, warning: None })
+        let (read_only, trust) = (Some(reason), trust.clone());
+        Ok(Self { dir, blobs, index, trust, rebuilt: None, missing, read_only, warning: None })
     }
 
     /// The first problem with the index, if there is one.
@@ -246,18 +252,6 @@ impl Cache {
         {
             dir.remove_file(BALLAST).or_log();
         }
-    }
-
-    /// Lets the group of the cache directory, which is shared, use all of the cache: existing files
-    /// and later ones. Fails if this process does not own all of it.
-    pub fn share(&mut self) -> Result<()> {
-        self.check_writable()?;
-        self.index.share()?;
-        self.blobs.share()?;
-        torn_copies::share(&self.dir)?;
-        prefetch_hints::share(&self.dir)?;
-        roots::share(&self.dir)?;
-        pins::share(&self.dir)
     }
 
     /// Removes torn copies from an eggs directory, given by its canonical path, and returns their names.
@@ -294,15 +288,25 @@ fn cache_or_place(root: &Path) -> Result<bool> {
     }
 }
 
-/// Makes the cache directory if needed, and opens it.
-fn make_root(root: &Path) -> Result<Dir> {
-    files::make_dirs_durably(root).at("make the cache directory", root)?;
-    open_root(root)
+/// Makes the cache directory if needed, closes it to others, and opens it.
+fn make_root(root: &Path, trust: &Trust) -> Result<Dir> {
+    if !root.exists() {
+        trust::check_place(root, trust)?;
+    }
+    let is_made = files::make_dirs_durably(root, 0o700).at("make the cache directory", root)?;
+    let dir = root.canonicalize().and_then(|path| Dir::open(&path)).at(OPEN, root)?;
+    if Owner::of(dir.path()).is_own || rustix::process::geteuid().is_root() {
+        modes::make_private(&dir, is_made)?;
+    }
+    trust::check(dir.path(), trust)?;
+    Ok(dir)
 }
 
-/// Opens the cache directory by its canonical path.
-fn open_root(root: &Path) -> Result<Dir> {
-    root.canonicalize().and_then(|path| Dir::open(&path)).at(OPEN, root)
+/// Opens the cache directory by its canonical path, if the cache can be trusted.
+fn open_root(root: &Path, trust: &Trust) -> Result<Dir> {
+    let path = root.canonicalize().at(OPEN, root)?;
+    trust::check(&path, trust)?;
+    Dir::open(&path).at(OPEN, root)
 }
 
 /// Writes the tag by which backup programs recognise a cache, if there is none. A failure is not worth
@@ -317,10 +321,9 @@ fn write_tag(root: &Dir) {
     }
     let written = root.subdir("tmp").at("write", &root.join(TAG_NAME)).and_then(|tmp| {
         let temp = Temp::file(&tmp)?;
-        let mode = fs::Permissions::from_mode(0o644);
         temp.handle()
             .write_all(TAG.as_bytes())
-            .and_then(|()| temp.handle().set_permissions(mode))
+            .and_then(|()| root.rights()?.give(temp.handle(), Kind::File))
             .and_then(|()| temp.handle().sync_all())
             .and_then(|()| temp.persist(root, TAG_NAME))
             .and_then(|()| root.sync())

@@ -88,11 +88,6 @@ pub fn forget_old(cache: &Dir) -> Result<()> {
     Ok(())
 }
 
-/// Lets the group of the cache write the hints. Fails if this process does not own their directory.
-pub fn share(cache: &Dir) -> Result<()> {
-    json_file::share(cache, DIR)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 use crate::cache::Cache;
 use crate::cache::blobs::Blobs;
 use crate::cache::index::Index;
+use crate::cache::trust;
 use crate::egg::blob::reader::Blob;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
@@ -42,6 +43,7 @@ impl Cache {
     /// no other. An egg that has a row keeps it, even if another blob has its key, and evicted eggs
     /// stay evicted.
     pub fn rebuild(&mut self, progress: &dyn Progress) -> Result<Rebuilt> {
+        trust::check_shards(self.root(), &self.trust)?;
         rebuild(&self.blobs, &mut self.index, progress)
     }
 }
@@ -81,7 +83,7 @@ pub(super) fn rebuild(
         let mut kept = Vec::new();
         for row in &rows {
             let egg = eggs.remove(&row.digest).or_else(|| egg_of_row(blobs, row));
-            let egg = if blobs.file(row.digest)?.is_some() { egg } else { None };
+            let egg = if is_there(blobs, row.digest)? { egg } else { None };
             kept.extend(egg.map(|egg| CachedEgg { used_at: row.used_at, uses: row.uses, ..egg }));
         }
         let mut found = Vec::new();
@@ -100,6 +102,14 @@ pub(super) fn rebuild(
         }
         Ok(Rebuilt { eggs, found, lost, unreadable, shadowed })
     })
+}
+
+/// Whether there may be a blob: a folder that this user cannot read may have it.
+fn is_there(blobs: &Blobs, digest: Digest) -> Result<bool> {
+    match blobs.file(digest) {
+        Err(error) if error.is_forbidden() => Ok(true),
+        file => Ok(file?.is_some()),
+    }
 }
 
 /// The egg of a row whose blob was not read: it was stored since, or is not readable.

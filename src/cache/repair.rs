@@ -9,6 +9,7 @@ use tracing::debug;
 
 use crate::cache::Cache;
 use crate::cache::blobs::BlobFile;
+use crate::cache::trust;
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::{IoContext, Result};
 use crate::util::hash::digest::Digest;
@@ -84,6 +85,7 @@ impl Cache {
         if eggs.is_empty() {
             return Ok(eggs);
         }
+        trust::check_shards(self.root(), &self.trust)?;
         let blobs = &self.blobs;
         self.index.write(|writer| {
             let mut adopted = Vec::new();

@@ -135,11 +135,6 @@ fn write(root: &Dir, path: &str, dir: &Path, boot: String) -> Result<()> {
     json_file::write(root, path, &record)
 }
 
-/// Lets the group of the cache write the records. Fails if this process does not own their directory.
-pub fn share(root: &Dir) -> Result<()> {
-    json_file::share(root, RECORDS)
-}
-
 /// Removes old records of directories that are gone, and temporary files.
 pub fn forget_gone(root: &Dir) -> Result<()> {
     temp::sweep_below(root, RECORDS)?;

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::cache::Cache;
 use crate::cache::blobs::{Blobs, Staged};
@@ -51,11 +51,16 @@ pub enum Commit {
         egg: CachedEgg,
         old: Digest,
     },
+    /// Not stored, because this user cannot write the folder of its blob.
+    Refused {
+        reason: String,
+    },
 }
 
 impl Cache {
     /// Adds staged blobs under one hold of the write lock. The first build of a key wins, unless
-    /// `replace` returns true for it or its blob is damaged. On failure no egg gets a row.
+    /// `replace` returns true for it or its blob is damaged. On failure no egg gets a row. An egg whose
+    /// folder cannot be written is refused alone.
     pub fn commit(
         &mut self,
         staged: Vec<Staged>,
@@ -147,9 +152,15 @@ impl Cache {
                 let mut taken = Vec::new();
                 while let Some((&digest, after)) = rest.split_first() {
                     if writer.is_complete()? && !writer.has(digest)? {
-                        taken.extend(blobs.take(writer, digest)?);
-                        writer.forget_evicted(digest)?;
-                        unlinked(digest);
+                        match blobs.take(writer, digest) {
+                            // It stays evicted, and the next `gc` tries again.
+                            Err(error) if error.is_forbidden() => warn!(%error, "not removed"),
+                            removed => {
+                                taken.extend(removed?);
+                                writer.forget_evicted(digest)?;
+                                unlinked(digest);
+                            }
+                        }
                     }
                     rest = after;
                     if begin.elapsed() > HOLD {
@@ -162,6 +173,14 @@ impl Cache {
             std::thread::sleep(begin.elapsed().min(HOLD));
         }
         Ok(())
+    }
+
+    /// Whether a user who can write the cache can remove a blob from it.
+    ///
+    /// # Errors
+    /// [`Error::LockedFolder`] if not.
+    pub fn check_removable(&self, digest: Digest) -> Result<()> {
+        if self.is_read_only() { Ok(()) } else { self.blobs.check_folder(digest) }
     }
 
     /// Removes unfinished blobs of processes that died, and returns how many.
@@ -180,6 +199,7 @@ fn log_commit(commit: &Commit) {
             let (file_name, kept) = (&existing.file_name, existing.digest);
             debug!(file_name, %kept, "not stored: the cache has another build");
         }
+        Commit::Refused { reason } => warn!(reason, "not stored"),
         Commit::Replaced { egg, old } => {
             debug!(file_name = egg.file_name, digest = %egg.digest, %old, "replaced");
         }
@@ -219,10 +239,16 @@ fn commit_one(
             if !broken && !replace(&existing) {
                 return Ok(Commit::Kept { existing, same });
             }
-            writer.evict(existing.digest, now())?;
             replaced = Some(existing.digest).filter(|_| !same);
             before = Some(existing).filter(|_| same);
         }
+    }
+    // Before any row changes, so that an egg that is refused changes nothing.
+    if let Err(error) = blobs.check_folder(digest) {
+        return Ok(Commit::Refused { reason: error.to_string() });
+    }
+    if let Some(old) = replaced.or(before.as_ref().map(|egg| egg.digest)) {
+        writer.evict(old, now())?;
     }
     // A row with the wrong key can have this digest.
     writer.delete(digest)?;

@@ -21,6 +21,8 @@ use super::print::LogFormat;
         Exit codes:\n  0  success\n  1  failure\n  2  usage error, or a name that matches several eggs\n  \
         3  not in the cache\n  4  problems found\n\n\
         Environment:\n  EGGCACHE_DIR                   cache directory\n  \
+        EGGCACHE_TRUST_CACHE           cache directories to use even if other users can change them, \
+        separated by `:`\n  \
         XDG_CACHE_HOME                 folder of the default cache directory (default: ~/.cache)\n  \
         NO_COLOR                       disable colour\n  \
         EGGCACHE_SIGNING_KEY           file of the secret key for `push` and `sign`\n  \
@@ -46,6 +48,8 @@ pub struct Global {
     // The variable is read without clap, whose usage lines would show `--cache` as required if it is set.
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR")]
     pub cache: Option<PathBuf>,
+    #[command(flatten)]
+    pub trust: TrustOption,
     /// Print the report as JSON.
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
@@ -75,6 +79,13 @@ pub struct Global {
         value_parser = PossibleValuesParser::new(["text", "json"])
     )]
     log_format: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct TrustOption {
+    /// Use the cache even if other users can change it. They can then run code as this user.
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub trust_cache: bool,
 }
 
 impl Global {

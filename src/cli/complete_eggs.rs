@@ -20,6 +20,7 @@ use super::args::{CommandLine, visible};
 use super::context::{DIR_VARIABLE, default_root};
 use super::exit_code::ExitCode;
 use crate::cache::Cache;
+use crate::cache::trust::Trust;
 
 /// Names the shell that asks for completion. Not clap's `COMPLETE`, which other programs may set.
 const VARIABLE: &str = "EGGCACHE_COMPLETE";
@@ -80,7 +81,8 @@ fn candidates(typed: &OsStr) -> Option<Vec<CompletionCandidate>> {
     let option = cache_option(env::args_os().skip_while(|word| word != "--"));
     let variable = || env::var_os(DIR_VARIABLE).map(PathBuf::from);
     let root = option.or_else(variable).or_else(|| default_root().ok())?;
-    let names = Cache::project_names_at(&root).ok()?;
+    let trust = Trust::of(&env::vars_os().collect());
+    let names = Cache::project_names_at(&root, &trust).ok()?;
     Some(names.into_iter().filter(|it| it.starts_with(typed)).map(Into::into).collect())
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::buildout::cache_option;
+use crate::cache::trust::Trust;
 use crate::cache::{Cache, Missing};
 use crate::error::Error;
 use crate::remote::config::{self, Remote};
@@ -35,6 +36,7 @@ pub struct Context<'a> {
     /// Whether to print a line for each egg.
     pub verbose: bool,
     pub environment: Environment,
+    pub trust: Trust,
     /// What is wrong with the log file.
     pub warning: Option<String>,
 }
@@ -68,14 +70,14 @@ impl Context<'_> {
     pub fn open_at(&self, root: &Path) -> Result<Cache, Error> {
         match self.access {
             Access::Read => {
-                let cache = Cache::open_to_read_with_progress(root, &self.bar)?;
+                let cache = Cache::open_to_read_with(root, &self.trust, &self.bar)?;
                 self.announce(root, cache.missing());
                 Ok(cache)
             }
-            Access::Change => Ok(self.warned(Cache::open_existing(root, &self.bar)?)),
+            Access::Change => Ok(self.warned(Cache::open_existing(root, &self.trust, &self.bar)?)),
             Access::Make => {
                 let exists = root.exists();
-                let cache = Cache::open_with_progress(root, &self.bar)?;
+                let cache = Cache::open_with(root, &self.trust, &self.bar)?;
                 if !exists {
                     // A mistyped path would look like an empty cache.
                     let root = root.display();

@@ -78,6 +78,7 @@ fn why_kept(reason: &KeepReason, rules: &Rules, since: AgeSince) -> String {
             AgeSince::Push => "recently pushed".into(),
         },
         KeepReason::Postponed => "postponed to the next run".into(),
+        KeepReason::Locked => "its folder cannot be written".into(),
         KeepReason::NoRule => "no rule applies".into(),
     }
 }

@@ -5,8 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::cache::trust::VARIABLE as TRUST_VARIABLE;
 use crate::disk::nofollow;
-use crate::error::{Error, KeyProblem, NotPublic, Owner, Unwritable};
+use crate::error::{Error, Exposure, KeyProblem, NotPublic, Owner, Unwritable};
 use crate::remote::keys::{KEY_VARIABLE, PASSWORD_VARIABLE};
 use crate::util::suggest::Nearest;
 
@@ -81,10 +82,14 @@ impl Hints {
             Error::BrokenLink { target, .. } => {
                 vec![format!("create {}, or remove the link", target.display())]
             }
-            Error::OpenToAll { path } => vec![format!(
-                "its owner can close it with `chmod o-w {}`; --cache names another cache",
-                quoted(path)
-            )],
+            Error::Untrusted { cache, exposure, owner } => to_trust(cache, *exposure, owner),
+            Error::ForeignFile { .. } => {
+                one("--trust-cache takes over its remotes; `eggcache remote list` shows them")
+            }
+            Error::ForeignRemotes { .. } => one("--trust-cache uses it like one of this user"),
+            Error::LockedFolder { owner } => {
+                vec![self.to_write(&Unwritable::Permissions(owner.clone()))]
+            }
             Error::Miss { nearest, .. } => suggestions(nearest),
             Error::Ambiguous { .. } => {
                 one("name one by its digest, or choose with --python, --platform or --generation")
@@ -120,6 +125,17 @@ impl Hints {
             .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
         // Nothing but its format keeps it from being read otherwise.
         vec![if denied { self.to_read(&Owner::of(blob)) } else { UPGRADE.to_owned() }]
+    }
+
+    /// What to do about entries of a cache that not all can write who should.
+    pub fn of_strangers(&self, cache: &Path) -> Vec<String> {
+        let owner = Owner::of(cache);
+        if owner.mode & SHARED == SHARED {
+            let share = self.command("init --shared --trust-cache");
+            return vec![format!("root can run {share}")];
+        }
+        let (user, group) = (owner.user, owner.group);
+        vec![format!("root can run `chown -R {user}:{group} {}`", quoted(cache))]
     }
 
     /// What to do about damage to the index.
@@ -247,6 +263,24 @@ impl Hints {
             None => format!("`eggcache {words}`"),
         }
     }
+}
+
+/// How a cache can be used that somebody else can change.
+fn to_trust(cache: &Path, exposure: Exposure, owner: &Owner) -> Vec<String> {
+    let path = quoted(&owner.path);
+    let close = match exposure {
+        Exposure::Everybody => Some(format!("`chmod o-w {path}` closes it")),
+        Exposure::Group => Some(format!("`chmod g-w {path}` closes it")),
+        Exposure::AnotherUser if rustix::process::geteuid().is_root() => {
+            Some(format!("run it as {}", user(owner.user)))
+        }
+        Exposure::AnotherUser | Exposure::Link => None,
+    };
+    let trust = format!(
+        "if you trust all who can change it, --trust-cache or {TRUST_VARIABLE}={} uses it as it is",
+        quoted(cache)
+    );
+    close.into_iter().chain([trust]).collect()
 }
 
 /// What may have been meant, a line for each part of a query that has such.

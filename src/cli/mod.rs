@@ -23,6 +23,7 @@ mod values;
 use std::path::PathBuf;
 use std::{env, io, process};
 
+use crate::cache::trust::Trust;
 use crate::error::Error;
 use crate::util::environment::Environment;
 use anstream::ColorChoice;
@@ -96,7 +97,9 @@ fn run(
     tracing::info!(command = command.name(), version = env!("CARGO_PKG_VERSION"), "started");
     let (bar, verbose) = (printer.bar(), global.verbose);
     let access = command.access();
-    command.run(&Context { access, cache, printer, bar, verbose, environment, warning })
+    let trust = Trust::of(&environment);
+    let trust = if global.trust.trust_cache { trust.all() } else { trust };
+    command.run(&Context { access, cache, printer, bar, verbose, environment, trust, warning })
 }
 
 fn cache_of_environment(environment: &Environment) -> Result<Option<PathBuf>, Error> {

@@ -3,10 +3,11 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::disk::dir::Dir;
+use crate::disk::permissions::Kind;
 use crate::error::{IoContext, OrLog, Result};
 
 /// Serialises a path. Bytes that are not UTF-8 are replaced, so that every report can be serialised.
@@ -67,20 +68,26 @@ pub fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|dir| dir.sync_all()).at("sync", dir)
 }
 
-/// Makes a directory and its parents if they are missing, and makes their names durable: a file that is
-/// synced in it later cannot be lost with its directory.
-pub fn make_dirs_durably(dir: &Path) -> std::io::Result<()> {
-    match fs::create_dir(dir) {
-        Err(_) if dir.is_dir() => return Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-            make_dirs_durably(parent.ok_or(error)?)?;
-            return make_dirs_durably(dir);
-        }
-        made => made?,
-    }
+/// Makes a directory with this mode, and its parents if they are missing, which nobody else can write.
+/// Makes their names durable: a file that is synced in it later cannot be lost with its directory.
+/// Returns whether it was missing.
+///
+/// What root makes in the folder of another user belongs to that user.
+pub fn make_dirs_durably(dir: &Path, mode: u32) -> std::io::Result<bool> {
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    match fs::DirBuilder::new().mode(mode).create(dir) {
+        Err(_) if dir.is_dir() => return Ok(false),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            make_dirs_durably(parent.ok_or(error)?, 0o755)?;
+            return make_dirs_durably(dir, mode);
+        }
+        result => result?,
+    }
+    let parent = Dir::open(parent.unwrap_or(Path::new(".")))?;
+    let opened = parent.look(dir.file_name().unwrap_or_default())?;
+    parent.rights()?.give_owner(&opened)?;
+    parent.sync()?;
+    Ok(true)
 }
 
 /// Renames a file or directory. Fails if the new name exists.
@@ -111,13 +118,15 @@ pub fn exchange(one: &Path, other: &Path) -> std::io::Result<bool> {
     }
 }
 
-/// Makes a file that occupies `bytes` on the disk, if it is missing and there is space.
+/// Makes a file that occupies `bytes` on the disk, if it is missing and there is space. It gets the
+/// rights of its directory.
 pub fn reserve(dir: &Dir, name: &str, bytes: u64) {
     // A process that died can have left it empty. A file with content stays.
     if dir.stat(name).is_ok_and(|found| found.is_file() && found.len() == 0) {
         dir.remove_file(name).or_log();
     }
-    let Ok(file) = dir.create(name, 0o666) else { return };
+    let Ok(file) = dir.create(name, 0o600) else { return };
+    dir.rights().and_then(|rights| rights.give(&file, Kind::File)).or_log();
     if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).is_err() {
         dir.remove_file(name).or_log();
     }

@@ -4,6 +4,7 @@
 //! A record is written by renaming a synced file and removed by unlinking it. A crash leaves the old
 //! record, the new one or none, but never a part of one.
 
+use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -11,6 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::disk::dir::Dir;
+use crate::disk::files;
+use crate::disk::permissions::Kind;
 use crate::disk::temp;
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::digest::Digest;
@@ -30,13 +33,22 @@ pub fn name_of(text: &[u8]) -> String {
 /// Writes a record below the cache, durably; `path` is a directory and a name, or a name. Replaces a
 /// record of that name.
 pub fn write<T: Serialize>(root: &Dir, path: &str, record: &T) -> Result<()> {
+    write_kind(root, path, record, Kind::File)
+}
+
+/// As [`write()`], for a record that only its owner may write, in a shared cache too.
+pub fn write_own<T: Serialize>(root: &Dir, path: &str, record: &T) -> Result<()> {
+    write_kind(root, path, record, Kind::Own)
+}
+
+fn write_kind<T: Serialize>(root: &Dir, path: &str, record: &T, kind: Kind) -> Result<()> {
     let (dir, name) = match path.rsplit_once('/') {
         None => (root.clone(), path),
         Some((dir, name)) => (make_dir(root, dir)?, name),
     };
     let mut text = serde_json::to_vec_pretty(record).at("write", &root.join(path))?;
     text.push(b'\n');
-    temp::write_durably(&dir, name, &text)
+    temp::write_durably(&dir, name, &text, kind)
 }
 
 /// Makes a directory for records durably, if it is missing.
@@ -50,11 +62,23 @@ pub fn make_dir(root: &Dir, dir: &str) -> Result<Dir> {
 
 /// Reads a record; `None` if there is none. Fails if it does not have the form of `T`.
 pub fn read<T: DeserializeOwned>(root: &Dir, path: &str) -> Result<Option<T>> {
-    let text = match root.read_short(path, MAX_LENGTH) {
+    Ok(read_with_owner(root, path)?.map(|(record, _)| record))
+}
+
+/// As [`read`], with the metadata of the file that was read.
+pub fn read_with_owner<T: DeserializeOwned>(
+    root: &Dir,
+    path: &str,
+) -> Result<Option<(T, Metadata)>> {
+    let at = root.join(path);
+    let file = match root.read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        text => text.at("read", &root.join(path))?,
+        file => file.at("read", &at)?,
     };
-    serde_json::from_slice(&text).map(Some).at("read", &root.join(path))
+    let metadata = file.metadata().at("read", &at)?;
+    let text = files::read_opened(file, MAX_LENGTH).at("read", &at)?;
+    let record = serde_json::from_slice(&text).at("read", &at)?;
+    Ok(Some((record, metadata)))
 }
 
 /// All records in the directory `dir` of the cache, by name, in its order. A missing `dir` has none.
@@ -112,12 +136,4 @@ pub fn remove(root: &Dir, path: &str) -> Result<bool> {
     let dir = path.rsplit_once('/').map_or(".", |(dir, _)| dir);
     root.subdir(dir).and_then(|dir| dir.sync()).at("sync", &root.join(dir))?;
     Ok(true)
-}
-
-/// Lets the group of the cache write the records in `dir`. Fails if this process does not own it.
-pub fn share(root: &Dir, dir: &str) -> Result<()> {
-    match root.subdir(dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        opened => opened.and_then(|it| it.share(root.handle())).at("share", &root.join(dir)),
-    }
 }

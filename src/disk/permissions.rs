@@ -1,4 +1,7 @@
-//! Modes of files, and sharing a cache with a group.
+//! Who may use a file: its owner and its mode.
+//!
+//! A directory of a cache decides for everything that is made in it ([`Rights`]), whatever the umask is:
+//! its entries are as open as the directory itself, and they belong to its owner even if root makes them.
 //!
 //! Modes and groups are changed through an open handle, never by name: a name can have become that of
 //! another file since somebody looked.
@@ -9,11 +12,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::Mode;
+use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
 
 /// Set-group-ID, and write permission for the group.
-const SHARED: u32 = 0o2020;
+pub const SHARED: u32 = 0o2020;
+/// The bits of group and others, and set-group-ID.
+const OPENNESS: u32 = 0o2077;
 
 /// Whether these are mode bits of a directory that a group shares: new entries get its group, and the
 /// group may write the directory.
@@ -22,35 +27,128 @@ pub fn is_shared_mode(mode: u32) -> bool {
     mode & SHARED == SHARED
 }
 
-/// Lets the group of the directory `of` write a file or share a directory. Fails if that needs a change
-/// and this process does not own the file, or if the file has another name, which may be outside the
-/// cache.
-pub fn share(file: &File, of: &File) -> io::Result<()> {
-    join(file, of)?;
-    let found = file.metadata()?;
-    let mode = (found.mode() | if found.is_dir() { SHARED | 0o070 } else { 0o060 }) & 0o7777;
-    if found.mode() & 0o7777 == mode {
-        return Ok(());
-    }
-    check_owner(&found, &of.metadata()?)?;
-    change_mode(file, mode)
+/// Whether all users may read a directory with these mode bits.
+#[must_use]
+pub fn is_readable_mode(mode: u32) -> bool {
+    mode & 0o005 == 0o005
 }
 
-/// Gives a file or directory the group of the directory `of`. Fails as [`share`] does.
-pub fn join(file: &File, of: &File) -> io::Result<()> {
-    let (found, of) = (file.metadata()?, of.metadata()?);
-    let group = of.gid();
-    if found.gid() == group {
-        return Ok(());
-    }
-    check_sole(&found)?;
-    check_owner(&found, &of)?;
-    // With an empty path this acts on the handle, also if it is only for looking.
-    let group = rustix::process::Gid::from_raw(group);
-    Ok(rustix::fs::chownat(file, "", None, Some(group), rustix::fs::AtFlags::EMPTY_PATH)?)
+/// What an entry of a cache is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Directory,
+    File,
+    /// A file that nobody writes.
+    Blob,
+    /// A file that only its owner writes, in a shared cache too.
+    Own,
+    /// A file that nobody opens who may not write it: a reader could lock it.
+    Lock,
 }
 
-/// Sets the mode of a file or directory. Fails as [`share`] does.
+/// Owner and mode of the entries of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights {
+    /// The owner of the directory.
+    user: u32,
+    group: u32,
+    mode: u32,
+}
+
+impl Rights {
+    /// The rights of entries in a directory with this metadata.
+    #[must_use]
+    pub fn like(dir: &fs::Metadata) -> Self {
+        Self { user: dir.uid(), group: dir.gid(), mode: dir.mode() & 0o7777 }
+    }
+
+    fn is_shared(self) -> bool {
+        is_shared_mode(self.mode)
+    }
+
+    /// The mode of a new entry.
+    #[must_use]
+    pub fn mode(self, kind: Kind) -> u32 {
+        let of_group = if self.is_shared() { 0o020 } else { 0 };
+        match kind {
+            Kind::Directory => 0o700 | self.mode & (0o2055 | of_group),
+            Kind::File => 0o600 | self.mode & (0o044 | of_group),
+            Kind::Own => 0o600 | self.mode & 0o044,
+            Kind::Lock if self.is_shared() => 0o660,
+            Kind::Lock => 0o600,
+            Kind::Blob => 0o400 | self.mode & 0o044,
+        }
+    }
+
+    /// Gives a new entry its owner and mode.
+    pub fn give(self, new: &File, kind: Kind) -> io::Result<()> {
+        self.give_owner(new)?;
+        Ok(set_mode(new.as_fd(), self.mode(kind))?)
+    }
+
+    /// Gives a new entry the owner of the directory, if this process is root, and its group if that
+    /// shares it.
+    pub fn give_owner(self, new: &File) -> io::Result<()> {
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root && self.user != 0 {
+            return match own(new, Some(self.user), self.group) {
+                // An owner without a number in this user namespace.
+                Err(Errno::INVAL) => Ok(()),
+                given => Ok(given?),
+            };
+        }
+        self.give_group(new)
+    }
+
+    fn give_group(self, entry: &File) -> io::Result<()> {
+        if self.is_shared() && entry.metadata()?.gid() != self.group {
+            own(entry, None, self.group)?;
+        }
+        Ok(())
+    }
+
+    /// Gives an existing entry the group of the directory, and its mode for group and others. What the
+    /// owner may do stays. Fails if this needs a change and this process does not own the entry, or if
+    /// it has another name, which may be outside the cache.
+    pub fn conform(self, entry: &File, kind: Kind) -> io::Result<()> {
+        let found = entry.metadata()?;
+        // Another process may have replaced a directory with a file.
+        let is_other = found.is_dir() != (kind == Kind::Directory);
+        if is_other || self.fit(found.mode(), found.gid(), kind) {
+            return Ok(());
+        }
+        check_sole(&found)?;
+        self.check_owner(&found)?;
+        self.give_group(entry)?;
+        let mode = found.mode() & 0o700 | self.mode(kind) & OPENNESS;
+        Ok(set_mode(entry.as_fd(), mode)?)
+    }
+
+    /// Whether [`Rights::conform`] leaves an entry as it is.
+    #[must_use]
+    pub fn fit(self, mode: u32, group: u32, kind: Kind) -> bool {
+        mode & OPENNESS == self.mode(kind) & OPENNESS && (!self.is_shared() || group == self.group)
+    }
+
+    /// Refuses a file of somebody who does not own the directory: root could change it, but the file
+    /// can have been moved there from anywhere.
+    fn check_owner(self, found: &fs::Metadata) -> io::Result<()> {
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root && found.is_file() && found.uid() != 0 && found.uid() != self.user {
+            let reason = format!("it belongs to user {}", found.uid());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+        }
+        Ok(())
+    }
+}
+
+/// Sets owner and group of an open file, also of one that is only open for looking.
+fn own(file: &File, user: Option<u32>, group: u32) -> rustix::io::Result<()> {
+    let (user, group) = (user.map(Uid::from_raw), Some(Gid::from_raw(group)));
+    rustix::fs::chownat(file, "", user, group, rustix::fs::AtFlags::EMPTY_PATH)
+}
+
+/// Sets the mode of a file or directory. Fails as [`Rights::conform`] does.
 pub fn change_mode(file: &File, mode: u32) -> io::Result<()> {
     let found = file.metadata()?;
     if found.mode() & 0o7777 == mode {
@@ -72,17 +170,6 @@ fn check_sole(found: &fs::Metadata) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, reason))
 }
 
-/// Refuses a file of somebody who does not own the directory `of`: root could change it, but the file
-/// can have been moved there from anywhere.
-fn check_owner(found: &fs::Metadata, of: &fs::Metadata) -> io::Result<()> {
-    let is_root = rustix::process::geteuid().is_root();
-    if is_root && found.is_file() && found.uid() != 0 && found.uid() != of.uid() {
-        let reason = format!("it belongs to user {}", found.uid());
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
-    }
-    Ok(())
-}
-
 /// Sets the mode of an open file, also of one that is only open for looking.
 pub fn set_mode(file: BorrowedFd<'_>, mode: u32) -> rustix::io::Result<()> {
     match rustix::fs::fchmod(file, Mode::from_raw_mode(mode)) {
@@ -93,13 +180,6 @@ pub fn set_mode(file: BorrowedFd<'_>, mode: u32) -> rustix::io::Result<()> {
         }
         set => set,
     }
-}
-
-/// Whether everybody may write a directory that belongs neither to this user nor to root.
-#[must_use]
-pub fn is_open_to_all(dir: &Path) -> bool {
-    let owners = [0, rustix::process::geteuid().as_raw()];
-    dir.metadata().is_ok_and(|it| it.mode() & 0o002 != 0 && !owners.contains(&it.uid()))
 }
 
 /// Whether this process may write a file, or make files in a directory.

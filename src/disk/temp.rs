@@ -17,6 +17,7 @@ use rustix::fs::{CWD, Mode};
 use crate::disk::dir::Dir;
 use crate::disk::files;
 use crate::disk::filesystem;
+use crate::disk::permissions::Kind;
 use crate::error::{Error, IoContext, OrLog, Result};
 
 /// The prefix of the names of temporary files and directories.
@@ -256,26 +257,32 @@ pub fn remove_whole_if(path: &Path, examined: &File) -> Result<bool> {
     Ok(false)
 }
 
-/// Writes a small file below `dir` durably: after a crash it has the old content or the new.
-pub fn write_durably(dir: &Dir, name: &str, content: &[u8]) -> Result<()> {
-    write_synced(dir, content)
+/// Writes a small file of a cache durably: after a crash it has the old content or the new. It gets the
+/// rights of its directory.
+pub fn write_durably(dir: &Dir, name: &str, content: &[u8], kind: Kind) -> Result<()> {
+    write_synced(dir, content, |file| dir.rights()?.give(file, kind))
         .and_then(|temp| temp.persist(dir, name).at("write", &dir.join(name)))?;
     dir.sync().at("sync", dir.path())
 }
 
-/// As [`write_durably`], for any path.
+/// Writes a small file durably, which everybody may read.
 pub fn write_durably_at(path: &Path, content: &[u8]) -> Result<()> {
     let parent = path.parent().unwrap_or(path);
     let dir = Dir::open(parent).at("write", path)?;
-    write_synced(&dir, content).and_then(|temp| temp.persist_at(path).at("write", path))?;
+    let give = |file: &File| file.set_permissions(Permissions::from_mode(0o644));
+    write_synced(&dir, content, give).and_then(|temp| temp.persist_at(path).at("write", path))?;
     dir.sync().at("sync", parent)
 }
 
-fn write_synced(dir: &Dir, content: &[u8]) -> Result<Temp> {
+fn write_synced(
+    dir: &Dir,
+    content: &[u8],
+    give: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<Temp> {
     let temp = Temp::file(dir)?;
     (&temp.lock)
         .write_all(content)
-        .and_then(|()| temp.lock.set_permissions(Permissions::from_mode(0o644)))
+        .and_then(|()| give(&temp.lock))
         .and_then(|()| temp.lock.sync_all())
         .at("write", &temp.path)?;
     Ok(temp)

@@ -60,6 +60,8 @@ pub struct Report {
     pub regrets: Regrets,
     /// Why records of roots cannot be read.
     pub unreadable: Vec<String>,
+    /// What could not be removed or written, because this user may not.
+    pub locked: Vec<String>,
 }
 
 impl Report {
@@ -80,7 +82,8 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     let blobs = cache.blobs().list()?;
     let mut eggs = cache.eggs()?;
     let evicted_before = cache.evicted()?;
-    let Lost { adopted, orphans } = lost(cache, &blobs, &eggs, &evicted_before, options.dry_run)?;
+    let Lost { adopted, mut orphans } =
+        lost(cache, &blobs, &eggs, &evicted_before, options.dry_run)?;
     let adopted_count = adopted.len();
     eggs.extend(adopted);
     let total = eggs.len();
@@ -92,6 +95,14 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     let roots: &[KnownRoot] = if options.ignore_roots { &[] } else { &kept_roots };
     let protected = protected(&pins::all(cache.dir())?, &eggs, roots);
     let Plan { mut evicted, kept: mut kept_eggs } = plan(eggs, &options.rules, &protected, now());
+    let mut locked = keep_locked(cache, &mut evicted, &mut kept_eggs);
+    orphans.retain(|orphan| match cache.check_removable(orphan.digest) {
+        Ok(()) => true,
+        Err(error) => {
+            locked.push(format!("orphaned blob {}: not removed: {error}", orphan.digest.short()));
+            false
+        }
+    });
     for Evicted { egg, reason, .. } in &evicted {
         debug!(file_name = egg.file_name, ?reason, "to be evicted");
     }
@@ -105,16 +116,24 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         if options.dry_run { cache.blobs().abandoned()? } else { cache.sweep()? };
     let mut postponed = Vec::new();
     if !options.dry_run {
-        pins::sweep(cache.dir())?;
-        roots::note_gone(cache.dir(), &kept_roots)?;
-        gone_roots.iter().try_for_each(|root| roots::forget(cache.dir(), root))?;
+        let records = [
+            pins::sweep(cache.dir()),
+            roots::note_gone(cache.dir(), &kept_roots),
+            gone_roots.iter().try_for_each(|root| roots::forget(cache.dir(), root)),
+            cache.forget_old_records(),
+        ];
+        for written in records {
+            match written {
+                Err(error) if error.is_forbidden() => locked.push(error.to_string()),
+                written => written?,
+            }
+        }
         progress.begin("removing", (evicted.len() + orphans.len()) as u64, Unit::Eggs);
         remove_orphans(cache, &orphans, &blobs, &evicted_before, progress)?;
         let until = options.time_limit.and_then(|limit| Instant::now().checked_add(limit));
         let done = cache.evict(&evicted, until, |_| progress.advance(1))?;
         postponed = evicted.split_off(done);
         progress.end();
-        cache.forget_old_records()?;
         cache.take_ballast();
     }
     let postponed_count = postponed.len();
@@ -139,7 +158,22 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         regrets,
         forgotten_roots: gone_roots.into_iter().map(|known| known.root.directory).collect(),
         unreadable: unreadable.iter().map(Error::to_string).collect(),
+        locked,
     })
+}
+
+/// Keeps eggs whose folders this process cannot write, and returns why, a line for each.
+fn keep_locked(cache: &Cache, evicted: &mut Vec<Evicted>, kept: &mut Vec<Kept>) -> Vec<String> {
+    let mut locked = Vec::new();
+    evicted.retain(|Evicted { egg, .. }| match cache.check_removable(egg.digest) {
+        Ok(()) => true,
+        Err(error) => {
+            locked.push(format!("{}: not evicted: {error}", egg.file_name));
+            kept.push(Kept { egg: egg.clone(), reason: KeepReason::Locked });
+            false
+        }
+    });
+    locked
 }
 
 /// Blobs that had no row in the index.

@@ -1,13 +1,22 @@
-//! Init: create a cache and, on request, share it with a group.
+//! Init: create a cache and, on request, share it with a group or let all users read it.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::cache::Cache;
-use crate::disk::dir::Dir;
-use crate::disk::files;
-use crate::error::{IoContext, Result};
+use crate::cache::trust::Trust;
+use crate::error::Result;
+use crate::util::progress::Silent;
+
+/// Who else may use a cache. Without any of these, it is private.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Everybody in the group of the directory uses it.
+    pub shared: bool,
+    /// All users read it.
+    pub readable: bool,
+}
 
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -17,28 +26,26 @@ pub struct Report {
     pub made: bool,
     /// Whether the group of its directory shares it.
     pub shared: bool,
+    /// Whether all users may read it.
+    pub readable: bool,
 }
 
-/// Creates the cache at `root` if it does not exist. With `shared`, everybody in the group of the
-/// directory can use it, whatever their umask: directories have set-group-ID and are writable for the
-/// group, as is the index; blobs are readable.
+/// Creates the cache at `root` if it does not exist. A new cache is private, whatever the umask is. With
+/// `shared`, everybody in the group of the directory can use it: directories have set-group-ID and are
+/// writable for the group, as is the index; blobs are readable. With `readable`, all users can read it.
 ///
 /// # Errors
-/// As [`Cache::open`]. With `shared`, everything in the cache must belong to this user.
-pub fn init(root: &Path, shared: bool) -> Result<Report> {
+/// As [`Cache::open`]. To open an existing cache to others, everything in it must belong to this user.
+pub fn init(root: &Path, options: Options, trust: &Trust) -> Result<Report> {
     let made = !root.join(crate::cache::INDEX_FILE_NAME).exists();
-    if shared {
-        Cache::check_place(root)?;
-        // First, so that everything that is created in it belongs to its group.
-        files::make_dirs_durably(root).at("make the cache directory", root)?;
-        let dir = Dir::open(root).at("open the cache directory", root)?;
-        dir.share(dir.handle()).at("share", root)?;
-    }
-    let mut cache = Cache::open(root)?;
-    if shared {
+    let mut cache = Cache::open_with(root, trust, &Silent)?;
+    cache.take_ballast();
+    if options.shared {
         cache.share()?;
     }
-    cache.take_ballast();
-    let shared = cache.dir().is_shared();
-    Ok(Report { cache: cache.root().to_owned(), made, shared })
+    if options.readable {
+        cache.make_readable()?;
+    }
+    let (shared, readable) = (cache.dir().is_shared(), cache.dir().is_readable());
+    Ok(Report { cache: cache.root().to_owned(), made, shared, readable })
 }

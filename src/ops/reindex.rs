@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::cache::trust::Trust;
 use crate::cache::{Cache, Rebuilt};
 use crate::error::Result;
 use crate::util::progress::Progress;
@@ -18,8 +19,8 @@ pub struct Report {
 }
 
 /// Rebuilds the index of the cache at `root`. A damaged index is renamed first, never removed.
-pub fn reindex(root: &Path, progress: &dyn Progress) -> Result<Report> {
-    let (mut cache, aside) = Cache::open_or_rebuild(root, progress)?;
+pub fn reindex(root: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Report> {
+    let (mut cache, aside) = Cache::open_or_rebuild(root, trust, progress)?;
     cache.check_writable()?;
     let rebuilt = match cache.take_rebuilt() {
         Some(rebuilt) => rebuilt,

@@ -3,8 +3,9 @@
 //!
 //! # Order of writes
 //! The process locks `gc/lock` with `flock`, which ends with the process, and checks the time of the last
-//! run again. Nobody can open that file who cannot write the cache, so nobody else can lock it. It writes the time to `gc/last.json`, durably, before it evicts. So no two processes collect at
-//! the same time, and if one dies, the next one runs a day later.
+//! run again. Nobody can open that file who cannot write the cache, so nobody else can lock it. It writes
+//! the time to `gc/last.json`, durably, before it evicts. So no two processes collect at the same time, and
+//! if one dies, the next one runs a day later.
 
 use std::fs::{File, TryLockError};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::cache::Cache;
 use crate::cache::retention::policy::Policy;
 use crate::disk::dir::Dir;
 use crate::disk::json_file;
+use crate::disk::permissions::Kind;
 use crate::disk::temp;
 use crate::error::{OrLog, Result};
 use crate::ops::gc;
@@ -90,12 +92,14 @@ fn is_due(root: &Dir) -> bool {
 
 /// Opens the file that is locked while a process collects.
 fn open_lock(dir: &Dir) -> Option<File> {
-    let lock = dir.open_lock(LOCK).or_log()?;
-    if dir.is_shared() {
-        // Another member of the group may have made it, and has shared it.
-        dir.share_below(LOCK).or_log();
+    // Only a new file gets the rights of the cache: one that is there can have been moved there.
+    match dir.create(LOCK, 0o600) {
+        Ok(new) => {
+            dir.rights().and_then(|rights| rights.give(&new, Kind::Lock)).or_log();
+            Some(new)
+        }
+        Err(_) => dir.open_lock(LOCK).or_log(),
     }
-    Some(lock)
 }
 
 fn is_locked_by_another(lock: &File) -> bool {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tracing::debug;
 
+use crate::cache::trust::Trust;
 use crate::cache::{Cache, Commit, Staged, Staging};
 use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
@@ -19,7 +20,7 @@ use crate::remote::upstream::{Offer, Upstream};
 use crate::serve::Options;
 use crate::serve::worker::{Monitor, Worker};
 use crate::util::hash::digest::Digest;
-use crate::util::progress::Progress;
+use crate::util::progress::{Progress, Silent};
 
 /// How far an egg has come.
 #[derive(Debug, Clone)]
@@ -245,7 +246,7 @@ fn commit_batches(monitor: &Monitor<State>, root: &Path, options: &Options) {
         State::take_arrived,
         |batch| {
             let staged = std::mem::take(&mut batch.staged);
-            let commits = commit(&mut cache, root, staged, &batch.damaged);
+            let commits = commit(&mut cache, root, &options.trust, staged, &batch.damaged);
             commits.map_err(|error| options.text(&error, root))
         },
         |Batch { digests, .. }, commits| {
@@ -259,12 +260,13 @@ fn commit_batches(monitor: &Monitor<State>, root: &Path, options: &Options) {
 fn commit(
     cache: &mut Option<Cache>,
     root: &Path,
+    trust: &Trust,
     staged: Vec<Staged>,
     damaged: &HashSet<Digest>,
 ) -> Result<Vec<Commit>> {
     let cache = match cache {
         Some(cache) => cache,
-        None => cache.insert(Cache::open(root)?),
+        None => cache.insert(Cache::open_with(root, trust, &Silent)?),
     };
     cache.commit(staged, |egg: &CachedEgg| damaged.contains(&egg.digest))
 }
@@ -287,6 +289,9 @@ fn status_after(commit: &Commit) -> Status {
             ),
             affects_others: false,
         },
+        Commit::Refused { reason } => {
+            Status::Failed { reason: reason.clone(), affects_others: false }
+        }
         _ => Status::InCache,
     }
 }

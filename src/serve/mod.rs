@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::cache::trust::Trust;
 use crate::egg::name::normalize_name;
 use crate::egg::provenance::Provenance;
 use crate::error::{Error, OrLog, Result};
@@ -39,6 +40,8 @@ pub const PROTOCOL: u32 = 9;
 pub struct Options {
     /// The variables with keys and credentials.
     pub environment: Environment,
+    /// The caches that this user trusts.
+    pub trust: Trust,
     /// A warning for the log of the buildout.
     pub warning: Option<String>,
     /// What to do about an error of a cache, in one sentence for the log of the buildout.

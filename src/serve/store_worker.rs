@@ -11,12 +11,14 @@ use rayon::ThreadPool;
 use tracing::warn;
 
 use crate::cache::Cache;
+use crate::cache::trust::Trust;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
 use crate::error::Result;
 use crate::ops::add::{self, Outcome, Replace, ScannedEgg};
 use crate::serve::Options;
 use crate::serve::worker::{Monitor, Worker};
+use crate::util::progress::Silent;
 use crate::util::threads;
 
 /// Most eggs in one batch. A process that is killed loses the batch that it works on.
@@ -159,7 +161,7 @@ struct Packer {
 impl Packer {
     fn store(&mut self, eggs: Vec<ScannedEgg>, replace: &Replace) -> Result<Vec<Outcome>, String> {
         let Self { cache, root, options, pool } = self;
-        let stored = pool.install(|| store(cache, root, eggs, replace));
+        let stored = pool.install(|| store(cache, root, &options.trust, eggs, replace));
         stored.map_err(|error| options.text(&error, root))
     }
 }
@@ -167,13 +169,14 @@ impl Packer {
 fn store(
     cache: &mut Option<Cache>,
     root: &Path,
+    trust: &Trust,
     eggs: Vec<ScannedEgg>,
     replace: &Replace,
 ) -> Result<Vec<Outcome>> {
     if let Some(cache) = cache {
         return add::keep(cache, eggs, replace);
     }
-    let opened = Cache::open(root)?;
+    let opened = Cache::open_with(root, trust, &Silent)?;
     opened.check_writable()?;
     opened.sweep()?;
     add::keep(cache.insert(opened), eggs, replace)

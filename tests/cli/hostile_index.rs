@@ -305,7 +305,7 @@ fn use_all(root: &Path, change: bool) -> Result<(), Error> {
         cache.egg(egg.digest)?;
         cache.eggs_of_project(&egg.key.name)?;
     }
-    verify::verify(root, change, &Silent).map(drop)
+    verify::verify(root, change, &eggcache::Trust::default(), &Silent).map(drop)
 }
 
 #[test]
@@ -338,7 +338,8 @@ fn random_damage_to_an_index_never_panics_and_stays_inside() {
         assert_same(&inside, &tree(&sandbox.path("damaged")));
         let changed = use_all(&sandbox.path("damaged"), true);
         assert_same(&kept, &tree(&sandbox.path("cache")));
-        let rebuilt = verify::verify(&sandbox.path("damaged"), true, &Silent);
+        let rebuilt =
+            verify::verify(&sandbox.path("damaged"), true, &eggcache::Trust::default(), &Silent);
         let is_newer = matches!(rebuilt, Err(Error::NewerSchema { .. }));
         assert!(is_newer || rebuilt.is_ok(), "{round}: {read:?} {changed:?} {rebuilt:?}");
     }

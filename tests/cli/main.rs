@@ -34,6 +34,7 @@ mod policy;
 mod pool;
 mod power_cut;
 mod preflight;
+mod private;
 mod pull_through;
 mod recovery;
 mod regrets;
@@ -44,6 +45,7 @@ mod remote_gc;
 mod remote_races;
 mod remote_verify;
 mod repair;
+mod root_user;
 mod roots;
 mod round_trip;
 mod serve;
@@ -54,7 +56,9 @@ mod signs_of_life;
 mod stats;
 mod store;
 mod support;
+mod trust;
 mod untouched;
+mod users;
 mod verify;
 
 #[test]

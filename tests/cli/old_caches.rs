@@ -30,6 +30,8 @@ fn old_caches_are_opened_and_migrated() {
         let sandbox = with(&old);
         let blobs = sandbox.blobs();
         assert_eq!(sandbox.listed(), ["one==1.0", "three==3", "two==2.1.post1"], "{old}");
+        // The folders of a checkout are open to others, as those of old caches were.
+        sandbox.ok("verify --repair").says(&["closed to others"]);
         sandbox.ok("verify").says(&["no problem"]);
         sandbox.ok("materialize --into out --all").says(&["3 eggs copied"]);
         sandbox.egg("new", "1.0");

@@ -43,7 +43,7 @@ fn a_cache_without_write_permission_can_be_read() {
     sandbox.ok("add eggs");
     for entry in walkdir::WalkDir::new(sandbox.path("cache")) {
         let entry = entry.unwrap();
-        chmod(entry.path(), if entry.file_type().is_dir() { 0o555 } else { 0o444 });
+        chmod(entry.path(), if entry.file_type().is_dir() { 0o500 } else { 0o400 });
     }
     let files = names_in(&sandbox.path("cache"));
     let Some(output) = as_user(&sandbox, "list", 0) else { return };

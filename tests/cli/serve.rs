@@ -1,7 +1,7 @@
 //! `eggcache serve`: the lines that buildout and the bridge exchange.
 
 use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -20,13 +20,25 @@ impl Server {
     /// Starts a server and reads its greeting.
     pub fn start(sandbox: &Sandbox) -> (Self, Value) {
         let mut process = sandbox.process(crate::support::EGGCACHE);
-        process.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped());
+        process.arg("serve");
+        Self::start_by(process)
+    }
+
+    /// Starts a server with this command, and reads its greeting.
+    pub fn start_by(mut process: Command) -> (Self, Value) {
+        process.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = process.spawn().unwrap();
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut server = Self { child, input, output };
         let greeting = server.line();
         (server, greeting)
+    }
+
+    /// Kills the server, as a crash does.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Starts a server and opens the cache for a host.
@@ -81,7 +93,7 @@ impl Server {
     }
 
     /// Offers an egg to be stored, and returns the immediate answer.
-    fn offer(&mut self, path: &std::path::Path) -> Value {
+    pub fn offer(&mut self, path: &std::path::Path) -> Value {
         self.ask(&json!({"op": "store", "path": path, "source_sha256": "", "variant": ""}))
     }
 

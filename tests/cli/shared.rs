@@ -3,58 +3,20 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
-use std::process::Command as Process;
 
-use assert_cmd::Command;
 use walkdir::WalkDir;
 
-use crate::support::{
-    EGGCACHE, Output, Sandbox, assert_same_tree, chmod, files_in, make_egg, skip,
-};
+use crate::support::{Output, Sandbox, assert_same_tree, chmod, files_in};
+use crate::users::{ANNE, BOB, GROUP, as_user, finish, with_group_folder};
 
-const GROUP: u32 = 65_000;
-const ANNE: u32 = 65_001;
-const BOB: u32 = 65_002;
-
-/// A sandbox in which both users can work; `None`, with a message, if users cannot be changed here.
+/// The sandbox of these tests: ANNE has made the folder of the cache.
 fn with_users() -> Option<Sandbox> {
-    let sandbox = Sandbox::new();
-    if !rustix::process::geteuid().is_root() {
-        skip("only root can be other users");
-        return None;
-    }
-    chmod(&sandbox.path("."), 0o755);
-    fs::create_dir(sandbox.path("cache")).unwrap();
-    chown(sandbox.path("cache"), Some(ANNE), Some(GROUP)).unwrap();
-    for (user, name) in [(ANNE, "anne"), (BOB, "bob")] {
-        let egg = sandbox.path(&format!("{name}/{name}-1.0-py3.11.egg"));
-        make_egg(&egg, name, "1.0", &[]);
-        for entry in WalkDir::new(sandbox.path(name)) {
-            chown(entry.unwrap().path(), Some(user), Some(user)).unwrap();
-        }
-    }
-    let mut probe = as_user(&sandbox, ANNE, "077", "--version");
-    if !probe.output().is_ok_and(|output| output.status.success()) {
-        skip("only root can run the binary where it stands, or there is no setpriv");
-        return None;
-    }
-    Some(sandbox)
-}
-
-/// The binary run by a user with a umask; the user's own group differs from the one of the cache.
-fn as_user(sandbox: &Sandbox, user: u32, umask: &str, line: &str) -> Process {
-    let mut process = sandbox.process("setpriv");
-    let script = format!("umask {umask}; exec \"$EGGCACHE\" --cache cache {line}");
-    let (user, group) = (user.to_string(), GROUP.to_string());
-    process
-        .args(["--reuid", &user, "--regid", &user, "--groups", &group, "sh", "-c", &script])
-        .env("EGGCACHE", EGGCACHE);
-    process
+    with_group_folder()
 }
 
 #[track_caller]
 fn run(sandbox: &Sandbox, user: u32, umask: &str, line: &str, code: i32) -> Output {
-    Output::of(&Command::from_std(as_user(sandbox, user, umask, line)).assert().code(code))
+    finish(as_user(sandbox, user, umask, line), code)
 }
 
 #[test]
@@ -129,6 +91,7 @@ fn a_lost_shared_index_is_rebuilt_for_the_group() {
 #[test]
 fn an_unreadable_blob_of_another_user_is_a_miss() {
     let Some(sandbox) = with_users() else { return };
+    run(&sandbox, ANNE, "022", "init --shared", 0);
     run(&sandbox, ANNE, "022", "add anne", 0);
     let blob = sandbox.blobs().remove(0);
     chmod(&blob, 0o400);
@@ -148,12 +111,13 @@ fn a_world_writable_cache_is_used_only_by_its_owner() {
     for mode in [0o777, 0o1777, 0o2777] {
         chmod(&sandbox.path("cache"), mode);
         for line in ["list", "add bob", "materialize --into bob/out anne", "verify", "gc"] {
-            run(&sandbox, BOB, "022", line, 1).says(&["everybody can write to"]);
+            run(&sandbox, BOB, "022", line, 1).says(&["is not trusted"]);
         }
-        run(&sandbox, ANNE, "022", "list", 0);
+        run(&sandbox, ANNE, "022", "list", 1).says(&["everybody can write to"]);
+        run(&sandbox, ANNE, "022", "--trust-cache list", 0);
     }
     chown(sandbox.path("cache"), Some(0), None).unwrap();
-    run(&sandbox, BOB, "022", "list", 0);
+    run(&sandbox, BOB, "022", "list", 1).says(&["everybody can write to"]);
 }
 
 #[test]

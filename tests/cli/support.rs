@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use walkdir::WalkDir;
 
+/// The user that is not root in tests.
+const NOBODY: u32 = 65534;
+
 pub const EGGCACHE: &str = env!("CARGO_BIN_EXE_eggcache");
 
 /// A temporary folder. Commands run in it, so `cache`, `eggs` and `out` are enough as paths.
@@ -68,6 +71,10 @@ impl Sandbox {
         if self.path("log").exists() {
             process.env("EGGCACHE_LOG", self.path("log"));
         }
+        // After `as_user`, root works for that user.
+        if self.dir.path().metadata().unwrap().uid() == NOBODY {
+            process.env("SUDO_UID", NOBODY.to_string());
+        }
         if self.path("key").exists() {
             process.env("EGGCACHE_SIGNING_KEY", self.path("key"));
         }
@@ -84,7 +91,6 @@ impl Sandbox {
     /// The binary run by a user who is not root and owns everything here from now on; `None`, with
     /// a message, if only root can reach the binary.
     pub fn as_user(&self, line: &str) -> Option<Process> {
-        const NOBODY: u32 = 65534;
         let mut process = self.eggcache(line);
         if rustix::process::geteuid().is_root() {
             for entry in WalkDir::new(self.dir.path()) {

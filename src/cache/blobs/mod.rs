@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::dir::{Dir, Stat};
 use crate::disk::mmap::{Mapped, map};
-use crate::disk::permissions;
 use crate::disk::temp;
 use crate::egg::blob::BadBlob;
 use crate::egg::blob::header::{FORMAT, MAGIC};
@@ -140,7 +139,12 @@ impl Blobs {
                 keep_foreign(&mut foreign, blobs.join(name));
                 return Ok(());
             }
-            let Some(shard) = open_listed(&blobs, name)? else { return Ok(()) };
+            let shard = match open_listed(&blobs, name) {
+                // It hides its blobs, and no others.
+                Err(error) if error.is_forbidden() => return Ok(()),
+                shard => shard?,
+            };
+            let Some(shard) = shard else { return Ok(()) };
             each_entry(&shard, |name, entry| {
                 match digest_in(&shard, name) {
                     Some(digest) if entry.is_file() => found.push(BlobFile::new(digest, entry)),
@@ -257,9 +261,4 @@ fn keep_foreign(foreign: &mut Vec<PathBuf>, path: PathBuf) {
     if foreign.len() < MAX_FOREIGN {
         foreign.push(path);
     }
-}
-
-/// The mode of a blob: nobody writes it, and everyone who shares the cache reads it.
-fn blob_mode(root: &Dir) -> u32 {
-    0o444 & !permissions::umask() | if root.is_shared() { 0o440 } else { 0o400 }
 }

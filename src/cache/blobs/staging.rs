@@ -1,13 +1,14 @@
 //! Staging: blobs under a temporary name, before [`crate::cache::Cache::commit`] names them.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{BufWriter, Cursor, Read, Seek, Write};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 
-use super::{TMP, blob_mode};
+use super::TMP;
 use crate::disk::dir::Dir;
 use crate::disk::filesystem;
 use crate::disk::mmap::map;
+use crate::disk::permissions::{Kind, Rights};
 use crate::disk::temp::{self, Temp};
 use crate::egg::blob::BadBlob;
 use crate::egg::blob::header::FORMAT;
@@ -27,8 +28,6 @@ const SPOOL_IN_MEMORY: u64 = 16 << 20;
 #[derive(Debug, Clone)]
 pub struct Staging {
     root: Dir,
-    /// The mode of the blobs.
-    mode: u32,
 }
 
 /// A blob that is complete and durable under a temporary name.
@@ -44,7 +43,7 @@ impl Staging {
     /// Staging for the cache with this directory.
     #[must_use]
     pub fn new(root: &Dir) -> Self {
-        Self { root: root.clone(), mode: blob_mode(root) }
+        Self { root: root.clone() }
     }
 
     fn tmp(&self) -> Result<Dir> {
@@ -77,8 +76,8 @@ impl Staging {
     pub fn receive(&self) -> Result<Temp> {
         let temp = Temp::file(&self.tmp()?)?;
         // From the beginning, so that others of the group can sweep it if this process dies.
-        let mode = Permissions::from_mode(self.mode);
-        temp.handle().set_permissions(mode).at("write", temp.path())?;
+        let give = |rights: Rights| rights.give(temp.handle(), Kind::Blob);
+        self.root.rights().and_then(give).at("write", temp.path())?;
         Ok(temp)
     }
 

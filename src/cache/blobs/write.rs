@@ -2,18 +2,17 @@
 //! the index: it exists only while this process holds the write lock.
 
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use tracing::{trace, warn};
 
-use super::{BLOBS, Blobs, QUARANTINE, Staged, TMP, below, blob_mode};
+use super::{BLOBS, Blobs, QUARANTINE, Staged, TMP, below};
 use crate::cache::index::Writer;
 use crate::disk::dir::Dir;
-use crate::disk::permissions;
+use crate::disk::permissions::{self, Kind, Rights};
 use crate::disk::temp::{self, TEMP_PREFIX};
-use crate::error::{IoContext, OrLog, Result};
+use crate::error::{Error, IoContext, OrLog, Owner, Result};
 use crate::util::hash::digest::Digest;
 
 /// A blob that has lost its name; dropping this removes it.
@@ -57,6 +56,22 @@ impl Blobs {
         staged.temp.persist(&self.root, &path).at("write", &at)?;
         changed.insert(shard.to_owned());
         Ok(())
+    }
+
+    /// Checks that this process can write the folder of a blob.
+    ///
+    /// # Errors
+    /// [`Error::LockedFolder`] if it belongs to somebody else.
+    pub(in crate::cache) fn check_folder(&self, digest: Digest) -> Result<()> {
+        let path = below(digest);
+        let folder = path.parent().unwrap_or(&path);
+        match self.root.check_writable(folder) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Err(Error::LockedFolder { owner: Owner::of_entry(&self.root.join(folder)) })
+            }
+            // A missing folder is made. A full or read-only disk is reported where it matters.
+            _ => Ok(()),
+        }
     }
 
     /// Makes the names of blobs durable. On a journalling file system the first sync usually syncs all
@@ -121,48 +136,9 @@ impl Blobs {
     /// blob: a name can be given to any file.
     pub(in crate::cache) fn restore_mode(&self, digest: Digest) -> Result<()> {
         let Some(blob) = self.open(digest)? else { return Ok(()) };
-        let mode = blob_mode(&self.root);
-        permissions::change_mode(&blob.bytes().file, mode).at("write", &self.path(digest))
-    }
-
-    /// Lets the group of the cache directory, which is shared, use all blobs. Fails if this process
-    /// does not own them all.
-    pub(in crate::cache) fn share(&self) -> Result<()> {
-        for name in [BLOBS, TMP, QUARANTINE] {
-            self.share_dir(Path::new(name))?;
-        }
-        self.shards()?.iter().try_for_each(|shard| self.share_dir(shard))?;
-        self.list()?.iter().try_for_each(|file| self.share_blob(file.digest))
-    }
-
-    /// Shares a directory below the cache, if there is one.
-    fn share_dir(&self, dir: &Path) -> Result<()> {
-        match self.root.subdir(dir) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            opened => {
-                opened.and_then(|it| it.share(self.root.handle())).at("share", &self.root.join(dir))
-            }
-        }
-    }
-
-    /// Lets the group of the cache directory read a blob. A file that is not that blob stays as it is.
-    fn share_blob(&self, digest: Digest) -> Result<()> {
-        let path = self.path(digest);
-        let Some(found) = self.root.find(below(digest)).at("share", &path)? else { return Ok(()) };
-        let group = self.root.handle().metadata().at("read", self.root.path())?.gid();
-        if found.mode() & 0o440 == 0o440 && found.group() == group {
-            return Ok(());
-        }
-        let Some(blob) = self.open(digest)? else { return Ok(()) };
-        let file = &blob.bytes().file;
-        let share = || {
-            permissions::join(file, self.root.handle())?;
-            if file.metadata()?.mode() & 0o440 == 0o440 {
-                return io::Result::Ok(());
-            }
-            permissions::change_mode(file, blob_mode(&self.root))
-        };
-        share().at("share", &path)
+        let change =
+            |rights: Rights| permissions::change_mode(&blob.bytes().file, rights.mode(Kind::Blob));
+        self.root.rights().and_then(change).at("write", &self.path(digest))
     }
 
     /// Removes the unfinished blobs of processes that died, and returns how many.

@@ -109,18 +109,6 @@ impl Index {
         self.read_only
     }
 
-    /// Lets the group of the cache write the index. SQLite gives its log the same mode. Fails if this
-    /// process does not own it.
-    pub fn share(&self) -> Result<()> {
-        for name in ["", "-wal", "-shm"].map(beside_of) {
-            let path = self.root.join(&name);
-            if self.root.find(&name).at("share", &path)?.is_some() {
-                self.root.share_below(&name).at("share", &path)?;
-            }
-        }
-        Ok(())
-    }
-
     /// The first damage that SQLite finds, if there is any.
     #[must_use]
     pub fn damage(&self) -> Option<String> {

@@ -18,7 +18,8 @@ use super::schema::{APPLICATION_ID, MIGRATIONS, check_version, version_of};
 use super::{BUSY_TIMEOUT, FILE_NAME, Index, Open, check_files, identity, wait, wrap};
 use crate::disk::dir::Dir;
 use crate::disk::filesystem;
-use crate::error::Result;
+use crate::disk::permissions::Kind;
+use crate::error::{OrLog, Result};
 
 impl Index {
     /// Opens the index in the cache directory `root`, making or migrating it if needed.
@@ -29,6 +30,7 @@ impl Index {
     pub fn open(root: &Dir) -> Result<Self> {
         let path = root.join(FILE_NAME);
         check_files(root)?;
+        create(root);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NOFOLLOW
@@ -100,6 +102,17 @@ impl Index {
             }
         }
         Ok(())
+    }
+}
+
+/// Makes an empty index if there is none, with the rights of the cache. SQLite gives its logs the owner and
+/// mode of the index. A failure is SQLite's to report.
+fn create(root: &Dir) {
+    match root.create(FILE_NAME, 0o600) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        made => {
+            made.and_then(|made| root.rights()?.give(&made, Kind::File)).or_log();
+        }
     }
 }
 

@@ -153,11 +153,6 @@ pub fn sweep(cache: &Dir) -> Result<()> {
     temp::sweep_below(cache, DIR).map(drop)
 }
 
-/// Lets the group of the cache write the pins. Fails if this process does not own their directory.
-pub fn share(cache: &Dir) -> Result<()> {
-    json_file::share(cache, DIR)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

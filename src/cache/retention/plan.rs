@@ -101,6 +101,8 @@ pub enum KeepReason {
     RecentlyUsed,
     /// It would be evicted, but the time limit was reached.
     Postponed,
+    /// It would be evicted, but this user cannot write the folder of its blob.
+    Locked,
     /// No rule applies.
     NoRule,
 }

@@ -215,11 +215,6 @@ pub fn note_gone(cache: &Dir, roots: &[KnownRoot]) -> Result<()> {
     Ok(())
 }
 
-/// Lets the group of the cache write the records. Fails if this process does not own their directory.
-pub fn share(cache: &Dir) -> Result<()> {
-    json_file::share(cache, DIR)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;

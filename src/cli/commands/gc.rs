@@ -75,6 +75,7 @@ fn text(report: &Report, verbose: bool) -> Text {
     let mut notes: Vec<String> = forgotten
         .map(|root| format!("{would} the buildout {}: its folder is gone", root.display()))
         .collect();
+    notes.extend(report.locked.iter().cloned());
     notes.extend(excess(report));
     notes.extend(regrets(report));
     Text {
@@ -100,7 +101,7 @@ pub fn unreadable_root(what: &str) -> String {
 
 /// Why the cache is still larger than the limit.
 fn excess(report: &Report) -> Option<String> {
-    if report.postponed > 0 {
+    if report.postponed > 0 || !report.locked.is_empty() {
         return None;
     }
     let (excess, max_size) = (report.excess()?, report.rules.max_size?);

@@ -14,7 +14,7 @@ pub struct Reindex {}
 
 impl Reindex {
     pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
-        let report = reindex::reindex(&context.root()?, &context.bar)?;
+        let report = reindex::reindex(&context.root()?, &context.trust, &context.bar)?;
         context.printer.report(&report, text)?;
         Ok(ExitCode::of_check(report.rebuilt.unreadable.is_empty()))
     }

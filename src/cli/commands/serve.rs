@@ -22,6 +22,7 @@ impl Serve {
 fn options(context: &Context) -> Options {
     Options {
         environment: context.environment.clone(),
+        trust: context.trust.clone(),
         warning: context.warning.clone(),
         hint: |error, cache| {
             let hints = Hints { cache: Some(cache.to_owned()) }.of_library(error);

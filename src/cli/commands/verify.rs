@@ -28,7 +28,7 @@ impl Verify {
         if !self.repair {
             context.announce(&root, Cache::missing_at(&root));
         }
-        let report = verify::verify(&root, self.repair, &context.bar)?;
+        let report = verify::verify(&root, self.repair, &context.trust, &context.bar)?;
         let (repair, hints) = (self.repair, context.printer.hints());
         context.printer.report(&report, |report| text(report, repair, hints))?;
         Ok(ExitCode::of_check(report.unsolved().next().is_none()))
@@ -40,6 +40,7 @@ fn text(report: &Report, has_repaired: bool, hints: &Hints) -> Text {
     for problem in report.unsolved() {
         text.hint(match problem.kind {
             ProblemKind::Unreadable => hints.of_unreadable(&problem.path),
+            ProblemKind::Owner => hints.of_strangers(&problem.path),
             _ if has_repaired => Vec::new(),
             ProblemKind::Index => vec![hints.rebuild(), hints.repair()],
             _ => vec![hints.repair()],

@@ -24,6 +24,7 @@ pub use resolve::open_beneath;
 pub use stat::Stat;
 
 use crate::disk::files;
+use crate::disk::permissions::Kind;
 
 /// Do not block on a FIFO.
 pub const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK);
@@ -161,22 +162,22 @@ impl Dir {
         }
     }
 
-    /// Makes a directory, if it is missing, and opens it. In a shared directory it is shared, too.
-    /// Also returns whether it is new.
+    /// Makes a directory with the rights of this one, if it is missing, and opens it. Also returns
+    /// whether it is new.
     pub fn make_dir(&self, below: impl AsRef<Path>) -> io::Result<(Self, bool)> {
         let below = below.as_ref();
         match self.subdir(below) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             found => return Ok((found?, false)),
         }
-        let all = Mode::from_raw_mode(0o777);
-        let is_new = match self.at(below, |at, name| rustix::fs::mkdirat(at, name, all)) {
+        let private = Mode::from_raw_mode(0o700);
+        let is_new = match self.at(below, |at, name| rustix::fs::mkdirat(at, name, private)) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
             result => result.map(|()| true)?,
         };
         let opened = self.subdir(below)?;
-        if is_new && self.is_shared() {
-            opened.share(&self.handle)?;
+        if is_new {
+            self.rights()?.give(opened.handle(), Kind::Directory)?;
         }
         Ok((opened, is_new))
     }

@@ -46,6 +46,11 @@ impl Stat {
     }
 
     #[must_use]
+    pub fn user(&self) -> u32 {
+        self.0.st_uid
+    }
+
+    #[must_use]
     pub fn group(&self) -> u32 {
         self.0.st_gid
     }

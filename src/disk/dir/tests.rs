@@ -56,7 +56,7 @@ fn a_directory_that_became_a_symlink_is_never_entered() {
     refused(top.subdir("a/b").map(drop));
     refused(top.stat("a/b/file").map(drop));
     refused(top.look("a/b/file").map(drop));
-    refused(top.share_below("a/b"));
+    refused(top.conform("a/b", top.rights().unwrap(), Kind::Directory));
     refused(top.create("a/b/new", 0o600).map(drop));
     refused(top.make_dir("a/b/new").map(drop));
     refused(top.rename("a/b/file", &top, "taken"));
@@ -111,12 +111,14 @@ fn a_file_with_a_second_name_keeps_its_mode() {
     let outside = temp.path().join("outside/file");
     fs::set_permissions(&outside, fs::Permissions::from_mode(0o600)).unwrap();
     fs::hard_link(&outside, temp.path().join("top/second")).unwrap();
-    let refused = top.share_below("second").unwrap_err().to_string();
+    top.set_mode(0o2770).unwrap();
+    let rights = top.rights().unwrap();
+    let refused = top.conform("second", rights, Kind::File).unwrap_err().to_string();
     assert_eq!(refused, "it has another name (a hard link)");
     assert_eq!(outside.metadata().unwrap().mode() & 0o777, 0o600);
-    top.share_below("a").unwrap();
+    top.conform("a", rights, Kind::Directory).unwrap();
     assert_eq!(top.stat("a").unwrap().mode() & 0o2070, 0o2070);
-    top.share_below("a/file").unwrap();
+    top.conform("a/file", rights, Kind::File).unwrap();
     assert_eq!(top.stat("a/file").unwrap().mode() & 0o060, 0o060);
 }
 

@@ -308,6 +308,7 @@ impl From<Commit> for Outcome {
             Commit::Kept { existing, same: true } => Self::Present { egg: Box::new(existing) },
             Commit::Kept { existing, same: false } => Self::Other { egg: Box::new(existing) },
             Commit::Replaced { egg, old } => Self::Replaced { egg: Box::new(egg), old },
+            Commit::Refused { reason } => Self::Refused { reason },
         }
     }
 }

@@ -211,6 +211,7 @@ fn commit(
             Commit::Stored(_) | Commit::Replaced { .. } => Outcome::Pulled,
             Commit::Kept { same: true, .. } => Outcome::Present,
             Commit::Kept { existing, .. } => Outcome::Other { existing: existing.digest },
+            Commit::Refused { reason } => Outcome::Failed { reason },
         };
         transferred(upstream, offer, outcome)
     }));

@@ -1,6 +1,7 @@
 //! Verify: check every frame of every blob, and that blobs and index agree. Every problem is reported
 //! and, on request, repaired.
 
+mod access;
 mod blob;
 mod repair;
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::cache::trust::Trust;
 use crate::cache::{self, BlobFile, Blobs, Cache};
 use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
@@ -82,6 +84,10 @@ pub enum ProblemKind {
     Foreign,
     /// The index itself.
     Index,
+    /// A cache that others can read or change, and that is not open to them on purpose.
+    Exposed,
+    /// Entries that keep the owner of the cache, or the members of its group, from writing it.
+    Owner,
 }
 
 impl Problem {
@@ -104,12 +110,12 @@ type BlobsByDigest = HashMap<Digest, BlobFile>;
 
 /// Reads the whole cache, to the end whatever the problems are. A damaged index is a problem, not an
 /// error. Without `repair`, nothing in the cache is changed, and none is made.
-pub fn verify(root: &Path, repair: bool, progress: &dyn Progress) -> Result<Report> {
+pub fn verify(root: &Path, repair: bool, trust: &Trust, progress: &dyn Progress) -> Result<Report> {
     threads::start_pool()?;
     let opened = if repair {
-        Cache::open_existing(root, progress)
+        Cache::open_existing(root, trust, progress)
     } else {
-        Cache::open_to_read_with_progress(root, progress)
+        Cache::open_to_read_with(root, trust, progress)
     };
     let damage = match opened {
         Ok(cache) => match cache.damage() {
@@ -121,7 +127,7 @@ pub fn verify(root: &Path, repair: bool, progress: &dyn Progress) -> Result<Repo
     };
     let mut problem = Problem::new(ProblemKind::Index, root.join(cache::INDEX_FILE_NAME), damage);
     let mut report = if repair {
-        let (cache, aside) = Cache::open_or_rebuild(root, progress)?;
+        let (cache, aside) = Cache::open_or_rebuild(root, trust, progress)?;
         let aside = aside.unwrap_or_default();
         let repair = format!("rebuilt from the blobs; the old index is now {}", aside.display());
         problem.repair = Some(repair);
@@ -138,6 +144,7 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
     if repair {
         cache.check_writable()?;
     }
+    let access = access::check(&mut cache, repair)?;
     let eggs: Eggs = cache.eggs()?.into_iter().map(|egg| (egg.digest, egg)).collect();
     let (mut report, blobs) = verify_blobs(cache.blobs(), &eggs, progress)?;
     report.orphans = orphans(&cache, &report, &blobs, &eggs)?;
@@ -147,6 +154,7 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
     if repair {
         repair::repair(&mut cache, &mut report, &blobs, &eggs)?;
     }
+    report.problems.extend(access);
     report
         .problems
         .sort_by(|a, b| (&a.file_name, a.digest, &a.path).cmp(&(&b.file_name, b.digest, &b.path)));
@@ -192,7 +200,15 @@ fn drop_solved(cache: &mut Cache, report: &mut Report) -> Result<()> {
 fn missing_blobs(cache: &Cache, blobs: &BlobsByDigest, eggs: &Eggs) -> Result<Vec<Problem>> {
     let mut problems = Vec::new();
     for (&digest, egg) in eggs.iter().filter(|(digest, _)| !blobs.contains_key(digest)) {
-        let stored = cache.blobs().file(digest)?;
+        let stored = match cache.blobs().file(digest) {
+            Err(error) if error.is_forbidden() => {
+                let path = cache.blobs().path(digest);
+                let problem = Problem::new(ProblemKind::Unreadable, path, error.to_string());
+                problems.push(problem.of_egg(digest, Some(egg)));
+                continue;
+            }
+            stored => stored?,
+        };
         let is_file = stored.is_some_and(|stored| stored.is_file);
         if !is_file && cache.egg(digest)?.is_some() {
             let what =

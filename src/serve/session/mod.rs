@@ -26,6 +26,7 @@ use crate::ops::add::Added;
 use crate::ops::register;
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
+use crate::util::progress::Silent;
 use remotes::SessionRemotes;
 use tracing::{debug, info};
 
@@ -67,7 +68,7 @@ impl Session {
     pub fn open(opening: Opening, options: &Arc<Options>) -> Result<(Self, Answer)> {
         let Opening { cache, host, buildout, setuptools, .. } = opening;
         let Opening { eggs_directory, configuration, offline, .. } = opening;
-        let cache = Cache::open(&cache)?;
+        let cache = Cache::open_with(&cache, &options.trust, &Silent)?;
         let read_only = cache.is_read_only();
         let torn = match eggs_directory.as_ref().and_then(|dir| dir.canonicalize().ok()) {
             Some(dir) => cache.remove_torn_copies(&dir),

@@ -8,6 +8,7 @@ use eggcache::Cache;
 use eggcache::CachedEgg;
 use eggcache::Digest;
 use eggcache::Error;
+use eggcache::Trust;
 use eggcache::add::{self, Outcome, Replace};
 use eggcache::clock::now;
 use eggcache::internals::Rebuilt;
@@ -88,7 +89,8 @@ impl<'e> Case<'e> {
             Step::Verify => self.verify(),
             Step::Repair => self.repair(),
             Step::Reindex => {
-                let report = reindex::reindex(self.cache.root(), &Silent).unwrap();
+                let report =
+                    reindex::reindex(self.cache.root(), &Trust::default(), &Silent).unwrap();
                 assert_eq!(report.set_aside, None);
                 self.was_rebuilt(&report.rebuilt);
             }
@@ -333,14 +335,14 @@ impl<'e> Case<'e> {
     }
 
     fn verify(&self) {
-        let report = verify::verify(self.cache.root(), false, &Silent).unwrap();
+        let report = verify::verify(self.cache.root(), false, &Trust::default(), &Silent).unwrap();
         assert_eq!(found_by(&report), self.damaged());
         assert_eq!(report.orphans, []);
         assert_eq!(report.temporary_files, 0);
     }
 
     fn repair(&mut self) {
-        let report = verify::verify(self.cache.root(), true, &Silent).unwrap();
+        let report = verify::verify(self.cache.root(), true, &Trust::default(), &Silent).unwrap();
         assert_eq!(found_by(&report), self.damaged());
         assert_eq!(report.unsolved().count(), 0);
         self.model.retain(|_, kept| kept.damage.is_none());

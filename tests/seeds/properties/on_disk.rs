@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use eggcache::internals::{Environment, ServeOptions, serve};
 use eggcache::progress::Silent;
 use eggcache::query::Narrow;
-use eggcache::{Cache, add, bundle, list, pins, roots, stats, verify};
+use eggcache::{Cache, Trust, add, bundle, list, pins, roots, stats, verify};
 use tempfile::TempDir;
 
 use crate::forge;
@@ -69,7 +69,7 @@ fn report(root: &Path) -> eggcache::Result<bool> {
     roots::roots(&cache, None)?;
     pins::pins(&cache, &pins::Options::List)?;
     stats::stats(&cache, &stats::Options::default())?;
-    verify::verify(root, false, &Silent)?;
+    verify::verify(root, false, &Trust::default(), &Silent)?;
     Ok(is_listed)
 }
 
@@ -96,6 +96,7 @@ pub fn requests(input: &[u8]) -> bool {
     let mut answers = Vec::new();
     let options = ServeOptions {
         environment: Environment::default(),
+        trust: Trust::default(),
         warning: None,
         hint: |_, _| None,
         on_background: || (),
