@@ -127,9 +127,18 @@ impl Context<'_> {
         Ok(None)
     }
 
+    /// The remotes of the cache, after a warning if credentials are withheld from one.
+    pub fn remotes(&self) -> anyhow::Result<Vec<Remote>> {
+        let remotes = config::read(&self.root()?, &self.trust)?;
+        if let Some(withheld) = config::withheld(&remotes, &self.environment) {
+            self.printer.warning(&withheld.to_string());
+        }
+        Ok(remotes)
+    }
+
     /// The remote of that name.
     pub fn remote(&self, name: &str) -> anyhow::Result<Remote> {
-        let mut remotes = config::read(&self.root()?)?;
+        let mut remotes = self.remotes()?;
         Ok(remotes.swap_remove(config::position(&remotes, name)?))
     }
 }

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::cache::trust::Trust;
 use crate::disk::dir::Dir;
 use crate::disk::json_file;
-use crate::error::{Error, IoContext, Result};
-use crate::remote::keys::Trusted;
+use crate::error::{Error, Exposure, IoContext, Owner, Result};
+use crate::remote::client;
+use crate::remote::keys::{KEY_VARIABLE, Trusted};
+use crate::util::environment::Environment;
 use crate::util::suggest::nearest;
 
 const FILE_NAME: &str = "remotes.json";
@@ -37,6 +40,19 @@ pub struct Remote {
     /// Without a trusted key, nothing on the remote is used.
     #[serde(default)]
     pub trusted: Vec<Trusted>,
+    /// Set if somebody else may have chosen this remote.
+    #[serde(skip)]
+    pub foreign: Option<Foreign>,
+}
+
+/// Who else may have written the file of a remote. Such a remote gets no credentials, and nothing is pushed
+/// or signed there: in a shared cache, a member would choose the host that gets the credentials of all.
+/// The eggs that it offers count like others, because a member can put eggs into the cache anyway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    pub exposure: Exposure,
+    /// The owner of the file.
+    pub owner: Owner,
 }
 
 impl Remote {
@@ -58,6 +74,7 @@ impl Remote {
             push: false,
             instance_credentials: false,
             trusted: Vec::new(),
+            foreign: None,
         })
     }
 
@@ -80,6 +97,15 @@ impl Remote {
             }
         }
         Ok(())
+    }
+
+    /// Checks that this user or root has chosen it.
+    ///
+    /// # Errors
+    /// [`Error::ForeignRemotes`]
+    pub fn check_own(&self) -> Result<()> {
+        let names = vec![self.name.clone()];
+        self.foreign.as_ref().map_or(Ok(()), |foreign| Err(foreign.refusal(names)))
     }
 
     /// The trusted key that is this one, in base64. Its trust may have ended.
@@ -148,16 +174,48 @@ pub fn endpoint(text: &str) -> Result<Url> {
 }
 
 /// The remotes of the cache at `root`, in their order.
-pub fn read(root: &Path) -> Result<Vec<Remote>> {
-    match Dir::open(root) {
-        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(Vec::new()),
-        dir => Ok(json_file::read(&dir.at("open", root)?, FILE_NAME)?.unwrap_or_default()),
+pub fn read(root: &Path, trust: &Trust) -> Result<Vec<Remote>> {
+    let dir = match root.canonicalize().and_then(|root| Dir::open(&root)) {
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(Vec::new()),
+        dir => dir.at("open", root)?,
+    };
+    let read = json_file::read_with_owner::<Vec<Remote>>(&dir, FILE_NAME)?;
+    let Some((mut remotes, file)) = read else { return Ok(Vec::new()) };
+    if let Some(exposure) = trust.exposure_of(&file)
+        && !trust.covers(dir.path())
+    {
+        let owner = Owner::in_metadata(&dir.join(FILE_NAME), &file);
+        let foreign = Foreign { exposure, owner };
+        for remote in &mut remotes {
+            remote.foreign = Some(foreign.clone());
+        }
     }
+    Ok(remotes)
 }
 
-/// Writes the remotes of the cache at `root`.
+/// Why remotes get none of the credentials in this environment, if that makes a difference to one.
+#[must_use]
+pub fn withheld(remotes: &[Remote], environment: &Environment) -> Option<Error> {
+    let would_get = |remote: &&Remote| {
+        remote.foreign.is_some()
+            && (client::has_credentials(remote, environment)
+                || (remote.push && environment.get_os(KEY_VARIABLE).is_some()))
+    };
+    let concerned: Vec<&Remote> = remotes.iter().filter(would_get).collect();
+    let foreign = concerned.first()?.foreign.as_ref()?;
+    Some(foreign.refusal(concerned.iter().map(|remote| remote.name.clone()).collect()))
+}
+
+/// Writes the remotes of the cache at `root`. Only this user may write the file from then on.
 pub fn write(root: &Path, remotes: &[Remote]) -> Result<()> {
-    json_file::write(&Dir::open(root).at("write", &root.join(FILE_NAME))?, FILE_NAME, &remotes)
+    json_file::write_own(&Dir::open(root).at("write", &root.join(FILE_NAME))?, FILE_NAME, &remotes)
+}
+
+impl Foreign {
+    fn refusal(&self, remotes: Vec<String>) -> Error {
+        let Self { exposure, owner } = self.clone();
+        Error::ForeignRemotes { exposure, owner, remotes }
+    }
 }
 
 /// The index of the remote with this name.
@@ -228,10 +286,11 @@ mod tests {
     #[test]
     fn written_remotes_are_read_back() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(read(dir.path()).unwrap(), []);
+        let read = || read(dir.path(), &Trust::default()).unwrap();
+        assert_eq!(read(), []);
         let remotes = [Remote::new("b", "s3://b").unwrap(), Remote::new("a", "/a").unwrap()];
         write(dir.path(), &remotes).unwrap();
-        assert_eq!(read(dir.path()).unwrap(), remotes);
+        assert_eq!(read(), remotes);
         assert_eq!(position(&remotes, "a").unwrap(), 1);
         let missing = position(&remotes, "c").unwrap_err();
         assert!(matches!(missing, Error::NoRemote { .. }));

@@ -57,8 +57,10 @@ pub struct Published {
 /// Checks without a request whether this key may push to a remote.
 ///
 /// # Errors
-/// [`Error::WebServer`], [`Error::UntrustedSigner`] or [`Error::ExpiredSigner`]
+/// [`Error::ForeignRemotes`], [`Error::WebServer`], [`Error::UntrustedSigner`] or
+/// [`Error::ExpiredSigner`]
 pub fn check(remote: &Remote, signer: &Signer) -> Result<()> {
+    remote.check_own()?;
     let (name, id) = (remote.name.clone(), signer.id());
     if remote.is_web() {
         return Err(Error::WebServer { name, what: "is read-only" });

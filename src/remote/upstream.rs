@@ -4,14 +4,13 @@
 //! from then on.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::egg::key::{EggKey, Host};
 use crate::error::{Error, OrLog, Result};
 use crate::remote::checked_remote::CheckedRemote;
 use crate::remote::client::{Client, Patience};
-use crate::remote::config::{self, Remote};
+use crate::remote::config::Remote;
 use crate::remote::entry::{RemoteEntry, Signed};
 use crate::remote::object_names;
 use crate::util::environment::Environment;
@@ -48,11 +47,6 @@ struct Claim {
 }
 
 impl Upstream {
-    /// The remotes of the cache at `root`.
-    pub fn open(root: &Path, patience: Patience, environment: &Environment) -> Result<Self> {
-        Self::new(&config::read(root)?, patience, environment)
-    }
-
     /// Those of `remotes` that trust a key. If one of several cannot be opened, for example because it
     /// has no credentials, the others are used.
     pub fn new(remotes: &[Remote], patience: Patience, environment: &Environment) -> Result<Self> {

@@ -12,6 +12,7 @@ mod damage;
 mod disk;
 mod far_times;
 mod foreign_locks;
+mod foreign_remotes;
 mod forge;
 mod forged_lines;
 mod gc;

@@ -89,7 +89,7 @@ fn pull_missing(
     if (files.is_empty() && pins.is_empty()) || cache.check_writable().is_err() {
         return Ok(());
     }
-    let upstream = match Upstream::open(cache.root(), Patience::BUILD, &context.environment) {
+    let upstream = match Upstream::new(&context.remotes()?, Patience::BUILD, &context.environment) {
         Ok(upstream) if upstream.is_empty() => return Ok(()),
         Ok(upstream) => upstream,
         Err(error) => {

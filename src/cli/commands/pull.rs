@@ -11,7 +11,6 @@ use crate::cli::transfers::transfers_text;
 use crate::error::Error;
 use crate::ops::remote::pull::{self, Report};
 use crate::remote::client::Patience;
-use crate::remote::config;
 use crate::remote::upstream::Upstream;
 
 /// Download eggs from the remotes into the cache.
@@ -62,7 +61,7 @@ impl Pull {
 fn sources(context: &Context, name: Option<&str>) -> anyhow::Result<Upstream> {
     let remotes = match name {
         Some(name) => vec![context.remote(name)?],
-        None => config::read(&context.root()?)?,
+        None => context.remotes()?,
     };
     if remotes.is_empty() {
         return Err(Error::NoRemotes.into());

@@ -36,7 +36,7 @@ impl Push {
         let (all, names) = (self.selection.all, self.selection.names()?);
         let narrow = Narrow::from(self.filter);
         let mut cache = context.open()?;
-        let remotes = destinations(config::read(cache.root())?, self.to.as_deref())?;
+        let remotes = destinations(config::read(cache.root(), cache.trust())?, self.to.as_deref())?;
         let signer = signer(context)?;
         let eggs = if all {
             list::list(&cache, None, &narrow)?.eggs

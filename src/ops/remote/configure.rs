@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::remote::config::{self, Remote};
+use crate::remote::config::{self, Foreign, Remote};
 use crate::remote::keys::{self, Trusted};
 
 #[derive(Debug, Clone)]
@@ -50,11 +50,16 @@ pub struct ConfiguredRemote {
 /// Lists the remotes of a cache, or changes one.
 ///
 /// # Errors
-/// [`Error::NoRemote`], [`Error::RemoteExists`], [`Error::NotAPublicKey`], [`Error::NotTrusted`], or
+/// [`Error::ForeignFile`], [`Error::NoRemote`], [`Error::RemoteExists`], [`Error::NotAPublicKey`], [`Error::NotTrusted`], or
 /// [`Error::Usage`] for an invalid remote.
 pub fn configure(cache: &Cache, options: &Options) -> Result<Report> {
     let root = cache.root();
-    let mut remotes = config::read(root)?;
+    let mut remotes = config::read(root, cache.trust())?;
+    if !matches!(options, Options::List)
+        && let Some(Foreign { exposure, owner }) = remotes.first().and_then(|it| it.foreign.clone())
+    {
+        return Err(Error::ForeignFile { exposure, owner });
+    }
     let changed = match options {
         Options::List => {
             let remotes = remotes.into_iter().map(with_key_ids).collect::<Result<_>>()?;

@@ -116,6 +116,9 @@ pub fn gc(
     progress: &dyn Progress,
 ) -> Result<Report> {
     inventory::require_listing(remote)?;
+    if !options.dry_run {
+        remote.check_own()?;
+    }
     let time = if options.dry_run {
         now()
     } else {

@@ -97,6 +97,9 @@ pub fn verify(
     environment: &Environment,
     progress: &dyn Progress,
 ) -> Result<Report> {
+    if options.repair {
+        remote.check_own()?;
+    }
     let inventory = Inventory::new(remote, environment, progress)?;
     let mut report = Report {
         remote: remote.name.clone(),

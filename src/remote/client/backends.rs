@@ -54,6 +54,12 @@ fn credentials(scheme: &str) -> &'static [&'static str] {
     }
 }
 
+/// Whether requests to a remote have credentials, from the environment or from the machine.
+pub(in crate::remote) fn has_credentials(remote: &Remote, environment: &Environment) -> bool {
+    let is_set = |name: &&str| environment.get_os(name).is_some();
+    remote.instance_credentials || credentials(remote.url.scheme()).iter().any(is_set)
+}
+
 /// The settings of a store in the variables that begin with `prefix`.
 fn settings<'e, K: FromStr>(
     environment: &'e Environment,
@@ -68,6 +74,10 @@ pub(super) fn open(
     patience: Patience,
     environment: &Environment,
 ) -> object_store::Result<Opened> {
+    // The author of a foreign remote must not get what this user's environment holds.
+    let nothing = Environment::default();
+    let is_foreign = remote.foreign.is_some();
+    let environment = if is_foreign { &nothing } else { environment };
     let url = remote.url.as_str();
     let retry = retry(patience);
     let endpoint = remote.endpoint.as_ref();
@@ -80,9 +90,7 @@ pub(super) fn open(
         .with_allow_http(plain_http)
         .with_user_agent(USER_AGENT.parse().expect("it is a header's text"));
     let connector = Logged::new(remote, NoRedirects { connect_timeout: patience.connect });
-    let credentials = credentials(remote.url.scheme());
-    let is_anonymous = !remote.instance_credentials
-        && credentials.iter().all(|name| environment.get_os(name).is_none());
+    let is_anonymous = is_foreign || !has_credentials(remote, environment);
     let prefix = || ObjectPath::from_url_path(remote.url.path());
     let (store, prefix): (Arc<dyn ObjectStore>, _) = match remote.url.scheme() {
         "s3" => {
@@ -137,10 +145,11 @@ pub(super) fn open(
         }
         "file" => {
             let folder = remote.folder().unwrap_or_default();
-            std::fs::create_dir_all(&folder).map_err(|source| object_store::Error::Generic {
-                store: "folder",
-                source: source.into(),
-            })?;
+            if !is_foreign {
+                std::fs::create_dir_all(&folder).map_err(|source| {
+                    object_store::Error::Generic { store: "folder", source: source.into() }
+                })?;
+            }
             // Others trust in what is there, also after a power cut.
             let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
             (Arc::new(store), ObjectPath::default())
@@ -155,7 +164,10 @@ pub(super) fn open(
             (Arc::new(builder.build()?), ObjectPath::default())
         }
     };
-    Ok(Opened { store, prefix, unset: if is_anonymous { credentials } else { &[] } })
+    // Setting a variable would not help a foreign remote.
+    let could_be_set = is_anonymous && !is_foreign;
+    let unset = if could_be_set { credentials(remote.url.scheme()) } else { &[] };
+    Ok(Opened { store, prefix, unset })
 }
 
 fn retry(patience: Patience) -> RetryConfig {

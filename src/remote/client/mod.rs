@@ -26,6 +26,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use tokio::sync::oneshot;
 
+pub(in crate::remote) use backends::has_credentials;
 use backends::{Opened, open};
 pub(crate) use error_text::first_line;
 use error_text::{answer_name, is_failure, reason};
@@ -68,7 +69,12 @@ impl Client {
         runtime()?;
         let Opened { store, prefix, unset } = open(remote, patience, environment).map_err(bad)?;
         let url = remote.url.as_str();
-        debug!(remote = remote.name, url, anonymous = !unset.is_empty(), "opened a remote");
+        debug!(
+            remote = remote.name,
+            url,
+            anonymous = !unset.is_empty() || remote.foreign.is_some(),
+            "opened a remote"
+        );
         Ok(Self { unset, ..Self::with_store(remote, store, prefix, patience) })
     }
 

@@ -70,13 +70,15 @@ impl SessionRemotes {
         configuration: Option<String>,
         options: &Arc<Options>,
     ) -> Result<Option<Self>> {
-        let mut remotes = config::read(cache.root())?;
+        let mut remotes = config::read(cache.root(), cache.trust())?;
         remotes.retain(|remote| !remote.trusted.is_empty());
         if remotes.is_empty() || cache.check_writable().is_err() {
             return Ok(None);
         }
         let (signer, refusals) = signer(&remotes, &options.environment)?;
-        let notices = refusals.iter().map(|error| options.text(error, cache.root())).collect();
+        let withheld = config::withheld(&remotes, &options.environment);
+        let notices = withheld.iter().chain(&refusals);
+        let notices = notices.map(|error| options.text(error, cache.root())).collect();
         Ok(Some(Self {
             root: cache.dir().clone(),
             options: Arc::clone(options),
@@ -326,7 +328,8 @@ impl SessionRemotes {
 
 /// The key to push with, if there is one and a remote to push to trusts it; else why nothing is pushed.
 fn signer(remotes: &[Remote], environment: &Environment) -> Result<(Option<Signer>, Vec<Error>)> {
-    let targets: Vec<&Remote> = remotes.iter().filter(|remote| remote.push).collect();
+    let is_target = |remote: &&Remote| remote.push && remote.foreign.is_none();
+    let targets: Vec<&Remote> = remotes.iter().filter(is_target).collect();
     if targets.is_empty() {
         return Ok((None, Vec::new()));
     }
