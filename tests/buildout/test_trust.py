@@ -46,4 +46,4 @@ def test_only_the_environment_of_a_user_trusts_a_cache(filled):
         config.write_text(config.read_text().replace("[buildout]\n", "[buildout]\n%s\n" % option, 1))
     assert project.run().count(ALONE) == 1
     output = run(filled, "trusting", env={"EGGCACHE_TRUST_CACHE": str(filled.cache)})
-    assert ALONE not in output and "1 hit" in output, output
+    assert ALONE not in output and "2 hits, 0 misses" in output, output
