@@ -22,7 +22,7 @@ pub struct Rules {
     /// Evict the least recently used eggs until all blobs have at most this size, in bytes.
     pub max_size: Option<u64>,
     /// Keep this many of the newest versions of each project, Python, ABI, platform, generation and
-    /// environment, and evict the others.
+    /// environment, and evict the others. Final releases and pre-releases are counted apart.
     pub keep_versions: Option<usize>,
 }
 
@@ -246,7 +246,24 @@ mod tests {
         let rules = Rules { keep_versions: Some(2), ..Rules::default() };
         let eggs = ["1.9", "1.10", "1.10rc1", "1.2", "oldest!"].map(|version| egg(version, 0, 1));
         let evicted: Vec<_> = planned(&eggs, &rules, 0).into_iter().map(|it| it.0).collect();
-        assert_eq!(evicted, ["1.9", "1.2", "oldest!"]);
+        assert_eq!(evicted, ["1.2", "oldest!"]);
+    }
+
+    #[test]
+    fn pre_releases_push_out_no_final_release() {
+        let of = |versions: &[&str], keep| -> Vec<String> {
+            let rules = Rules { keep_versions: Some(keep), ..Rules::default() };
+            let eggs: Vec<_> = versions.iter().map(|version| egg(version, 0, 1)).collect();
+            planned(&eggs, &rules, 0).into_iter().map(|it| it.0).collect()
+        };
+        let nightly = ["1.0", "1.1.dev1", "1.1.dev2", "1.1a1", "1.1rc1"];
+        assert_eq!(of(&nightly, 1), ["1.1.dev1", "1.1.dev2", "1.1a1"]);
+        assert_eq!(of(&nightly, 2), ["1.1.dev1", "1.1.dev2"]);
+        // A post-release is final, and a development release of one is not.
+        let post = ["1.0", "1.0.post1", "1.0.post2.dev1", "1.0.post2.dev2"];
+        assert_eq!(of(&post, 1), ["1.0", "1.0.post2.dev1"]);
+        // Nor do final releases push out the newest pre-release.
+        assert_eq!(of(&["2.0rc1", "1.0", "1.1"], 1), ["1.0"]);
     }
 
     #[test]

@@ -1,4 +1,7 @@
 //! The rule `keep-versions`: which eggs have one of the newest versions of their project.
+//!
+//! Final releases and pre-releases are counted apart: a project that publishes a pre-release every night
+//! would otherwise lose the release that everybody uses.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,15 +18,18 @@ pub(super) struct Versions {
 }
 
 impl Versions {
-    /// Finds the eggs whose versions are older than the newest `keep` of their project and tags. A version
-    /// outside PEP 440 is older than all others.
+    /// Finds the eggs whose versions are older than the newest `keep` final releases or the newest `keep`
+    /// pre-releases, which include development releases, of their project and tags. A version outside
+    /// PEP 440 counts as a final release older than all others.
     pub fn of(eggs: &[CachedEgg], keep: usize) -> Self {
         let mut groups: HashMap<_, Vec<&CachedEgg>> = HashMap::new();
         for egg in eggs {
             let key = &egg.key;
             let tags =
                 (&key.name, &key.python, &key.abi, &key.platform, key.generation, &key.environment);
-            groups.entry(tags).or_default().push(egg);
+            let version = egg.key.version.parse::<Version>();
+            let is_pre_release = version.is_ok_and(|version| version.any_prerelease());
+            groups.entry((tags, is_pre_release)).or_default().push(egg);
         }
         let mut found = Self::default();
         for group in groups.into_values() {

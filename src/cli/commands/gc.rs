@@ -32,7 +32,8 @@ pub struct Gc {
     /// Evict the least recently used eggs until the blobs take no more than SIZE: 500MB, 20GiB.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
-    /// Keep only the N newest versions of each project, for each Python and platform.
+    /// Keep only the N newest final releases and the N newest pre-releases of each project, for each
+    /// Python and platform.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     keep_versions: Option<usize>,
     /// Keep the eggs of a buildout for AGE after its folder is gone, for example because a disk is not

@@ -32,7 +32,8 @@ pub struct Gc {
     /// Evict eggs that were pushed longer than AGE ago: 90d, 12h, 1y (m means minutes, mo months).
     #[arg(long, value_name = "AGE", value_parser = age)]
     max_age: Option<i64>,
-    /// Keep only the N newest versions of each project, for each Python and platform.
+    /// Keep only the N newest final releases and the N newest pre-releases of each project, for each
+    /// Python and platform.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     keep_versions: Option<usize>,
     /// Keep unreferenced blobs that are younger than AGE, because their entry may follow (default: 1d).
