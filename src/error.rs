@@ -178,6 +178,10 @@ pub enum Error {
     #[error("no key is trusted for {}", remotes.join(", "))]
     NoTrustedKey { remotes: Vec<String> },
 
+    /// No key whose signatures count, for a request that would then apply to everything.
+    #[error("remote {name}: no key is trusted now, so no entry counts as signed")]
+    NoValidKey { name: String },
+
     #[error("no remote receives pushed eggs; there is {}", remotes.join(", "))]
     NoPushRemote { remotes: Vec<String> },
 

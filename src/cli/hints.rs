@@ -159,6 +159,10 @@ impl Hints {
             Error::NoTrustedKey { .. } => {
                 vec![format!("{} trusts a key", self.command("trust NAME KEY"))]
             }
+            Error::NoValidKey { name } => vec![format!(
+                "{} trusts the key of your builders; without it, all eggs would be removed",
+                self.command(&format!("trust {name} KEY"))
+            )],
             Error::NoPushRemote { .. } => one("name one with --to, or add one with --push"),
             Error::RemoteExists { name } => {
                 vec![format!("{} removes it", self.command(&format!("remote remove {name}")))]

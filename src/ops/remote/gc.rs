@@ -44,6 +44,7 @@ use crate::remote::client::{Client, ObjectInfo, Patience};
 use crate::remote::config::Remote;
 use crate::remote::entry::{RemoteEntry, Signed};
 use crate::remote::inventory::{self, Inventory, Lines, StoredEntry};
+use crate::remote::keys::Trusted;
 use crate::remote::object_names;
 use crate::remote::publish;
 use crate::util::clock::now;
@@ -108,6 +109,10 @@ pub struct RefusedEntry {
 }
 
 /// Collects garbage on a remote, or with `dry_run` reports what it would remove.
+///
+/// # Errors
+/// [`Error::NoValidKey`] if untrusted entries are to be removed and no trusted key is valid,
+/// [`Error::WebServer`], or [`Error::Remote`].
 pub fn gc(
     cache: &Cache,
     remote: &Remote,
@@ -118,6 +123,9 @@ pub fn gc(
     inventory::require_listing(remote)?;
     if !options.dry_run {
         remote.check_own()?;
+    }
+    if options.untrusted {
+        require_valid_key(remote)?;
     }
     let time = if options.dry_run {
         now()
@@ -164,6 +172,16 @@ pub fn gc(
     }
     report.requests = inventory.client.requests();
     Ok(report)
+}
+
+/// Without a key whose signatures count now, every entry is untrusted: a mistake in the configuration would
+/// empty the remote.
+fn require_valid_key(remote: &Remote) -> Result<()> {
+    let is_valid = |key: &Trusted| key.until.is_none_or(|until| until > now());
+    if remote.trusted.iter().any(is_valid) {
+        return Ok(());
+    }
+    Err(Error::NoValidKey { name: remote.name.clone() })
 }
 
 /// The egg of a valid entry, with the age of the entry.
