@@ -60,6 +60,13 @@ pub enum Error {
     #[error("index {} is damaged ({source})", path.display())]
     DamagedIndex { path: PathBuf, source: rusqlite::Error },
 
+    /// A file from which it is not certain any more which eggs came from remotes.
+    #[error(
+        "{}: {lines} of its lines are damaged, so it is not certain which eggs came from a remote",
+        path.display()
+    )]
+    DamagedArrivals { path: PathBuf, lines: usize },
+
     #[error("{} is not an index of eggcache", path.display())]
     NotAnIndex { path: PathBuf },
 

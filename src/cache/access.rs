@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::cache::blobs::{Blobs, Staging};
 use crate::cache::index::{Day, Index, Regrets, Usage};
 use crate::cache::trust::{self, Trust};
-use crate::cache::{Cache, Missing, Rebuilt};
+use crate::cache::{Arrivals, Cache, Missing, Rebuilt};
 use crate::disk::dir::Dir;
 use crate::disk::mmap::Mapped;
 use crate::egg::blob::reader::Blob;
@@ -107,6 +107,11 @@ impl Cache {
         trust::check(&root, trust)?;
         let dir = Dir::open(&root).at("open the cache directory", &root)?;
         Index::open_to_read(&dir)?.names()
+    }
+
+    /// How eggs came from remotes. Read the eggs first, as [`Arrivals::of`] says.
+    pub fn arrivals(&self) -> Result<Arrivals> {
+        Arrivals::of(&self.dir)
     }
 
     /// Evicted eggs whose blobs may still exist.

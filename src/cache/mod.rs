@@ -7,6 +7,7 @@
 //! methods of [`Cache`]. The `write` module describes the order of writes.
 
 mod access;
+mod arrivals;
 mod blobs;
 pub mod extract;
 mod index;
@@ -25,6 +26,7 @@ mod write;
 use crate::disk::dir::Dir;
 use crate::error::Unwritable;
 
+pub use arrivals::Arrivals;
 pub use blobs::{BlobFile, Blobs, Staged, Staging};
 pub use index::{DAY, Day, FILE_NAME as INDEX_FILE_NAME, Regrets, Tally, Usage, day_of};
 pub use rebuild::Rebuilt;

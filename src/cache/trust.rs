@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{getegid, geteuid, getgroups};
 
-use crate::cache::index;
+use crate::cache::{arrivals, index};
 use crate::disk::permissions::SHARED;
 use crate::error::{Error, Exposure, IoContext, Owner, Result};
 use crate::util::environment::Environment;
@@ -42,7 +42,7 @@ pub const VARIABLE: &str = "EGGCACHE_TRUST_CACHE";
 const SUDO_USER: &str = "SUDO_UID";
 
 /// Everything in a cache that decides which eggs it serves, or what is removed.
-const PARTS: [&str; 14] = [
+const PARTS: [&str; 15] = [
     "blobs",
     "tmp",
     "quarantine",
@@ -56,6 +56,7 @@ const PARTS: [&str; 14] = [
     "recall",
     "gc",
     "remotes.json",
+    arrivals::FILE_NAME,
     "eggcache.toml",
 ];
 

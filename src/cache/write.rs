@@ -3,8 +3,9 @@
 //! # Order of writes
 //! A crash is harmless because there is never a row without its blob.
 //!
-//! - To add: write the blob under `tmp/` and sync it; take the write lock; rename the blob into
-//!   `blobs/`; insert the row; sync the directories; commit.
+//! - To add: write the blob under `tmp/` and sync it; take the write lock; if it came from a remote,
+//!   record that durably (`arrivals`); rename the blob into `blobs/`; insert the row; sync the
+//!   directories; commit.
 //! - To remove, batch by batch: take the write lock, delete the rows, mark the eggs as evicted, and
 //!   commit durably. Take the lock again, check again that the digest has no row, rename the blob into
 //!   `tmp/`, and commit; then unlink it there.
@@ -24,9 +25,11 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use crate::cache::Cache;
+use crate::cache::arrivals;
 use crate::cache::blobs::{Blobs, Staged};
 use crate::cache::index::{Tally, Writer};
-use crate::cache::retention::plan::Evicted;
+use crate::cache::retention::plan::{EvictReason, Evicted};
+use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, Result};
 use crate::util::clock::now;
@@ -66,8 +69,9 @@ impl Cache {
         staged: Vec<Staged>,
         replace: impl Fn(&CachedEgg) -> bool,
     ) -> Result<Vec<Commit>> {
-        let blobs = &self.blobs;
+        let (dir, blobs) = (&self.dir, &self.blobs);
         let commits = self.index.write(|writer| {
+            record_arrivals(dir, blobs, writer, &staged, &replace)?;
             let mut changed = BTreeSet::new();
             let commits = staged
                 .into_iter()
@@ -116,9 +120,11 @@ impl Cache {
                 writer.forget_regrets(now)?;
                 for evicted in batch {
                     let egg = &evicted.egg;
-                    // Unless another process has used it since, or stored it again.
+                    // Unless another process has used it since, or stored it again. Neither makes an
+                    // egg good that came by the wrong key.
                     let row = writer.of_digest(egg.digest)?;
-                    if row.is_some_and(|row| row.used_at == egg.used_at) {
+                    let is_bad = evicted.reason == EvictReason::SignedBy;
+                    if row.is_some_and(|row| is_bad || row.used_at == egg.used_at) {
                         debug!(file_name = egg.file_name, digest = %egg.digest, "evicted");
                         writer.evict(egg.digest, now)?;
                         writer.remember(evicted, now)?;
@@ -183,6 +189,15 @@ impl Cache {
         if self.is_read_only() { Ok(()) } else { self.blobs.check_folder(digest) }
     }
 
+    /// Drops the records of arrivals that are of no use any more, if these are most of them.
+    pub fn compact_arrivals(&mut self) -> Result<()> {
+        let (dir, blobs) = (&self.dir, &self.blobs);
+        self.index.write(|writer| {
+            let is_here = |egg| Ok(writer.has(egg)? || blobs.file(egg)?.is_some());
+            arrivals::compact(dir, writer, now(), is_here)
+        })
+    }
+
     /// Removes unfinished blobs of processes that died, and returns how many.
     pub fn sweep(&self) -> Result<usize> {
         self.blobs.sweep()
@@ -218,6 +233,46 @@ fn stored(commits: &[Commit]) -> Tally {
     tally
 }
 
+/// Records how staged blobs came from remotes. An egg that the cache has under the same digest keeps its
+/// origin: what was built here first stays built here.
+fn record_arrivals(
+    cache: &Dir,
+    blobs: &Blobs,
+    writer: &Writer<'_>,
+    staged: &[Staged],
+    replace: impl Fn(&CachedEgg) -> bool,
+) -> Result<()> {
+    let mut records = Vec::new();
+    for Staged { arrival, written, manifest, .. } in staged {
+        let Some(arrival) = arrival else { continue };
+        let existing = writer.of_key(&manifest.key)?;
+        let is_kept = existing.is_some_and(|it| fate(blobs, &it, &replace) == Fate::Kept);
+        if !is_kept && !writer.has(written.digest)? {
+            records.push((written.digest, arrival.clone()));
+        }
+    }
+    arrivals::append(cache, writer, &records)
+}
+
+/// What happens to an egg when another one of its key is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    Replaced,
+    /// Its row has the wrong key and is deleted; the blob, which is another egg's, stays.
+    Forgotten,
+}
+
+fn fate(blobs: &Blobs, existing: &CachedEgg, replace: impl Fn(&CachedEgg) -> bool) -> Fate {
+    match blobs.open(existing.digest) {
+        Ok(Some(blob)) if blob.manifest.key != existing.key => Fate::Forgotten,
+        Ok(None) | Err(Error::DamagedBlob { .. }) => Fate::Replaced,
+        // A blob of a newer format belongs to a newer eggcache and is not broken.
+        _ if replace(existing) => Fate::Replaced,
+        _ => Fate::Kept,
+    }
+}
+
 fn commit_one(
     blobs: &Blobs,
     writer: &Writer<'_>,
@@ -228,19 +283,14 @@ fn commit_one(
     let digest = staged.written.digest;
     let (mut replaced, mut before) = (None, None);
     if let Some(existing) = writer.of_key(&staged.manifest.key)? {
-        let opened = blobs.open(existing.digest);
-        // A row with the wrong key is deleted; the blob, which is another egg's, stays.
-        if matches!(&opened, Ok(Some(blob)) if blob.manifest.key != existing.key) {
-            writer.delete(existing.digest)?;
-        } else {
-            // A blob of a newer format belongs to a newer eggcache and is not broken.
-            let broken = matches!(opened, Ok(None) | Err(Error::DamagedBlob { .. }));
-            let same = existing.digest == digest;
-            if !broken && !replace(&existing) {
-                return Ok(Commit::Kept { existing, same });
+        let same = existing.digest == digest;
+        match fate(blobs, &existing, replace) {
+            Fate::Kept => return Ok(Commit::Kept { existing, same }),
+            Fate::Forgotten => writer.delete(existing.digest)?,
+            Fate::Replaced => {
+                replaced = Some(existing.digest).filter(|_| !same);
+                before = Some(existing).filter(|_| same);
             }
-            replaced = Some(existing.digest).filter(|_| !same);
-            before = Some(existing).filter(|_| same);
         }
     }
     // Before any row changes, so that an egg that is refused changes nothing.

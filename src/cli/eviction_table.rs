@@ -1,6 +1,7 @@
 //! The eggs that a garbage collection evicts and keeps, each with the reason.
 
 use crate::cache::retention::plan::{EvictReason, Evicted, KeepReason, Kept, Rules};
+use crate::cache::retention::signed_by::CameBy;
 use crate::egg::cached_egg::CachedEgg;
 use crate::util::clock::shown_minute;
 use crate::util::units::{shown_size, shown_span};
@@ -40,8 +41,8 @@ pub fn eviction_table(
         row.push(reason);
         table.add_row(row);
     };
-    for Evicted { egg, reason, .. } in evicted {
-        add(egg, "evict", why_evicted(*reason, rules, since));
+    for evicted in evicted {
+        add(&evicted.egg, "evict", why_evicted(evicted, rules, since));
     }
     for Kept { egg, reason } in kept.iter().filter(|_| verbose) {
         add(egg, "keep", why_kept(reason, rules, since));
@@ -50,7 +51,13 @@ pub fn eviction_table(
     fitted(&mut table, &[2])
 }
 
-fn why_evicted(reason: EvictReason, rules: &Rules, since: AgeSince) -> String {
+fn why_evicted(evicted: &Evicted, rules: &Rules, since: AgeSince) -> String {
+    let reason = evicted.reason;
+    if let Some(CameBy { key, remote, despite }) = &evicted.came_by {
+        let despite = despite.as_ref().map(|it| format!("; {}", why_kept(it, rules, since)));
+        let despite = despite.unwrap_or_default();
+        return format!("pulled from {remote}, signed by {key}{despite}");
+    }
     match (reason, since) {
         (EvictReason::MaxAge, AgeSince::Push) => {
             format!("pushed more than {} ago", shown_span(rules.max_age.unwrap_or_default()))

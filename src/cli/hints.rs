@@ -71,6 +71,10 @@ impl Hints {
                 vec![self.repair()]
             }
             Error::DamagedIndex { .. } | Error::NotAnIndex { .. } => vec![self.rebuild()],
+            Error::DamagedArrivals { .. } => {
+                one("after you remove these lines, their eggs count as built here; `push \
+                 --include-pulled` pushes all eggs that you name")
+            }
             Error::ReplacedIndex { .. } | Error::Busy { .. } => one("run this again"),
             Error::Changing { .. } => one("run this again when nothing else writes there"),
             Error::NewerFormat { .. } | Error::NewerSchema { .. } => one(UPGRADE),

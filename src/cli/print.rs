@@ -105,6 +105,11 @@ impl Printer {
         Self { json, quiet, color, log, hints: OnceCell::new() }
     }
 
+    /// Whether reports are printed as JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Sets the hints for the cache that a command uses. The first call counts.
     pub fn set_hints(&self, hints: Hints) {
         let _ = self.hints.set(hints);

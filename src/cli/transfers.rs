@@ -1,5 +1,7 @@
 //! The eggs that `push` or `pull` has transferred.
 
+use std::collections::BTreeSet;
+
 use crate::ops::remote::transfer::{EggTransfer, Outcome};
 use crate::util::units::shown_size;
 
@@ -15,7 +17,8 @@ pub fn transfers_text(
     verbose: bool,
 ) -> Text {
     let mut text = Text::default();
-    let (mut transferred, mut present, mut bytes) = (0, 0, 0);
+    let (mut transferred, mut present, mut skipped, mut bytes) = (0, 0, 0, 0);
+    let mut from = BTreeSet::new();
     for EggTransfer { file_name, digest, remote, blob_bytes, outcome } in transfers {
         let action = match outcome {
             Outcome::Pushed | Outcome::Pulled => {
@@ -34,6 +37,11 @@ pub fn transfers_text(
                 ));
                 continue;
             }
+            Outcome::Skipped { arrival } => {
+                skipped += 1;
+                from.insert(&arrival.remote);
+                "skipped"
+            }
             Outcome::Failed { reason } => {
                 text.problems.push(format!("{file_name}: {reason}").into());
                 continue;
@@ -43,6 +51,14 @@ pub fn transfers_text(
             let line = format!("{action:<7}  {}  {remote}  {file_name}", digest.short());
             text.data.line(&line);
         }
+    }
+    if skipped > 0 {
+        let from: Vec<&str> = from.into_iter().map(String::as_str).collect();
+        text.notes.push(format!(
+            "{} not {verb}: pulled from {}, and not in {destination}; --include-pulled signs them",
+            eggs(skipped),
+            from.join(", ")
+        ));
     }
     text.summary = format!(
         "{} {verb} {preposition} {destination} ({}), {present} already there",

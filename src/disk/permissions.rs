@@ -159,7 +159,7 @@ pub fn change_mode(file: &File, mode: u32) -> io::Result<()> {
 }
 
 /// Refuses a file with a second name, and what is neither a file nor a directory.
-fn check_sole(found: &fs::Metadata) -> io::Result<()> {
+pub fn check_sole(found: &fs::Metadata) -> io::Result<()> {
     let reason = if found.is_dir() || (found.is_file() && found.nlink() == 1) {
         return Ok(());
     } else if found.is_file() {

@@ -1,5 +1,6 @@
 //! Eggs: in memory, as a directory or zip file, and as a blob.
 
+pub mod arrival;
 pub mod blob;
 pub mod bytecode;
 pub mod cached_egg;

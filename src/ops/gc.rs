@@ -13,10 +13,11 @@ use serde::Serialize;
 use tracing::{debug, info, trace};
 
 use crate::cache::retention::pins;
-use crate::cache::retention::plan::{Evicted, KeepReason, Kept, Plan, Rules, plan};
+use crate::cache::retention::plan::{Evicted, KeepReason, Kept, Plan, Protected, Rules, plan};
 use crate::cache::retention::protected::protected;
 use crate::cache::retention::roots::{self, GRACE, KnownRoot};
-use crate::cache::{BlobFile, Cache, Regrets};
+use crate::cache::retention::signed_by;
+use crate::cache::{Arrivals, BlobFile, Cache, Regrets};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
 use crate::error::{Error, Result};
@@ -29,6 +30,9 @@ pub struct Options {
     pub rules: Rules,
     /// How long a root is kept after its folder is gone, in seconds; [`GRACE`] if absent.
     pub grace: Option<i64>,
+    /// Evict eggs that came from a remote and that a key with one of these ids has signed, even if they
+    /// are pinned or used by a buildout.
+    pub signed_by: Vec<String>,
     /// Evict eggs that buildouts use, too.
     pub ignore_roots: bool,
     /// How long to evict eggs before the rest is postponed.
@@ -62,6 +66,12 @@ pub struct Report {
     pub unreadable: Vec<String>,
     /// What could not be removed or written, because this user may not.
     pub locked: Vec<String>,
+    /// Keys of [`Options::signed_by`] by which no egg came.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown_keys: Vec<String>,
+    /// Why it is not certain which keys have signed which eggs, if that matters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damaged_arrivals: Option<String>,
 }
 
 impl Report {
@@ -94,7 +104,8 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         roots.into_iter().partition(|root| root.is_kept(grace, now()));
     let roots: &[KnownRoot] = if options.ignore_roots { &[] } else { &kept_roots };
     let protected = protected(&pins::all(cache.dir())?, &eggs, roots);
-    let Plan { mut evicted, kept: mut kept_eggs } = plan(eggs, &options.rules, &protected, now());
+    let Planned { mut evicted, kept: mut kept_eggs, unknown_keys, damaged_arrivals } =
+        planned(cache, eggs, options, &protected)?;
     let mut locked = keep_locked(cache, &mut evicted, &mut kept_eggs);
     orphans.retain(|orphan| match cache.check_removable(orphan.digest) {
         Ok(()) => true,
@@ -134,6 +145,10 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         let done = cache.evict(&evicted, until, |_| progress.advance(1))?;
         postponed = evicted.split_off(done);
         progress.end();
+        match cache.compact_arrivals() {
+            Err(error) if error.is_forbidden() => locked.push(error.to_string()),
+            compacted => compacted?,
+        }
         cache.take_ballast();
     }
     let postponed_count = postponed.len();
@@ -159,6 +174,8 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
         forgotten_roots: gone_roots.into_iter().map(|known| known.root.directory).collect(),
         unreadable: unreadable.iter().map(Error::to_string).collect(),
         locked,
+        unknown_keys,
+        damaged_arrivals,
     })
 }
 
@@ -174,6 +191,33 @@ fn keep_locked(cache: &Cache, evicted: &mut Vec<Evicted>, kept: &mut Vec<Kept>) 
         }
     });
     locked
+}
+
+/// The plan for all eggs.
+struct Planned {
+    evicted: Vec<Evicted>,
+    kept: Vec<Kept>,
+    /// As in [`Report`].
+    unknown_keys: Vec<String>,
+    damaged_arrivals: Option<String>,
+}
+
+/// Plans for the keys first, which nothing protects from, and then for the rules.
+fn planned(
+    cache: &Cache,
+    eggs: Vec<CachedEgg>,
+    options: &Options,
+    protected: &Protected,
+) -> Result<Planned> {
+    let keys = &options.signed_by;
+    let arrivals = if keys.is_empty() { Arrivals::default() } else { cache.arrivals()? };
+    let arrival_of = |egg: &CachedEgg| arrivals.of_egg(egg.digest);
+    let unknown_keys = signed_by::unknown(&eggs, keys, arrival_of);
+    let (mut evicted, eggs) = signed_by::split(eggs, keys, arrival_of, protected);
+    let Plan { evicted: by_rules, kept } = plan(eggs, &options.rules, protected, now());
+    evicted.extend(by_rules);
+    let damaged_arrivals = arrivals.complete().err().map(|error| error.to_string());
+    Ok(Planned { evicted, kept, unknown_keys, damaged_arrivals })
 }
 
 /// Blobs that had no row in the index.

@@ -1,23 +1,48 @@
 //! List: the eggs in the cache.
 
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
-use crate::cache::Cache;
 use crate::cache::query::{self, Narrow};
+use crate::cache::{Arrivals, Cache};
+use crate::egg::arrival::Arrival;
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::Result;
 use crate::util::suggest::Nearest;
 
-#[derive(Debug, Serialize)]
+/// Serializes with the arrival of each egg that has one.
+#[derive(Debug)]
 pub struct Report {
     pub eggs: Vec<CachedEgg>,
+    /// How eggs came from remotes, as far as the caller has read that ([`Cache::arrivals`]).
+    pub arrivals: Arrivals,
     /// What may have been meant, if no egg matches.
-    #[serde(skip)]
     pub nearest: Option<Nearest>,
     /// Bytes of content.
     pub bytes: u64,
     /// Bytes of the blobs.
     pub blob_bytes: u64,
+}
+
+/// An egg as it is serialized.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    egg: &'a CachedEgg,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arrival: Option<&'a Arrival>,
+}
+
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let listed = |egg| Listed { egg, arrival: self.arrivals.of_egg(egg.digest) };
+        let eggs: Vec<Listed<'_>> = self.eggs.iter().map(listed).collect();
+        let mut report = serializer.serialize_struct("Report", 3)?;
+        report.serialize_field("eggs", &eggs)?;
+        report.serialize_field("bytes", &self.bytes)?;
+        report.serialize_field("blob_bytes", &self.blob_bytes)?;
+        report.end()
+    }
 }
 
 /// Lists the eggs that `text` matches; all if it is absent.
@@ -32,6 +57,7 @@ pub fn list(cache: &Cache, text: Option<&str>, narrow: &Narrow) -> Result<Report
         None => None,
     };
     Ok(Report {
+        arrivals: Arrivals::default(),
         nearest,
         bytes: eggs.iter().map(|egg| egg.counts.bytes).sum(),
         blob_bytes: eggs.iter().map(|egg| egg.blob_bytes).sum(),

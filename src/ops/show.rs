@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::cache::query::{self, Narrow};
+use crate::egg::arrival::Arrival;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::manifest::{Entry, EntryKind, Mtime};
 use crate::error::{Error, Result};
@@ -17,6 +18,9 @@ pub struct Report {
     #[serde(serialize_with = "crate::disk::files::lossy")]
     pub blob: PathBuf,
     pub frames: usize,
+    /// How it came from a remote, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arrival: Option<Arrival>,
     /// The entries of the egg, on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entries: Option<Vec<Shown>>,
@@ -55,7 +59,8 @@ pub fn show(cache: &Cache, text: &str, narrow: &Narrow, entries: bool) -> Result
         });
     };
     let entries = entries.then(|| blob.manifest.entries.iter().map(shown).collect());
-    Ok(Report { egg, blob: path, frames: blob.frame_count(), entries })
+    let arrival = cache.arrivals()?.of_egg(egg.digest).cloned();
+    Ok(Report { egg, blob: path, frames: blob.frame_count(), arrival, entries })
 }
 
 fn shown(entry: &Entry) -> Shown {

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing::warn;
 
 use crate::cache::{Staged, Staging};
+use crate::egg::arrival::Arrival;
 use crate::egg::key::EggKey;
 use crate::egg::name::EggName;
 use crate::egg::path::EggPath;
@@ -131,12 +132,26 @@ impl CheckedRemote {
         lines
     }
 
-    /// Downloads the blob of a checked entry.
+    /// That an egg arrives now by an entry of this remote.
+    pub(super) fn arrival(&self, signed: &Signed) -> Arrival {
+        let Remote { name, url, trusted, .. } = &self.remote;
+        // A file that was written by hand may have a secret here.
+        let mut url = url.clone();
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url.set_query(None);
+        url.set_fragment(None);
+        let keys = signature::signers(signed, trusted);
+        Arrival { arrived_at: now(), remote: name.clone(), url: url.into(), keys }
+    }
+
+    /// Downloads the blob of a checked entry. [`Upstream`](crate::remote::upstream::Upstream) adds how it
+    /// came.
     ///
     /// # Errors
     /// [`Error::Refused`] if it is another blob, [`Error::Miss`] if there is none, or
     /// [`Error::Remote`].
-    pub fn fetch(
+    pub(super) fn fetch(
         &self,
         entry: &RemoteEntry,
         staging: &Staging,

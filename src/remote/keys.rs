@@ -31,6 +31,9 @@ const COMMENT: &str = "eggcache";
 const PLAIN: &str = "RWQAAEIy";
 const ENCRYPTED: &str = "RWRTY0Iy";
 
+/// The length of the id of a key, in hexadecimal digits.
+const ID_LENGTH: usize = 16;
+
 /// A public key whose signatures count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +56,18 @@ impl Trusted {
         let key = parse(&self.key).ok_or_else(|| not_public(&self.key, NotPublic::NotAKey))?;
         Ok(shown_id(key.keynum()))
     }
+}
+
+/// The id of a key that a person gives: the id itself, or as for [`public_key`].
+///
+/// # Errors
+/// [`Error::NotAPublicKey`] if it is none of these.
+pub fn id_of(text: &str) -> Result<String> {
+    let is_id = text.len() == ID_LENGTH && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id {
+        return Ok(text.to_ascii_uppercase());
+    }
+    Trusted { key: public_key(text)?, until: None, note: None }.id()
 }
 
 fn parse(text: &str) -> Option<minisign::PublicKey> {
@@ -309,6 +324,19 @@ mod tests {
         assert_eq!(problem(&made.key[1..]), NotPublic::NoFile);
         assert_eq!(problem(&made.key[..40]), NotPublic::NotAKey);
         assert_eq!(problem(&name(dir.path())), NotPublic::NotAKey);
+    }
+
+    #[test]
+    fn a_key_has_the_same_id_however_it_is_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = keygen(&dir.path().join("key"), None).unwrap();
+        let file = made.public.to_str().unwrap().to_owned();
+        for text in [made.id.to_lowercase(), made.id.clone(), made.key, file] {
+            assert_eq!(id_of(&text).unwrap(), made.id);
+        }
+        for bad in ["", "team", &made.id[1..]] {
+            assert!(matches!(id_of(bad), Err(Error::NotAPublicKey { .. })), "{bad}");
+        }
     }
 
     #[test]

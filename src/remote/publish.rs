@@ -77,17 +77,21 @@ pub fn check(remote: &Remote, signer: &Signer) -> Result<()> {
 /// Pushes one egg, without the list of its project. An egg in `broken` is pushed again, because what
 /// the remote has of it is unusable.
 ///
+/// Without a signer, this signs nothing: it only restores the blob of an entry of exactly this egg, and
+/// returns `None` if the remote has no entry for it. So an egg that others have built is not passed off as
+/// one of this builder.
+///
 /// # Errors
 /// [`Error::DamagedBlob`], [`Error::Miss`] if the cache has no blob of it, [`Error::Refused`] if the
 /// entry of the remote is invalid, or [`Error::Remote`].
 pub fn publish(
     remote: &CheckedRemote,
-    signer: &Signer,
+    signer: Option<&Signer>,
     blobs: &Blobs,
     egg: &CachedEgg,
     broken: &HashSet<Digest>,
     progress: &dyn Progress,
-) -> Result<Published> {
+) -> Result<Option<Published>> {
     let client = &remote.client;
     let name = object_names::entry(&egg.key);
     let existing = existing(remote, &name, &egg.key)?;
@@ -97,10 +101,19 @@ pub fn publish(
             == Some(existing.entry.blob_bytes)
     {
         progress.advance(egg.blob_bytes);
-        return Ok(existing.clone());
+        return Ok(Some(existing.clone()));
+    }
+    if signer.is_none() && existing.is_none() {
+        progress.advance(egg.blob_bytes);
+        return Ok(None);
     }
     let bytes = checked_bytes(blobs, egg)?;
     let digest = digest(&bytes);
+    let is_listed = existing.as_ref().is_some_and(|(existing, _)| existing.entry.blob == digest);
+    if signer.is_none() && !is_listed {
+        progress.advance(egg.blob_bytes);
+        return Ok(None);
+    }
     let blob = object_names::blob(digest);
     let length = bytes.len() as u64;
     let mut unsent = Some(bytes);
@@ -112,14 +125,15 @@ pub fn publish(
     let mut version = match existing {
         // It had lost its blob, and has it again.
         Some((existing, _)) if existing.entry.blob == digest => {
-            return Ok(Published { is_new: true, ..existing });
+            return Ok(Some(Published { is_new: true, ..existing }));
         }
         existing => existing.map(|(_, version)| version),
     };
+    let Some(signer) = signer else { return Ok(None) };
     let entry = RemoteEntry::new(egg, digest);
     let published = Published { signed: signer.signed(&entry)?, entry, is_new: true };
     let text = entry::text(std::slice::from_ref(&published.signed));
-    until_written(client, &name, || {
+    let published = until_written(client, &name, || {
         if client.replace(&name, text.clone(), version.as_ref())? {
             // While nothing referred to the blob, a `gc` may have removed it.
             if let Some(bytes) = unsent.take()
@@ -133,7 +147,8 @@ pub fn publish(
         // one has arrived without its answer.
         version = None;
         Ok(self::existing(remote, &name, &egg.key)?.map(|(existing, _)| existing))
-    })
+    })?;
+    Ok(Some(published))
 }
 
 /// The bytes of an egg's blob, after a check against the checksums in it.

@@ -1,5 +1,7 @@
 //! The check of an entry's signatures: an entry is valid only if a trusted key has signed its exact text.
 
+use std::collections::BTreeSet;
+
 use crate::remote::entry::{BadEntry, RemoteEntry, Signed};
 use crate::remote::keys::{Trusted, shown_id};
 use crate::util::clock;
@@ -17,6 +19,18 @@ pub fn verified(signed: &Signed, trusted: &[Trusted], now: i64) -> Result<Remote
         }
     }
     Err(bad)
+}
+
+/// The ids of the trusted keys that have signed an entry, sorted, whether or not their trust has ended.
+#[must_use]
+pub fn signers(signed: &Signed, trusted: &[Trusted]) -> Vec<String> {
+    let is_valid = |text: &&String| check(&signed.entry, text, trusted, i64::MIN).is_ok();
+    let id = |text: &String| {
+        let signature = minisign::SignatureBox::from_string(text).ok()?;
+        Some(shown_id(signature.keynum()))
+    };
+    let ids: BTreeSet<String> = signed.signatures.iter().filter(is_valid).filter_map(id).collect();
+    ids.into_iter().collect()
 }
 
 fn check(entry: &str, signature: &str, trusted: &[Trusted], now: i64) -> Result<(), BadEntry> {
@@ -113,5 +127,24 @@ mod tests {
         assert_eq!(refused, Err(BadEntry::ExpiredKey(old.id(), "1970-01-02".into())));
         signed.signatures.push(new.sign(&signed.entry).unwrap());
         assert_eq!(verified(&signed, &trusted, 86_400), Ok(entry()));
+    }
+
+    #[test]
+    fn the_signers_of_an_entry_are_the_trusted_keys_with_a_valid_signature() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, one_trusted) = pair(dir.path(), "one");
+        let (two, two_trusted) = pair(dir.path(), "two");
+        let (unknown, _) = pair(dir.path(), "unknown");
+        let trusted = [Trusted { until: Some(1), ..one_trusted }, two_trusted];
+        let mut signed = one.signed(&entry()).unwrap();
+        assert_eq!(signers(&signed, &trusted), [one.id()]);
+        for key in [&two, &unknown, &one] {
+            signed.signatures.push(key.sign(&signed.entry).unwrap());
+        }
+        let mut both = [one.id(), two.id()];
+        both.sort();
+        assert_eq!(signers(&signed, &trusted), both);
+        signed.entry.push(' ');
+        assert_eq!(signers(&signed, &trusted), [""; 0]);
     }
 }

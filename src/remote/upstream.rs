@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::cache::{Staged, Staging};
 use crate::egg::key::{EggKey, Host};
 use crate::error::{Error, OrLog, Result};
 use crate::remote::checked_remote::CheckedRemote;
@@ -14,6 +15,7 @@ use crate::remote::config::Remote;
 use crate::remote::entry::{RemoteEntry, Signed};
 use crate::remote::object_names;
 use crate::util::environment::Environment;
+use crate::util::progress::Progress;
 use crate::util::threads;
 
 /// The remotes of a cache, each with its client.
@@ -78,6 +80,23 @@ impl Upstream {
     #[must_use]
     pub fn remote(&self, offer: &Offer) -> &CheckedRemote {
         &self.remotes[offer.remote]
+    }
+
+    /// Downloads the egg of an offer, with the record of its arrival.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the remote delivers something else, [`Error::Miss`] if nothing, or
+    /// [`Error::Remote`].
+    pub fn fetch(
+        &self,
+        offer: &Offer,
+        staging: &Staging,
+        progress: &dyn Progress,
+    ) -> Result<Staged> {
+        let remote = self.remote(offer);
+        let mut staged = remote.fetch(&offer.entry, staging, progress)?;
+        staged.arrival = Some(remote.arrival(&offer.signed));
+        Ok(staged)
     }
 
     /// Loads the set of a configuration, unless a set is loaded already.

@@ -209,7 +209,7 @@ fn download(
 ) -> Result<Staged> {
     let mut current = offer.clone();
     loop {
-        let outcome = upstream.remote(&current).fetch(&current.entry, staging, progress);
+        let outcome = upstream.fetch(&current, staging, progress);
         // What the disk does not take from this remote it takes from no other one.
         if matches!(outcome, Ok(_) | Err(Error::Io { .. })) || progress.is_over() {
             return outcome;

@@ -2,7 +2,8 @@
 //! built.
 //!
 //! An egg that was built under a lease is pushed as soon as it is stored, because others wait for it. All
-//! eggs that a buildout uses are pushed when it has succeeded, and after them the set of their entries.
+//! eggs that a buildout uses are pushed when it has succeeded, and after them the set of their entries. An
+//! egg that was pulled is never signed here: it belongs to a set only if the remote has it already.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use rayon::prelude::*;
 use tracing::debug;
 
 use super::protocol::ToBuild;
-use crate::cache::Blobs;
+use crate::cache::{Arrivals, Blobs};
 use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::{EggKey, Host};
@@ -118,6 +119,7 @@ impl PushWorker {
             host: host.clone(),
             pool: threads::pool("upload", UPLOADS)?,
             known: HashMap::new(),
+            foreign: HashSet::new(),
         };
         this.start(pusher)?;
         Ok(Some(this))
@@ -240,6 +242,8 @@ struct Pusher {
     pool: ThreadPool,
     /// Entries that the remote is known to have.
     known: HashMap<Digest, Signed>,
+    /// Eggs that were pulled and that the remote does not have.
+    foreign: HashSet<Digest>,
 }
 
 impl Pusher {
@@ -279,19 +283,28 @@ impl Pusher {
     fn upload(&mut self, Push { eggs, broken, .. }: &Push) -> (Vec<Published>, Option<String>) {
         let is_unknown = |egg: &&CachedEgg| !self.known.contains_key(&egg.digest);
         let unknown: Vec<&CachedEgg> = eggs.iter().filter(is_unknown).collect();
-        let upload = |egg: &&CachedEgg| {
-            publish::publish(self.remote(), &self.signer, &self.blobs, egg, broken, &Silent)
+        if unknown.is_empty() {
+            return (Vec::new(), None);
+        }
+        let pulled = match Arrivals::of(&self.cache).and_then(Arrivals::complete) {
+            Ok(pulled) => pulled,
+            Err(error) => return (Vec::new(), Some(error.to_string())),
         };
-        let results: Vec<Result<Published>> =
+        let upload = |egg: &&CachedEgg| {
+            let signer = Some(&self.signer).filter(|_| pulled.of_egg(egg.digest).is_none());
+            publish::publish(self.remote(), signer, &self.blobs, egg, broken, &Silent)
+        };
+        let results: Vec<Result<Option<Published>>> =
             self.pool.install(|| unknown.par_iter().with_max_len(1).map(upload).collect());
         let (mut published, mut failure) = (Vec::new(), None);
         for (egg, result) in unknown.iter().zip(results) {
             match result {
                 // The remote may have another build of the egg's key, which takes its place in the set.
-                Ok(it) => {
+                Ok(Some(it)) => {
                     self.known.insert(egg.digest, it.signed.clone());
                     published.push(it);
                 }
+                Ok(None) => drop(self.foreign.insert(egg.digest)),
                 // The cache has evicted it meanwhile.
                 Err(Error::Miss { .. }) => {}
                 Err(error) => failure = self.failure(&error).or(failure),
@@ -300,13 +313,21 @@ impl Pusher {
         (published, failure)
     }
 
-    /// Writes the set of these eggs, if the remote has all of them.
+    /// Writes the set of these eggs, if the remote has all of them. If it lacks only eggs that were pulled,
+    /// this is tried again when the record of the set is no longer valid.
     fn announce(&self, Push { eggs, configuration, .. }: &Push) -> Result<()> {
-        let entries: Option<Vec<Signed>> =
-            eggs.iter().map(|egg| self.known.get(&egg.digest).cloned()).collect();
-        let (Some(configuration), Some(entries)) = (configuration, entries) else { return Ok(()) };
-        let name = object_names::set(configuration, &self.host);
-        publish::set(&self.remote().client, &name, &entries)?;
+        let Some(configuration) = configuration else { return Ok(()) };
+        let entries: Vec<Signed> =
+            eggs.iter().filter_map(|egg| self.known.get(&egg.digest).cloned()).collect();
+        let is_foreign = |egg: &CachedEgg| self.foreign.contains(&egg.digest);
+        let is_known = |egg: &CachedEgg| self.known.contains_key(&egg.digest);
+        if !eggs.iter().all(|egg| is_known(egg) || is_foreign(egg)) {
+            return Ok(());
+        }
+        if entries.len() == eggs.len() {
+            let name = object_names::set(configuration, &self.host);
+            publish::set(&self.remote().client, &name, &entries)?;
+        }
         let remote = &self.remote().remote;
         AnnouncedSet::read(&self.cache, remote, &self.signer, configuration, &self.host).write(eggs)
     }

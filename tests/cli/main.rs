@@ -56,6 +56,7 @@ mod shared;
 mod sign;
 mod signs_of_life;
 mod stats;
+mod stolen_key;
 mod store;
 mod support;
 mod trust;

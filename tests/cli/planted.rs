@@ -21,7 +21,7 @@ const ADDRESS_SPACE: u32 = 2 << 20;
 
 /// Every file and folder of a cache. `{blob}` is the blob of an egg, and `{shard}` its folder; the
 /// other names in braces are the only file of a folder.
-const PATHS: [&str; 24] = [
+const PATHS: [&str; 25] = [
     "blobs",
     "blobs/{shard}",
     "blobs/{shard}/{blob}",
@@ -39,6 +39,7 @@ const PATHS: [&str; 24] = [
     "gc",
     "gc/last.json",
     "remotes.json",
+    "arrivals.jsonl",
     "eggcache.toml",
     "ballast",
     "CACHEDIR.TAG",
@@ -109,6 +110,7 @@ fn furnished() -> Sandbox {
     fs::rename(more, sandbox.path("other/more-1.0-py3.11.egg")).unwrap();
     fs::rename(sandbox.path("other"), sandbox.path("more")).unwrap();
     write(&sandbox.path("cache/eggcache.toml"), b"[gc]\nauto = true\n");
+    write(&sandbox.path("cache/arrivals.jsonl"), b"");
     fs::create_dir_all(sandbox.path("app")).unwrap();
     serve(&sandbox);
     // A session fails if it cannot do these, which the assertions below would not notice.

@@ -10,6 +10,7 @@ use crate::disk::filesystem;
 use crate::disk::mmap::map;
 use crate::disk::permissions::{Kind, Rights};
 use crate::disk::temp::{self, Temp};
+use crate::egg::arrival::Arrival;
 use crate::egg::blob::BadBlob;
 use crate::egg::blob::header::FORMAT;
 use crate::egg::blob::reader::Blob;
@@ -37,6 +38,8 @@ pub struct Staged {
     pub written: Written,
     pub manifest: Manifest,
     pub provenance: Provenance,
+    /// How it came from a remote, if it did.
+    pub arrival: Option<Arrival>,
 }
 
 impl Staging {
@@ -69,7 +72,7 @@ impl Staging {
             },
         )?;
         temp.handle().sync_all().at("write", temp.path())?;
-        Ok(Staged { temp, written, manifest, provenance })
+        Ok(Staged { temp, written, manifest, provenance, arrival: None })
     }
 
     /// An empty temporary file for a blob that arrives from a remote; see [`Staging::received`].
@@ -97,7 +100,7 @@ impl Staging {
         let written = Written { digest: blob.digest, len: blob.len() };
         let (manifest, provenance) = (blob.manifest, blob.provenance);
         temp.handle().sync_all().at("write", temp.path())?;
-        Ok(Staged { temp, written, manifest, provenance })
+        Ok(Staged { temp, written, manifest, provenance, arrival: None })
     }
 }
 

@@ -68,8 +68,8 @@ fn queries_for_one_egg_do_not_scan_all_rows() {
                 writer.of_digest(egg.digest)?;
                 writer.has(egg.digest)?;
                 writer.evict(egg.digest, 0)?;
-                let evicted =
-                    Evicted { egg: egg.clone(), reason: EvictReason::MaxSize, limit_bytes: 1 };
+                let reason = EvictReason::MaxSize;
+                let evicted = Evicted { egg: egg.clone(), reason, limit_bytes: 1, came_by: None };
                 writer.remember(&evicted, 0)?;
                 writer.forget_regrets(0)?;
                 writer.regret(&egg.key, 0)?;

@@ -75,14 +75,15 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Remembers an egg that is evicted.
+    /// Remembers an egg that is evicted, unless no limit would have kept it.
     pub fn remember(&self, evicted: &Evicted, now: i64) -> Result<()> {
-        let Evicted { egg, reason, limit_bytes } = evicted;
+        let Evicted { egg, reason, limit_bytes, .. } = evicted;
         let digest = egg.digest.to_string();
         let reason = match reason {
             EvictReason::MaxAge => "max-age",
             EvictReason::KeepVersions => "keep-versions",
             EvictReason::MaxSize => "max-size",
+            EvictReason::SignedBy => return Ok(()),
         };
         let rest = params![signed(egg.blob_bytes), egg.used_at, now, reason, signed(*limit_bytes)];
         let values = [params![digest, egg.file_name], &key_values(&egg.key), rest].concat();

@@ -5,4 +5,5 @@ pub mod plan;
 pub mod policy;
 pub mod protected;
 pub mod roots;
+pub mod signed_by;
 mod versions;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::cache::retention::signed_by::CameBy;
 use crate::cache::retention::versions::Versions;
 use crate::egg::cached_egg::CachedEgg;
 use crate::util::hash::digest::Digest;
@@ -50,8 +51,11 @@ pub struct Evicted {
     #[serde(flatten)]
     pub egg: CachedEgg,
     pub reason: EvictReason,
-    /// The smallest `max_size` that would keep it if that were the only rule.
+    /// The smallest `max_size` that would keep it if that were the only rule; 0 if none would.
     pub limit_bytes: u64,
+    /// The key by which it came, if that is why it is evicted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub came_by: Option<CameBy>,
 }
 
 /// Why an egg is evicted.
@@ -61,6 +65,8 @@ pub enum EvictReason {
     MaxAge,
     KeepVersions,
     MaxSize,
+    /// A key has signed it that the user no longer trusts.
+    SignedBy,
 }
 
 impl EvictReason {
@@ -71,6 +77,7 @@ impl EvictReason {
             Self::MaxAge => format!("not used for {}", shown_span(rules.max_age.unwrap_or(0))),
             Self::KeepVersions => "superseded version".into(),
             Self::MaxSize => "over the size limit".into(),
+            Self::SignedBy => "signed by an untrusted key".into(),
         }
     }
 }
@@ -121,7 +128,7 @@ pub fn plan(eggs: Vec<CachedEgg>, rules: &Rules, protected: &Protected, now: i64
     let mut evict = |eggs: Vec<CachedEgg>, reason| {
         evicted.extend(eggs.into_iter().map(|egg| {
             let limit_bytes = limits[&egg.digest];
-            Evicted { egg, reason, limit_bytes }
+            Evicted { egg, reason, limit_bytes, came_by: None }
         }));
     };
     let mut kept = eggs;

@@ -13,6 +13,7 @@ use crate::cli::format::{eggs, listed};
 use crate::cli::print::Text;
 use crate::cli::values::at_least_one;
 use crate::ops::gc::{self, Options, Report};
+use crate::remote::keys;
 use crate::util::units::{age, counted, limit_argument, shown_limit, shown_size, size};
 
 /// Evict eggs by policy and delete unreferenced files.
@@ -23,7 +24,8 @@ use crate::util::units::{age, counted, limit_argument, shown_limit, shown_size, 
     max-age = \"90d\"\n  max-size = \"20GiB\"\n  keep-versions = 3\n  grace = \"30d\"\n  \
     auto = true    # after a buildout, at most once a day\n\nExamples:\n  \
     eggcache gc --max-age 90d --dry-run\n  eggcache gc --max-size 20GiB --keep-versions 3\n  \
-    eggcache gc --dry-run --verbose    # why is each egg kept?"
+    eggcache gc --dry-run --verbose    # why is each egg kept?\n  \
+    eggcache gc --signed-by 1A2B3C4D5E6F7A8B --dry-run    # the key was stolen"
 )]
 pub struct Gc {
     /// Evict eggs that were not used for longer than AGE: 90d, 12h, 1y (m means minutes, mo months).
@@ -44,6 +46,10 @@ pub struct Gc {
     /// when it needs them.
     #[arg(long)]
     ignore_roots: bool,
+    /// Evict eggs that were pulled from a remote and that KEY has signed, even if they are pinned or in
+    /// use: a key id, a public key or its file. The rules of eggcache.toml do not apply then.
+    #[arg(long, value_name = "KEY")]
+    signed_by: Vec<String>,
     /// Show what would be removed; change nothing.
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -51,12 +57,15 @@ pub struct Gc {
 
 impl Gc {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let Self { max_age, max_size, keep_versions, grace, ignore_roots, dry_run } = self;
+        let Self { max_age, max_size, keep_versions, grace, ignore_roots, signed_by, dry_run } =
+            self;
         let root = context.root()?;
         let policy = Policy::read(&root)?;
+        let rules = Rules { max_age, max_size, keep_versions };
         let options = Options {
-            rules: Rules { max_age, max_size, keep_versions }.or(policy.rules),
+            rules: if signed_by.is_empty() { rules.or(policy.rules) } else { rules },
             grace: grace.or(policy.grace),
+            signed_by: signed_by.iter().map(|key| keys::id_of(key)).collect::<Result<_, _>>()?,
             ignore_roots,
             time_limit: None,
             dry_run,
@@ -77,6 +86,11 @@ fn text(report: &Report, verbose: bool) -> Text {
         .map(|root| format!("{would} the buildout {}: its folder is gone", root.display()))
         .collect();
     notes.extend(report.locked.iter().cloned());
+    let problems = report.unreadable.iter().map(|what| unreadable_root(what));
+    let problems = problems.chain(report.damaged_arrivals.clone()).map(Into::into).collect();
+    notes.extend(
+        report.unknown_keys.iter().map(|key| format!("no egg in the cache came by key {key}")),
+    );
     notes.extend(excess(report));
     notes.extend(regrets(report));
     Text {
@@ -88,7 +102,7 @@ fn text(report: &Report, verbose: bool) -> Text {
             verbose,
         )
         .into(),
-        problems: report.unreadable.iter().map(|what| unreadable_root(what).into()).collect(),
+        problems,
         notes,
         summary: summary(report),
         ..Text::default()

@@ -32,7 +32,12 @@ impl List {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let Self { query, filter } = self;
         let is_filtered = !filter.is_empty();
-        let report = list::list(&context.open()?, query.as_deref(), &filter.into())?;
+        let cache = context.open()?;
+        let mut report = list::list(&cache, query.as_deref(), &filter.into())?;
+        // The table does not show them.
+        if context.printer.is_json() {
+            report.arrivals = cache.arrivals()?;
+        }
         context.printer.report(&report, |report| text(report, query.as_deref(), is_filtered))?;
         Ok(ExitCode::Success)
     }

@@ -8,7 +8,7 @@ use crate::cli::select_eggs::{Filter, Selection, choose};
 use crate::cli::transfers::transfers_text;
 use crate::error::Error;
 use crate::ops::list;
-use crate::ops::remote::push::{self, Report};
+use crate::ops::remote::push::{self, Options, Report};
 use crate::remote::config::{self, Remote};
 
 use super::sign::signer;
@@ -27,6 +27,9 @@ pub struct Push {
     /// Remote to push to (default: all remotes that were added with --push).
     #[arg(long, value_name = "NAME")]
     to: Option<String>,
+    /// Sign eggs that were pulled from a remote, too: your key then vouches for what others have built.
+    #[arg(long)]
+    include_pulled: bool,
     #[command(flatten)]
     filter: Filter,
 }
@@ -34,6 +37,7 @@ pub struct Push {
 impl Push {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let (all, names) = (self.selection.all, self.selection.names()?);
+        let options = Options { include_pulled: self.include_pulled };
         let narrow = Narrow::from(self.filter);
         let mut cache = context.open()?;
         let remotes = destinations(config::read(cache.root(), cache.trust())?, self.to.as_deref())?;
@@ -46,7 +50,7 @@ impl Push {
         let mut code = ExitCode::Success;
         for remote in &remotes {
             let (environment, bar) = (&context.environment, &context.bar);
-            let report = push::push(&cache, &eggs, remote, &signer, environment, bar)?;
+            let report = push::push(&cache, &eggs, remote, &signer, &options, environment, bar)?;
             context.printer.report(&report, |report| text(report, context.verbose))?;
             if report.failed().next().is_some() {
                 code = ExitCode::Failure;

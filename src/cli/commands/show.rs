@@ -6,6 +6,7 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::format::or_any;
 use crate::cli::print::{Data, Text};
 use crate::cli::select_eggs::Filter;
+use crate::egg::arrival::Arrival;
 use crate::egg::cached_egg::CachedEgg;
 use crate::ops::show::{self, Report, ShownKind};
 use crate::util::clock::shown_minute;
@@ -33,6 +34,12 @@ impl Show {
         context.printer.report(&report, text)?;
         Ok(ExitCode::Success)
     }
+}
+
+fn pulled(arrival: &Arrival) -> String {
+    let Arrival { arrived_at, remote, url, keys } = arrival;
+    let at = shown_minute(*arrived_at);
+    format!("{at} from {remote} ({url}), signed by {}", keys.join(", "))
 }
 
 fn text(report: &Report) -> Text {
@@ -77,6 +84,7 @@ fn text(report: &Report) -> Text {
         ("stored", stored),
         ("blob", report.blob.display().to_string()),
         ("added", added),
+        ("pulled", report.arrival.as_ref().map(pulled).unwrap_or_default()),
         ("build time", build_time.unwrap_or_default()),
         ("used", used),
     ];

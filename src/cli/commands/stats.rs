@@ -10,7 +10,7 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::print::{Data, Text, messages};
 use crate::cli::table::{align_right, lines, table};
 use crate::egg::cached_egg::CachedEgg;
-use crate::ops::stats::{self, NextGc, Options, Project, Report};
+use crate::ops::stats::{self, NextGc, Options, Project, Pulled, Report};
 use crate::util::clock::shown_day;
 use crate::util::units::{
     counted, limit_argument, shown_count, shown_percent, shown_size, shown_time,
@@ -56,13 +56,14 @@ fn text(report: &Report) -> Text {
     let rows = [
         ("cache", report.cache.display().to_string()),
         ("eggs", contents),
+        ("pulled", pulled(&report.pulled)),
         ("on disk", on_disk(report)),
         ("growth", growth),
         ("evicted", evicted(&report.regrets)),
         ("next gc", next_gc(&report.next_gc)),
     ];
     let mut data = Data::default();
-    for (label, value) in rows {
+    for (label, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
         data.line(&format!("{label:<10}{value}"));
     }
     if sizes.eggs > 0 {
@@ -79,6 +80,15 @@ fn text(report: &Report) -> Text {
         summary: wrote.unwrap_or_default(),
         ..Text::default()
     }
+}
+
+/// The eggs that came from remotes; empty if there are none.
+fn pulled(pulled: &Pulled) -> String {
+    if pulled.eggs == 0 {
+        return String::new();
+    }
+    let (eggs, size) = (counted(pulled.eggs, "egg"), shown_size(pulled.blob_bytes));
+    format!("{eggs}, {size}: {}", pulled.shown_sources())
 }
 
 fn on_disk(report: &Report) -> String {

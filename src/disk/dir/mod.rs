@@ -24,12 +24,13 @@ pub use resolve::open_beneath;
 pub use stat::Stat;
 
 use crate::disk::files;
-use crate::disk::permissions::Kind;
+use crate::disk::permissions::{self, Kind};
 
 /// Do not block on a FIFO.
 pub const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK);
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 const LOCK: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::NONBLOCK);
+const WRITE: OFlags = OFlags::RDWR.union(OFlags::NONBLOCK);
 const CREATE: OFlags = OFlags::RDWR.union(OFlags::CREATE).union(OFlags::EXCL);
 
 /// An open directory. It is cheap to clone.
@@ -97,6 +98,26 @@ impl Dir {
     pub fn open_lock(&self, below: impl AsRef<Path>) -> io::Result<File> {
         let mode = Mode::from_raw_mode(0o600);
         Ok(self.open_with(below.as_ref(), LOCK, mode)?.into())
+    }
+
+    /// Opens a file for reading and writing, and makes it with the rights of the directory if it is missing.
+    /// Fails if it is not a file, or if it has another name, which may be outside.
+    pub fn write(&self, below: impl AsRef<Path>) -> io::Result<File> {
+        let below = below.as_ref();
+        let open = || self.open_with(below, WRITE, Mode::empty()).map(File::from);
+        let opened = match open() {
+            Err(error) if error.kind() == ErrorKind::NotFound => match self.create(below, 0o600) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => open(),
+                created => {
+                    let created = created?;
+                    self.rights()?.give(&created, Kind::File)?;
+                    Ok(created)
+                }
+            },
+            opened => opened,
+        }?;
+        permissions::check_sole(&opened.metadata()?)?;
+        Ok(opened)
     }
 
     /// An open file or directory that is only used to look at it or to change its mode or group. Opening

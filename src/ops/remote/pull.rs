@@ -169,7 +169,7 @@ fn download(
     staging: &Staging,
     progress: &dyn Progress,
 ) -> (Offer, Result<Staged>) {
-    let fetch = |offer: &Offer| upstream.remote(offer).fetch(&offer.entry, staging, progress);
+    let fetch = |offer: &Offer| upstream.fetch(offer, staging, progress);
     let error = match fetch(offer) {
         Ok(staged) => return (offer.clone(), Ok(staged)),
         Err(error) => error,

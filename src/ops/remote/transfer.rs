@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::egg::arrival::Arrival;
 use crate::util::hash::digest::Digest;
 
 /// An egg that was pushed to a remote or pulled from one.
@@ -25,6 +26,10 @@ pub enum Outcome {
     /// The destination has another build of its key, which stays.
     Other {
         existing: Digest,
+    },
+    /// Not pushed: the remote does not have it, and it was pulled from another one.
+    Skipped {
+        arrival: Arrival,
     },
     Failed {
         reason: String,

@@ -6,6 +6,7 @@
 
 mod growth;
 mod html;
+mod pulled;
 mod sizes;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::util::clock::now;
 
 pub use growth::Growth;
+pub use pulled::{Pulled, Source};
 pub use sizes::{Bucket, Project, Sizes, Version};
 
 /// How many of the largest eggs are listed.
@@ -49,6 +51,7 @@ pub struct Report {
     #[serde(flatten)]
     pub sizes: Sizes,
     pub largest: Vec<CachedEgg>,
+    pub pulled: Pulled,
     pub usage: Usage,
     /// The days with any activity.
     pub days: Vec<Day>,
@@ -97,12 +100,14 @@ pub fn stats(cache: &Cache, options: &Options) -> Result<Report> {
     let growth = growth::growth(&eggs, &days);
     let sizes = Sizes::of(&eggs, at);
     let largest = largest(&eggs);
+    let pulled = Pulled::of(&eggs, &cache.arrivals()?);
     let (next_gc, unreadable) = next_gc(cache, eggs, options, at)?;
     let mut report = Report {
         cache: cache.root().to_owned(),
         at,
         sizes,
         largest,
+        pulled,
         usage: usage(&days, at),
         days,
         growth,

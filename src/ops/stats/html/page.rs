@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::super::{NextGc, Report, Sizes};
+use super::super::{NextGc, Pulled, Report, Sizes};
 use super::chart;
 use super::escape::{fill, json, text};
 use super::map::maps;
@@ -30,6 +30,7 @@ pub fn page(report: &Report) -> String {
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("totals", totals(report)),
             ("sizes", map_caption(sizes)),
+            ("pulled", pulled(&report.pulled)),
             ("map", maps(report)),
             ("projects", tables::projects(sizes)),
             ("hits", hits_caption(report)),
@@ -103,6 +104,14 @@ fn map_caption(sizes: &Sizes) -> String {
         others => format!(" The {others} smallest projects are in the area \"others\"."),
     };
     format!("The area of a version shows its size on disk, the colour its last use.{others}")
+}
+
+fn pulled(pulled: &Pulled) -> String {
+    if pulled.eggs == 0 {
+        return String::new();
+    }
+    let (eggs, sources) = (counted(pulled.eggs, "egg"), text(&pulled.shown_sources()));
+    format!("<p class=\"quiet\">Pulled from remotes: {eggs} ({sources}).</p>")
 }
 
 fn hits_caption(report: &Report) -> String {
