@@ -38,6 +38,15 @@ fn message(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic")
 }
 
+/// Asserts that exactly the egg of a remote counts as pulled.
+#[track_caller]
+fn assert_arrivals_are_known(sandbox: &Sandbox) {
+    for egg in sandbox.json("list")["eggs"].as_array().unwrap() {
+        let is_pulled = egg["arrival"]["remote"] == "team";
+        assert_eq!(is_pulled, text(&egg["name"]) == "pulled", "{egg}");
+    }
+}
+
 /// What a cache must and may contain after an operation was interrupted.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
@@ -71,6 +80,7 @@ impl Expected<'_> {
         let orphans: BTreeSet<String> = orphans.iter().map(|it| text(it).to_owned()).collect();
         assert_eq!(orphans, blobs.difference(&rows).cloned().collect());
         self.assert_nothing_is_lost(&listed);
+        assert_arrivals_are_known(sandbox);
         listed
     }
 
@@ -140,6 +150,7 @@ impl Expected<'_> {
             assert_eq!(listed.get(egg), Some(digest), "gc without a policy evicts nothing");
         }
         assert_eq!(sandbox.blobs().len(), listed.len(), "blobs and rows");
+        assert_arrivals_are_known(sandbox);
         let tag = fs::read(sandbox.path("cache/CACHEDIR.TAG")).unwrap();
         assert!(tag.starts_with(b"Signature: 8a477f597d28d172789f06886806bc55\n"));
     }

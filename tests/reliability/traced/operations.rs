@@ -58,6 +58,8 @@ pub const REPAIR: Operation =
     operation("verify --repair", with_a_damaged_blob, "verify --repair", true);
 pub const OLD_CACHE: Operation = operation("opening an old cache", an_old_cache, "init", false);
 pub const PIN: Operation = operation("pin", two_in_a_cache, "pin two rich==1.0", false);
+pub const PULL: Operation =
+    operation("pull", with_an_egg_on_a_remote, "pull pulled-1.0-py3.11.egg", false);
 pub const SERVE: Operation = operation("serve", with_requests, "serve", false);
 
 /// Operations that run one after another in one sandbox, which the first one prepares.
@@ -134,6 +136,11 @@ macro_rules! test_each_operation {
             #[test]
             fn pin() {
                 $run(&operations::PIN);
+            }
+
+            #[test]
+            fn pull() {
+                $run(&operations::PULL);
             }
 
             #[test]
@@ -374,6 +381,20 @@ fn an_old_cache(sandbox: &Sandbox) {
     materialize.args(["--cache", "another", "materialize", "--into", "eggs", "--all", "--quiet"]);
     assert!(materialize.status().unwrap().success());
     fs::remove_dir_all(sandbox.path("another")).unwrap();
+}
+
+/// A cache with a remote that has an egg which the cache lacks.
+fn with_an_egg_on_a_remote(sandbox: &Sandbox) {
+    two_in_a_cache(sandbox);
+    sandbox.egg("pulled", "1.0");
+    sandbox.shell(
+        "set -e; pool=\"$PWD/pool\"; \"$EGGCACHE\" keygen -q key; \
+         for cache in cache builder; do \
+           \"$EGGCACHE\" --cache $cache remote add team \"$pool\" --key key.pub --push -q; \
+         done; \
+         \"$EGGCACHE\" --cache builder add -q eggs/pulled-1.0-py3.11.egg; \
+         EGGCACHE_SIGNING_KEY=key \"$EGGCACHE\" --cache builder push -q --all",
+    );
 }
 
 fn with_requests(sandbox: &Sandbox) {

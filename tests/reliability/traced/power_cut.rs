@@ -221,6 +221,25 @@ fn a_power_cut_between_operations_loses_nothing_acknowledged() {
 }
 
 #[test]
+fn a_missing_sync_of_a_record_of_arrival_is_detected() {
+    if !tracer::is_permitted() {
+        return skip("processes cannot be traced here");
+    }
+    let mut story = Story::record(&[&operations::PULL]);
+    let events = story.effects.len();
+    let cut = Cut { events, last: String::new(), survival: Survival::Strict };
+    story.holds_after(&cut);
+    for effect in &mut story.effects {
+        let path = effect.path().to_owned();
+        if path == Path::new("cache/arrivals.jsonl") && matches!(effect, Effect::Sync { .. }) {
+            *effect = Effect::SyncRange { path };
+        }
+    }
+    let holds = catch_unwind(AssertUnwindSafe(|| story.holds_after(&cut)));
+    assert!(holds.is_err());
+}
+
+#[test]
 fn a_missing_sync_is_detected() {
     if !tracer::is_permitted() {
         return skip("processes cannot be traced here");
