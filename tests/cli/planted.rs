@@ -21,7 +21,7 @@ const ADDRESS_SPACE: u32 = 2 << 20;
 
 /// Every file and folder of a cache. `{blob}` is the blob of an egg, and `{shard}` its folder; the
 /// other names in braces are the only file of a folder.
-const PATHS: [&str; 25] = [
+const PATHS: [&str; 26] = [
     "blobs",
     "blobs/{shard}",
     "blobs/{shard}/{blob}",
@@ -42,6 +42,7 @@ const PATHS: [&str; 25] = [
     "arrivals.jsonl",
     "eggcache.toml",
     "ballast",
+    "readable",
     "CACHEDIR.TAG",
     "index.sqlite",
     "index.sqlite-wal",

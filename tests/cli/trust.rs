@@ -25,6 +25,7 @@ fn with_all_parts() -> Sandbox {
     }
     write(&sandbox.path("cache/remotes.json"), b"[]\n");
     write(&sandbox.path("cache/eggcache.toml"), b"[gc]\n");
+    write(&sandbox.path("cache/arrivals.jsonl"), b"");
     sandbox
 }
 
@@ -44,6 +45,7 @@ fn a_cache_with_a_part_that_everybody_can_write_is_refused() {
         "index.sqlite",
         "remotes.json",
         "eggcache.toml",
+        "arrivals.jsonl",
     ];
     for part in parts {
         let path = sandbox.path("cache").join(part);
