@@ -11,10 +11,11 @@
 //! older than the grace period (`ops::remote::gc`). An egg that is pushed meanwhile is complete in the
 //! end:
 //!
-//! - The entry is gone: the push uploads the blob again, so the blob is young. If the blob existed and
-//!   was not uploaded, the push checks it once more after it has written the entry, and uploads it if
-//!   `gc` has removed it in between. From then on the entry refers to it, and `gc` lists the entries
-//!   again before it removes a blob.
+//! - The entry is gone, and the blob too: the push creates the blob, so no plan of a `gc` contains it.
+//! - The entry is gone, and the blob exists: a `gc` may be about to remove it. A small blob is uploaded
+//!   again, so that it is young. After the push has written the entry, it checks the blob once more, and
+//!   uploads it if `gc` has removed it in between. From then on the entry refers to it, and `gc` looks for
+//!   such an entry right before it removes a blob.
 //! - The entry still exists: the push uploads nothing. If `gc` removes the entry later, the list may
 //!   name an egg that is gone. A client that looks for this egg misses it, builds it and pushes it, which
 //!   replaces the line in the list.
@@ -22,6 +23,7 @@
 //!   check and the removal: the push uploads the blob, or replaces the entry if this is another build.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -41,7 +43,8 @@ use crate::util::clock::{self, now};
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Progress;
 
-/// Blobs of at least this many bytes are uploaded only if the remote does not have them.
+/// Blobs of at least this many bytes are uploaded only if the remote does not have them. For smaller ones
+/// an upload costs no more than the question.
 const LARGE: u64 = 1 << 20;
 
 /// An egg that a remote has now.
@@ -107,40 +110,29 @@ pub fn publish(
         progress.advance(egg.blob_bytes);
         return Ok(None);
     }
-    let bytes = checked_bytes(blobs, egg)?;
-    let digest = digest(&bytes);
-    let is_listed = existing.as_ref().is_some_and(|(existing, _)| existing.entry.blob == digest);
+    let blob = OutgoingBlob::new(checked_bytes(blobs, egg)?);
+    let is_listed =
+        existing.as_ref().is_some_and(|(existing, _)| existing.entry.blob == blob.digest);
     if signer.is_none() && !is_listed {
         progress.advance(egg.blob_bytes);
         return Ok(None);
     }
-    let blob = object_names::blob(digest);
-    let length = bytes.len() as u64;
-    let mut unsent = Some(bytes);
-    if length >= LARGE && !broken.contains(&egg.digest) && client.length(&blob)? == Some(length) {
-        progress.advance(length);
-    } else if let Some(bytes) = unsent.take() {
-        client.upload(&blob, bytes, progress)?;
-    }
+    let may_vanish = blob.send(client, broken.contains(&egg.digest), progress)?;
     let mut version = match existing {
         // It had lost its blob, and has it again.
-        Some((existing, _)) if existing.entry.blob == digest => {
+        Some((existing, _)) if existing.entry.blob == blob.digest => {
+            blob.send_if_gone(client, may_vanish, progress)?;
             return Ok(Some(Published { is_new: true, ..existing }));
         }
         existing => existing.map(|(_, version)| version),
     };
     let Some(signer) = signer else { return Ok(None) };
-    let entry = RemoteEntry::new(egg, digest);
+    let entry = RemoteEntry::new(egg, blob.digest);
     let published = Published { signed: signer.signed(&entry)?, entry, is_new: true };
     let text = entry::text(std::slice::from_ref(&published.signed));
     let published = until_written(client, &name, || {
         if client.replace(&name, text.clone(), version.as_ref())? {
-            // While nothing referred to the blob, a `gc` may have removed it.
-            if let Some(bytes) = unsent.take()
-                && client.length(&blob)? != Some(length)
-            {
-                client.upload(&blob, bytes, progress)?;
-            }
+            blob.send_if_gone(client, may_vanish, progress)?;
             return Ok(Some(published.clone()));
         }
         // Another process wrote the entry first, or has removed it since, or an earlier attempt of this
@@ -149,6 +141,57 @@ pub fn publish(
         Ok(self::existing(remote, &name, &egg.key)?.map(|(existing, _)| existing))
     })?;
     Ok(Some(published))
+}
+
+/// A blob on its way to a remote.
+struct OutgoingBlob {
+    bytes: Arc<Mapped>,
+    digest: Digest,
+    /// The name of its object.
+    name: String,
+}
+
+impl OutgoingBlob {
+    fn new(bytes: Mapped) -> Self {
+        let digest = digest(&bytes);
+        Self { bytes: Arc::new(bytes), digest, name: object_names::blob(digest) }
+    }
+
+    fn length(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// Makes sure that the remote has the blob. Returns whether a `gc` may remove it nevertheless,
+    /// because an object of this name existed before. A `broken` one is overwritten.
+    fn send(&self, client: &Client, broken: bool, progress: &dyn Progress) -> Result<bool> {
+        let upload = || client.upload(&self.name, Arc::clone(&self.bytes), progress);
+        if self.length() < LARGE {
+            if !broken && client.upload_new(&self.name, Arc::clone(&self.bytes), progress)? {
+                return Ok(false);
+            }
+            return upload().map(|()| true);
+        }
+        let found = client.length(&self.name)?;
+        if found == Some(self.length()) && !broken {
+            progress.advance(self.length());
+        } else {
+            upload()?;
+        }
+        Ok(found.is_some())
+    }
+
+    /// Uploads the blob once more if it may have vanished before something referred to it, and has.
+    fn send_if_gone(
+        &self,
+        client: &Client,
+        may_vanish: bool,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        if may_vanish && client.length(&self.name)? != Some(self.length()) {
+            client.upload(&self.name, Arc::clone(&self.bytes), progress)?;
+        }
+        Ok(())
+    }
 }
 
 /// The bytes of an egg's blob, after a check against the checksums in it.

@@ -5,6 +5,7 @@ mod add;
 mod arrival;
 mod bad_input;
 mod blob_changes;
+mod blob_races;
 mod bundle;
 mod bundle_hostile;
 mod check;

@@ -16,10 +16,12 @@
 //! An older blob is removed only if nothing refers to it yet:
 //!
 //! - Before any blob is removed, the entries are listed again, so eggs that were pushed since stay.
-//! - A blob that was uploaded again since is young in the check right before its removal.
-//! - A push that finds a blob, and so does not upload it, checks it once more after it has written its
-//!   entry (`publish`). Between the last check of `gc` and the removal there is no time for a push to do
-//!   both, unless this process is suspended there. Then the next push of the key repairs it.
+//! - A blob that was uploaded again since is young in the check right before its removal. The entries that
+//!   named it when the plan was made are checked there as well: one that exists again keeps it.
+//! - A push that finds a blob checks it once more after it has written its entry (`publish`). Between the
+//!   last checks of `gc` and the removal there is no time for a push to write the entry and to check the
+//!   blob, unless this process is suspended there. Then the next push of the key repairs it.
+//! - A push that creates a blob needs no such check, because no plan contains a blob that did not exist.
 //! - A push that found the entry before `gc` removed it adds the line to the list again. A client that
 //!   follows this line misses the egg, builds it and pushes it, which replaces the line.
 //!   `remote verify --repair` removes such lines.
@@ -45,7 +47,7 @@ use crate::remote::config::Remote;
 use crate::remote::entry::{RemoteEntry, Signed};
 use crate::remote::inventory::{self, Inventory, Lines, StoredEntry};
 use crate::remote::keys::Trusted;
-use crate::remote::object_names;
+use crate::remote::object_names::{self, ObjectKind};
 use crate::remote::publish;
 use crate::util::clock::now;
 use crate::util::environment::Environment;
@@ -228,6 +230,8 @@ struct Removal<'a> {
     lists: Vec<LineFile<'a>>,
     entries: Vec<&'a StoredEntry>,
     blobs: Vec<&'a ObjectInfo>,
+    /// The names of the entries to remove, by the blob that they name.
+    entries_of_blob: HashMap<Digest, Vec<&'a str>>,
     /// How many blobs stay because they are young.
     young: usize,
     leases: Vec<&'a ObjectInfo>,
@@ -270,12 +274,19 @@ impl<'a> Removal<'a> {
         let is_old = |blob: &&ObjectInfo| time.saturating_sub(blob.modified_at) > grace;
         let (blobs, young): (Vec<_>, Vec<_>) = unnamed.map(|(_, blob)| blob).partition(is_old);
         let blocked = inventory.entries.iter().any(StoredEntry::is_newer);
+        let mut entries_of_blob: HashMap<Digest, Vec<&str>> = HashMap::new();
+        for stored in &entries {
+            if let Ok(entry) = &stored.content {
+                entries_of_blob.entry(entry.blob).or_default().push(&stored.object.name);
+            }
+        }
         let is_old = |lease: &&ObjectInfo| time.saturating_sub(lease.modified_at) > OLD_LEASE;
         Self {
             texts,
             lists,
             entries,
             blobs: if blocked { Vec::new() } else { blobs },
+            entries_of_blob,
             young: young.len(),
             leases: inventory.leases.iter().filter(is_old).collect(),
             blocked,
@@ -352,18 +363,32 @@ impl<'a> Removal<'a> {
             .filter_map(|stored| stored.content.as_ref().ok())
             .map(|RemoteEntry { blob, .. }| object_names::blob(*blob))
             .collect();
-        let is_old = |found: &ObjectInfo| self.time.saturating_sub(found.modified_at) > self.grace;
         let removed = inventory.in_parallel(self.blobs.clone(), |blob| {
             progress.advance(1);
-            if blocked
-                || named.contains(&blob.name)
-                || !client.head(&blob.name)?.is_some_and(|found| is_old(&found))
-            {
+            if blocked || named.contains(&blob.name) || !self.is_unwanted(client, blob)? {
                 return Ok(None);
             }
             client.remove(&blob.name)?;
             Ok(Some(blob.bytes))
         })?;
         Ok(removed.into_iter().flatten().collect())
+    }
+
+    /// The check right before the removal of a blob: it is still old, and no entry that was removed
+    /// exists again and names it.
+    fn is_unwanted(&self, client: &Client, blob: &ObjectInfo) -> Result<bool> {
+        let is_old = |found: ObjectInfo| self.time.saturating_sub(found.modified_at) > self.grace;
+        if !client.head(&blob.name)?.is_some_and(is_old) {
+            return Ok(false);
+        }
+        let Some(ObjectKind::Blob(digest)) = object_names::kind_of(&blob.name) else {
+            return Ok(false);
+        };
+        for name in self.entries_of_blob.get(&digest).into_iter().flatten() {
+            if client.head(name)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

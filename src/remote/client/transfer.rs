@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use object_store::path::Path as ObjectPath;
-use object_store::{GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::{JoinError, JoinSet};
 use tracing::debug;
 
-use super::error_text::reason;
+use super::error_text::{is_failure, reason};
 use super::runtime::runtime;
 use super::{Client, Patience};
 use crate::disk::mmap::Mapped;
@@ -96,7 +96,12 @@ impl Client {
     }
 
     /// Writes an object that may be large, whether it exists or not.
-    pub(crate) fn upload(&self, name: &str, bytes: Mapped, progress: &dyn Progress) -> Result<()> {
+    pub(crate) fn upload(
+        &self,
+        name: &str,
+        bytes: Arc<Mapped>,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let length = bytes.len();
         let (store, path, patience) = (self.store.clone(), self.path(name), self.patience);
         let answer = self
@@ -104,6 +109,30 @@ impl Client {
         answer.map_err(|error| self.failed(&error))?;
         progress.advance(length as u64);
         Ok(())
+    }
+
+    /// Writes an object of at most [`PART`] bytes if it does not exist. Returns whether it has, which a
+    /// store without conditional writes never does.
+    pub(crate) fn upload_new(
+        &self,
+        name: &str,
+        bytes: Arc<Mapped>,
+        progress: &dyn Progress,
+    ) -> Result<bool> {
+        let length = bytes.len();
+        let (store, path, patience) = (self.store.clone(), self.path(name), self.patience);
+        let answer = self.ask(("create", name), None, async move {
+            let (payload, _room) = part(&bytes, 0).await;
+            let create = store.put_opts(&path, payload, PutMode::Create.into());
+            in_time(patience.sending(length), create).await.map(drop)
+        })?;
+        match answer {
+            Ok(()) => progress.advance(length as u64),
+            Err(error) if !is_failure(&error) => return Ok(false),
+            Err(object_store::Error::NotImplemented { .. }) => return Ok(false),
+            Err(error) => return Err(self.failed(&error)),
+        }
+        Ok(true)
     }
 }
 
@@ -124,7 +153,7 @@ fn too_slow(reason: &'static str) -> object_store::Error {
 async fn send(
     store: Arc<dyn ObjectStore>,
     path: ObjectPath,
-    bytes: Mapped,
+    bytes: Arc<Mapped>,
     patience: Patience,
 ) -> object_store::Result<()> {
     let length = bytes.len();
@@ -337,7 +366,7 @@ mod tests {
                 let file = tempfile::tempfile().unwrap();
                 file.set_len(bytes).unwrap();
                 let bytes = crate::disk::mmap::map(file).unwrap();
-                let refused = client().upload("a", bytes, &Silent).unwrap_err();
+                let refused = client().upload("a", bytes.into(), &Silent).unwrap_err();
                 assert_eq!(refused.to_string(), says);
             });
         }
