@@ -187,7 +187,11 @@ impl OutgoingBlob {
         may_vanish: bool,
         progress: &dyn Progress,
     ) -> Result<()> {
-        if may_vanish && client.length(&self.name)? != Some(self.length()) {
+        if !may_vanish {
+            return Ok(());
+        }
+        let found = client.exclusively(|| client.length(&self.name))?;
+        if found != Some(self.length()) {
             client.upload(&self.name, Arc::clone(&self.bytes), progress)?;
         }
         Ok(())

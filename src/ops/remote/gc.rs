@@ -18,9 +18,10 @@
 //! - Before any blob is removed, the entries are listed again, so eggs that were pushed since stay.
 //! - A blob that was uploaded again since is young in the check right before its removal. The entries that
 //!   named it when the plan was made are checked there as well: one that exists again keeps it.
-//! - A push that finds a blob checks it once more after it has written its entry (`publish`). Between the
-//!   last checks of `gc` and the removal there is no time for a push to write the entry and to check the
-//!   blob, unless this process is suspended there. Then the next push of the key repairs it.
+//! - A push that finds a blob checks it once more after it has written its entry (`publish`). In a folder,
+//!   a lock keeps this check away from the last checks of `gc` and the removal. Elsewhere there is no time
+//!   in between for a push to write the entry and to check the blob, unless this process is suspended
+//!   there. Then the next push of the key repairs it.
 //! - A push that creates a blob needs no such check, because no plan contains a blob that did not exist.
 //! - A push that found the entry before `gc` removed it adds the line to the list again. A client that
 //!   follows this line misses the egg, builds it and pushes it, which replaces the line.
@@ -365,11 +366,16 @@ impl<'a> Removal<'a> {
             .collect();
         let removed = inventory.in_parallel(self.blobs.clone(), |blob| {
             progress.advance(1);
-            if blocked || named.contains(&blob.name) || !self.is_unwanted(client, blob)? {
+            if blocked || named.contains(&blob.name) {
                 return Ok(None);
             }
-            client.remove(&blob.name)?;
-            Ok(Some(blob.bytes))
+            client.exclusively(|| {
+                if !self.is_unwanted(client, blob)? {
+                    return Ok(None);
+                }
+                client.remove(&blob.name)?;
+                Ok(Some(blob.bytes))
+            })
         })?;
         Ok(removed.into_iter().flatten().collect())
     }

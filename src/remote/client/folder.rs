@@ -1,7 +1,8 @@
-//! Replacing exactly one version of an object in a folder, which a file system does not offer.
+//! Steps that no other process interrupts, which a file system does not offer: replacing exactly one
+//! version of an object, and removing a blob that nothing refers to.
 //!
-//! The process that replaces an object locks the folder meanwhile, even after the request has timed out.
-//! The system releases the lock when a process dies. Only who may write the lock file can open it, so a
+//! The process that does this locks the folder meanwhile, even after a request has timed out. The system
+//! releases the lock when a process dies. Only who may write the lock file can open it, so a
 //! reader of the folder cannot lock it; and nobody waits for the lock without a limit.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
@@ -33,9 +34,8 @@ pub(super) async fn replace(
     payload: PutPayload,
     version: UpdateVersion,
 ) -> object_store::Result<()> {
-    let failed = |source: std::io::Error| Error::Generic { store: "folder", source: source.into() };
     let replace = async move {
-        let _lock = lock(&folder, LOCK_WAIT).await.map_err(failed)?;
+        let _lock = locked(folder).await?;
         let found = match store.head(&path).await {
             Err(Error::NotFound { .. }) => None,
             found => found?.e_tag,
@@ -47,6 +47,15 @@ pub(super) async fn replace(
         store.put(&path, payload).await.map(drop)
     };
     tokio::spawn(replace).await.map_err(|error| failed(std::io::Error::other(error))).flatten()
+}
+
+fn failed(source: std::io::Error) -> Error {
+    Error::Generic { store: "folder", source: source.into() }
+}
+
+/// Locks the folder until the file is dropped.
+pub(super) async fn locked(folder: Arc<Path>) -> object_store::Result<File> {
+    lock(&folder, LOCK_WAIT).await.map_err(failed)
 }
 
 /// Locks the folder, as soon as no other process has locked it.

@@ -168,6 +168,15 @@ impl Client {
         }
     }
 
+    /// Does several requests without another process in between that does so, too. Only a folder can
+    /// prevent that; elsewhere they merely follow each other at once.
+    pub fn exclusively<T>(&self, requests: impl FnOnce() -> Result<T>) -> Result<T> {
+        let Some(folder) = self.folder.clone() else { return requests() };
+        let lock = self.ask(("lock", ""), Some(self.patience.answer), folder::locked(folder))?;
+        let _lock = lock.map_err(|error| self.failed(&error))?;
+        requests()
+    }
+
     /// Length of an object in bytes; `None` if it does not exist.
     pub fn length(&self, name: &str) -> Result<Option<u64>> {
         Ok(self.head(name)?.map(|object| object.bytes))
