@@ -20,6 +20,8 @@ const LIFETIME: Duration = Duration::from_secs(30);
 const WAIT: Duration = Duration::from_mins(20);
 /// How many builders may release a lease without an egg before the others stop waiting.
 const MOST_RELEASED: u32 = 2;
+/// Longest lease, in bytes.
+const MAX_LENGTH: usize = 4 << 10;
 /// Time between two polls: the first, and the longest.
 const POLL: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(8));
 
@@ -46,7 +48,9 @@ impl Lease {
 
     /// Shows the others that the holder is alive. Returns whether this process still holds the lease.
     pub fn renew(&mut self) -> bool {
-        let Some(found) = self.client.get(&self.name).or_log().flatten() else { return false };
+        let Some(found) = self.client.get_short(&self.name, MAX_LENGTH).or_log().flatten() else {
+            return false;
+        };
         if holder(&found.bytes).as_ref() != Some(&self.holder) {
             warn!(lease = self.name, "another builder has taken the lease over");
             return false;
@@ -59,14 +63,14 @@ impl Lease {
     fn replace(&self, version: &Version) -> Result<bool> {
         Ok(self.client.replace(&self.name, self.text(), Some(version))?
             // An earlier attempt of this process may have arrived without its answer.
-            || self.client.get(&self.name)?.is_some_and(|found| found.bytes == self.text()))
+            || self.client.get_short(&self.name, MAX_LENGTH)?.is_some_and(|found| found.bytes == self.text()))
     }
 
     /// Lets another builder take the lease.
     pub fn release(self) {
         debug!(lease = self.name, renewals = self.renewals, "releasing the lease");
         // Another builder may have taken it over by now.
-        if let Ok(Some(found)) = self.client.get(&self.name)
+        if let Ok(Some(found)) = self.client.get_short(&self.name, MAX_LENGTH)
             && holder(&found.bytes).as_ref() == Some(&self.holder)
             && let Ok(false) = self.client.try_remove(&self.name)
         {
@@ -135,7 +139,7 @@ impl LeaseRequest {
         if self.seen.is_none() && client.create(name, lease.text())? {
             return Ok(LeaseState::Taken(Box::new(lease)));
         }
-        let Some(found) = client.get(name)? else {
+        let Some(found) = client.get_short(name, MAX_LENGTH)? else {
             self.seen = None;
             return Ok(self.count_release());
         };

@@ -12,14 +12,16 @@ use crate::egg::key::EggKey;
 use crate::egg::name::EggName;
 use crate::egg::path::EggPath;
 use crate::error::{Error, OrLog, Result};
-use crate::remote::client::{Client, Patience, first_line};
+use crate::remote::client::{Client, ListEnd, MAX_LIST, Patience, first_line};
 use crate::remote::config::Remote;
-use crate::remote::entry::{self, BadEntry, RemoteEntry, Signed};
+use crate::remote::entry::{BadEntry, RemoteEntry, Signed};
+use crate::remote::line_filter::{Filtered, Line, LineFilter, Room};
 use crate::remote::{object_names, signature};
 use crate::util::clock::now;
 use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Progress;
+use crate::util::units::shown_limit;
 
 /// After this many forged entries and blobs a remote is not used any more.
 const MOST_FORGED: usize = 3;
@@ -32,6 +34,7 @@ pub struct CheckedRemote {
     pub client: Client,
     pub remote: Remote,
     refusals: Mutex<Refusals>,
+    room: Room,
 }
 
 #[derive(Debug, Default)]
@@ -49,11 +52,20 @@ impl CheckedRemote {
     }
 
     pub(super) fn with_client(client: Client, remote: &Remote) -> Self {
-        Self { client, remote: remote.clone(), refusals: Mutex::default() }
+        Self { client, remote: remote.clone(), refusals: Mutex::default(), room: Room::default() }
     }
 
     fn refusals(&self) -> MutexGuard<'_, Refusals> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn verify(&self, signed: &Signed) -> Result<RemoteEntry, BadEntry> {
+        signature::verified(signed, &self.remote.trusted, now())
+    }
+
+    /// Whether a trusted key has signed an entry.
+    pub(super) fn is_valid(&self, signed: &Signed) -> bool {
+        self.verify(signed).is_ok()
     }
 
     /// Checks the signatures of an entry, and that it is for a wanted egg.
@@ -65,7 +77,7 @@ impl CheckedRemote {
         signed: &Signed,
         is_wanted: impl Fn(&EggKey) -> bool,
     ) -> Result<RemoteEntry> {
-        let checked = signature::verified(signed, &self.remote.trusted, now()).and_then(|entry| {
+        let checked = self.verify(signed).and_then(|entry| {
             let name = &entry.file_name;
             if !is_wanted(&entry.key) {
                 return Err(BadEntry::OtherEgg(entry.file_name));
@@ -107,27 +119,35 @@ impl CheckedRemote {
         error
     }
 
-    /// The entries of a list or a set, unchecked.
+    /// The lines of a list or a set that a trusted key has signed, and a few of the others.
+    /// [`CheckedRemote::check`] says which line counts. `belongs` is whether an entry belongs in this list.
     ///
     /// # Errors
     /// [`Error::Refused`] for an object that is not a list, or [`Error::Remote`].
-    pub(super) fn unchecked_lines(&self, name: &str) -> Result<Vec<(RemoteEntry, Signed)>> {
-        let Some(fetched) = self.client.get(name)? else { return Ok(Vec::new()) };
-        let lines = entry::lines(&fetched.bytes);
-        if lines.is_empty() && !fetched.bytes.is_empty() {
+    pub(super) fn lines(&self, name: &str, belongs: impl Fn(&EggKey) -> bool) -> Result<Vec<Line>> {
+        let verify = |signed: &Signed| self.verify(signed).map(drop);
+        let mut filter = LineFilter::new(&self.room, &verify, &belongs);
+        let end = self.client.read_lines(name, |line| filter.line(line))?;
+        let Filtered { lines, has_lines, excess } = filter.end();
+        let excess = excess.or_else(|| {
+            let limit = shown_limit(MAX_LIST);
+            (end == ListEnd::TooLarge).then(|| format!("it is larger than {limit}"))
+        });
+        if let Some(reason) = excess {
+            self.refuse(name, &reason, None);
+        } else if let ListEnd::Complete { digest, is_empty: false } = end
+            && !has_lines
+        {
             // For example, the login page of a network.
-            let forged = Some(Digest::of(&fetched.bytes));
-            return Err(self.refuse(name, "it is not a list of entries", forged));
+            return Err(self.refuse(name, "it is not a list of entries", Some(digest)));
         }
-        // A newer eggcache may have written an entry that this one cannot parse.
-        let parsed = lines.into_iter().filter_map(|it| Some((it.unchecked().ok()?, it)));
-        Ok(parsed.collect())
+        Ok(lines)
     }
 
     /// The valid entries of a list or a set; none if it cannot be read.
     #[must_use]
-    pub fn valid_lines(&self, name: &str) -> Vec<(RemoteEntry, Signed)> {
-        let mut lines = self.unchecked_lines(name).or_log().unwrap_or_default();
+    pub fn valid_lines(&self, name: &str) -> Vec<Line> {
+        let mut lines = self.lines(name, |_| true).or_log().unwrap_or_default();
         lines.retain(|(entry, signed)| self.check(signed, |key| *key == entry.key).is_ok());
         lines
     }

@@ -85,6 +85,9 @@ impl Remote {
     pub fn check(&self) -> Result<()> {
         let scheme = self.url.scheme();
         let stores = ["s3", "gs", "az"];
+        if self.region.as_ref().is_some_and(|region| region.contains(char::is_control)) {
+            return Err(Error::Usage("--region has a control character".into()));
+        }
         for (option, is_given, schemes) in [
             ("--endpoint", self.endpoint.is_some(), &stores[..]),
             ("--region", self.region.is_some(), &stores[..1]),
@@ -134,8 +137,12 @@ impl Remote {
 /// [`Error::Usage`] if it is invalid.
 fn address(text: &str) -> Result<Url> {
     // Do not repeat an address that may contain a secret.
-    let shown = if text.contains(['@', '?']) { "this" } else { text };
+    let has_control = text.contains(char::is_control);
+    let shown = if has_control || text.contains(['@', '?']) { "this" } else { text };
     let usage = |reason: &str| Err(Error::Usage(format!("{shown} {reason}")));
+    if has_control {
+        return usage("address has a line break or another control character");
+    }
     let url = match Url::parse(text) {
         Ok(url) => url,
         Err(_) if Path::new(text).is_absolute() => {
@@ -155,10 +162,24 @@ fn address(text: &str) -> Result<Url> {
     if !SCHEMES.contains(&url.scheme()) {
         return usage(&format!("has an unknown scheme; use one of {}", SCHEMES.join(", ")));
     }
+    if url.scheme() == "file" && (url.has_host() || !is_absolute(text)) {
+        return usage("is not a folder of this machine: use file:///PATH, or the path alone");
+    }
+    if !url.has_host() && url.scheme() != "file" {
+        let scheme = url.scheme();
+        return usage(&format!("names no bucket or container: use {scheme}://NAME/PREFIX"));
+    }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Error::Usage("the address of a remote must not have a `?` or a `#`".into()));
     }
     Ok(url)
+}
+
+/// Whether an address of a file has an absolute path: `file:eggs`, which has none, is parsed as
+/// `file:///eggs`.
+fn is_absolute(text: &str) -> bool {
+    let path = text.split_once(':').map_or("", |(_, path)| path);
+    path.starts_with("///") || (path.starts_with('/') && !path.starts_with("//"))
 }
 
 /// Parses the address of the server of a store.
@@ -242,14 +263,26 @@ mod tests {
             "https://eggs.example/pool/",
             "http://127.0.0.1:8080/",
             "file:///srv/eggs",
+            "file:/srv/eggs",
+            "/srv/me@host",
             "/srv/eggs",
         ] {
             assert!(Remote::new("team", good).is_ok(), "{good}");
         }
-        for bad in ["ftp://host/", "eggs", "", "s3:", "https://host/?token=1", "https://host/#a"] {
-            let refused = Remote::new("team", bad);
-            // An S3 address without a bucket is refused when the remote is opened.
-            assert!(refused.is_err() || bad == "s3:", "{bad}");
+        for bad in ["ftp://host/", "eggs", "", "https://host/?token=1", "https://host/#a"] {
+            assert!(Remote::new("team", bad).is_err(), "{bad}");
+        }
+        for bad in ["s3:", "s3:eggs", "s3:/eggs", "s3:///eggs", "gs:eggs", "az:eggs"] {
+            let refused = Remote::new("team", bad).unwrap_err().to_string();
+            assert!(refused.contains("names no bucket"), "{bad}: {refused}");
+        }
+        for bad in ["file://host/eggs", "file:eggs", "file://eggs", "file://./eggs"] {
+            let refused = Remote::new("team", bad).unwrap_err().to_string();
+            assert!(refused.contains("not a folder of this machine"), "{bad}: {refused}");
+        }
+        for bad in ["s3://bu\ncket", "https://host/a\r\nb", "/srv/\n", "https://host/\u{7f}"] {
+            let refused = Remote::new("team", bad).unwrap_err().to_string();
+            assert!(!refused.contains('\n') && !refused.contains("bu"), "{refused}");
         }
         for bad in ["", "a b", "a/b", "../a", "a\n"] {
             assert!(Remote::new(bad, "s3://bucket").is_err(), "{bad}");

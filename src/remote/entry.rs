@@ -20,6 +20,8 @@ const FIRST_FORMAT: u32 = 1;
 pub const MAX_SIGNATURES: usize = 16;
 /// Longest entry with its signatures, in bytes.
 pub const MAX_LENGTH: usize = 64 << 10;
+/// Longest object of an entry, in bytes: a line with its line end.
+pub const MAX_OBJECT: usize = MAX_LENGTH + 2;
 
 /// One egg on a remote.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

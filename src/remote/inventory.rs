@@ -6,14 +6,16 @@
 //! line, it looks for the entry once more ([`Inventory::is_gone`]).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
 use crate::egg::key::EggKey;
 use crate::error::{Error, Result};
-use crate::remote::client::{Client, ObjectInfo, Patience, Version};
+use crate::remote::client::{Client, ListEnd, MAX_LIST, ObjectInfo, Patience, Version};
 use crate::remote::config::Remote;
-use crate::remote::entry::{BadEntry, RemoteEntry, Signed};
+use crate::remote::entry::{BadEntry, MAX_OBJECT, RemoteEntry, Signed};
 use crate::remote::keys::Trusted;
 use crate::remote::object_names::{self, ObjectKind};
 use crate::remote::parallel::REQUESTS;
@@ -23,6 +25,12 @@ use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Unit};
 use crate::util::threads;
+use crate::util::units::shown_limit;
+
+/// Most bytes of all lists and sets.
+const MAX_LINES: usize = 1 << 30;
+/// Most malformed lines of one list or set that are remembered.
+const MOST_MALFORMED: usize = 100;
 
 /// Everything that a remote has.
 #[derive(Debug)]
@@ -39,7 +47,7 @@ pub struct Inventory {
     pub foreign: Vec<ObjectInfo>,
 }
 
-/// The lines of a list or a set, with the error of each that cannot be parsed.
+/// The lines of a list or a set, with the error of each that cannot be parsed, up to a hundred of those.
 pub type Lines = Vec<Result<Signed, BadEntry>>;
 
 /// An entry as the remote stores it.
@@ -166,7 +174,7 @@ impl Inventory {
         progress: &dyn Progress,
     ) -> Result<Vec<StoredEntry>> {
         let read = |object: ObjectInfo| {
-            let fetched = self.client.get(&object.name)?;
+            let fetched = self.client.get_short(&object.name, MAX_OBJECT)?;
             progress.advance(1);
             Ok(fetched.map(|it| StoredEntry::new(object, &it.bytes, it.version, trusted)))
         };
@@ -178,14 +186,40 @@ impl Inventory {
         names: Vec<String>,
         progress: &dyn Progress,
     ) -> Result<BTreeMap<String, Lines>> {
+        let room = AtomicUsize::new(0);
         let read = |name: String| {
-            let fetched = self.client.get(&name)?;
+            let lines = self.lines(&name, &room)?;
             progress.advance(1);
-            let bytes = fetched.map(|it| it.bytes).unwrap_or_default();
-            let text = String::from_utf8_lossy(&bytes);
-            Ok((name, text.lines().map(Signed::parse).collect()))
+            Ok((name, lines))
         };
         Ok(self.in_parallel(names, read)?.into_iter().collect())
+    }
+
+    /// The lines of a list or a set. All of them are needed: a blob that a line names is in use.
+    fn lines(&self, name: &str, room: &AtomicUsize) -> Result<Lines> {
+        let (mut lines, mut malformed, mut is_full) = (Lines::new(), 0, false);
+        let end = self.client.read_lines(name, |line| {
+            let parsed = Signed::parse(line);
+            malformed += usize::from(parsed.is_err());
+            if parsed.is_err() && malformed > MOST_MALFORMED {
+                return ControlFlow::Continue(());
+            }
+            is_full =
+                room.fetch_add(line.len() + size_of::<Signed>(), Ordering::Relaxed) > MAX_LINES;
+            lines.push(parsed);
+            if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        let too_large = |reason: String| Error::Remote { name: self.client.name().into(), reason };
+        match end {
+            ListEnd::TooLarge => {
+                Err(too_large(format!("{name} is larger than {}", shown_limit(MAX_LIST))))
+            }
+            _ if is_full => {
+                let limit = shown_limit(MAX_LINES as u64);
+                Err(too_large(format!("its lists and sets are larger than {limit}")))
+            }
+            _ => Ok(lines),
+        }
     }
 
     /// Entries that were written or changed after this inventory was made.

@@ -8,6 +8,7 @@ pub mod contended_write;
 pub mod entry;
 pub mod inventory;
 pub mod keys;
+pub mod line_filter;
 pub mod object_names;
 pub mod parallel;
 pub mod publish;

@@ -224,7 +224,7 @@ fn existing(
     name: &str,
     key: &EggKey,
 ) -> Result<Option<(Published, Version)>> {
-    let Some(fetched) = remote.client.get(name)? else { return Ok(None) };
+    let Some(fetched) = remote.client.get_short(name, entry::MAX_OBJECT)? else { return Ok(None) };
     let signed = entry::lines(&fetched.bytes).into_iter().next().unwrap_or_default();
     let entry = remote.check(&signed, |found| found == key)?;
     Ok(Some((Published { entry, signed, is_new: false }, fetched.version)))

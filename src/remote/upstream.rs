@@ -4,6 +4,7 @@
 //! from then on.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::cache::{Staged, Staging};
@@ -25,6 +26,7 @@ pub struct Upstream {
     /// The set of a configuration and the lists of projects, as far as they are loaded.
     set: OnceLock<Vec<Claim>>,
     lists: Mutex<HashMap<String, List>>,
+    is_stopped: AtomicBool,
 }
 
 /// The list of a project, which threads that need it at the same time load once.
@@ -40,7 +42,7 @@ pub struct Offer {
     remote: usize,
 }
 
-/// An unchecked entry.
+/// An entry in a list or a set, to be checked before it is used.
 #[derive(Debug, Clone)]
 struct Claim {
     entry: RemoteEntry,
@@ -63,7 +65,8 @@ impl Upstream {
             opened => opened,
         };
         let remotes = usable.into_iter().map(open).collect::<Result<_>>()?;
-        Ok(Self { remotes, set: OnceLock::new(), lists: Mutex::default() })
+        let (set, lists) = (OnceLock::new(), Mutex::default());
+        Ok(Self { remotes, set, lists, is_stopped: AtomicBool::new(false) })
     }
 
     #[must_use]
@@ -101,7 +104,31 @@ impl Upstream {
 
     /// Loads the set of a configuration, unless a set is loaded already.
     pub fn load_set(&self, configuration: &str, host: &Host) {
-        self.set.get_or_init(|| self.load(&object_names::set(configuration, host)));
+        self.set.get_or_init(|| self.load(&object_names::set(configuration, host), |_| true));
+    }
+
+    /// Reads no more lists and sets from now on. A push goes on.
+    pub fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
+    }
+
+    /// The longest build of a project, in seconds, as far as its list or the set is loaded and records it.
+    #[must_use]
+    pub fn longest_build(&self, name: &str, python: &str) -> Option<f64> {
+        let list = self.lists().get(&object_names::project(name, python)).cloned();
+        let listed = list.iter().flat_map(|list| claims(list));
+        let claims = self.set.get().into_iter().flatten().chain(listed);
+        let is_valid = |claim: &&Claim| {
+            claim.entry.key.name == name && self.remotes[claim.remote].is_valid(&claim.signed)
+        };
+        claims
+            .filter(is_valid)
+            .filter_map(|claim| claim.entry.provenance.build_seconds)
+            .max_by(f64::total_cmp)
     }
 
     /// Whether the set is loaded, even if no remote has it.
@@ -139,9 +166,10 @@ impl Upstream {
     }
 
     fn load_list(&self, name: &str, python: &str) -> List {
-        let name = object_names::project(name, python);
-        let list = Arc::clone(self.lists().entry(name.clone()).or_default());
-        list.get_or_init(|| self.load(&name));
+        let object = object_names::project(name, python);
+        let list = Arc::clone(self.lists().entry(object.clone()).or_default());
+        let belongs = |key: &EggKey| key.name == name && key.python == python;
+        list.get_or_init(|| self.load(&object, belongs));
         list
     }
 
@@ -169,7 +197,6 @@ impl Upstream {
     /// Offers for the wanted ones of these claims, at most one for each key.
     fn check(&self, claims: &[Claim], is_wanted: impl Fn(&EggKey) -> bool) -> Vec<Offer> {
         let mut keys = HashSet::new();
-        // Checking a signature takes a while, and a list may repeat one invalid entry thousands of times.
         let mut refused = HashSet::new();
         let mut offers = Vec::new();
         for Claim { entry: claimed, signed, remote: at } in claims {
@@ -193,10 +220,13 @@ impl Upstream {
     }
 
     /// Reads a list or a set from all remotes at once, so the delays of remotes that do not answer do
-    /// not add up.
-    fn load(&self, name: &str) -> Vec<Claim> {
+    /// not add up. Nothing is read after [`Upstream::stop`].
+    fn load(&self, name: &str, belongs: impl Fn(&EggKey) -> bool + Sync) -> Vec<Claim> {
+        if self.is_stopped() {
+            return Vec::new();
+        }
         let read =
-            |remote: &CheckedRemote| remote.unchecked_lines(name).or_log().unwrap_or_default();
+            |remote: &CheckedRemote| remote.lines(name, &belongs).or_log().unwrap_or_default();
         let lines = threads::map_at_once(&self.remotes, read);
         let claims = lines.into_iter().enumerate().flat_map(|(remote, lines)| {
             lines.into_iter().map(move |(entry, signed)| Claim { entry, signed, remote })

@@ -46,6 +46,7 @@ mod remote;
 mod remote_document;
 mod remote_gc;
 mod remote_races;
+mod remote_settings;
 mod remote_verify;
 mod repair;
 mod root_user;

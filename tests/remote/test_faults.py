@@ -75,7 +75,7 @@ FAULTS = {
         always(faults.Status(302, Location="/again")), "remote team: ", 1
     ),
     "it redirects to an unknown host": (
-        always(faults.Status(302, Location="http://nobody.invalid/")), "cannot be reached", 1
+        always(faults.Status(302, Location="http://nobody.invalid/")), "it redirects to nobody.invalid", 1
     ),
 }
 

@@ -10,8 +10,9 @@ import eggs
 MOST = 96 << 20
 
 
-def peak(machine, *words):
-    """Returns the peak memory of a command in bytes, measured in a process without other children."""
+def peak(machine, *words, code=0):
+    """Returns the peak memory of a command in bytes, measured in a process without other children, and
+    its error output."""
     measuring = (
         "import resource, subprocess, sys\n"
         "code = subprocess.call(sys.argv[1:], stdout=2)\n"
@@ -22,8 +23,8 @@ def peak(machine, *words):
         [sys.executable, "-c", measuring, machine.program] + [str(word) for word in words],
         env=machine.env, cwd=str(machine.folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    assert done.returncode == code, done.stderr
+    return int(done.stdout), done.stderr.decode()
 
 
 def test_memory_is_bounded_during_large_transfers(pool):
@@ -31,9 +32,9 @@ def test_memory_is_bounded_during_large_transfers(pool):
     builder, reader = pool.builder(), pool.reader()
     names = [builder.egg("large", data=[160_000_000])]
     names += [builder.egg("egg%d" % number, data=[20_000_000]) for number in range(7)]
-    pushing = peak(builder, "push", "--all")
+    pushing, _ = peak(builder, "push", "--all")
     assert len(pool.names("entries")) == 8
-    pulling = peak(reader, "pull", "--python", eggs.PYTHON, *[
+    pulling, _ = peak(reader, "pull", "--python", eggs.PYTHON, *[
         "%s==1.0" % name.split("-")[0] for name in names
     ])
     assert reader.has() == sorted(names)

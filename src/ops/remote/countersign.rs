@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::remote::client::Version;
 use crate::remote::config::Remote;
 use crate::remote::contended_write::until_written;
-use crate::remote::entry::{self, MAX_SIGNATURES, Signed};
+use crate::remote::entry::{self, MAX_OBJECT, MAX_SIGNATURES, Signed};
 use crate::remote::inventory::{Inventory, Lines, StoredEntry};
 use crate::remote::keys::{Signer, Trusted};
 use crate::remote::publish;
@@ -142,7 +142,7 @@ fn sign_one<'a>(
         if client.replace(name, entry::text(std::slice::from_ref(&line)), Some(&version))? {
             return Ok(Some(Outcome::Signed(&entry.key, line)));
         }
-        current = client.get(name)?.and_then(|it| {
+        current = client.get_short(name, MAX_OBJECT)?.and_then(|it| {
             let line = entry::lines(&it.bytes).into_iter().next()?;
             Some((line, it.version))
         });

@@ -45,7 +45,7 @@ use crate::egg::key::EggKey;
 use crate::error::{Error, Result};
 use crate::remote::client::{Client, ObjectInfo, Patience};
 use crate::remote::config::Remote;
-use crate::remote::entry::{RemoteEntry, Signed};
+use crate::remote::entry::{MAX_OBJECT, RemoteEntry, Signed};
 use crate::remote::inventory::{self, Inventory, Lines, StoredEntry};
 use crate::remote::keys::Trusted;
 use crate::remote::object_names::{self, ObjectKind};
@@ -319,7 +319,10 @@ impl<'a> Removal<'a> {
         inventory.in_parallel(std::mem::take(&mut self.entries), |stored| {
             progress.advance(1);
             let name = &stored.object.name;
-            if client.get(name)?.is_some_and(|it| Digest::of(&it.bytes) == stored.digest) {
+            if client
+                .get_short(name, MAX_OBJECT)?
+                .is_some_and(|it| Digest::of(&it.bytes) == stored.digest)
+            {
                 client.remove(name)?;
             }
             Ok(())

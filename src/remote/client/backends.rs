@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::client::ReqwestConnector;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
@@ -14,7 +13,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use super::Patience;
-use super::http::{Logged, NoRedirects, USER_AGENT};
+use super::http::{Connector, Logged, USER_AGENT};
 use crate::remote::config::Remote;
 use crate::util::environment::Environment;
 
@@ -69,6 +68,39 @@ fn settings<'e, K: FromStr>(
     named.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)))
 }
 
+/// Checks what becomes part of a header, where `object_store` expects printable characters. No error shows
+/// the value: it may be a secret.
+fn check_settings(remote: &Remote, environment: &Environment) -> object_store::Result<()> {
+    let refused = |what: &str| {
+        let source = format!("{what} has a line break or another unprintable character").into();
+        Err(object_store::Error::Generic { store: "remote", source })
+    };
+    if !remote.region.as_deref().is_none_or(is_printable) {
+        return refused("its region");
+    }
+    let prefix = match remote.url.scheme() {
+        "s3" => "AWS_",
+        "gs" => "GOOGLE_",
+        "az" => "AZURE_",
+        _ => return Ok(()),
+    };
+    let is_header = |name: &str| {
+        // Not a text of JSON or a path.
+        name.starts_with(prefix)
+            && !["_SERVICE_ACCOUNT_KEY", "_FILE", "_PATH", "_CREDENTIALS"]
+                .iter()
+                .any(|end| name.ends_with(end))
+    };
+    match environment.iter().find(|(name, value)| is_header(name) && !is_printable(value)) {
+        Some((name, _)) => refused(&format!("the environment variable {name}")),
+        None => Ok(()),
+    }
+}
+
+fn is_printable(value: &str) -> bool {
+    value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+}
+
 pub(super) fn open(
     remote: &Remote,
     patience: Patience,
@@ -78,6 +110,7 @@ pub(super) fn open(
     let nothing = Environment::default();
     let is_foreign = remote.foreign.is_some();
     let environment = if is_foreign { &nothing } else { environment };
+    check_settings(remote, environment)?;
     let url = remote.url.as_str();
     let retry = retry(patience);
     let endpoint = remote.endpoint.as_ref();
@@ -89,7 +122,8 @@ pub(super) fn open(
         .with_timeout_disabled()
         .with_allow_http(plain_http)
         .with_user_agent(USER_AGENT.parse().expect("it is a header's text"));
-    let connector = Logged::new(remote, NoRedirects { connect_timeout: patience.connect });
+    let follows = remote.is_web();
+    let connector = Logged::new(remote, Connector { connect_timeout: patience.connect, follows });
     let is_anonymous = is_foreign || !has_credentials(remote, environment);
     let prefix = || ObjectPath::from_url_path(remote.url.path());
     let (store, prefix): (Arc<dyn ObjectStore>, _) = match remote.url.scheme() {
@@ -160,7 +194,7 @@ pub(super) fn open(
                 .with_url(url.trim_end_matches('/'))
                 .with_retry(retry)
                 .with_client_options(options)
-                .with_http_connector(Logged::new(remote, ReqwestConnector::default()));
+                .with_http_connector(connector);
             (Arc::new(builder.build()?), ObjectPath::default())
         }
     };

@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 
 use object_store::client::{HttpError, HttpErrorKind};
 
+use super::redirects::Refused;
+
 /// How the text of an error begins that is an answer of a server. The type of the error is private to
 /// `object_store`; `the_text_of_an_answer_is_as_expected` fails if the text changes.
 const ANSWER: &str = "Server returned non-2xx status code: ";
@@ -75,6 +77,9 @@ pub(super) fn of_http(error: &HttpError) -> String {
     let mut last: &(dyn StdError + 'static) = error;
     while let Some(source) = last.source() {
         last = source;
+    }
+    if let Some(refused) = last.downcast_ref::<Refused>() {
+        return first_line(&refused.to_string());
     }
     format!("{what} ({})", first_line(&last.to_string()))
 }

@@ -11,26 +11,31 @@ use object_store::{ClientConfigKey, ClientOptions};
 use tracing::debug;
 
 use super::error_text::of_http;
+use super::{bounded_answer, redirects};
 use crate::remote::config::Remote;
 
 pub(super) const USER_AGENT: &str = concat!("eggcache/", env!("CARGO_PKG_VERSION"));
 
-/// Makes the clients of stores that get credentials. They follow no redirect: its target would get a
-/// token, or an address with a signature in it.
+/// Makes the HTTP clients of stores.
 #[derive(Debug)]
-pub(super) struct NoRedirects {
+pub(super) struct Connector {
     pub connect_timeout: Duration,
+    /// Whether redirects are followed, as far as [`redirects`] allows. A store that gets credentials is not
+    /// followed anywhere: the target would get a token, or an address with a signature in it.
+    pub follows: bool,
 }
 
-impl HttpConnector for NoRedirects {
+impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         // The credentials of a machine of a cloud come by http.
         let allow_http = options.get_config_value(&ClientConfigKey::AllowHttp);
+        let redirects =
+            if self.follows { redirects::checked() } else { reqwest::redirect::Policy::none() };
         let client = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(self.connect_timeout)
             .https_only(allow_http.as_deref() != Some("true"))
-            .redirect(reqwest::redirect::Policy::none())
+            .redirect(redirects)
             .build();
         let client = client.map_err(|error| object_store::Error::Generic {
             store: "remote",
@@ -40,7 +45,7 @@ impl HttpConnector for NoRedirects {
     }
 }
 
-/// Makes clients that log each request: a retry is one more line.
+/// Makes clients that log each request, and bound each answer: a retry is one more line.
 #[derive(Debug)]
 pub(super) struct Logged<C> {
     remote: Arc<str>,
@@ -74,6 +79,7 @@ impl HttpService for LoggedClient {
         let method = request.method().clone();
         let host = request.uri().host().unwrap_or_default().to_owned();
         let path = request.uri().path().to_owned();
+        let limit = bounded_answer::limit(&request);
         let begun = Instant::now();
         let answer = self.client.execute(request).await;
         let ms = begun.elapsed().as_millis();
@@ -84,6 +90,6 @@ impl HttpService for LoggedClient {
             }
             Err(error) => debug!(remote, %method, host, path, error = of_http(error), ms, "http"),
         }
-        answer
+        bounded_answer::bounded(limit, answer?).await
     }
 }

@@ -8,11 +8,14 @@
 //! No error shows the query of an address or a header: there are secrets in them.
 
 mod backends;
+mod bounded_answer;
 mod error_text;
 mod folder;
 mod http;
+mod lines;
 mod objects;
 mod patience;
+mod redirects;
 mod runtime;
 mod transfer;
 
@@ -30,6 +33,8 @@ pub(in crate::remote) use backends::has_credentials;
 use backends::{Opened, open};
 pub(crate) use error_text::first_line;
 use error_text::{answer_name, is_failure, reason};
+pub use lines::ListEnd;
+pub(crate) use lines::MAX_LIST;
 pub use objects::{ObjectInfo, Version};
 pub use patience::Patience;
 use runtime::runtime;

@@ -6,12 +6,12 @@ use object_store::{
 };
 
 use super::transfer::in_time;
-use super::{Client, folder};
+use super::{Client, MAX_LIST, folder};
 use crate::error::Result;
 use crate::util::clock::now;
 
-/// Largest object that is read into memory, in bytes: a list or a set of about ten thousand entries.
-const MAX_SMALL: u64 = 32 << 20;
+/// Most memory for the objects of a listing, in bytes: about a million objects.
+const MAX_LISTING: usize = 256 << 20;
 
 /// A small object, with the version that it takes to replace exactly this state of it.
 #[derive(Debug)]
@@ -51,8 +51,18 @@ impl ObjectInfo {
 }
 
 impl Client {
-    /// Reads a small object; `None` if it does not exist.
+    /// Reads a list or a set as a whole; `None` if it does not exist.
     pub fn get(&self, name: &str) -> Result<Option<SmallObject>> {
+        self.read(name, MAX_LIST, false)
+    }
+
+    /// Reads an entry, a lease or another short object; `None` if it does not exist. Of a longer object
+    /// this returns only the first `most` bytes and one more, which is no valid object.
+    pub fn get_short(&self, name: &str, most: usize) -> Result<Option<SmallObject>> {
+        self.read(name, most as u64, true)
+    }
+
+    fn read(&self, name: &str, most: u64, is_cut: bool) -> Result<Option<SmallObject>> {
         let (store, path) = (self.store.clone(), self.path(name));
         let answer = self.ask(("get", name), Some(self.patience.answer), async move {
             let found = store.get(&path).await?;
@@ -64,8 +74,12 @@ impl Client {
             let mut stream = found.into_stream();
             while let Some(chunk) = stream.next().await {
                 bytes.extend_from_slice(&chunk?);
-                if bytes.len() as u64 > MAX_SMALL {
-                    let source = format!("{path} is larger than {MAX_SMALL} bytes").into();
+                if bytes.len() as u64 > most {
+                    if is_cut {
+                        bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX) + 1);
+                        break;
+                    }
+                    let source = format!("{path} is larger than {most} bytes").into();
                     return Err(StoreError::Generic { store: "remote", source });
                 }
             }
@@ -147,9 +161,15 @@ impl Client {
         let prefix = self.prefix.as_ref().len();
         let skipped = if prefix == 0 { 0 } else { prefix + 1 };
         let answer = self.ask(("list", folder), None, async move {
-            let (mut listing, mut all) = (store.list(Some(&path)), Vec::new());
+            let (mut listing, mut all, mut room) = (store.list(Some(&path)), Vec::new(), 0);
             while let Some(meta) = in_time(patience.answer, listing.try_next()).await? {
-                all.push(ObjectInfo::new(&meta.location.as_ref()[skipped..], &meta));
+                let object = ObjectInfo::new(&meta.location.as_ref()[skipped..], &meta);
+                room += size_of::<ObjectInfo>() + object.name.len();
+                if room > MAX_LISTING {
+                    let source = format!("it lists more than {} objects", all.len()).into();
+                    return Err(StoreError::Generic { store: "remote", source });
+                }
+                all.push(object);
             }
             Ok(all)
         })?;
