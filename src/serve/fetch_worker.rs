@@ -7,6 +7,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::debug;
 
@@ -44,6 +45,8 @@ struct State {
     damaged: HashSet<Digest>,
     /// Why nothing more is fetched.
     failure: Option<String>,
+    /// Whether the downloads that have begun end as well.
+    is_cancelled: bool,
 }
 
 impl State {
@@ -78,7 +81,10 @@ impl State {
 
     /// Fails everything in the queue: after a full disk, for example, it would fail as well.
     fn fail_all(&mut self, error: &str) -> Status {
-        let failure = format!("{error}; nothing more is fetched from remotes");
+        self.fail_queue(format!("{error}; nothing more is fetched from remotes"))
+    }
+
+    fn fail_queue(&mut self, failure: String) -> Status {
         let reason = self.failure.get_or_insert(failure).clone();
         let failed = Status::Failed { reason, affects_others: true };
         for offer in self.queue.drain(..) {
@@ -95,12 +101,12 @@ struct Batch {
     damaged: HashSet<Digest>,
 }
 
-/// Ends downloads when the worker closes.
+/// Ends downloads when the worker closes or is cancelled.
 struct UntilClosed<'a>(&'a Monitor<State>);
 
 impl Progress for UntilClosed<'_> {
     fn is_over(&self) -> bool {
-        self.0.is_closed()
+        self.0.is_closed() || self.0.lock().is_cancelled
     }
 }
 
@@ -145,6 +151,16 @@ impl FetchWorker {
         self.worker.monitor().update(|state| state.damaged.insert(damaged));
     }
 
+    /// Fetches nothing more, for this reason.
+    pub fn cancel(&self, reason: &str) {
+        self.worker.monitor().update(|state| {
+            let failed = state.fail_queue(reason.to_owned());
+            state.is_cancelled = true;
+            let is_pending = |status: &&mut Status| matches!(status, Status::Pending);
+            state.statuses.values_mut().filter(is_pending).for_each(|it| *it = failed.clone());
+        });
+    }
+
     /// Why nothing more is fetched, if nothing is.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
@@ -158,23 +174,25 @@ impl FetchWorker {
         matches!(state.statuses.get(&digest), Some(Status::Failed { .. }))
     }
 
-    /// Waits until an egg is in the cache. If its download has not begun, it is the next one.
+    /// Waits until an egg is in the cache, no longer than `limit`. Returns whether it has arrived. If its
+    /// download has not begun, it is the next one.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if its remote cannot be used or the cache stores no more eggs, else
     /// [`Error::Unfetched`].
-    pub fn wait_for(&self, offer: &Offer) -> Result<()> {
+    pub fn wait_for(&self, offer: &Offer, limit: Duration) -> Result<bool> {
         let digest = offer.entry.egg;
         let monitor = self.worker.monitor();
         monitor.update(|state| state.fetch_next(offer))?;
         let is_pending =
             |state: &mut State| matches!(state.statuses.get(&digest), Some(Status::Pending));
-        match monitor.wait_while(is_pending).statuses.get(&digest).cloned() {
+        match monitor.wait_while_at_most(limit, is_pending).statuses.get(&digest).cloned() {
             Some(Status::Failed { reason, affects_others: true }) => {
                 Err(Error::Unavailable(reason))
             }
             Some(Status::Failed { reason, .. }) => Err(Error::Unfetched(reason)),
-            Some(Status::InCache | Status::Pending) | None => Ok(()),
+            Some(Status::Pending) => Ok(false),
+            Some(Status::InCache) | None => Ok(true),
         }
     }
 }

@@ -61,6 +61,7 @@ mod stats;
 mod stolen_key;
 mod store;
 mod support;
+mod time_budget;
 mod trust;
 mod untouched;
 mod users;

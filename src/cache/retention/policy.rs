@@ -1,4 +1,4 @@
-//! The policy: settings for garbage collection in `eggcache.toml` in the cache.
+//! The policy: settings in `eggcache.toml` in the cache, most of them for garbage collection.
 //!
 //! ```toml
 //! [gc]
@@ -7,6 +7,9 @@
 //! keep-versions = 3     # keep only the newest versions of each project
 //! grace = "30d"         # protect a root's eggs for this long after its folder is gone
 //! auto = true           # collect after a buildout, at most once a day
+//!
+//! [remotes]
+//! budget = "30s"        # how much longer a buildout may take because of its remotes
 //! ```
 //!
 //! Every key is optional. An unknown key is an error: ignoring it could keep or evict the wrong eggs.
@@ -25,9 +28,9 @@ use crate::util::units::{age, size};
 pub const FILE_NAME: &str = "eggcache.toml";
 /// The longest policy that is read, in bytes.
 const MAX_POLICY: u64 = 1 << 20;
-/// The only table in the file.
-const TABLE: &str = "gc";
-const KEYS: [&str; 5] = ["max-age", "max-size", "keep-versions", "grace", "auto"];
+/// The tables of the file, and their keys.
+const TABLES: [(&str, &[&str]); 2] =
+    [("gc", &["max-age", "max-size", "keep-versions", "grace", "auto"]), ("remotes", &["budget"])];
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -36,6 +39,8 @@ pub struct Policy {
     pub grace: Option<i64>,
     /// Whether to collect after a buildout.
     pub auto: bool,
+    /// How much longer a buildout may take because of its remotes than without them, in seconds.
+    pub budget: Option<i64>,
 }
 
 impl Policy {
@@ -70,48 +75,60 @@ impl std::str::FromStr for Policy {
             let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or(""));
             format!("line {}: {}", before.matches('\n').count() + 1, error.message())
         })?;
-        let table = match file.remove(TABLE) {
-            None => Table::new(),
-            Some(Value::Table(table)) => table,
-            Some(_) => return Err(format!("`{TABLE}` is not a table: write it as [{TABLE}]")),
-        };
-        if let Some(key) = file.keys().next() {
-            return Err(if KEYS.contains(&key.as_str()) {
-                format!("`{key}` belongs below a line [{TABLE}]")
-            } else {
-                unknown(key, &[TABLE])
-            });
-        }
         let mut policy = Self::default();
-        for (key, value) in &table {
-            let wrong = |what: String| format!("`{key}` {what}");
-            let unreadable = |reason: String| format!("`{key}`: {reason}");
-            let text = || value.as_str().ok_or_else(|| wrong("is not a text like \"90d\"".into()));
-            match key.as_str() {
-                "max-age" => policy.rules.max_age = Some(age(text()?).map_err(unreadable)?),
-                "max-size" => policy.rules.max_size = Some(size(text()?).map_err(unreadable)?),
-                "grace" => policy.grace = Some(age(text()?).map_err(unreadable)?),
-                "keep-versions" => {
-                    let count = value.as_integer().and_then(|count| usize::try_from(count).ok());
-                    let count = count.filter(|&count| count > 0);
-                    policy.rules.keep_versions =
-                        Some(count.ok_or_else(|| wrong("is not a number, at least 1".into()))?);
+        for (table, known) in TABLES {
+            let keys = match file.remove(table) {
+                None => continue,
+                Some(Value::Table(keys)) => keys,
+                Some(_) => return Err(format!("`{table}` is not a table: write it as [{table}]")),
+            };
+            for (key, value) in &keys {
+                if !known.contains(&key.as_str()) {
+                    return Err(unknown(key, known));
                 }
-                "auto" => {
-                    let auto = value.as_bool();
-                    policy.auto = auto.ok_or_else(|| wrong("is neither true nor false".into()))?;
-                }
-                _ => return Err(unknown(key, &KEYS)),
+                policy.set(key, value)?;
             }
+        }
+        if let Some(key) = file.keys().next() {
+            let is_in = |(_, known): &&(&str, &[&str])| known.contains(&key.as_str());
+            return Err(match TABLES.iter().find(is_in) {
+                Some((table, _)) => format!("`{key}` belongs below a line [{table}]"),
+                None => unknown(key, &TABLES.map(|(table, _)| table)),
+            });
         }
         Ok(policy)
     }
 }
 
+impl Policy {
+    /// Sets one key. Their names are distinct in all tables.
+    fn set(&mut self, key: &str, value: &Value) -> std::result::Result<(), String> {
+        let wrong = |what: &str| format!("`{key}` {what}");
+        let unreadable = |reason: String| format!("`{key}`: {reason}");
+        let text = || value.as_str().ok_or_else(|| wrong("is not a text like \"90d\""));
+        match key {
+            "max-age" => self.rules.max_age = Some(age(text()?).map_err(unreadable)?),
+            "max-size" => self.rules.max_size = Some(size(text()?).map_err(unreadable)?),
+            "grace" => self.grace = Some(age(text()?).map_err(unreadable)?),
+            "budget" => self.budget = Some(age(text()?).map_err(unreadable)?),
+            "keep-versions" => {
+                let count = value.as_integer().and_then(|count| usize::try_from(count).ok());
+                let count = count.filter(|&count| count > 0);
+                self.rules.keep_versions =
+                    Some(count.ok_or_else(|| wrong("is not a number, at least 1"))?);
+            }
+            _ => {
+                let auto = value.as_bool();
+                self.auto = auto.ok_or_else(|| wrong("is neither true nor false"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 fn unknown(key: &str, known: &[&str]) -> String {
-    let likeness = |known: &str| strsim::jaro_winkler(key, known);
-    let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    format!("there is no `{key}`; the nearest is `{}`", nearest.unwrap_or(&TABLE))
+    let nearest = known.iter().min_by_key(|known| strsim::osa_distance(key, known));
+    format!("there is no `{key}`; the nearest is `{}`", nearest.unwrap_or(&""))
 }
 
 #[cfg(test)]
@@ -128,7 +145,12 @@ mod tests {
                     grace = \"1d\"\nauto = true\n";
         let rules =
             Rules { max_age: Some(90 * 86_400), max_size: Some(20 << 30), keep_versions: Some(3) };
-        assert_eq!(parse(text), Ok(Policy { rules, grace: Some(86_400), auto: true }));
+        assert_eq!(
+            parse(text),
+            Ok(Policy { rules, grace: Some(86_400), auto: true, budget: None })
+        );
+        let budget = "[remotes]\nbudget = \"2m\"\n";
+        assert_eq!(parse(budget), Ok(Policy { budget: Some(120), ..Policy::default() }));
         assert_eq!(parse("# nothing\n[gc]\n"), Ok(Policy::default()));
         assert_eq!(parse(""), Ok(Policy::default()));
     }
@@ -143,6 +165,9 @@ mod tests {
             ),
             ("[cg]\nauto = true", "there is no `cg`; the nearest is `gc`"),
             ("auto = true", "`auto` belongs below a line [gc]"),
+            ("budget = \"1s\"", "`budget` belongs below a line [remotes]"),
+            ("[gc]\nbudget = \"1s\"", "there is no `budget`"),
+            ("[remotes]\nbudget = 30", "`budget` is not a text"),
             ("gc = 1", "`gc` is not a table"),
             ("[gc]\nauto = \"yes\"", "`auto` is neither true nor false"),
             ("[gc]\nmax-age = 90", "`max-age` is not a text"),

@@ -85,7 +85,7 @@ impl Session {
 
     fn copy(&mut self, digest: Digest, into: &Path) -> Result<Copied> {
         let miss = || Error::miss(&digest);
-        if let Some(remotes) = &self.remotes {
+        if let Some(remotes) = &mut self.remotes {
             remotes.wait_for(digest)?;
         }
         let prefetched = match (&self.prefetcher, self.prepared.get(into)) {

@@ -117,7 +117,7 @@ impl Session {
         if eggs.iter().any(is_cached) {
             return Ok(Answer::Leased { lease: Leased::Built, wait: None });
         }
-        let answer = remotes.lease(egg, is_wanted);
+        let answer = remotes.lease(egg, &eggs, is_wanted);
         debug!(name = egg.name, version = egg.version, ?answer, "build lease");
         Ok(answer)
     }

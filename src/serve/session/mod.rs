@@ -5,6 +5,7 @@ mod copy;
 mod find;
 mod remotes;
 mod store;
+mod time_budget;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -1,17 +1,21 @@
 //! The remotes of one session: what they offer, what is fetched from them, and what is pushed. A session
 //! that finds everything in the cache opens no connection.
 
+mod lease;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::connection::Connection;
+use tracing::warn;
+
 use crate::cache::Cache;
+use crate::cache::retention::policy::Policy;
 use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::{EggKey, Host};
-use crate::error::{Error, Result};
-use crate::remote::build_lease::{Lease, LeaseRequest, LeaseState};
+use crate::error::{Error, OrLog, Result};
+use crate::remote::build_lease::LeaseRequest;
 use crate::remote::checked_remote::CheckedRemote;
 use crate::remote::config::{self, Remote};
 use crate::remote::keys::Signer;
@@ -19,8 +23,10 @@ use crate::remote::publish;
 use crate::remote::upstream::Offer;
 use crate::serve::Options;
 use crate::serve::announced_sets::AnnouncedSet;
-use crate::serve::protocol::{Answer, Leased, Role, ToBuild};
+use crate::serve::protocol::Role;
 use crate::serve::push_worker::{Push, PushWorker};
+use crate::serve::session::connection::Connection;
+use crate::serve::session::time_budget::{LIMIT, TimeBudget, build_time};
 use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
 
@@ -44,6 +50,9 @@ pub struct SessionRemotes {
     /// Everything that was offered to buildout.
     offered: HashMap<Digest, Offer>,
     lease_requests: HashMap<String, LeaseRequest>,
+    budget: TimeBudget,
+    /// Why remotes are asked for nothing more: the budget is spent.
+    stopped: Option<String>,
     /// Whether a wait for another builder has timed out, which happens once in a session.
     has_timed_out: bool,
     /// Why no remote can be used.
@@ -76,6 +85,9 @@ impl SessionRemotes {
             return Ok(None);
         }
         let (signer, refusals) = signer(&remotes, &options.environment)?;
+        // An invalid policy is reported at the end of the run.
+        let limit = Policy::read(cache.root()).or_log().and_then(|policy| policy.budget);
+        let limit = limit.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
         let withheld = config::withheld(&remotes, &options.environment);
         let notices = withheld.iter().chain(&refusals);
         let notices = notices.map(|error| options.text(error, cache.root())).collect();
@@ -89,6 +101,8 @@ impl SessionRemotes {
             connection: None,
             offered: HashMap::new(),
             lease_requests: HashMap::new(),
+            budget: TimeBudget::new(limit.unwrap_or(LIMIT)),
+            stopped: None,
             has_timed_out: false,
             failure: None,
             notices,
@@ -121,8 +135,46 @@ impl SessionRemotes {
         self.connection.as_ref()?.pusher.as_ref()
     }
 
+    /// Whether remotes are asked for nothing more, because the budget is spent. Eggs that were built are
+    /// still pushed.
+    fn is_over(&mut self) -> bool {
+        if self.stopped.is_none() && self.budget.is_spent() {
+            self.stop();
+        }
+        self.stopped.is_some()
+    }
+
+    fn stop(&mut self) {
+        let names: Vec<&str> = self.remotes.iter().map(|remote| remote.name.as_str()).collect();
+        let noun = if names.len() == 1 { "remote" } else { "remotes" };
+        let (names, balance) = (names.join(", "), self.budget.balance());
+        let reason = format!("{noun} {names}: {balance}; continuing without");
+        warn!(reason, "the time budget is spent");
+        if let Some(connection) = &self.connection {
+            connection.upstream.stop();
+            connection.fetcher.cancel(&reason);
+        }
+        self.stopped = Some(reason);
+    }
+
+    /// Counts the time that some work with remotes takes.
+    fn timed<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let begun = Instant::now();
+        let result = work(self);
+        self.budget.add_wait(begun.elapsed());
+        self.is_over();
+        result
+    }
+
     /// The wanted eggs of a project.
     pub fn find(&mut self, name: &str, is_wanted: impl Fn(&EggKey) -> bool) -> Found {
+        if self.is_over() {
+            return Found::default();
+        }
+        self.timed(|this| this.find_now(name, is_wanted))
+    }
+
+    fn find_now(&mut self, name: &str, is_wanted: impl Fn(&EggKey) -> bool) -> Found {
         let (host, configuration) = (self.host.clone(), self.configuration.clone());
         let Some(connection) = self.connection() else { return Found::default() };
         connection.load_set(configuration.as_deref(), &host);
@@ -141,13 +193,16 @@ impl SessionRemotes {
 
     /// Loads the lists of projects in the background, except of those that the set has.
     pub fn preload_lists(&mut self, names: &[String]) {
-        let (host, configuration) = (self.host.clone(), self.configuration.clone());
-        if !names.is_empty()
-            && let Some(connection) = self.connection()
-        {
-            connection.load_set(configuration.as_deref(), &host);
-            connection.preload_lists(names, &host.python_tag());
+        if names.is_empty() || self.is_over() {
+            return;
         }
+        self.timed(|this| {
+            let (host, configuration) = (this.host.clone(), this.configuration.clone());
+            if let Some(connection) = this.connection() {
+                connection.load_set(configuration.as_deref(), &host);
+                connection.preload_lists(names, &host.python_tag());
+            }
+        });
     }
 
     /// Remembers an offer that buildout may ask for.
@@ -157,6 +212,13 @@ impl SessionRemotes {
 
     /// Offers another egg of the same key in place of a damaged one in the cache.
     pub fn offer_replacement(&mut self, damaged: &CachedEgg) -> Option<Digest> {
+        if self.is_over() {
+            return None;
+        }
+        self.timed(|this| this.replacement(damaged))
+    }
+
+    fn replacement(&mut self, damaged: &CachedEgg) -> Option<Digest> {
         let python = self.host.python_tag();
         let Connection { upstream, fetcher, .. } = self.connection()?;
         let key = &damaged.key;
@@ -184,60 +246,32 @@ impl SessionRemotes {
         }
     }
 
-    /// Waits until an egg is in the cache, if it was offered.
+    /// Waits until an egg is in the cache, if it was offered. The wait may last for as long as its build,
+    /// and for what is left of the budget.
     ///
     /// # Errors
-    /// As [`FetchWorker::wait_for`](crate::serve::fetch_worker::FetchWorker::wait_for).
-    pub fn wait_for(&self, digest: Digest) -> Result<()> {
-        match (&self.connection, self.offered.get(&digest)) {
-            (Some(connection), Some(offer)) => connection.fetcher.wait_for(offer),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether this process builds an egg, or how long to wait for another builder.
-    pub fn lease(&mut self, egg: &ToBuild, is_wanted: impl Fn(&EggKey) -> bool) -> Answer {
-        const ANYBODY: Answer = Answer::Leased { lease: Leased::None, wait: None };
-        if self.has_timed_out || self.connection().is_none() {
-            return ANYBODY;
-        }
-        let Some(Connection { upstream, pusher: Some(pusher), .. }) = &self.connection else {
-            return ANYBODY;
+    /// As [`FetchWorker::wait_for`](crate::serve::fetch_worker::FetchWorker::wait_for), and
+    /// [`Error::Unavailable`] if the budget is spent.
+    pub fn wait_for(&mut self, digest: Digest) -> Result<()> {
+        let (Some(connection), Some(offer)) = (&self.connection, self.offered.get(&digest)) else {
+            return Ok(());
         };
-        let name = pusher.lease_name(egg);
-        if pusher.holds(&name) {
-            return Answer::Leased { lease: Leased::Taken, wait: None };
-        }
-        pusher.release_not_offered();
-        let request = self.lease_requests.entry(name.clone()).or_default();
-        let state = request.poll(&pusher.remote().client, &name);
-        let is_hopeless = request.is_hopeless();
-        let taken = match state {
-            Ok(LeaseState::Taken(lease)) => Some(lease),
-            Ok(LeaseState::Released) => None,
-            Ok(LeaseState::Held(wait)) => return held(wait),
-            Ok(LeaseState::TimedOut) => {
-                self.has_timed_out = true;
-                return ANYBODY;
+        let build_seconds = offer.entry.provenance.build_seconds;
+        let begun = Instant::now();
+        let limit = self.budget.left_with(build_time(build_seconds));
+        let has_arrived = connection.fetcher.wait_for(offer, limit);
+        self.budget.add_wait(begun.elapsed());
+        match has_arrived {
+            Ok(true) => self.budget.save(digest, build_seconds),
+            Ok(false) => {
+                self.budget.lose(digest);
+                self.stop();
+                return Err(Error::Unavailable(self.stopped.clone().unwrap_or_default()));
             }
-            Err(_) => return ANYBODY,
-        };
-        // Another builder may have pushed the egg after this process loaded the list.
-        let python = self.host.python_tag();
-        upstream.forget_list(&egg.name, &python);
-        let is_built = !upstream.find(&egg.name, &python, is_wanted).is_empty();
-        match taken {
-            Some(lease) if is_built => Lease::release(*lease),
-            Some(lease) => {
-                pusher.hold(*lease, egg.clone());
-                return Answer::Leased { lease: Leased::Taken, wait: None };
-            }
-            None if is_built => {}
-            None if is_hopeless => return ANYBODY,
-            // The builder has failed or does not push: now another one may take the lease.
-            None => return held(Duration::ZERO),
+            Err(_) => self.budget.lose(digest),
         }
-        Answer::Leased { lease: Leased::Built, wait: None }
+        self.is_over();
+        has_arrived.map(drop)
     }
 
     /// Notes that a built egg was offered to the cache, or, without a key, that it was not an egg which
@@ -285,7 +319,9 @@ impl SessionRemotes {
     /// Waits a while for pushes. Returns how many eggs are new on the remote, and the warnings that were
     /// not shown yet.
     pub fn finish(&mut self) -> (Option<usize>, Vec<String>) {
-        let (pushed, mut warnings) = match self.pusher().map(|pusher| pusher.wait(PUSH_WAIT)) {
+        // A run that has waited long enough does not wait for pushes either.
+        let limit = if self.stopped.is_some() { Duration::ZERO } else { PUSH_WAIT };
+        let (pushed, mut warnings) = match self.pusher().map(|pusher| pusher.wait(limit)) {
             None => (self.signer.as_ref().map(|_| 0), Vec::new()),
             Some(progress) => {
                 let still = "built eggs are still being pushed in the background";
@@ -312,7 +348,8 @@ impl SessionRemotes {
     /// Warnings that are not about one of the remotes.
     fn own_warnings(&self) -> impl Iterator<Item = String> {
         let fetcher = self.connection.as_ref().and_then(|it| it.fetcher.failure());
-        self.failure.clone().into_iter().chain(fetcher).chain(self.notices.clone())
+        let stopped = self.stopped.clone();
+        self.failure.clone().into_iter().chain(stopped).chain(fetcher).chain(self.notices.clone())
     }
 
     fn not_shown(&mut self, warnings: Vec<String>) -> Vec<String> {
@@ -340,8 +377,4 @@ fn signer(remotes: &[Remote], environment: &Environment) -> Result<(Option<Signe
         return Ok((Some(signer), Vec::new()));
     }
     Ok((None, refused))
-}
-
-fn held(wait: Duration) -> Answer {
-    Answer::Leased { lease: Leased::Held, wait: Some(wait.as_secs_f64()) }
 }
