@@ -208,6 +208,9 @@ pub enum Error {
     #[error("remote {name}: it trusted the signing key {id} until {day}")]
     ExpiredSigner { name: String, id: String, day: String },
 
+    #[error("remote {name}: it does not trust the signing key {id} for {project}")]
+    OtherProject { name: String, id: String, key: String, project: String },
+
     #[error("remote {name}: other processes keep writing {object}")]
     Busy { name: String, object: String },
 

@@ -175,6 +175,10 @@ impl Hints {
             Error::UntrustedSigner { name, key, .. } => {
                 vec![format!("{} trusts it", self.command(&format!("trust {name} {key}")))]
             }
+            Error::OtherProject { name, key, .. } => vec![format!(
+                "{} changes for which projects it is trusted",
+                self.command(&format!("trust {name} {key} --projects PATTERN"))
+            )],
             Error::ExpiredSigner { .. } => vec![format!("set {KEY_VARIABLE} to another key")],
             Error::NoSigningKey => vec![format!(
                 "set {KEY_VARIABLE} to the file of a secret key; `eggcache keygen FILE` makes one"

@@ -9,14 +9,13 @@ use tracing::warn;
 use crate::cache::{Staged, Staging};
 use crate::egg::arrival::Arrival;
 use crate::egg::key::EggKey;
-use crate::egg::name::EggName;
-use crate::egg::path::EggPath;
 use crate::error::{Error, OrLog, Result};
 use crate::remote::client::{Client, ListEnd, MAX_LIST, Patience, first_line};
 use crate::remote::config::Remote;
 use crate::remote::entry::{BadEntry, RemoteEntry, Signed};
 use crate::remote::line_filter::{Filtered, Line, LineFilter, Room};
-use crate::remote::{object_names, signature};
+use crate::remote::object_names;
+use crate::remote::signature::{self, Trust};
 use crate::util::clock::now;
 use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
@@ -60,7 +59,7 @@ impl CheckedRemote {
     }
 
     fn verify(&self, signed: &Signed) -> Result<RemoteEntry, BadEntry> {
-        signature::verified(signed, &self.remote.trusted, now())
+        signature::verified(signed, self.remote.trust(), now())
     }
 
     /// Whether a trusted key has signed an entry.
@@ -77,20 +76,40 @@ impl CheckedRemote {
         signed: &Signed,
         is_wanted: impl Fn(&EggKey) -> bool,
     ) -> Result<RemoteEntry> {
-        let checked = self.verify(signed).and_then(|entry| {
-            let name = &entry.file_name;
+        self.check_by(self.remote.trust(), signed, is_wanted)
+    }
+
+    /// As [`CheckedRemote::check`], for an entry that may still lack signatures: one is enough.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]
+    pub(super) fn check_incomplete(
+        &self,
+        signed: &Signed,
+        is_wanted: impl Fn(&EggKey) -> bool,
+    ) -> Result<RemoteEntry> {
+        self.check_by(Trust::any(&self.remote.trusted), signed, is_wanted)
+    }
+
+    fn check_by(
+        &self,
+        trust: Trust<'_>,
+        signed: &Signed,
+        is_wanted: impl Fn(&EggKey) -> bool,
+    ) -> Result<RemoteEntry> {
+        let checked = signature::verified(signed, trust, now()).and_then(|entry| {
             if !is_wanted(&entry.key) {
                 return Err(BadEntry::OtherEgg(entry.file_name));
             }
-            if name.parse::<EggName>().is_err() || EggPath::new(name.as_str()).is_err() {
-                return Err(BadEntry::Malformed("its file name is not an egg name".into()));
-            }
-            Ok(entry)
+            entry.check_name().map(|()| entry)
         });
         checked.map_err(|bad| {
             let is_forged = !matches!(
                 bad,
-                BadEntry::UnknownKey(_) | BadEntry::ExpiredKey(..) | BadEntry::NewerFormat(_)
+                BadEntry::UnknownKey(_)
+                    | BadEntry::ExpiredKey(..)
+                    | BadEntry::NewerFormat(_)
+                    | BadEntry::TooFewSignatures { .. }
             );
             let forged = is_forged.then(|| Digest::of(signed.line().as_bytes()));
             let unchecked = signed.unchecked();

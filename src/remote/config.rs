@@ -12,7 +12,9 @@ use crate::disk::dir::Dir;
 use crate::disk::json_file;
 use crate::error::{Error, Exposure, IoContext, Owner, Result};
 use crate::remote::client;
+use crate::remote::entry::MAX_SIGNATURES;
 use crate::remote::keys::{KEY_VARIABLE, Trusted};
+use crate::remote::signature;
 use crate::util::environment::Environment;
 use crate::util::suggest::nearest;
 
@@ -40,9 +42,21 @@ pub struct Remote {
     /// Without a trusted key, nothing on the remote is used.
     #[serde(default)]
     pub trusted: Vec<Trusted>,
+    /// How many of the trusted keys must have signed an entry.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub signatures_needed: usize,
     /// Set if somebody else may have chosen this remote.
     #[serde(skip)]
     pub foreign: Option<Foreign>,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(number: &usize) -> bool {
+    *number == 1
 }
 
 /// Who else may have written the file of a remote. Such a remote gets no credentials, and nothing is pushed
@@ -74,6 +88,7 @@ impl Remote {
             push: false,
             instance_credentials: false,
             trusted: Vec::new(),
+            signatures_needed: 1,
             foreign: None,
         })
     }
@@ -99,6 +114,10 @@ impl Remote {
                 return Err(Error::Usage(reason));
             }
         }
+        if self.signatures_needed > MAX_SIGNATURES {
+            let reason = format!("an entry has at most {MAX_SIGNATURES} signatures");
+            return Err(Error::Usage(reason));
+        }
         Ok(())
     }
 
@@ -109,6 +128,12 @@ impl Remote {
     pub fn check_own(&self) -> Result<()> {
         let names = vec![self.name.clone()];
         self.foreign.as_ref().map_or(Ok(()), |foreign| Err(foreign.refusal(names)))
+    }
+
+    /// Whose signatures its entries need.
+    #[must_use]
+    pub fn trust(&self) -> signature::Trust<'_> {
+        signature::Trust { keys: &self.trusted, needed: self.signatures_needed }
     }
 
     /// The trusted key that is this one, in base64. Its trust may have ended.

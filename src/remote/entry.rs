@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
 use crate::egg::manifest::Counts;
+use crate::egg::name::{EggName, normalize_name};
+use crate::egg::path::EggPath;
 use crate::egg::provenance::Provenance;
 use crate::util::hash::digest::Digest;
 
@@ -69,6 +71,25 @@ impl RemoteEntry {
         }
     }
 
+    /// Checks that its file name is the name of an egg of its project and version: an egg that is copied
+    /// under another name would take the place of another project's egg.
+    ///
+    /// # Errors
+    /// [`BadEntry::Malformed`]
+    pub fn check_name(&self) -> Result<(), BadEntry> {
+        let malformed = |reason: &str| Err(BadEntry::Malformed(reason.into()));
+        let Ok(name) = self.file_name.parse::<EggName>() else {
+            return malformed("its file name is not an egg name");
+        };
+        if EggPath::new(self.file_name.as_str()).is_err() {
+            return malformed("its file name is not an egg name");
+        }
+        if normalize_name(&name.name) != self.key.name || !name.has_version(&self.key.version) {
+            return malformed("its file name is that of another egg");
+        }
+        Ok(())
+    }
+
     /// The text that is signed.
     #[must_use]
     pub fn text(&self) -> String {
@@ -99,6 +120,10 @@ pub enum BadEntry {
     UnknownKey(String),
     #[error("it is signed by key {0}, which was trusted until {1}")]
     ExpiredKey(String, String),
+    #[error("it is signed by key {0}, which is not trusted for this project")]
+    OtherProject(String),
+    #[error("it has {counted} of {needed} signatures by trusted keys")]
+    TooFewSignatures { counted: usize, needed: usize },
     #[error("the signature by key {0} does not match its content")]
     WrongSignature(String),
     #[error("the entry is for another egg, {0}")]

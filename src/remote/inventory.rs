@@ -16,10 +16,9 @@ use crate::error::{Error, Result};
 use crate::remote::client::{Client, ListEnd, MAX_LIST, ObjectInfo, Patience, Version};
 use crate::remote::config::Remote;
 use crate::remote::entry::{BadEntry, MAX_OBJECT, RemoteEntry, Signed};
-use crate::remote::keys::Trusted;
 use crate::remote::object_names::{self, ObjectKind};
 use crate::remote::parallel::REQUESTS;
-use crate::remote::signature;
+use crate::remote::signature::{self, Trust};
 use crate::util::clock::now;
 use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
@@ -77,13 +76,19 @@ impl StoredEntry {
         self.content.as_ref().map_or(&self.object.name, |entry| &entry.file_name)
     }
 
+    /// Whether at least one trusted key has signed it, and others are still to sign.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        matches!(self.problem, Some(BadEntry::TooFewSignatures { .. }))
+    }
+
     /// Whether a newer eggcache has written it.
     #[must_use]
     pub fn is_newer(&self) -> bool {
         matches!(self.content, Err(BadEntry::NewerFormat(_)))
     }
 
-    fn new(object: ObjectInfo, bytes: &[u8], version: Version, trusted: &[Trusted]) -> Self {
+    fn new(object: ObjectInfo, bytes: &[u8], version: Version, trust: Trust<'_>) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let (signed, content) = match Signed::parse(text.trim_end()) {
             Ok(signed) => {
@@ -97,7 +102,9 @@ impl StoredEntry {
             Ok(entry) if object_names::entry(&entry.key) != object.name => {
                 Some(BadEntry::OtherEgg(entry.file_name.clone()))
             }
-            Ok(_) => signature::verified(&signed, trusted, now()).err(),
+            Ok(entry) => {
+                signature::verified(&signed, trust, now()).and_then(|_| entry.check_name()).err()
+            }
         };
         Self { object, version, digest: Digest::of(bytes), signed, content, problem }
     }
@@ -147,7 +154,7 @@ impl Inventory {
         }
         let requests = entries.len() + lists.len() + sets.len();
         progress.begin("reading", requests as u64, Unit::Eggs);
-        inventory.entries = inventory.read_entries(entries, &remote.trusted, progress)?;
+        inventory.entries = inventory.read_entries(entries, remote.trust(), progress)?;
         inventory.lists = inventory.read_lines(lists, progress)?;
         inventory.sets = inventory.read_lines(sets, progress)?;
         progress.end();
@@ -170,13 +177,13 @@ impl Inventory {
     fn read_entries(
         &self,
         objects: Vec<ObjectInfo>,
-        trusted: &[Trusted],
+        trust: Trust<'_>,
         progress: &dyn Progress,
     ) -> Result<Vec<StoredEntry>> {
         let read = |object: ObjectInfo| {
             let fetched = self.client.get_short(&object.name, MAX_OBJECT)?;
             progress.advance(1);
-            Ok(fetched.map(|it| StoredEntry::new(object, &it.bytes, it.version, trusted)))
+            Ok(fetched.map(|it| StoredEntry::new(object, &it.bytes, it.version, trust)))
         };
         Ok(self.in_parallel(objects, read)?.into_iter().flatten().collect())
     }
@@ -236,7 +243,7 @@ impl Inventory {
         let mut objects =
             self.client.list(&format!("{}/{}", object_names::VERSION, object_names::ENTRIES))?;
         objects.retain(|it| known.get(it.name.as_str()) != Some(&it.modified_at));
-        self.read_entries(objects, &remote.trusted, progress)
+        self.read_entries(objects, remote.trust(), progress)
     }
 
     /// The valid entries, by their keys.
@@ -303,7 +310,7 @@ mod tests {
     fn stored(entry: &RemoteEntry, signature: &str) -> StoredEntry {
         let object = ObjectInfo { name: object_names::entry(&entry.key), bytes: 1, modified_at: 0 };
         let line = signed(entry, signature).line();
-        StoredEntry::new(object, line.as_bytes(), Version::unknown(), &[])
+        StoredEntry::new(object, line.as_bytes(), Version::unknown(), Trust::any(&[]))
     }
 
     fn other() -> RemoteEntry {
@@ -339,7 +346,8 @@ mod tests {
         let object =
             ObjectInfo { name: object_names::entry(&other().key), bytes: 1, modified_at: 0 };
         let line = signed(&entry(), "a").line();
-        let misplaced = StoredEntry::new(object, line.as_bytes(), Version::unknown(), &[]);
+        let misplaced =
+            StoredEntry::new(object, line.as_bytes(), Version::unknown(), Trust::any(&[]));
         assert_eq!(misplaced.problem, Some(BadEntry::OtherEgg(entry().file_name)));
         assert!(misplaced.valid().is_none() && misplaced.label() == entry().file_name);
     }

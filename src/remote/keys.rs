@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::files;
+use crate::egg::name::normalize_name;
 use crate::error::{Error, IoContext, KeyProblem, NotPublic, Result};
 use crate::remote::entry::{RemoteEntry, Signed};
 use crate::util::clock;
 use crate::util::environment::Environment;
+use crate::util::glob;
 
 /// Names the file with the secret key that entries are signed with.
 pub const KEY_VARIABLE: &str = "EGGCACHE_SIGNING_KEY";
@@ -45,9 +47,26 @@ pub struct Trusted {
     pub until: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Patterns of the projects that its signatures count for, in the form of PEP 503; without any, they
+    /// count for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub projects: Vec<String>,
 }
 
 impl Trusted {
+    /// A key that is trusted without limits.
+    #[must_use]
+    pub fn new(key: String) -> Self {
+        Self { key, until: None, note: None, projects: Vec::new() }
+    }
+
+    /// Whether its signatures count for a project.
+    #[must_use]
+    pub fn covers(&self, project: &str) -> bool {
+        let project = normalize_name(project);
+        self.projects.is_empty() || self.projects.iter().any(|it| glob::matches(it, &project))
+    }
+
     /// The id of the key, as minisign writes it: 16 hexadecimal digits.
     ///
     /// # Errors
@@ -67,7 +86,7 @@ pub fn id_of(text: &str) -> Result<String> {
     if is_id {
         return Ok(text.to_ascii_uppercase());
     }
-    Trusted { key: public_key(text)?, until: None, note: None }.id()
+    Trusted::new(public_key(text)?).id()
 }
 
 fn parse(text: &str) -> Option<minisign::PublicKey> {
@@ -78,6 +97,20 @@ fn not_public(text: &str, problem: NotPublic) -> Error {
     // It may be the secret key, which has no dot and is longer.
     let is_harmless = text.len() <= 60 || text.contains('.') || Path::new(text).exists();
     Error::NotAPublicKey { shown: if is_harmless { text } else { "this" }.to_owned(), problem }
+}
+
+/// The pattern of projects that a person gives, in the form of PEP 503.
+///
+/// # Errors
+/// [`Error::Usage`] if it can match no project.
+pub fn project_pattern(text: &str) -> Result<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.*?".contains(c);
+    let pattern = normalize_name(text);
+    if pattern.is_empty() || !text.chars().all(allowed) {
+        let reason = "is not the name of a project, with `*` and `?` as wildcards";
+        return Err(Error::Usage(format!("{text:?} {reason}")));
+    }
+    Ok(pattern)
 }
 
 /// The key in the text of a key file: its last line.

@@ -77,6 +77,22 @@ pub fn check(remote: &Remote, signer: &Signer) -> Result<()> {
     }
 }
 
+/// Checks that the signatures of this key count for a project.
+///
+/// # Errors
+/// [`Error::OtherProject`]
+pub fn check_project(remote: &Remote, signer: &Signer, project: &str) -> Result<()> {
+    match remote.trusted(&signer.public) {
+        Some(trusted) if !trusted.covers(project) => Err(Error::OtherProject {
+            name: remote.name.clone(),
+            id: signer.id(),
+            key: signer.public.clone(),
+            project: project.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Pushes one egg, without the list of its project. An egg in `broken` is pushed again, because what
 /// the remote has of it is unusable.
 ///
@@ -85,8 +101,8 @@ pub fn check(remote: &Remote, signer: &Signer) -> Result<()> {
 /// one of this builder.
 ///
 /// # Errors
-/// [`Error::DamagedBlob`], [`Error::Miss`] if the cache has no blob of it, [`Error::Refused`] if the
-/// entry of the remote is invalid, or [`Error::Remote`].
+/// [`Error::OtherProject`], [`Error::DamagedBlob`], [`Error::Miss`] if the cache has no blob of it,
+/// [`Error::Refused`] if the entry of the remote is invalid, or [`Error::Remote`].
 pub fn publish(
     remote: &CheckedRemote,
     signer: Option<&Signer>,
@@ -95,6 +111,9 @@ pub fn publish(
     broken: &HashSet<Digest>,
     progress: &dyn Progress,
 ) -> Result<Option<Published>> {
+    if let Some(signer) = signer {
+        check_project(&remote.remote, signer, &egg.key.name)?;
+    }
     let client = &remote.client;
     let name = object_names::entry(&egg.key);
     let existing = existing(remote, &name, &egg.key)?;
@@ -218,7 +237,7 @@ fn digest(bytes: &Mapped) -> Digest {
     Digest::from(*hasher.finalize().as_bytes())
 }
 
-/// The entry that a remote has of a key.
+/// The entry that a remote has of a key. It may still lack signatures: the first build stays all the same.
 fn existing(
     remote: &CheckedRemote,
     name: &str,
@@ -226,7 +245,7 @@ fn existing(
 ) -> Result<Option<(Published, Version)>> {
     let Some(fetched) = remote.client.get_short(name, entry::MAX_OBJECT)? else { return Ok(None) };
     let signed = entry::lines(&fetched.bytes).into_iter().next().unwrap_or_default();
-    let entry = remote.check(&signed, |found| found == key)?;
+    let entry = remote.check_incomplete(&signed, |found| found == key)?;
     Ok(Some((Published { entry, signed, is_new: false }, fetched.version)))
 }
 

@@ -1,4 +1,5 @@
-//! The check of an entry's signatures: an entry is valid only if a trusted key has signed its exact text.
+//! The check of an entry's signatures: an entry is valid only if enough trusted keys have signed its exact
+//! text.
 
 use std::collections::BTreeSet;
 
@@ -6,34 +7,75 @@ use crate::remote::entry::{BadEntry, RemoteEntry, Signed};
 use crate::remote::keys::{Trusted, shown_id};
 use crate::util::clock;
 
-/// Checks that one of the keys has signed an entry, and returns what it says.
+/// Whose signatures count, and how many of these keys must have signed.
+#[derive(Debug, Clone, Copy)]
+pub struct Trust<'a> {
+    pub keys: &'a [Trusted],
+    pub needed: usize,
+}
+
+impl<'a> Trust<'a> {
+    /// One signature by any of these keys is enough.
+    #[must_use]
+    pub fn any(keys: &'a [Trusted]) -> Self {
+        Self { keys, needed: 1 }
+    }
+}
+
+/// Checks that enough of the keys have signed an entry, and returns what it says. Several signatures by
+/// one key count once, and a signature counts only for the projects of its key.
 ///
 /// # Errors
-/// [`BadEntry`]: of several signatures, what is wrong with the one that comes closest.
-pub fn verified(signed: &Signed, trusted: &[Trusted], now: i64) -> Result<RemoteEntry, BadEntry> {
+/// [`BadEntry`]: how many signatures count, or if none does, what is wrong with the one that comes
+/// closest.
+pub fn verified(signed: &Signed, trust: Trust<'_>, now: i64) -> Result<RemoteEntry, BadEntry> {
     let mut bad = BadEntry::Unsigned;
+    let mut counted: Vec<&str> = Vec::new();
     for text in &signed.signatures {
-        match check(&signed.entry, text, trusted, now) {
-            Ok(()) => return signed.unchecked(),
+        let checked = check(&signed.entry, text, trust.keys, now).and_then(|key| {
+            // Only a text that a trusted key has signed is parsed.
+            let entry = signed.unchecked()?;
+            if !key.covers(&entry.key.name) {
+                return Err(BadEntry::OtherProject(key.id().unwrap_or_default()));
+            }
+            Ok((key, entry))
+        });
+        match checked {
+            Ok((key, entry)) => {
+                if !counted.contains(&key.key.as_str()) {
+                    counted.push(&key.key);
+                }
+                if counted.len() >= trust.needed {
+                    return Ok(entry);
+                }
+            }
             Err(error) => bad = closer(bad, error),
         }
     }
-    Err(bad)
+    match counted.len() {
+        0 => Err(bad),
+        counted => Err(BadEntry::TooFewSignatures { counted, needed: trust.needed }),
+    }
 }
 
 /// The ids of the trusted keys that have signed an entry, sorted, whether or not their trust has ended.
 #[must_use]
 pub fn signers(signed: &Signed, trusted: &[Trusted]) -> Vec<String> {
-    let is_valid = |text: &&String| check(&signed.entry, text, trusted, i64::MIN).is_ok();
-    let id = |text: &String| {
-        let signature = minisign::SignatureBox::from_string(text).ok()?;
-        Some(shown_id(signature.keynum()))
-    };
-    let ids: BTreeSet<String> = signed.signatures.iter().filter(is_valid).filter_map(id).collect();
+    let id = |text: &String| check(&signed.entry, text, trusted, i64::MIN).ok()?.id().ok();
+    let ids: BTreeSet<String> = signed.signatures.iter().filter_map(id).collect();
     ids.into_iter().collect()
 }
 
-fn check(entry: &str, signature: &str, trusted: &[Trusted], now: i64) -> Result<(), BadEntry> {
+/// The trusted key that has made a signature of exactly this text.
+///
+/// # Errors
+/// [`BadEntry`] if there is none.
+pub(super) fn check<'a>(
+    text: &str,
+    signature: &str,
+    trusted: &'a [Trusted],
+    now: i64,
+) -> Result<&'a Trusted, BadEntry> {
     let malformed = |_| BadEntry::Malformed("its signature is malformed".into());
     let parsed = minisign::SignatureBox::from_string(signature).map_err(malformed)?;
     let id = shown_id(parsed.keynum());
@@ -46,13 +88,15 @@ fn check(entry: &str, signature: &str, trusted: &[Trusted], now: i64) -> Result<
     let wrong = || BadEntry::WrongSignature(id.clone());
     let key = minisign_verify::PublicKey::from_base64(&trusted.key).map_err(|_| wrong())?;
     let signature = minisign_verify::Signature::decode(signature).map_err(|_| wrong())?;
-    key.verify(entry.as_bytes(), &signature, false).map_err(|_| wrong())
+    key.verify(text.as_bytes(), &signature, false).map_err(|_| wrong())?;
+    Ok(trusted)
 }
 
 /// Of two problems, the one that says more.
 fn closer(one: BadEntry, other: BadEntry) -> BadEntry {
     let rank = |bad: &BadEntry| match bad {
-        BadEntry::WrongSignature(_) => 3,
+        BadEntry::WrongSignature(_) => 4,
+        BadEntry::OtherProject(_) => 3,
         BadEntry::ExpiredKey(..) => 2,
         BadEntry::UnknownKey(_) => 1,
         _ => 0,
@@ -72,7 +116,7 @@ mod tests {
         let generated = keygen(&dir.join(name), None).unwrap();
         let signer = Signer::read(&generated.secret, None).unwrap();
         assert_eq!((&signer.public, signer.id()), (&generated.key, generated.id));
-        (signer, Trusted { key: generated.key, until: None, note: None })
+        (signer, Trusted::new(generated.key))
     }
 
     #[test]
@@ -81,12 +125,15 @@ mod tests {
         let (key, trusted) = pair(dir.path(), "one");
         let (_, other) = pair(dir.path(), "two");
         let signed = key.signed(&entry()).unwrap();
-        assert_eq!(verified(&signed, &[other.clone(), trusted.clone()], 0), Ok(entry()));
-        let refused = verified(&signed, &[other], 0);
+        assert_eq!(
+            verified(&signed, Trust::any(&[other.clone(), trusted.clone()]), 0),
+            Ok(entry())
+        );
+        let refused = verified(&signed, Trust::any(&[other]), 0);
         assert_eq!(refused, Err(BadEntry::UnknownKey(trusted.id().unwrap())));
-        assert!(matches!(verified(&signed, &[], 0), Err(BadEntry::UnknownKey(_))));
+        assert!(matches!(verified(&signed, Trust::any(&[]), 0), Err(BadEntry::UnknownKey(_))));
         let unsigned = Signed { signatures: Vec::new(), ..signed };
-        assert_eq!(verified(&unsigned, &[trusted], 0), Err(BadEntry::Unsigned));
+        assert_eq!(verified(&unsigned, Trust::any(&[trusted]), 0), Err(BadEntry::Unsigned));
     }
 
     #[test]
@@ -100,7 +147,7 @@ mod tests {
             text[at] ^= 1;
             let Ok(entry) = String::from_utf8(text) else { continue };
             let changed = Signed { entry, ..signed.clone() };
-            let refused = verified(&changed, &trusted, 0);
+            let refused = verified(&changed, Trust::any(&trusted), 0);
             assert!(matches!(refused, Err(BadEntry::WrongSignature(_))), "{at}: {refused:?}");
         }
         // The first line of a signature is a comment that nobody signs.
@@ -110,7 +157,7 @@ mod tests {
             text[at] ^= 1;
             let Ok(text) = String::from_utf8(text) else { continue };
             let changed = Signed { signatures: vec![text], ..signed.clone() };
-            assert!(verified(&changed, &trusted, 0).is_err(), "{at}");
+            assert!(verified(&changed, Trust::any(&trusted), 0).is_err(), "{at}");
         }
     }
 
@@ -122,11 +169,53 @@ mod tests {
         let old_trusted = Trusted { until: Some(86_400), ..old_trusted };
         let mut signed = old.signed(&entry()).unwrap();
         let trusted = [old_trusted, new_trusted];
-        assert_eq!(verified(&signed, &trusted, 86_399), Ok(entry()));
-        let refused = verified(&signed, &trusted, 86_400);
+        assert_eq!(verified(&signed, Trust::any(&trusted), 86_399), Ok(entry()));
+        let refused = verified(&signed, Trust::any(&trusted), 86_400);
         assert_eq!(refused, Err(BadEntry::ExpiredKey(old.id(), "1970-01-02".into())));
         signed.signatures.push(new.sign(&signed.entry).unwrap());
-        assert_eq!(verified(&signed, &trusted, 86_400), Ok(entry()));
+        assert_eq!(verified(&signed, Trust::any(&trusted), 86_400), Ok(entry()));
+    }
+
+    #[test]
+    fn only_distinct_keys_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, one_trusted) = pair(dir.path(), "one");
+        let (two, two_trusted) = pair(dir.path(), "two");
+        let keys = [one_trusted, two_trusted];
+        let trust = Trust { keys: &keys, needed: 2 };
+        let mut signed = one.signed(&entry()).unwrap();
+        signed.signatures.push(one.sign(&signed.entry).unwrap());
+        let too_few = BadEntry::TooFewSignatures { counted: 1, needed: 2 };
+        assert_eq!(verified(&signed, trust, 0), Err(too_few.clone()));
+        assert_eq!(too_few.to_string(), "it has 1 of 2 signatures by trusted keys");
+        let of_other_text = two.sign("{}").unwrap();
+        signed.signatures.push(of_other_text);
+        assert_eq!(verified(&signed, trust, 0), Err(too_few));
+        signed.signatures.push(two.sign(&signed.entry).unwrap());
+        assert_eq!(verified(&signed, trust, 0), Ok(entry()));
+    }
+
+    #[test]
+    fn a_key_counts_only_for_its_projects() {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, trusted) = pair(dir.path(), "key");
+        let signed = key.signed(&entry()).unwrap();
+        for (projects, expected) in [
+            (&["foo"][..], true),
+            (&["acme-*", "f?o"], true),
+            (&["*"], true),
+            (&["acme-*"], false),
+            (&["fo", "oo"], false),
+        ] {
+            let projects = projects.iter().map(|&it| it.into()).collect();
+            let keys = [Trusted { projects, ..trusted.clone() }];
+            let found = verified(&signed, Trust::any(&keys), 0);
+            if expected {
+                assert_eq!(found, Ok(entry()), "{keys:?}");
+            } else {
+                assert_eq!(found, Err(BadEntry::OtherProject(key.id())), "{keys:?}");
+            }
+        }
     }
 
     #[test]

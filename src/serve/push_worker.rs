@@ -89,6 +89,7 @@ pub struct PushWorker {
     upstream: Arc<Upstream>,
     /// The index of the remote.
     remote: usize,
+    signer: Signer,
     host: Host,
 }
 
@@ -108,6 +109,7 @@ impl PushWorker {
             leases: Arc::default(),
             upstream: Arc::clone(upstream),
             remote,
+            signer: signer.clone(),
             host: host.clone(),
         };
         let pusher = Pusher {
@@ -152,6 +154,12 @@ impl PushWorker {
     #[must_use]
     pub fn lease_name(&self, egg: &ToBuild) -> String {
         object_names::lease(&egg.name, &egg.version, &egg.variant, &self.host)
+    }
+
+    /// Whether the eggs of a project can be pushed with the signing key.
+    #[must_use]
+    pub fn covers(&self, project: &str) -> bool {
+        publish::check_project(&self.remote().remote, &self.signer, project).is_ok()
     }
 
     /// Holds a lease until its egg is pushed, or will not be.
@@ -305,8 +313,8 @@ impl Pusher {
                     published.push(it);
                 }
                 Ok(None) => drop(self.foreign.insert(egg.digest)),
-                // The cache has evicted it meanwhile.
-                Err(Error::Miss { .. }) => {}
+                // The cache has evicted it meanwhile, or others sign the eggs of its project.
+                Err(Error::Miss { .. } | Error::OtherProject { .. }) => {}
                 Err(error) => failure = self.failure(&error).or(failure),
             }
         }

@@ -56,6 +56,7 @@ mod serve;
 mod serve_remote;
 mod shared;
 mod sign;
+mod signatures_needed;
 mod signs_of_life;
 mod stats;
 mod stolen_key;

@@ -50,8 +50,8 @@ fn the_examples_of_the_remote_page_are_correct() {
     assert_eq!(object_names::lease(name, version, variant, &host), *lease_name);
 
     let signed = Signed::parse(line).unwrap();
-    let trusted = [Trusted { key: public.clone(), until: None, note: None }];
-    let entry = signature::verified(&signed, &trusted, 0).unwrap();
+    let trusted = [Trusted::new(public.clone())];
+    let entry = signature::verified(&signed, signature::Trust::any(&trusted), 0).unwrap();
     assert_eq!(entry.key, key);
     assert_eq!(entry.text(), signed.entry);
     assert!(signed.entry.contains(&object_names::blob(entry.blob)[12..]));

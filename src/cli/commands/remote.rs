@@ -6,10 +6,12 @@ use crate::cli::context::{Access, Context};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::print::Text;
 use crate::cli::table::{lines, table};
+use crate::cli::values::at_least_one;
 use crate::ops::remote::configure::{self, ConfiguredRemote, Options, Report};
 use crate::remote::config;
 use crate::remote::keys::Trusted;
 use crate::util::clock::{now, shown_day};
+use crate::util::units::counted;
 
 use super::{remote_gc, remote_verify};
 
@@ -73,6 +75,9 @@ struct Add {
     /// used.
     #[arg(long = "key", value_name = "KEY")]
     keys: Vec<String>,
+    /// Use an egg only if N of the trusted keys have signed it.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
+    signatures_needed: usize,
     /// Push the eggs that buildouts build here.
     #[arg(long)]
     push: bool,
@@ -92,10 +97,19 @@ struct Add {
 
 impl Add {
     fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let Self { name, url, keys, push, endpoint, region, instance_credentials, first } = self;
+        let Self { name, url, keys, push, endpoint, region, instance_credentials, first, .. } =
+            self;
+        let signatures_needed = self.signatures_needed;
         let endpoint = endpoint.map(|text| config::endpoint(&text)).transpose()?;
         let remote = config::Remote::new(&name, &url)?;
-        let remote = config::Remote { endpoint, region, push, instance_credentials, ..remote };
+        let remote = config::Remote {
+            endpoint,
+            region,
+            push,
+            instance_credentials,
+            signatures_needed,
+            ..remote
+        };
         let options = Options::Add { remote: Box::new(remote), keys, first };
         change(context, &options, format!("Added remote {name}"))
     }
@@ -152,8 +166,19 @@ fn listing(report: &Report) -> Text {
     for ConfiguredRemote { remote, key_ids } in &report.remotes {
         let mut address = vec![remote.url.to_string()];
         address.extend(remote.endpoint.as_ref().map(|endpoint| format!("at {endpoint}")));
-        let keys: Vec<String> =
+        let mut keys: Vec<String> =
             remote.trusted.iter().zip(key_ids).map(|(trusted, id)| key(trusted, id)).collect();
+        let (needed, trusted) = (remote.signatures_needed, keys.len());
+        if needed > 1 {
+            keys.push(format!("{needed} signatures needed"));
+        }
+        if trusted > 0 && trusted < needed {
+            let (name, trusted) = (&remote.name, counted(trusted, "key"));
+            notes.push(format!(
+                "{name} needs {needed} signatures and trusts {trusted}, so none of its eggs are used: \
+                 `eggcache trust {name} KEY`"
+            ));
+        }
         let push = if remote.push { "yes" } else { "" };
         let name = std::slice::from_ref(&remote.name);
         rows.add_lines([name, &address, &[push.to_owned()], &keys]);
@@ -169,6 +194,9 @@ fn listing(report: &Report) -> Text {
 
 fn key(trusted: &Trusted, id: &str) -> String {
     let mut line = id.to_owned();
+    if !trusted.projects.is_empty() {
+        let _ = write!(line, " for {}", trusted.projects.join(", "));
+    }
     if let Some(until) = trusted.until {
         let word = if until <= now() { "expired" } else { "until" };
         let _ = write!(line, " {word} {}", shown_day(until));

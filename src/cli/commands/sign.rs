@@ -1,5 +1,6 @@
 //! `sign`: sign the entries of a remote with another key.
 
+use crate::cache::retention::pins::Pattern;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::eggs;
@@ -8,18 +9,24 @@ use crate::error::Error;
 use crate::ops::remote::countersign::{self, Report};
 use crate::remote::keys::Signer;
 
-/// Re-sign a remote with a new key, so that the old one can be retired.
+/// Sign what a remote has with another key: a new one, or a second one that the remote needs.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "EGGCACHE_SIGNING_KEY names the file with the new secret key. Both the new key and \
     the old one must be trusted for the remote: entries without a trusted signature are skipped and \
-    reported. Once everyone trusts the new key, the old one can be removed.\n\nExamples:\n  \
+    reported. Once everyone trusts the new key, the old one can be removed. Entries that still lack signatures are \
+    signed only with --approve.\n\nExamples:\n  \
     eggcache trust team new.pub\n  EGGCACHE_SIGNING_KEY=new eggcache sign team\n  \
-    eggcache trust team --remove old.pub"
+    eggcache trust team --remove old.pub\n  \
+    EGGCACHE_SIGNING_KEY=reviewer eggcache sign team --approve 'acme.*'"
 )]
 pub struct Sign {
     /// Name of the remote.
     name: String,
+    /// Also sign these eggs if a trusted key has signed them and the remote needs more signatures: names,
+    /// name==version, or patterns as for `pin`. Repeatable.
+    #[arg(long, value_name = "EGG")]
+    approve: Vec<String>,
 }
 
 impl Sign {
@@ -27,7 +34,9 @@ impl Sign {
         let remote = context.remote(&self.name)?;
         let signer = signer(context)?;
         let (environment, bar) = (&context.environment, &context.bar);
-        let report = countersign::countersign(&remote, &signer, environment, bar)?;
+        let approved = self.approve.iter().map(|text| Pattern::new(text));
+        let approved: Vec<Pattern> = approved.collect::<Result<_, _>>()?;
+        let report = countersign::countersign(&remote, &signer, &approved, environment, bar)?;
         context.printer.report(&report, text)?;
         Ok(ExitCode::Success)
     }

@@ -13,6 +13,7 @@ use super::remote::change;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  eggcache trust team team.pub\n  \
     eggcache trust team old.pub --until 2027-01-31 --note 'of the old builders'\n  \
+    eggcache trust team acme.pub --projects 'acme.*'\n  \
     eggcache trust team --remove E7620F1842B4E81F")]
 pub struct Trust {
     /// Name of the remote.
@@ -22,6 +23,10 @@ pub struct Trust {
     /// Reject this key's signatures from DAY on (UTC).
     #[arg(long, value_name = "DAY", value_parser = day)]
     until: Option<i64>,
+    /// Count this key's signatures only for these projects: names with * and ?, separated by commas or
+    /// given repeatedly (default: all projects).
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',', conflicts_with = "remove")]
+    projects: Vec<String>,
     /// Description of the key.
     #[arg(long, value_name = "TEXT", conflicts_with = "remove")]
     note: Option<String>,
@@ -32,7 +37,7 @@ pub struct Trust {
 
 impl Trust {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let Self { name, key, until, note, remove } = self;
+        let Self { name, key, until, projects, note, remove } = self;
         let id = key_id(&key);
         if remove {
             let summary = format!("Key {id} is no longer trusted for {name}");
@@ -40,13 +45,14 @@ impl Trust {
         }
         let until_day = until.map(|until| format!(" until {}", shown_day(until)));
         let summary = format!("Now trusting key {id} for {name}{}", until_day.unwrap_or_default());
-        change(context, &Options::Trust { name, key, until, note }, summary)
+        let trusted = Trusted { key, until, note, projects };
+        change(context, &Options::Trust { name, trusted }, summary)
     }
 }
 
 /// The id of a public key that is given as itself or its file, or else the text, which is an id.
 fn key_id(text: &str) -> String {
     let key = keys::public_key(text);
-    let id = key.and_then(|key| Trusted { key, until: None, note: None }.id());
+    let id = key.and_then(|key| Trusted::new(key).id());
     id.unwrap_or_else(|_| text.trim().to_uppercase())
 }

@@ -22,9 +22,7 @@ pub enum Options {
     /// Trust a key, given as text or as the path of a public key file.
     Trust {
         name: String,
-        key: String,
-        until: Option<i64>,
-        note: Option<String>,
+        trusted: Trusted,
     },
     /// Trust a key no longer, given as text, as a file or by its id.
     Distrust {
@@ -72,7 +70,7 @@ pub fn configure(cache: &Cache, options: &Options) -> Result<Report> {
             remote.check()?;
             let mut remote = Remote::clone(remote);
             for key in keys {
-                trust(&mut remote, key, None, None)?;
+                trust(&mut remote, &Trusted::new(key.clone()))?;
             }
             remotes.insert(if *first { 0 } else { remotes.len() }, remote.clone());
             remote
@@ -81,9 +79,9 @@ pub fn configure(cache: &Cache, options: &Options) -> Result<Report> {
             let at = config::position(&remotes, name)?;
             remotes.remove(at)
         }
-        Options::Trust { name, key, until, note } => {
+        Options::Trust { name, trusted } => {
             let at = config::position(&remotes, name)?;
-            trust(&mut remotes[at], key, *until, note.clone())?;
+            trust(&mut remotes[at], trusted)?;
             remotes[at].clone()
         }
         Options::Distrust { name, key } => {
@@ -102,8 +100,14 @@ fn with_key_ids(remote: Remote) -> Result<ConfiguredRemote> {
     Ok(ConfiguredRemote { remote, key_ids })
 }
 
-fn trust(remote: &mut Remote, key: &str, until: Option<i64>, note: Option<String>) -> Result<()> {
-    let trusted = Trusted { key: keys::public_key(key)?, until, note };
+/// Trusts a key, given as text or as a file. If it is trusted already, its limits are replaced.
+fn trust(remote: &mut Remote, trusted: &Trusted) -> Result<()> {
+    let projects = trusted.projects.iter().map(|it| keys::project_pattern(it));
+    let trusted = Trusted {
+        key: keys::public_key(&trusted.key)?,
+        projects: projects.collect::<Result<_>>()?,
+        ..trusted.clone()
+    };
     match remote.trusted.iter().position(|it| it.key == trusted.key) {
         Some(at) => remote.trusted[at] = trusted,
         None => remote.trusted.push(trusted),

@@ -1,23 +1,25 @@
-//! Sign: add the signature of a new key to the entries of a remote, so that the old key can be retired.
+//! Sign: add the signature of a key to the entries of a remote, so that an old key can be retired, or so
+//! that an entry gets all the signatures that it needs.
 //!
-//! Only entries that a trusted key has signed get a signature, and their text stays, so nothing becomes
-//! trusted that was not. Entries are changed first, with If-Match, and then the lines of lists and sets
+//! Only entries that are valid get a signature, and their text stays, so nothing becomes trusted that was
+//! not. An entry that still lacks signatures is approved explicitly. Entries are changed first, with If-Match, and then the lines of lists and sets
 //! are made equal to them. If this is cut off, run it again.
 
 use std::collections::HashMap;
 
 use serde::Serialize;
 
+use crate::cache::retention::pins::Pattern;
 use crate::egg::key::EggKey;
 use crate::error::Result;
 use crate::remote::client::Version;
 use crate::remote::config::Remote;
 use crate::remote::contended_write::until_written;
-use crate::remote::entry::{self, MAX_OBJECT, MAX_SIGNATURES, Signed};
+use crate::remote::entry::{self, MAX_OBJECT, MAX_SIGNATURES, RemoteEntry, Signed};
 use crate::remote::inventory::{Inventory, Lines, StoredEntry};
 use crate::remote::keys::{Signer, Trusted};
 use crate::remote::publish;
-use crate::remote::signature;
+use crate::remote::signature::{self, Trust};
 use crate::util::clock::now;
 use crate::util::environment::Environment;
 use crate::util::progress::{Progress, Unit};
@@ -31,7 +33,7 @@ pub struct Report {
     pub signed: usize,
     /// Entries that the key had signed before.
     pub present: usize,
-    /// Entries without a trusted signature.
+    /// Entries that are not valid, and not approved.
     #[serde(rename = "left")]
     pub skipped: Vec<SkippedEntry>,
     /// Lists and sets that were written.
@@ -58,13 +60,15 @@ enum Outcome<'a> {
     Gone,
 }
 
-/// Adds the signature of a key to every entry that a trusted key has signed.
+/// Adds the signature of a key to every valid entry, and to the entries in `approved` that a trusted key
+/// has signed and that still lack signatures.
 ///
 /// # Errors
 /// [`Error::Remote`](crate::error::Error::Remote), also if the remote does not trust the key itself.
 pub fn countersign(
     remote: &Remote,
     signer: &Signer,
+    approved: &[Pattern],
     environment: &Environment,
     progress: &dyn Progress,
 ) -> Result<Report> {
@@ -73,7 +77,7 @@ pub fn countersign(
     progress.begin("signing", inventory.entries.len() as u64, Unit::Eggs);
     let outcomes = inventory.in_parallel(inventory.entries.iter().collect(), |stored| {
         progress.advance(1);
-        sign_one(&inventory, stored, remote, signer)
+        sign_one(&inventory, stored, remote, signer, approved)
     })?;
     progress.end();
     let mut report = Report {
@@ -111,6 +115,7 @@ fn sign_one<'a>(
     stored: &'a StoredEntry,
     remote: &Remote,
     signer: &Signer,
+    approved: &[Pattern],
 ) -> Result<Outcome<'a>> {
     let client = &inventory.client;
     let name = &stored.object.name;
@@ -118,23 +123,35 @@ fn sign_one<'a>(
         let (name, what) = (name.clone(), stored.label().to_owned());
         Outcome::Skipped(SkippedEntry { name, what, reason })
     };
-    let Some(entry) = stored.valid() else {
-        return Ok(skipped(stored.problem.as_ref().map(ToString::to_string).unwrap_or_default()));
+    let (entry, trust) = match (stored.valid(), &stored.content) {
+        (Some(entry), _) => (entry, remote.trust()),
+        (None, Ok(entry)) if stored.is_incomplete() && is_approved(entry, approved) => {
+            (entry, Trust::any(&remote.trusted))
+        }
+        _ => {
+            let reason = stored.problem.as_ref().map(ToString::to_string);
+            return Ok(skipped(reason.unwrap_or_default()));
+        }
     };
-    let own = [Trusted { key: signer.public.clone(), until: None, note: None }];
+    if let Err(error) = publish::check_project(remote, signer, &entry.key.name) {
+        return Ok(skipped(error.to_string()));
+    }
+    let own = [Trusted::new(signer.public.clone())];
     let mut current: Option<(Signed, Version)> =
         Some((stored.signed.clone(), stored.version.clone()));
     until_written(client, name, || {
         let Some((mut line, version)) = current.take() else { return Ok(Some(Outcome::Gone)) };
         // Another process may have replaced the entry since the inventory was made.
-        match signature::verified(&line, &remote.trusted, now()) {
-            Ok(now) if now.key == entry.key => {}
-            Ok(now) => {
-                return Ok(Some(skipped(format!("it is now the entry of {}", now.file_name))));
+        match signature::verified(&line, trust, now()) {
+            Ok(_) if line.entry == stored.signed.entry => {}
+            // Only the text in the inventory is approved.
+            Ok(now) if stored.is_incomplete() || now.key != entry.key => {
+                return Ok(Some(skipped(format!("it is now another entry of {}", now.file_name))));
             }
+            Ok(_) => {}
             Err(bad) => return Ok(Some(skipped(bad.to_string()))),
         }
-        if signature::verified(&line, &own, now()).is_ok() {
+        if signature::verified(&line, Trust::any(&own), now()).is_ok() {
             return Ok(Some(Outcome::Present(&entry.key, line)));
         }
         make_room(&mut line, &remote.trusted);
@@ -150,6 +167,11 @@ fn sign_one<'a>(
     })
 }
 
+fn is_approved(entry: &RemoteEntry, approved: &[Pattern]) -> bool {
+    let egg = entry.egg();
+    approved.iter().any(|pattern| pattern.matches(&egg)) && entry.check_name().is_ok()
+}
+
 /// Makes room for one more signature: removes invalid ones first, then the oldest.
 fn make_room(signed: &mut Signed, trusted: &[Trusted]) {
     if signed.signatures.len() < MAX_SIGNATURES {
@@ -158,7 +180,7 @@ fn make_room(signed: &mut Signed, trusted: &[Trusted]) {
     let entry = signed.entry.clone();
     signed.signatures.retain(|signature| {
         let alone = Signed { entry: entry.clone(), signatures: vec![signature.clone()] };
-        signature::verified(&alone, trusted, now()).is_ok()
+        signature::verified(&alone, Trust::any(trusted), now()).is_ok()
     });
     let excess = (signed.signatures.len() + 1).saturating_sub(MAX_SIGNATURES);
     signed.signatures.drain(..excess);

@@ -68,7 +68,7 @@ pub struct Options {
     pub grace: Option<i64>,
     /// How long a root counts after its folder is gone, in seconds.
     pub root_grace: Option<i64>,
-    /// Remove entries without a trusted signature, too.
+    /// Remove entries without any trusted signature, too.
     pub untrusted: bool,
     pub dry_run: bool,
 }
@@ -144,7 +144,8 @@ pub fn gc(
     let rules = Rules { max_size: None, ..options.rules };
     let Plan { mut evicted, kept: kept_eggs } = plan(eggs, &rules, &protected, time);
     evicted.sort_by(|a, b| a.egg.file_name.cmp(&b.egg.file_name));
-    let is_removed = |stored: &&StoredEntry| options.untrusted && !stored.is_newer();
+    let is_removed =
+        |stored: &&StoredEntry| options.untrusted && !stored.is_newer() && !stored.is_incomplete();
     let invalid: Vec<&StoredEntry> =
         inventory.entries.iter().filter(|it| it.problem.is_some()).collect();
     let mut entries: Vec<&StoredEntry> = evicted.iter().map(|it| valid[&it.egg.digest]).collect();

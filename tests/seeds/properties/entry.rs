@@ -20,7 +20,7 @@ pub fn list(input: &[u8]) -> bool {
     let mut is_signed = false;
     for signed in &entries {
         assert!(signed.signatures.len() <= MAX_SIGNATURES);
-        match signature::verified(signed, &trusted, 0) {
+        match signature::verified(signed, signature::Trust::any(&trusted), 0) {
             Ok(found) => {
                 assert_eq!(signed.entry, genuine.entry, "only this text is signed");
                 assert_eq!(Ok(found), genuine.unchecked());

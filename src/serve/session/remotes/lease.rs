@@ -61,6 +61,9 @@ impl SessionRemotes {
         let Some(Connection { upstream, pusher: Some(pusher), .. }) = &self.connection else {
             return NO_LEASE;
         };
+        if !pusher.covers(&egg.name) {
+            return NO_LEASE;
+        }
         let name = pusher.lease_name(egg);
         if pusher.holds(&name) {
             return Answer::Leased { lease: Leased::Taken, wait: None };
