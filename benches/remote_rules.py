@@ -97,6 +97,11 @@ def miss():
     return Requests(GET=1)
 
 
+def withdrawals():
+    """The list of withdrawn builds: once in each run that asks the remote for anything, or once a day."""
+    return Requests(GET=1)
+
+
 def upload(blob_bytes):
     """Uploading a blob. A large one is uploaded in parts, each of which is a request to the store."""
     if blob_bytes <= PART:
@@ -124,7 +129,7 @@ def finish(eggs, known, is_changed=True, has_asked=True):
     buildout without any miss requests now. The others are checked one by one."""
     if not has_asked and not is_changed:
         known = eggs
-    looked = Requests(GET=int(not has_asked))
+    looked = Requests() if has_asked else Requests(GET=1) + withdrawals()
     return looked + push(0, is_there=True).times(eggs - known) + push_set(is_changed)
 
 

@@ -130,7 +130,7 @@ def buildouts_of(name, blobs):
     lines = rules.set_bytes(eggs)
     yield "nothing is missing", rules.known(0), 0, rules.wait_known(eggs, 0, 0), 0
     part = whole * CHANGED / eggs
-    asked, read, wait = rules.known(CHANGED), part + lines, rules.wait_known(eggs, CHANGED, part)
+    asked, read, wait = rules.known(CHANGED) + rules.withdrawals(), part + lines, rules.wait_known(eggs, CHANGED, part)
     yield "%d eggs are missing" % CHANGED, asked, read, wait, CHANGED
     # Reads the set once more, which already has everything.
     asked += rules.finish(eggs, eggs, is_changed=False)
@@ -138,15 +138,15 @@ def buildouts_of(name, blobs):
     wait += rules.wait_finish(eggs, eggs, is_changed=False)
     yield "the same, and it pushes", asked, read, wait, CHANGED
     wait = rules.wait_known(eggs, eggs, whole)
-    yield "empty cache", rules.known(eggs), whole + lines, wait, eggs
+    yield "empty cache", rules.known(eggs) + rules.withdrawals(), whole + lines, wait, eggs
     # The set does not exist. Lists have one entry each.
-    found = rules.miss() + rules.hit().times(eggs)
+    found = rules.withdrawals() + rules.miss() + rules.hit().times(eggs)
     wait = order.Run(name, blob_bytes=whole / eggs).seconds
     yield "empty cache, new configuration", found, whole + lines, wait, eggs
     found += rules.finish(eggs, eggs)
     wait += rules.wait_finish(eggs, eggs)
     yield "the same, and it pushes", found, whole + lines, wait, eggs
-    built = rules.miss() + (rules.miss() + rules.lease(rules.BUILD)).times(eggs)
+    built = rules.withdrawals() + rules.miss() + (rules.miss() + rules.lease(rules.BUILD)).times(eggs)
     pushed = functools.reduce(Requests.__add__, map(rules.push, blobs)) + rules.finish(eggs, eggs)
     wait = order.Run(name, is_built=True).seconds + rules.wait_finish(eggs, eggs)
     yield "empty cache, empty remote, and it pushes", built + pushed, 4 * lines, wait, eggs

@@ -199,10 +199,10 @@ class Month:
         self.distinct += len(there) * weight
 
     def requests(self):
-        # A buildout with a miss requests the set. The first one with new pins also requests lists,
-        # builds missing eggs under a lease, and pushes them.
+        # A buildout with a miss requests the set and the list of withdrawn builds. The first one with new
+        # pins also requests lists, builds missing eggs under a lease, and pushes them.
         fetched = max(0.0, self.blobs - self.built)
-        asked = Requests(GET=self.sets + fetched + self.first_blobs + self.built)
+        asked = Requests(GET=2 * self.sets + fetched + self.first_blobs + self.built)
         leases = rules.lease(rules.BUILD).times(self.built)
         ends = rules.push(0, is_there=True).times(self.again) + rules.push_set().times(self.changes)
         return asked + leases + self.pushes + ends

@@ -222,6 +222,17 @@ pub enum Error {
     #[error("remote {name}: {what} is refused: {reason}")]
     Refused { name: String, what: String, reason: String },
 
+    /// An egg that must not be used any more.
+    #[error("{what} was withdrawn from remote {name}: {reason}")]
+    Withdrawn { what: String, name: String, reason: String },
+
+    #[error("neither remote {name} nor the cache has an egg {query}")]
+    NotOnRemote { name: String, query: String },
+
+    /// A list of withdrawn eggs that cannot be changed. The reason completes the sentence.
+    #[error("remote {name}: its list of withdrawn eggs {reason}")]
+    Withdrawals { name: String, reason: String },
+
     /// A remote has an egg and can no longer be used.
     #[error("{0}")]
     Unavailable(String),

@@ -170,6 +170,7 @@ pub mod internals {
     pub use crate::egg::blob::{frame_layout, reader, writer};
     pub use crate::egg::path::EggPath;
     pub use crate::egg::{elf, manifest, metadata, name, native, scan};
+    pub use crate::remote::withdrawals::statement;
     pub use crate::remote::{entry, keys, object_names, signature};
     pub use crate::serve::{Options as ServeOptions, serve};
     pub use crate::util::environment::Environment;

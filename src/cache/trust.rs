@@ -42,7 +42,7 @@ pub const VARIABLE: &str = "EGGCACHE_TRUST_CACHE";
 const SUDO_USER: &str = "SUDO_UID";
 
 /// Everything in a cache that decides which eggs it serves, or what is removed.
-const PARTS: [&str; 15] = [
+const PARTS: [&str; 16] = [
     "blobs",
     "tmp",
     "quarantine",
@@ -57,6 +57,7 @@ const PARTS: [&str; 15] = [
     "gc",
     "remotes.json",
     arrivals::FILE_NAME,
+    "withdrawals",
     "eggcache.toml",
 ];
 

@@ -31,6 +31,7 @@ impl From<&anyhow::Error> for ExitCode {
                 Error::Miss { .. }
                 | Error::NotARoot { .. }
                 | Error::NotAPin { .. }
+                | Error::NotOnRemote { .. }
                 | Error::NoRemote { .. },
             ) => Self::Miss,
             Some(

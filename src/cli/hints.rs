@@ -175,6 +175,12 @@ impl Hints {
             Error::UntrustedSigner { name, key, .. } => {
                 vec![format!("{} trusts it", self.command(&format!("trust {name} {key}")))]
             }
+            Error::Withdrawn { .. } => {
+                vec![format!("{} removes it; another build can be used", self.command("gc"))]
+            }
+            Error::Withdrawals { name, .. } => {
+                vec![format!("{} shows it", self.command(&format!("remote withdrawals {name}")))]
+            }
             Error::OtherProject { name, key, .. } => vec![format!(
                 "{} changes for which projects it is trusted",
                 self.command(&format!("trust {name} {key} --projects PATTERN"))

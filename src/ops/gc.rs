@@ -13,7 +13,9 @@ use serde::Serialize;
 use tracing::{debug, info, trace};
 
 use crate::cache::retention::pins;
-use crate::cache::retention::plan::{Evicted, KeepReason, Kept, Plan, Protected, Rules, plan};
+use crate::cache::retention::plan::{
+    Evicted, KeepReason, Kept, Plan, Protected, Rules, plan, without_withdrawn,
+};
 use crate::cache::retention::protected::protected;
 use crate::cache::retention::roots::{self, GRACE, KnownRoot};
 use crate::cache::retention::signed_by;
@@ -21,6 +23,7 @@ use crate::cache::{Arrivals, BlobFile, Cache, Regrets};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
 use crate::error::{Error, Result};
+use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Unit};
@@ -98,6 +101,8 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     eggs.extend(adopted);
     let total = eggs.len();
     let total_bytes: u64 = eggs.iter().map(|egg| egg.blob_bytes).sum();
+    let withdrawals = Withdrawals::of(cache.root())?;
+    let (withdrawn, eggs) = without_withdrawn(eggs, |egg| withdrawals.has(egg.digest));
     let grace = options.grace.unwrap_or(GRACE);
     let (roots, unreadable) = roots::all(cache.dir(), now())?;
     let (kept_roots, gone_roots): (Vec<_>, Vec<_>) =
@@ -106,6 +111,7 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     let protected = protected(&pins::all(cache.dir())?, &eggs, roots);
     let Planned { mut evicted, kept: mut kept_eggs, unknown_keys, damaged_arrivals } =
         planned(cache, eggs, options, &protected)?;
+    evicted.splice(..0, withdrawn);
     let mut locked = keep_locked(cache, &mut evicted, &mut kept_eggs);
     orphans.retain(|orphan| match cache.check_removable(orphan.digest) {
         Ok(()) => true,

@@ -24,6 +24,7 @@ use crate::egg::blob::reader::Blob;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::manifest::{Counts, Manifest};
 use crate::error::{Error, IoContext, Result};
+use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{self, Progress};
 use crate::util::threads;
@@ -106,10 +107,13 @@ pub fn materialize(
         cache.record_use(&usage(&order, &into), asked_at);
         cache.checkpoint();
     }
+    let withdrawals = Withdrawals::of(cache.root())?;
     let blobs = cache.blobs();
     let mode_mask = permissions::mode_mask(&into);
     let copy = |egg: &CachedEgg| {
-        let outcome = materialize_egg(blobs, egg, &into, mode_mask, progress);
+        let outcome = withdrawals
+            .check(egg.digest, &egg.file_name)
+            .and_then(|()| materialize_egg(blobs, egg, &into, mode_mask, progress));
         let outcome = outcome.unwrap_or_else(|reason| match reason {
             Error::MissingBlob { .. } | Error::UnreadableBlob { .. } => Outcome::Missing { reason },
             reason => Outcome::Failed { reason },

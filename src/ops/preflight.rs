@@ -17,6 +17,7 @@ use crate::disk::permissions;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::manifest::{Entry, EntryKind};
 use crate::error::{Error, Result};
+use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::hash::digest::Digest;
 use crate::util::threads;
 
@@ -103,6 +104,7 @@ pub fn preflight(
     eggs: &[CachedEgg],
     mut missing: Vec<String>,
     into: &Path,
+    withdrawals: &Withdrawals,
 ) -> Result<Report> {
     threads::start_pool()?;
     check_names(eggs)?;
@@ -117,7 +119,9 @@ pub fn preflight(
     let planned: Vec<Planned> = wanted
         .into_par_iter()
         .map(|egg| {
-            let outcome = plan(blobs, egg, into, block).unwrap_or_else(|reason| match reason {
+            let checked = withdrawals.check(egg.digest, &egg.file_name);
+            let planned = checked.and_then(|()| plan(blobs, egg, into, block));
+            let outcome = planned.unwrap_or_else(|reason| match reason {
                 Error::MissingBlob { .. } | Error::UnreadableBlob { .. } => {
                     Outcome::Missing { reason }
                 }

@@ -10,6 +10,7 @@ use crate::egg::arrival::Arrival;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::manifest::{Entry, EntryKind, Mtime};
 use crate::error::{Error, Result};
+use crate::remote::withdrawals::record::{Notice, Withdrawals};
 
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -21,6 +22,9 @@ pub struct Report {
     /// How it came from a remote, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arrival: Option<Arrival>,
+    /// Set if a remote has withdrawn it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<Notice>,
     /// The entries of the egg, on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entries: Option<Vec<Shown>>,
@@ -60,7 +64,8 @@ pub fn show(cache: &Cache, text: &str, narrow: &Narrow, entries: bool) -> Result
     };
     let entries = entries.then(|| blob.manifest.entries.iter().map(shown).collect());
     let arrival = cache.arrivals()?.of_egg(egg.digest).cloned();
-    Ok(Report { egg, blob: path, frames: blob.frame_count(), arrival, entries })
+    let withdrawn = Withdrawals::of(cache.root())?.get(egg.digest).cloned();
+    Ok(Report { egg, blob: path, frames: blob.frame_count(), arrival, withdrawn, entries })
 }
 
 fn shown(entry: &Entry) -> Shown {

@@ -2,7 +2,7 @@
 //! only if it is the one that its entry names.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::warn;
 
@@ -16,6 +16,7 @@ use crate::remote::entry::{BadEntry, RemoteEntry, Signed};
 use crate::remote::line_filter::{Filtered, Line, LineFilter, Room};
 use crate::remote::object_names;
 use crate::remote::signature::{self, Trust};
+use crate::remote::withdrawals::run::RunWithdrawals;
 use crate::util::clock::now;
 use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
@@ -32,6 +33,7 @@ const MOST_COUNTED: usize = 10_000;
 pub struct CheckedRemote {
     pub client: Client,
     pub remote: Remote,
+    pub withdrawals: Arc<RunWithdrawals>,
     refusals: Mutex<Refusals>,
     room: Room,
 }
@@ -46,12 +48,27 @@ struct Refusals {
 }
 
 impl CheckedRemote {
-    pub fn new(remote: &Remote, patience: Patience, environment: &Environment) -> Result<Self> {
-        Ok(Self::with_client(Client::new(remote, patience, environment)?, remote))
+    pub fn new(
+        remote: &Remote,
+        withdrawals: &Arc<RunWithdrawals>,
+        patience: Patience,
+        environment: &Environment,
+    ) -> Result<Self> {
+        Ok(Self::with_client(Client::new(remote, patience, environment)?, remote, withdrawals))
     }
 
-    pub(super) fn with_client(client: Client, remote: &Remote) -> Self {
-        Self { client, remote: remote.clone(), refusals: Mutex::default(), room: Room::default() }
+    pub(super) fn with_client(
+        client: Client,
+        remote: &Remote,
+        withdrawals: &Arc<RunWithdrawals>,
+    ) -> Self {
+        let (remote, withdrawals) = (remote.clone(), Arc::clone(withdrawals));
+        Self { client, remote, withdrawals, refusals: Mutex::default(), room: Room::default() }
+    }
+
+    /// Waits until it is known what the remote has withdrawn.
+    pub fn settle_withdrawals(&self) {
+        self.withdrawals.settle(&self.client);
     }
 
     fn refusals(&self) -> MutexGuard<'_, Refusals> {
@@ -76,10 +93,18 @@ impl CheckedRemote {
         signed: &Signed,
         is_wanted: impl Fn(&EggKey) -> bool,
     ) -> Result<RemoteEntry> {
-        self.check_by(self.remote.trust(), signed, is_wanted)
+        self.settle_withdrawals();
+        self.check_by(self.remote.trust(), signed, |entry| {
+            if !is_wanted(&entry.key) {
+                return Err(BadEntry::OtherEgg(entry.file_name.clone()));
+            }
+            let notice = self.withdrawals.notice(entry.egg);
+            notice.map_or(Ok(()), |notice| Err(BadEntry::Withdrawn(notice.reason)))
+        })
     }
 
-    /// As [`CheckedRemote::check`], for an entry that may still lack signatures: one is enough.
+    /// As [`CheckedRemote::check`], for an entry that is there and is not used: one signature is enough, and
+    /// its egg may be withdrawn.
     ///
     /// # Errors
     /// [`Error::Refused`]
@@ -88,19 +113,20 @@ impl CheckedRemote {
         signed: &Signed,
         is_wanted: impl Fn(&EggKey) -> bool,
     ) -> Result<RemoteEntry> {
-        self.check_by(Trust::any(&self.remote.trusted), signed, is_wanted)
+        self.check_by(Trust::any(&self.remote.trusted), signed, |entry| {
+            let other = || BadEntry::OtherEgg(entry.file_name.clone());
+            is_wanted(&entry.key).then_some(()).ok_or_else(other)
+        })
     }
 
     fn check_by(
         &self,
         trust: Trust<'_>,
         signed: &Signed,
-        is_wanted: impl Fn(&EggKey) -> bool,
+        is_usable: impl Fn(&RemoteEntry) -> Result<(), BadEntry>,
     ) -> Result<RemoteEntry> {
         let checked = signature::verified(signed, trust, now()).and_then(|entry| {
-            if !is_wanted(&entry.key) {
-                return Err(BadEntry::OtherEgg(entry.file_name));
-            }
+            is_usable(&entry)?;
             entry.check_name().map(|()| entry)
         });
         checked.map_err(|bad| {
@@ -110,6 +136,7 @@ impl CheckedRemote {
                     | BadEntry::ExpiredKey(..)
                     | BadEntry::NewerFormat(_)
                     | BadEntry::TooFewSignatures { .. }
+                    | BadEntry::Withdrawn(_)
             );
             let forged = is_forged.then(|| Digest::of(signed.line().as_bytes()));
             let unchecked = signed.unchecked();
@@ -180,7 +207,7 @@ impl CheckedRemote {
         let _ = url.set_password(None);
         url.set_query(None);
         url.set_fragment(None);
-        let keys = signature::signers(signed, trusted);
+        let keys = signature::signer_ids(signed, trusted);
         Arrival { arrived_at: now(), remote: name.clone(), url: url.into(), keys }
     }
 

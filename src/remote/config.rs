@@ -45,9 +45,30 @@ pub struct Remote {
     /// How many of the trusted keys must have signed an entry.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub signatures_needed: usize,
+    /// Whether it is used while its list of withdrawn eggs is stale.
+    #[serde(default, skip_serializing_if = "Stale::is_default")]
+    pub stale: Stale,
     /// Set if somebody else may have chosen this remote.
     #[serde(skip)]
     pub foreign: Option<Foreign>,
+}
+
+/// What to do with a remote whose list of withdrawn eggs is expired, old, not signed or gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stale {
+    /// Use it, with a warning.
+    #[default]
+    Use,
+    /// Continue without it.
+    Skip,
+}
+
+impl Stale {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 fn one() -> usize {
@@ -89,6 +110,7 @@ impl Remote {
             instance_credentials: false,
             trusted: Vec::new(),
             signatures_needed: 1,
+            stale: Stale::default(),
             foreign: None,
         })
     }

@@ -126,6 +126,8 @@ pub enum BadEntry {
     TooFewSignatures { counted: usize, needed: usize },
     #[error("the signature by key {0} does not match its content")]
     WrongSignature(String),
+    #[error("it was withdrawn: {0}")]
+    Withdrawn(String),
     #[error("the entry is for another egg, {0}")]
     OtherEgg(String),
 }
@@ -139,8 +141,13 @@ impl Signed {
 
     /// Reads a line. Returns [`BadEntry::Malformed`] for a line of another form.
     pub fn parse(line: &str) -> Result<Self, BadEntry> {
+        Self::parse_at_most(line, MAX_LENGTH)
+    }
+
+    /// As [`Signed::parse`], for a line of at most `most` bytes.
+    pub(super) fn parse_at_most(line: &str, most: usize) -> Result<Self, BadEntry> {
         let malformed = |reason: &str| BadEntry::Malformed(reason.into());
-        if line.len() > MAX_LENGTH {
+        if line.len() > most {
             return Err(malformed("it is too long"));
         }
         let signed: Self =

@@ -148,7 +148,7 @@ impl Inventory {
                 Some(ObjectKind::Project) => lists.push(object.name),
                 Some(ObjectKind::Set) => sets.push(object.name),
                 Some(ObjectKind::Lease) => inventory.leases.push(object),
-                Some(ObjectKind::Clock) => {}
+                Some(ObjectKind::Clock | ObjectKind::Withdrawals) => {}
                 None => inventory.foreign.push(object),
             }
         }

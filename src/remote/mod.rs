@@ -14,3 +14,4 @@ pub mod parallel;
 pub mod publish;
 pub mod signature;
 pub mod upstream;
+pub mod withdrawals;

@@ -13,6 +13,8 @@ pub const ENTRIES: &str = "entries";
 pub const PROJECTS: &str = "projects";
 pub const SETS: &str = "sets";
 pub const LEASES: &str = "leases";
+/// The list of withdrawn builds.
+pub const WITHDRAWALS: &str = "v1/withdrawals";
 /// An object that is written and removed to read the clock of a store.
 pub const CLOCK: &str = "v1/clock";
 
@@ -69,6 +71,7 @@ pub enum ObjectKind {
     Project,
     Set,
     Lease,
+    Withdrawals,
     Clock,
 }
 
@@ -77,6 +80,9 @@ pub enum ObjectKind {
 pub fn kind_of(object: &str) -> Option<ObjectKind> {
     if object == CLOCK {
         return Some(ObjectKind::Clock);
+    }
+    if object == WITHDRAWALS {
+        return Some(ObjectKind::Withdrawals);
     }
     let parts: Vec<&str> = object.strip_prefix(VERSION)?.strip_prefix('/')?.split('/').collect();
     let digest = |text: &str| text.parse::<Digest>().ok();
@@ -138,6 +144,7 @@ mod tests {
         assert_eq!(kind_of(&set("a", &host)), Some(ObjectKind::Set));
         assert_eq!(kind_of(&lease("a", "1", "", &host)), Some(ObjectKind::Lease));
         assert_eq!(kind_of(CLOCK), Some(ObjectKind::Clock));
+        assert_eq!(kind_of(WITHDRAWALS), Some(ObjectKind::Withdrawals));
         let misplaced = blob(digest).replace("/af/", "/ag/");
         for foreign in ["", "v1", "v1/", "v2/sets/a", "v1/sets/a", "v1/projects/a", &misplaced] {
             assert_eq!(kind_of(foreign), None, "{foreign}");

@@ -94,15 +94,15 @@ pub fn check_project(remote: &Remote, signer: &Signer, project: &str) -> Result<
 }
 
 /// Pushes one egg, without the list of its project. An egg in `broken` is pushed again, because what
-/// the remote has of it is unusable.
+/// the remote has of it is unusable. A build that is withdrawn is replaced by another one.
 ///
 /// Without a signer, this signs nothing: it only restores the blob of an entry of exactly this egg, and
 /// returns `None` if the remote has no entry for it. So an egg that others have built is not passed off as
 /// one of this builder.
 ///
 /// # Errors
-/// [`Error::OtherProject`], [`Error::DamagedBlob`], [`Error::Miss`] if the cache has no blob of it,
-/// [`Error::Refused`] if the entry of the remote is invalid, or [`Error::Remote`].
+/// [`Error::OtherProject`], [`Error::Withdrawn`], [`Error::DamagedBlob`], [`Error::Miss`] if the cache has
+/// no blob of it, [`Error::Refused`] if the entry of the remote is invalid, or [`Error::Remote`].
 pub fn publish(
     remote: &CheckedRemote,
     signer: Option<&Signer>,
@@ -114,11 +114,16 @@ pub fn publish(
     if let Some(signer) = signer {
         check_project(&remote.remote, signer, &egg.key.name)?;
     }
+    remote.settle_withdrawals();
+    if let Some(notice) = remote.withdrawals.notice(egg.digest) {
+        return Err(notice.error(&egg.file_name));
+    }
     let client = &remote.client;
     let name = object_names::entry(&egg.key);
     let existing = existing(remote, &name, &egg.key)?;
     if let Some((existing, _)) = &existing
         && !broken.contains(&existing.entry.egg)
+        && !remote.withdrawals.has(existing.entry.egg)
         && client.length(&object_names::blob(existing.entry.blob))?
             == Some(existing.entry.blob_bytes)
     {

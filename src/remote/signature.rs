@@ -29,27 +29,37 @@ impl<'a> Trust<'a> {
 /// [`BadEntry`]: how many signatures count, or if none does, what is wrong with the one that comes
 /// closest.
 pub fn verified(signed: &Signed, trust: Trust<'_>, now: i64) -> Result<RemoteEntry, BadEntry> {
+    // Only a text that a trusted key has signed is parsed.
+    signers(signed, trust, now, |key| {
+        let project = signed.unchecked()?.key.name;
+        let other = || BadEntry::OtherProject(key.id().unwrap_or_default());
+        key.covers(&project).then_some(()).ok_or_else(other)
+    })?;
+    signed.unchecked()
+}
+
+/// The distinct keys that have signed a text, as many as are needed. `counts` says whether a signature by
+/// a key counts for this text.
+///
+/// # Errors
+/// As [`verified`].
+pub(super) fn signers<'a>(
+    signed: &Signed,
+    trust: Trust<'a>,
+    now: i64,
+    counts: impl Fn(&Trusted) -> Result<(), BadEntry>,
+) -> Result<Vec<&'a Trusted>, BadEntry> {
     let mut bad = BadEntry::Unsigned;
-    let mut counted: Vec<&str> = Vec::new();
+    let mut counted: Vec<&Trusted> = Vec::new();
     for text in &signed.signatures {
-        let checked = check(&signed.entry, text, trust.keys, now).and_then(|key| {
-            // Only a text that a trusted key has signed is parsed.
-            let entry = signed.unchecked()?;
-            if !key.covers(&entry.key.name) {
-                return Err(BadEntry::OtherProject(key.id().unwrap_or_default()));
-            }
-            Ok((key, entry))
-        });
-        match checked {
-            Ok((key, entry)) => {
-                if !counted.contains(&key.key.as_str()) {
-                    counted.push(&key.key);
-                }
-                if counted.len() >= trust.needed {
-                    return Ok(entry);
-                }
-            }
+        let key = check(&signed.entry, text, trust.keys, now);
+        match key.and_then(|key| counts(key).map(|()| key)) {
+            Ok(key) if counted.iter().any(|it| it.key == key.key) => {}
+            Ok(key) => counted.push(key),
             Err(error) => bad = closer(bad, error),
+        }
+        if !counted.is_empty() && counted.len() >= trust.needed {
+            return Ok(counted);
         }
     }
     match counted.len() {
@@ -60,7 +70,7 @@ pub fn verified(signed: &Signed, trust: Trust<'_>, now: i64) -> Result<RemoteEnt
 
 /// The ids of the trusted keys that have signed an entry, sorted, whether or not their trust has ended.
 #[must_use]
-pub fn signers(signed: &Signed, trusted: &[Trusted]) -> Vec<String> {
+pub fn signer_ids(signed: &Signed, trusted: &[Trusted]) -> Vec<String> {
     let id = |text: &String| check(&signed.entry, text, trusted, i64::MIN).ok()?.id().ok();
     let ids: BTreeSet<String> = signed.signatures.iter().filter_map(id).collect();
     ids.into_iter().collect()
@@ -70,7 +80,7 @@ pub fn signers(signed: &Signed, trusted: &[Trusted]) -> Vec<String> {
 ///
 /// # Errors
 /// [`BadEntry`] if there is none.
-pub(super) fn check<'a>(
+fn check<'a>(
     text: &str,
     signature: &str,
     trusted: &'a [Trusted],
@@ -226,14 +236,14 @@ mod tests {
         let (unknown, _) = pair(dir.path(), "unknown");
         let trusted = [Trusted { until: Some(1), ..one_trusted }, two_trusted];
         let mut signed = one.signed(&entry()).unwrap();
-        assert_eq!(signers(&signed, &trusted), [one.id()]);
+        assert_eq!(signer_ids(&signed, &trusted), [one.id()]);
         for key in [&two, &unknown, &one] {
             signed.signatures.push(key.sign(&signed.entry).unwrap());
         }
         let mut both = [one.id(), two.id()];
         both.sort();
-        assert_eq!(signers(&signed, &trusted), both);
+        assert_eq!(signer_ids(&signed, &trusted), both);
         signed.entry.push(' ');
-        assert_eq!(signers(&signed, &trusted), [""; 0]);
+        assert_eq!(signer_ids(&signed, &trusted), [""; 0]);
     }
 }

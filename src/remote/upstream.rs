@@ -15,6 +15,7 @@ use crate::remote::client::{Client, Patience};
 use crate::remote::config::Remote;
 use crate::remote::entry::{RemoteEntry, Signed};
 use crate::remote::object_names;
+use crate::remote::withdrawals::run::RunWithdrawals;
 use crate::util::environment::Environment;
 use crate::util::progress::Progress;
 use crate::util::threads;
@@ -53,20 +54,42 @@ struct Claim {
 impl Upstream {
     /// Those of `remotes` that trust a key. If one of several cannot be opened, for example because it
     /// has no credentials, the others are used.
-    pub fn new(remotes: &[Remote], patience: Patience, environment: &Environment) -> Result<Self> {
+    pub fn new(
+        remotes: &[Remote],
+        withdrawals: &Arc<RunWithdrawals>,
+        patience: Patience,
+        environment: &Environment,
+    ) -> Result<Self> {
         let usable: Vec<&Remote> =
             remotes.iter().filter(|remote| !remote.trusted.is_empty()).collect();
         let is_only = usable.len() == 1;
-        let open = |remote: &Remote| match CheckedRemote::new(remote, patience, environment) {
+        let open = |remote: &Remote| match CheckedRemote::new(
+            remote,
+            withdrawals,
+            patience,
+            environment,
+        ) {
             Err(Error::Remote { reason, .. }) if !is_only => {
                 let client = Client::unusable(remote, patience, &reason);
-                Ok(CheckedRemote::with_client(client, remote))
+                Ok(CheckedRemote::with_client(client, remote, withdrawals))
             }
             opened => opened,
         };
         let remotes = usable.into_iter().map(open).collect::<Result<_>>()?;
         let (set, lists) = (OnceLock::new(), Mutex::default());
         Ok(Self { remotes, set, lists, is_stopped: AtomicBool::new(false) })
+    }
+
+    /// Reads in the background what the remotes have withdrawn.
+    pub fn begin_withdrawals(&self) {
+        for remote in &self.remotes {
+            remote.withdrawals.begin(&remote.client);
+        }
+    }
+
+    /// Waits until it is known what all remotes have withdrawn: one may have withdrawn what another one has.
+    pub fn settle_withdrawals(&self) {
+        self.remotes.iter().for_each(CheckedRemote::settle_withdrawals);
     }
 
     #[must_use]
@@ -196,6 +219,10 @@ impl Upstream {
 
     /// Offers for the wanted ones of these claims, at most one for each key.
     fn check(&self, claims: &[Claim], is_wanted: impl Fn(&EggKey) -> bool) -> Vec<Offer> {
+        if claims.is_empty() {
+            return Vec::new();
+        }
+        self.settle_withdrawals();
         let mut keys = HashSet::new();
         let mut refused = HashSet::new();
         let mut offers = Vec::new();
@@ -225,6 +252,7 @@ impl Upstream {
         if self.is_stopped() {
             return Vec::new();
         }
+        self.begin_withdrawals();
         let read =
             |remote: &CheckedRemote| remote.lines(name, &belongs).or_log().unwrap_or_default();
         let lines = threads::map_at_once(&self.remotes, read);
@@ -237,7 +265,8 @@ impl Upstream {
     /// Everything that is wrong with the remotes, one sentence for each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        self.remotes.iter().filter_map(CheckedRemote::warning).collect()
+        let stale = self.remotes.iter().filter_map(|it| it.withdrawals.warning(it.client.name()));
+        stale.chain(self.remotes.iter().filter_map(CheckedRemote::warning)).collect()
     }
 }
 

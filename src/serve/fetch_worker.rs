@@ -15,9 +15,10 @@ use crate::cache::trust::Trust;
 use crate::cache::{Cache, Commit, Staged, Staging};
 use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
-use crate::error::{Error, Result};
+use crate::error::{Error, OrLog, Result};
 use crate::remote::parallel::DOWNLOADS;
 use crate::remote::upstream::{Offer, Upstream};
+use crate::remote::withdrawals::record::Withdrawals;
 use crate::serve::Options;
 use crate::serve::worker::{Monitor, Worker};
 use crate::util::hash::digest::Digest;
@@ -286,7 +287,11 @@ fn commit(
         Some(cache) => cache,
         None => cache.insert(Cache::open_with(root, trust, &Silent)?),
     };
-    cache.commit(staged, |egg: &CachedEgg| damaged.contains(&egg.digest))
+    // An unreadable record is reported when the session is opened.
+    let withdrawals = Withdrawals::of(root).or_log().unwrap_or_default();
+    cache.commit(staged, |egg: &CachedEgg| {
+        damaged.contains(&egg.digest) || withdrawals.has(egg.digest)
+    })
 }
 
 fn record_commits(state: &mut State, digests: &[Digest], commits: Result<Vec<Commit>, String>) {

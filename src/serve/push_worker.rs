@@ -6,6 +6,7 @@
 //! egg that was pulled is never signed here: it belongs to a set only if the remote has it already.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::remote::object_names;
 use crate::remote::parallel::UPLOADS;
 use crate::remote::publish::{self, Published};
 use crate::remote::upstream::Upstream;
+use crate::remote::withdrawals::write;
 use crate::serve::announced_sets::AnnouncedSet;
 use crate::serve::held_leases::HeldLeases;
 use crate::serve::worker::Worker;
@@ -116,6 +118,7 @@ impl PushWorker {
             upstream: Arc::clone(upstream),
             remote,
             signer,
+            root: cache.path().to_owned(),
             blobs: Blobs::new(cache),
             cache: cache.clone(),
             host: host.clone(),
@@ -244,6 +247,7 @@ struct Pusher {
     upstream: Arc<Upstream>,
     remote: usize,
     signer: Signer,
+    root: PathBuf,
     blobs: Blobs,
     cache: Dir,
     host: Host,
@@ -322,9 +326,12 @@ impl Pusher {
     }
 
     /// Writes the set of these eggs, if the remote has all of them. If it lacks only eggs that were pulled,
-    /// this is tried again when the record of the set is no longer valid.
+    /// this is tried again when the record of the set is no longer valid. Signs the list of withdrawn eggs
+    /// again if it is time for that.
     fn announce(&self, Push { eggs, configuration, .. }: &Push) -> Result<()> {
         let Some(configuration) = configuration else { return Ok(()) };
+        let (client, remote) = (&self.remote().client, &self.remote().remote);
+        write::refresh_if_due(client, remote, &self.root, &self.signer)?;
         let entries: Vec<Signed> =
             eggs.iter().filter_map(|egg| self.known.get(&egg.digest).cloned()).collect();
         let is_foreign = |egg: &CachedEgg| self.foreign.contains(&egg.digest);
@@ -334,9 +341,8 @@ impl Pusher {
         }
         if entries.len() == eggs.len() {
             let name = object_names::set(configuration, &self.host);
-            publish::set(&self.remote().client, &name, &entries)?;
+            publish::set(client, &name, &entries)?;
         }
-        let remote = &self.remote().remote;
         AnnouncedSet::read(&self.cache, remote, &self.signer, configuration, &self.host).write(eggs)
     }
 }

@@ -164,13 +164,15 @@ def pool(tmp_path):
 
 
 EGGS = ["egg%d" % number for number in range(5)]
+#: The list of withdrawn builds, which each run reads at most once.
+ONCE = rules.withdrawals()
 #: The requests for each built egg: its list, its lease and its push.
 BUILT = rules.miss() + rules.lease(0) + rules.push(1)
 
 
 def test_a_first_builder_pushes_every_egg_and_its_set(pool):
     assert pool.buildout(pool.machine("first"), EGGS) == (
-        rules.miss() + BUILT.times(5) + rules.finish(5, 5),
+        ONCE + rules.miss() + BUILT.times(5) + rules.finish(5, 5),
         5,
     )
 
@@ -182,7 +184,7 @@ def test_a_kept_cache_requests_only_unknown_eggs_of_new_pins(pool):
     # All eggs are cached, but the remote does not yet have these pins.
     assert pool.buildout(first, EGGS, "others") == (rules.finish(5, 0, has_asked=False), 0)
     pool.buildout(second, EGGS + ["more"], "more")
-    told = rules.known(1) + rules.finish(6, 6, is_changed=False)
+    told = ONCE + rules.known(1) + rules.finish(6, 6, is_changed=False)
     assert pool.buildout(first, EGGS + ["more"], "more") == (told, 0)
     assert pool.buildout(first, EGGS + ["more"], "more") == (Requests(), 0)
 
@@ -190,16 +192,16 @@ def test_a_kept_cache_requests_only_unknown_eggs_of_new_pins(pool):
 def test_a_reader_requests_a_set_or_lists_and_then_blobs(pool):
     pool.buildout(pool.machine("first"), EGGS)
     reader = pool.machine("reader", push=False)
-    assert pool.buildout(reader, EGGS) == (rules.known(5), 0)
+    assert pool.buildout(reader, EGGS) == (ONCE + rules.known(5), 0)
     assert pool.buildout(reader, EGGS) == (Requests(), 0)
     other = pool.machine("other", push=False)
-    assert pool.buildout(other, EGGS, "others") == (rules.miss() + rules.hit().times(5), 0)
+    assert pool.buildout(other, EGGS, "others") == (ONCE + rules.miss() + rules.hit().times(5), 0)
 
 
 def test_a_new_builder_requests_nothing_twice(pool):
     pool.buildout(pool.machine("first"), EGGS)
     second, third = pool.machine("second"), pool.machine("third")
-    found = rules.miss() + rules.hit().times(5)
+    found = ONCE + rules.miss() + rules.hit().times(5)
     assert pool.buildout(second, EGGS, "others") == (found + rules.finish(5, 5), 0)
-    known = rules.known(5) + rules.finish(5, 5, is_changed=False)
+    known = ONCE + rules.known(5) + rules.finish(5, 5, is_changed=False)
     assert pool.buildout(third, EGGS) == (known, 0)

@@ -67,6 +67,8 @@ mod trust;
 mod untouched;
 mod users;
 mod verify;
+mod withdrawal_attacks;
+mod withdrawals;
 
 #[test]
 fn every_file_in_this_folder_is_a_module() {

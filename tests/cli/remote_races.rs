@@ -251,7 +251,34 @@ fn a_reader_makes_one_request_per_project_and_per_blob() {
     pool.of("other-reader", &format!("{add} {endpoint}"));
     store.objects().log.clear();
     pool.of("other-reader", "materialize --into out large==1.0 --python 3.11");
-    let objects = store.objects();
+    // At the same time as the list of the project: the list of withdrawn builds.
+    let mut objects = store.objects();
+    objects.log.retain(|request| request != "GET v1/withdrawals");
     assert_eq!(objects.log.len(), 2, "{:?}", objects.log);
     assert_eq!((objects.first("GET v1/projects"), objects.first("GET v1/blobs")), (0, 1));
+}
+
+#[test]
+fn a_run_reads_the_list_of_withdrawn_builds_at_most_once() {
+    let (pool, store) = stored();
+    let endpoint = format!("http://127.0.0.1:{}", store.port);
+    let add = "remote add team s3://eggs --region here --key key.pub --endpoint";
+    pool.of("other-reader", &format!("{add} {endpoint}"));
+    for (cache, line, code) in [
+        ("other-reader", "pull large==1.0 gone==1.0 --python 3.11", 3),
+        ("other-reader", "pull small==1.0 --python 3.11", 0),
+        ("other-reader", "materialize --into out gone==1.0 --python 3.11", 3),
+        ("cache", "push --all", 0),
+        ("cache", "push --all", 0),
+    ] {
+        store.objects().log.clear();
+        pool.run(cache, "key", line, code);
+        let objects = store.objects();
+        let reads = objects.log.iter().filter(|it| it.contains("v1/withdrawals"));
+        assert_eq!(reads.collect::<Vec<_>>(), ["GET v1/withdrawals"], "{line}");
+    }
+    // What the cache has needs no request.
+    store.objects().log.clear();
+    pool.of("other-reader", "materialize --into out large==1.0");
+    assert_eq!(store.objects().log, [""; 0]);
 }

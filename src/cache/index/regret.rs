@@ -83,7 +83,8 @@ impl Writer<'_> {
             EvictReason::MaxAge => "max-age",
             EvictReason::KeepVersions => "keep-versions",
             EvictReason::MaxSize => "max-size",
-            EvictReason::SignedBy => return Ok(()),
+            // No limit would have kept it.
+            EvictReason::SignedBy | EvictReason::Withdrawn => return Ok(()),
         };
         let rest = params![signed(egg.blob_bytes), egg.used_at, now, reason, signed(*limit_bytes)];
         let values = [params![digest, egg.file_name], &key_values(&egg.key), rest].concat();

@@ -67,6 +67,8 @@ pub enum EvictReason {
     MaxSize,
     /// A key has signed it that the user no longer trusts.
     SignedBy,
+    /// A remote has withdrawn it. No pin and no root protects it.
+    Withdrawn,
 }
 
 impl EvictReason {
@@ -78,6 +80,7 @@ impl EvictReason {
             Self::KeepVersions => "superseded version".into(),
             Self::MaxSize => "over the size limit".into(),
             Self::SignedBy => "signed by an untrusted key".into(),
+            Self::Withdrawn => "withdrawn".into(),
         }
     }
 }
@@ -116,6 +119,17 @@ pub enum KeepReason {
 
 /// Eggs that no rule evicts, and why.
 pub type Protected = HashMap<Digest, KeepReason>;
+
+/// Separates the eggs that are withdrawn, which are evicted in any case, from all others.
+pub fn without_withdrawn(
+    eggs: Vec<CachedEgg>,
+    is_withdrawn: impl Fn(&CachedEgg) -> bool,
+) -> (Vec<Evicted>, Vec<CachedEgg>) {
+    let (withdrawn, others): (Vec<_>, Vec<_>) = eggs.into_iter().partition(is_withdrawn);
+    let reason = EvictReason::Withdrawn;
+    let evicted = |egg| Evicted { egg, reason, limit_bytes: 0, came_by: None };
+    (withdrawn.into_iter().map(evicted).collect(), others)
+}
 
 /// Decides which eggs are evicted, each by the first rule that applies: age, then versions, then size.
 /// Protected eggs are kept, and count for the rules like any other. `now` is in seconds since the Unix

@@ -96,7 +96,9 @@ fn summary(report: &Report, notes: usize) -> String {
         counted(problems, "problem"),
         counted(notes, "note")
     );
-    let is_repairable = |it: &Finding| it.egg.is_some() && it.kind != FindingKind::OtherPython;
+    let is_repairable = |it: &Finding| {
+        it.egg.is_some() && !matches!(it.kind, FindingKind::OtherPython | FindingKind::Withdrawn)
+    };
     let was_left = report.notes.iter().any(|it| it.kind == FindingKind::NotRepaired);
     if report.unsolved().any(is_repairable) && !was_left {
         summary.push_str("; `eggcache check --repair` restores eggs from the cache");

@@ -7,6 +7,7 @@ use crate::cli::format::{eggs, or_any};
 use crate::cli::print::Text;
 use crate::cli::select_eggs::Filter;
 use crate::cli::table::{align_right, fitted, table};
+use crate::egg::cached_egg::CachedEgg;
 use crate::ops::list::{self, Report};
 use crate::util::clock::shown_day;
 use crate::util::units::shown_size;
@@ -43,6 +44,11 @@ impl List {
     }
 }
 
+fn version(egg: &CachedEgg, report: &Report) -> String {
+    let is_withdrawn = report.withdrawn.contains_key(&egg.digest);
+    format!("{}{}", egg.key.version, if is_withdrawn { " (withdrawn)" } else { "" })
+}
+
 fn text(report: &Report, query: Option<&str>, is_filtered: bool) -> Text {
     let mut table =
         table(["egg", "version", "python", "platform", "gen", "size", "stored", "used", "digest"]);
@@ -50,7 +56,7 @@ fn text(report: &Report, query: Option<&str>, is_filtered: bool) -> Text {
         let key = &egg.key;
         table.add_row([
             key.name.clone(),
-            key.version.clone(),
+            version(egg, report),
             or_any(&key.python),
             or_any(&key.platform),
             key.generation.to_string(),

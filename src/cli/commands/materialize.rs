@@ -19,6 +19,7 @@ use crate::ops::materialize::{self, Options, Outcome, Report};
 use crate::ops::remote::pull;
 use crate::remote::client::Patience;
 use crate::remote::upstream::Upstream;
+use crate::remote::withdrawals::run::RunWithdrawals;
 use crate::util::clock::now;
 use crate::util::units::{counted, shown_size};
 
@@ -89,7 +90,12 @@ fn pull_missing(
     if (files.is_empty() && pins.is_empty()) || cache.check_writable().is_err() {
         return Ok(());
     }
-    let upstream = match Upstream::new(&context.remotes()?, Patience::BUILD, &context.environment) {
+    let remotes = context.remotes()?;
+    let withdrawals = RunWithdrawals::new(cache.root(), &remotes);
+    let upstream = withdrawals.and_then(|withdrawals| {
+        Upstream::new(&remotes, &withdrawals, Patience::BUILD, &context.environment)
+    });
+    let upstream = match upstream {
         Ok(upstream) if upstream.is_empty() => return Ok(()),
         Ok(upstream) => upstream,
         Err(error) => {

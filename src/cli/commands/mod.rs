@@ -20,6 +20,7 @@ mod reindex;
 mod remote;
 mod remote_gc;
 mod remote_verify;
+mod remote_withdraw;
 mod roots;
 mod serve;
 mod show;

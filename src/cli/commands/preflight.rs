@@ -9,6 +9,7 @@ use crate::cli::print::{BAD, GOOD, Text};
 use crate::cli::select_eggs::{Found, find};
 use crate::ops::list;
 use crate::ops::preflight::{self, Outcome, Report};
+use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::units::{counted, shown_count, shown_size};
 
 use super::materialize::Materialize;
@@ -24,7 +25,9 @@ pub fn run(command: Materialize, context: &Context) -> anyhow::Result<ExitCode> 
         let Found { eggs, missing, .. } = find(&cache, &names, &narrow)?;
         (eggs, missing)
     };
-    let report = preflight::preflight(Some(cache.blobs()), &eggs, missing, &command.into)?;
+    let withdrawals = Withdrawals::of(cache.root())?;
+    let blobs = Some(cache.blobs());
+    let report = preflight::preflight(blobs, &eggs, missing, &command.into, &withdrawals)?;
     let hints = context.printer.hints();
     context.printer.report(&report, |report| text(report, context.verbose, hints))?;
     let is_missing = !report.missing.is_empty();

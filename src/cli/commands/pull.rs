@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::ops::remote::pull::{self, Report};
 use crate::remote::client::Patience;
 use crate::remote::upstream::Upstream;
+use crate::remote::withdrawals::run::RunWithdrawals;
 
 /// Download eggs from the remotes into the cache.
 #[derive(Debug, clap::Args)]
@@ -59,14 +60,17 @@ impl Pull {
 
 /// The remotes to pull from.
 fn sources(context: &Context, name: Option<&str>) -> anyhow::Result<Upstream> {
-    let remotes = match name {
-        Some(name) => vec![context.remote(name)?],
-        None => context.remotes()?,
-    };
+    let root = context.root()?;
+    let mut remotes = context.remotes()?;
+    let withdrawals = RunWithdrawals::new(&root, &remotes)?;
+    if let Some(name) = name {
+        let at = config::position(&remotes, name)?;
+        remotes = vec![remotes.swap_remove(at)];
+    }
     if remotes.is_empty() {
         return Err(Error::NoRemotes.into());
     }
-    let upstream = Upstream::new(&remotes, Patience::COMMAND, &context.environment)?;
+    let upstream = Upstream::new(&remotes, &withdrawals, Patience::COMMAND, &context.environment)?;
     if upstream.is_empty() {
         let remotes = remotes.into_iter().map(|remote| remote.name).collect();
         return Err(Error::NoTrustedKey { remotes }.into());

@@ -8,12 +8,12 @@ use crate::cli::print::Text;
 use crate::cli::table::{lines, table};
 use crate::cli::values::at_least_one;
 use crate::ops::remote::configure::{self, ConfiguredRemote, Options, Report};
-use crate::remote::config;
+use crate::remote::config::{self, Stale};
 use crate::remote::keys::Trusted;
 use crate::util::clock::{now, shown_day};
 use crate::util::units::counted;
 
-use super::{remote_gc, remote_verify};
+use super::{remote_gc, remote_verify, remote_withdraw};
 
 /// Configure remotes to fetch eggs from and push built eggs to.
 #[derive(Debug, clap::Args)]
@@ -34,14 +34,18 @@ enum Command {
     Remove(Remove),
     Verify(remote_verify::Verify),
     Gc(remote_gc::Gc),
+    Withdraw(remote_withdraw::Withdraw),
+    Withdrawals(remote_withdraw::Withdrawals),
 }
 
 impl Remote {
     /// As [`super::Command::access`]. The garbage collection of a remote reads the roots of the cache.
     pub fn access(&self) -> Access {
         match self.command {
-            Command::List(_) | Command::Verify(_) | Command::Gc(_) => Access::Read,
-            Command::Remove(_) => Access::Change,
+            Command::List(_) | Command::Verify(_) | Command::Gc(_) | Command::Withdrawals(_) => {
+                Access::Read
+            }
+            Command::Remove(_) | Command::Withdraw(_) => Access::Change,
             Command::Add(_) => Access::Make,
         }
     }
@@ -53,6 +57,8 @@ impl Remote {
             Command::Remove(command) => command.run(context),
             Command::Verify(command) => command.run(context),
             Command::Gc(command) => command.run(context),
+            Command::Withdraw(command) => command.run(context),
+            Command::Withdrawals(command) => command.run(context),
         }
     }
 }
@@ -78,6 +84,10 @@ struct Add {
     /// Use an egg only if N of the trusted keys have signed it.
     #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
     signatures_needed: usize,
+    /// What to do while the remote's list of withdrawn eggs is expired, old, not signed or gone: use the
+    /// remote with a warning, or skip it.
+    #[arg(long, value_name = "HOW", default_value = "use", value_parser = stale)]
+    stale: Stale,
     /// Push the eggs that buildouts build here.
     #[arg(long)]
     push: bool,
@@ -99,7 +109,7 @@ impl Add {
     fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let Self { name, url, keys, push, endpoint, region, instance_credentials, first, .. } =
             self;
-        let signatures_needed = self.signatures_needed;
+        let (signatures_needed, stale) = (self.signatures_needed, self.stale);
         let endpoint = endpoint.map(|text| config::endpoint(&text)).transpose()?;
         let remote = config::Remote::new(&name, &url)?;
         let remote = config::Remote {
@@ -108,6 +118,7 @@ impl Add {
             push,
             instance_credentials,
             signatures_needed,
+            stale,
             ..remote
         };
         let options = Options::Add { remote: Box::new(remote), keys, first };
@@ -153,6 +164,14 @@ impl Remove {
     }
 }
 
+fn stale(text: &str) -> Result<Stale, String> {
+    match text {
+        "use" => Ok(Stale::Use),
+        "skip" => Ok(Stale::Skip),
+        _ => Err("neither `use` nor `skip`".into()),
+    }
+}
+
 /// Changes a remote, and prints it as it is now.
 pub fn change(context: &Context, options: &Options, summary: String) -> anyhow::Result<ExitCode> {
     let report = configure::configure(&context.open()?, options)?;
@@ -171,6 +190,9 @@ fn listing(report: &Report) -> Text {
         let (needed, trusted) = (remote.signatures_needed, keys.len());
         if needed > 1 {
             keys.push(format!("{needed} signatures needed"));
+        }
+        if remote.stale == Stale::Skip {
+            keys.push("skipped while stale".to_owned());
         }
         if trusted > 0 && trusted < needed {
             let (name, trusted) = (&remote.name, counted(trusted, "key"));

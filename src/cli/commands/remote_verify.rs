@@ -13,7 +13,8 @@ use crate::util::units::{counted, shown_size};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Checks that a trusted key has signed each entry, that each entry is stored under its \
-    own key, that its blob exists, and that lists and sets match the entries. The contents have to be \
+    own key, that its blob exists, that lists and sets match \
+    the entries, and that the list of withdrawn eggs is current. The contents have to be \
     listed: use the address of the store, not of a web server in front of it.\n\n\
     Examples:\n  eggcache remote verify team\n  \
     eggcache remote verify team --full\n  eggcache remote verify team --repair\n\n\
@@ -34,8 +35,13 @@ impl Verify {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let Self { name, full, repair } = self;
         let remote = context.remote(&name)?;
-        let report =
-            verify::verify(&remote, Options { full, repair }, &context.environment, &context.bar)?;
+        let report = verify::verify(
+            &context.root()?,
+            &remote,
+            Options { full, repair },
+            &context.environment,
+            &context.bar,
+        )?;
         context.printer.report(&report, text)?;
         Ok(ExitCode::of_check(report.unsolved().next().is_none()))
     }
@@ -68,6 +74,9 @@ fn text(report: &Report) -> Text {
         counted(report.sets, "set"),
         verdict(text.problems.len(), text.notes.len())
     );
+    if report.withdrawn > 0 {
+        let _ = write!(text.summary, "; {} withdrawn", counted(report.withdrawn, "build"));
+    }
     if !report.orphans.is_empty() {
         let _ = write!(
             text.summary,

@@ -9,7 +9,8 @@ use crate::cli::select_eggs::Filter;
 use crate::egg::arrival::Arrival;
 use crate::egg::cached_egg::CachedEgg;
 use crate::ops::show::{self, Report, ShownKind};
-use crate::util::clock::shown_minute;
+use crate::remote::withdrawals::record::Notice;
+use crate::util::clock::{shown_day, shown_minute};
 use crate::util::units::{counted, shown_size};
 
 /// Show the details of one egg.
@@ -65,6 +66,9 @@ fn text(report: &Report) -> Text {
         0 => "never".to_owned(),
         uses => format!("{}, last {}", counted(*uses, "time"), shown_minute(*used_at)),
     };
+    let withdrawn = report.withdrawn.as_ref().map(|Notice { remote, reason, at }| {
+        format!("from remote {remote} on {}: {reason}", shown_day(*at))
+    });
     let lines = [
         ("egg", file_name.clone()),
         ("digest", digest.to_string()),
@@ -87,6 +91,7 @@ fn text(report: &Report) -> Text {
         ("pulled", report.arrival.as_ref().map(pulled).unwrap_or_default()),
         ("build time", build_time.unwrap_or_default()),
         ("used", used),
+        ("withdrawn", withdrawn.unwrap_or_default()),
     ];
     let mut data = Data::default();
     for (label, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {

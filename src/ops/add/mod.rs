@@ -15,6 +15,7 @@ use crate::egg::name::EggName;
 use crate::egg::provenance::Provenance;
 use crate::egg::scan::{Hints, Tree};
 use crate::error::{Error, Result};
+use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Silent, Unit};
@@ -216,10 +217,12 @@ fn keep_each(
     replace: &Replace,
     progress: &dyn Progress,
 ) -> Result<Vec<Outcome>> {
+    let withdrawals = Withdrawals::of(cache.root())?;
+    let replaces = |digest| replace.covers(digest) || withdrawals.has(digest);
     let others = listed
         .iter()
         .map(|listed| match listed {
-            Ok(listed) => replaced_build(cache, &listed.tree.manifest.key, replace),
+            Ok(listed) => replaced_build(cache, &listed.tree.manifest.key, replaces),
             Err(_) => Ok(None),
         })
         .collect::<Result<Vec<_>>>()?;
@@ -236,7 +239,10 @@ fn keep_each(
     let mut refusals = Vec::new();
     let mut sound = Vec::new();
     for (staged, path) in staged.into_iter().zip(paths) {
-        match staged {
+        let checked = staged.and_then(|staged| {
+            withdrawals.check(staged.written.digest, &staged.manifest.file_name).map(|()| staged)
+        });
+        match checked {
             Ok(staged) => {
                 sound.push(staged);
                 refusals.push(None);
@@ -244,7 +250,7 @@ fn keep_each(
             Err(error) => refusals.push(Some(refusal(error, path)?)),
         }
     }
-    let mut commits = cache.commit(sound, |egg| replace.covers(egg.digest))?.into_iter();
+    let mut commits = cache.commit(sound, |egg| replaces(egg.digest))?.into_iter();
     let outcome = |refusal: Option<String>| match refusal {
         Some(reason) => Outcome::Refused { reason },
         None => commits.next().map_or_else(
@@ -285,10 +291,14 @@ fn pack(staging: &Staging, listed: ScannedEgg, replaces: Option<Digest>) -> Resu
 }
 
 /// The egg in the cache that a new build of this key replaces.
-fn replaced_build(cache: &Cache, key: &EggKey, replace: &Replace) -> Result<Option<Digest>> {
+fn replaced_build(
+    cache: &Cache,
+    key: &EggKey,
+    replaces: impl Fn(Digest) -> bool,
+) -> Result<Option<Digest>> {
     let eggs = cache.eggs_of_project(&key.name)?;
     let other = eggs.into_iter().find(|egg| egg.key == *key).map(|egg| egg.digest);
-    Ok(other.filter(|&digest| replace.covers(digest)))
+    Ok(other.filter(|&digest| replaces(digest)))
 }
 
 /// The problem with the egg, if the error is about the egg.

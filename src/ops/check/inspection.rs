@@ -18,11 +18,13 @@ use super::installed_egg::InstalledEgg;
 use super::links::{self, LinkedFile};
 use super::references::{self, References};
 use super::report::{Finding, FindingKind, Findings, Report};
+use super::withdrawn::Withdrawn;
 
 /// What a check works on.
 pub struct Inspector<'a> {
     pub cache: Option<&'a Cache>,
     pub buildout: &'a Buildout,
+    pub withdrawn: &'a Withdrawn,
     pub options: &'a Options,
     pub progress: &'a dyn Progress,
 }
@@ -170,6 +172,7 @@ impl Inspector<'_> {
         let mut all = Findings::default();
         all.extend(found);
         all.extend(&references.found);
+        all.problems.extend(self.withdrawn_eggs(eggs));
         for (egg, examined) in eggs {
             all.extend(&examined.found);
             if !references.eggs.contains(&egg.file_name) {

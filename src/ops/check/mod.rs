@@ -13,6 +13,7 @@ mod repair;
 mod report;
 mod restore;
 mod verdict;
+mod withdrawn;
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,7 @@ use crate::util::threads;
 
 use inspection::Inspector;
 pub use report::{Finding, FindingKind, Report};
+use withdrawn::Withdrawn;
 
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -58,7 +60,9 @@ pub fn check(
             }
         }
     }
-    let inspector = Inspector { cache, buildout: &buildout, options, progress };
+    let withdrawn = Withdrawn::of(cache, &buildout)?;
+    let inspector =
+        Inspector { cache, buildout: &buildout, withdrawn: &withdrawn, options, progress };
     let inspection = inspector.inspect()?;
     let mut report = inspector.report(&inspection);
     if options.repair {

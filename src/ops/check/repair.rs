@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use crate::buildout::{Buildout, is_egg};
 use crate::cache::{Blobs, Cache};
 use crate::error::Result;
+use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Unit;
 
@@ -34,12 +35,13 @@ impl Inspector<'_> {
         let mut repaired = Repaired::default();
         let Some(blobs) = self.cache.map(Cache::blobs) else { return Ok(repaired) };
         let (buildout, progress) = (self.buildout, self.progress);
+        let withdrawn = &self.withdrawn.known;
         let wanted = self.wanted(inspection)?;
         progress.begin("restoring", wanted.len() as u64, Unit::Eggs);
         let restored: Vec<(PathBuf, Restored)> = wanted
             .into_par_iter()
             .map(|(path, matched)| {
-                let restored = restore_egg(buildout, blobs, &path, &matched);
+                let restored = restore_egg(buildout, blobs, withdrawn, &path, &matched);
                 progress.advance(1);
                 (path, restored)
             })
@@ -65,7 +67,9 @@ impl Inspector<'_> {
         }
         for path in inspection.references.missing.keys().filter(|path| is_egg(path)) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let digests: Vec<Digest> = self.cached(&name)?.iter().map(|egg| egg.digest).collect();
+            let digests = self.cached(&name)?.into_iter().map(|egg| egg.digest);
+            let is_usable = |digest: &Digest| !self.withdrawn.known.has(*digest);
+            let digests: Vec<Digest> = digests.filter(is_usable).collect();
             wanted.push((path.clone(), Match::of(&digests)));
         }
         Ok(wanted)
@@ -91,10 +95,19 @@ impl Inspector<'_> {
     }
 }
 
-fn restore_egg(buildout: &Buildout, blobs: &Blobs, path: &Path, matched: &Match) -> Restored {
+fn restore_egg(
+    buildout: &Buildout,
+    blobs: &Blobs,
+    withdrawn: &Withdrawals,
+    path: &Path,
+    matched: &Match,
+) -> Restored {
     let digest = digest_of(matched)?;
     if !buildout.may_change(path.parent().unwrap_or(path)) {
         return Err("not in an eggs directory of the buildout".to_owned());
+    }
+    if withdrawn.has(digest) {
+        return Err("it was withdrawn".to_owned());
     }
     restore(blobs, digest, path).map_err(|error| error.to_string())
 }

@@ -62,6 +62,8 @@ pub enum FindingKind {
     DevelopEgg,
     /// An egg that scripts import and that does not exist.
     MissingEgg,
+    /// An egg that a remote has withdrawn.
+    Withdrawn,
     /// An egg that lacks a part, which shows without the cache.
     Incomplete,
     Missing,

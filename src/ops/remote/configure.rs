@@ -6,6 +6,7 @@ use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::remote::config::{self, Foreign, Remote};
 use crate::remote::keys::{self, Trusted};
+use crate::remote::withdrawals::record;
 
 #[derive(Debug, Clone)]
 pub enum Options {
@@ -77,6 +78,8 @@ pub fn configure(cache: &Cache, options: &Options) -> Result<Report> {
         }
         Options::Remove { name } => {
             let at = config::position(&remotes, name)?;
+            cache.check_writable()?;
+            record::forget(root, name)?;
             remotes.remove(at)
         }
         Options::Trust { name, trusted } => {

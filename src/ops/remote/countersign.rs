@@ -11,15 +11,17 @@ use serde::Serialize;
 
 use crate::cache::retention::pins::Pattern;
 use crate::egg::key::EggKey;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::remote::client::Version;
 use crate::remote::config::Remote;
 use crate::remote::contended_write::until_written;
 use crate::remote::entry::{self, MAX_OBJECT, MAX_SIGNATURES, RemoteEntry, Signed};
 use crate::remote::inventory::{Inventory, Lines, StoredEntry};
 use crate::remote::keys::{Signer, Trusted};
+use crate::remote::object_names;
 use crate::remote::publish;
 use crate::remote::signature::{self, Trust};
+use crate::remote::withdrawals;
 use crate::util::clock::now;
 use crate::util::environment::Environment;
 use crate::util::progress::{Progress, Unit};
@@ -38,6 +40,8 @@ pub struct Report {
     pub skipped: Vec<SkippedEntry>,
     /// Lists and sets that were written.
     pub lists: usize,
+    /// Whether this run has signed the list of withdrawn eggs.
+    pub withdrawals: bool,
     /// Requests that were made.
     pub requests: u64,
 }
@@ -87,6 +91,7 @@ pub fn countersign(
         present: 0,
         skipped: Vec::new(),
         lists: 0,
+        withdrawals: false,
         requests: 0,
     };
     let mut by_key: HashMap<&EggKey, Signed> = HashMap::new();
@@ -105,6 +110,15 @@ pub fn countersign(
         }
     }
     report.lists = update_lines(&inventory, &by_key)?;
+    match withdrawals::write::countersign(&inventory.client, remote, signer) {
+        Ok(is_signed) => report.withdrawals = is_signed,
+        Err(error @ (Error::Withdrawals { .. } | Error::OtherProject { .. })) => {
+            let name = object_names::WITHDRAWALS.to_owned();
+            let (what, reason) = ("the list of withdrawn eggs".into(), error.to_string());
+            report.skipped.push(SkippedEntry { name, what, reason });
+        }
+        Err(error) => return Err(error),
+    }
     report.requests = inventory.client.requests();
     Ok(report)
 }

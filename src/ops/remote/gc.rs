@@ -37,7 +37,9 @@ use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::cache::retention::pins;
-use crate::cache::retention::plan::{Evicted, Kept, Plan, Protected, Rules, plan};
+use crate::cache::retention::plan::{
+    Evicted, Kept, Plan, Protected, Rules, plan, without_withdrawn,
+};
 use crate::cache::retention::protected::protected;
 use crate::cache::retention::roots::{self, GRACE as ROOT_GRACE, KnownRoot};
 use crate::egg::cached_egg::CachedEgg;
@@ -50,6 +52,7 @@ use crate::remote::inventory::{self, Inventory, Lines, StoredEntry};
 use crate::remote::keys::Trusted;
 use crate::remote::object_names::{self, ObjectKind};
 use crate::remote::publish;
+use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::clock::now;
 use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
@@ -139,10 +142,13 @@ pub fn gc(
     let valid: HashMap<Digest, &StoredEntry> =
         inventory.entries.iter().filter_map(|it| Some((it.valid()?.egg, it))).collect();
     let eggs: Vec<CachedEgg> = valid.values().filter_map(|stored| egg_of(stored)).collect();
+    let withdrawals = Withdrawals::of(cache.root())?;
+    let (withdrawn, eggs) = without_withdrawn(eggs, |egg| withdrawals.has(egg.digest));
     let root_grace = options.root_grace.unwrap_or(ROOT_GRACE);
     let (protected, unreadable) = protected_eggs(cache, &eggs, root_grace)?;
     let rules = Rules { max_size: None, ..options.rules };
     let Plan { mut evicted, kept: kept_eggs } = plan(eggs, &rules, &protected, time);
+    evicted.extend(withdrawn);
     evicted.sort_by(|a, b| a.egg.file_name.cmp(&b.egg.file_name));
     let is_removed =
         |stored: &&StoredEntry| options.untrusted && !stored.is_newer() && !stored.is_incomplete();

@@ -7,3 +7,4 @@ pub mod pull;
 pub mod push;
 pub mod transfer;
 pub mod verify;
+pub mod withdraw;

@@ -17,6 +17,7 @@ use crate::egg::name::{EggName, normalize_name, same_version};
 use crate::error::{Error, Result};
 use crate::remote::parallel::DOWNLOADS;
 use crate::remote::upstream::{Offer, Upstream};
+use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::progress::{Progress, Unit};
 use crate::util::threads;
 
@@ -75,6 +76,7 @@ pub fn pull(
     offers.sort_by_key(|offer| Reverse(offer.entry.blob_bytes));
     let mut eggs = transfer(cache, &offers, upstream, &pool, progress)?;
     eggs.sort_by(|a, b| a.file_name.cmp(&b.file_name));
+    upstream.settle_withdrawals();
     let requests = upstream.remotes().iter().map(|remote| remote.client.requests()).sum();
     Ok(Report { eggs, missing, requests, warnings: upstream.warnings() })
 }
@@ -205,7 +207,8 @@ fn commit(
             }
         }
     }
-    let commits = cache.commit(staged, |_: &CachedEgg| false)?;
+    let withdrawals = Withdrawals::of(cache.root())?;
+    let commits = cache.commit(staged, |egg: &CachedEgg| withdrawals.has(egg.digest))?;
     eggs.extend(arrived.iter().zip(commits).map(|(offer, commit)| {
         let outcome = match commit {
             Commit::Stored(_) | Commit::Replaced { .. } => Outcome::Pulled,

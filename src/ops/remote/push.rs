@@ -15,10 +15,12 @@ use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, Result};
 use crate::remote::checked_remote::CheckedRemote;
 use crate::remote::client::Patience;
-use crate::remote::config::Remote;
+use crate::remote::config::{self, Remote};
 use crate::remote::keys::Signer;
 use crate::remote::parallel::UPLOADS;
 use crate::remote::publish::{self, Published};
+use crate::remote::withdrawals;
+use crate::remote::withdrawals::run::RunWithdrawals;
 use crate::util::environment::Environment;
 use crate::util::progress::{Progress, Unit};
 use crate::util::threads;
@@ -59,7 +61,9 @@ pub fn push(
     publish::check(remote, signer)?;
     let pulled =
         if options.include_pulled { Arrivals::default() } else { cache.arrivals()?.complete()? };
-    let target = CheckedRemote::new(remote, Patience::COMMAND, environment)?;
+    let remotes = config::read(cache.root(), cache.trust())?;
+    let withdrawals = RunWithdrawals::new(cache.root(), &remotes)?;
+    let target = CheckedRemote::new(remote, &withdrawals, Patience::COMMAND, environment)?;
     let pool = threads::pool("push", UPLOADS)?;
     progress.begin("pushing", eggs.iter().map(|egg| egg.blob_bytes).sum(), Unit::Bytes);
     let blobs = cache.blobs();
@@ -77,6 +81,7 @@ pub fn push(
         return Err(Error::Remote { name: remote.name.clone(), reason });
     }
     pool.install(|| publish::list(&target.client, &published))?;
+    withdrawals::write::refresh_if_due(&target.client, remote, cache.root(), signer)?;
     let mut eggs: Vec<EggTransfer> = eggs
         .iter()
         .zip(results)

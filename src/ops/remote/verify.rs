@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -18,6 +19,7 @@ use crate::remote::entry::BadEntry;
 use crate::remote::inventory::{self, Inventory, Lines, StoredEntry};
 use crate::remote::object_names;
 use crate::remote::publish;
+use crate::remote::withdrawals;
 use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Unit};
@@ -39,6 +41,8 @@ pub struct Report {
     pub lists: usize,
     pub sets: usize,
     pub leases: usize,
+    /// Builds that are withdrawn.
+    pub withdrawn: usize,
     /// Bytes of the blobs that were read.
     pub bytes: u64,
     pub problems: Vec<Problem>,
@@ -86,12 +90,15 @@ pub enum ProblemKind {
     List,
     /// A set that differs from the entries.
     Set,
+    /// A list of withdrawn eggs that is stale.
+    Withdrawals,
     /// An object that is not part of the layout.
     Foreign,
 }
 
-/// Verifies a remote. A problem never ends this early; a remote that fails does.
+/// Verifies a remote of the cache at `root`. A problem never ends this early; a remote that fails does.
 pub fn verify(
+    root: &Path,
     remote: &Remote,
     options: Options,
     environment: &Environment,
@@ -109,6 +116,7 @@ pub fn verify(
         lists: inventory.lists.len(),
         sets: inventory.sets.len(),
         leases: inventory.leases.len(),
+        withdrawn: 0,
         bytes: 0,
         problems: Vec::new(),
         orphans: Vec::new(),
@@ -129,6 +137,15 @@ pub fn verify(
         report.bytes = report.blob_bytes;
     }
     report.problems.extend(check_lists(&inventory, options.repair)?);
+    let (list, stale) = withdrawals::run::look(&inventory.client, root, remote)?;
+    report.withdrawn = list.map_or(0, |list| list.withdrawn.len());
+    report.problems.extend(stale.map(|what| Problem {
+        kind: ProblemKind::Withdrawals,
+        name: object_names::WITHDRAWALS.into(),
+        file_name: None,
+        what,
+        repair: None,
+    }));
     report.problems.extend(inventory.foreign.iter().map(|it| Problem {
         kind: ProblemKind::Foreign,
         name: it.name.clone(),

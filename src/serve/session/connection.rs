@@ -12,6 +12,7 @@ use crate::remote::entry::Signed;
 use crate::remote::keys::Signer;
 use crate::remote::parallel::LISTS;
 use crate::remote::upstream::{Offer, Upstream};
+use crate::remote::withdrawals::run::RunWithdrawals;
 use crate::serve::Options;
 use crate::serve::fetch_worker::FetchWorker;
 use crate::serve::push_worker::PushWorker;
@@ -32,11 +33,13 @@ impl Connection {
     pub fn open(
         cache: &Dir,
         remotes: &[Remote],
+        withdrawals: &Arc<RunWithdrawals>,
         signer: Option<&Signer>,
         host: &Host,
         options: &Arc<Options>,
     ) -> Result<Self> {
-        let upstream = Upstream::new(remotes, Patience::BUILD, &options.environment)?;
+        let upstream = Upstream::new(remotes, withdrawals, Patience::BUILD, &options.environment)?;
+        upstream.begin_withdrawals();
         let upstream = Arc::new(upstream);
         let pusher = match signer {
             Some(signer) => PushWorker::new(cache, &upstream, signer.clone(), host)?,

@@ -45,14 +45,16 @@ impl Session {
         Ok(Answer::Materialized { path, outcome, torn })
     }
 
-    /// If the cache has lost or damaged an egg, copies one of the same key from a remote instead.
+    /// If the cache has lost or damaged an egg, or it was withdrawn, copies one of the same key from a remote instead.
     fn replace_damaged(
         &mut self,
         digest: Digest,
         into: &Path,
         outcome: Result<Copied>,
     ) -> (Digest, Result<Copied>) {
-        if let Err(damaged @ (Error::DamagedBlob { .. } | Error::Miss { .. })) = &outcome
+        if let Err(
+            damaged @ (Error::DamagedBlob { .. } | Error::Miss { .. } | Error::Withdrawn { .. }),
+        ) = &outcome
             && let Some(remotes) = &mut self.remotes
             && let Ok(Some(egg)) = self.cache.egg(digest)
             && let Some(replacement) = remotes.offer_replacement(&egg)
@@ -75,10 +77,14 @@ impl Session {
         let is_first = self.prefetcher.is_none();
         let blobs = self.cache.blobs();
         let prefetcher = self.prefetcher.get_or_insert_with(|| PrefetchWorker::new(blobs.clone()));
-        prefetcher.enqueue(digests, &path);
+        let withdrawals = &self.withdrawals;
+        let usable = |digests: &[Digest]| -> Vec<Digest> {
+            digests.iter().copied().filter(|digest| !withdrawals.has(*digest)).collect()
+        };
+        prefetcher.enqueue(&usable(digests), &path);
         // Only now there is an eggs directory in which an egg is missing.
         if let Some(hints) = self.hints.as_ref().filter(|_| is_first) {
-            prefetcher.enqueue(hints.digests(), &path);
+            prefetcher.enqueue(&usable(hints.digests()), &path);
         }
         Ok(Answer::Prefetching { torn })
     }
@@ -87,6 +93,11 @@ impl Session {
         let miss = || Error::miss(&digest);
         if let Some(remotes) = &mut self.remotes {
             remotes.wait_for(digest)?;
+        }
+        if let Some(notice) = self.withdrawals.notice(digest) {
+            let egg = self.cache.egg(digest)?;
+            let what = egg.map_or_else(|| digest.short(), |egg| egg.file_name);
+            return Err(notice.error(&what));
         }
         let prefetched = match (&self.prefetcher, self.prepared.get(into)) {
             (Some(prefetcher), Some(path)) if path.is_dir() => prefetcher.take(digest, path),
@@ -121,7 +132,11 @@ impl Session {
         let Some(hints) = self.hints.as_ref().filter(|_| self.prefetcher.is_none()) else { return };
         let eggs_directory = self.eggs_directory.as_ref().and_then(|dir| dir.canonicalize().ok());
         if eggs_directory.as_deref() == Some(into) {
-            let others = hints.digests().iter().copied().filter(|&digest| digest != first);
+            let others = hints
+                .digests()
+                .iter()
+                .copied()
+                .filter(|&digest| digest != first && !self.withdrawals.has(digest));
             let prefetcher = PrefetchWorker::new(self.cache.blobs().clone());
             prefetcher.enqueue(&others.collect::<Vec<_>>(), into);
             self.prefetcher = Some(prefetcher);

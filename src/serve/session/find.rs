@@ -27,7 +27,7 @@ impl Session {
                 self.log_unusable(egg, variant);
             }
         }
-        eggs.retain(|egg| is_usable(&egg.key) && !self.unusable.contains(&egg.digest));
+        eggs.retain(|egg| is_usable(&egg.key) && !self.is_unusable(egg.digest));
         let mut candidates: Vec<Candidate> = eggs.iter().map(Candidate::of).collect();
         let is_chosen = |it: &Candidate| {
             choice.as_ref().is_none_or(|Choice(choice)| it.choices.contains(choice))
@@ -68,6 +68,8 @@ impl Session {
         let (file_name, digest) = (&egg.file_name, egg.digest);
         if self.unusable.contains(&digest) {
             debug!(file_name, %digest, "not offered: it could not be copied before");
+        } else if self.withdrawals.has(digest) {
+            debug!(file_name, %digest, "not offered: it was withdrawn");
         } else if egg.key.variant != variant {
             let of_egg = &egg.key.variant;
             debug!(file_name, %digest, variant, of_egg, "not offered: it has other build options");
@@ -85,6 +87,7 @@ impl Session {
                 let eggs = self.cache.eggs_of_project(&name)?;
                 let is_cached = |egg: &CachedEgg| {
                     self.host.accepts(&egg.key)
+                        && !self.withdrawals.has(egg.digest)
                         && version.as_ref().is_some_and(|it| same_version(&egg.key.version, it))
                 };
                 if !eggs.iter().any(is_cached) {
@@ -110,10 +113,12 @@ impl Session {
                 && host.accepts(key)
                 && same_version(&key.version, &egg.version)
         };
+        let (withdrawals, unusable) = (&self.withdrawals, &self.unusable);
         // Another buildout may have stored it in this cache meanwhile.
         let eggs = self.cache.eggs_of_project(&egg.name)?;
-        let is_cached =
-            |egg: &CachedEgg| is_wanted(&egg.key) && !self.unusable.contains(&egg.digest);
+        let is_cached = |egg: &CachedEgg| {
+            is_wanted(&egg.key) && !withdrawals.has(egg.digest) && !unusable.contains(&egg.digest)
+        };
         if eggs.iter().any(is_cached) {
             return Ok(Answer::Leased { lease: Leased::Built, wait: None });
         }

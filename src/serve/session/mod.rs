@@ -25,6 +25,8 @@ use crate::egg::provenance::Provenance;
 use crate::error::{Error, OrLog, Result};
 use crate::ops::add::Added;
 use crate::ops::register;
+use crate::remote::config;
+use crate::remote::withdrawals::run::RunWithdrawals;
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Silent;
@@ -60,6 +62,7 @@ pub struct Session {
     /// Eggs that are not offered again: damaged, gone, of a newer eggcache, or not for this host.
     unusable: Vec<Digest>,
     remotes: Option<SessionRemotes>,
+    withdrawals: Arc<RunWithdrawals>,
     /// Whether the buildout has registered its eggs.
     has_succeeded: bool,
     options: Arc<Options>,
@@ -76,14 +79,26 @@ impl Session {
             None => Vec::new(),
         };
         let hints = configuration.as_ref().map(|it| PrefetchHints::of(cache.dir(), it, &host));
-        let remotes = SessionRemotes::open(&cache, &host, configuration, options);
+        let text = |error: &Error| options.text(error, cache.root());
+        let configured = config::read(cache.root(), cache.trust());
+        let withdrawals = RunWithdrawals::new(cache.root(), configured.as_deref().unwrap_or(&[]));
+        let (withdrawals, unreadable) = match withdrawals {
+            Ok(withdrawals) => (withdrawals, None),
+            Err(error) => (RunWithdrawals::none(cache.root()), Some(text(&error))),
+        };
+        let remotes = configured.and_then(|remotes| {
+            SessionRemotes::open(&cache, remotes, &withdrawals, &host, configuration, options)
+        });
         let (remotes, failure) = match remotes {
             _ if offline => (None, None),
             Ok(remotes) => (remotes, None),
-            Err(error) => (None, Some(options.text(&error, cache.root()))),
+            Err(error) => (None, Some(text(&error))),
         };
+        if remotes.is_some() {
+            withdrawals.begin_if_due(&options.environment);
+        }
         let warnings = options.warning.clone().into_iter().chain(cache.warning());
-        let warnings: Vec<String> = warnings.chain(failure).collect();
+        let warnings: Vec<String> = warnings.chain(unreadable).chain(failure).collect();
         info!(
             cache = %cache.root().display(),
             host = ?host,
@@ -116,10 +131,16 @@ impl Session {
             damaged: Vec::new(),
             unusable: Vec::new(),
             remotes,
+            withdrawals,
             has_succeeded: false,
             options: Arc::clone(options),
         };
         Ok((session, answer))
+    }
+
+    /// Whether an egg is not offered: it could not be copied before, or was withdrawn.
+    fn is_unusable(&self, digest: Digest) -> bool {
+        self.unusable.contains(&digest) || self.withdrawals.has(digest)
     }
 
     /// Registers the buildout and its eggs after it has succeeded.
@@ -188,10 +209,11 @@ impl Session {
 
     /// Finishes in the background, after the answer to `close`.
     pub fn end(self) {
-        let Self { mut cache, remotes, prefetcher, has_succeeded, options, .. } = self;
+        let Self { mut cache, remotes, withdrawals, prefetcher, has_succeeded, options, .. } = self;
         drop(prefetcher);
         (options.on_background)();
         drop(remotes);
+        withdrawals.finish();
         if has_succeeded {
             auto_gc::collect(&mut cache);
         }
@@ -207,6 +229,7 @@ pub fn is_unusable(error: &Error) -> bool {
             | Error::UnreadableBlob { .. }
             | Error::WrongRow { .. }
             | Error::Miss { .. }
+            | Error::Withdrawn { .. }
             | Error::Unfetched(_)
     )
 }

@@ -21,6 +21,7 @@ use crate::remote::config::{self, Remote};
 use crate::remote::keys::Signer;
 use crate::remote::publish;
 use crate::remote::upstream::Offer;
+use crate::remote::withdrawals::run::RunWithdrawals;
 use crate::serve::Options;
 use crate::serve::announced_sets::AnnouncedSet;
 use crate::serve::protocol::Role;
@@ -43,6 +44,7 @@ pub struct SessionRemotes {
     configuration: Option<String>,
     /// Those that trust a key.
     remotes: Vec<Remote>,
+    withdrawals: Arc<RunWithdrawals>,
     /// Set if this session pushes to one of them.
     signer: Option<Signer>,
     /// Set when remotes are needed for the first time.
@@ -75,11 +77,12 @@ impl SessionRemotes {
     /// The remotes of a cache that is writable; `None` if it has none, or none with a trusted key.
     pub fn open(
         cache: &Cache,
+        mut remotes: Vec<Remote>,
+        withdrawals: &Arc<RunWithdrawals>,
         host: &Host,
         configuration: Option<String>,
         options: &Arc<Options>,
     ) -> Result<Option<Self>> {
-        let mut remotes = config::read(cache.root(), cache.trust())?;
         remotes.retain(|remote| !remote.trusted.is_empty());
         if remotes.is_empty() || cache.check_writable().is_err() {
             return Ok(None);
@@ -97,6 +100,7 @@ impl SessionRemotes {
             host: host.clone(),
             configuration,
             remotes,
+            withdrawals: Arc::clone(withdrawals),
             signer,
             connection: None,
             offered: HashMap::new(),
@@ -127,7 +131,9 @@ impl SessionRemotes {
 
     fn connect(&self) -> Result<Connection> {
         let signer = self.signer.as_ref();
-        Connection::open(&self.root, &self.remotes, signer, &self.host, &self.options)
+        let (remotes, withdrawals) = (&self.remotes, &self.withdrawals);
+        let (root, host) = (&self.root, &self.host);
+        Connection::open(root, remotes, withdrawals, signer, host, &self.options)
     }
 
     /// The pusher, if there is a connection.
@@ -330,7 +336,8 @@ impl SessionRemotes {
             }
         };
         if let Some(connection) = &self.connection {
-            warnings.extend(connection.upstream.warnings());
+            let remotes = connection.upstream.remotes().iter();
+            warnings.extend(remotes.filter_map(CheckedRemote::warning));
         }
         warnings.extend(self.own_warnings());
         (pushed, self.not_shown(warnings))
@@ -348,8 +355,10 @@ impl SessionRemotes {
     /// Warnings that are not about one of the remotes.
     fn own_warnings(&self) -> impl Iterator<Item = String> {
         let fetcher = self.connection.as_ref().and_then(|it| it.fetcher.failure());
+        let stale = self.remotes.iter().filter_map(|it| self.withdrawals.warning(&it.name));
         let stopped = self.stopped.clone();
-        self.failure.clone().into_iter().chain(stopped).chain(fetcher).chain(self.notices.clone())
+        let own = self.failure.clone().into_iter().chain(stopped).chain(fetcher);
+        stale.chain(own.chain(self.notices.clone()))
     }
 
     fn not_shown(&mut self, warnings: Vec<String>) -> Vec<String> {

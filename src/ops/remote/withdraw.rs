@@ -1,0 +1,229 @@
+//! Withdraw builds of a remote, undo that, and show what is withdrawn.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::cache::Cache;
+use crate::cache::query::{self, Narrow};
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::name::{EggName, normalize_name, same_version};
+use crate::error::{Error, Result};
+use crate::remote::client::{Client, Patience};
+use crate::remote::config::Remote;
+use crate::remote::entry::{self, RemoteEntry};
+use crate::remote::inventory::require_listing;
+use crate::remote::keys::Signer;
+use crate::remote::object_names::{ENTRIES, VERSION};
+use crate::remote::signature::{self, Trust};
+use crate::remote::withdrawals::run;
+use crate::remote::withdrawals::statement::{MAX_REASON, MAX_WITHDRAWN, Withdrawn};
+use crate::remote::withdrawals::write;
+use crate::util::clock::now;
+use crate::util::environment::Environment;
+use crate::util::hash::digest::Digest;
+
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Each is `name==version`, a name, a file name, or the beginning of a digest. Without any, the list is
+    /// only signed again.
+    pub eggs: Vec<String>,
+    pub narrow: Narrow,
+    /// Take every build that a name matches.
+    pub all_builds: bool,
+    /// Why; empty with `undo`.
+    pub reason: String,
+    /// Remove them from the list.
+    pub undo: bool,
+    /// How long the list is valid, in seconds; if absent, as long as the previous one.
+    pub valid_for: Option<i64>,
+}
+
+/// The list of a remote.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub remote: String,
+    /// Absent if the remote has no list.
+    pub number: Option<u64>,
+    /// Seconds since the Unix epoch.
+    pub signed_at: Option<i64>,
+    pub expires_at: Option<i64>,
+    pub withdrawn: Vec<Withdrawn>,
+    /// How many trusted keys have signed it, and how many are needed. Absent if the list was only read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<(usize, usize)>,
+    /// How many eggs this run has added or removed.
+    pub changed: usize,
+    /// What is wrong with the list that the remote has. Then this is the one that the cache remembers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Shows what a remote has withdrawn, or else what the cache at `root` remembers of that.
+///
+/// # Errors
+/// If the remote cannot be opened, or a record of the cache cannot be read.
+pub fn list(root: &Path, remote: &Remote, environment: &Environment) -> Result<Report> {
+    let client = Client::new(remote, Patience::COMMAND, environment)?;
+    let (statement, problem) = run::look(&client, root, remote)?;
+    let statement = statement.as_ref();
+    Ok(Report {
+        remote: remote.name.clone(),
+        number: statement.map(|it| it.number),
+        signed_at: statement.map(|it| it.signed_at),
+        expires_at: statement.map(|it| it.expires_at),
+        withdrawn: statement.map(|it| it.withdrawn.clone()).unwrap_or_default(),
+        signatures: None,
+        changed: 0,
+        problem,
+    })
+}
+
+/// Withdraws builds, or with `undo` allows them again.
+///
+/// # Errors
+/// [`Error::Miss`] or [`Error::Ambiguous`] for a name, [`Error::Usage`] for a reason that is too long,
+/// [`Error::Withdrawals`] if the list cannot be changed, or [`Error::Remote`].
+pub fn withdraw(
+    cache: &Cache,
+    remote: &Remote,
+    signer: &Signer,
+    options: &Options,
+    environment: &Environment,
+) -> Result<Report> {
+    cache.check_writable()?;
+    write::check(remote, signer)?;
+    require_listing(remote)?;
+    if options.reason.len() > MAX_REASON {
+        return Err(Error::Usage(format!("a reason has at most {MAX_REASON} bytes")));
+    }
+    let client = Client::new(remote, Patience::COMMAND, environment)?;
+    let mut chosen: BTreeMap<Digest, Withdrawn> = BTreeMap::new();
+    if !options.undo {
+        for text in &options.eggs {
+            chosen.extend(builds(cache, &client, remote, text, options)?);
+        }
+    }
+    let change = |before: &[Withdrawn]| {
+        if options.undo { without(before, options) } else { with(before, &chosen, remote) }
+    };
+    let counted = std::cell::Cell::new(0);
+    let counting = |before: &[Withdrawn]| {
+        let after = change(before)?;
+        counted.set(before.len().abs_diff(after.len()));
+        Ok(after)
+    };
+    let root = cache.root();
+    let valid_for = options.valid_for;
+    let written = write::change(&client, remote, root, signer, valid_for, counting)?;
+    let write::Written { statement, signatures } = written;
+    Ok(Report {
+        remote: remote.name.clone(),
+        number: Some(statement.number),
+        signed_at: Some(statement.signed_at),
+        expires_at: Some(statement.expires_at),
+        withdrawn: statement.withdrawn,
+        signatures: Some((signatures, remote.signatures_needed)),
+        changed: counted.get(),
+        problem: None,
+    })
+}
+
+/// The list together with the chosen builds. One that is withdrawn already stays as it is.
+fn with(
+    before: &[Withdrawn],
+    chosen: &BTreeMap<Digest, Withdrawn>,
+    remote: &Remote,
+) -> Result<Vec<Withdrawn>> {
+    let mut all = before.to_vec();
+    let is_new = |it: &&Withdrawn| !before.iter().any(|old| old.egg == it.egg);
+    all.extend(chosen.values().filter(is_new).cloned());
+    if all.len() > MAX_WITHDRAWN {
+        let reason = format!("has at most {MAX_WITHDRAWN} eggs");
+        return Err(Error::Withdrawals { name: remote.name.clone(), reason });
+    }
+    Ok(all)
+}
+
+/// The list without the builds that are named.
+fn without(before: &[Withdrawn], options: &Options) -> Result<Vec<Withdrawn>> {
+    let mut all = before.to_vec();
+    for text in &options.eggs {
+        let is_named = |it: &Withdrawn| matches(text, &it.name, &it.version, it.egg);
+        let named: Vec<&Withdrawn> = all.iter().filter(|it| is_named(it)).collect();
+        match &named[..] {
+            [] => return Err(Error::miss(text)),
+            [_, _, ..] if !options.all_builds => {
+                let line = |it: &&Withdrawn| {
+                    format!("  {}  {}=={}  {}", it.egg.short(), it.name, it.version, it.reason)
+                };
+                let candidates = named.iter().map(line).collect();
+                return Err(Error::Ambiguous { query: text.clone(), candidates });
+            }
+            _ => {}
+        }
+        all.retain(|it| !is_named(it));
+    }
+    Ok(all)
+}
+
+/// Whether a text names a build: by its name, name and version, or the beginning of its digest.
+fn matches(text: &str, name: &str, version: &str, egg: Digest) -> bool {
+    if let Some((wanted, of)) = text.split_once("==") {
+        return normalize_name(wanted.trim()) == name && same_version(of.trim(), version);
+    }
+    normalize_name(text) == name || (Digest::is_prefix(text) && egg.to_string().starts_with(text))
+}
+
+/// The builds that a text names, on the remote or in the cache.
+fn builds(
+    cache: &Cache,
+    client: &Client,
+    remote: &Remote,
+    text: &str,
+    options: &Options,
+) -> Result<BTreeMap<Digest, Withdrawn>> {
+    let file_name: Option<EggName> = text.parse().ok();
+    let is_named = |egg: &CachedEgg| {
+        options.narrow.admits(egg)
+            && (egg.file_name == text || matches(text, &egg.key.name, &egg.key.version, egg.digest))
+    };
+    let mut found: BTreeMap<Digest, CachedEgg> = BTreeMap::new();
+    let is_digest = Digest::is_prefix(text);
+    let name =
+        file_name.map_or_else(|| text.split("==").next().unwrap_or(text).into(), |it| it.name);
+    let folder =
+        if is_digest { String::new() } else { format!("/{}", normalize_name(name.trim())) };
+    let trust = Trust::any(&remote.trusted);
+    for object in client.list(&format!("{VERSION}/{ENTRIES}{folder}"))? {
+        let bytes = client.get(&object.name)?.map(|it| it.bytes).unwrap_or_default();
+        for signed in entry::lines(&bytes) {
+            // A digest names exactly one build, whoever has signed it. A name could be anybody's.
+            let entry = match signature::verified(&signed, trust, now()) {
+                Err(_) if is_digest => signed.unchecked(),
+                entry => entry,
+            };
+            let egg =
+                entry.ok().filter(|it| it.check_name().is_ok()).map(|it: RemoteEntry| it.egg());
+            found.extend(egg.filter(is_named).map(|egg| (egg.digest, egg)));
+        }
+    }
+    let cached = cache.eggs()?.into_iter().filter(is_named);
+    found.extend(cached.map(|egg| (egg.digest, egg)));
+    if found.len() > 1 && !options.all_builds {
+        let candidates = found.values().map(query::describe).collect();
+        return Err(Error::Ambiguous { query: text.to_owned(), candidates });
+    }
+    if found.is_empty() {
+        return Err(Error::NotOnRemote { name: remote.name.clone(), query: text.to_owned() });
+    }
+    let withdrawn = |egg: CachedEgg| Withdrawn {
+        egg: egg.digest,
+        name: egg.key.name,
+        version: egg.key.version,
+        reason: options.reason.clone(),
+        at: now(),
+    };
+    Ok(found.into_values().map(|egg| (egg.digest, withdrawn(egg))).collect())
+}

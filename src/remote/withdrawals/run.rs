@@ -1,0 +1,214 @@
+//! The withdrawals of all remotes in one run: each list is read at most once, in the background where a
+//! thread can be started, and whoever needs an entry of the remote waits for it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use tracing::{debug, warn};
+
+use super::record::{self, Notice, Remembered, Withdrawals};
+use super::statement::{self, BadStatement, Checked, Statement};
+use crate::error::{OrLog, Result};
+use crate::remote::client::{Client, Patience, first_line};
+use crate::remote::config::{Remote, Stale};
+use crate::remote::object_names;
+use crate::util::clock::now;
+use crate::util::environment::Environment;
+use crate::util::hash::digest::Digest;
+use crate::util::threads;
+
+/// What a run knows of withdrawals. It begins with what the cache remembers.
+#[derive(Debug)]
+pub struct RunWithdrawals {
+    root: PathBuf,
+    remotes: Vec<(Remote, OnceLock<Read>)>,
+    known: RwLock<Withdrawals>,
+    /// The threads that read lists.
+    readers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The result of reading the list of a remote.
+#[derive(Debug, Clone)]
+enum Read {
+    /// There is a current list, or there was never one.
+    Current,
+    /// What is wrong with the list.
+    Stale(String),
+    /// The remote could not be asked.
+    Failed(String),
+}
+
+impl RunWithdrawals {
+    /// # Errors
+    /// If a record of the cache at `root` cannot be read.
+    pub fn new(root: &Path, remotes: &[Remote]) -> Result<Arc<Self>> {
+        let known = RwLock::new(Withdrawals::of_remotes(root, remotes)?);
+        let remotes = remotes.iter().map(|it| (it.clone(), OnceLock::new())).collect();
+        let root = root.to_owned();
+        Ok(Arc::new(Self { root, remotes, known, readers: Mutex::default() }))
+    }
+
+    /// For a cache whose records cannot be read.
+    #[must_use]
+    pub fn none(root: &Path) -> Arc<Self> {
+        let known = RwLock::default();
+        let (root, remotes) = (root.to_owned(), Vec::new());
+        Arc::new(Self { root, remotes, known, readers: Mutex::default() })
+    }
+
+    /// Does this in a thread. Without one, it is done when its result is needed.
+    fn spawn(&self, work: impl FnOnce() + Send + 'static) {
+        let reader = threads::spawn("withdrawals", work).or_log();
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).extend(reader);
+    }
+
+    /// Waits for the threads that read lists, so that their results are remembered.
+    pub fn finish(&self) {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        for reader in std::mem::take(&mut *readers) {
+            let _ = reader.join();
+        }
+    }
+
+    /// Why an egg must not be used, if that is known so far.
+    #[must_use]
+    pub fn notice(&self, egg: Digest) -> Option<Notice> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(egg).cloned()
+    }
+
+    #[must_use]
+    pub fn has(&self, egg: Digest) -> bool {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).has(egg)
+    }
+
+    /// All withdrawn eggs that are known so far.
+    #[must_use]
+    pub fn eggs(&self) -> Vec<Digest> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).eggs().collect()
+    }
+
+    /// Reads the list of a remote in the background, unless it is read already.
+    pub fn begin(self: &Arc<Self>, client: &Client) {
+        let (this, client) = (Arc::clone(self), client.clone());
+        if this.of(client.name()).is_some_and(|(_, read)| read.get().is_none()) {
+            self.spawn(move || this.settle(&client));
+        }
+    }
+
+    /// Looks in the background for withdrawals of remotes that no run has asked for a day, for a run that
+    /// may need nothing from them.
+    pub fn begin_if_due(self: &Arc<Self>, environment: &Environment) {
+        let is_due = |(remote, _): &&(Remote, _)| {
+            !remote.trusted.is_empty() && record::is_due(&self.root, &remote.name)
+        };
+        for (remote, _) in self.remotes.iter().filter(is_due) {
+            let (this, remote, environment) =
+                (Arc::clone(self), remote.clone(), environment.clone());
+            let read = move || {
+                if let Some(client) = Client::new(&remote, Patience::BUILD, &environment).or_log() {
+                    this.settle(&client);
+                }
+            };
+            self.spawn(read);
+        }
+    }
+
+    /// Waits until the list of a remote is read. A remote whose list is stale is given up if its
+    /// configuration says so, and one that was not readable is given up in any case: nothing says what
+    /// it has withdrawn.
+    pub fn settle(&self, client: &Client) {
+        let Some((remote, read)) = self.of(client.name()) else { return };
+        match read.get_or_init(|| self.read(remote, client)) {
+            Read::Stale(problem) if remote.stale == Stale::Skip => client.give_up(problem),
+            Read::Failed(reason) => client.give_up(reason),
+            Read::Current | Read::Stale(_) => {}
+        }
+    }
+
+    /// The warning about a remote that is used although its list is stale.
+    #[must_use]
+    pub fn warning(&self, remote: &str) -> Option<String> {
+        let (remote, read) = self.of(remote)?;
+        match read.get()? {
+            Read::Stale(problem) if remote.stale == Stale::Use => {
+                Some(format!("remote {}: {problem}", remote.name))
+            }
+            _ => None,
+        }
+    }
+
+    fn of(&self, remote: &str) -> Option<&(Remote, OnceLock<Read>)> {
+        self.remotes.iter().find(|(it, _)| it.name == remote)
+    }
+
+    fn read(&self, remote: &Remote, client: &Client) -> Read {
+        let found = match client.get(object_names::WITHDRAWALS) {
+            Ok(found) => found.map(|it| it.bytes),
+            Err(error) => return Read::Failed(client.down().unwrap_or_else(|| error.to_string())),
+        };
+        let checked = found.map(|bytes| checked(&bytes, remote)).transpose();
+        let judged = checked.and_then(|found| self.remember(remote, found.as_ref()));
+        record::note_looked(&self.root, &remote.name).or_log();
+        match judged {
+            Ok(()) => Read::Current,
+            Err(bad) => {
+                let problem =
+                    format!("its list of withdrawn eggs {}", first_line(&bad.to_string()));
+                warn!(remote = remote.name, problem, "stale");
+                Read::Stale(problem)
+            }
+        }
+    }
+
+    /// Judges the list of a remote, and remembers it.
+    fn remember(&self, remote: &Remote, found: Option<&Checked>) -> Result<(), BadStatement> {
+        let mut remembered = Remembered::read(&self.root, remote).or_log().unwrap_or_default();
+        let judged = remembered.update(&self.root, remote, found).or_log();
+        // A record that cannot be written does not matter in this run.
+        let judged = judged.unwrap_or_else(|| {
+            statement::judge(found.map(|it| &it.statement), remembered.statement(remote), now())
+        });
+        let is_authentic = matches!(judged, Ok(()) | Err(BadStatement::Expired(_)));
+        if let Some(Checked { statement, .. }) = found.filter(|_| is_authentic) {
+            debug!(remote = remote.name, number = statement.number, "read the withdrawals");
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            known.clear(&remote.name);
+            known.add(&remote.name, &statement.withdrawn);
+        }
+        judged
+    }
+}
+
+/// Checks the signatures of the list in an object.
+pub(super) fn checked(bytes: &[u8], remote: &Remote) -> Result<Checked, BadStatement> {
+    statement::checked(&statement::signed(bytes)?, remote.trust(), now())
+}
+
+/// The list that a remote has, or else the one that the cache remembers, and what is wrong with the former.
+/// Writes nothing.
+///
+/// # Errors
+/// If the remote cannot be read, or a record of the cache.
+pub fn look(
+    client: &Client,
+    root: &Path,
+    remote: &Remote,
+) -> Result<(Option<Statement>, Option<String>)> {
+    let found = client.get(object_names::WITHDRAWALS)?;
+    let remembered = Remembered::read(root, remote)?;
+    let seen = remembered.statement(remote);
+    let checked = found.map(|it| checked(&it.bytes, remote)).transpose();
+    let judged = checked.and_then(|found| {
+        let found = found.map(|it| it.statement);
+        statement::judge(found.as_ref(), seen, now()).map(|()| found)
+    });
+    Ok(match judged {
+        Ok(found) => (found, None),
+        Err(bad) => (seen.cloned(), Some(problem(&bad))),
+    })
+}
+
+fn problem(bad: &BadStatement) -> String {
+    format!("its list of withdrawn eggs {}", first_line(&bad.to_string()))
+}
