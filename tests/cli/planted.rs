@@ -21,7 +21,7 @@ const ADDRESS_SPACE: u32 = 2 << 20;
 
 /// Every file and folder of a cache. `{blob}` is the blob of an egg, and `{shard}` its folder; the
 /// other names in braces are the only file of a folder.
-const PATHS: [&str; 26] = [
+const PATHS: [&str; 28] = [
     "blobs",
     "blobs/{shard}",
     "blobs/{shard}/{blob}",
@@ -40,6 +40,8 @@ const PATHS: [&str; 26] = [
     "gc/last.json",
     "remotes.json",
     "arrivals.jsonl",
+    "withdrawals",
+    "withdrawals/{}",
     "eggcache.toml",
     "ballast",
     "readable",
@@ -112,6 +114,13 @@ fn furnished() -> Sandbox {
     fs::rename(sandbox.path("other"), sandbox.path("more")).unwrap();
     write(&sandbox.path("cache/eggcache.toml"), b"[gc]\nauto = true\n");
     write(&sandbox.path("cache/arrivals.jsonl"), b"");
+    let withdrawals = json!({
+        "url": "https://eggs.example/", "signed_by": [],
+        "statement": {
+            "format": 1, "remote": "r", "number": 1, "signed_at": 0, "expires_at": 1, "withdrawn": [],
+        },
+    });
+    write(&sandbox.path("cache/withdrawals/team.json"), withdrawals.to_string().as_bytes());
     fs::create_dir_all(sandbox.path("app")).unwrap();
     serve(&sandbox);
     // A session fails if it cannot do these, which the assertions below would not notice.

@@ -11,6 +11,7 @@ use crate::cli::transfers::transfers_text;
 use crate::error::Error;
 use crate::ops::remote::pull::{self, Report};
 use crate::remote::client::Patience;
+use crate::remote::config;
 use crate::remote::upstream::Upstream;
 use crate::remote::withdrawals::run::RunWithdrawals;
 
