@@ -317,7 +317,10 @@ impl<'e> Case<'e> {
         if let Some(keep) = rules.keep_versions {
             let keys: BTreeSet<Key> = left.iter().map(|egg| self.key_of(egg)).collect();
             let newer = |key: Key| (key + 1..).take_while(|other| other % VERSIONS.len() != 0);
-            let is_kept = |key| newer(key).filter(|it| keys.contains(it)).count() < keep;
+            let is_final = |key| !version(key).contains("rc");
+            let counts =
+                |key, other: &Key| keys.contains(other) && is_final(*other) == is_final(key);
+            let is_kept = |key| newer(key).filter(|other| counts(key, other)).count() < keep;
             left.retain(|egg| is_kept(self.key_of(egg)));
         }
         while let Some(max) = rules.max_size

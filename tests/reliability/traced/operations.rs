@@ -373,6 +373,7 @@ fn an_old_cache(sandbox: &Sandbox) {
         let mut cp = Command::new("cp");
         cp.arg("-r").arg(&old).arg(sandbox.path(name));
         assert!(cp.status().unwrap().success());
+        chmod(&sandbox.path(name), 0o700);
         for blob in files_in(&sandbox.path(name).join("blobs")) {
             chmod(&blob, 0o444);
         }
