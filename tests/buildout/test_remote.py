@@ -163,7 +163,7 @@ def test_offline_makes_no_requests_to_a_remote(newest_team):
     assert not reader.eggs()
 
 
-def test_a_known_buildout_requests_only_its_set_and_blobs(newest_team, mirror):
+def test_a_known_buildout_requests_only_its_set_withdrawals_and_blobs(newest_team, mirror):
     newest_team.world.wheel("alpha", "1.0", requires=["beta"])
     newest_team.world.wheel("beta", "2.0")
     pins = {"versions": "alpha = 1.0\nbeta = 2.0"}
@@ -173,7 +173,7 @@ def test_a_known_buildout_requests_only_its_set_and_blobs(newest_team, mirror):
 
     reader = newest_team.member("reader", url=mirror, **pins)
     assert summary(reader.run()) == {"hits": eggs, "misses": 0, "stored": 0}
-    assert Mirror.asked == ["sets"] + ["blobs"] * eggs
+    assert sorted(Mirror.asked) == ["blobs"] * eggs + ["sets", "withdrawals"]
     Mirror.asked.clear()
     assert summary(reader.run())["misses"] == 0
     shutil.rmtree(str(reader.path / "eggs"))
@@ -191,4 +191,5 @@ def test_a_new_buildout_requests_a_list_and_a_blob_per_egg(newest_team, mirror):
     assert hits["misses"] == hits["stored"] == 1
     # There is no list for beta.
     eggs = len(reader.eggs())
-    assert sorted(Mirror.asked) == ["blobs"] * (eggs - 1) + ["projects"] * eggs + ["sets"]
+    asked = ["blobs"] * (eggs - 1) + ["projects"] * eggs + ["sets", "withdrawals"]
+    assert sorted(Mirror.asked) == asked
