@@ -47,6 +47,24 @@ def test_an_index_that_is_not_a_database(filled):
     assert "reindex" in works_without(filled)
 
 
+def test_an_index_with_a_trigger_is_refused(newest_world):
+    newest_world.wheel("alpha", "1.0")
+    newest_world.project("filling", versions="alpha = 1.0").run()
+    with sqlite3.connect(str(newest_world.cache / "index.sqlite")) as index:
+        index.execute("CREATE TRIGGER t AFTER UPDATE ON eggs BEGIN DELETE FROM eggs; END")
+    assert "reindex" in works_without(newest_world)
+
+
+def test_a_directory_of_the_user_is_left_alone(newest_world):
+    newest_world.wheel("alpha", "1.0")
+    newest_world.cache.mkdir()
+    notes = newest_world.cache / "ballast"
+    notes.write_text("mine")
+    assert "not a cache" in works_without(newest_world)
+    assert list(newest_world.cache.iterdir()) == [notes]
+    assert notes.read_text() == "mine"
+
+
 def test_the_program_survives_an_interrupt(newest_world):
     """The program completes its work: it exits when its input ends, and is not killed."""
     code = (

@@ -105,7 +105,7 @@ fn an_unreadable_blob_of_another_user_is_a_miss() {
 }
 
 #[test]
-fn a_world_writable_cache_is_used_only_by_its_owner() {
+fn a_world_writable_cache_is_used_by_nobody() {
     let Some(sandbox) = with_users() else { return };
     run(&sandbox, ANNE, "022", "add anne", 0);
     for mode in [0o777, 0o1777, 0o2777] {
