@@ -79,6 +79,11 @@ fn an_entry_counts_only_as_it_was_signed() {
 }
 
 #[test]
+fn a_list_of_withdrawn_builds_counts_only_as_it_was_signed() {
+    replay("statement");
+}
+
+#[test]
 fn policies_have_one_meaning() {
     replay("policy");
 }

@@ -26,6 +26,7 @@ pub fn seeds() -> Vec<Seed> {
     add("round_trip", round_trips());
     add("elf", others::objects());
     add("entry_list", others::entry_lists());
+    add("statement", others::statements());
     add("policy", others::policies());
     add("buildout_file", others::buildout_files());
     add("cache_file", others::cache_files());

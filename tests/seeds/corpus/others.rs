@@ -7,6 +7,7 @@ use eggcache::{bundle, check};
 
 use crate::forge::{elf, verneed};
 use crate::properties::entry::SIGNED;
+use crate::properties::statement::SIGNED as STATEMENT;
 
 type Seeds = Vec<(&'static str, Vec<u8>)>;
 
@@ -57,6 +58,26 @@ pub fn entry_lists() -> Seeds {
     ]);
     seeds.push(("bad-not-utf8", b"{\"entry\":\"\xff\",\"signatures\":[]}\n".to_vec()));
     seeds
+}
+
+pub fn statements() -> Seeds {
+    let signed = STATEMENT.trim_end();
+    let unsigned: String = serde_json::from_str::<serde_json::Value>(signed).unwrap()["entry"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let newer = unsigned.replace("\"number\":1", "\"number\":2");
+    texts(&[
+        ("good-signed", signed),
+        ("good-with-an-end-of-line", STATEMENT),
+        ("bad-empty", ""),
+        ("bad-unsigned", &unsigned),
+        ("bad-unsigned-and-newer", &newer),
+        ("bad-another-number", &signed.replace("\\\"number\\\":1", "\\\"number\\\":2")),
+        ("bad-two", &format!("{signed}\n{signed}")),
+        ("bad-without-signatures", &signed.replace("RUSv", "RUSw")),
+        ("bad-nested", &"[".repeat(10_000)),
+    ])
 }
 
 pub fn policies() -> Seeds {

@@ -7,6 +7,7 @@ pub mod blob;
 pub mod elf;
 pub mod entry;
 pub mod on_disk;
+pub mod statement;
 pub mod texts;
 pub mod zip_egg;
 
@@ -20,7 +21,7 @@ use eggcache::internals::name::{EggName, normalize_name, same_version};
 
 pub type Property = fn(&[u8]) -> bool;
 
-pub const TARGETS: [(&str, Property); 13] = [
+pub const TARGETS: [(&str, Property); 14] = [
     ("manifest", manifest),
     ("blob", blob::blob),
     ("egg_name", egg_name),
@@ -29,6 +30,7 @@ pub const TARGETS: [(&str, Property); 13] = [
     ("round_trip", blob::round_trip),
     ("elf", elf::object),
     ("entry_list", entry::list),
+    ("statement", statement::statement),
     ("policy", texts::policy),
     ("buildout_file", texts::buildout_file),
     ("cache_file", on_disk::cache_file),
