@@ -12,8 +12,8 @@
 //! mtime of a new file. Eggs that cannot be read, and those that the cache does not have, are left alone.
 //! No failure here prevents the use of a cache.
 //!
-//! Several processes may check one directory at once: no lock could keep them apart that nobody else
-//! can take, since whoever can read a directory can lock it. Each removes an egg only if it is still the
+//! Several processes may check one directory at once: no lock keeps them apart, because
+//! every user who can read a directory can lock it. Each removes an egg only if it is still the
 //! one that it has examined, and not a new copy that another process has put in its place.
 //!
 //! A cache that cannot be written, or whose disk is full, has no records: its copies are only as safe as

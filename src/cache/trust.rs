@@ -1,5 +1,5 @@
-//! Whether to use a cache, by who can change it. An egg is code, so whoever can change a cache can run
-//! code as everybody who uses it.
+//! Whether to use a cache, by who can change it. An egg is code: a user who can change a cache can run
+//! code as all its users.
 //!
 //! # The rule
 //! A cache is used if nobody can change it but this user, root, and, in a shared cache, the members of
@@ -12,8 +12,8 @@
 //! - Others cannot write it. A folder above with the sticky bit, such as `/tmp`, is an exception if what
 //!   leads to the cache from there belongs to this user or root: nobody else can rename that.
 //! - The group cannot write it. One exception is a cache that is shared with this group on purpose, with
-//!   set-group-ID, and this user is a member or has shared it: its members trust each other, whoever of
-//!   them owns a part. The other is a group of the same number as a trusted user, which many systems
+//!   set-group-ID, and this user is a member or has shared it: its members trust each other, and
+//!   each may own a part. The other is a group of the same number as a trusted user, which many systems
 //!   make for each user.
 //!
 //! A symlink to a cache is followed first: what counts is where it leads. Blobs are not examined, because
@@ -61,7 +61,7 @@ const PARTS: [&str; 16] = [
     "eggcache.toml",
 ];
 
-/// The caches that a user trusts, whoever can change them.
+/// The caches that a user trusts on purpose, even if others can change them.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
     all: bool,

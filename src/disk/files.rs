@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -92,17 +92,28 @@ pub fn make_dirs_durably(dir: &Path, mode: u32) -> std::io::Result<bool> {
 
 /// Renames a file or directory. Fails if the new name exists.
 pub fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::fs::CWD;
+    Ok(rename_new_at(CWD, from, CWD, to)?)
+}
+
+/// As [`rename_new`], below open directories.
+pub fn rename_new_at(
+    old_dir: BorrowedFd<'_>,
+    old: impl rustix::path::Arg + Copy,
+    new_dir: BorrowedFd<'_>,
+    new: impl rustix::path::Arg + Copy,
+) -> rustix::io::Result<()> {
+    use rustix::fs::{AtFlags, RenameFlags, renameat, renameat_with, statat};
     use rustix::io::Errno;
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+    match renameat_with(old_dir, old, new_dir, new, RenameFlags::NOREPLACE) {
         // The file system or the kernel does not have this flag.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-            if to.symlink_metadata().is_ok() {
-                return Err(std::io::ErrorKind::AlreadyExists.into());
+            match statat(new_dir, new, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => renameat(old_dir, old, new_dir, new),
+                found => found.and(Err(Errno::EXIST)),
             }
-            fs::rename(from, to)
         }
-        renamed => Ok(renamed?),
+        renamed => renamed,
     }
 }
 

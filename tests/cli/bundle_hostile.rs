@@ -1,4 +1,4 @@
-//! Archives that somebody has made to harm whoever unpacks them: `bundle --verify` reports each.
+//! Archives made to harm the person who unpacks them: `bundle --verify` reports each.
 
 use std::fmt::Write;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Whoever can read a directory can lock it with `flock`. No such lock delays a buildout.
+//! Every user who can read a directory can lock it with `flock`. No such lock delays a buildout.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;

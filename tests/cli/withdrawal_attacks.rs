@@ -1,4 +1,4 @@
-//! Attacks on the list of withdrawn builds, after the list of The Update Framework: whoever controls a
+//! Attacks on the list of withdrawn builds, after the list of The Update Framework: a person who controls a
 //! remote, or has one of its keys, tries to bring a withdrawn build back.
 
 use std::fs;

@@ -2,8 +2,6 @@
 
 import logging
 import os
-import sys
-import textwrap
 import time
 
 import pytest
@@ -14,19 +12,6 @@ GREETING = 'print(\'{"protocol":9,"eggcache":"0.1.0"}\', flush=True)\n'
 
 #: Answers each request with the request itself.
 ECHO = GREETING + "import sys\nfor line in sys.stdin:\n    print(line.strip(), flush=True)\n"
-
-
-@pytest.fixture
-def program(tmp_path):
-    """Write a program in Python; return its path."""
-
-    def program(text):
-        path = tmp_path / "program"
-        path.write_text("#!%s -S\n%s" % (sys.executable, textwrap.dedent(text)))
-        path.chmod(0o755)
-        return str(path)
-
-    return program
 
 
 def failure(program, *ops):

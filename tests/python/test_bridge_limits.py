@@ -4,7 +4,6 @@ import contextlib
 import os
 import resource
 import signal
-import sys
 import textwrap
 import time
 
@@ -37,19 +36,6 @@ def tiny(monkeypatch):
     """Tiny limits, for programs that never do what is awaited."""
     monkeypatch.setattr(_bridge, "SILENCE", 0.5, raising=False)
     monkeypatch.setattr(_bridge, "PATIENCE", 0.3)
-
-
-@pytest.fixture
-def program(tmp_path):
-    """Write a program in Python; return its path."""
-
-    def program(text):
-        path = tmp_path / "program"
-        path.write_text("#!%s -S\n%s" % (sys.executable, textwrap.dedent(text)))
-        path.chmod(0o755)
-        return str(path)
-
-    return program
 
 
 def failure(path, op="find", **parameters):

@@ -256,7 +256,7 @@ fn each_entry(dir: &Dir, mut act: impl FnMut(&OsStr, Stat) -> Result<()>) -> Res
     Ok(())
 }
 
-/// Keeps a path, unless there are very many: whoever put them there is not to fill the memory, too.
+/// Keeps a path, unless there are so many that they would fill the memory.
 fn keep_foreign(foreign: &mut Vec<PathBuf>, path: PathBuf) {
     if foreign.len() < MAX_FOREIGN {
         foreign.push(path);

@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 pub use resolve::open_beneath;
@@ -223,16 +223,7 @@ impl Dir {
         to: impl AsRef<Path>,
     ) -> io::Result<()> {
         self.rename_with(from.as_ref(), other, to.as_ref(), |from, old, to, new| {
-            match rustix::fs::renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
-                // The file system or the kernel does not have this flag.
-                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                    match rustix::fs::statat(to, new, AtFlags::SYMLINK_NOFOLLOW) {
-                        Err(Errno::NOENT) => rustix::fs::renameat(from, old, to, new),
-                        found => found.and(Err(Errno::EXIST)),
-                    }
-                }
-                renamed => renamed,
-            }
+            files::rename_new_at(from, old, to, new)
         })
     }
 

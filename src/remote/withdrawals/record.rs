@@ -63,7 +63,7 @@ impl Remembered {
         (counted > 0 && counted >= remote.signatures_needed).then_some(&record.statement)
     }
 
-    /// The identifier of the remote, whoever has signed it.
+    /// The identifier of the remote, signed by any key.
     #[must_use]
     pub fn remote_id(&self) -> Option<&str> {
         self.0.as_ref().map(|record| record.statement.remote.as_str())

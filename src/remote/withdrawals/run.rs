@@ -1,5 +1,5 @@
 //! The withdrawals of all remotes in one run: each list is read at most once, in the background where a
-//! thread can be started, and whoever needs an entry of the remote waits for it.
+//! thread can be started. Reading an entry of the remote waits for its list.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
