@@ -8,11 +8,11 @@ use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use super::Patience;
+use super::folder_store::FolderStore;
 use super::http::{Connector, Logged, USER_AGENT};
 use crate::remote::config::Remote;
 use crate::util::environment::Environment;
@@ -179,13 +179,10 @@ pub(super) fn open(
         }
         "file" => {
             let folder = remote.folder().unwrap_or_default();
-            if !is_foreign {
-                std::fs::create_dir_all(&folder).map_err(|source| {
-                    object_store::Error::Generic { store: "folder", source: source.into() }
-                })?;
-            }
-            // Others trust in what is there, also after a power cut.
-            let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
+            let made = if is_foreign { Ok(()) } else { std::fs::create_dir_all(&folder) };
+            let store = made.and_then(|()| FolderStore::open(&folder)).map_err(|source| {
+                object_store::Error::Generic { store: "folder", source: source.into() }
+            })?;
             (Arc::new(store), ObjectPath::default())
         }
         _ => {

@@ -11,6 +11,7 @@ mod backends;
 mod bounded_answer;
 mod error_text;
 mod folder;
+mod folder_store;
 mod http;
 mod lines;
 mod objects;
