@@ -180,7 +180,7 @@ def test_an_egg_torn_by_a_power_cut_is_copied_again(filled):
     content = module.read_bytes()
     module.write_bytes(b"")
     for record in (filled.cache / "copies").iterdir():
-        record.write_text(record.read_text().replace('"boot":"', '"boot":"another '))
+        record.write_text(record.read_text().replace('"boot": "', '"boot": "another '))
     output = project.run()
     assert output.count("the machine went down") == 1, output
     assert module.read_bytes() == content
