@@ -134,7 +134,7 @@ class Patches:
         fetched = self.stock._fetch(installer, dist, tmp, download_cache or None, *args, **kw)
         if fetched is None:
             return None
-        if not self.session.custom.variant:
+        if self.session.is_active and not self.session.custom.variant:
             requirement, _ = installer._eggcache_wanted
             offered = self.session.same_as_fetched(installer, dist, fetched.location, requirement)
             if offered and self._arrives(installer, offered):

@@ -21,11 +21,14 @@ class Storer:
         self._built = set()
         #: Where fetched archives came from, by their paths: the URL, and the choice that led there.
         self._origins = {}
+        #: The archive that was fetched last.
+        self._fetched = None
         #: Whether the program may still be storing eggs.
         self._is_unsettled = False
 
     def fetched(self, archive, url, choice):
         """Note where buildout has fetched an archive from."""
+        self._fetched = archive
         self._origins[archive] = _places.without_secrets(url), choice
 
     def built(self, dist, archive, dest, seconds):
@@ -46,13 +49,21 @@ class Storer:
         """The fields of a ``store`` request about an archive; None if there is no such file."""
         if archive is None or not os.path.isfile(archive):
             return None
-        url, choice = self._origins.get(archive, (None, None))
+        sha256 = _host.sha256_of(archive)
+        url, choice = self._origins.get(self._name_when_fetched(archive, sha256), (None, None))
         return {
             "source": os.path.basename(archive),
-            "source_sha256": _host.sha256_of(archive),
+            "source_sha256": sha256,
             "archive_url": url,
             "choice": choice,
         }
+
+    def _name_when_fetched(self, archive, sha256):
+        """The path of an archive when it was fetched: buildout 4 installs a renamed copy of some wheels."""
+        fetched = self._fetched
+        if archive in self._origins or fetched is None or not os.path.isfile(fetched):
+            return archive
+        return fetched if _host.sha256_of(fetched) == sha256 else archive
 
     def store_installed(self, eggs_directory):
         """Store what buildout installed before this package was loaded: extensions and what they need."""
