@@ -183,6 +183,9 @@ class Chooser:
         That is a ``choice`` or a ``sha256``.
         """
         eggs = self._eggs_of(requirement, version, **archive)
+        return self._of_version(eggs, version)
+
+    def _of_version(self, eggs, version):
         return [egg for egg in eggs if self._same_version(egg["version"], version)]
 
     def _eggs_of(self, requirement, version=None, choice=None, sha256=None):
@@ -190,13 +193,15 @@ class Chooser:
         now = time.monotonic()
         eggs = self._found.get(question)
         # A miss counts only briefly, since another buildout may store that egg at any time. It counts
-        # at all because buildout asks twice in a row.
-        if eggs is None and (self._missed[0] != question or now > self._missed[1] + MISSED_FOR):
+        # at all because buildout asks twice in a row. A version of which there is no egg has none of any
+        # archive either.
+        missed = question[:3]
+        if eggs is None and (self._missed[0] != missed or now > self._missed[1] + MISSED_FOR):
             eggs = self._find(requirement.project_name, version, choice, sha256)
-            if eggs:
+            if eggs if version is None else self._of_version(eggs, version):
                 self._found[question] = eggs
             else:
-                self._missed = question, now
+                self._missed = missed, now
         return eggs or []
 
     def _find(self, name, version, choice=None, sha256=None):
