@@ -344,3 +344,75 @@ fn random_damage_to_an_index_never_panics_and_stays_inside() {
         assert!(is_newer || rebuilt.is_ok(), "{round}: {read:?} {changed:?} {rebuilt:?}");
     }
 }
+
+/// A rollback journal that a dead writer could have left, which names a super-journal.
+fn with_super_journal(sandbox: &Sandbox, name: &str) {
+    let mut journal = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7".to_vec();
+    for field in [0u32, 1, 1, 512, 4096] {
+        journal.extend(field.to_be_bytes());
+    }
+    journal.resize(512, 0);
+    journal.extend((1u32 << 18).to_be_bytes());
+    journal.extend(name.as_bytes());
+    journal.extend(u32::try_from(name.len()).unwrap().to_be_bytes());
+    journal.extend(name.bytes().map(u32::from).sum::<u32>().to_be_bytes());
+    journal.extend(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7");
+    fs::write(sandbox.path("cache/index.sqlite-journal"), journal).unwrap();
+}
+
+#[test]
+fn a_journal_that_names_another_file_is_refused_and_set_aside() {
+    let sandbox = Sandbox::with_two();
+    let fifo = sandbox.path("x-mj0000009AB");
+    sandbox.shell("mkfifo x-mj0000009AB");
+    for line in ["list", "stats", "gc --dry-run", "gc", "add eggs"] {
+        with_super_journal(&sandbox, fifo.to_str().unwrap());
+        let mut command = Command::from_std(sandbox.eggcache(line));
+        let output = command.timeout(Duration::from_secs(20)).assert().code(1);
+        let stderr = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert!(stderr.contains("index.sqlite-journal is not an index of eggcache"), "{stderr}");
+    }
+    sandbox.fails("verify", 4).says(&["index.sqlite-journal is not an index"]);
+    sandbox.ok("verify --repair");
+    assert_eq!(sandbox.listed(), ["bar==2.0", "foo==1.0"]);
+    assert!(fifo.exists());
+}
+
+#[test]
+fn shared_memory_with_another_name_is_not_overwritten() {
+    let sandbox = Sandbox::with_two();
+    sandbox
+        .shell("rm -f cache/index.sqlite-*; echo precious >mine; ln mine cache/index.sqlite-shm");
+    for line in ["gc", "add eggs", "list"] {
+        sandbox.fails(line, 1).says(&["index.sqlite-shm is not an index of eggcache"]);
+    }
+    sandbox.ok("verify --repair");
+    assert_eq!(fs::read_to_string(sandbox.path("mine")).unwrap(), "precious\n");
+}
+
+#[test]
+fn a_copy_of_an_index_is_as_private_as_the_index() {
+    let sandbox = Sandbox::with_two();
+    // A log without shared memory is completed in a copy.
+    sandbox.shell(
+        "rm -f cache/index.sqlite-*; printf x%.0s $(seq 100) >cache/index.sqlite-wal; mkdir tmp",
+    );
+    let mut strace = sandbox.process("strace");
+    strace.args(["-f", "-e", "trace=mkdir,mkdirat,openat,open,fchmod", "-o", "trace"]);
+    strace.args([crate::support::EGGCACHE, "--cache", "cache", "list"]);
+    strace.env("TMPDIR", sandbox.path("tmp"));
+    if !strace.output().is_ok_and(|output| output.status.success()) {
+        return crate::support::skip("there is no strace");
+    }
+    let trace = fs::read_to_string(sandbox.path("trace")).unwrap();
+    let made: Vec<&str> = trace
+        .lines()
+        .filter(|line| {
+            line.contains("/tmp/.tmp") && (line.contains("mkdir") || line.contains("O_EXCL"))
+        })
+        .collect();
+    assert!(made.len() > 1, "{trace}");
+    for line in made {
+        assert!(line.contains("0700") || line.contains("0600"), "{line}");
+    }
+}

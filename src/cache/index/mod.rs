@@ -23,6 +23,7 @@ mod writer;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -327,17 +328,36 @@ fn identity(root: &Dir) -> Option<(u64, u64)> {
     root.stat(FILE_NAME).ok().map(|found| found.identity())
 }
 
-/// Refuses links, FIFOs and everything else that is not a file, before SQLite opens it: it would wait for
-/// a FIFO. It follows no link itself.
+/// Refuses what SQLite must not open:
+///
+/// - Links, FIFOs and everything else that is not a file: it would wait for a FIFO. It follows no link itself.
+/// - Shared memory with a second name, which SQLite overwrites without a look at it.
+/// - A rollback journal that names a super-journal, which can be any file outside of the cache. SQLite writes
+///   such a journal only for several databases, which eggcache never has.
 fn check_files(root: &Dir) -> Result<()> {
-    for name in BESIDE.map(beside_of) {
-        if let Some(found) = root.find(&name).at("open", &root.join(&name))?
-            && !found.is_file()
-        {
+    for suffix in BESIDE {
+        let name = beside_of(suffix);
+        let Some(found) = root.find(&name).at("open", &root.join(&name))? else { continue };
+        let has_another_name = suffix == "-shm" && found.has_other_names();
+        let is_foreign =
+            suffix == "-journal" && found.is_file() && names_super_journal(root, &name);
+        if !found.is_file() || has_another_name || is_foreign {
             return Err(Error::NotAnIndex { path: root.join(name) });
         }
     }
     Ok(())
+}
+
+/// Whether a rollback journal ends as one does that names a super-journal (SQLite's `pager.c`).
+fn names_super_journal(root: &Dir, journal: &str) -> bool {
+    const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+    let end = || {
+        let file = root.read(journal)?;
+        let mut end = [0; MAGIC.len()];
+        let at = file.metadata()?.len().saturating_sub(end.len() as u64);
+        file.read_exact_at(&mut end, at).map(|()| end)
+    };
+    end().is_ok_and(|end: [u8; 8]| end == MAGIC)
 }
 
 /// Whether permissions keep this process from reading a file. SQLite only says that it cannot. The file is

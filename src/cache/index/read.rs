@@ -14,8 +14,9 @@
 //! completed there.
 
 use std::cell::RefCell;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -262,7 +263,9 @@ fn is_unfinished(error: &rusqlite::Error) -> bool {
 /// An index whose last writer has died, without the write that it left unfinished: a copy in memory.
 fn unfinished(root: &Dir) -> Result<Open> {
     let path = root.join(FILE_NAME);
-    let dir = tempfile::tempdir().at("make a temporary folder for", &path)?;
+    let private = Permissions::from_mode(0o700);
+    let dir = tempfile::Builder::new().permissions(private).tempdir();
+    let dir = dir.at("make a temporary folder for", &path)?;
     for name in ["", "-wal", "-journal"].map(beside_of) {
         copy_file(root, &name, &dir.path().join(&name))?;
     }
@@ -287,7 +290,8 @@ fn copy_file(root: &Dir, name: &str, to: &Path) -> Result<()> {
         let path = root.path().to_owned();
         return Err(Error::ReadOnly { path, reason: Unwritable::Unfinished });
     }
-    let mut copy = File::create_new(to).at("write", to)?;
+    let mut copy =
+        File::options().write(true).create_new(true).mode(0o600).open(to).at("write", to)?;
     io::copy(&mut file.take(found.len()), &mut copy).map(drop).at("copy", &from)
 }
 

@@ -28,6 +28,12 @@ impl Stat {
         self.kind() == FileType::Directory
     }
 
+    /// Whether it has another name, a hard link.
+    #[must_use]
+    pub fn has_other_names(&self) -> bool {
+        self.0.st_nlink > 1
+    }
+
     #[must_use]
     pub fn is_symlink(&self) -> bool {
         self.kind() == FileType::Symlink
