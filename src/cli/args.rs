@@ -1,5 +1,6 @@
 //! The command line: the options of every command, and the command.
 
+use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use clap::{CommandFactory, Parser};
 
 use super::commands::Command;
 use super::print::LogFormat;
+use crate::util::printable::one_line;
 
 /// Build each egg once; copy it into every buildout that needs it.
 #[derive(Debug, Parser)]
@@ -115,7 +117,7 @@ pub fn log_format_of(words: impl Iterator<Item = OsString>) -> LogFormat {
 /// Parses the command line. The error for a missing command lists the commands of `--help` only, where
 /// clap lists hidden ones too.
 pub fn parse() -> Result<CommandLine, clap::Error> {
-    CommandLine::try_parse().map_err(|mut error| {
+    CommandLine::try_parse().map_err(printable).map_err(|mut error| {
         if error.kind() == ErrorKind::MissingSubcommand {
             let command = CommandLine::command();
             let names = visible(&command).map(|it| it.get_name().to_owned()).collect();
@@ -123,6 +125,15 @@ pub fn parse() -> Result<CommandLine, clap::Error> {
         }
         error
     })
+}
+
+/// The same error about arguments without line breaks and other characters that would change how it reads.
+fn printable(error: clap::Error) -> clap::Error {
+    let shown = env::args_os().map(|arg| one_line(&arg.to_string_lossy()).into_owned());
+    match CommandLine::try_parse_from(shown) {
+        Err(shown) if error.use_stderr() && shown.use_stderr() => shown,
+        _ => error,
+    }
 }
 
 /// The commands below a command that its `--help` lists, except clap's own `help`.

@@ -108,8 +108,12 @@ impl Temp {
         Ok(())
     }
 
-    /// As [`Temp::persist`], with any path as the final name.
+    /// As [`Temp::persist`], with any path as the final name. Replaces a file or a symlink, and nothing else: a
+    /// device or a FIFO has a name that others use.
     pub fn persist_at(mut self, to: &Path) -> io::Result<()> {
+        if to.symlink_metadata().is_ok_and(|found| !found.is_file() && !found.is_symlink()) {
+            return Err(io::Error::new(ErrorKind::AlreadyExists, "it exists and is not a file"));
+        }
         rustix::fs::renameat(self.dir.handle(), &self.name, CWD, to)?;
         self.keep = true;
         Ok(())

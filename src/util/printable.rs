@@ -5,14 +5,16 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Whether a character shows as itself. Control characters act on a terminal or end a line, and
-/// characters of Unicode's categories Cf, Zl and Zp reorder, hide or break the text around them.
+/// characters of Unicode's categories Cf, Zl and Zp reorder, hide or break the text around them. So do those
+/// that Unicode lets a font leave out (`Default_Ignorable_Code_Point`).
 #[must_use]
 pub fn is_printable(c: char) -> bool {
     !c.is_control()
         && !matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// A text with every other character escaped, line breaks among them.
@@ -70,6 +72,7 @@ mod tests {
             ("\u{1b}[2J\u{9b}31m\u{85}", r"\u{1b}[2J\u{9b}31m\u{85}"),
             ("\u{202e}gge\u{2069}\u{200b}", r"\u{202e}gge\u{2069}\u{200b}"),
             ("a\u{2028}b\u{e0041}", r"a\u{2028}b\u{e0041}"),
+            ("a\u{34f}b\u{3164}c\u{fe0f}", r"a\u{34f}b\u{3164}c\u{fe0f}"),
         ] {
             assert_eq!(one_line(text), shown);
         }

@@ -90,3 +90,18 @@ fn a_log_file_has_one_printable_line_for_each_event() {
     assert!(log.contains("forged"), "the name is in the log: {log}");
     assert_honest("log", &Output { stdout: log, stderr: String::new() });
 }
+
+#[test]
+fn an_argument_forges_no_line_of_a_usage_error() {
+    let sandbox = Sandbox::new();
+    for arguments in [["a\nerror: all eggs are lost\u{202e}"], ["--color=a\nb"], ["list\u{1b}[2J"]]
+    {
+        let mut process = sandbox.process(EGGCACHE);
+        let output = process.args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!stderr.contains("\nerror: all") && !stderr.contains("a\nb"), "{stderr}");
+        assert!(!stderr.contains(['\u{202e}', '\u{1b}']), "{stderr:?}");
+        assert!(stderr.contains(r"\n") || stderr.contains(r"\u{1b}"), "{stderr}");
+    }
+}

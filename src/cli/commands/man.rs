@@ -12,6 +12,7 @@ use crate::cli::args::{CommandLine, all_visible};
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::print::Text;
+use crate::disk::temp;
 use crate::error::IoContext;
 use crate::util::units::counted;
 
@@ -50,7 +51,7 @@ impl Man {
                 for command in all_visible(&main) {
                     let name = command.get_display_name().unwrap_or(NAME);
                     let path = out.join(format!("{name}.1"));
-                    fs::write(&path, page(command)?).at("write", &path)?;
+                    temp::write_durably_at(&path, page(command)?.as_bytes())?;
                     report.files.push(path);
                 }
                 let pages = counted(report.files.len(), "man page");

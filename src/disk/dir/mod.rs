@@ -49,8 +49,15 @@ impl Dir {
 
     /// A directory without entries, with the path of one that is not there: it was removed.
     pub fn without_entries(path: &Path) -> io::Result<Self> {
-        let removed = tempfile::tempdir()?;
-        Ok(Self { path: path.into(), ..Self::open(removed.path())? })
+        let default = std::env::temp_dir();
+        let places = [&*default, Path::new("/tmp"), Path::new("/var/tmp"), Path::new("/dev/shm")];
+        let mut made = tempfile::tempdir();
+        for place in places {
+            if made.is_err() {
+                made = tempfile::tempdir_in(place);
+            }
+        }
+        Ok(Self { path: path.into(), ..Self::open(made?.path())? })
     }
 
     /// Its path, for messages.
