@@ -334,6 +334,8 @@ pub enum Exposure {
     AnotherUser,
     /// The owner of what a symlink leads to.
     Link,
+    /// Those whom an access control list names.
+    List,
 }
 
 impl Exposure {
@@ -346,6 +348,7 @@ impl Exposure {
             Self::Group => format!("the group {} can write to {path}", owner.group),
             Self::AnotherUser => format!("{path} belongs to another user"),
             Self::Link => format!("{path} is a symbolic link"),
+            Self::List => format!("an access control list lets others write to {path}"),
         }
     }
 }

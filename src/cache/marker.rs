@@ -27,21 +27,24 @@ pub const OPEN: &str = "open the cache directory";
 /// The policy, which a site can put into a directory before there is a cache.
 const POLICY: &str = "eggcache.toml";
 
-/// What is at the path of a cache.
-#[derive(Debug, PartialEq, Eq)]
+/// What is at the path of a cache. What is said of a directory is true of the open one: another one can get
+/// its name at any time.
+#[derive(Debug)]
 pub enum Found {
     Nothing,
     /// A directory without anything, or with what a process leaves that dies while it makes a cache.
-    Empty,
+    Empty(Dir),
     /// A cache, also if that cannot be determined.
-    Cache,
+    Cache(Dir),
+    /// A directory that cannot be opened, which may be a cache.
+    Closed(io::Error),
     /// Something else, and why it is no cache.
     Other {
         reason: String,
     },
 }
 
-/// Determines what is at `root`.
+/// Determines what is at `root`, and opens it by its canonical path.
 ///
 /// # Errors
 /// [`Error::BrokenLink`], or if a folder above `root` is a file.
@@ -56,21 +59,25 @@ pub fn found(root: &Path) -> Result<Found> {
             };
         }
         Err(error) if error.kind() == ErrorKind::NotADirectory => return Err(error).at(OPEN, root),
-        Err(_) => return Ok(Found::Cache),
+        Err(error) => return Ok(Found::Closed(error)),
     }
-    Ok(Dir::open(root).map_or(Found::Cache, |dir| in_directory(&dir)))
+    let opened = root.canonicalize().and_then(|path| Dir::open(&path));
+    Ok(opened.map_or_else(Found::Closed, in_directory))
 }
 
-fn in_directory(root: &Dir) -> Found {
-    if has_mark(root) {
-        return Found::Cache;
+/// Determines what an open directory is.
+pub fn in_directory(root: Dir) -> Found {
+    if has_mark(&root) {
+        return Found::Cache(root);
     }
-    match first_of_others(root) {
-        Ok(None) => Found::Empty,
+    match first_of_others(&root) {
+        Ok(None) => Found::Empty(root),
         // Another process may have made the cache meanwhile. It begins with the tag.
-        Ok(Some(name)) if !has_mark(root) => Found::Other { reason: format!("it contains {name}") },
+        Ok(Some(name)) if !has_mark(&root) => {
+            Found::Other { reason: format!("it contains {name}") }
+        }
         // An entry may be a mark that this user cannot read.
-        Ok(Some(_)) | Err(_) => Found::Cache,
+        Ok(Some(_)) | Err(_) => Found::Cache(root),
     }
 }
 

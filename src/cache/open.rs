@@ -37,28 +37,20 @@ impl Cache {
     /// Whether there is a cache at `root`; also if that cannot be determined.
     #[must_use]
     pub fn is_at(root: &Path) -> bool {
-        matches!(marker::found(root), Ok(Found::Cache))
+        matches!(marker::found(root), Ok(Found::Cache(_) | Found::Closed(_)))
     }
 
     /// What there is not at `root`, as [`Cache::missing`] of a cache that is open to be read.
     #[must_use]
     pub fn missing_at(root: &Path) -> Option<Missing> {
         match marker::found(root) {
-            Ok(Found::Nothing | Found::Empty) => Some(Missing::Cache),
-            Ok(Found::Cache) => {
-                let index = Dir::open(root).and_then(|dir| dir.find(index::FILE_NAME));
+            Ok(Found::Nothing | Found::Empty(_)) => Some(Missing::Cache),
+            Ok(Found::Cache(dir)) => {
+                let index = dir.find(index::FILE_NAME);
                 index.is_ok_and(|index| index.is_none()).then_some(Missing::Index)
             }
-            Ok(Found::Other { .. }) | Err(_) => None,
+            Ok(Found::Closed(_) | Found::Other { .. }) | Err(_) => None,
         }
-    }
-
-    /// Checks that there is a cache at `root`, or that one can be made there.
-    ///
-    /// # Errors
-    /// [`Error::NotACache`] or [`Error::BrokenLink`].
-    pub fn check_place(root: &Path) -> Result<()> {
-        cache_or_place(root).map(drop)
     }
 
     /// Opens the cache at `root`, making it if there is nothing or an empty directory. A cache that this
@@ -78,10 +70,10 @@ impl Cache {
     /// # Errors
     /// As [`Cache::open`].
     pub fn open_with(root: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Self> {
-        if cache_or_place(root)? {
-            Self::open_to_write(open_root(root, trust)?, trust, progress)
-        } else {
-            Self::make(make_root(root, trust)?, trust, progress)
+        match place(root, trust)? {
+            Place::Cache(dir) => Self::open_to_write(dir, trust, progress),
+            Place::Empty(dir) => Self::make(closed(dir, false, trust)?, trust, progress),
+            Place::Nothing => Self::make(make_root(root, trust)?, trust, progress),
         }
     }
 
@@ -90,10 +82,9 @@ impl Cache {
     /// # Errors
     /// As [`Cache::open`], and [`Error::NoCache`] if there is none.
     pub fn open_existing(root: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Self> {
-        if cache_or_place(root)? {
-            Self::open_to_write(open_root(root, trust)?, trust, progress)
-        } else {
-            Err(Error::NoCache { path: root.to_owned() })
+        match place(root, trust)? {
+            Place::Cache(dir) => Self::open_to_write(dir, trust, progress),
+            Place::Empty(_) | Place::Nothing => Err(Error::NoCache { path: root.to_owned() }),
         }
     }
 
@@ -112,8 +103,7 @@ impl Cache {
     /// # Errors
     /// As [`Cache::open`].
     pub fn open_to_read_with(root: &Path, trust: &Trust, progress: &dyn Progress) -> Result<Self> {
-        if cache_or_place(root)? {
-            let dir = open_root(root, trust)?;
+        if let Place::Cache(dir) = place(root, trust)? {
             return Self::open_read_only(dir, trust, Unwritable::OpenToRead, progress);
         }
         let dir = Dir::without_entries(&std::path::absolute(root).at(OPEN, root)?);
@@ -196,7 +186,10 @@ impl Cache {
             Ok(cache) if cache.damage().is_some() => cache.check_writable()?,
             cache => return Ok((cache?, None)),
         }
-        let aside = Index::set_aside(&open_root(root, trust)?)?;
+        let Place::Cache(dir) = place(root, trust)? else {
+            return Ok((Self::open_with(root, trust, progress)?, None));
+        };
+        let aside = Index::set_aside(&dir)?;
         Ok((Self::open_with(root, trust, progress)?, Some(aside)))
     }
 
@@ -245,9 +238,8 @@ impl Cache {
     }
 
     /// Frees the reserved space, so that a cache on a full disk can be opened and collected.
-    pub fn drop_ballast(root: &Path) {
-        if Self::is_at(root)
-            && let Some(dir) = Dir::open(root).or_log()
+    pub fn drop_ballast(root: &Path, trust: &Trust) {
+        if let Ok(Place::Cache(dir)) = place(root, trust)
             && dir.stat(index::FILE_NAME).is_ok()
         {
             dir.remove_file(BALLAST).or_log();
@@ -276,37 +268,72 @@ impl Cache {
     }
 }
 
-/// Whether there is a cache at `root`, or else nothing or an empty directory.
+/// What there is at the path of a cache.
+enum Place {
+    /// A cache that can be trusted.
+    Cache(Dir),
+    Empty(Dir),
+    Nothing,
+}
+
+/// Opens what is at `root`: the open directory is the one that was judged.
 ///
 /// # Errors
-/// [`Error::NotACache`] if there is something else.
-fn cache_or_place(root: &Path) -> Result<bool> {
+/// [`Error::NotACache`] if it is something else, or [`Error::Untrusted`].
+fn place(root: &Path, trust: &Trust) -> Result<Place> {
     match marker::found(root)? {
-        Found::Cache => Ok(true),
-        Found::Nothing | Found::Empty => Ok(false),
+        Found::Nothing => Ok(Place::Nothing),
+        Found::Empty(dir) => Ok(Place::Empty(dir)),
+        Found::Cache(dir) => trusted(dir, trust).map(Place::Cache),
+        Found::Closed(error) => {
+            trust::check(&root.canonicalize().at(OPEN, root)?, trust)?;
+            Err(error).at(OPEN, root)
+        }
         Found::Other { reason } => Err(Error::NotACache { path: root.to_owned(), reason }),
     }
 }
 
-/// Makes the cache directory if needed, closes it to others, and opens it.
+/// Makes the cache directory, in a place that nobody else can change, and opens it.
 fn make_root(root: &Path, trust: &Trust) -> Result<Dir> {
-    if !root.exists() {
-        trust::check_place(root, trust)?;
-    }
+    trust::check_place(root, trust)?;
     let is_made = files::make_dirs_durably(root, 0o700).at("make the cache directory", root)?;
     let dir = root.canonicalize().and_then(|path| Dir::open(&path)).at(OPEN, root)?;
-    if Owner::of(dir.path()).is_own || rustix::process::geteuid().is_root() {
+    closed(dir, is_made, trust)
+}
+
+/// Closes an empty directory to others, if it belongs to this user and is in a place that nobody else can
+/// change. Others may have filled it before.
+fn closed(dir: Dir, is_made: bool, trust: &Trust) -> Result<Dir> {
+    trust::check_above(dir.path(), trust)?;
+    check_same(&dir)?;
+    if trust.may_close(&dir).at(OPEN, dir.path())? {
         modes::make_private(&dir, is_made)?;
     }
+    let dir = trusted(dir, trust)?;
+    let path = dir.path().to_owned();
+    match marker::in_directory(dir) {
+        Found::Empty(dir) | Found::Cache(dir) => Ok(dir),
+        Found::Nothing => Err(Error::NoCache { path }),
+        Found::Closed(error) => Err(error).at(OPEN, &path),
+        Found::Other { reason } => Err(Error::NotACache { path, reason }),
+    }
+}
+
+/// The directory, if it can be trusted.
+fn trusted(dir: Dir, trust: &Trust) -> Result<Dir> {
     trust::check(dir.path(), trust)?;
+    check_same(&dir)?;
     Ok(dir)
 }
 
-/// Opens the cache directory by its canonical path, if the cache can be trusted.
-fn open_root(root: &Path, trust: &Trust) -> Result<Dir> {
-    let path = root.canonicalize().at(OPEN, root)?;
-    trust::check(&path, trust)?;
-    Dir::open(&path).at(OPEN, root)
+/// Checks that an open directory has its path still. Once its place is trusted, it keeps it.
+fn check_same(dir: &Dir) -> Result<()> {
+    let opened = dir.handle().metadata().at(OPEN, dir.path())?;
+    let named = dir.path().symlink_metadata().at(OPEN, dir.path())?;
+    if files::identity(&opened) == files::identity(&named) {
+        return Ok(());
+    }
+    Err(std::io::Error::other("it was replaced while it was opened")).at(OPEN, dir.path())
 }
 
 /// Writes the tag by which backup programs recognise a cache, if there is none. A failure is not worth
@@ -330,4 +357,42 @@ fn write_tag(root: &Dir) {
             .at("write", &root.join(TAG_NAME))
     });
     written.or_log();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_gets_another_name_meanwhile_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap();
+        let (opened, other) = (path.join("opened"), path.join("other"));
+        for directory in [&opened, &other] {
+            fs::create_dir(directory).unwrap();
+        }
+        let trust = Trust::default();
+        let Place::Empty(found) = place(&opened, &trust).unwrap() else { panic!("it is empty") };
+        fs::rename(&opened, path.join("moved")).unwrap();
+        fs::rename(&other, &opened).unwrap();
+        assert!(closed(found.clone(), false, &trust).is_err());
+        assert!(trusted(found, &trust).is_err());
+        for directory in [&opened, &path.join("moved")] {
+            assert_eq!(directory.read_dir().unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_others_fill_before_it_is_closed_is_no_cache() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap();
+        let trust = Trust::default();
+        let Place::Empty(found) = place(&path, &trust).unwrap() else { panic!("it is empty") };
+        fs::write(path.join("ballast"), "mine").unwrap();
+        let refused = closed(found, false, &trust);
+        assert!(matches!(refused, Err(Error::NotACache { .. })), "{refused:?}");
+        assert_eq!(path.read_dir().unwrap().count(), 1);
+    }
 }

@@ -13,8 +13,9 @@
 //!   leads to the cache from there belongs to this user or root: nobody else can rename that.
 //! - The group cannot write it. One exception is a cache that is shared with this group on purpose, with
 //!   set-group-ID, and this user is a member or has shared it: its members trust each other, and
-//!   each may own a part. The other is a group of the same number as a trusted user, which many systems
-//!   make for each user.
+//!   each may own a part. The other is the group of a trusted user, of the same number, which
+//!   many systems make for each user, and in which nobody else is.
+//! - No access control list lets anybody else write it. The list for new entries counts in a shared cache.
 //!
 //! A symlink to a cache is followed first: what counts is where it leads. Blobs are not examined, because
 //! a blob is only served if its digest is that of its row. Their directories are examined before a blob
@@ -32,7 +33,10 @@ use std::path::{Path, PathBuf};
 use rustix::process::{getegid, geteuid, getgroups};
 
 use crate::cache::{arrivals, index};
+use crate::disk::acl::{self, Writer};
+use crate::disk::dir::Dir;
 use crate::disk::permissions::SHARED;
+use crate::disk::private_group::is_private;
 use crate::error::{Error, Exposure, IoContext, Owner, Result};
 use crate::util::environment::Environment;
 
@@ -100,10 +104,16 @@ impl Trust {
         [0, geteuid().as_raw()].into_iter().chain(self.sudo_user).collect()
     }
 
+    /// Whether a directory of this owner is made private before a cache is made in it.
+    pub(in crate::cache) fn may_close(&self, dir: &Dir) -> std::io::Result<bool> {
+        let owner = dir.handle().metadata()?.uid();
+        Ok(self.users().contains(&owner) || self.covers(dir.path()))
+    }
+
     /// Who else can change an opened file, if anybody can.
     #[must_use]
-    pub fn exposure_of(&self, file: &Metadata) -> Option<Exposure> {
-        Judge { users: self.users(), shared_with: None }.exposure(file)
+    pub fn exposure_of(&self, path: &Path, file: &Metadata) -> Option<Exposure> {
+        Judge { users: self.users(), shared_with: None }.exposure(path, file)
     }
 }
 
@@ -116,15 +126,20 @@ pub fn check(root: &Path, trust: &Trust) -> Result<()> {
         return Ok(());
     }
     let judge = Judge::of(root, trust)?;
-    let above = root.ancestors().skip(1).map(|path| (path, judge.exposure_above(path, root)));
-    let own = std::iter::once((root, judge.exposure_at(root)));
-    for (path, exposure) in own.chain(above) {
-        refuse(root, path, exposure?)?;
-    }
+    refuse(root, root, judge.exposure_at(root)?)?;
+    judge.check_above(root)?;
     match judge.parts(root)?.into_iter().next() {
         Some((path, exposure)) => refuse(root, &path, Some(exposure)),
         None => Ok(()),
     }
+}
+
+/// Checks the folders above a cache, by its canonical path.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_above(root: &Path, trust: &Trust) -> Result<()> {
+    if trust.covers(root) { Ok(()) } else { Judge::of(root, trust)?.check_above(root) }
 }
 
 /// Checks that a cache can be trusted that is made at `root`, which does not exist.
@@ -213,15 +228,18 @@ impl Judge {
             Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => Ok(None),
             Err(error) => Err(error).at("read", path),
             Ok(found) if found.is_symlink() => Ok(Some(Exposure::Link)),
-            Ok(found) => Ok(self.exposure(&found)),
+            Ok(found) => Ok(self.exposure(path, &found)),
         }
     }
 
-    fn exposure(&self, found: &Metadata) -> Option<Exposure> {
+    fn exposure(&self, path: &Path, found: &Metadata) -> Option<Exposure> {
         if self.shared_with.is_none() && !self.users.contains(&found.uid()) {
             return Some(Exposure::AnotherUser);
         }
-        self.writers(found)
+        // New entries of a private cache get modes that leave such a list without effect.
+        let of_new = self.shared_with.and_then(|_| acl::writers(path, acl::DEFAULT));
+        let is_open = of_new.is_some_and(|writers| writers.iter().any(|it| !self.is_known(*it)));
+        self.writers(path, found).or_else(|| is_open.then_some(Exposure::List))
     }
 
     /// A folder above the cache directory `root`.
@@ -235,7 +253,7 @@ impl Judge {
         // In a sticky folder, everybody can make a cache that looks shared, but not one of these users.
         let below = root.ancestors().take_while(|it| *it != path).last();
         let is_safe = || below.and_then(owner_of).is_none_or(|owner| self.users.contains(&owner));
-        Ok(match self.writers(&found) {
+        Ok(match self.writers(path, &found) {
             _ if !is_trusted => Some(Exposure::AnotherUser),
             Some(_) if found.mode() & 0o1000 != 0 && is_safe() => None,
             writers => writers,
@@ -243,16 +261,42 @@ impl Judge {
     }
 
     /// Who can write an entry besides its owner.
-    fn writers(&self, found: &Metadata) -> Option<Exposure> {
+    fn writers(&self, path: &Path, found: &Metadata) -> Option<Exposure> {
         let (mode, group) = (found.mode(), found.gid());
-        let may_write = self.shared_with == Some(group) || self.users.contains(&group);
         if mode & 0o002 != 0 {
-            Some(Exposure::Everybody)
-        } else if mode & 0o020 != 0 && !may_write {
-            Some(Exposure::Group)
-        } else {
-            None
+            return Some(Exposure::Everybody);
         }
+        // With a list, these bits are those of its mask.
+        if mode & 0o020 == 0 {
+            return None;
+        }
+        let listed = acl::writers(path, acl::ACCESS);
+        let is_of_group = |writers: &Vec<Writer>| writers.contains(&Writer::OwnGroup);
+        if listed.as_ref().is_none_or(is_of_group) && !self.is_known(Writer::Group(group)) {
+            return Some(Exposure::Group);
+        }
+        let is_open = listed.is_some_and(|writers| writers.iter().any(|it| !self.is_known(*it)));
+        is_open.then_some(Exposure::List)
+    }
+
+    /// Whether this user trusts somebody who may write a file. The group of a file counts elsewhere.
+    fn is_known(&self, writer: Writer) -> bool {
+        match writer {
+            Writer::User(user) => self.users.contains(&user),
+            Writer::Group(group) => {
+                self.shared_with == Some(group)
+                    || (self.users.contains(&group) && is_private(group))
+            }
+            Writer::OwnGroup => true,
+            Writer::Unknown => false,
+        }
+    }
+
+    fn check_above(&self, root: &Path) -> Result<()> {
+        for path in root.ancestors().skip(1) {
+            refuse(root, path, self.exposure_above(path, root)?)?;
+        }
+        Ok(())
     }
 
     fn parts(&self, root: &Path) -> Result<Vec<(PathBuf, Exposure)>> {

@@ -292,6 +292,7 @@ fn to_trust(cache: &Path, exposure: Exposure, owner: &Owner) -> Vec<String> {
         Exposure::AnotherUser if rustix::process::geteuid().is_root() => {
             Some(format!("run it as {}", user(owner.user)))
         }
+        Exposure::List => Some(format!("`setfacl -b {path}` removes the list")),
         Exposure::AnotherUser | Exposure::Link => None,
     };
     let trust = format!(

@@ -249,7 +249,7 @@ pub fn read(root: &Path, trust: &Trust) -> Result<Vec<Remote>> {
     };
     let read = json_file::read_with_owner::<Vec<Remote>>(&dir, FILE_NAME)?;
     let Some((mut remotes, file)) = read else { return Ok(Vec::new()) };
-    if let Some(exposure) = trust.exposure_of(&file)
+    if let Some(exposure) = trust.exposure_of(&dir.join(FILE_NAME), &file)
         && !trust.covers(dir.path())
     {
         let owner = Owner::in_metadata(&dir.join(FILE_NAME), &file);

@@ -364,3 +364,71 @@ fn an_egg_planted_in_an_open_cache_is_not_served() {
     run(&sandbox, ANNE, "materialize --into anne/out evil==1.0", 1);
     assert!(!sandbox.path("anne/out/evil-1.0-py3.11.egg").exists());
 }
+
+#[test]
+fn nothing_changes_in_a_directory_that_is_refused() {
+    let Some(sandbox) = with_users() else { return };
+    let theirs = sandbox.path("bob/empty");
+    fs::create_dir(&theirs).unwrap();
+    give(&theirs, BOB, BOB);
+    symlink("bob/empty", sandbox.path("cache")).unwrap();
+    for line in ["init", "add anne", "gc", "pin foo"] {
+        assert_eq!(sandbox.run(line).get_output().status.code(), Some(1), "{line}");
+        assert_eq!(mode(&theirs), 0o755, "{line}");
+        assert_eq!(theirs.read_dir().unwrap().count(), 0, "{line}");
+    }
+}
+
+#[test]
+fn gc_takes_no_ballast_from_a_cache_that_is_refused() {
+    let sandbox = Sandbox::with_two();
+    assert!(sandbox.path("cache/ballast").exists());
+    chmod(&sandbox.path("cache"), 0o777);
+    sandbox.fails("gc", 1).says(&["is not trusted"]);
+    assert!(sandbox.path("cache/ballast").exists());
+}
+
+/// Sets an access control list: its tags, permissions and numbers.
+fn set_list(path: &std::path::Path, kind: &str, user: u32) -> bool {
+    let none = u32::MAX;
+    let entries =
+        [(1u16, 7u16, none), (2, 7, user), (4, 7, none), (0x10, 7, none), (0x20, 0, none)];
+    let mut list = 2u32.to_le_bytes().to_vec();
+    for (tag, allowed, number) in entries {
+        list.extend([tag.to_le_bytes(), allowed.to_le_bytes()].concat());
+        list.extend(number.to_le_bytes());
+    }
+    let name = format!("system.posix_acl_{kind}");
+    let set = rustix::fs::setxattr(path, name, &list, rustix::fs::XattrFlags::empty());
+    if set.is_err() {
+        crate::support::skip("the file system has no access control lists");
+    }
+    set.is_ok()
+}
+
+#[test]
+fn an_access_control_list_that_lets_others_write_is_refused() {
+    let sandbox = with_all_parts();
+    let me = rustix::process::geteuid().as_raw();
+    for part in ["", "blobs", "index.sqlite"] {
+        let path = sandbox.path("cache").join(part);
+        if !set_list(&path, "access", BOB) {
+            return;
+        }
+        sandbox
+            .fails("list", 1)
+            .says(&["an access control list lets others write to", "setfacl -b"]);
+        set_list(&path, "access", me);
+        sandbox.ok("list");
+        rustix::fs::removexattr(&path, "system.posix_acl_access").unwrap();
+    }
+}
+
+#[test]
+fn a_list_for_new_entries_counts_in_a_shared_cache() {
+    let Some(sandbox) = with_shared_cache() else { return };
+    run(&sandbox, ANNE, "list", 0);
+    if set_list(&sandbox.path("cache"), "default", 65_009) {
+        run(&sandbox, ANNE, "list", 1).says(&["an access control list lets others write to"]);
+    }
+}

@@ -71,7 +71,7 @@ impl Gc {
             dry_run,
         };
         if !dry_run {
-            Cache::drop_ballast(&root);
+            Cache::drop_ballast(&root, &context.trust);
         }
         let report = gc::gc(&mut context.open_at(&root)?, &options, &context.bar)?;
         context.printer.report(&report, |report| text(report, context.verbose))?;
