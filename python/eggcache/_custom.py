@@ -95,14 +95,14 @@ def restore(options, easy_install, session):
     """
     recipe = options.recipe
     spec = options.get("egg", options.get("eggs", options.name)).strip()
-    installer = easy_install.Installer(options["_d"], path=[options["_e"]], newest=False)
+    installer = easy_install.Installer(None, path=[options["_d"], options["_e"]])
     parsed = easy_install.pkg_resources.Requirement.parse(spec)
     recipe._set_environment()
     try:
         with session.custom.building(parsed.project_name, recipe.build_ext):
             for requirement in session.copier.constrained(installer, parsed):
                 offered = session.choose(installer, requirement, 1)
-                dist = offered and session.materialize(offered, installer._dest)
+                dist = offered and session.materialize(offered, options["_d"])
                 if dist:
                     return [dist.location]
     finally:

@@ -134,12 +134,14 @@ class Patches:
         fetched = self.stock._fetch(installer, dist, tmp, download_cache or None, *args, **kw)
         if fetched is None:
             return None
-        if self.session.is_active and not self.session.custom.variant:
-            requirement, _ = installer._eggcache_wanted
+        if not self.session.is_active:
+            return fetched
+        requirement, _ = installer._eggcache_wanted
+        if not self.session.custom.variant:
             offered = self.session.same_as_fetched(installer, dist, fetched.location, requirement)
             if offered and self._arrives(installer, offered):
                 return offered
-        self.session.fetched(installer, dist, fetched.location)
+        self.session.fetched(installer, dist, fetched.location, requirement)
         return fetched
 
     def _arrives(self, installer, offered):
@@ -245,6 +247,7 @@ class Patches:
             dist = self._custom_from_cache(installer, requirement)
             if dist is not None:
                 return [dist.location]
+            installer._eggcache_wanted = requirement, ()
             # Buildout chooses again, and can unpack nothing but an archive.
             with self.session.chooser.paused():
                 return self.stock.build(installer, spec, build_ext, *args, **kw)
@@ -278,6 +281,10 @@ class Patches:
 
         Changed: note that the part was installed. Offline, restore the egg of a custom part.
         """
+        with self.session.places.of_part(options):
+            return self._call_part(options, function, *args, **kw)
+
+    def _call_part(self, options, function, *args, **kw):
         installed = self.stock._call(options, function, *args, **kw)
         self.session.root.add_part(options.name)
         if not (self.is_offline and self.session.is_active and _custom.is_custom_part(options)):

@@ -1,11 +1,18 @@
 """Among which places buildout chooses the archive of a distribution, and where it came from.
 
 A *place* is an index or an entry of ``find-links``. A *choice* is a digest of everything on which
-buildout's choice of the archive of one version depends: its places, its ``allow-hosts``, and the
-archives of that version in local places. Where two buildouts have the same choice, stock buildout
-takes the same archive, so the second one need not ask its places again.
+buildout's choice of the archive of one version depends: its places, its ``allow-hosts``, the tags of
+wheels that work here, and the archives of that version in local places. Where two buildouts have the
+same choice, stock buildout takes the same archive, so the second one need not ask its places again.
+
+Of several archives, buildout takes the greatest by version, kind and location, or one in its download
+cache. Locations therefore count by their order.
 """
 
+import collections
+import contextlib
+import fnmatch
+import functools
 import hashlib
 import json
 import os
@@ -14,26 +21,35 @@ import sys
 import urllib.parse
 import urllib.request
 
-from eggcache import _host
+from eggcache._folders import CannotTell, Folders, normalized
+from eggcache._requirements import excludes_local_versions
 
-#: What separates the words of a name; file names of archives begin with the name of the project.
-_SEPARATORS = re.compile(r"[-_.]+")
-#: A page lists links to anywhere; what it leads to is only known once it is read.
-_PAGES = (".html", ".htm")
+#: As in setuptools: one letter is a drive.
+_SCHEME = re.compile("([-+.a-z0-9]{2,}):", re.I)
 #: The longest URL that is recorded.
 _LONGEST_URL = 2000
+#: Hexadecimal digits that stand for a part of a URL that may be a secret.
+_SECRET_DIGITS = 8
+
+#: Where an installer looks for archives, and on which hosts.
+_Named = collections.namedtuple("_Named", "index links hosts download_cache")
 
 
 class Places:
-    """Computes the choices of one buildout run."""
+    """Computes the choices of one buildout run. ``options`` is the ``[buildout]`` section."""
 
-    def __init__(self, easy_install):
+    def __init__(self, easy_install, options):
         self._easy_install = easy_install
-        self._pkg_resources = easy_install.pkg_resources
-        #: Names in local folders, as they are and normalized, by path and mtime.
-        self._names = {}
-        #: SHA-256 of local archives, by path, size, mtime and inode.
-        self._digests = {}
+        self._options = self._part = options
+
+    @contextlib.contextmanager
+    def of_part(self, options):
+        """Meanwhile, buildout installs a part. A part may name places of its own."""
+        self._part = options
+        try:
+            yield
+        finally:
+            self._part = self._options
 
     def choice(self, installer, requirement, version, source):
         """The choice of an archive of ``version``, as 64 hexadecimal digits.
@@ -41,105 +57,120 @@ class Places:
         None if it depends on something that cannot be looked at without buildout's own search, such as a
         local page of links.
         """
-        remote, local = [], []
-        for link in installer._links:
-            path = _local_path(link)
-            if path is None:
-                remote.append(without_secrets(link))
-            elif not self._look(path, link, requirement, version, local):
-                return None
-        index = installer._index_url or self._easy_install.default_index_url
-        path = _local_path(index)
-        if path is None:
-            index = without_secrets(index).rstrip("/")
-        else:
-            # Buildout looks for the project's folder by these names, then in the index itself.
-            names = {requirement.unsafe_name, requirement.project_name, requirement.key}
-            for folder in [os.path.join(path, name) for name in sorted(names)] + [path]:
-                if not self._look(folder, index, requirement, version, local):
-                    return None
-            index = ""
-        local.sort()
-        content = [(os.path.basename(path), digest) for path, digest in local]
-        hosts = sorted(installer._allow_hosts)
-        # Which archives fit depends on Python and on the machine.
-        python = "%s %d.%d" % ((sys.implementation.name,) + sys.version_info[:2])
-        host = [python, self._pkg_resources.get_supported_platform()]
-        question = [1, host, bool(source), index, sorted(set(remote)), hosts, content]
+        if excludes_local_versions(requirement) and "+" not in version:
+            return None
+        places = self._places_of(installer)
+        remote = [(link, "link") for link in places.links if _scheme(link) not in ("", "file")]
+        if _scheme(places.index):
+            remote.append((places.index.rstrip("/"), "index"))
+        try:
+            # The location of an archive begins with user and password, if the place has them.
+            remote = [(without_secrets(url, digest=True), kind) for url, kind in sorted(remote)]
+            local = set(self._local(places, requirement, version))
+        except (CannotTell, OSError, ValueError):
+            # Whether it matters that something cannot be read, or is no URL, is up to buildout.
+            return None
+        content = [
+            (_scheme(location), os.path.basename(location), sha256, self._is_preferred(location, places))
+            for location, sha256 in sorted(local)
+        ]
+        remote = list(collections.OrderedDict.fromkeys(remote))
+        question = [2, self._host, bool(source), remote, places.hosts, content]
         return hashlib.sha256(json.dumps(question).encode("utf-8")).hexdigest()
 
-    def _look(self, path, link, requirement, version, found):
-        """Add the archives of the version at a local path, a file or folder, with their SHA-256.
+    def _places_of(self, installer):
+        """What an installer names. Offline, buildout does not pass on what its configuration names."""
+        index, links = installer._index.index_url, list(installer._links)
+        hosts, pattern = installer._allow_hosts, installer._index.allows.__self__.pattern
+        if installer._dest is None:
+            links += self._configured("find-links", "").split()
+            index = self._configured("index", "").strip() or self._easy_install.default_index_url
+            hosts = self._options.get("allow-hosts", "*").split("\n")
+            hosts = [host.strip() for host in hosts if host.strip()]
+        elif pattern != "|".join(map(fnmatch.translate, hosts)):
+            # Buildout shares an index among installers, whatever hosts they allow.
+            hosts = [pattern]
+        if index.startswith("file://"):
+            index = index[len("file://") :]
+        hosts = sorted(_short_digest(host) if "@" in host else host for host in hosts)
+        links = installer._fix_file_links(links)
+        return _Named(index, sorted(set(links)), hosts, installer._download_cache)
 
-        Return False if there is a page of links, which leads elsewhere.
-        """
-        is_url = link.startswith("file:")
-        if os.path.isdir(path):
-            names = self._names_in(path)
-            if is_url and "index.html" in names:
-                return False
-        elif os.path.isfile(path):
-            if is_url and path.lower().endswith(_PAGES):
-                return False
-            path, name = os.path.split(path)
-            names = {name: _normalized(name)}
-        else:
-            return True
-        project = _normalized(requirement.key) + "-"
-        for name, normalized in names.items():
-            archive = os.path.join(path, name)
-            if normalized.startswith(project) and self._is_archive(archive, version):
-                # With a scheme, an archive sorts otherwise among equal ones.
-                found.append((("file:" if is_url else "") + archive, self._sha256(archive)))
-        return True
+    def _configured(self, option, default):
+        found = self._part.get(option)
+        return self._options.get(option, default) if found is None else found
 
-    def _names_in(self, folder):
-        known = folder, os.stat(folder).st_mtime
-        if known not in self._names:
-            self._names[known] = {name: _normalized(name) for name in os.listdir(folder)}
-        return self._names[known]
+    def _local(self, places, requirement, version):
+        """The archives of the version in local places: their locations and SHA-256."""
+        project = normalized(requirement.project_name)
+        paths = [link for link in places.links if not _scheme(link)]
+        if _scheme(places.index) == "file":
+            raise CannotTell
+        if not _scheme(places.index):
+            # Buildout looks for the project's folder by these names, then in the index itself.
+            names = {project, requirement.unsafe_name, requirement.project_name, requirement.key}
+            paths += [os.path.join(places.index, name) for name in sorted(names)] + [places.index]
+        for path in paths:
+            yield from self._folders.archives_at_path(path, project, version)
+        for url in places.links:
+            if _scheme(url) == "file":
+                path = urllib.request.url2pathname(urllib.parse.urlsplit(url).path)
+                yield from self._folders.archives_at_url(url, path, project, version)
 
-    def _is_archive(self, path, version):
-        """Whether buildout may take the file for an archive of this version."""
-        if not os.path.isfile(path):
-            return False
-        parse = self._pkg_resources.parse_version
+    @functools.cached_property
+    def _folders(self):
+        return Folders(self._easy_install.pkg_resources, self._package_index)
+
+    @functools.cached_property
+    def _package_index(self):
         # zc.buildout 4 and later have their own copy of this module of setuptools.
-        package_index = getattr(self._easy_install, "_package_index", None)
-        if package_index is None:
-            package_index = self._easy_install.setuptools.package_index
-        for dist in package_index.distros_for_filename(path):
-            try:
-                if parse(dist.version or "") == parse(version):
-                    return True
-            except ValueError:
-                if dist.version == version:
-                    return True
-        return False
+        own = getattr(self._easy_install, "_package_index", None)
+        return own or self._easy_install.setuptools.package_index
 
-    def _sha256(self, path):
-        status = os.stat(path)
-        known = path, status.st_size, status.st_mtime, status.st_ino
-        if known not in self._digests:
-            self._digests[known] = _host.sha256_of(path)
-        return self._digests[known]
+    def _is_preferred(self, location, places):
+        """Whether an archive is in the download cache."""
+        realpath = self._easy_install.realpath
+        return (
+            bool(places.download_cache) and realpath(os.path.dirname(location)) == places.download_cache
+        )
+
+    @functools.cached_property
+    def _host(self):
+        """Python and this machine, which decide which archives fit."""
+        python = "%s %d.%d" % ((sys.implementation.name,) + sys.version_info[:2])
+        platform = self._easy_install.pkg_resources.get_supported_platform()
+        return [python, platform, _supported_tags(self._package_index)]
 
 
-def _normalized(name):
-    return _SEPARATORS.sub("-", name).lower()
+def _supported_tags(package_index):
+    """A digest of the tags of the wheels that buildout accepts: they depend on the C library."""
+    wheels = sys.modules[package_index.Wheel.__module__]
+    if hasattr(wheels, "_get_supported_tags"):
+        tags = wheels._get_supported_tags()
+    else:
+        tags = {(tag.interpreter, tag.abi, tag.platform) for tag in wheels.sys_tags()}
+    return hashlib.sha256(json.dumps(sorted(tags)).encode("utf-8")).hexdigest()
 
 
-def without_secrets(url):
-    """A URL or path without what may be a secret: user, password, query and fragment."""
+def without_secrets(url, digest=False):
+    """A URL or path without what may be a secret: user, password, query and fragment.
+
+    With ``digest``, a few digits stand for the query and the fragment, which may lead to other archives.
+    """
     parts = urllib.parse.urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))[:_LONGEST_URL]
+    plain = urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
+    if not digest:
+        return plain[:_LONGEST_URL]
+    rest = parts.query, parts.fragment
+    return plain + "?" + _short_digest("#".join(rest)) if any(rest) else plain
 
 
-def _local_path(link):
-    """The path that a link leads to; None if it leads to another machine."""
-    if link.startswith("file:"):
-        return urllib.request.url2pathname(urllib.parse.urlsplit(link).path)
-    if "://" in link:
-        return None
-    return link
+def _short_digest(text):
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:_SECRET_DIGITS]
+
+
+def _scheme(address):
+    """The scheme of a URL, in lower case; empty for a path."""
+    found = _SCHEME.match(address)
+    return found.group(1).lower() if found else ""

@@ -19,6 +19,14 @@ def pinned_version(requirement):
     return None
 
 
+def excludes_local_versions(requirement):
+    """Whether a requirement may allow a version but not a local version of it, such as ``1.0+abc``.
+
+    Buildout prefers local versions to the version itself, also for ``==1.0``.
+    """
+    return any(operator == "===" or "+" in version for operator, version in requirement.specs)
+
+
 def extras_of(dist, requirement):
     """The extras of a requirement that the distribution has. Buildout reports the missing ones."""
     return [extra for extra in requirement.extras if extra in dist.extras]

@@ -79,6 +79,7 @@ class Session:
         self._pid = os.getpid()
         #: None before the session is open, after it is closed, and after the cache has failed.
         self.bridge = None
+        self.places = Places(easy_install, options)
         self.chooser = self.copier = self.storer = self.leases = None
 
     @property
@@ -119,7 +120,7 @@ class Session:
         role = answer.get("remotes")
         any_archive = options.get("egg-cache-unknown-archives", "check") == "use"
         self.chooser = chooser = Chooser(
-            bridge, easy_install.pkg_resources, self.custom, Places(easy_install), _warn, any_archive
+            bridge, easy_install.pkg_resources, self.custom, self.places, _warn, any_archive
         )
         self.leases = Leases(bridge, chooser, self.custom, role == "builder")
         self.copier = Copier(bridge, easy_install, chooser, self.custom, self.tally, role is not None)
@@ -162,10 +163,10 @@ class Session:
         return self.chooser.same_as_fetched(installer, available, archive, requirement)
 
     @guarded
-    def fetched(self, installer, available, archive):
+    def fetched(self, installer, available, archive, requirement):
         """Note where an archive that buildout has fetched came from."""
         source = 1 if self.custom.variant else None
-        choice = self.chooser.choice_of(installer, available, available.as_requirement(), source)
+        choice = self.chooser.choice_of(installer, available, requirement, source)
         self.storer.fetched(archive, available.location, choice)
         if self.custom.variant:
             self.custom.archive = archive

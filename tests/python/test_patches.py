@@ -26,6 +26,7 @@ class Session:
             finish=lambda parts: self.calls.append(("parts", parts)),
         )
         self.chooser = types.SimpleNamespace(paused=contextlib.nullcontext)
+        self.places = types.SimpleNamespace(of_part=contextlib.nullcontext)
 
     @contextlib.contextmanager
     def _building(self, name, build_ext):

@@ -1,5 +1,9 @@
 """The choice of an archive: what it depends on, and what it does not depend on."""
 
+import fnmatch
+import os
+import re
+import sys
 import types
 
 import pytest
@@ -9,29 +13,48 @@ from eggcache._places import Places, without_secrets
 
 
 class Installer:
-    def __init__(self, links=(), index=None, hosts=("*",)):
+    _dest = "eggs"
+    _download_cache = None
+
+    def __init__(self, links=(), index="https://pypi.org/simple", hosts=("*",)):
         self._links = list(links)
-        self._index_url = index
         self._allow_hosts = hosts
+        # As buildout makes its index.
+        index = index[len("file://") :] if index.startswith("file://") else index
+        allows = re.compile("|".join(map(fnmatch.translate, hosts))).match
+        self._index = types.SimpleNamespace(index_url=index.rstrip("/") + "/", allows=allows)
+
+    def _fix_file_links(self, links):
+        return links
 
 
 def distros_for_filename(path):
     """Parse ``name-version.tar.gz``."""
     name, _, rest = str(path).rsplit("/", 1)[-1].partition("-")
     if rest.endswith(".tar.gz"):
-        yield types.SimpleNamespace(project_name=name, version=rest[: -len(".tar.gz")])
+        yield types.SimpleNamespace(project_name=name, version=rest[: -len(".tar.gz")], location=path)
 
 
-def choice(installer, version="1.0", source=None, name="alpha"):
+class Wheel:
+    """Stands in for the class of setuptools. The tags are those that its module computes."""
+
+
+def choice(
+    installer, version="1.0", source=None, name="alpha", options=(), part=None, tags=("py3-none-any",)
+):
     resources = types.SimpleNamespace(
         parse_version=fakes.RESOURCES.parse_version, get_supported_platform=lambda: "linux-x86_64"
     )
     easy_install = types.SimpleNamespace(
         pkg_resources=resources,
         default_index_url="https://pypi.org/simple",
-        _package_index=types.SimpleNamespace(distros_for_filename=distros_for_filename),
+        realpath=os.path.realpath,
+        _package_index=types.SimpleNamespace(distros_for_filename=distros_for_filename, Wheel=Wheel),
     )
-    return Places(easy_install).choice(installer, fakes.Requirement(name), version, source)
+    places = Places(easy_install, dict(options))
+    with places.of_part(dict(part or {})), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "_get_supported_tags", lambda: set(tags), raising=False)
+        return places.choice(installer, fakes.Requirement(name), version, source)
 
 
 HERE = choice(Installer())
@@ -46,7 +69,7 @@ def test_a_choice_is_a_digest():
     [
         Installer(index="https://pypi.org/simple"),
         Installer(index="https://pypi.org/simple/"),
-        Installer(index="https://user:secret@pypi.org/simple/?token=secret"),
+        Installer(index="https://user:secret@pypi.org/simple/"),
         Installer(links=["/no/such/folder"]),
     ],
 )
@@ -60,6 +83,7 @@ def test_the_same_places_are_the_same_choice(installer):
         Installer(index="https://eggs.example/simple"),
         Installer(links=["https://eggs.example/"]),
         Installer(hosts=("pypi.org",)),
+        Installer(index="https://pypi.org/simple/?repo=x"),
     ],
 )
 def test_other_places_are_another_choice(installer):

@@ -32,7 +32,7 @@ def session(bridge, monkeypatch, tmp_path, **opened):
     options = {"directory": str(tmp_path)}
     for name in ("eggs-directory", "develop-eggs-directory"):
         options[name] = str(tmp_path / name)
-    monkeypatch.setattr(_session, "Places", lambda easy_install: Places())
+    monkeypatch.setattr(_session, "Places", lambda easy_install, options: Places())
     found = _session.Session(easy_install, options, CustomBuilds(set()))
     found.open(str(tmp_path / "cache"), 6, "")
     return found
