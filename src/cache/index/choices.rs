@@ -9,7 +9,8 @@ use super::{Index, Writer};
 use crate::error::Result;
 use crate::util::hash::digest::Digest;
 
-/// Most choices that are kept for one egg.
+/// Most choices that are kept for one egg. A new one replaces any other: a place whose address holds a
+/// token makes a new choice as often as the token changes.
 const MOST: i64 = 64;
 
 impl Index {
@@ -46,7 +47,13 @@ impl Writer<'_> {
     fn learn(&self, digest: Digest, choice: &str) -> Result<()> {
         self.execute(
             "INSERT OR IGNORE INTO choices (digest, choice) SELECT digest, ?2 FROM eggs \
-             WHERE digest = ?1 AND (SELECT count(*) FROM choices WHERE digest = ?1) < ?3",
+             WHERE digest = ?1",
+            params![digest.to_string(), choice],
+        )?;
+        self.execute(
+            "DELETE FROM choices WHERE digest = ?1 AND choice IN \
+             (SELECT choice FROM choices WHERE digest = ?1 AND choice <> ?2 \
+              ORDER BY random() LIMIT -1 OFFSET ?3 - 1)",
             params![digest.to_string(), choice, MOST],
         )
     }
@@ -73,6 +80,9 @@ mod tests {
         assert_eq!(learned(&index), HashMap::from([(egg, vec![choice(1)])]));
         let many: Vec<_> = (0..1000).map(|number| (egg, choice(number))).collect();
         index.learn(&many);
+        assert_eq!(learned(&index)[&egg].len(), usize::try_from(MOST).unwrap());
+        index.learn(&[(egg, choice(1000))]);
+        assert!(learned(&index)[&egg].contains(&choice(1000)), "others make room");
         assert_eq!(learned(&index)[&egg].len(), usize::try_from(MOST).unwrap());
         index.write(|writer| writer.evict(egg, 0)).unwrap();
         index.write(|writer| writer.insert(&row)).unwrap();
