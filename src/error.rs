@@ -198,6 +198,10 @@ pub enum Error {
     #[error("remote {name} does not trust {shown}")]
     NotTrusted { name: String, shown: String },
 
+    /// A key that has the id of another one, which its owner chose.
+    #[error("remote {name}: another trusted key has the id of this key, {id}")]
+    KeyIdTaken { name: String, id: String },
+
     /// A web server, for a request that only a store answers.
     #[error("remote {name}: a web server {what}")]
     WebServer { name: String, what: &'static str },

@@ -43,6 +43,7 @@ impl From<&anyhow::Error> for ExitCode {
                 | Error::NoPython { .. }
                 | Error::NotAPublicKey { .. }
                 | Error::NotTrusted { .. }
+                | Error::KeyIdTaken { .. }
                 | Error::RemoteExists { .. },
             ) => Self::Usage,
             _ => Self::Failure,

@@ -171,6 +171,9 @@ impl Hints {
             Error::RemoteExists { name } => {
                 vec![format!("{} removes it", self.command(&format!("remote remove {name}")))]
             }
+            Error::KeyIdTaken { .. } => {
+                one("ask its owner for another key: `eggcache keygen` makes one with a random id")
+            }
             Error::WebServer { .. } => one("use the store behind the web server"),
             Error::UntrustedSigner { name, key, .. } => {
                 vec![format!("{} trusts it", self.command(&format!("trust {name} {key}")))]

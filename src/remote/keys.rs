@@ -291,8 +291,20 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    impl Signer {
+        /// This key with the id of another one: who generates a key chooses its id.
+        pub(crate) fn with_id_of(&self, other: &Self) -> Self {
+            // In a secret key, the id follows the algorithms, the salt and the limits.
+            let mut secret = self.key.to_bytes();
+            secret[54..62].copy_from_slice(other.key.keynum());
+            let key = minisign::SecretKey::from_bytes(&secret).unwrap();
+            let public = minisign::PublicKey::from_secret_key(&key).unwrap();
+            Self { key, public: public.to_base64() }
+        }
+    }
 
     fn refused(path: &Path, password: Option<&str>) -> KeyProblem {
         match Signer::read(path, password).unwrap_err() {

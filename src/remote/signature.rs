@@ -29,13 +29,22 @@ impl<'a> Trust<'a> {
 /// [`BadEntry`]: how many signatures count, or if none does, what is wrong with the one that comes
 /// closest.
 pub fn verified(signed: &Signed, trust: Trust<'_>, now: i64) -> Result<RemoteEntry, BadEntry> {
+    counted(signed, trust, now).0
+}
+
+/// As [`verified`], with the number of signatures that were checked and are wrong.
+pub fn counted(
+    signed: &Signed,
+    trust: Trust<'_>,
+    now: i64,
+) -> (Result<RemoteEntry, BadEntry>, usize) {
     // Only a text that a trusted key has signed is parsed.
-    signers(signed, trust, now, |key| {
+    let (keys, wrong) = tally(signed, trust, now, |key| {
         let project = signed.unchecked()?.key.name;
         let other = || BadEntry::OtherProject(key.id().unwrap_or_default());
         key.covers(&project).then_some(()).ok_or_else(other)
-    })?;
-    signed.unchecked()
+    });
+    (keys.and_then(|_| signed.unchecked()), wrong)
 }
 
 /// The distinct keys that have signed a text, as many as are needed. `counts` says whether a signature by
@@ -49,34 +58,66 @@ pub(super) fn signers<'a>(
     now: i64,
     counts: impl Fn(&Trusted) -> Result<(), BadEntry>,
 ) -> Result<Vec<&'a Trusted>, BadEntry> {
-    let mut bad = BadEntry::Unsigned;
+    tally(signed, trust, now, counts).0
+}
+
+/// As [`signers`], with the number of signatures that were checked and are wrong.
+fn tally<'a>(
+    signed: &Signed,
+    trust: Trust<'a>,
+    now: i64,
+    counts: impl Fn(&Trusted) -> Result<(), BadEntry>,
+) -> (Result<Vec<&'a Trusted>, BadEntry>, usize) {
+    let (mut bad, mut wrong) = (BadEntry::Unsigned, 0);
     let mut counted: Vec<&Trusted> = Vec::new();
+    // A second signature by one of these changes nothing, and is not checked.
+    let mut signers: Vec<&Trusted> = Vec::new();
     for text in &signed.signatures {
-        let key = check(&signed.entry, text, trust.keys, now);
-        match key.and_then(|key| counts(key).map(|()| key)) {
-            Ok(key) if counted.iter().any(|it| it.key == key.key) => {}
-            Ok(key) => counted.push(key),
-            Err(error) => bad = closer(bad, error),
+        match check(&signed.entry, text, trust.keys, &signers, now) {
+            Ok(None) => {}
+            Ok(Some(key)) => {
+                signers.push(key);
+                match counts(key) {
+                    Ok(()) => counted.push(key),
+                    Err(error) => bad = closer(bad, error),
+                }
+            }
+            Err(error) => {
+                wrong += usize::from(matches!(error, BadEntry::WrongSignature(_)));
+                bad = closer(bad, error);
+            }
         }
         if !counted.is_empty() && counted.len() >= trust.needed {
-            return Ok(counted);
+            return (Ok(counted), wrong);
         }
     }
-    match counted.len() {
-        0 => Err(bad),
-        counted => Err(BadEntry::TooFewSignatures { counted, needed: trust.needed }),
-    }
+    let bad = match counted.len() {
+        0 => bad,
+        counted => BadEntry::TooFewSignatures { counted, needed: trust.needed },
+    };
+    (Err(bad), wrong)
 }
 
 /// The ids of the trusted keys that have signed an entry, sorted, whether or not their trust has ended.
 #[must_use]
 pub fn signer_ids(signed: &Signed, trusted: &[Trusted]) -> Vec<String> {
-    let id = |text: &String| check(&signed.entry, text, trusted, i64::MIN).ok()?.id().ok();
+    let id = |text: &String| check(&signed.entry, text, trusted, &[], i64::MIN).ok()??.id().ok();
     let ids: BTreeSet<String> = signed.signatures.iter().filter_map(id).collect();
     ids.into_iter().collect()
 }
 
-/// The trusted key that has made a signature of exactly this text.
+/// The ids of the keys that the signatures of an entry name, sorted. Nothing is checked.
+#[must_use]
+pub fn named_ids(signed: &Signed) -> BTreeSet<String> {
+    let id = |text: &String| {
+        let parsed = minisign::SignatureBox::from_string(text).ok()?;
+        Some(shown_id(parsed.keynum()))
+    };
+    signed.signatures.iter().filter_map(id).collect()
+}
+
+/// The trusted key that has made a signature of exactly this text; `None` if one of the `known` ones may
+/// have made it. The owner of a key chooses its id, so several keys can have one.
 ///
 /// # Errors
 /// [`BadEntry`] if there is none.
@@ -84,22 +125,44 @@ fn check<'a>(
     text: &str,
     signature: &str,
     trusted: &'a [Trusted],
+    known: &[&Trusted],
     now: i64,
-) -> Result<&'a Trusted, BadEntry> {
+) -> Result<Option<&'a Trusted>, BadEntry> {
     let malformed = |_| BadEntry::Malformed("its signature is malformed".into());
     let parsed = minisign::SignatureBox::from_string(signature).map_err(malformed)?;
     let id = shown_id(parsed.keynum());
-    let Some(trusted) = trusted.iter().find(|it| it.id().is_ok_and(|of| of == id)) else {
-        return Err(BadEntry::UnknownKey(id));
-    };
-    if let Some(until) = trusted.until.filter(|&until| until <= now) {
-        return Err(BadEntry::ExpiredKey(id, clock::shown_day(until)));
+    let of_id = trusted.iter().filter(|it| it.id().is_ok_and(|of| of == id));
+    let mut refused = Err(BadEntry::UnknownKey(id.clone()));
+    for key in of_id {
+        if known.iter().any(|it| it.key == key.key) {
+            refused = refused.or(Ok(None));
+            continue;
+        }
+        match check_by(key, &id, text, signature, now) {
+            Ok(()) => return Ok(Some(key)),
+            Err(error) => {
+                refused = Err(refused.err().map_or(error.clone(), |it| closer(it, error)))
+            }
+        }
     }
-    let wrong = || BadEntry::WrongSignature(id.clone());
-    let key = minisign_verify::PublicKey::from_base64(&trusted.key).map_err(|_| wrong())?;
+    refused
+}
+
+/// Checks that a key has made a signature of exactly this text.
+fn check_by(
+    key: &Trusted,
+    id: &str,
+    text: &str,
+    signature: &str,
+    now: i64,
+) -> Result<(), BadEntry> {
+    if let Some(until) = key.until.filter(|&until| until <= now) {
+        return Err(BadEntry::ExpiredKey(id.to_owned(), clock::shown_day(until)));
+    }
+    let wrong = || BadEntry::WrongSignature(id.to_owned());
+    let key = minisign_verify::PublicKey::from_base64(&key.key).map_err(|_| wrong())?;
     let signature = minisign_verify::Signature::decode(signature).map_err(|_| wrong())?;
-    key.verify(text.as_bytes(), &signature, false).map_err(|_| wrong())?;
-    Ok(trusted)
+    key.verify(text.as_bytes(), &signature, false).map_err(|_| wrong())
 }
 
 /// Of two problems, the one that says more.
@@ -206,6 +269,50 @@ mod tests {
     }
 
     #[test]
+    fn the_signature_of_one_of_two_keys_with_one_id_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, trusted) = pair(dir.path(), "key");
+        let (twin, _) = pair(dir.path(), "twin");
+        let twin = twin.with_id_of(&key);
+        let limited =
+            Trusted { projects: vec!["acme-*".into()], ..Trusted::new(twin.public.clone()) };
+        assert_eq!(limited.id().unwrap(), trusted.id().unwrap());
+        let signed = key.signed(&entry()).unwrap();
+        let of_twin = twin.signed(&entry()).unwrap();
+        for keys in [[limited.clone(), trusted.clone()], [trusted.clone(), limited.clone()]] {
+            assert_eq!(verified(&signed, Trust::any(&keys), 0), Ok(entry()));
+            let refused = verified(&of_twin, Trust::any(&keys), 0);
+            assert_eq!(refused, Err(BadEntry::OtherProject(key.id())));
+        }
+        let both = [limited, trusted].map(|it| Trusted { projects: Vec::new(), ..it });
+        let trust = Trust { keys: &both, needed: 2 };
+        assert!(verified(&signed, trust, 0).is_err());
+        let signatures = [signed.signatures.clone(), of_twin.signatures].concat();
+        assert_eq!(verified(&Signed { signatures, ..signed }, trust, 0), Ok(entry()));
+    }
+
+    #[test]
+    fn wrong_signatures_are_counted_and_repeated_ones_are_not_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, one_trusted) = pair(dir.path(), "one");
+        let (two, two_trusted) = pair(dir.path(), "two");
+        let keys = [one_trusted, two_trusted];
+        let good = one.signed(&entry()).unwrap();
+        let wrong = two.sign("{}").unwrap();
+        for (signatures, expected) in [
+            ([&good.signatures[0], &good.signatures[0], &wrong, &wrong], 2),
+            ([&wrong, &wrong, &wrong, &good.signatures[0]], 3),
+            ([&good.signatures[0]; 4], 0),
+        ] {
+            let signatures = signatures.map(String::clone).to_vec();
+            let line = Signed { signatures, ..good.clone() };
+            let (outcome, wrong) = counted(&line, Trust { keys: &keys, needed: 2 }, 0);
+            assert_eq!(outcome, Err(BadEntry::TooFewSignatures { counted: 1, needed: 2 }));
+            assert_eq!(wrong, expected);
+        }
+    }
+
+    #[test]
     fn a_key_counts_only_for_its_projects() {
         let dir = tempfile::tempdir().unwrap();
         let (key, trusted) = pair(dir.path(), "key");
@@ -245,5 +352,7 @@ mod tests {
         assert_eq!(signer_ids(&signed, &trusted), both);
         signed.entry.push(' ');
         assert_eq!(signer_ids(&signed, &trusted), [""; 0]);
+        let named = [one.id(), two.id(), unknown.id()];
+        assert_eq!(named_ids(&signed), named.into());
     }
 }

@@ -49,8 +49,8 @@ pub struct ConfiguredRemote {
 /// Lists the remotes of a cache, or changes one.
 ///
 /// # Errors
-/// [`Error::ForeignFile`], [`Error::NoRemote`], [`Error::RemoteExists`], [`Error::NotAPublicKey`], [`Error::NotTrusted`], or
-/// [`Error::Usage`] for an invalid remote.
+/// [`Error::ForeignFile`], [`Error::NoRemote`], [`Error::RemoteExists`], [`Error::NotAPublicKey`], [`Error::NotTrusted`],
+/// [`Error::KeyIdTaken`], or [`Error::Usage`] for an invalid remote.
 pub fn configure(cache: &Cache, options: &Options) -> Result<Report> {
     let root = cache.root();
     let mut remotes = config::read(root, cache.trust())?;
@@ -103,7 +103,8 @@ fn with_key_ids(remote: Remote) -> Result<ConfiguredRemote> {
     Ok(ConfiguredRemote { remote, key_ids })
 }
 
-/// Trusts a key, given as text or as a file. If it is trusted already, its limits are replaced.
+/// Trusts a key, given as text or as a file. If it is trusted already, its limits are replaced. A key with
+/// the id of another one is refused: people know keys by their ids.
 fn trust(remote: &mut Remote, trusted: &Trusted) -> Result<()> {
     let projects = trusted.projects.iter().map(|it| keys::project_pattern(it));
     let trusted = Trusted {
@@ -111,6 +112,11 @@ fn trust(remote: &mut Remote, trusted: &Trusted) -> Result<()> {
         projects: projects.collect::<Result<_>>()?,
         ..trusted.clone()
     };
+    let id = trusted.id()?;
+    let is_twin = |it: &&Trusted| it.key != trusted.key && it.id().is_ok_and(|of| of == id);
+    if remote.trusted.iter().any(|it| is_twin(&it)) {
+        return Err(Error::KeyIdTaken { name: remote.name.clone(), id });
+    }
     match remote.trusted.iter().position(|it| it.key == trusted.key) {
         Some(at) => remote.trusted[at] = trusted,
         None => remote.trusted.push(trusted),
@@ -131,4 +137,32 @@ fn distrust(remote: &mut Remote, key: &str) -> Result<()> {
         return Err(Error::NotTrusted { name: remote.name.clone(), shown });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::keys::{Signer, keygen};
+
+    #[test]
+    fn a_key_with_the_id_of_a_trusted_key_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let signer = |name: &str| {
+            Signer::read(&keygen(&dir.path().join(name), None).unwrap().secret, None).unwrap()
+        };
+        let key = signer("key");
+        let twin = signer("twin").with_id_of(&key);
+        let mut remote = Remote::new("team", "/srv/pool").unwrap();
+        let [key, twin] = [key, twin].map(|it| Trusted::new(it.public));
+        trust(&mut remote, &key).unwrap();
+        let limited = Trusted { projects: vec!["acme.*".into()], ..twin.clone() };
+        for twin in [&twin, &limited] {
+            let refused = trust(&mut remote, twin).unwrap_err();
+            assert!(matches!(refused, Error::KeyIdTaken { .. }), "{refused:?}");
+        }
+        trust(&mut remote, &Trusted { until: Some(1), ..key.clone() }).unwrap();
+        distrust(&mut remote, &key.key).unwrap();
+        trust(&mut remote, &twin).unwrap();
+        assert_eq!(remote.trusted, [twin]);
+    }
 }
