@@ -18,17 +18,22 @@ use crate::util::units::shown_limit;
 const MAX_VALID: usize = 64 << 20;
 /// Most bytes of the other lines that are kept.
 const MAX_REFUSED: usize = 1 << 20;
-/// Most signatures of one list that are wrong. Each takes a while to check.
+/// Most signatures of one list, and of all lists, that are wrong. Each takes a while to check, beside valid
+/// ones too.
 const MOST_FORGED: usize = 100;
+const MOST_FORGED_IN_ALL: usize = 1000;
 
 /// A line whose entry can be parsed.
 pub type Line = (RemoteEntry, Signed);
 
-/// The bytes that are kept of all lists and sets of one remote.
+/// What is used up by all lists and sets of one remote.
 #[derive(Debug, Default)]
 pub struct Room {
+    /// Bytes that are kept.
     valid: AtomicUsize,
     refused: AtomicUsize,
+    /// Signatures that are wrong.
+    forged: AtomicUsize,
 }
 
 impl Room {
@@ -42,8 +47,8 @@ impl Room {
 /// The lines of one list, while it arrives.
 pub struct LineFilter<'a> {
     room: &'a Room,
-    /// Checks the signatures of a line.
-    verify: &'a dyn Fn(&Signed) -> Result<(), BadEntry>,
+    /// Checks the signatures of a line, and counts the wrong ones.
+    verify: &'a dyn Fn(&Signed) -> (Result<(), BadEntry>, usize),
     /// Whether an entry belongs in this list.
     belongs: &'a dyn Fn(&EggKey) -> bool,
     kept: Vec<Line>,
@@ -51,6 +56,8 @@ pub struct LineFilter<'a> {
     keys: HashSet<EggKey>,
     /// The lines that are not valid.
     refused: HashSet<Digest>,
+    /// The signed texts of those that a trusted key has signed.
+    incomplete: HashSet<Digest>,
     forged: usize,
     has_lines: bool,
     excess: Option<String>,
@@ -68,7 +75,7 @@ pub struct Filtered {
 impl<'a> LineFilter<'a> {
     pub fn new(
         room: &'a Room,
-        verify: &'a dyn Fn(&Signed) -> Result<(), BadEntry>,
+        verify: &'a dyn Fn(&Signed) -> (Result<(), BadEntry>, usize),
         belongs: &'a dyn Fn(&EggKey) -> bool,
     ) -> Self {
         Self {
@@ -78,6 +85,7 @@ impl<'a> LineFilter<'a> {
             kept: Vec::new(),
             keys: HashSet::new(),
             refused: HashSet::new(),
+            incomplete: HashSet::new(),
             forged: 0,
             has_lines: false,
             excess: None,
@@ -97,13 +105,37 @@ impl<'a> LineFilter<'a> {
         if self.refused.contains(&digest) {
             return ControlFlow::Continue(());
         }
-        match (self.verify)(&signed) {
+        let (checked, wrong) = (self.verify)(&signed);
+        let kept = match checked {
             Ok(()) => self.keep_valid(entry, signed, line.len()),
             Err(bad) => {
                 self.refused.insert(digest);
-                self.keep_refused(entry, signed, line.len(), &bad)
+                let again = self.is_repeated(&signed, &bad);
+                self.keep_refused(entry, signed, line.len());
+                self.forged += usize::from(again);
+                ControlFlow::Continue(())
             }
+        };
+        self.forged += wrong;
+        let in_all = self.room.forged.fetch_add(wrong, Ordering::Relaxed) + wrong;
+        if kept.is_continue() && self.forged > MOST_FORGED {
+            return self
+                .cut(format!("more than {MOST_FORGED} of its signatures are wrong or repeated"));
         }
+        if kept.is_continue() && wrong > 0 && in_all > MOST_FORGED_IN_ALL {
+            let most = MOST_FORGED_IN_ALL;
+            return self
+                .cut(format!("more than {most} signatures in the lists of the remote are wrong"));
+        }
+        kept
+    }
+
+    /// Whether an earlier line has the same text, which a trusted key has signed: the same signature was
+    /// checked again.
+    fn is_repeated(&mut self, signed: &Signed, bad: &BadEntry) -> bool {
+        let is_signed =
+            matches!(bad, BadEntry::TooFewSignatures { .. } | BadEntry::OtherProject(_));
+        is_signed && !self.incomplete.insert(Digest::of(signed.entry.as_bytes()))
     }
 
     fn keep_valid(&mut self, entry: RemoteEntry, signed: Signed, bytes: usize) -> ControlFlow<()> {
@@ -116,21 +148,10 @@ impl<'a> LineFilter<'a> {
         ControlFlow::Continue(())
     }
 
-    fn keep_refused(
-        &mut self,
-        entry: RemoteEntry,
-        signed: Signed,
-        bytes: usize,
-        bad: &BadEntry,
-    ) -> ControlFlow<()> {
+    fn keep_refused(&mut self, entry: RemoteEntry, signed: Signed, bytes: usize) {
         if Room::take(&self.room.refused, bytes, MAX_REFUSED) {
             self.kept.push((entry, signed));
         }
-        self.forged += usize::from(matches!(bad, BadEntry::WrongSignature(_)));
-        if self.forged > MOST_FORGED {
-            return self.cut(format!("more than {MOST_FORGED} of its signatures are wrong"));
-        }
-        ControlFlow::Continue(())
     }
 
     fn cut(&mut self, reason: String) -> ControlFlow<()> {
@@ -157,11 +178,16 @@ mod tests {
         Signed { entry: entry.text(), signatures: vec![signature.into()] }.line()
     }
 
-    fn verify(signed: &Signed) -> Result<(), BadEntry> {
+    fn verify(signed: &Signed) -> (Result<(), BadEntry>, usize) {
         match signed.signatures[0].as_str() {
-            "good" => Ok(()),
-            "unknown" => Err(BadEntry::UnknownKey("1".into())),
-            _ => Err(BadEntry::WrongSignature("1".into())),
+            "good" => (Ok(()), 0),
+            "good beside wrong" => (Ok(()), 15),
+            "unknown" => (Err(BadEntry::UnknownKey("1".into())), 0),
+            "1 of 2" => (Err(BadEntry::TooFewSignatures { counted: 1, needed: 2 }), 0),
+            "1 of 2 beside wrong" => {
+                (Err(BadEntry::TooFewSignatures { counted: 1, needed: 2 }), 15)
+            }
+            _ => (Err(BadEntry::WrongSignature("1".into())), 1),
         }
     }
 
@@ -210,6 +236,32 @@ mod tests {
         let found = filtered(&room, [line("good", "good", 0)].into_iter().chain(wrong));
         assert!(found.excess.unwrap().contains("signatures are wrong"));
         assert_eq!(found.lines[0].0.key.version, "good");
+    }
+
+    /// The wrong signatures in these lines may be beside valid ones.
+    #[test]
+    fn wrong_signatures_are_bounded_however_they_are_distributed() {
+        for signature in ["good beside wrong", "1 of 2 beside wrong"] {
+            let room = Room::default();
+            let lines = (0..1000).map(|version| line(&version.to_string(), signature, 0));
+            let found = filtered(&room, lines);
+            assert!(found.excess.unwrap().contains("signatures are wrong"));
+            assert!(found.lines.len() < 10, "{}", found.lines.len());
+        }
+        let waiting = (0..1000).map(|version| line(&version.to_string(), "1 of 2", 0));
+        assert_eq!(filtered(&Room::default(), waiting).excess, None);
+        // One signature, as many lines with it.
+        let repeated = (0..1000).map(|number| line("1", "1 of 2", 0) + &" ".repeat(number));
+        assert!(filtered(&Room::default(), repeated).excess.is_some());
+    }
+
+    #[test]
+    fn the_wrong_signatures_of_all_lists_have_a_bound() {
+        let room = Room::default();
+        let list = |from: usize| (from..from + 90).map(|it| line(&it.to_string(), "wrong", 0));
+        let cut = |number: usize| filtered(&room, list(90 * number)).excess.is_some();
+        let cut: Vec<bool> = (0..20).map(cut).collect();
+        assert!(!cut[..10].contains(&true) && !cut[12..].contains(&false), "{cut:?}");
     }
 
     #[test]
