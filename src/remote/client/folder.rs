@@ -83,10 +83,12 @@ fn open_lock(path: &Path) -> std::io::Result<File> {
         .mode(WRITERS)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
         .open(path)?;
-    // An older version made it readable. If it belongs to another user, only that user can change it.
-    let mode = file.metadata()?.mode();
-    if mode & 0o044 != 0 {
-        let _ = file.set_permissions(Permissions::from_mode(mode & 0o622));
+    // An older version made it readable. If it belongs to another user, only that user can change it. With
+    // a second name, it is another file, which somebody has put here.
+    let found = file.metadata()?;
+    let is_own = found.nlink() == 1 && found.uid() == rustix::process::geteuid().as_raw();
+    if is_own && found.mode() & 0o044 != 0 {
+        let _ = file.set_permissions(Permissions::from_mode(found.mode() & 0o622));
     }
     Ok(file)
 }
@@ -146,6 +148,17 @@ mod tests {
         std::os::unix::fs::symlink("elsewhere", &path).unwrap();
         assert!(open_lock(&path).is_err(), "it follows no symlink");
         assert!(!dir.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn a_lock_file_with_a_second_name_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, notes) = (dir.path().join(LOCK), dir.path().join("notes"));
+        std::fs::write(&notes, "mine").unwrap();
+        std::fs::set_permissions(&notes, Permissions::from_mode(0o644)).unwrap();
+        std::fs::hard_link(&notes, &path).unwrap();
+        drop(open_lock(&path).unwrap());
+        assert_eq!(notes.metadata().unwrap().mode() & 0o777, 0o644);
     }
 
     #[test]
