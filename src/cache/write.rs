@@ -18,7 +18,7 @@
 //! A long removal holds the lock for about `HOLD` at a time and then releases it for as long, so that
 //! other processes get it in between (`benches/gc_wait.py`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ pub enum Commit {
         egg: CachedEgg,
         old: Digest,
     },
-    /// Not stored, because this user cannot write the folder of its blob.
+    /// Not stored, because this user cannot write the folder of its blob, or because it is refused.
     Refused {
         reason: String,
     },
@@ -69,13 +69,30 @@ impl Cache {
         staged: Vec<Staged>,
         replace: impl Fn(&CachedEgg) -> bool,
     ) -> Result<Vec<Commit>> {
+        self.commit_admitted(staged, replace, || Ok(HashMap::new()))
+    }
+
+    /// As [`Cache::commit`], except for the eggs in `refused`, each with the reason. It is called under the
+    /// write lock, so what it looks at is not older than what the next process sees that takes the lock.
+    pub fn commit_admitted(
+        &mut self,
+        staged: Vec<Staged>,
+        replace: impl Fn(&CachedEgg) -> bool,
+        refused: impl FnOnce() -> Result<HashMap<Digest, String>>,
+    ) -> Result<Vec<Commit>> {
         let (dir, blobs) = (&self.dir, &self.blobs);
         let commits = self.index.write(|writer| {
-            record_arrivals(dir, blobs, writer, &staged, &replace)?;
+            let refused = refused()?;
+            let admitted: Vec<&Staged> =
+                staged.iter().filter(|it| !refused.contains_key(&it.written.digest)).collect();
+            record_arrivals(dir, blobs, writer, &admitted, &replace)?;
             let mut changed = BTreeSet::new();
             let commits = staged
                 .into_iter()
-                .map(|staged| commit_one(blobs, writer, staged, &replace, &mut changed))
+                .map(|staged| match refused.get(&staged.written.digest) {
+                    Some(reason) => Ok(Commit::Refused { reason: reason.clone() }),
+                    None => commit_one(blobs, writer, staged, &replace, &mut changed),
+                })
                 .collect::<Result<Vec<_>>>()?;
             blobs.sync(&changed)?;
             writer.tally(&stored(&commits), now())?;
@@ -239,7 +256,7 @@ fn record_arrivals(
     cache: &Dir,
     blobs: &Blobs,
     writer: &Writer<'_>,
-    staged: &[Staged],
+    staged: &[&Staged],
     replace: impl Fn(&CachedEgg) -> bool,
 ) -> Result<()> {
     let mut records = Vec::new();

@@ -147,7 +147,7 @@ impl CheckedRemote {
 
     /// Counts a refusal and returns its error. After a few forged entries or blobs the remote is not
     /// used any more.
-    fn refuse(&self, what: &str, reason: &str, forged: Option<Digest>) -> Error {
+    pub(super) fn refuse(&self, what: &str, reason: &str, forged: Option<Digest>) -> Error {
         let name = self.client.name().to_owned();
         // Anybody may have written it, and it ends in a log.
         let (what, reason) = (first_line(what), first_line(reason));

@@ -4,19 +4,24 @@
 //! from then on.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::cache::trust::Trust;
 use crate::cache::{Staged, Staging};
 use crate::egg::key::{EggKey, Host};
 use crate::error::{Error, OrLog, Result};
 use crate::remote::checked_remote::CheckedRemote;
 use crate::remote::client::{Client, Patience};
-use crate::remote::config::Remote;
+use crate::remote::config::{self, Remote};
 use crate::remote::entry::{RemoteEntry, Signed};
 use crate::remote::object_names;
+use crate::remote::signature;
 use crate::remote::withdrawals::run::RunWithdrawals;
+use crate::util::clock::now;
 use crate::util::environment::Environment;
+use crate::util::hash::digest::Digest;
 use crate::util::progress::Progress;
 use crate::util::threads;
 
@@ -123,6 +128,33 @@ impl Upstream {
         let mut staged = remote.fetch(&offer.entry, staging, progress)?;
         staged.arrival = Some(remote.arrival(&offer.signed));
         Ok(staged)
+    }
+
+    /// The eggs that are refused after all, with the reasons, by the remotes that the cache at `root` has
+    /// now: a key may have been revoked while they were on their way.
+    ///
+    /// # Errors
+    /// If the remotes of the cache cannot be read.
+    pub fn refused_now(
+        &self,
+        offers: &[Offer],
+        root: &Path,
+        trust: &Trust,
+    ) -> Result<HashMap<Digest, String>> {
+        let configured = config::read(root, trust)?;
+        let refusal = |offer: &Offer| {
+            let remote = self.remote(offer);
+            let now_configured = configured.iter().find(|it| it.name == remote.client.name());
+            let reason = match now_configured {
+                None => "the remote was removed".to_owned(),
+                Some(it) => {
+                    signature::verified(&offer.signed, it.trust(), now()).err()?.to_string()
+                }
+            };
+            let error = remote.refuse(&offer.entry.file_name, &reason, None);
+            Some((offer.entry.egg, error.to_string()))
+        };
+        Ok(offers.iter().filter_map(refusal).collect())
     }
 
     /// Loads the set of a configuration, unless a set is loaded already.

@@ -5,13 +5,12 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::debug;
 
-use crate::cache::trust::Trust;
 use crate::cache::{Cache, Commit, Staged, Staging};
 use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
@@ -41,7 +40,7 @@ struct State {
     queue: VecDeque<Offer>,
     statuses: HashMap<Digest, Status>,
     /// Downloaded and not in the cache yet.
-    arrived: Vec<(Digest, Staged)>,
+    arrived: Vec<(Offer, Staged)>,
     /// Damaged eggs of the cache, which an egg of the same key replaces.
     damaged: HashSet<Digest>,
     /// Why nothing more is fetched.
@@ -55,8 +54,8 @@ impl State {
         if self.arrived.is_empty() {
             return None;
         }
-        let (digests, staged) = self.arrived.drain(..).unzip();
-        Some(Batch { digests, staged, damaged: self.damaged.clone() })
+        let (offers, staged) = self.arrived.drain(..).unzip();
+        Some(Batch { offers, staged, damaged: self.damaged.clone() })
     }
 
     /// Moves an egg to the front of the queue, unless its download has begun.
@@ -97,7 +96,7 @@ impl State {
 
 /// Eggs that are committed together.
 struct Batch {
-    digests: Vec<Digest>,
+    offers: Vec<Offer>,
     staged: Vec<Staged>,
     damaged: HashSet<Digest>,
 }
@@ -120,8 +119,13 @@ pub struct FetchWorker {
 impl FetchWorker {
     pub fn new(cache: &Dir, upstream: &Arc<Upstream>, options: &Arc<Options>) -> Result<Self> {
         let mut worker = Worker::default();
-        let (root, of_commit) = (cache.path().to_owned(), Arc::clone(options));
-        worker.spawn("commit", move |monitor| commit_batches(monitor, &root, &of_commit))?;
+        let mut committer = Committer {
+            cache: None,
+            root: cache.path().to_owned(),
+            upstream: Arc::clone(upstream),
+            options: Arc::clone(options),
+        };
+        worker.spawn("commit", move |monitor| commit_batches(monitor, &mut committer))?;
         for _ in 0..DOWNLOADS {
             let (upstream, staging) = (Arc::clone(upstream), Staging::new(cache));
             let (root, options) = (cache.path().to_owned(), Arc::clone(options));
@@ -219,16 +223,18 @@ fn download_eggs(
     });
 }
 
-/// Downloads an egg from the remote of its offer, or else from a later remote that has the same egg.
+/// Downloads an egg from the remote of its offer, or else from a later remote that has the same egg. Returns
+/// the offer that was used, too.
 fn download(
     upstream: &Upstream,
     offer: &Offer,
     staging: &Staging,
     progress: &dyn Progress,
-) -> Result<Staged> {
+) -> Result<(Offer, Staged)> {
     let mut current = offer.clone();
     loop {
-        let outcome = upstream.fetch(&current, staging, progress);
+        let fetched = upstream.fetch(&current, staging, progress);
+        let outcome = fetched.map(|staged| (current.clone(), staged));
         // What the disk does not take from this remote it takes from no other one.
         if matches!(outcome, Ok(_) | Err(Error::Io { .. })) || progress.is_over() {
             return outcome;
@@ -243,11 +249,11 @@ fn download(
 fn record_download(
     state: &mut State,
     egg: Digest,
-    outcome: Result<Staged>,
+    outcome: Result<(Offer, Staged)>,
     text: &dyn Fn(&Error) -> String,
 ) {
     let error = match outcome {
-        Ok(staged) => return state.arrived.push((egg, staged)),
+        Ok(arrived) => return state.arrived.push(arrived),
         Err(error) => error,
     };
     debug!(digest = %egg, %error, "not fetched");
@@ -259,47 +265,53 @@ fn record_download(
     state.statuses.insert(egg, status);
 }
 
-fn commit_batches(monitor: &Monitor<State>, root: &Path, options: &Options) {
-    let mut cache = None;
+/// What the thread that commits needs.
+struct Committer {
+    /// Opened for the first batch.
+    cache: Option<Cache>,
+    root: PathBuf,
+    upstream: Arc<Upstream>,
+    options: Arc<Options>,
+}
+
+impl Committer {
+    fn commit(&mut self, batch: &mut Batch) -> Result<Vec<Commit>> {
+        let Self { cache, root, upstream, options } = self;
+        let trust = &options.trust;
+        let cache = match cache {
+            Some(cache) => cache,
+            None => cache.insert(Cache::open_with(root, trust, &Silent)?),
+        };
+        let Batch { offers, staged, damaged } = batch;
+        // An unreadable record is reported when the session is opened.
+        let withdrawals = Withdrawals::of(root).or_log().unwrap_or_default();
+        cache.commit_admitted(
+            std::mem::take(staged),
+            |egg: &CachedEgg| damaged.contains(&egg.digest) || withdrawals.has(egg.digest),
+            || upstream.refused_now(offers, root, trust),
+        )
+    }
+}
+
+fn commit_batches(monitor: &Monitor<State>, committer: &mut Committer) {
+    let (root, options) = (committer.root.clone(), Arc::clone(&committer.options));
     monitor.run_jobs(
         State::take_arrived,
-        |batch| {
-            let staged = std::mem::take(&mut batch.staged);
-            let commits = commit(&mut cache, root, &options.trust, staged, &batch.damaged);
-            commits.map_err(|error| options.text(&error, root))
-        },
-        |Batch { digests, .. }, commits| {
+        |batch| committer.commit(batch).map_err(|error| options.text(&error, &root)),
+        |Batch { offers, .. }, commits| {
             let unexpected = || Err("storing fetched eggs failed unexpectedly".into());
             let commits = commits.unwrap_or_else(unexpected);
-            monitor.update(|state| record_commits(state, &digests, commits));
+            monitor.update(|state| record_commits(state, &offers, commits));
         },
     );
 }
 
-fn commit(
-    cache: &mut Option<Cache>,
-    root: &Path,
-    trust: &Trust,
-    staged: Vec<Staged>,
-    damaged: &HashSet<Digest>,
-) -> Result<Vec<Commit>> {
-    let cache = match cache {
-        Some(cache) => cache,
-        None => cache.insert(Cache::open_with(root, trust, &Silent)?),
-    };
-    // An unreadable record is reported when the session is opened.
-    let withdrawals = Withdrawals::of(root).or_log().unwrap_or_default();
-    cache.commit(staged, |egg: &CachedEgg| {
-        damaged.contains(&egg.digest) || withdrawals.has(egg.digest)
-    })
-}
-
-fn record_commits(state: &mut State, digests: &[Digest], commits: Result<Vec<Commit>, String>) {
+fn record_commits(state: &mut State, offers: &[Offer], commits: Result<Vec<Commit>, String>) {
     let statuses: Vec<Status> = match commits {
         Ok(commits) => commits.iter().map(status_after).collect(),
-        Err(reason) => vec![state.fail_all(&reason); digests.len()],
+        Err(reason) => vec![state.fail_all(&reason); offers.len()],
     };
-    state.statuses.extend(digests.iter().copied().zip(statuses));
+    state.statuses.extend(offers.iter().map(|offer| offer.entry.egg).zip(statuses));
 }
 
 fn status_after(commit: &Commit) -> Status {

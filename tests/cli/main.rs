@@ -49,6 +49,7 @@ mod remote_races;
 mod remote_settings;
 mod remote_verify;
 mod repair;
+mod revoked_key;
 mod root_user;
 mod roots;
 mod round_trip;

@@ -208,7 +208,12 @@ fn commit(
         }
     }
     let withdrawals = Withdrawals::of(cache.root())?;
-    let commits = cache.commit(staged, |egg: &CachedEgg| withdrawals.has(egg.digest))?;
+    let (root, trust) = (cache.root().to_owned(), cache.trust().clone());
+    let commits = cache.commit_admitted(
+        staged,
+        |egg: &CachedEgg| withdrawals.has(egg.digest),
+        || upstream.refused_now(&arrived, &root, &trust),
+    )?;
     eggs.extend(arrived.iter().zip(commits).map(|(offer, commit)| {
         let outcome = match commit {
             Commit::Stored(_) | Commit::Replaced { .. } => Outcome::Pulled,
