@@ -14,7 +14,7 @@ use crate::support::write;
 
 /// A pool of two eggs, signed by `key`. The cache `strict` reads it and needs two of the keys `key`,
 /// `second` and `third`.
-fn pool_for_strict() -> Pool {
+pub fn pool_for_strict() -> Pool {
     let pool = Pool::with_two();
     for key in ["second", "third"] {
         pool.ok(&format!("keygen {key}"));

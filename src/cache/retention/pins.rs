@@ -78,13 +78,23 @@ impl Pattern {
         &self.name
     }
 
+    /// As it was given.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether this is the beginning of the digest of an egg.
+    #[must_use]
+    pub fn is_digest_of(&self, egg: Digest) -> bool {
+        Digest::is_prefix(&self.text) && egg.to_string().starts_with(&self.text)
+    }
+
     #[must_use]
     pub fn matches(&self, egg: &CachedEgg) -> bool {
         let is_named =
             glob::matches(&self.name, &egg.key.name) || glob::matches(&self.text, &egg.file_name);
-        let is_digest =
-            || Digest::is_prefix(&self.text) && egg.digest.to_string().starts_with(&self.text);
-        (is_named || is_digest())
+        (is_named || self.is_digest_of(egg.digest))
             && match &self.versions {
                 Versions::All => true,
                 Versions::Is(version) => same_version(&egg.key.version, version),

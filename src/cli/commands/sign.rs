@@ -24,7 +24,8 @@ pub struct Sign {
     /// Name of the remote.
     name: String,
     /// Also sign these eggs if a trusted key has signed them and the remote needs more signatures: names,
-    /// name==version, or patterns as for `pin`. Repeatable.
+    /// name==version, patterns as for `pin`, or at least 8 digits of the digest. If this cache has another
+    /// build of an egg, only the digest approves it. Repeatable.
     #[arg(long, value_name = "EGG")]
     approve: Vec<String>,
 }
@@ -36,7 +37,14 @@ impl Sign {
         let (environment, bar) = (&context.environment, &context.bar);
         let approved = self.approve.iter().map(|text| Pattern::new(text));
         let approved: Vec<Pattern> = approved.collect::<Result<_, _>>()?;
-        let report = countersign::countersign(&remote, &signer, &approved, environment, bar)?;
+        let report = countersign::countersign(
+            &context.open()?,
+            &remote,
+            &signer,
+            &approved,
+            environment,
+            bar,
+        )?;
         context.printer.report(&report, text)?;
         Ok(ExitCode::Success)
     }
@@ -49,7 +57,10 @@ pub fn signer(context: &Context) -> Result<Signer, Error> {
 
 fn text(report: &Report) -> Text {
     let skipped = report.skipped.iter();
-    let notes = skipped.map(|it| format!("{}: skipped: {}", it.what, it.reason)).collect();
+    let skipped = skipped.map(|it| format!("{}: skipped: {}", it.what, it.reason));
+    let approved = report.approved.iter();
+    let approved = approved.map(|it| format!("{}: approved build {}", it.file_name, it.digest));
+    let notes = approved.chain(skipped).collect();
     let summary = format!(
         "Remote {}: {} signed with key {}, {} already signed, {} skipped",
         report.remote,

@@ -2,14 +2,19 @@
 //! that an entry gets all the signatures that it needs.
 //!
 //! Only entries that are valid get a signature, and their text stays, so nothing becomes trusted that was
-//! not. An entry that still lacks signatures is approved explicitly. Entries are changed first, with If-Match, and then the lines of lists and sets
-//! are made equal to them. If this is cut off, run it again.
+//! not. An entry that still lacks signatures is approved explicitly. A name approves the build that the cache
+//! of the reviewer has, if it has one; another build of the same key is approved by its digest alone.
+//!
+//! Entries are changed first, with If-Match, and then the lines of lists and sets are made equal to them. If
+//! this is cut off, run it again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
 use crate::cache::retention::pins::Pattern;
+use crate::cache::{Cache, query};
+use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
 use crate::error::{Error, Result};
 use crate::remote::client::Version;
@@ -24,6 +29,7 @@ use crate::remote::signature::{self, Trust};
 use crate::remote::withdrawals;
 use crate::util::clock::now;
 use crate::util::environment::Environment;
+use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Unit};
 
 #[derive(Debug, Serialize)]
@@ -33,6 +39,8 @@ pub struct Report {
     pub key: String,
     /// Entries that this run has signed.
     pub signed: usize,
+    /// Those of them that lacked signatures.
+    pub approved: Vec<ApprovedBuild>,
     /// Entries that the key had signed before.
     pub present: usize,
     /// Entries that are not valid, and not approved.
@@ -44,6 +52,13 @@ pub struct Report {
     pub withdrawals: bool,
     /// Requests that were made.
     pub requests: u64,
+}
+
+/// An egg that was approved.
+#[derive(Debug, Serialize)]
+pub struct ApprovedBuild {
+    pub file_name: String,
+    pub digest: Digest,
 }
 
 /// An entry that gets no new signature.
@@ -59,6 +74,7 @@ pub struct SkippedEntry {
 /// The outcome for one entry.
 enum Outcome<'a> {
     Signed(&'a EggKey, Signed),
+    Approved(&'a RemoteEntry, Signed),
     Present(&'a EggKey, Signed),
     Skipped(SkippedEntry),
     Gone,
@@ -70,6 +86,7 @@ enum Outcome<'a> {
 /// # Errors
 /// [`Error::Remote`](crate::error::Error::Remote), also if the remote does not trust the key itself.
 pub fn countersign(
+    cache: &Cache,
     remote: &Remote,
     signer: &Signer,
     approved: &[Pattern],
@@ -78,16 +95,18 @@ pub fn countersign(
 ) -> Result<Report> {
     publish::check(remote, signer)?;
     let inventory = Inventory::new(remote, environment, progress)?;
+    let approval = Approval::new(cache, approved, &inventory)?;
     progress.begin("signing", inventory.entries.len() as u64, Unit::Eggs);
     let outcomes = inventory.in_parallel(inventory.entries.iter().collect(), |stored| {
         progress.advance(1);
-        sign_one(&inventory, stored, remote, signer, approved)
+        sign_one(&inventory, stored, remote, signer, &approval)
     })?;
     progress.end();
     let mut report = Report {
         remote: remote.name.clone(),
         key: signer.id(),
         signed: 0,
+        approved: Vec::new(),
         present: 0,
         skipped: Vec::new(),
         lists: 0,
@@ -100,6 +119,12 @@ pub fn countersign(
             Outcome::Signed(key, line) => {
                 report.signed += 1;
                 by_key.insert(key, line);
+            }
+            Outcome::Approved(entry, line) => {
+                report.signed += 1;
+                let (file_name, digest) = (entry.file_name.clone(), entry.egg);
+                report.approved.push(ApprovedBuild { file_name, digest });
+                by_key.insert(&entry.key, line);
             }
             Outcome::Present(key, line) => {
                 report.present += 1;
@@ -129,7 +154,7 @@ fn sign_one<'a>(
     stored: &'a StoredEntry,
     remote: &Remote,
     signer: &Signer,
-    approved: &[Pattern],
+    approval: &Approval<'_>,
 ) -> Result<Outcome<'a>> {
     let client = &inventory.client;
     let name = &stored.object.name;
@@ -139,7 +164,10 @@ fn sign_one<'a>(
     };
     let (entry, trust) = match (stored.valid(), &stored.content) {
         (Some(entry), _) => (entry, remote.trust()),
-        (None, Ok(entry)) if stored.is_incomplete() && is_approved(entry, approved) => {
+        (None, Ok(entry)) if stored.is_incomplete() && approval.names(entry) => {
+            if let Some(reason) = approval.other_build(entry) {
+                return Ok(skipped(reason));
+            }
             (entry, Trust::any(&remote.trusted))
         }
         _ => {
@@ -171,7 +199,12 @@ fn sign_one<'a>(
         make_room(&mut line, &remote.trusted);
         line.signatures.push(signer.sign(&line.entry)?);
         if client.replace(name, entry::text(std::slice::from_ref(&line)), Some(&version))? {
-            return Ok(Some(Outcome::Signed(&entry.key, line)));
+            let is_approved = stored.is_incomplete();
+            return Ok(Some(if is_approved {
+                Outcome::Approved(entry, line)
+            } else {
+                Outcome::Signed(&entry.key, line)
+            }));
         }
         current = client.get_short(name, MAX_OBJECT)?.and_then(|it| {
             let line = entry::lines(&it.bytes).into_iter().next()?;
@@ -181,9 +214,46 @@ fn sign_one<'a>(
     })
 }
 
-fn is_approved(entry: &RemoteEntry, approved: &[Pattern]) -> bool {
-    let egg = entry.egg();
-    approved.iter().any(|pattern| pattern.matches(&egg)) && entry.check_name().is_ok()
+/// The builds that a reviewer approves.
+struct Approval<'a> {
+    patterns: &'a [Pattern],
+    /// The builds in the cache of the reviewer.
+    own: HashMap<EggKey, Digest>,
+}
+
+impl<'a> Approval<'a> {
+    fn new(cache: &Cache, patterns: &'a [Pattern], inventory: &Inventory) -> Result<Self> {
+        let incomplete = inventory.entries.iter().filter(|stored| stored.is_incomplete());
+        let eggs: Vec<CachedEgg> =
+            incomplete.filter_map(|it| Some(it.content.as_ref().ok()?.egg())).collect();
+        for pattern in patterns {
+            let of_digest = eggs.iter().filter(|egg| pattern.is_digest_of(egg.digest));
+            let builds: BTreeMap<Digest, &CachedEgg> =
+                of_digest.map(|egg| (egg.digest, egg)).collect();
+            if builds.len() > 1 {
+                let candidates = builds.into_values().map(query::describe).collect();
+                return Err(Error::Ambiguous { query: pattern.text().to_owned(), candidates });
+            }
+        }
+        let own = if patterns.is_empty() { Vec::new() } else { cache.eggs()? };
+        let own = own.into_iter().map(|egg| (egg.key, egg.digest)).collect();
+        Ok(Self { patterns, own })
+    }
+
+    fn names(&self, entry: &RemoteEntry) -> bool {
+        let egg = entry.egg();
+        self.patterns.iter().any(|it| it.matches(&egg)) && entry.check_name().is_ok()
+    }
+
+    /// Why an entry is not approved by its name: the cache has another build.
+    fn other_build(&self, entry: &RemoteEntry) -> Option<String> {
+        let own = self.own.get(&entry.key).filter(|own| **own != entry.egg)?;
+        if self.patterns.iter().any(|it| it.is_digest_of(entry.egg)) {
+            return None;
+        }
+        let (theirs, own) = (entry.egg.short(), own.short());
+        Some(format!("it is the build {theirs}, and this cache has another one, {own}"))
+    }
 }
 
 /// Makes room for one more signature: removes invalid ones first, then the oldest.
