@@ -63,6 +63,7 @@ mod signs_of_life;
 mod stats;
 mod stolen_key;
 mod store;
+mod strange_names;
 mod support;
 mod time_budget;
 mod trust;
