@@ -42,6 +42,15 @@ pub fn transfers_text(
                 from.insert(&arrival.remote);
                 "skipped"
             }
+            Outcome::Revoked { arrival } => {
+                text.notes.push(format!(
+                    "{file_name}: not {verb}: pulled from {}, signed by {}, and no remote trusts \
+                     that any more",
+                    arrival.remote,
+                    arrival.keys.join(", ")
+                ));
+                continue;
+            }
             Outcome::Failed { reason } => {
                 text.problems.push(format!("{file_name}: {reason}").into());
                 continue;

@@ -158,6 +158,18 @@ impl Remote {
         signature::Trust { keys: &self.trusted, needed: self.signatures_needed }
     }
 
+    /// Whether signatures by the keys with these ids are enough for an entry of a project.
+    #[must_use]
+    pub fn accepts(&self, ids: &[String], project: &str, now: i64) -> bool {
+        let counts = |it: &&Trusted| {
+            it.until.is_none_or(|until| until > now)
+                && it.covers(project)
+                && it.id().is_ok_and(|id| ids.contains(&id))
+        };
+        let counted = self.trusted.iter().filter(counts).count();
+        counted > 0 && counted >= self.signatures_needed
+    }
+
     /// The trusted key that is this one, in base64. Its trust may have ended.
     #[must_use]
     pub fn trusted(&self, key: &str) -> Option<&Trusted> {

@@ -1,7 +1,8 @@
 //! Push: upload eggs of the cache to a remote.
 //!
 //! A signature says who has built an egg. So eggs that were pulled are not signed, unless the options say
-//! so: otherwise a builder that has pulled from a thief would make the thief's eggs its own.
+//! so: otherwise a builder that has pulled from a thief would make the thief's eggs its own. Even then, eggs
+//! are not signed that came by keys which no remote trusts any more.
 
 use std::collections::HashSet;
 
@@ -21,6 +22,7 @@ use crate::remote::parallel::UPLOADS;
 use crate::remote::publish::{self, Published};
 use crate::remote::withdrawals;
 use crate::remote::withdrawals::run::RunWithdrawals;
+use crate::util::clock::now;
 use crate::util::environment::Environment;
 use crate::util::progress::{Progress, Unit};
 use crate::util::threads;
@@ -59,16 +61,17 @@ pub fn push(
     progress: &dyn Progress,
 ) -> Result<Report> {
     publish::check(remote, signer)?;
-    let pulled =
-        if options.include_pulled { Arrivals::default() } else { cache.arrivals()?.complete()? };
     let remotes = config::read(cache.root(), cache.trust())?;
+    let arrivals = cache.arrivals()?;
+    let arrivals = if options.include_pulled { arrivals } else { arrivals.complete()? };
+    let origin = |egg: &CachedEgg| Origin::of(egg, &arrivals, &remotes, options);
     let withdrawals = RunWithdrawals::new(cache.root(), &remotes)?;
     let target = CheckedRemote::new(remote, &withdrawals, Patience::COMMAND, environment)?;
     let pool = threads::pool("push", UPLOADS)?;
     progress.begin("pushing", eggs.iter().map(|egg| egg.blob_bytes).sum(), Unit::Bytes);
     let blobs = cache.blobs();
     let upload = |egg: &CachedEgg| {
-        let signer = Some(signer).filter(|_| pulled.of_egg(egg.digest).is_none());
+        let signer = Some(signer).filter(|_| matches!(origin(egg), Origin::Own));
         publish::publish(&target, signer, blobs, egg, &HashSet::new(), progress)
     };
     let results: Vec<Result<Option<Published>>> =
@@ -90,24 +93,42 @@ pub fn push(
             digest: egg.digest,
             remote: remote.name.clone(),
             blob_bytes: egg.blob_bytes,
-            outcome: outcome(egg, result, pulled.of_egg(egg.digest)),
+            outcome: outcome(egg, result, origin(egg)),
         })
         .collect();
     eggs.sort_by(|a, b| a.file_name.cmp(&b.file_name));
     Ok(Report { remote: remote.name.clone(), eggs, requests: target.client.requests() })
 }
 
-fn outcome(
-    egg: &CachedEgg,
-    result: Result<Option<Published>>,
-    arrival: Option<&Arrival>,
-) -> Outcome {
-    match (result, arrival) {
+/// Whether a push signs an egg.
+enum Origin<'a> {
+    /// It does: the egg was built here, or counts so.
+    Own,
+    /// It does not, because the egg was pulled.
+    Pulled(&'a Arrival),
+    /// It would sign pulled eggs, and this one came by keys that do not count any more.
+    Revoked(&'a Arrival),
+}
+
+impl<'a> Origin<'a> {
+    fn of(egg: &CachedEgg, arrivals: &'a Arrivals, remotes: &[Remote], options: &Options) -> Self {
+        let Some(arrival) = arrivals.of_egg(egg.digest) else { return Self::Own };
+        if !options.include_pulled {
+            return Self::Pulled(arrival);
+        }
+        let accepts = |it: &Remote| it.accepts(&arrival.keys, &egg.key.name, now());
+        if remotes.iter().any(accepts) { Self::Own } else { Self::Revoked(arrival) }
+    }
+}
+
+fn outcome(egg: &CachedEgg, result: Result<Option<Published>>, origin: Origin<'_>) -> Outcome {
+    match (result, origin) {
         (Ok(Some(it)), _) if it.is_new => Outcome::Pushed,
         (Ok(Some(it)), _) if it.entry.egg == egg.digest => Outcome::Present,
         (Ok(Some(it)), _) => Outcome::Other { existing: it.entry.egg },
-        (Ok(None), Some(arrival)) => Outcome::Skipped { arrival: arrival.clone() },
-        (Ok(None), None) => Outcome::Failed { reason: "it was not signed".into() },
+        (Ok(None), Origin::Pulled(arrival)) => Outcome::Skipped { arrival: arrival.clone() },
+        (Ok(None), Origin::Revoked(arrival)) => Outcome::Revoked { arrival: arrival.clone() },
+        (Ok(None), Origin::Own) => Outcome::Failed { reason: "it was not signed".into() },
         (Err(error), _) => Outcome::Failed { reason: error.to_string() },
     }
 }

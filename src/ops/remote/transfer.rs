@@ -31,6 +31,10 @@ pub enum Outcome {
     Skipped {
         arrival: Arrival,
     },
+    /// Not pushed, although pulled eggs are: no remote trusts enough of the keys any more by which it came.
+    Revoked {
+        arrival: Arrival,
+    },
     Failed {
         reason: String,
     },
