@@ -216,7 +216,10 @@ mod tests {
     fn record(name: &str, arrived_at: i64) -> (Digest, Arrival) {
         let keys = vec!["0123456789ABCDEF".to_owned()];
         let (remote, url) = ("team".to_owned(), "file:///srv/pool".to_owned());
-        (Digest::of(name.as_bytes()), Arrival { arrived_at, remote, url, keys })
+        (
+            Digest::of(name.as_bytes()),
+            Arrival { arrived_at, remote, url, keys, other_keys: Vec::new() },
+        )
     }
 
     fn added(root: &Path, records: &[(Digest, Arrival)]) {

@@ -53,10 +53,15 @@ pub fn eviction_table(
 
 fn why_evicted(evicted: &Evicted, rules: &Rules, since: AgeSince) -> String {
     let reason = evicted.reason;
-    if let Some(CameBy { key, remote, despite }) = &evicted.came_by {
+    if let Some(CameBy { key, remote, unchecked, despite }) = &evicted.came_by {
         let despite = despite.as_ref().map(|it| format!("; {}", why_kept(it, rules, since)));
         let despite = despite.unwrap_or_default();
-        return format!("pulled from {remote}, signed by {key}{despite}");
+        let unchecked = if *unchecked { " (not checked)" } else { "" };
+        let signed = format!("signed by {key}{unchecked}{despite}");
+        return match since {
+            AgeSince::Use => format!("pulled from {remote}, {signed}"),
+            AgeSince::Push => signed,
+        };
     }
     match (reason, since) {
         (EvictReason::MaxAge, AgeSince::Push) => {

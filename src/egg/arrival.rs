@@ -14,4 +14,9 @@ pub struct Arrival {
     pub url: String,
     /// The ids of the trusted keys that had signed its entry, sorted.
     pub keys: Vec<String>,
+    /// The ids of the other keys that its signatures named, sorted. These signatures were not checked. They
+    /// count when what a stolen key has signed is looked for, because one of these keys may have been trusted
+    /// before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_keys: Vec<String>,
 }

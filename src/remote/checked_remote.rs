@@ -211,7 +211,10 @@ impl CheckedRemote {
         url.set_query(None);
         url.set_fragment(None);
         let keys = signature::signer_ids(signed, trusted);
-        Arrival { arrived_at: now(), remote: name.clone(), url: url.into(), keys }
+        let mut other_keys = signature::named_ids(signed);
+        other_keys.retain(|id| !keys.contains(id));
+        let other_keys = other_keys.into_iter().collect();
+        Arrival { arrived_at: now(), remote: name.clone(), url: url.into(), keys, other_keys }
     }
 
     /// Downloads the blob of a checked entry. [`Upstream`](crate::remote::upstream::Upstream) adds how it

@@ -11,6 +11,7 @@ use crate::cli::format::{eggs, listed};
 use crate::cli::print::Text;
 use crate::cli::values::at_least_one;
 use crate::ops::remote::gc::{self, Options, Report};
+use crate::remote::keys;
 use crate::util::units::{age, counted, shown_size};
 
 use super::gc::unreadable_root;
@@ -24,6 +25,7 @@ use super::gc::unreadable_root;
     it.\n\nExamples:\n  \
     eggcache remote gc team --keep-versions 3 --dry-run\n  \
     eggcache remote gc team --max-age 1y\n  \
+    eggcache remote gc team --untrusted --signed-by stolen.pub --dry-run\n  \
     eggcache remote gc team --dry-run --verbose    # why is each egg kept?"
 )]
 pub struct Gc {
@@ -42,6 +44,10 @@ pub struct Gc {
     /// Remove entries that no trusted key has signed, too: they keep others from pushing these eggs.
     #[arg(long)]
     untrusted: bool,
+    /// Remove entries with a signature by KEY, even if they are pinned or others have signed them, too: a key
+    /// id, a public key or its file.
+    #[arg(long, value_name = "KEY")]
+    signed_by: Vec<String>,
     /// Show what would be removed; change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -49,10 +55,11 @@ pub struct Gc {
 
 impl Gc {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let Self { name, max_age, keep_versions, grace, untrusted, dry_run } = self;
+        let Self { name, max_age, keep_versions, grace, untrusted, signed_by, dry_run } = self;
+        let signed_by = signed_by.iter().map(|key| keys::id_of(key)).collect::<Result<_, _>>()?;
         let rules = Rules { max_age, max_size: None, keep_versions };
         let root_grace = Policy::read(&context.root()?)?.grace;
-        let options = Options { rules, grace, root_grace, untrusted, dry_run };
+        let options = Options { rules, grace, root_grace, untrusted, signed_by, dry_run };
         let (cache, remote) = (context.open()?, context.remote(&name)?);
         let report = gc::gc(&cache, &remote, &options, &context.environment, &context.bar)?;
         context.printer.report(&report, |report| text(report, context.verbose))?;

@@ -38,9 +38,13 @@ impl Show {
 }
 
 fn pulled(arrival: &Arrival) -> String {
-    let Arrival { arrived_at, remote, url, keys } = arrival;
+    let Arrival { arrived_at, remote, url, keys, other_keys } = arrival;
     let at = shown_minute(*arrived_at);
-    format!("{at} from {remote} ({url}), signed by {}", keys.join(", "))
+    let other = match other_keys.len() {
+        0 => String::new(),
+        _ => format!("; not checked: {}", other_keys.join(", ")),
+    };
+    format!("{at} from {remote} ({url}), signed by {}{other}", keys.join(", "))
 }
 
 fn text(report: &Report) -> Text {

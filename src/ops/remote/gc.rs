@@ -38,10 +38,11 @@ use serde::Serialize;
 use crate::cache::Cache;
 use crate::cache::retention::pins;
 use crate::cache::retention::plan::{
-    Evicted, Kept, Plan, Protected, Rules, plan, without_withdrawn,
+    EvictReason, Evicted, Kept, Plan, Protected, Rules, plan, without_withdrawn,
 };
 use crate::cache::retention::protected::protected;
 use crate::cache::retention::roots::{self, GRACE as ROOT_GRACE, KnownRoot};
+use crate::cache::retention::signed_by::CameBy;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
 use crate::error::{Error, Result};
@@ -52,6 +53,7 @@ use crate::remote::inventory::{self, Inventory, Lines, StoredEntry};
 use crate::remote::keys::Trusted;
 use crate::remote::object_names::{self, ObjectKind};
 use crate::remote::publish;
+use crate::remote::signature;
 use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::clock::now;
 use crate::util::environment::Environment;
@@ -73,6 +75,9 @@ pub struct Options {
     pub root_grace: Option<i64>,
     /// Remove entries without any trusted signature, too.
     pub untrusted: bool,
+    /// Remove entries with a signature that names one of these keys, by their ids, whatever protects them
+    /// and whoever else has signed them.
+    pub signed_by: Vec<String>,
     pub dry_run: bool,
 }
 
@@ -146,17 +151,30 @@ pub fn gc(
     let (withdrawn, eggs) = without_withdrawn(eggs, |egg| withdrawals.has(egg.digest));
     let root_grace = options.root_grace.unwrap_or(ROOT_GRACE);
     let (protected, unreadable) = protected_eggs(cache, &eggs, root_grace)?;
+    let bad = Signers::new(&inventory, &options.signed_by);
+    let (by_key, eggs): (Vec<CachedEgg>, Vec<CachedEgg>) =
+        eggs.into_iter().partition(|egg| bad.of(valid[&egg.digest]).is_some());
     let rules = Rules { max_size: None, ..options.rules };
     let Plan { mut evicted, kept: kept_eggs } = plan(eggs, &rules, &protected, time);
     evicted.extend(withdrawn);
+    evicted.extend(by_key.into_iter().filter_map(|egg| {
+        let key = bad.of(valid[&egg.digest])?.to_owned();
+        let despite = protected.get(&egg.digest).cloned();
+        let came_by = CameBy { key, remote: remote.name.clone(), unchecked: true, despite };
+        let reason = EvictReason::SignedBy;
+        Some(Evicted { egg, reason, limit_bytes: 0, came_by: Some(came_by) })
+    }));
     evicted.sort_by(|a, b| a.egg.file_name.cmp(&b.egg.file_name));
-    let is_removed =
-        |stored: &&StoredEntry| options.untrusted && !stored.is_newer() && !stored.is_incomplete();
+    let is_removed = |stored: &&StoredEntry| {
+        let is_untrusted = || !stored.is_newer() && !stored.is_incomplete();
+        bad.of(stored).is_some() || (options.untrusted && is_untrusted())
+    };
     let invalid: Vec<&StoredEntry> =
         inventory.entries.iter().filter(|it| it.problem.is_some()).collect();
     let mut entries: Vec<&StoredEntry> = evicted.iter().map(|it| valid[&it.egg.digest]).collect();
     entries.extend(invalid.iter().copied().filter(is_removed));
-    let removal = Removal::new(&inventory, entries, time, options.grace.unwrap_or(GRACE));
+    let grace = options.grace.unwrap_or(GRACE);
+    let removal = Removal::new(&inventory, entries, bad.texts(), time, grace);
     let mut report = Report {
         remote: remote.name.clone(),
         dry_run: options.dry_run,
@@ -182,6 +200,39 @@ pub fn gc(
     }
     report.requests = inventory.client.requests();
     Ok(report)
+}
+
+/// The signed texts that a signature of one of some keys belongs to, in an entry, a list or a set. One that
+/// is left in any of these places is enough: who has the key may have removed it from the others. Nothing
+/// is checked, because the keys need not be known here, only their ids.
+struct Signers<'a> {
+    keys: HashMap<&'a str, String>,
+}
+
+impl<'a> Signers<'a> {
+    fn new(inventory: &'a Inventory, ids: &[String]) -> Self {
+        let mut keys = HashMap::new();
+        if ids.is_empty() {
+            return Self { keys };
+        }
+        let lines = inventory.lists.values().chain(inventory.sets.values()).flatten().flatten();
+        for signed in inventory.entries.iter().map(|it| &it.signed).chain(lines) {
+            let named = signature::named_ids(signed);
+            if let Some(key) = ids.iter().find(|id| named.contains(*id)) {
+                keys.insert(signed.entry.as_str(), key.clone());
+            }
+        }
+        Self { keys }
+    }
+
+    /// The key that has signed an entry.
+    fn of(&self, stored: &StoredEntry) -> Option<&str> {
+        self.keys.get(stored.signed.entry.as_str()).map(String::as_str)
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &'a str> {
+        self.keys.keys().copied()
+    }
 }
 
 /// Without a key whose signatures count now, every entry is untrusted: a mistake in the configuration would
@@ -255,7 +306,14 @@ struct LineFile<'a> {
 }
 
 impl<'a> Removal<'a> {
-    fn new(inventory: &'a Inventory, entries: Vec<&'a StoredEntry>, time: i64, grace: i64) -> Self {
+    /// Removes `entries`, and the lines of `texts` that have no entry.
+    fn new(
+        inventory: &'a Inventory,
+        entries: Vec<&'a StoredEntry>,
+        texts_alone: impl Iterator<Item = &'a str>,
+        time: i64,
+        grace: i64,
+    ) -> Self {
         let removed: HashSet<&str> = entries.iter().map(|it| it.object.name.as_str()).collect();
         let is_staying = |stored: &&StoredEntry| !removed.contains(stored.object.name.as_str());
         let staying: Vec<&StoredEntry> = inventory.entries.iter().filter(is_staying).collect();
@@ -263,6 +321,7 @@ impl<'a> Removal<'a> {
         let staying_texts: HashSet<&str> =
             staying.iter().map(|it| it.signed.entry.as_str()).collect();
         let mut texts: HashSet<&str> = entries.iter().map(|it| it.signed.entry.as_str()).collect();
+        texts.extend(texts_alone);
         texts.retain(|text| !text.is_empty() && !staying_texts.contains(text));
         let changes =
             |lines: &Lines| lines.iter().flatten().any(|line| texts.contains(line.entry.as_str()));
