@@ -340,6 +340,8 @@ pub enum Exposure {
     Link,
     /// Those whom an access control list names.
     List,
+    /// The author of the checkout that it is in.
+    Checkout,
 }
 
 impl Exposure {
@@ -353,6 +355,7 @@ impl Exposure {
             Self::AnotherUser => format!("{path} belongs to another user"),
             Self::Link => format!("{path} is a symbolic link"),
             Self::List => format!("an access control list lets others write to {path}"),
+            Self::Checkout => format!("{path} is in the checkout of the buildout"),
         }
     }
 }

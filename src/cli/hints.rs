@@ -90,6 +90,11 @@ impl Hints {
             Error::ForeignFile { .. } => {
                 one("--trust-cache takes over its remotes; `eggcache remote list` shows them")
             }
+            Error::ForeignRemotes { exposure: Exposure::Checkout, .. } => {
+                vec![format!(
+                    "{TRUST_VARIABLE}=DIR uses the remotes of the cache DIR like your own"
+                )]
+            }
             Error::ForeignRemotes { .. } => one("--trust-cache uses it like one of this user"),
             Error::LockedFolder { owner } => {
                 vec![self.to_write(&Unwritable::Permissions(owner.clone()))]
@@ -296,7 +301,7 @@ fn to_trust(cache: &Path, exposure: Exposure, owner: &Owner) -> Vec<String> {
             Some(format!("run it as {}", user(owner.user)))
         }
         Exposure::List => Some(format!("`setfacl -b {path}` removes the list")),
-        Exposure::AnotherUser | Exposure::Link => None,
+        Exposure::AnotherUser | Exposure::Link | Exposure::Checkout => None,
     };
     let trust = format!(
         "if you trust all who can change it, --trust-cache or {TRUST_VARIABLE}={} uses it as it is",

@@ -18,7 +18,7 @@ use crate::remote::signature;
 use crate::util::environment::Environment;
 use crate::util::suggest::nearest;
 
-const FILE_NAME: &str = "remotes.json";
+pub(super) const FILE_NAME: &str = "remotes.json";
 
 /// The schemes of addresses.
 pub const SCHEMES: [&str; 6] = ["s3", "gs", "az", "https", "http", "file"];

@@ -2,6 +2,7 @@
 
 pub mod build_lease;
 pub mod checked_remote;
+pub mod checkout;
 pub mod client;
 pub mod config;
 pub mod contended_write;

@@ -40,6 +40,8 @@ pub const PROTOCOL: u32 = 9;
 pub struct Options {
     /// The variables with keys and credentials.
     pub environment: Environment,
+    /// The folder of the buildout.
+    pub directory: Option<PathBuf>,
     /// The caches that this user trusts.
     pub trust: Trust,
     /// A warning for the log of the buildout.

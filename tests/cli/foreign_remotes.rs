@@ -12,16 +12,16 @@ use crate::serve::{Server, opening};
 use crate::support::{Sandbox, chmod, host, names_in};
 use crate::users::{ANNE, BOB, GROUP, as_user, finish, give, mode, run, with_shared_cache};
 
-const KEY_ID: &str = "AKIAOFANNE";
+pub const KEY_ID: &str = "AKIAOFANNE";
 
 /// A store that has nothing, and notes the head of each request.
-struct Store {
-    port: u16,
+pub struct Store {
+    pub port: u16,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Store {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let heads: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -41,11 +41,11 @@ impl Store {
         Self { port, heads }
     }
 
-    fn remote(&self, name: &str) -> String {
+    pub fn remote(&self, name: &str) -> String {
         format!("remote add {name} s3://eggs/pool --endpoint http://127.0.0.1:{}", self.port)
     }
 
-    fn taken(&self) -> Vec<String> {
+    pub fn taken(&self) -> Vec<String> {
         std::mem::take(&mut self.heads.lock().unwrap())
     }
 }

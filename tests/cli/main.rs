@@ -10,6 +10,7 @@ mod blob_races;
 mod bundle;
 mod bundle_hostile;
 mod check;
+mod checkout;
 mod clone;
 mod damage;
 mod disk;

@@ -22,6 +22,8 @@ impl Serve {
 fn options(context: &Context) -> Options {
     Options {
         environment: context.environment.clone(),
+        // Buildout changes into its folder before it starts the bridge.
+        directory: env::current_dir().ok(),
         trust: context.trust.clone(),
         warning: context.warning.clone(),
         hint: |error, cache| {

@@ -8,7 +8,7 @@ mod store;
 mod time_budget;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Options;
@@ -25,7 +25,8 @@ use crate::egg::provenance::Provenance;
 use crate::error::{Error, OrLog, Result};
 use crate::ops::add::Added;
 use crate::ops::register;
-use crate::remote::config;
+use crate::remote::checkout;
+use crate::remote::config::{self, Remote};
 use crate::remote::withdrawals::run::RunWithdrawals;
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
@@ -80,7 +81,7 @@ impl Session {
         };
         let hints = configuration.as_ref().map(|it| PrefetchHints::of(cache.dir(), it, &host));
         let text = |error: &Error| options.text(error, cache.root());
-        let configured = config::read(cache.root(), cache.trust());
+        let configured = remotes_of(&cache, options);
         let withdrawals = RunWithdrawals::new(cache.root(), configured.as_deref().unwrap_or(&[]));
         let (withdrawals, unreadable) = match withdrawals {
             Ok(withdrawals) => (withdrawals, None),
@@ -218,6 +219,16 @@ impl Session {
             auto_gc::collect(&mut cache);
         }
     }
+}
+
+/// The remotes of a cache.
+fn remotes_of(cache: &Cache, options: &Options) -> Result<Vec<Remote>> {
+    let mut remotes = config::read(cache.root(), cache.trust())?;
+    if let Some(buildout) = &options.directory {
+        let home = options.environment.get_os("HOME").map(Path::new);
+        checkout::mark_remotes(&mut remotes, cache.root(), buildout, home, cache.trust());
+    }
+    Ok(remotes)
 }
 
 /// Whether the cache does not have one egg, and has no other problem.

@@ -100,6 +100,7 @@ pub fn requests(input: &[u8]) -> bool {
         warning: None,
         hint: |_, _| None,
         on_background: || (),
+        directory: None,
         on_worker_start: || (),
     };
     serve(lines.as_bytes(), &mut answers, options).unwrap();
