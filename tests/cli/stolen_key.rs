@@ -37,8 +37,17 @@ fn commands() -> Vec<(Who, String)> {
 
 /// Runs the blocks of some with a cache, in one shell.
 fn follow(pool: &Pool, cache: &str, who: &[Who]) {
+    follow_except(pool, cache, who, "nothing");
+}
+
+/// As [`follow`], without the lines that contain `except`.
+fn follow_except(pool: &Pool, cache: &str, who: &[Who], except: &str) {
     let blocks = commands().into_iter().filter(|(by, _)| who.contains(by));
-    let script: Vec<String> = blocks.map(|(_, block)| block).collect();
+    let lines = |block: String| {
+        let lines = block.lines().filter(|line| !line.contains(except)).map(str::to_owned);
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let script: Vec<String> = blocks.map(|(_, block)| lines(block)).collect();
     assert!(!script.is_empty());
     let here = pool.sandbox.path("");
     let environment = format!(
@@ -51,9 +60,8 @@ fn follow(pool: &Pool, cache: &str, who: &[Who]) {
 const READERS: [&str; 2] = ["reader", "pinning"];
 const BUILDERS: [&str; 2] = ["builder", "second"];
 
-/// A pool of two builders and two readers. All have pulled `evil`, which a thief has pushed with the key
-/// that all trust.
-fn robbed() -> Pool {
+/// A pool of two builders and two readers. A thief has pushed `evil` with the key that all trust.
+fn with_evil() -> Pool {
     let pool = Pool { sandbox: crate::support::Sandbox::new() };
     fs::create_dir(pool.sandbox.path("bin")).unwrap();
     symlink(EGGCACHE, pool.sandbox.path("bin/eggcache")).unwrap();
@@ -67,6 +75,12 @@ fn robbed() -> Pool {
         pool.of(cache, &format!("add {}", egg.display()));
         pool.run(cache, "team-2027", "push --all", 0);
     }
+    pool
+}
+
+/// As [`with_evil`], and all have pulled `evil`.
+fn robbed() -> Pool {
+    let pool = with_evil();
     for cache in ["builder", "second", "reader", "pinning"] {
         pool.of(cache, "pull evil==1.0 good==1.0 --python 3.11");
     }
@@ -102,6 +116,48 @@ fn a_stolen_key_is_recovered_from_as_the_page_says() {
     }
     for (cache, own) in BUILDERS.into_iter().zip(["good", "other"]) {
         assert_eq!(listed(&pool, cache), [own]);
+    }
+}
+
+/// The stolen key was replaced before anybody noticed, so the newer key has signed `evil`, and readers never
+/// saw a signature of the stolen key that they trusted.
+#[test]
+fn a_theft_before_a_rotation_is_recovered_from_as_the_page_says() {
+    let pool = with_evil();
+    pool.of("builder", "keygen team-next");
+    for cache in ["builder", "second", "reader", "pinning"] {
+        pool.of(cache, "trust team team-next.pub");
+    }
+    pool.run("builder", "team-next", "sign team", 0);
+    let evil = pool.content();
+    for cache in READERS {
+        pool.of(cache, "trust team --remove team-2027.pub");
+        pool.of(cache, "pull evil==1.0 good==1.0 --python 3.11");
+    }
+    pool.of("pinning", "pin evil");
+    // After the rotation, a builder has pushed what only the newer key has signed.
+    pool.sandbox.egg("later", "1.0");
+    pool.of("second", "add eggs/later-1.0-py3.11.egg");
+    pool.run("second", "team-next", "push later==1.0 --to team", 0);
+    pool.of("reader", "pull later==1.0 --python 3.11");
+    for cache in ["builder", "second", "reader", "pinning"] {
+        pool.of(cache, "trust team --remove team-next.pub");
+    }
+    follow(&pool, "builder", &[Who::All, Who::Builder]);
+    follow(&pool, "second", &[Who::All, Who::Others]);
+    for cache in READERS {
+        follow_except(&pool, cache, &[Who::All, Who::Others], "trust team --remove");
+    }
+    pool.run("second", "team-new", "push --all", 0);
+    assert_eq!(entries(&pool), ["good", "later", "other"]);
+    assert_eq!(listed(&pool, "reader"), ["later"], "the stolen key has not signed this one");
+    assert_eq!(listed(&pool, "pinning"), [""; 0]);
+    // A mirror serves what it had before.
+    for (path, bytes) in evil {
+        fs::write(path, bytes).unwrap();
+    }
+    for cache in READERS {
+        pool.run(cache, "team-new", "pull evil==1.0 --python 3.11", 1).says(&["is not trusted"]);
     }
 }
 
