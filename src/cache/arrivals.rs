@@ -6,6 +6,10 @@
 //! happens to the row: also for an egg that is evicted and then added again from a copy. The last record
 //! of an egg counts.
 //!
+//! A record also has the content of the egg without times and bytecode. A copy of it that is added by hand
+//! under another digest gets the same record, because it was not built here either. An egg that a buildout
+//! builds with the same content is its own.
+//!
 //! # Order of writes
 //! [`Cache::commit`](crate::cache::Cache::commit) appends the records of all its eggs at once, under the
 //! write lock, and syncs them before a blob gets its name. So no blob of a remote is ever without its
@@ -40,18 +44,23 @@ const MAX_LENGTH: u64 = 256 << 20;
 const MEMORY: i64 = 90 * 86_400;
 
 /// One line of the file.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    egg: Digest,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub egg: Digest,
+    /// As [`Manifest::content`](crate::egg::manifest::Manifest::content). An older eggcache wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Digest>,
     #[serde(flatten)]
-    arrival: Arrival,
+    pub arrival: Arrival,
 }
 
 /// The records of a cache.
 #[derive(Debug, Default)]
 pub struct Arrivals {
     path: PathBuf,
-    by_egg: HashMap<Digest, Arrival>,
+    by_egg: HashMap<Digest, Record>,
+    /// The eggs with some content.
+    by_content: HashMap<Digest, Digest>,
     /// All lines, with those that count no more.
     lines: usize,
     /// Lines that are no record.
@@ -90,8 +99,9 @@ impl Arrivals {
             }
             self.lines += 1;
             match serde_json::from_slice::<Record>(&line) {
-                Ok(Record { egg, arrival }) if pieces == 1 => {
-                    self.by_egg.insert(egg, arrival);
+                Ok(record) if pieces == 1 => {
+                    self.by_content.extend(record.content.map(|content| (content, record.egg)));
+                    self.by_egg.insert(record.egg, record);
                 }
                 _ => self.damaged += 1,
             }
@@ -112,17 +122,23 @@ impl Arrivals {
     /// How an egg came from a remote; `None` if it did not.
     #[must_use]
     pub fn of_egg(&self, egg: Digest) -> Option<&Arrival> {
-        self.by_egg.get(&egg)
+        self.by_egg.get(&egg).map(|record| &record.arrival)
+    }
+
+    /// How an egg with this content came from a remote, as far as that is recorded.
+    #[must_use]
+    pub fn of_content(&self, content: Digest) -> Option<&Arrival> {
+        self.of_egg(*self.by_content.get(&content)?)
     }
 }
 
 /// Appends records, durably.
-pub(super) fn append(cache: &Dir, _lock: &Writer<'_>, records: &[(Digest, Arrival)]) -> Result<()> {
+pub(super) fn append(cache: &Dir, _lock: &Writer<'_>, records: &[Record]) -> Result<()> {
     if records.is_empty() {
         return Ok(());
     }
     let path = cache.join(FILE_NAME);
-    let text = text(records.iter().map(|(egg, arrival)| (*egg, arrival))).at("write", &path)?;
+    let text = text(records).at("write", &path)?;
     let file = cache.write(FILE_NAME).at("write", &path)?;
     let end = check(&file).and_then(|()| end_of_lines(&file)).at("write", &path)?;
     if end == 0 {
@@ -142,33 +158,31 @@ pub(super) fn compact(
     now: i64,
     is_here: impl Fn(Digest) -> Result<bool>,
 ) -> Result<()> {
-    let mut arrivals = Arrivals::of(cache)?;
+    let arrivals = Arrivals::of(cache)?;
     // What is damaged stays, so that `complete` still notices it.
     if arrivals.damaged > 0 {
         return Ok(());
     }
     let mut kept = Vec::new();
-    for (egg, arrival) in arrivals.by_egg.drain() {
-        if now.saturating_sub(arrival.arrived_at) <= MEMORY || is_here(egg)? {
-            kept.push((egg, arrival));
+    for record in arrivals.by_egg.into_values() {
+        let age = now.saturating_sub(record.arrival.arrived_at);
+        if age <= MEMORY || is_here(record.egg)? {
+            kept.push(record);
         }
     }
     if kept.len() * 2 >= arrivals.lines {
         return Ok(());
     }
     debug!(before = arrivals.lines, after = kept.len(), "compacted the records of arrivals");
-    kept.sort_unstable_by_key(|(egg, arrival)| (arrival.arrived_at, *egg));
-    let records = kept.iter().map(|(egg, arrival)| (*egg, arrival));
-    let text = text(records).at("write", &arrivals.path)?;
+    kept.sort_unstable_by_key(|record| (record.arrival.arrived_at, record.egg));
+    let text = text(&kept).at("write", &arrivals.path)?;
     temp::write_durably(cache, FILE_NAME, &text, Kind::File)
 }
 
-fn text<'a>(
-    records: impl Iterator<Item = (Digest, &'a Arrival)>,
-) -> std::result::Result<Vec<u8>, serde_json::Error> {
+fn text(records: &[Record]) -> std::result::Result<Vec<u8>, serde_json::Error> {
     let mut text = Vec::new();
-    for (egg, arrival) in records {
-        serde_json::to_writer(&mut text, &Record { egg, arrival: arrival.clone() })?;
+    for record in records {
+        serde_json::to_writer(&mut text, record)?;
         text.push(b'\n');
     }
     Ok(text)
@@ -213,16 +227,14 @@ mod tests {
     use crate::cache::Cache;
     use crate::util::clock;
 
-    fn record(name: &str, arrived_at: i64) -> (Digest, Arrival) {
+    fn record(name: &str, arrived_at: i64) -> Record {
         let keys = vec!["0123456789ABCDEF".to_owned()];
         let (remote, url) = ("team".to_owned(), "file:///srv/pool".to_owned());
-        (
-            Digest::of(name.as_bytes()),
-            Arrival { arrived_at, remote, url, keys, other_keys: Vec::new() },
-        )
+        let arrival = Arrival { arrived_at, remote, url, keys, other_keys: Vec::new() };
+        Record { egg: Digest::of(name.as_bytes()), content: None, arrival }
     }
 
-    fn added(root: &Path, records: &[(Digest, Arrival)]) {
+    fn added(root: &Path, records: &[Record]) {
         let Cache { dir, mut index, .. } = Cache::open(root).unwrap();
         index.write(|writer| append(&dir, writer, records)).unwrap();
     }
@@ -248,9 +260,26 @@ mod tests {
         added(dir.path(), &[record("foo", 1), record("bar", 1)]);
         added(dir.path(), &[record("foo", 2)]);
         let records = found(dir.path()).unwrap().complete().unwrap();
-        assert_eq!(records.of_egg(Digest::of(b"foo")), Some(&record("foo", 2).1));
-        assert_eq!(records.of_egg(Digest::of(b"bar")), Some(&record("bar", 1).1));
+        assert_eq!(records.of_egg(Digest::of(b"foo")), Some(&record("foo", 2).arrival));
+        assert_eq!(records.of_egg(Digest::of(b"bar")), Some(&record("bar", 1).arrival));
         assert_eq!(records.of_egg(Digest::of(b"baz")), None);
+    }
+
+    #[test]
+    fn an_arrival_is_found_by_content_after_a_compaction_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = Some(Digest::of(b"content"));
+        let now = clock::now();
+        added(dir.path(), &[Record { content, ..record("foo", now) }, record("bar", now)]);
+        added(dir.path(), &vec![record("gone", 1); 10]);
+        for _ in 0..2 {
+            let records = found(dir.path()).unwrap();
+            let arrival = records.of_content(Digest::of(b"content"));
+            assert_eq!(arrival, Some(&record("foo", now).arrival));
+            assert_eq!(records.of_content(Digest::of(b"bar")), None);
+            compacted(dir.path(), now, &[]);
+        }
+        assert_eq!(found(dir.path()).unwrap().lines, 2);
     }
 
     #[test]

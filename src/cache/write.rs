@@ -25,13 +25,13 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use crate::cache::Cache;
-use crate::cache::arrivals;
+use crate::cache::arrivals::{self, Arrivals, Record};
 use crate::cache::blobs::{Blobs, Staged};
 use crate::cache::index::{Tally, Writer};
 use crate::cache::retention::plan::{EvictReason, Evicted};
 use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
-use crate::error::{Error, Result};
+use crate::error::{Error, OrLog, Result};
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 
@@ -260,12 +260,29 @@ fn record_arrivals(
     replace: impl Fn(&CachedEgg) -> bool,
 ) -> Result<()> {
     let mut records = Vec::new();
-    for Staged { arrival, written, manifest, .. } in staged {
-        let Some(arrival) = arrival else { continue };
+    // Read when an egg of unknown origin is added.
+    let mut known: Option<Arrivals> = None;
+    for Staged { arrival, written, manifest, provenance, .. } in staged {
+        if arrival.is_none() && provenance.build_seconds.is_some() {
+            // It was built just now.
+            continue;
+        }
+        let (egg, content) = (written.digest, manifest.content());
+        let arrival = match arrival {
+            Some(arrival) => arrival.clone(),
+            None => {
+                let read = || Arrivals::of(cache).or_log().unwrap_or_default();
+                let known = known.get_or_insert_with(read);
+                match known.of_content(content).filter(|_| known.of_egg(egg).is_none()) {
+                    Some(arrival) => arrival.clone(),
+                    None => continue,
+                }
+            }
+        };
         let existing = writer.of_key(&manifest.key)?;
         let is_kept = existing.is_some_and(|it| fate(blobs, &it, &replace) == Fate::Kept);
-        if !is_kept && !writer.has(written.digest)? {
-            records.push((written.digest, arrival.clone()));
+        if !is_kept && !writer.has(egg)? {
+            records.push(Record { egg, content: Some(content), arrival });
         }
     }
     arrivals::append(cache, writer, &records)

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::pool::Pool;
 use crate::serve::{Server, opening_with};
-use crate::support::{Sandbox, names_in, text};
+use crate::support::{Sandbox, names_in, text, touch, write};
 
 /// The reader's cache has pulled `foo`, and has `mine` of its own. Its own key is `own`, and it also
 /// pushes to the folder `second`.
@@ -170,6 +170,53 @@ fn a_copy_of_a_pulled_egg_is_not_built_here() {
     pool.of("reader", "gc --max-size 1B");
     pool.of("reader", "add out");
     assert_eq!(show(&pool, "foo")["arrival"]["remote"], "team");
+}
+
+/// `foo` as it was pulled, copied into `out` by hand or by a buildout, and evicted.
+fn with_copy() -> Pool {
+    let pool = with_pulled();
+    pool.of("reader", "materialize --into out foo==1.0");
+    pool.of("reader", "gc --max-size 1B");
+    pool
+}
+
+#[test]
+fn a_copy_with_other_times_and_bytecode_is_not_built_here() {
+    let pool = with_copy();
+    let egg = pool.sandbox.path("out/foo-1.0-py3.11.egg");
+    touch(&egg.join("foo.py"), 1_000_000_000, 0);
+    write(&egg.join("__pycache__/foo.cpython-311.pyc"), b"compiled");
+    pool.of("reader", "add out");
+    assert_eq!(show(&pool, "foo")["arrival"]["remote"], "team");
+    pool.of("reader", "reindex");
+    assert_eq!(show(&pool, "foo")["arrival"]["remote"], "team");
+    pool.run("reader", "own", "push --all --to second", 0);
+    assert_eq!(pushed(&pool, "second"), [""; 0]);
+    pool.of("reader", "gc --signed-by key.pub").says(&["1 egg"]);
+}
+
+#[test]
+fn an_egg_with_other_files_is_built_here() {
+    let pool = with_copy();
+    write(&pool.sandbox.path("out/foo-1.0-py3.11.egg/foo.py"), b"mine = 1");
+    pool.of("reader", "add out");
+    assert_eq!(show(&pool, "foo").get("arrival"), None);
+}
+
+/// A build with the same content as a pulled egg is the builder's own all the same.
+#[test]
+fn an_egg_that_a_buildout_builds_is_built_here() {
+    let pool = with_copy();
+    let egg = pool.sandbox.path("out/foo-1.0-py3.11.egg");
+    touch(&egg.join("foo.py"), 1_000_000_000, 0);
+    let opening = opening_with(&pool.sandbox, "cache", &pool.sandbox.path("reader"));
+    let mut server = Server::opened_by(&pool.sandbox, &opening);
+    let stored = server.stored(&json!({
+        "op": "store", "path": egg, "source_sha256": "", "variant": "", "build_seconds": 1.5,
+    }));
+    assert_eq!(stored["outcome"], "stored");
+    drop(server);
+    assert_eq!(show(&pool, "foo").get("arrival"), None);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::MAX_PATH;
+use crate::egg::bytecode::is_bytecode;
 use crate::egg::key::EggKey;
 use crate::egg::name::EggName;
 use crate::egg::path::{self, BadPath, EggPath};
@@ -68,6 +69,31 @@ impl Mtime {
     #[must_use]
     pub fn parts(self) -> (i64, u32) {
         (self.0, self.1)
+    }
+}
+
+impl Manifest {
+    /// Identifies what the files and symlinks of the egg contain: equal for copies that differ only in
+    /// times, modes, and the bytecode that Python adds.
+    #[must_use]
+    pub fn content(&self) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |kind: u8, path: &str, content: &[u8]| {
+            hasher.update(&[kind]);
+            for part in [path.as_bytes(), content] {
+                hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+            }
+        };
+        for Entry { path, kind, .. } in &self.entries {
+            let path = path.as_str();
+            match kind {
+                _ if is_bytecode(path) => {}
+                EntryKind::Directory => {}
+                EntryKind::File { digest, .. } => add(b'f', path, digest.to_string().as_bytes()),
+                EntryKind::Symlink { target } => add(b'l', path, target.as_bytes()),
+            }
+        }
+        hasher.finalize().into()
     }
 }
 
