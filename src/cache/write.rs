@@ -268,17 +268,12 @@ fn record_arrivals(
             continue;
         }
         let (egg, content) = (written.digest, manifest.content());
-        let arrival = match arrival {
-            Some(arrival) => arrival.clone(),
-            None => {
-                let read = || Arrivals::of(cache).or_log().unwrap_or_default();
-                let known = known.get_or_insert_with(read);
-                match known.of_content(content).filter(|_| known.of_egg(egg).is_none()) {
-                    Some(arrival) => arrival.clone(),
-                    None => continue,
-                }
-            }
+        let mut of_original = || {
+            let read = || Arrivals::of(cache).or_log().unwrap_or_default();
+            let known = known.get_or_insert_with(read);
+            known.of_content(content).filter(|_| known.of_egg(egg).is_none()).cloned()
         };
+        let Some(arrival) = arrival.clone().or_else(&mut of_original) else { continue };
         let existing = writer.of_key(&manifest.key)?;
         let is_kept = existing.is_some_and(|it| fate(blobs, &it, &replace) == Fate::Kept);
         if !is_kept && !writer.has(egg)? {

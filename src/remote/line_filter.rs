@@ -44,11 +44,13 @@ impl Room {
     }
 }
 
+/// Checks the signatures of a line, and counts the wrong ones.
+type Verify<'a> = dyn Fn(&Signed) -> (Result<(), BadEntry>, usize) + 'a;
+
 /// The lines of one list, while it arrives.
 pub struct LineFilter<'a> {
     room: &'a Room,
-    /// Checks the signatures of a line, and counts the wrong ones.
-    verify: &'a dyn Fn(&Signed) -> (Result<(), BadEntry>, usize),
+    verify: &'a Verify<'a>,
     /// Whether an entry belongs in this list.
     belongs: &'a dyn Fn(&EggKey) -> bool,
     kept: Vec<Line>,
@@ -75,7 +77,7 @@ pub struct Filtered {
 impl<'a> LineFilter<'a> {
     pub fn new(
         room: &'a Room,
-        verify: &'a dyn Fn(&Signed) -> (Result<(), BadEntry>, usize),
+        verify: &'a Verify<'a>,
         belongs: &'a dyn Fn(&EggKey) -> bool,
     ) -> Self {
         Self {

@@ -141,7 +141,7 @@ fn check<'a>(
         match check_by(key, &id, text, signature, now) {
             Ok(()) => return Ok(Some(key)),
             Err(error) => {
-                refused = Err(refused.err().map_or(error.clone(), |it| closer(it, error)))
+                refused = Err(refused.err().map_or(error.clone(), |it| closer(it, error)));
             }
         }
     }

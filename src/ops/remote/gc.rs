@@ -35,6 +35,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
+use super::signed_texts::SignedTexts;
 use crate::cache::Cache;
 use crate::cache::retention::pins;
 use crate::cache::retention::plan::{
@@ -53,7 +54,6 @@ use crate::remote::inventory::{self, Inventory, Lines, StoredEntry};
 use crate::remote::keys::Trusted;
 use crate::remote::object_names::{self, ObjectKind};
 use crate::remote::publish;
-use crate::remote::signature;
 use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::clock::now;
 use crate::util::environment::Environment;
@@ -151,7 +151,7 @@ pub fn gc(
     let (withdrawn, eggs) = without_withdrawn(eggs, |egg| withdrawals.has(egg.digest));
     let root_grace = options.root_grace.unwrap_or(ROOT_GRACE);
     let (protected, unreadable) = protected_eggs(cache, &eggs, root_grace)?;
-    let bad = Signers::new(&inventory, &options.signed_by);
+    let bad = SignedTexts::new(&inventory, &options.signed_by);
     let (by_key, eggs): (Vec<CachedEgg>, Vec<CachedEgg>) =
         eggs.into_iter().partition(|egg| bad.of(valid[&egg.digest]).is_some());
     let rules = Rules { max_size: None, ..options.rules };
@@ -200,39 +200,6 @@ pub fn gc(
     }
     report.requests = inventory.client.requests();
     Ok(report)
-}
-
-/// The signed texts that a signature of one of some keys belongs to, in an entry, a list or a set. One that
-/// is left in any of these places is enough: who has the key may have removed it from the others. Nothing
-/// is checked, because the keys need not be known here, only their ids.
-struct Signers<'a> {
-    keys: HashMap<&'a str, String>,
-}
-
-impl<'a> Signers<'a> {
-    fn new(inventory: &'a Inventory, ids: &[String]) -> Self {
-        let mut keys = HashMap::new();
-        if ids.is_empty() {
-            return Self { keys };
-        }
-        let lines = inventory.lists.values().chain(inventory.sets.values()).flatten().flatten();
-        for signed in inventory.entries.iter().map(|it| &it.signed).chain(lines) {
-            let named = signature::named_ids(signed);
-            if let Some(key) = ids.iter().find(|id| named.contains(*id)) {
-                keys.insert(signed.entry.as_str(), key.clone());
-            }
-        }
-        Self { keys }
-    }
-
-    /// The key that has signed an entry.
-    fn of(&self, stored: &StoredEntry) -> Option<&str> {
-        self.keys.get(stored.signed.entry.as_str()).map(String::as_str)
-    }
-
-    fn texts(&self) -> impl Iterator<Item = &'a str> {
-        self.keys.keys().copied()
-    }
 }
 
 /// Without a key whose signatures count now, every entry is untrusted: a mistake in the configuration would
