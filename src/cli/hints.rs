@@ -186,6 +186,10 @@ impl Hints {
             Error::Withdrawn { .. } => {
                 vec![format!("{} removes it; another build can be used", self.command("gc"))]
             }
+            Error::WithdrawnInUse { .. } => {
+                let check = self.command("check");
+                vec![format!("remove it and run buildout again; {check} names all withdrawn eggs")]
+            }
             Error::Withdrawals { name, .. } => {
                 vec![format!("{} shows it", self.command(&format!("remote withdrawals {name}")))]
             }

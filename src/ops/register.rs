@@ -17,7 +17,6 @@
 //! never fails a buildout.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -65,6 +64,9 @@ pub struct Report {
     pub eggs: usize,
     /// How many of them the cache has.
     pub cached: usize,
+    /// The eggs whose digests are known, by path.
+    #[serde(skip)]
+    pub digests: HashMap<PathBuf, Digest>,
 }
 
 /// Registers a buildout.
@@ -88,7 +90,12 @@ pub fn register(cache: &mut Cache, options: &Options) -> Result<Report> {
     let mut report = Report {
         registered: true,
         eggs: root.eggs.len(),
-        cached: root.eggs.iter().filter(|egg| egg.digest.is_some()).count(),
+        cached: root.eggs.iter().filter(|egg| egg.digest.is_some_and(|it| has(cache, it))).count(),
+        digests: root
+            .eggs
+            .iter()
+            .filter_map(|egg| Some((root.path_of(egg), egg.digest?)))
+            .collect(),
     };
     if let Some(before) = before {
         root.first_run = before.first_run;
@@ -120,19 +127,27 @@ fn eggs_of(cache: &Cache, options: &Options, root: &Root, before: Option<&Root>)
         if eggs.contains_key(&path) {
             continue;
         }
-        let Some(stamp) = stamp_of(&path) else { continue };
+        let Some(stamp) = Stamp::of(&path) else { continue };
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
         let Some(file_name) = name.to_str().map(str::to_owned) else { continue };
         let directory = Some(parent).filter(|dir| *dir != root.eggs_directory).map(Path::to_owned);
-        let same = before.get(&path).filter(|egg| egg.stamp == stamp).and_then(|egg| egg.digest);
+        let before = before.get(&path);
+        let same = before.filter(|egg| egg.stamp == stamp).and_then(|egg| egg.digest);
         let known = options.known.get(&path).copied().or(same);
-        // If that egg was evicted since, the cache may have it again from another build.
-        let digest = known
-            .filter(|&digest| cache.egg(digest).is_ok_and(|egg| egg.is_some()))
-            .or_else(|| find(cache, &path, &file_name));
+        // An egg that the cache has evicted stays known: it may be withdrawn. Python changes the mtime of
+        // the egg when it compiles a module.
+        let evicted = || {
+            let is_it = |egg: &&&Used| egg.stamp.identity == stamp.identity;
+            before.filter(is_it).and_then(|egg| egg.digest).filter(|&it| !has(cache, it))
+        };
+        let digest = known.or_else(|| find(cache, &path, &file_name)).or_else(evicted);
         eggs.insert(path, Used { file_name, digest, directory, stamp });
     }
     eggs.into_values().collect()
+}
+
+fn has(cache: &Cache, digest: Digest) -> bool {
+    cache.egg(digest).is_ok_and(|egg| egg.is_some())
 }
 
 /// The paths of the eggs that this run has reported.
@@ -190,12 +205,6 @@ fn still_named(directory: &Path, eggs: Vec<PathBuf>) -> Vec<PathBuf> {
 fn project_of(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?.parse::<EggName>().ok()?;
     Some(normalize_name(&name.name))
-}
-
-fn stamp_of(path: &Path) -> Option<Stamp> {
-    let metadata = path.symlink_metadata().ok()?;
-    let mtime = (metadata.mtime(), metadata.mtime_nsec());
-    Some(Stamp { identity: files::identity(&metadata), mtime })
 }
 
 /// The egg in the cache that is at `path`, by file names, sizes and mtimes.

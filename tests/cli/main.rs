@@ -72,6 +72,8 @@ mod untouched;
 mod users;
 mod verify;
 mod withdrawal_attacks;
+mod withdrawal_memory;
+mod withdrawal_runs;
 mod withdrawals;
 
 #[test]

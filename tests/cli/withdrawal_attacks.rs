@@ -58,7 +58,8 @@ impl Scene {
         let url = pool.sandbox.path("other").display().to_string();
         pool.of("elsewhere", &format!("remote add team {url} --key key.pub --push"));
         pool.of("elsewhere", "add eggs");
-        pool.of("elsewhere", &format!("{withdraw} bar==1.0 --reason broken"));
+        // What it withdraws counts here, too.
+        pool.of("elsewhere", &format!("{withdraw} qux==1.0 --reason broken"));
         pool.of("elsewhere", withdraw);
         let of_other_remote = fs::read(pool.sandbox.path("other/v1/withdrawals")).unwrap();
         let scene = Self { pool, first, of_other_remote };

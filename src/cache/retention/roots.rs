@@ -12,7 +12,8 @@
 //! after its last run.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +53,7 @@ pub struct Root {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Used {
     pub file_name: String,
-    /// `None` if the cache did not have the egg.
+    /// `None` if the cache never had the egg. It may have evicted it since.
     pub digest: Option<Digest>,
     /// The directory of the egg if it is not the eggs directory: for custom builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,6 +69,16 @@ pub struct Stamp {
     pub identity: (u64, u64),
     /// Seconds since the Unix epoch, and nanoseconds.
     pub mtime: (i64, i64),
+}
+
+impl Stamp {
+    /// That of the egg at `path`; `None` if there is none.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        let metadata = path.symlink_metadata().ok()?;
+        let mtime = (metadata.mtime(), metadata.mtime_nsec());
+        Some(Self { identity: files::identity(&metadata), mtime })
+    }
 }
 
 /// The state of a root's folder.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::cli::context::{Access, Context};
 use crate::cli::exit_code::ExitCode;
-use crate::cli::print::Text;
+use crate::cli::print::{Message, Text};
 use crate::cli::table::{lines, table};
 use crate::cli::values::at_least_one;
 use crate::ops::remote::configure::{self, ConfiguredRemote, Options, Report};
@@ -159,7 +159,10 @@ impl Remove {
         let Self { name } = self;
         let summary = format!("Removed remote {name}; its contents are untouched");
         let report = configure::configure(&context.open()?, &Options::Remove { name })?;
-        context.printer.report(&report, |_| Text { summary, ..Text::default() })?;
+        context.printer.report(&report, |report| {
+            let problems = allowed_again(report).into_iter().collect();
+            Text { problems, summary, ..Text::default() }
+        })?;
         Ok(ExitCode::Success)
     }
 }
@@ -175,8 +178,20 @@ fn stale(text: &str) -> Result<Stale, String> {
 /// Changes a remote, and prints it as it is now.
 pub fn change(context: &Context, options: &Options, summary: String) -> anyhow::Result<ExitCode> {
     let report = configure::configure(&context.open()?, options)?;
-    context.printer.report(&report, |report| Text { summary, ..listing(report) })?;
+    context.printer.report(&report, |report| {
+        let problems = allowed_again(report).into_iter().collect();
+        Text { problems, summary, ..listing(report) }
+    })?;
     Ok(ExitCode::Success)
+}
+
+/// The warning about withdrawn builds that a change allows again.
+fn allowed_again(report: &Report) -> Option<Message> {
+    let name = &report.remotes.first()?.remote.name;
+    let builds = counted(report.allowed_again, "withdrawn build");
+    let verb = if report.allowed_again == 1 { "is" } else { "are" };
+    let text = format!("{builds} of remote {name} {verb} allowed again");
+    (report.allowed_again > 0).then(|| text.into())
 }
 
 fn listing(report: &Report) -> Text {

@@ -36,6 +36,8 @@ pub enum Options {
 pub struct Report {
     /// All remotes, or the one that was added, changed or removed.
     pub remotes: Vec<ConfiguredRemote>,
+    /// How many builds were withdrawn before this change, and are not any more.
+    pub allowed_again: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,10 +61,11 @@ pub fn configure(cache: &Cache, options: &Options) -> Result<Report> {
     {
         return Err(Error::ForeignFile { exposure, owner });
     }
+    let mut allowed_again = 0;
     let changed = match options {
         Options::List => {
             let remotes = remotes.into_iter().map(with_key_ids).collect::<Result<_>>()?;
-            return Ok(Report { remotes });
+            return Ok(Report { remotes, allowed_again: 0 });
         }
         Options::Add { remote, keys, first } => {
             if remotes.iter().any(|it| it.name == remote.name) {
@@ -79,6 +82,7 @@ pub fn configure(cache: &Cache, options: &Options) -> Result<Report> {
         Options::Remove { name } => {
             let at = config::position(&remotes, name)?;
             cache.check_writable()?;
+            allowed_again = record::lost(root, &remotes[at], None);
             record::forget(root, name)?;
             remotes.remove(at)
         }
@@ -89,13 +93,15 @@ pub fn configure(cache: &Cache, options: &Options) -> Result<Report> {
         }
         Options::Distrust { name, key } => {
             let at = config::position(&remotes, name)?;
+            let before = remotes[at].clone();
             distrust(&mut remotes[at], key)?;
+            allowed_again = record::lost(root, &before, Some(&remotes[at]));
             remotes[at].clone()
         }
     };
     cache.check_writable()?;
     config::write(root, &remotes)?;
-    Ok(Report { remotes: vec![with_key_ids(changed)?] })
+    Ok(Report { remotes: vec![with_key_ids(changed)?], allowed_again })
 }
 
 fn with_key_ids(remote: Remote) -> Result<ConfiguredRemote> {

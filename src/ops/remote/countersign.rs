@@ -81,7 +81,7 @@ enum Outcome<'a> {
 }
 
 /// Adds the signature of a key to every valid entry, and to the entries in `approved` that a trusted key
-/// has signed and that still lack signatures.
+/// has signed and that still lack signatures. The cache knows which lists of withdrawn eggs are old.
 ///
 /// # Errors
 /// [`Error::Remote`](crate::error::Error::Remote), also if the remote does not trust the key itself.
@@ -135,7 +135,7 @@ pub fn countersign(
         }
     }
     report.lists = update_lines(&inventory, &by_key)?;
-    match withdrawals::write::countersign(&inventory.client, remote, signer) {
+    match withdrawals::write::countersign(&inventory.client, remote, cache.root(), signer) {
         Ok(is_signed) => report.withdrawals = is_signed,
         Err(error @ (Error::Withdrawals { .. } | Error::OtherProject { .. })) => {
             let name = object_names::WITHDRAWALS.to_owned();

@@ -137,9 +137,9 @@ pub fn verify(
         report.bytes = report.blob_bytes;
     }
     report.problems.extend(check_lists(&inventory, options.repair)?);
-    let (list, stale) = withdrawals::run::look(&inventory.client, root, remote)?;
-    report.withdrawn = list.map_or(0, |list| list.withdrawn.len());
-    report.problems.extend(stale.map(|what| Problem {
+    let looked = withdrawals::run::look(&inventory.client, root, remote)?;
+    report.withdrawn = looked.withdrawn.len();
+    report.problems.extend(looked.problem.map(|what| Problem {
         kind: ProblemKind::Withdrawals,
         name: object_names::WITHDRAWALS.into(),
         file_name: None,

@@ -66,14 +66,14 @@ pub struct Report {
 /// If the remote cannot be opened, or a record of the cache cannot be read.
 pub fn list(root: &Path, remote: &Remote, environment: &Environment) -> Result<Report> {
     let client = Client::new(remote, Patience::COMMAND, environment)?;
-    let (statement, problem) = run::look(&client, root, remote)?;
-    let statement = statement.as_ref();
+    let run::Looked { list, withdrawn, problem } = run::look(&client, root, remote)?;
+    let list = list.as_ref();
     Ok(Report {
         remote: remote.name.clone(),
-        number: statement.map(|it| it.number),
-        signed_at: statement.map(|it| it.signed_at),
-        expires_at: statement.map(|it| it.expires_at),
-        withdrawn: statement.map(|it| it.withdrawn.clone()).unwrap_or_default(),
+        number: list.map(|it| it.number),
+        signed_at: list.map(|it| it.signed_at),
+        expires_at: list.map(|it| it.expires_at),
+        withdrawn,
         signatures: None,
         changed: 0,
         problem,
@@ -116,7 +116,8 @@ pub fn withdraw(
     };
     let root = cache.root();
     let valid_for = options.valid_for;
-    let written = write::change(&client, remote, root, signer, valid_for, counting)?;
+    let request = write::Request { valid_for, is_plain: options.eggs.is_empty() };
+    let written = write::change(&client, remote, root, signer, request, counting)?;
     let write::Written { statement, signatures } = written;
     Ok(Report {
         remote: remote.name.clone(),
@@ -191,6 +192,7 @@ fn builds(
     };
     let mut found: BTreeMap<Digest, CachedEgg> = BTreeMap::new();
     let is_digest = Digest::is_prefix(text);
+    let is_whole_digest = text.parse::<Digest>().is_ok();
     let name =
         file_name.map_or_else(|| text.split("==").next().unwrap_or(text).into(), |it| it.name);
     let folder =
@@ -199,9 +201,10 @@ fn builds(
     for object in client.list(&format!("{VERSION}/{ENTRIES}{folder}"))? {
         let bytes = client.get(&object.name)?.map(|it| it.bytes).unwrap_or_default();
         for signed in entry::lines(&bytes) {
-            // A digest names exactly one build, whoever has signed it. A name could be anybody's.
+            // A digest names exactly one build, whoever has signed it. A name, and the beginning of a
+            // digest, could be anybody's.
             let entry = match signature::verified(&signed, trust, now()) {
-                Err(_) if is_digest => signed.unchecked(),
+                Err(_) if is_whole_digest => signed.unchecked(),
                 entry => entry,
             };
             let egg =

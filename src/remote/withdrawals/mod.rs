@@ -1,10 +1,11 @@
 //! Withdrawals: builds that must not be used any more, although trusted keys have signed their entries.
 //!
 //! A remote has at most one list of them: one signed statement with a number and an expiry date
-//! ([`statement`]). A cache remembers the newest one that it has seen ([`record`]), so what is withdrawn
+//! ([`statement`]). A cache remembers those that it has seen ([`memory`], [`record`]), so what is withdrawn
 //! stays withdrawn without a network, and an old list, an expired one and the lack of one are noticed. A
 //! run reads the list of each remote at most once ([`run`]), and [`write`] replaces it by its successor.
 
+pub mod memory;
 pub mod record;
 pub mod run;
 pub mod statement;

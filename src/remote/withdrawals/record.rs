@@ -1,17 +1,17 @@
-//! What a cache remembers of the withdrawals of its remotes, in `withdrawals/`: for each remote the newest
-//! statement that it has seen, and when it has looked for one.
+//! What a cache remembers of the withdrawals of its remotes, in `withdrawals/`: for each remote its
+//! statements ([`Memory`]), and when it has looked for one.
 //!
-//! A statement counts as long as the keys that have signed it are trusted. So a thief who has signed a
-//! high number with a stolen key blocks nothing once that key is not trusted any more.
+//! A record is that of a remote's name, whatever the address: its statements say of which remote they are.
+//! It is in force until the remote is removed, also while the configuration cannot be read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-use url::Url;
+use serde::Serialize;
 
-use super::statement::{self, BadStatement, Checked, Statement, Withdrawn};
+use super::memory::Memory;
+use super::statement::Withdrawn;
 use crate::cache::trust::Trust;
 use crate::disk::dir::Dir;
 use crate::disk::json_file;
@@ -24,77 +24,27 @@ use crate::util::hash::digest::Digest;
 /// How often a run looks for withdrawals that would not ask a remote for anything else, in seconds.
 const PERIOD: i64 = 86_400;
 
-/// The record of one remote.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    /// Another address is another remote.
-    url: Url,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    endpoint: Option<Url>,
-    /// The keys that have signed the statement, in base64.
-    signed_by: Vec<String>,
-    statement: Statement,
+/// What a cache remembers of a remote.
+///
+/// # Errors
+/// If the record cannot be read.
+pub fn read(root: &Path, remote: &str) -> Result<Memory> {
+    let Some(root) = open(root)? else { return Ok(Memory::default()) };
+    Ok(json_file::read(&root, &name(remote, "json"))?.unwrap_or_default())
 }
 
-/// The statement that a cache remembers of a remote.
-#[derive(Debug, Clone, Default)]
-pub struct Remembered(Option<Record>);
+/// # Errors
+/// If the record cannot be written.
+pub fn write(root: &Path, remote: &str, memory: &Memory) -> Result<()> {
+    json_file::write(&Dir::open(root).at("open", root)?, &name(remote, "json"), memory)
+}
 
-impl Remembered {
-    /// # Errors
-    /// If the record cannot be read.
-    pub fn read(root: &Path, remote: &Remote) -> Result<Self> {
-        let record: Option<Record> = match open(root)? {
-            Some(root) => json_file::read(&root, &name(&remote.name, "json"))?,
-            None => None,
-        };
-        let is_its = |it: &Record| (&it.url, &it.endpoint) == (&remote.url, &remote.endpoint);
-        Ok(Self(record.filter(is_its)))
-    }
-
-    /// The statement, if enough of the keys that have signed it are still trusted. That the trust in a key
-    /// has ended on its date does not bring back what was withdrawn before.
-    #[must_use]
-    pub fn statement(&self, remote: &Remote) -> Option<&Statement> {
-        let record = self.0.as_ref()?;
-        let counts =
-            |key: &&String| remote.trusted(key).is_some_and(|trusted| trusted.projects.is_empty());
-        let counted = record.signed_by.iter().filter(counts).count();
-        (counted > 0 && counted >= remote.signatures_needed).then_some(&record.statement)
-    }
-
-    /// The identifier of the remote, signed by any key.
-    #[must_use]
-    pub fn remote_id(&self) -> Option<&str> {
-        self.0.as_ref().map(|record| record.statement.remote.as_str())
-    }
-
-    /// Judges what a remote has now, and remembers it if it is newer.
-    ///
-    /// # Errors
-    /// If the record cannot be written.
-    pub fn update(
-        &mut self,
-        root: &Path,
-        remote: &Remote,
-        found: Option<&Checked>,
-    ) -> Result<Result<(), BadStatement>> {
-        let seen = self.statement(remote);
-        let judged = statement::judge(found.map(|it| &it.statement), seen, now());
-        // An expired statement is newer than what was seen all the same.
-        let is_authentic = matches!(judged, Ok(()) | Err(BadStatement::Expired(_)));
-        if let Some(Checked { statement, signed_by }) = found.filter(|_| is_authentic) {
-            let (url, endpoint) = (remote.url.clone(), remote.endpoint.clone());
-            let (statement, signed_by) = (statement.clone(), signed_by.clone());
-            let record = Record { url, endpoint, signed_by, statement };
-            if self.0.as_ref() != Some(&record) {
-                let path = name(&remote.name, "json");
-                json_file::write(&Dir::open(root).at("open", root)?, &path, &record)?;
-                self.0 = Some(record);
-            }
-        }
-        Ok(judged)
-    }
+/// How many builds are no longer withdrawn if a remote is configured as `after`, or removed.
+#[must_use]
+pub fn lost(root: &Path, before: &Remote, after: Option<&Remote>) -> usize {
+    let memory = read(root, &before.name).or_log().unwrap_or_default();
+    let left = after.map(|after| memory.withdrawn(after)).unwrap_or_default();
+    memory.withdrawn(before).iter().filter(|it| !left.iter().any(|left| left.egg == it.egg)).count()
 }
 
 const DIR: &str = "withdrawals";
@@ -137,9 +87,9 @@ pub fn forget(root: &Path, remote: &str) -> Result<()> {
     Ok(())
 }
 
-/// All builds that a cache knows to be withdrawn from one of its remotes.
+/// All builds that a cache knows to be withdrawn, by the remotes that have withdrawn them.
 #[derive(Debug, Clone, Default)]
-pub struct Withdrawals(HashMap<Digest, Notice>);
+pub struct Withdrawals(BTreeMap<String, HashMap<Digest, Notice>>);
 
 /// Why an egg must not be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -152,53 +102,73 @@ pub struct Notice {
 }
 
 impl Withdrawals {
-    /// What the cache at `root` remembers. If its remotes cannot be read, it has none.
+    /// What the cache at `root` remembers.
     ///
     /// # Errors
     /// If a record cannot be read.
     pub fn of(root: &Path) -> Result<Self> {
-        Self::of_remotes(root, &config::read(root, &Trust::default()).or_log().unwrap_or_default())
+        let (all, error) = Self::readable(root);
+        error.map_or(Ok(all), Err)
     }
 
-    /// As [`Withdrawals::of`], for these remotes.
-    pub fn of_remotes(root: &Path, remotes: &[Remote]) -> Result<Self> {
+    /// As far as records can be read, and the first error of another one. Without the configuration of a
+    /// remote, nobody knows whose signatures count: then all that it ever withdrew is withdrawn.
+    #[must_use]
+    pub fn readable(root: &Path) -> (Self, Option<Error>) {
         let mut all = Self::default();
-        for remote in remotes {
-            let remembered = Remembered::read(root, remote)?;
-            let statement = remembered.statement(remote);
-            all.add(&remote.name, statement.map_or(&[], |it| &it.withdrawn));
+        let records = open(root).and_then(|root| {
+            root.map_or(Ok(Vec::new()), |root| json_file::read_all::<Memory>(&root, DIR))
+        });
+        let records = match records {
+            Ok(records) if records.is_empty() => return (all, None),
+            Ok(records) => records,
+            Err(error) => return (all, Some(error)),
+        };
+        let remotes = config::read(root, &Trust::default()).or_log().unwrap_or_default();
+        let mut unreadable = None;
+        for (file, memory) in records {
+            let name = file.strip_suffix(".json").unwrap_or(&file);
+            let remote = remotes.iter().find(|it| it.name == name);
+            match memory {
+                Ok(memory) => all.set(
+                    name,
+                    match remote {
+                        Some(remote) => memory.withdrawn(remote),
+                        None => memory.all_withdrawn(),
+                    },
+                ),
+                Err(error) => unreadable = unreadable.or(Some(error)),
+            }
         }
-        Ok(all)
+        (all, unreadable)
     }
 
-    pub fn add(&mut self, remote: &str, withdrawn: &[Withdrawn]) {
-        self.0.extend(withdrawn.iter().map(|Withdrawn { egg, reason, at, .. }| {
-            (*egg, Notice { remote: remote.to_owned(), reason: reason.clone(), at: *at })
-        }));
-    }
-
-    /// Forgets what a remote has withdrawn.
-    pub fn clear(&mut self, remote: &str) {
-        self.0.retain(|_, notice| notice.remote != remote);
+    /// Replaces what a remote has withdrawn.
+    pub fn set<'a>(&mut self, remote: &str, withdrawn: impl IntoIterator<Item = &'a Withdrawn>) {
+        let notice = |it: &Withdrawn| {
+            let (remote, reason) = (remote.to_owned(), it.reason.clone());
+            (it.egg, Notice { remote, reason, at: it.at })
+        };
+        self.0.insert(remote.to_owned(), withdrawn.into_iter().map(notice).collect());
     }
 
     #[must_use]
     pub fn get(&self, egg: Digest) -> Option<&Notice> {
-        self.0.get(&egg)
+        self.0.values().find_map(|of_remote| of_remote.get(&egg))
     }
 
     #[must_use]
     pub fn has(&self, egg: Digest) -> bool {
-        self.0.contains_key(&egg)
+        self.get(egg).is_some()
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.values().all(HashMap::is_empty)
     }
 
     pub fn eggs(&self) -> impl Iterator<Item = Digest> {
-        self.0.keys().copied()
+        self.0.values().flat_map(HashMap::keys).copied()
     }
 
     /// # Errors

@@ -7,9 +7,9 @@ use std::thread::JoinHandle;
 
 use tracing::{debug, warn};
 
-use super::record::{self, Notice, Remembered, Withdrawals};
-use super::statement::{self, BadStatement, Checked, Statement};
-use crate::error::{OrLog, Result};
+use super::record::{self, Notice, Withdrawals};
+use super::statement::{self, BadStatement, Checked, Statement, Withdrawn};
+use crate::error::{Error, OrLog, Result};
 use crate::remote::client::{Client, Patience, first_line};
 use crate::remote::config::{Remote, Stale};
 use crate::remote::object_names;
@@ -43,18 +43,17 @@ impl RunWithdrawals {
     /// # Errors
     /// If a record of the cache at `root` cannot be read.
     pub fn new(root: &Path, remotes: &[Remote]) -> Result<Arc<Self>> {
-        let known = RwLock::new(Withdrawals::of_remotes(root, remotes)?);
-        let remotes = remotes.iter().map(|it| (it.clone(), OnceLock::new())).collect();
-        let root = root.to_owned();
-        Ok(Arc::new(Self { root, remotes, known, readers: Mutex::default() }))
+        let (this, error) = Self::readable(root, remotes);
+        error.map_or(Ok(this), Err)
     }
 
-    /// For a cache whose records cannot be read.
+    /// As far as the records of the cache can be read, and the error of another one.
     #[must_use]
-    pub fn none(root: &Path) -> Arc<Self> {
-        let known = RwLock::default();
-        let (root, remotes) = (root.to_owned(), Vec::new());
-        Arc::new(Self { root, remotes, known, readers: Mutex::default() })
+    pub fn readable(root: &Path, remotes: &[Remote]) -> (Arc<Self>, Option<Error>) {
+        let (known, error) = Withdrawals::readable(root);
+        let remotes = remotes.iter().map(|it| (it.clone(), OnceLock::new())).collect();
+        let (root, known) = (root.to_owned(), RwLock::new(known));
+        (Arc::new(Self { root, remotes, known, readers: Mutex::default() }), error)
     }
 
     /// Does this in a thread. Without one, it is done when its result is needed.
@@ -75,6 +74,17 @@ impl RunWithdrawals {
     #[must_use]
     pub fn notice(&self, egg: Digest) -> Option<Notice> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(egg).cloned()
+    }
+
+    /// As [`RunWithdrawals::notice`], also if another process of this cache has learned it.
+    #[must_use]
+    pub fn notices(&self, eggs: impl IntoIterator<Item = Digest>) -> Vec<(Digest, Notice)> {
+        let (others, error) = Withdrawals::readable(&self.root);
+        if let Some(error) = error {
+            debug!(%error, "a record is not read");
+        }
+        let notice = |egg| self.notice(egg).or_else(|| others.get(egg).cloned());
+        eggs.into_iter().filter_map(|egg| Some((egg, notice(egg)?))).collect()
     }
 
     #[must_use]
@@ -138,6 +148,20 @@ impl RunWithdrawals {
         }
     }
 
+    /// The warning about a list that could not be read, if this run would need a current one: the newest
+    /// one that is known has expired, or the remote is not to be used without one.
+    #[must_use]
+    pub fn unread_warning(&self, remote: &str) -> Option<String> {
+        let (remote, read) = self.of(remote)?;
+        let Read::Failed(reason) = read.get()? else { return None };
+        let memory = record::read(&self.root, &remote.name).or_log().unwrap_or_default();
+        let is_expired = memory.newest(remote).is_some_and(|it| it.expires_at <= now());
+        (is_expired || remote.stale == Stale::Skip).then(|| {
+            let reason = first_line(reason);
+            format!("remote {}: its list of withdrawn eggs cannot be read: {reason}", remote.name)
+        })
+    }
+
     fn of(&self, remote: &str) -> Option<&(Remote, OnceLock<Read>)> {
         self.remotes.iter().find(|(it, _)| it.name == remote)
     }
@@ -153,28 +177,26 @@ impl RunWithdrawals {
         match judged {
             Ok(()) => Read::Current,
             Err(bad) => {
-                let problem =
-                    format!("its list of withdrawn eggs {}", first_line(&bad.to_string()));
+                let problem = problem(&bad);
                 warn!(remote = remote.name, problem, "stale");
                 Read::Stale(problem)
             }
         }
     }
 
-    /// Judges the list of a remote, and remembers it.
+    /// Judges the list of a remote, and remembers it. A record that cannot be read stays as it is.
     fn remember(&self, remote: &Remote, found: Option<&Checked>) -> Result<(), BadStatement> {
-        let mut remembered = Remembered::read(&self.root, remote).or_log().unwrap_or_default();
-        let judged = remembered.update(&self.root, remote, found).or_log();
-        // A record that cannot be written does not matter in this run.
-        let judged = judged.unwrap_or_else(|| {
-            statement::judge(found.map(|it| &it.statement), remembered.statement(remote), now())
-        });
-        let is_authentic = matches!(judged, Ok(()) | Err(BadStatement::Expired(_)));
-        if let Some(Checked { statement, .. }) = found.filter(|_| is_authentic) {
+        let record = record::read(&self.root, &remote.name).or_log();
+        let mut memory = record.clone().unwrap_or_default();
+        let judged = memory.learn(remote, found, now());
+        if let Some(Checked { statement, .. }) = found {
             debug!(remote = remote.name, number = statement.number, "read the withdrawals");
             let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-            known.clear(&remote.name);
-            known.add(&remote.name, &statement.withdrawn);
+            known.set(&remote.name, memory.withdrawn(remote));
+        }
+        // A record that cannot be written does not matter in this run.
+        if record.is_some_and(|before| before != memory) {
+            record::write(&self.root, &remote.name, &memory).or_log();
         }
         judged
     }
@@ -185,27 +207,30 @@ pub(super) fn checked(bytes: &[u8], remote: &Remote) -> Result<Checked, BadState
     statement::checked(&statement::signed(bytes)?, remote.trust(), now())
 }
 
-/// The list that a remote has, or else the one that the cache remembers, and what is wrong with the former.
-/// Writes nothing.
+/// What a remote has withdrawn.
+#[derive(Debug)]
+pub struct Looked {
+    /// The newest list that counts, of the remote or of those that the cache remembers.
+    pub list: Option<Statement>,
+    /// All builds that are withdrawn.
+    pub withdrawn: Vec<Withdrawn>,
+    /// What is wrong with the list that the remote has.
+    pub problem: Option<String>,
+}
+
+/// Reads the list of a remote, and writes nothing.
 ///
 /// # Errors
 /// If the remote cannot be read, or a record of the cache.
-pub fn look(
-    client: &Client,
-    root: &Path,
-    remote: &Remote,
-) -> Result<(Option<Statement>, Option<String>)> {
+pub fn look(client: &Client, root: &Path, remote: &Remote) -> Result<Looked> {
     let found = client.get(object_names::WITHDRAWALS)?;
-    let remembered = Remembered::read(root, remote)?;
-    let seen = remembered.statement(remote);
+    let mut memory = record::read(root, &remote.name)?;
     let checked = found.map(|it| checked(&it.bytes, remote)).transpose();
-    let judged = checked.and_then(|found| {
-        let found = found.map(|it| it.statement);
-        statement::judge(found.as_ref(), seen, now()).map(|()| found)
-    });
-    Ok(match judged {
-        Ok(found) => (found, None),
-        Err(bad) => (seen.cloned(), Some(problem(&bad))),
+    let judged = checked.and_then(|found| memory.learn(remote, found.as_ref(), now()));
+    Ok(Looked {
+        list: memory.newest(remote).cloned(),
+        withdrawn: memory.withdrawn(remote).into_iter().cloned().collect(),
+        problem: judged.err().map(|bad| problem(&bad)),
     })
 }
 

@@ -86,8 +86,10 @@ pub enum BadStatement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     pub statement: Statement,
-    /// The keys, in base64.
+    /// All trusted keys that have signed it, in base64.
     pub signed_by: Vec<String>,
+    /// All its signatures, also those that do not count.
+    pub signatures: Vec<String>,
 }
 
 impl Statement {
@@ -167,10 +169,12 @@ pub fn signed(bytes: &[u8]) -> Result<Signed, BadStatement> {
 /// # Errors
 /// [`BadStatement`]
 pub fn checked(signed: &Signed, trust: Trust<'_>, now: i64) -> Result<Checked, BadStatement> {
-    let keys = signature::signers(signed, trust, now, is_unlimited);
-    let keys = keys.map_err(BadStatement::Untrusted)?;
-    let signed_by = keys.into_iter().map(|key| key.key.clone()).collect();
-    Ok(Checked { statement: Statement::parse(&signed.entry)?, signed_by })
+    signature::signers(signed, trust, now, is_unlimited).map_err(BadStatement::Untrusted)?;
+    Ok(Checked {
+        statement: Statement::parse(&signed.entry)?,
+        signed_by: all_signers(signed, trust.keys, now),
+        signatures: signed.signatures.clone(),
+    })
 }
 
 fn is_unlimited(key: &Trusted) -> Result<(), BadEntry> {

@@ -1,9 +1,13 @@
 //! Writing the list of withdrawn builds of a remote: each statement succeeds the newest one that the remote
 //! has and that this cache has seen, and replaces exactly the object that was read.
+//!
+//! Only a list that has all signatures that it needs is built upon: one key of several must not remove a
+//! build. What a list that lacks signatures adds is kept.
 
 use std::path::Path;
 
-use super::record::Remembered;
+use super::memory::Memory;
+use super::record;
 use super::run;
 use super::statement::{
     self, BadStatement, Checked, FORMAT, MAX_NUMBER, MAX_VALID_FOR, Statement, VALID_FOR, Withdrawn,
@@ -19,6 +23,9 @@ use crate::remote::publish;
 use crate::remote::signature::Trust;
 use crate::util::clock::now;
 
+/// How far a number can be above the largest one that counts, and still have been counted up.
+const FAR: u64 = 1 << 20;
+
 /// A list as it was written.
 #[derive(Debug)]
 pub struct Written {
@@ -27,26 +34,36 @@ pub struct Written {
     pub signatures: usize,
 }
 
+/// How to write a list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Request {
+    /// How long it is valid, in seconds; if absent, as long as the previous one.
+    pub valid_for: Option<i64>,
+    /// Whether no build is named, so that the list is only signed.
+    pub is_plain: bool,
+}
+
 /// What a remote has now.
+#[derive(Default)]
 struct Current {
     version: Option<Version>,
-    /// The list, if at least one trusted key has signed it.
-    found: Option<(Signed, Checked)>,
+    /// The list, if it has all signatures that it needs.
+    complete: Option<Checked>,
+    /// Else the list, if at least one trusted key has signed it.
+    incomplete: Option<(Signed, Checked)>,
 }
 
 impl Current {
     fn read(client: &Client, remote: &Remote) -> Result<Self> {
-        let Some(object) = client.get(WITHDRAWALS)? else {
-            return Ok(Self { version: None, found: None });
+        let Some(object) = client.get(WITHDRAWALS)? else { return Ok(Self::default()) };
+        let version = Some(object.version);
+        let Ok(line) = statement::signed(&object.bytes) else {
+            return Ok(Self { version, ..Self::default() });
         };
-        let found = statement::signed(&object.bytes).ok().and_then(|line| {
-            let one = Trust::any(&remote.trusted);
-            let checked = statement::checked(&line, one, now()).ok()?;
-            // The check ends with the first one that is enough.
-            let signed_by = statement::all_signers(&line, &remote.trusted, now());
-            Some((line, Checked { signed_by, ..checked }))
-        });
-        Ok(Self { version: Some(object.version), found })
+        let complete = statement::checked(&line, remote.trust(), now()).ok();
+        let one = statement::checked(&line, Trust::any(&remote.trusted), now()).ok();
+        let incomplete = one.filter(|_| complete.is_none()).map(|checked| (line, checked));
+        Ok(Self { version, complete, incomplete })
     }
 }
 
@@ -76,78 +93,113 @@ pub fn change(
     remote: &Remote,
     root: &Path,
     signer: &Signer,
-    valid_for: Option<i64>,
+    request: Request,
     change: impl Fn(&[Withdrawn]) -> Result<Vec<Withdrawn>>,
 ) -> Result<Written> {
     check(remote, signer)?;
-    let mut remembered = Remembered::read(root, remote)?;
+    let mut memory = record::read(root, &remote.name)?;
     let (line, statement) = until_written(client, WITHDRAWALS, || {
-        let Current { version, found } = Current::read(client, remote)?;
-        let next = next(found.as_ref(), &remembered, remote, signer, valid_for, &change)?;
+        let current = Current::read(client, remote)?;
+        let next = next(&current, &memory, remote, signer, request, &change)?;
         let text = entry::text(std::slice::from_ref(&next.0));
         if text.len() > statement::MAX_LENGTH {
             return Err(bad(remote, &BadStatement::Malformed("it is too long".into())));
         }
-        let is_written = client.replace(WITHDRAWALS, text, version.as_ref())?;
+        let is_written = client.replace(WITHDRAWALS, text, current.version.as_ref())?;
         Ok(is_written.then_some(next))
     })?;
     let signatures = statement::all_signers(&line, &remote.trusted, now()).len();
     if let Ok(checked) = statement::checked(&line, remote.trust(), now()) {
+        let judged = memory.learn(remote, Some(&checked), now());
         // The list is written, also if this cache cannot remember it.
-        let judged = remembered.update(root, remote, Some(&checked)).or_log();
-        judged.unwrap_or(Ok(())).map_err(|it| bad(remote, &it))?;
+        record::write(root, &remote.name, &memory).or_log();
+        judged.map_err(|it| bad(remote, &it))?;
     }
     Ok(Written { statement, signatures })
 }
 
-/// The signed list that takes the place of the one that was found, or of a newer one that was seen before.
+/// The signed list that takes the place of the current one: the successor of that, or of a newer one that
+/// was seen before.
 fn next(
-    found: Option<&(Signed, Checked)>,
-    remembered: &Remembered,
+    current: &Current,
+    memory: &Memory,
     remote: &Remote,
     signer: &Signer,
-    valid_for: Option<i64>,
+    request: Request,
     change: &impl Fn(&[Withdrawn]) -> Result<Vec<Withdrawn>>,
 ) -> Result<(Signed, Statement)> {
-    let seen = remembered.statement(remote);
-    let newest = found.filter(|(_, Checked { statement, .. })| {
-        seen.is_none_or(|seen| statement.remote == seen.remote && statement.number >= seen.number)
-    });
-    let base = newest.map(|(_, checked)| &checked.statement).or(seen);
-    let before = base.map_or(&[][..], |it| &it.withdrawn);
-    let withdrawn = change(before)?;
-    if let Some((line, Checked { statement, signed_by })) = newest
-        && withdrawn == before
-        && signed_by.len() < remote.signatures_needed
-        && !signed_by.contains(&signer.public)
-        && statement.expires_at > now()
-    {
-        return Ok((with_signature(line, remote, signer)?, statement.clone()));
+    let mut memory = memory.clone();
+    if let Some(complete) = &current.complete {
+        // Whatever is wrong with it, what it withdraws is known now.
+        let _ = memory.learn(remote, Some(complete), now());
     }
-    let valid_for = valid_for.or(base.map(Statement::valid_for)).unwrap_or(VALID_FOR);
-    let id = base.map(|it| it.remote.as_str()).or(remembered.remote_id());
-    let next = successor(base, id, withdrawn, valid_for, remote)?;
+    let base = memory.newest(remote);
+    let incomplete = current.incomplete.as_ref().filter(|(_, found)| {
+        let found = &found.statement;
+        base.is_none_or(|base| found.remote == base.remote && found.number > base.number)
+            && found.expires_at > now()
+    });
+    let mut before: Vec<Withdrawn> = memory.withdrawn(remote).into_iter().cloned().collect();
+    let proposed = incomplete.map_or(&[][..], |(_, found)| &found.statement.withdrawn);
+    let is_new = |it: &&Withdrawn| !before.iter().any(|old| old.egg == it.egg);
+    let added: Vec<Withdrawn> = proposed.iter().filter(is_new).cloned().collect();
+    before.extend(added);
+    let withdrawn = change(&before)?;
+    if let Some((line, Checked { statement, signed_by, .. })) = incomplete {
+        let missing = missing(&withdrawn, proposed);
+        if missing.is_empty()
+            && withdrawn.len() == proposed.len()
+            && !signed_by.contains(&signer.public)
+        {
+            return Ok((with_signature(line, remote, signer)?, statement.clone()));
+        }
+        if request.is_plain && !missing.is_empty() {
+            return Err(would_drop(remote, &missing));
+        }
+    }
+    let valid_for = request.valid_for.or(base.map(Statement::valid_for)).unwrap_or(VALID_FOR);
+    let next = successor(&memory, withdrawn, valid_for, remote)?;
     let entry = next.text();
     Ok((Signed { signatures: vec![signer.sign(&entry)?], entry }, next))
 }
 
-/// The statement after `base`. Without one, the number is the time, which is higher than any number that
-/// was counted up so far: a remote whose list is lost starts again above it.
+/// The builds that a list does not have.
+fn missing<'a>(builds: &'a [Withdrawn], list: &[Withdrawn]) -> Vec<&'a Withdrawn> {
+    builds.iter().filter(|it| !list.iter().any(|listed| listed.egg == it.egg)).collect()
+}
+
+/// The error about a list that lacks signatures and allows builds again.
+fn would_drop(remote: &Remote, missing: &[&Withdrawn]) -> Error {
+    let build = |it: &&Withdrawn| format!("{} {} ({})", it.name, it.version, it.egg.short());
+    let builds = missing.iter().map(build).collect::<Vec<_>>().join(", ");
+    let reason = format!("lacks signatures, and allows again what is withdrawn: {builds}");
+    Error::Withdrawals { name: remote.name.clone(), reason }
+}
+
+/// The statement after all that count. Without one, the number is the time, which is higher than any
+/// number that was counted up so far: a remote whose list is lost starts again above it.
 fn successor(
-    base: Option<&Statement>,
-    id: Option<&str>,
+    memory: &Memory,
     withdrawn: Vec<Withdrawn>,
     valid_for: i64,
     remote: &Remote,
 ) -> Result<Statement> {
     let now = now();
-    let number = match base {
-        Some(base) if base.number >= MAX_NUMBER => {
+    let time = u64::try_from(now).unwrap_or_default().max(1);
+    let newest = memory.newest(remote).map(|it| it.remote.as_str());
+    let id = newest.or(memory.remote_id());
+    let (counting, any) = id.map_or((None, None), |id| memory.largest_numbers(remote, id));
+    let number = match counting {
+        Some(largest) if largest >= MAX_NUMBER => {
             let reason = "has the largest number that there is".to_owned();
             return Err(Error::Withdrawals { name: remote.name.clone(), reason });
         }
-        Some(base) => base.number + 1,
-        None => u64::try_from(now).unwrap_or_default().max(1),
+        // Above a list of keys that are not trusted any more, unless its number is absurd.
+        Some(largest) => match any.filter(|any| (largest..largest + FAR).contains(any)) {
+            Some(any) => any + 1,
+            None => time.max(largest + 1),
+        },
+        None => time,
     };
     let random = || format!("{:032x}", fastrand::u128(..));
     let next = Statement {
@@ -190,39 +242,55 @@ pub fn refresh_if_due(
     root: &Path,
     signer: &Signer,
 ) -> Result<bool> {
-    let remembered = Remembered::read(root, remote)?;
-    let is_due = remembered.statement(remote).is_some_and(|it| it.is_due(now()));
+    let memory = record::read(root, &remote.name)?;
+    let seen = memory.newest(remote);
+    let is_due = seen.is_some_and(|it| it.is_due(now()));
     if !is_due || remote.signatures_needed > 1 || check(remote, signer).is_err() {
         return Ok(false);
     }
     // Only what this cache has seen, and never an expired list: a remote could show an old one.
     let object = client.get(WITHDRAWALS)?;
     let found = object.and_then(|object| run::checked(&object.bytes, remote).ok());
-    let seen = remembered.statement(remote);
     let Some(Checked { statement, .. }) = found else { return Ok(false) };
     if statement::judge(Some(&statement), seen, now()).is_err() || !statement.is_due(now()) {
         return Ok(false);
     }
-    change(client, remote, root, signer, None, |before| Ok(before.to_vec())).map(|_| true)
+    let again = Request { is_plain: true, ..Request::default() };
+    change(client, remote, root, signer, again, |before| Ok(before.to_vec())).map(|_| true)
 }
 
-/// Adds the signature of a key to a valid list that it has not signed yet. Returns whether it has.
+/// Adds the signature of a key to a valid list that it has not signed yet. Returns whether it has. A list
+/// that is older than one that this cache has seen gets none: the new signature would bring it back.
 ///
 /// # Errors
 /// [`Error::Withdrawals`] if the list is not valid.
-pub fn countersign(client: &Client, remote: &Remote, signer: &Signer) -> Result<bool> {
+pub fn countersign(client: &Client, remote: &Remote, root: &Path, signer: &Signer) -> Result<bool> {
     let own = [Trusted::new(signer.public.clone())];
-    until_written(client, WITHDRAWALS, || {
-        let Some(object) = client.get(WITHDRAWALS)? else { return Ok(Some(false)) };
+    let mut memory = record::read(root, &remote.name)?;
+    let written = until_written(client, WITHDRAWALS, || {
+        let Some(object) = client.get(WITHDRAWALS)? else { return Ok(Some(None)) };
         let line = statement::signed(&object.bytes).map_err(|it| bad(remote, &it))?;
-        statement::checked(&line, remote.trust(), now()).map_err(|it| bad(remote, &it))?;
+        let found = statement::checked(&line, remote.trust(), now());
+        let found = found.map_err(|it| bad(remote, &it))?.statement;
+        match statement::judge(Some(&found), memory.newest(remote), now()) {
+            Ok(()) | Err(BadStatement::Expired(_)) => {}
+            Err(it) => return Err(bad(remote, &it)),
+        }
         if statement::checked(&line, Trust::any(&own), now()).is_ok() {
-            return Ok(Some(false));
+            return Ok(Some(None));
         }
         check(remote, signer)?;
         let line = with_signature(&line, remote, signer)?;
-        let text = entry::text(&[line]);
+        let text = entry::text(std::slice::from_ref(&line));
         let is_written = client.replace(WITHDRAWALS, text, Some(&object.version))?;
-        Ok(is_written.then_some(true))
-    })
+        Ok(is_written.then_some(Some(line)))
+    })?;
+    if let Some(line) = &written
+        && let Ok(checked) = statement::checked(line, remote.trust(), now())
+    {
+        let _ = memory.learn(remote, Some(&checked), now());
+        // The list is signed, also if this cache cannot remember it.
+        record::write(root, &remote.name, &memory).or_log();
+    }
+    Ok(written.is_some())
 }

@@ -7,7 +7,7 @@ mod remotes;
 mod store;
 mod time_budget;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ use crate::ops::add::Added;
 use crate::ops::register;
 use crate::remote::checkout;
 use crate::remote::config::{self, Remote};
+use crate::remote::withdrawals::record::Notice;
 use crate::remote::withdrawals::run::RunWithdrawals;
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
@@ -58,6 +59,8 @@ pub struct Session {
     learned: Vec<(Digest, String)>,
     /// Eggs that this session has copied or stored, by their paths.
     known: HashMap<PathBuf, Digest>,
+    /// The eggs that the buildout has registered, by their paths.
+    registered: HashMap<PathBuf, Digest>,
     /// Damaged eggs: the next build of their key replaces them.
     damaged: Vec<Digest>,
     /// Eggs that are not offered again: damaged, gone, of a newer eggcache, or not for this host.
@@ -82,11 +85,9 @@ impl Session {
         let hints = configuration.as_ref().map(|it| PrefetchHints::of(cache.dir(), it, &host));
         let text = |error: &Error| options.text(error, cache.root());
         let configured = remotes_of(&cache, options);
-        let withdrawals = RunWithdrawals::new(cache.root(), configured.as_deref().unwrap_or(&[]));
-        let (withdrawals, unreadable) = match withdrawals {
-            Ok(withdrawals) => (withdrawals, None),
-            Err(error) => (RunWithdrawals::none(cache.root()), Some(text(&error))),
-        };
+        let of_cache = configured.as_deref().unwrap_or(&[]);
+        let (withdrawals, unreadable) = RunWithdrawals::readable(cache.root(), of_cache);
+        let unreadable = unreadable.map(|error| text(&error));
         let remotes = configured.and_then(|remotes| {
             SessionRemotes::open(&cache, remotes, &withdrawals, &host, configuration, options)
         });
@@ -129,6 +130,7 @@ impl Session {
             usage: Usage { is_run: true, ..Usage::default() },
             learned: Vec::new(),
             known: HashMap::new(),
+            registered: HashMap::new(),
             damaged: Vec::new(),
             unusable: Vec::new(),
             remotes,
@@ -163,6 +165,7 @@ impl Session {
             known: self.known.clone(),
         };
         let report = register::register(&mut self.cache, &options)?;
+        self.registered.clone_from(&report.digests);
         debug!(directory = %options.directory.display(), ?report, "registered a buildout");
         if report.registered {
             self.remember_used()?;
@@ -197,15 +200,37 @@ impl Session {
         self.cache.learn_choices(&std::mem::take(&mut self.learned));
     }
 
-    /// The answer to `close`. Waits a while for pushes.
+    /// The answer to `close`. Waits a while for pushes, and after a run that has copied eggs, for lists of
+    /// withdrawn eggs that are being read.
     pub fn close(&mut self) -> Answer {
-        match &mut self.remotes {
-            None => Answer::Closed { warnings: Vec::new(), pushed: None },
-            Some(remotes) => {
-                let (pushed, warnings) = remotes.finish();
-                Answer::Closed { warnings, pushed }
-            }
+        if !self.known.is_empty() {
+            self.withdrawals.finish();
         }
+        let (pushed, mut warnings) = match &mut self.remotes {
+            None => (None, Vec::new()),
+            Some(remotes) => remotes.finish(),
+        };
+        warnings.extend(self.withdrawn_in_use());
+        Answer::Closed { warnings, pushed }
+    }
+
+    /// Warnings about eggs that the buildout has and that were withdrawn, perhaps while it ran.
+    fn withdrawn_in_use(&self) -> Vec<String> {
+        let eggs: BTreeMap<&PathBuf, Digest> = self
+            .registered
+            .iter()
+            .chain(&self.known)
+            .map(|(path, digest)| (path, *digest))
+            .collect();
+        let notices: HashMap<Digest, Notice> =
+            self.withdrawals.notices(eggs.values().copied()).into_iter().collect();
+        let warning = |(path, digest): (&PathBuf, Digest)| {
+            let what = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let Notice { remote: name, reason, .. } = notices.get(&digest)?.clone();
+            let error = Error::WithdrawnInUse { what, name, reason };
+            Some(self.options.text(&error, self.cache.root()))
+        };
+        eggs.into_iter().filter_map(warning).collect()
     }
 
     /// Finishes in the background, after the answer to `close`.

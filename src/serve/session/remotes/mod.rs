@@ -356,9 +356,13 @@ impl SessionRemotes {
     fn own_warnings(&self) -> impl Iterator<Item = String> {
         let fetcher = self.connection.as_ref().and_then(|it| it.fetcher.failure());
         let stale = self.remotes.iter().filter_map(|it| self.withdrawals.warning(&it.name));
+        // An open remote that fails has a warning of its own.
+        let is_open = self.connection.is_some();
+        let unread = self.remotes.iter().filter(move |_| !is_open);
+        let unread = unread.filter_map(|it| self.withdrawals.unread_warning(&it.name));
         let stopped = self.stopped.clone();
         let own = self.failure.clone().into_iter().chain(stopped).chain(fetcher);
-        stale.chain(own.chain(self.notices.clone()))
+        stale.chain(unread).chain(own.chain(self.notices.clone()))
     }
 
     fn not_shown(&mut self, warnings: Vec<String>) -> Vec<String> {
