@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use eggcache::internals::entry::Signed;
 use eggcache::internals::keys::Signer;
-use eggcache::internals::statement::Statement;
+use eggcache::internals::statement::{MAX_WITHDRAWN, Statement};
 
 use crate::pool::{DAY, Pool};
 use crate::support::{text, write};
@@ -212,6 +212,23 @@ fn one_of_two_keys_removes_nothing_from_the_list() {
     assert_eq!(names(&pool), ["bar", "foo"].map(str::to_owned).into());
     pool.run("first", "key", WITHDRAW_BAR, 0);
     assert_eq!((names(&pool).len(), line(&pool).signatures.len()), (2, 2));
+}
+
+#[test]
+fn one_of_two_keys_does_not_block_the_list_by_filling_it() {
+    let pool = strict_pool();
+    for (cache, key) in [("first", "key"), ("other", "second")] {
+        pool.run(cache, key, WITHDRAW_FOO, 0);
+    }
+    let mut full = list(&pool);
+    full.number += 1;
+    full.withdrawn = vec![full.withdrawn[0].clone(); MAX_WITHDRAWN];
+    for (number, build) in full.withdrawn.iter_mut().enumerate() {
+        build.egg = format!("{number:064x}").parse().unwrap();
+    }
+    put(&pool, &full, "key");
+    pool.run("other", "second", WITHDRAW_BAR, 0);
+    assert_eq!(names(&pool), ["bar", "foo"].map(str::to_owned).into());
 }
 
 #[test]

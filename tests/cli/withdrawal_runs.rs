@@ -1,7 +1,10 @@
 //! What a buildout and a check say about withdrawn eggs that are in use already.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
 
 use eggcache::internals::entry::Signed;
 use eggcache::internals::keys::Signer;
@@ -36,8 +39,8 @@ fn run(server: &mut Server, pool: &Pool, app: &Path, copies: bool) -> Value {
     let into = app.join("eggs");
     if copies {
         let digest = pool.of("reader", "--json show foo").json()["digest"].clone();
-        let copied = server.ask(&json!({"op": "materialize", "digest": digest, "into": into}));
-        assert!(copied["path"].is_string(), "{copied}");
+        let answer = server.ask(&json!({"op": "materialize", "digest": digest, "into": into}));
+        assert!(answer["path"].is_string(), "{answer}");
     }
     let egg = into.join("foo-1.0-py3.11.egg");
     server.ask(&json!({"op": "root", "directory": app, "eggs_directory": into,
@@ -68,6 +71,48 @@ fn a_run_names_the_withdrawn_eggs_that_it_has_copied() {
     let mut server = session(&pool, "reader");
     run(&mut server, &pool, &app, false);
     assert_eq!(close(server), warnings);
+}
+
+/// A web server with the objects of a pool, which answers for its list of withdrawn builds only when it is
+/// released.
+fn slow_server(pool: PathBuf) -> (String, Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (release, released) = channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let name = request.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
+            if name == "v1/withdrawals" && released.recv().is_err() {
+                return;
+            }
+            let answer = fs::read(pool.join(name)).unwrap_or_default();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len());
+            let _ = stream.write_all(&[head.as_bytes(), &answer].concat());
+        }
+    });
+    (format!("http://{address}/"), release)
+}
+
+#[test]
+fn a_list_that_arrives_late_is_compared_with_what_the_run_has_copied() {
+    let (pool, app) = scene();
+    pool.ok(WITHDRAW);
+    let (url, release) = slow_server(pool.sandbox.path("pool"));
+    let configuration = pool.sandbox.path("reader/remotes.json");
+    let mut remotes: Value = serde_json::from_slice(&fs::read(&configuration).unwrap()).unwrap();
+    remotes[0]["url"] = json!(url);
+    remotes[0]["push"] = json!(false);
+    write(&configuration, remotes.to_string().as_bytes());
+    touch(&pool.sandbox.path("reader/withdrawals/team.looked"), 1_700_000_000, 0);
+    let mut server = session(&pool, "reader");
+    run(&mut server, &pool, &app, true);
+    release.send(()).unwrap();
+    let warnings = close(server);
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(warning.contains("was withdrawn from remote team: evil"), "{warning}");
 }
 
 #[test]

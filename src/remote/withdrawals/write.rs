@@ -102,9 +102,6 @@ pub fn change(
         let current = Current::read(client, remote)?;
         let next = next(&current, &memory, remote, signer, request, &change)?;
         let text = entry::text(std::slice::from_ref(&next.0));
-        if text.len() > statement::MAX_LENGTH {
-            return Err(bad(remote, &BadStatement::Malformed("it is too long".into())));
-        }
         let is_written = client.replace(WITHDRAWALS, text, current.version.as_ref())?;
         Ok(is_written.then_some(next))
     })?;
@@ -139,16 +136,16 @@ fn next(
         base.is_none_or(|base| found.remote == base.remote && found.number > base.number)
             && found.expires_at > now()
     });
-    let mut before: Vec<Withdrawn> = memory.withdrawn(remote).into_iter().cloned().collect();
-    let proposed = incomplete.map_or(&[][..], |(_, found)| &found.statement.withdrawn);
-    let is_new = |it: &&Withdrawn| !before.iter().any(|old| old.egg == it.egg);
-    let added: Vec<Withdrawn> = proposed.iter().filter(is_new).cloned().collect();
-    before.extend(added);
-    let withdrawn = change(&before)?;
-    if let Some((line, Checked { statement, signed_by, .. })) = incomplete {
-        let missing = missing(&withdrawn, proposed);
+    let before: Vec<Withdrawn> = memory.withdrawn(remote).into_iter().cloned().collect();
+    let listed = incomplete.map_or(&[][..], |(_, found)| &found.statement.withdrawn);
+    let mut proposed = before.clone();
+    proposed.extend(missing(listed, &before).into_iter().cloned());
+    if let Some((line, Checked { statement, signed_by, .. })) = incomplete
+        && let Ok(withdrawn) = change(&proposed)
+    {
+        let missing = missing(&withdrawn, listed);
         if missing.is_empty()
-            && withdrawn.len() == proposed.len()
+            && withdrawn.len() == listed.len()
             && !signed_by.contains(&signer.public)
         {
             return Ok((with_signature(line, remote, signer)?, statement.clone()));
@@ -157,10 +154,22 @@ fn next(
             return Err(would_drop(remote, &missing));
         }
     }
-    let valid_for = request.valid_for.or(base.map(Statement::valid_for)).unwrap_or(VALID_FOR);
-    let next = successor(&memory, withdrawn, valid_for, remote)?;
-    let entry = next.text();
-    Ok((Signed { signatures: vec![signer.sign(&entry)?], entry }, next))
+    let sign = |before: &[Withdrawn]| {
+        let withdrawn = change(before)?;
+        let valid_for = request.valid_for.or(base.map(Statement::valid_for)).unwrap_or(VALID_FOR);
+        let next = successor(&memory, withdrawn, valid_for, remote)?;
+        let entry = next.text();
+        let line = Signed { signatures: vec![signer.sign(&entry)?], entry };
+        if entry::text(std::slice::from_ref(&line)).len() > statement::MAX_LENGTH {
+            return Err(bad(remote, &BadStatement::Malformed("it is too long".into())));
+        }
+        Ok((line, next))
+    };
+    match sign(&proposed) {
+        // One key must not block the list by filling it.
+        Err(_) if proposed.len() > before.len() => sign(&before),
+        done => done,
+    }
 }
 
 /// The builds that a list does not have.
