@@ -196,3 +196,17 @@ fn an_old_copy_of_a_build_that_was_replaced_in_the_cache_is_withdrawn() {
     let checked = pool.of("reader", "check app").stdout;
     assert!(!checked.contains("withdrawn"), "{checked}");
 }
+
+#[test]
+fn a_run_with_a_damaged_record_reads_the_list_all_the_same() {
+    let (pool, _) = scene();
+    pool.ok(WITHDRAW);
+    let record = pool.sandbox.path("reader/withdrawals/team.json");
+    write(&record, b"{}");
+    let mut server = session(&pool, "reader");
+    let find = |name: &str| json!({"op": "find", "name": name, "variant": ""});
+    assert_ne!(server.ask(&find("bar"))["eggs"], json!([]));
+    assert_eq!(server.ask(&find("foo"))["eggs"], json!([]));
+    drop(server);
+    assert_eq!(fs::read(&record).unwrap(), b"{}", "only a person removes it");
+}

@@ -189,3 +189,21 @@ impl Notice {
         Error::Withdrawn { what: what.to_owned(), name: remote, reason }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::statement::tests::statement;
+    use super::*;
+
+    #[test]
+    fn what_one_remote_allows_again_stays_withdrawn_by_another_one() {
+        let withdrawn = statement(1, &["foo"]).withdrawn;
+        let mut all = Withdrawals::default();
+        all.set("a", &withdrawn);
+        all.set("b", &withdrawn);
+        all.set("b", []);
+        assert_eq!(all.get(Digest::of(b"foo")).map(|it| it.remote.as_str()), Some("a"));
+        all.set("a", []);
+        assert!(all.is_empty() && !all.has(Digest::of(b"foo")));
+    }
+}
