@@ -114,12 +114,11 @@ fn furnished() -> Sandbox {
     fs::rename(sandbox.path("other"), sandbox.path("more")).unwrap();
     write(&sandbox.path("cache/eggcache.toml"), b"[gc]\nauto = true\n");
     write(&sandbox.path("cache/arrivals.jsonl"), b"");
-    let withdrawals = json!({
-        "url": "https://eggs.example/", "signed_by": [],
-        "statement": {
-            "format": 1, "remote": "r", "number": 1, "signed_at": 0, "expires_at": 1, "withdrawn": [],
-        },
+    let statement = json!({
+        "format": 1, "remote": "r", "number": 1, "signed_at": 0, "expires_at": 1, "withdrawn": [],
     });
+    let statement = json!({"signed_by": [], "signatures": [], "statement": statement});
+    let withdrawals = json!({"statements": [statement], "additions": []});
     write(&sandbox.path("cache/withdrawals/team.json"), withdrawals.to_string().as_bytes());
     fs::create_dir_all(sandbox.path("app")).unwrap();
     serve(&sandbox);
