@@ -93,6 +93,20 @@ impl Forgery {
     }
 }
 
+#[test]
+fn an_archive_that_ends_in_endless_zeros_is_a_problem() {
+    let sandbox = Sandbox::new();
+    let archive = Forgery::new().folder("a").open_archive();
+    assert_eq!(problems(&sandbox, &[&archive[..], &vec![0; 1 << 20]].concat()), []);
+    let says = "more than 1 MiB of zeros after the end of the archive";
+    assert_eq!(
+        problems(&sandbox, &[&archive[..], &vec![0; 3 << 20]].concat()),
+        [(String::new(), says.to_owned())]
+    );
+    // A device can be endless.
+    sandbox.fails("bundle --verify /dev/zero", 1).says(&["it is a device"]);
+}
+
 fn problems(sandbox: &Sandbox, archive: &[u8]) -> Vec<(String, String)> {
     fs::write(sandbox.path("forged.tar"), archive).unwrap();
     let output = sandbox.eggcache("--json bundle --verify forged.tar").output().unwrap();

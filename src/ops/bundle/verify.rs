@@ -6,12 +6,13 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tar::{Archive, EntryType};
 
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::util::hash::sha256::{Hashing, Sha256};
 use crate::util::progress::{Progress, Unit};
 
@@ -24,6 +25,9 @@ use super::tar_members::{TarMember, Unreadable, next};
 const MAX_MANIFEST: u64 = 1 << 28;
 /// How many problems are listed: an archive of another manifest can have any number.
 const MAX_PROBLEMS: usize = 1000;
+/// How many zeros may follow the last member, in bytes. Tar programs fill up their last record, of 10 KiB
+/// by default.
+const MAX_END: u64 = 1 << 20;
 /// How a zstd frame begins.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// How much is read at once, in bytes.
@@ -67,7 +71,13 @@ impl Problem {
 /// Compares an archive with its manifest. Damage is a problem of the report, not an error.
 pub fn verify(archive: &Path, progress: &dyn Progress) -> Result<Verified> {
     let file = File::open(archive).at("open", archive)?;
-    let length = file.metadata().at("read", archive)?.len();
+    let found = file.metadata().at("read", archive)?;
+    if found.file_type().is_char_device() {
+        // It can be endless, as /dev/zero is.
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "it is a device");
+        return Err(Error::Io { action: "read", path: archive.to_owned(), source });
+    }
+    let length = found.len();
     progress.begin("verifying", length, Unit::Bytes);
     let mut verified = Verified {
         archive: archive.to_owned(),
@@ -190,11 +200,16 @@ impl Verified {
         Ok(())
     }
 
-    /// Reads the rest of the stream after the last member, which must be zeros.
-    fn compare_end(&mut self, mut stream: impl Read) -> io::Result<()> {
+    /// Reads the rest of the stream after the last member, which must be a few zeros.
+    fn compare_end(&mut self, stream: impl Read) -> io::Result<()> {
         let mut buffer = vec![0; BUFFER];
+        let mut stream = stream.take(MAX_END + 1);
         loop {
             match stream.read(&mut buffer) {
+                Ok(0) if stream.limit() == 0 => {
+                    self.add("", "more than 1 MiB of zeros after the end of the archive");
+                    return Ok(());
+                }
                 Ok(0) => return Ok(()),
                 Ok(read) if buffer[..read].iter().any(|byte| *byte != 0) => {
                     self.add("", "data after the end of the archive");
