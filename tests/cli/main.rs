@@ -21,6 +21,7 @@ mod forge;
 mod forged_lines;
 mod gc;
 mod generate;
+mod handles;
 mod hostile;
 mod hostile_index;
 mod list_show;

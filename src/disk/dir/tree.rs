@@ -1,10 +1,10 @@
-//! Removing a directory with everything in it.
+//! Removing a directory with everything in it, except file systems and directories that are mounted there.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, unlinkat};
 use rustix::io::{Errno, Result};
 
 use super::DIRECTORY;
@@ -27,11 +27,10 @@ fn remove_tree(at: BorrowedFd<'_>, name: &OsStr, depth: usize) -> Result<()> {
     if depth == 0 {
         return Err(Errno::NAMETOOLONG);
     }
-    let flags = DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let opened = match openat(at, name, flags, Mode::empty()) {
+    let opened = match open_here(at, name, DIRECTORY) {
         Err(Errno::ACCESS) => {
             open_up(at, name)?;
-            openat(at, name, flags, Mode::empty())?
+            open_here(at, name, DIRECTORY)?
         }
         opened => opened?,
     };
@@ -58,11 +57,27 @@ fn remove_tree(at: BorrowedFd<'_>, name: &OsStr, depth: usize) -> Result<()> {
 /// Gives the owner all permissions on a directory: some eggs contain directories that cannot be
 /// written or read.
 pub fn open_up(at: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = openat(at, name, flags, Mode::empty())?;
-    let kind = FileType::from_raw_mode(rustix::fs::fstat(&directory)?.st_mode);
+    let directory = open_here(at, name, OFlags::PATH)?;
+    let kind = FileType::from_raw_mode(fstat(&directory)?.st_mode);
     if kind != FileType::Directory {
         return Err(Errno::NOTDIR);
     }
     permissions::set_mode(directory.as_fd(), 0o700)
+}
+
+/// Opens an entry that is not a symlink. Fails with `EXDEV` if something is mounted there.
+fn open_here(at: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result<OwnedFd> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    match openat2(at, name, flags, Mode::empty(), resolve) {
+        Err(Errno::NOSYS | Errno::PERM) => walk_here(at, name, flags),
+        opened => opened,
+    }
+}
+
+/// As [`open_here`], on a kernel before 5.6: this does not notice a directory of the same file system
+/// that is mounted there.
+fn walk_here(at: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result<OwnedFd> {
+    let opened = openat(at, name, flags, Mode::empty())?;
+    if fstat(&opened)?.st_dev == fstat(at)?.st_dev { Ok(opened) } else { Err(Errno::XDEV) }
 }
