@@ -1,14 +1,27 @@
 //! Whether a path leads inside a folder or out of it, with symlinks resolved as the kernel does.
 
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::disk::MAX_PATH;
 use crate::error::{IoContext, Result};
+
+/// The most steps to resolve one path: many more than a path has that no attacker has made.
+const MAX_STEPS: u64 = 10_000;
+/// The most steps to resolve all paths of a buildout: those of a large one need a hundredth of them.
+const MAX_ALL_STEPS: u64 = 8_000_000;
+/// How many symlinks Linux follows for one path.
+const MAX_LINKS: u32 = 40;
 
 /// A folder, by its canonical path.
 #[derive(Debug, Clone)]
 pub struct Boundary {
     root: PathBuf,
+    /// How many steps are left to resolve paths.
+    steps: Arc<AtomicU64>,
+    has_unresolved: Arc<AtomicBool>,
 }
 
 /// Where a path leads, in relation to a [`Boundary`].
@@ -21,7 +34,11 @@ pub enum Location {
 
 impl Boundary {
     pub fn new(root: &Path) -> Result<Self> {
-        Ok(Self { root: root.canonicalize().at("open directory", root)? })
+        Ok(Self {
+            root: root.canonicalize().at("open directory", root)?,
+            steps: Arc::new(AtomicU64::new(MAX_ALL_STEPS)),
+            has_unresolved: Arc::default(),
+        })
     }
 
     #[must_use]
@@ -30,31 +47,27 @@ impl Boundary {
     }
 
     /// Where a path leads. A relative path is relative to the folder `from`. A missing file is where it
-    /// would be made.
+    /// would be made. A path that takes too much work to resolve counts as outside.
     #[must_use]
     pub fn locate(&self, from: &Path, path: &Path) -> Location {
         let path = from.join(path);
-        let mut here = path.as_path();
-        let mut missing = Vec::new();
-        let real = loop {
-            if here.as_os_str().len() < MAX_PATH
-                && let Ok(real) = here.canonicalize()
-            {
-                break real;
-            }
-            match (here.parent(), here.components().next_back()) {
-                (Some(parent), Some(last)) => {
-                    missing.push(last);
-                    here = parent;
-                }
-                _ => break here.to_owned(),
-            }
+        let budget = MAX_STEPS.min(self.steps.load(Ordering::Relaxed));
+        let (real, left) = resolve(&path, budget);
+        self.steps.fetch_sub(budget - left, Ordering::Relaxed);
+        let Some(real) = real else {
+            self.has_unresolved.store(true, Ordering::Relaxed);
+            return Location::Outside(path);
         };
-        let real = normalized(&real, missing.into_iter().rev());
         match real.strip_prefix(&self.root) {
             Ok(inside) => Location::Inside(inside.to_owned()),
             Err(_) => Location::Outside(real),
         }
+    }
+
+    /// Whether a path was not resolved because of the work.
+    #[must_use]
+    pub fn has_unresolved(&self) -> bool {
+        self.has_unresolved.load(Ordering::Relaxed)
     }
 
     /// The canonical path of a file or folder, which may be inside, outside or missing.
@@ -85,19 +98,68 @@ impl Boundary {
     }
 }
 
-/// Appends components that do not exist, so none of them is a symlink.
-fn normalized<'a>(path: &Path, more: impl Iterator<Item = Component<'a>>) -> PathBuf {
-    let mut path = path.to_owned();
-    for component in more {
-        match component {
-            Component::ParentDir => {
-                path.pop();
+/// Resolves a path without `.` and `..` and symlinks, as far as it exists, in at most `steps` steps: one for
+/// each name on the way that exists. A symlink to a missing file counts as missing. Returns the rest of the
+/// steps, too; the path is `None` if they do not suffice.
+fn resolve(path: &Path, mut steps: u64) -> (Option<PathBuf>, u64) {
+    let mut real = PathBuf::from("/");
+    // The names to follow, the next one last.
+    let mut names = Vec::new();
+    push_names(path, &mut names);
+    // The symlink of the path that is followed, and how many names come after its target.
+    let mut followed: Option<(PathBuf, usize)> = None;
+    let mut links = 0;
+    while let Some(left) = steps.checked_sub(1) {
+        followed = followed.filter(|(_, after)| names.len() > *after);
+        let Some(name) = names.pop() else { return (Some(real), steps) };
+        steps = left;
+        append(&mut real, &name);
+        if name == ".." {
+            continue;
+        }
+        match std::fs::read_link(&real) {
+            Ok(target) if links < MAX_LINKS => {
+                links += 1;
+                followed = followed.or_else(|| Some((real.clone(), names.len())));
+                real.pop();
+                if target.is_absolute() {
+                    real = PathBuf::from("/");
+                }
+                push_names(&target, &mut names);
             }
-            Component::CurDir => {}
-            component => path.push(component),
+            // It exists and is no symlink.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {}
+            // Nothing below a missing file is a symlink. The kernel follows no more links than this.
+            _ => {
+                if let Some((link, after)) = followed {
+                    real = link;
+                    names.truncate(after);
+                }
+                names.iter().rev().for_each(|name| append(&mut real, name));
+                return (Some(real), steps);
+            }
         }
     }
-    path
+    (None, 0)
+}
+
+fn append(path: &mut PathBuf, name: &OsStr) {
+    if name == ".." {
+        path.pop();
+    } else {
+        path.push(name);
+    }
+}
+
+/// Adds the names of a path to the end, the first one last.
+fn push_names(path: &Path, names: &mut Vec<OsString>) {
+    let begin = names.len();
+    names.extend(path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    }));
+    names[begin..].reverse();
 }
 
 /// Whether a path is in a folder of the operating system, which every machine has.
@@ -155,6 +217,35 @@ mod tests {
         // A folder has more names than its canonical one.
         assert_eq!(locate(top.join("alias/a").to_str().unwrap()), inside("a"));
         assert_eq!(locate(top.join("alias/new/x").to_str().unwrap()), inside("new/x"));
+    }
+
+    #[test]
+    fn a_loop_of_symlinks_is_inside_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        symlink("b", dir.path().join("a")).unwrap();
+        symlink("a", dir.path().join("b")).unwrap();
+        let boundary = Boundary::new(dir.path()).unwrap();
+        assert!(boundary.holds(&boundary.root().join("a/c")));
+    }
+
+    #[test]
+    fn the_work_to_resolve_paths_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("x")).unwrap();
+        // 39 links with long targets, each of which ends in the next link, and a long path behind them.
+        for link in 0..39 {
+            let target = format!("{}l{}", "x/../".repeat(799), link + 1);
+            symlink(target, dir.path().join(format!("l{link}"))).unwrap();
+        }
+        symlink("x", dir.path().join("l39")).unwrap();
+        let boundary = Boundary::new(dir.path()).unwrap();
+        let path = boundary.root().join(format!("l0/{}q", "../x/".repeat(700)));
+        assert_eq!(boundary.locate(boundary.root(), &path), Location::Outside(path.clone()));
+        assert!(boundary.has_unresolved());
+        assert_eq!(boundary.steps.load(Ordering::Relaxed), MAX_ALL_STEPS - MAX_STEPS);
+        assert!(boundary.holds(&boundary.root().join("x/y")), "others are resolved");
+        boundary.steps.store(2, Ordering::Relaxed);
+        assert!(!boundary.holds(&boundary.root().join("x/y")), "all paths have one bound");
     }
 
     #[test]

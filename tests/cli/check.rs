@@ -209,7 +209,9 @@ fn every_kind_of_damage_in_every_place_is_found_and_repaired() {
             let short = path.strip_prefix(app.path("").canonicalize().unwrap()).unwrap();
             let is_named = |(_, path): &(String, PathBuf)| path == short;
             assert!(problems(&report).iter().any(is_named), "{what} {place}: {report:#}");
-            assert!(report["problems"].as_array().unwrap().iter().all(|it| it["egg"] == egg));
+            let is_of_egg = |it: &Value| it["egg"] == egg;
+            let found = report["problems"].as_array().unwrap();
+            assert!(found.iter().all(is_of_egg), "{what} {place}: {report:#}");
             app.is_repaired(egg);
         }
     }

@@ -59,6 +59,10 @@ impl Inspector<'_> {
         found.problems.extend(references.other_pythons());
         found.problems.extend(references.missing_eggs(boundary));
         found.notes.extend(self.leftovers()?);
+        if boundary.has_unresolved() {
+            let what = "some paths take too long to resolve and count as outside";
+            found.problems.push(Finding::new(FindingKind::Incomplete, Path::new(""), what));
+        }
         Ok(Inspection { eggs, references, found })
     }
 
