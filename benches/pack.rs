@@ -32,7 +32,8 @@ fn main() -> Result<()> {
         let temp = Path::new(cache).join("tmp").join(egg.file_name());
         let (output, spool) = (BufWriter::new(File::create(&temp)?), Cursor::new(Vec::new()));
         let provenance = Provenance::default();
-        let written = writer::write(&mut manifest, provenance, packing, &tree, spool, output)
+        let source = tree.open()?;
+        let written = writer::write(&mut manifest, provenance, packing, &source, spool, output)
             .map_err(|error| anyhow!("{error:?}"))?;
         let path = blobs.path(written.digest);
         std::fs::create_dir_all(path.parent().unwrap_or(&path))?;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -27,15 +27,48 @@ pub fn identity(metadata: &fs::Metadata) -> (u64, u64) {
 /// Reads a file that other programs may have written. Fails if it has more than `most` bytes or is not
 /// a regular file; does not block on a FIFO.
 pub fn read_short(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    read_opened(open_file(path)?, most)
+}
+
+/// Opens a regular file that other programs may have put there, for reading; symlinks are followed.
+/// Anything else is not even opened: to open a FIFO can wait for ever, and to open a device can act.
+pub fn open_file(path: &Path) -> std::io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let looked = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    open_looked(&looked.into(), path)
+}
+
+/// Opens for reading what was opened as `looked` only to look at it, if it is a regular file.
+pub fn open_looked(looked: &File, path: &Path) -> std::io::Result<File> {
+    let found = looked.metadata()?;
+    if !found.is_file() {
+        return Err(not_a_file());
+    }
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    read_opened(File::options().read(true).custom_flags(flags).open(path)?, most)
+    let open = |path: &Path| File::options().read(true).custom_flags(flags).open(path);
+    match open(format!("/proc/self/fd/{}", looked.as_raw_fd()).as_ref()) {
+        // There is no /proc.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let opened = open(path)?;
+            if identity(&opened.metadata()?) == identity(&found) {
+                Ok(opened)
+            } else {
+                Err(std::io::Error::other("it changes while it is read"))
+            }
+        }
+        opened => opened,
+    }
+}
+
+fn not_a_file() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a file")
 }
 
 /// Reads an open file, as [`read_short`].
 pub fn read_opened(file: File, most: u64) -> std::io::Result<Vec<u8>> {
     let found = file.metadata()?;
     if !found.is_file() {
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a file"));
+        return Err(not_a_file());
     }
     // A sparse file takes no space, however long it is.
     if found.len() > most {
@@ -172,4 +205,31 @@ pub fn set_mtime(
     }
     let reason = "the file system cannot store its mtime";
     Err(std::io::Error::new(std::io::ErrorKind::Unsupported, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn only_a_regular_file_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("file"), "text").unwrap();
+        std::os::unix::fs::symlink("file", path("link")).unwrap();
+        assert_eq!(read_short(&path("link"), 4).unwrap(), b"text");
+        assert_eq!(
+            read_short(&path("link"), 3).unwrap_err().kind(),
+            std::io::ErrorKind::FileTooLarge
+        );
+        // To open a socket fails with another error, so it was not opened; nor is a device.
+        let _socket = UnixListener::bind(path("socket")).unwrap();
+        std::os::unix::fs::symlink("socket", path("to-socket")).unwrap();
+        for name in ["socket", "to-socket"] {
+            let error = read_short(&path(name), 4).unwrap_err();
+            assert_eq!(error.to_string(), "it is not a file", "{name}");
+        }
+    }
 }

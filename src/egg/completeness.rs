@@ -7,13 +7,12 @@
 //! are shorter than recorded.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
-use std::path::Path;
 
+use crate::disk::files::read_opened;
 use crate::egg::elf;
+use crate::egg::files::EggFiles;
 use crate::egg::manifest::{Entry, EntryKind};
 use crate::egg::native;
-use crate::egg::scan;
 use crate::error::{IoContext, Result};
 
 /// The longest RECORD that is read, in bytes.
@@ -41,7 +40,7 @@ pub fn other_python<'a>(python: &str, entries: &'a [Entry]) -> Vec<(&'a str, Str
 }
 
 /// The first sign that an interrupted copy left this egg directory, if there is one.
-pub fn half_copied(egg: &Path, entries: &[Entry]) -> Result<Option<String>> {
+pub fn half_copied(egg: &EggFiles, entries: &[Entry]) -> Result<Option<String>> {
     let sizes: HashMap<&str, u64> = entries
         .iter()
         .filter_map(|entry| match entry.kind {
@@ -51,8 +50,8 @@ pub fn half_copied(egg: &Path, entries: &[Entry]) -> Result<Option<String>> {
         .collect();
     for entry in entries.iter().filter(|entry| is_record(entry.path.as_str())) {
         if sizes.get(entry.path.as_str()).is_some_and(|&size| size <= MAX_RECORD) {
-            let path = scan::path_of(egg, entry);
-            let text = std::fs::read(&path).at("read", &path)?;
+            let text = read_opened(egg.read(entry)?, MAX_RECORD);
+            let text = text.at("read", &egg.path_of(entry))?;
             if let Some(reason) = unlike_record(&String::from_utf8_lossy(&text), &sizes) {
                 return Ok(Some(reason));
             }
@@ -62,8 +61,7 @@ pub fn half_copied(egg: &Path, entries: &[Entry]) -> Result<Option<String>> {
         let name = entry.path.file_name();
         let EntryKind::File { size, .. } = entry.kind else { continue };
         if name.ends_with(".so") || name.contains(".so.") {
-            let path = scan::path_of(egg, entry);
-            let file = File::open(&path).at("open", &path)?;
+            let file = egg.read(entry)?;
             if size == 0 || elf::is_cut_off(file, size) {
                 return Ok(Some(format!("{} is cut off: half-copied?", entry.path)));
             }

@@ -7,6 +7,7 @@ pub mod cached_egg;
 pub mod completeness;
 pub mod diff;
 pub mod elf;
+pub mod files;
 pub mod key;
 pub mod manifest;
 pub mod metadata;

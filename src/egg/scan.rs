@@ -1,15 +1,15 @@
 //! Reading an egg from a file system: its entries, its key, and whether it is sound.
 
-use std::fs::{File, Metadata as FileMetadata};
 use std::io::{Cursor, Read};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
-
-use crate::disk::files;
+use crate::disk::dir::Stat;
+use crate::disk::files::read_opened;
+pub use crate::egg::files::path_of;
+use crate::egg::files::{EggFiles, Identity, Listing, changes, kind_of};
 use crate::egg::key::{EggKey, LAST_GENERATION, python_tag};
-use crate::egg::manifest::{Entry, EntryKind, MODE_MASK, Manifest, Mtime};
+use crate::egg::manifest::{Entry, EntryKind, Manifest, Mtime};
 use crate::egg::metadata::{self, Metadata};
 use crate::egg::name::{EggName, normalize_name};
 use crate::egg::native::Native;
@@ -41,6 +41,8 @@ pub struct Hints {
 #[derive(Debug)]
 pub struct Tree {
     path: PathBuf,
+    /// Of the entries of the manifest, in their order.
+    identities: Vec<Identity>,
     /// Complete except for the digests of the files, which are computed when the blob is written.
     pub manifest: Manifest,
 }
@@ -60,10 +62,11 @@ impl Tree {
             return Err(unsound("it is a link to a develop egg".into()));
         }
         let name: EggName = file_name.parse().map_err(|error| unsound(format!("{error}")))?;
-        let entries = list(path)?;
+        let files = EggFiles::open(path)?;
+        let Listing { entries, identities, .. } = files.list()?;
         let found = match entries[0].kind {
-            EntryKind::Directory => inspect_directory(path, &entries)?,
-            EntryKind::File { .. } => inspect_zip(path)?,
+            EntryKind::Directory => inspect_directory(&files, &entries)?,
+            EntryKind::File { .. } => inspect_zip(&files, &entries[0])?,
             EntryKind::Symlink { .. } => return Err(unsound("it is a symlink".into())),
         };
         let matching = found.metadata.iter().find(|metadata| {
@@ -105,7 +108,7 @@ impl Tree {
         }
         let manifest = Manifest { key, file_name: file_name.to_owned(), entries };
         manifest.check().map_err(|error| unsound(error.to_string()))?;
-        Ok(Self { path: path.to_owned(), manifest })
+        Ok(Self { path: path.to_owned(), identities, manifest })
     }
 
     #[must_use]
@@ -113,15 +116,48 @@ impl Tree {
         &self.path
     }
 
-    pub(crate) fn path_of(&self, entry: &Entry) -> PathBuf {
-        path_of(&self.path, entry)
+    /// Opens the egg again, to read its files.
+    ///
+    /// # Errors
+    /// [`Error::UnsoundEgg`] if another one has taken its place.
+    pub fn open(&self) -> Result<OpenTree<'_>> {
+        Ok(OpenTree { tree: self, files: EggFiles::reopen(&self.path, self.identities[0])? })
+    }
+
+    /// The identity of a file when it was listed.
+    fn identity_of(&self, entry: &Entry) -> Option<Identity> {
+        let entries = &self.manifest.entries;
+        let at = entries.binary_search_by(|it| it.path.cmp(&entry.path)).ok()?;
+        self.identities.get(at).copied()
     }
 }
 
-/// The path of an entry of the egg at `egg`.
-#[must_use]
-pub fn path_of(egg: &Path, entry: &Entry) -> PathBuf {
-    if entry.path.is_root() { egg.to_owned() } else { egg.join(entry.path.as_str()) }
+/// A listed egg that is open to read it.
+#[derive(Debug)]
+pub struct OpenTree<'a> {
+    tree: &'a Tree,
+    pub(crate) files: EggFiles,
+}
+
+impl OpenTree<'_> {
+    /// Fills `buffer` with the bytes of a file from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::UnsoundEgg`] if it has changed since it was listed, or if another one has taken its place.
+    pub fn read(&self, entry: &Entry, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let file = self.files.read(entry)?;
+        let path = || self.files.path_of(entry);
+        let read = file.read_exact_at(buffer, offset);
+        let found = Stat::of(&file).at("read", &path())?;
+        let (seconds, nanos) = found.modified_exactly();
+        if Some(found.identity()) != self.tree.identity_of(entry)
+            || kind_of(found) != Some(entry.kind.clone_without_digest())
+            || Mtime(seconds, nanos) != entry.mtime
+        {
+            return Err(changes(&path()));
+        }
+        read.at("read", &path())
+    }
 }
 
 /// Lists a file, or a directory with everything below it, in the order of the manifest.
@@ -129,51 +165,7 @@ pub fn path_of(egg: &Path, entry: &Entry) -> PathBuf {
 /// # Errors
 /// [`Error::UnsoundEgg`] for an entry that an egg cannot contain.
 pub fn list(egg: &Path) -> Result<Vec<Entry>> {
-    Ok(list_linked(egg)?.0)
-}
-
-/// Files with several hard links: path relative to the egg, device and inode, and number of links.
-pub type Linked = Vec<(EggPath, (u64, u64), u64)>;
-
-/// As [`list`], and also which of the files have several hard links.
-///
-/// # Errors
-/// As [`list`].
-pub fn list_linked(egg: &Path) -> Result<(Vec<Entry>, Linked)> {
-    let mut entries = Vec::new();
-    let mut linked = Linked::new();
-    for found in WalkDir::new(egg).follow_root_links(false) {
-        let found = found.map_err(|error| {
-            let path = error.path().unwrap_or(egg).to_owned();
-            Error::Io { action: "read", path, source: error.into() }
-        })?;
-        let unsound = |reason: String| Error::UnsoundEgg { path: found.path().to_owned(), reason };
-        let path = match found.path().strip_prefix(egg) {
-            Ok(relative) if found.depth() > 0 => {
-                let text =
-                    relative.to_str().ok_or_else(|| unsound("its name is not UTF-8".into()))?;
-                EggPath::new(text).map_err(|error| unsound(error.to_string()))?
-            }
-            _ => EggPath::root(),
-        };
-        let metadata = found.metadata().map_err(std::io::Error::from).at("read", found.path())?;
-        let kind = if metadata.is_symlink() {
-            let target = std::fs::read_link(found.path()).at("read", found.path())?;
-            let target = target.into_os_string().into_string();
-            EntryKind::Symlink {
-                target: target.map_err(|_| unsound("its target is not UTF-8".into()))?,
-            }
-        } else {
-            kind_of(&metadata).ok_or_else(|| unsound(format!("it is {}", oddity(&metadata))))?
-        };
-        let mode = if metadata.is_symlink() { MODE_MASK } else { metadata.mode() & MODE_MASK };
-        if !metadata.is_dir() && metadata.nlink() > 1 {
-            linked.push((path.clone(), files::identity(&metadata), metadata.nlink()));
-        }
-        entries.push(Entry { path, mode, mtime: Mtime::of(&metadata), kind });
-    }
-    entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    Ok((entries, linked))
+    Ok(EggFiles::open(egg)?.list()?.entries)
 }
 
 impl EntryKind {
@@ -183,27 +175,6 @@ impl EntryKind {
             Self::File { size, .. } => Self::File { size: *size, digest: Digest::from([0; 32]) },
             other => other.clone(),
         }
-    }
-}
-
-pub(crate) fn kind_of(metadata: &FileMetadata) -> Option<EntryKind> {
-    if metadata.is_dir() {
-        Some(EntryKind::Directory)
-    } else if metadata.is_file() {
-        Some(EntryKind::File { size: metadata.len(), digest: Digest::from([0; 32]) })
-    } else {
-        None
-    }
-}
-
-fn oddity(metadata: &FileMetadata) -> &'static str {
-    let kind = metadata.file_type();
-    if kind.is_fifo() {
-        "a FIFO"
-    } else if kind.is_socket() {
-        "a socket"
-    } else {
-        "a device"
     }
 }
 
@@ -235,16 +206,16 @@ impl Found {
     }
 }
 
-fn inspect_directory(egg: &Path, entries: &[Entry]) -> Result<Found> {
+fn inspect_directory(files: &EggFiles, entries: &[Entry]) -> Result<Found> {
     let mut found = Found::new(entries.iter().map(|entry| entry.path.as_str()));
     for entry in entries {
         let EntryKind::File { size, .. } = entry.kind else { continue };
-        let path = path_of(egg, entry);
         if metadata::is_metadata_path(entry.path.as_str()) && size <= metadata::MAX_METADATA {
-            let text = std::fs::read(&path).at("read", &path)?;
+            let text = read_opened(files.read(entry)?, metadata::MAX_METADATA);
+            let text = text.at("read", &files.path_of(entry))?;
             found.metadata.extend(metadata::parse(&text));
         } else if may_be_native(entry) {
-            let file = File::open(&path).at("open", &path)?;
+            let file = files.read(entry)?;
             found.add_native(Native::inspect(entry.path.file_name(), file));
         }
     }
@@ -259,10 +230,10 @@ fn may_be_native(entry: &Entry) -> bool {
     !name.rsplit_once('.').is_some_and(|(_, extension)| NEVER.contains(&extension))
 }
 
-fn inspect_zip(egg: &Path) -> Result<Found> {
+fn inspect_zip(files: &EggFiles, root: &Entry) -> Result<Found> {
+    let egg = files.path();
     let unsound = |reason: String| Error::UnsoundEgg { path: egg.to_owned(), reason };
-    let file = File::open(egg).at("open", egg)?;
-    let mut zip = zip::ZipArchive::new(std::io::BufReader::new(file))
+    let mut zip = zip::ZipArchive::new(std::io::BufReader::new(files.read(root)?))
         .map_err(|error| unsound(format!("it is neither a directory nor a zip file ({error})")))?;
     let names = zip
         .file_names()

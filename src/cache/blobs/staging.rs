@@ -1,8 +1,6 @@
 //! Staging: blobs under a temporary name, before [`crate::cache::Cache::commit`] names them.
 
-use std::fs::File;
 use std::io::{BufWriter, Cursor, Read, Seek, Write};
-use std::os::unix::fs::FileExt;
 
 use super::TMP;
 use crate::disk::dir::Dir;
@@ -15,9 +13,9 @@ use crate::egg::blob::BadBlob;
 use crate::egg::blob::header::FORMAT;
 use crate::egg::blob::reader::Blob;
 use crate::egg::blob::writer::{self, Content, Packing, WriteError, Written};
-use crate::egg::manifest::{Entry, Manifest, Mtime};
+use crate::egg::manifest::{Entry, Manifest};
 use crate::egg::provenance::Provenance;
-use crate::egg::scan::{Tree, kind_of};
+use crate::egg::scan::{OpenTree, Tree};
 use crate::error::{Error, IoContext, Result};
 use crate::util::threads;
 
@@ -63,14 +61,14 @@ impl Staging {
         let output = BufWriter::with_capacity(1 << 18, temp.handle());
         let packing = if filesystem::clones(&dir) { Packing::CLONABLE } else { Packing::SMALL };
         let of_blob = provenance.clone();
-        let written = writer::write(&mut manifest, of_blob, packing, tree, spool, output).map_err(
-            |error| match error {
+        let source = tree.open()?;
+        let written = writer::write(&mut manifest, of_blob, packing, &source, spool, output)
+            .map_err(|error| match error {
                 WriteError::Content(error) => error,
                 WriteError::Output(source) => {
                     Error::Io { action: "write", path: temp.path().to_owned(), source }
                 }
-            },
-        )?;
+            })?;
         temp.handle().sync_all().at("write", temp.path())?;
         Ok(Staged { temp, written, manifest, provenance, arrival: None })
     }
@@ -116,20 +114,59 @@ fn spool(tmp: &Dir, manifest: &Manifest) -> Result<Box<dyn Spool>> {
     Ok(Box::new(temp::unnamed(tmp).at("make a temporary file in", tmp.path())?))
 }
 
-impl Content for Tree {
+impl Content for OpenTree<'_> {
     type Error = Error;
 
     fn read(&self, entry: &Entry, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let path = self.path_of(entry);
-        let file = File::open(&path).at("open", &path)?;
-        file.read_exact_at(buffer, offset).at("read", &path)?;
-        let metadata = file.metadata().at("read", &path)?;
-        if kind_of(&metadata) != Some(entry.kind.clone_without_digest())
-            || Mtime::of(&metadata) != entry.mtime
-        {
-            let reason = "it changes while it is read".to_owned();
-            return Err(Error::UnsoundEgg { path, reason });
+        OpenTree::read(self, entry, offset, buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::egg::scan::Hints;
+
+    /// Stages an egg whose file `data` `change` replaces after it was listed. It also gets the path of a
+    /// private file of the same size and mtime, on the same file system.
+    fn stage(change: impl FnOnce(&std::path::Path, &std::path::Path)) -> Result<Staged> {
+        let dir = tempfile::tempdir().unwrap();
+        let egg = dir.path().join("demo-1.0-py3.11.egg");
+        fs::create_dir_all(egg.join("EGG-INFO")).unwrap();
+        fs::create_dir_all(dir.path().join("cache/tmp")).unwrap();
+        fs::write(egg.join("EGG-INFO/PKG-INFO"), "Name: demo\nVersion: 1.0\n").unwrap();
+        let (data, private) = (egg.join("data"), dir.path().join("private"));
+        for (path, text) in [(&data, "public"), (&private, "secret")] {
+            fs::write(path, text).unwrap();
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
         }
-        Ok(())
+        let tree = Tree::scan(&egg, &Hints::default()).unwrap();
+        change(&data, &private);
+        let staging = Staging::new(&Dir::open(&dir.path().join("cache")).unwrap());
+        staging.pack(&tree, Provenance::default())
+    }
+
+    #[test]
+    fn a_listed_file_that_became_another_one_is_not_packed() {
+        assert!(stage(|_, _| ()).is_ok());
+        let link = |data: &std::path::Path, private: &std::path::Path| {
+            fs::remove_file(data).unwrap();
+            symlink(private, data).unwrap();
+        };
+        assert!(stage(link).is_err(), "a link to a file of the same size and mtime");
+        let other = |data: &std::path::Path, private: &std::path::Path| {
+            fs::rename(private, data).unwrap();
+        };
+        assert!(stage(other).unwrap_err().to_string().contains("it changes while it is read"));
+        let egg = |data: &std::path::Path, private: &std::path::Path| {
+            let egg = data.parent().unwrap();
+            fs::rename(egg, private.with_extension("moved")).unwrap();
+            symlink("private.moved", egg).unwrap();
+        };
+        assert!(stage(egg).unwrap_err().to_string().contains("it changes while it is read"));
     }
 }

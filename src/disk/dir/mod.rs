@@ -8,12 +8,13 @@ mod resolve;
 mod sharing;
 mod stat;
 mod tree;
+mod walk;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,6 +46,12 @@ impl Dir {
     pub fn open(path: &Path) -> io::Result<Self> {
         let handle = rustix::fs::open(path, DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { handle: Arc::new(handle.into()), path: path.into() })
+    }
+
+    /// A file or directory that is open only to look at it. What is below a directory can be opened.
+    #[must_use]
+    pub fn looked_at(handle: File, path: &Path) -> Self {
+        Self { handle: Arc::new(handle), path: path.into() }
     }
 
     /// A directory without entries, with the path of one that is not there: it was removed.
@@ -88,6 +95,25 @@ impl Dir {
     /// Opens a file for reading, without blocking on a FIFO. It can be anything but a symlink.
     pub fn read(&self, below: impl AsRef<Path>) -> io::Result<File> {
         Ok(self.open_with(below.as_ref(), READ, Mode::empty())?.into())
+    }
+
+    /// As [`Dir::read`]. Fails if it is not a regular file.
+    pub fn read_file(&self, below: impl AsRef<Path>) -> io::Result<File> {
+        let file = self.read(below)?;
+        if Stat::of(&file)?.is_file() { Ok(file) } else { Err(resolve::not_a_file()) }
+    }
+
+    /// The target of a symlink.
+    pub fn read_link(&self, below: impl AsRef<Path>) -> io::Result<OsString> {
+        let target =
+            self.at(below.as_ref(), |at, name| rustix::fs::readlinkat(at, name, Vec::new()))?;
+        Ok(OsString::from_vec(target.into_bytes()))
+    }
+
+    /// The target of the symlink that was opened as this one; see [`Dir::looked_at`].
+    pub fn own_target(&self) -> io::Result<OsString> {
+        let target = rustix::fs::readlinkat(&self.handle, "", Vec::new())?;
+        Ok(OsString::from_vec(target.into_bytes()))
     }
 
     /// As [`files::read_short`], following no symlink.

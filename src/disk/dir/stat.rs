@@ -1,5 +1,8 @@
 //! What a directory has under a name.
 
+use std::fs::File;
+use std::io;
+
 use rustix::fs::FileType;
 
 /// The metadata of an entry of a directory; of a symlink, its own.
@@ -13,7 +16,13 @@ impl From<rustix::fs::Stat> for Stat {
 }
 
 impl Stat {
-    fn kind(&self) -> FileType {
+    /// The metadata of an open file or directory.
+    pub fn of(file: &File) -> io::Result<Self> {
+        Ok(rustix::fs::fstat(file)?.into())
+    }
+
+    #[must_use]
+    pub fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.0.st_mode)
     }
 
@@ -71,6 +80,12 @@ impl Stat {
     #[must_use]
     pub fn modified_exactly(&self) -> (i64, u32) {
         (self.0.st_mtime, u32::try_from(self.0.st_mtime_nsec).unwrap_or(0))
+    }
+
+    /// How many names it has.
+    #[must_use]
+    pub fn links(&self) -> u64 {
+        self.0.st_nlink
     }
 
     /// Device and inode; see [`crate::disk::files::identity`].

@@ -272,7 +272,7 @@ fn scan(path: &Path, options: &Options) -> Result<Tree> {
         Some((module, pythons)) => Some(format!(
             "{module} is compiled for Python {pythons}, but the egg is for Python {python}"
         )),
-        None => completeness::half_copied(path, entries)?,
+        None => completeness::half_copied(&tree.open()?.files, entries)?,
     };
     match reason {
         Some(reason) => Err(Error::UnsoundEgg { path: path.to_owned(), reason }),

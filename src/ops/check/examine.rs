@@ -160,9 +160,13 @@ impl Examiner<'_> {
 
     /// Reads the files of an egg as far as needed.
     fn read(&self, egg: &InstalledEgg, comparison: &Comparison<'_>) -> Vec<Content> {
+        let files = egg.open().map_err(|error| error.to_string());
         let read = |entry: &Entry| {
             let hash = comparison.needs_content(entry.path.as_str(), self.full);
-            let content = Content::read(&egg.path, entry, hash);
+            let content = match &files {
+                Ok(files) => Content::read(files, entry, hash),
+                Err(error) => Content { error: Some(error.clone()), ..Content::default() },
+            };
             if let EntryKind::File { size, .. } = entry.kind
                 && self.full
             {

@@ -1,6 +1,5 @@
 //! The content of one file of an egg: facts that need no cache. Each file is opened at most once.
 
-use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
@@ -8,10 +7,11 @@ use crate::disk::boundary::{Boundary, Location, is_library_folder, is_system};
 use crate::egg::bytecode;
 use crate::egg::completeness;
 use crate::egg::elf;
+use crate::egg::files::EggFiles;
 use crate::egg::manifest::{Entry, EntryKind};
 use crate::egg::metadata;
 use crate::egg::name::EggName;
-use crate::egg::scan::{self, Hints, Tree};
+use crate::egg::scan::{Hints, Tree};
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::digest::Digest;
 
@@ -46,7 +46,7 @@ pub struct FileReferences {
 impl Content {
     /// Reads the parts of a file that a check needs.
     #[must_use]
-    pub fn read(egg: &Path, entry: &Entry, hash: bool) -> Self {
+    pub fn read(egg: &EggFiles, entry: &Entry, hash: bool) -> Self {
         let mut content = Self::default();
         let EntryKind::File { .. } = entry.kind else { return content };
         let head = if bytecode::source_of(entry.path.as_str()).is_some() {
@@ -58,15 +58,20 @@ impl Content {
         };
         let is_object = is_shared_object(entry.path.file_name());
         if head > 0 || is_object || hash {
-            let path = scan::path_of(egg, entry);
-            let read = content.read_into(&path, head, is_object, hash);
+            let read = content.read_into(egg, entry, (head, is_object, hash));
             content.error = read.err().map(|error| error.to_string());
         }
         content
     }
 
-    fn read_into(&mut self, path: &Path, head: u64, object: bool, hash: bool) -> Result<()> {
-        let mut file = File::open(path).at("open", path)?;
+    fn read_into(
+        &mut self,
+        egg: &EggFiles,
+        entry: &Entry,
+        (head, object, hash): (u64, bool, bool),
+    ) -> Result<()> {
+        let path = &egg.path_of(entry);
+        let mut file = egg.read(entry)?;
         if object {
             self.run_paths = elf::run_paths(&file);
             file.rewind().at("read", path)?;
@@ -157,7 +162,7 @@ pub fn incomplete(egg: &InstalledEgg) -> Option<String> {
         return Some("no metadata with a name and a version".to_owned());
     }
     // A file that cannot be read is a finding of its own.
-    completeness::half_copied(&egg.path, &egg.entries).ok().flatten()
+    egg.open().and_then(|files| completeness::half_copied(&files, &egg.entries)).ok().flatten()
 }
 
 /// Problems with extension modules that the egg does not have for its own Python.

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::egg::files::{EggFiles, Identity, Linked, Listing, changes};
 use crate::egg::manifest::{Entry, EntryKind};
-use crate::egg::scan::{self, Linked};
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// An egg in a buildout, as its directory or zip file lists it.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub struct InstalledEgg {
     pub file_name: String,
     /// Empty if the egg cannot be listed.
     pub entries: Vec<Entry>,
+    /// Of the egg itself, if it can be listed.
+    pub identity: Option<Identity>,
     pub linked: Linked,
     /// Why the egg cannot be listed.
     pub unsound: Option<String>,
@@ -21,12 +23,25 @@ pub struct InstalledEgg {
 impl InstalledEgg {
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        let ((entries, linked), unsound) = match scan::list_linked(path) {
-            Ok(listed) => (listed, None),
-            Err(error) => (<_>::default(), Some(reason(error, path))),
+        let (listing, unsound) = match EggFiles::open(path).and_then(|files| files.list()) {
+            Ok(listing) => (listing, None),
+            Err(error) => (Listing::default(), Some(reason(error, path))),
         };
+        let identity = listing.identities.first().copied();
+        let Listing { entries, linked, .. } = listing;
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self { path: path.to_owned(), file_name, entries, linked, unsound }
+        Self { path: path.to_owned(), file_name, entries, identity, linked, unsound }
+    }
+
+    /// Opens the egg again, to read its files.
+    ///
+    /// # Errors
+    /// [`Error::UnsoundEgg`] if it was not listed, or if another one has taken its place.
+    pub fn open(&self) -> Result<EggFiles> {
+        match self.identity {
+            Some(listed) => EggFiles::reopen(&self.path, listed),
+            None => Err(changes(&self.path)),
+        }
     }
 
     #[must_use]

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -162,7 +161,7 @@ fn is_of_environment(boundary: &Boundary, link: &Path, real: &Path) -> bool {
 /// a link to it.
 fn is_program(path: &Path) -> bool {
     let mut begin = [0; 2];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut begin));
+    let read = files::open_file(path).and_then(|mut file| file.read_exact(&mut begin));
     match read {
         Ok(()) => begin != *b"#!",
         Err(_) => path.is_symlink(),
@@ -246,6 +245,20 @@ mod tests {
         assert_eq!(paths(&found.notes), notes);
         let except = links(&boundary, &[&at("parts")]).found;
         assert_eq!(except.problems, []);
+    }
+
+    #[test]
+    fn a_fifo_in_place_of_the_python_is_not_waited_for() {
+        let (_dir, boundary) = folder();
+        let at = |name: &str| boundary.root().join(name);
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("bin/python"), mode).unwrap();
+        std::fs::create_dir(at("lib")).unwrap();
+        link("../../out/file", at("lib/x")).unwrap();
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || send.send(links(&boundary, &[]).found));
+        let found = receive.recv_timeout(std::time::Duration::from_mins(1)).unwrap();
+        assert_eq!(paths(&found.problems), [(FindingKind::Symlink, "lib/x")]);
     }
 
     #[test]
