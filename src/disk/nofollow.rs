@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, openat};
 
-use crate::disk::dir::{READ, open_beneath};
+use crate::disk::dir::open_beneath;
 use crate::disk::files;
 
 const DIRECTORY: OFlags =
@@ -30,13 +30,6 @@ const MAX_OPEN: usize = 8;
 pub fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
     File::options().read(true).custom_flags(flags).open(path)
-}
-
-/// Opens a file below the directory `top` for reading. Fails with `ELOOP` or `ENOTDIR` if the file, or
-/// a directory between `top` and the file, is a symlink. Does not block on a FIFO.
-pub fn open_below(top: &Path, path: &str) -> io::Result<File> {
-    let top = File::open(top)?;
-    Ok(open_beneath(top.as_fd(), Path::new(path), READ, Mode::empty())?.into())
 }
 
 /// A directory and everything below it, by paths that are `/`-separated and relative to it. Every
@@ -137,8 +130,6 @@ mod tests {
         std::os::unix::fs::symlink("file", dir.path().join("a/link")).unwrap();
         assert!(open(&dir.path().join("a/file")).is_ok());
         assert!(open(&dir.path().join("a/link")).is_err());
-        assert!(open_below(dir.path(), "a/file").is_ok());
-        assert!(open_below(dir.path(), "a/link").is_err());
     }
 
     #[test]

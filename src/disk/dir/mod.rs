@@ -28,7 +28,7 @@ use crate::disk::files;
 use crate::disk::permissions::{self, Kind};
 
 /// Do not block on a FIFO.
-pub const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK);
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK);
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 const LOCK: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::NONBLOCK);
 const WRITE: OFlags = OFlags::RDWR.union(OFlags::NONBLOCK);
@@ -46,6 +46,15 @@ impl Dir {
     pub fn open(path: &Path) -> io::Result<Self> {
         let handle = rustix::fs::open(path, DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { handle: Arc::new(handle.into()), path: path.into() })
+    }
+
+    /// Opens the directory of a canonical path. Fails if a part of the path is a symlink by now.
+    pub fn open_canonical(path: &Path) -> io::Result<Self> {
+        let top = Self::open(Path::new("/"))?;
+        match path.strip_prefix("/") {
+            Ok(below) if !below.as_os_str().is_empty() => top.subdir(below),
+            _ => Ok(top),
+        }
     }
 
     /// A file or directory that is open only to look at it. What is below a directory can be opened.

@@ -4,13 +4,13 @@
 //! user or the umask. Hard links become files.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 
 use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
-use crate::disk::nofollow;
+use crate::disk::dir::{Dir, Stat};
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::sha256::{Hashing, Sha256};
 use crate::util::progress::Progress;
@@ -29,7 +29,7 @@ const MAX_LINK: usize = 100;
 pub fn write(
     out: &mut dyn Write,
     manifest: &Manifest,
-    root: &Path,
+    root: &Dir,
     archive: &Path,
     progress: &dyn Progress,
 ) -> Result<()> {
@@ -62,7 +62,7 @@ fn append(
     tar: &mut Builder<&mut dyn Write>,
     manifest: &Manifest,
     entry: &BundleEntry,
-    root: &Path,
+    root: &Dir,
     archive: &Path,
     progress: &dyn Progress,
 ) -> Result<()> {
@@ -93,7 +93,7 @@ fn append(
             match tar.append_data(&mut header, member, &mut content) {
                 Err(_) if let Some(source) = content.failed.take() => {
                     return match source.kind() {
-                        io::ErrorKind::UnexpectedEof => Err(Error::Changing { path }),
+                        ErrorKind::UnexpectedEof => Err(Error::Changing { path }),
                         _ => Err(Error::Io { action: "read", path, source }),
                     };
                 }
@@ -105,17 +105,20 @@ fn append(
 }
 
 /// Opens a file of the buildout at `root` that had this size when it was listed.
-fn open(root: &Path, path: &str, size: u64) -> Result<File> {
+fn open(root: &Dir, path: &str, size: u64) -> Result<File> {
     let whole = root.join(path);
-    let file = match nofollow::open_below(root, path) {
-        // The file, or a folder above it, is a symlink now.
-        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::LOOP | Errno::NOTDIR)) => {
+    let file = match root.read(path) {
+        // It is a socket, or the file or a folder above it is a symlink now.
+        Err(error)
+            if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::NotADirectory)
+                || Errno::from_io_error(&error) == Some(Errno::LOOP) =>
+        {
             return Err(Error::Changing { path: whole });
         }
         file => file.at("open", &whole)?,
     };
-    let metadata = file.metadata().at("read", &whole)?;
-    if !metadata.is_file() || metadata.len() != size {
+    let found = Stat::of(&file).at("read", &whole)?;
+    if !found.is_file() || found.len() != size {
         return Err(Error::Changing { path: whole });
     }
     Ok(file)
@@ -125,7 +128,7 @@ fn open(root: &Path, path: &str, size: u64) -> Result<File> {
 ///
 /// # Errors
 /// [`Error::Changing`] if the file has changed since.
-pub fn digest(root: &Path, path: &str, size: u64, progress: &dyn Progress) -> Result<Sha256> {
+pub fn digest(root: &Dir, path: &str, size: u64, progress: &dyn Progress) -> Result<Sha256> {
     let mut content = Hashing::new(open(root, path, size)?);
     let path = &root.join(path);
     let mut buffer = vec![0; BUFFER.min(usize::try_from(size).unwrap_or(BUFFER).max(1))];
@@ -133,7 +136,7 @@ pub fn digest(root: &Path, path: &str, size: u64, progress: &dyn Progress) -> Re
         match content.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => progress.advance(read as u64),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             error => drop(error.at("read", path)?),
         }
     }
@@ -159,10 +162,10 @@ impl Read for &mut Content<'_> {
             return Ok(0);
         }
         match self.file.read(&mut buffer[..most]) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Err(error),
             Ok(0) => {
-                self.failed = Some(io::ErrorKind::UnexpectedEof.into());
-                Err(io::ErrorKind::UnexpectedEof.into())
+                self.failed = Some(ErrorKind::UnexpectedEof.into());
+                Err(ErrorKind::UnexpectedEof.into())
             }
             Err(error) => {
                 let kind = error.kind();
@@ -193,7 +196,8 @@ mod tests {
         std::fs::write(root.join("bin/run"), "text").unwrap();
         std::fs::create_dir(dir.path().join("elsewhere")).unwrap();
         std::fs::write(dir.path().join("elsewhere/run"), "else").unwrap();
-        let digest = || digest(&root, "bin/run", 4, &Silent);
+        let opened = Dir::open(&root).unwrap();
+        let digest = || digest(&opened, "bin/run", 4, &Silent);
         assert!(digest().is_ok());
         std::fs::remove_file(root.join("bin/run")).unwrap();
         symlink("../../elsewhere/run", root.join("bin/run")).unwrap();
@@ -201,5 +205,20 @@ mod tests {
         std::fs::remove_dir_all(root.join("bin")).unwrap();
         symlink("../elsewhere", root.join("bin")).unwrap();
         assert!(matches!(digest(), Err(Error::Changing { .. })));
+    }
+
+    #[test]
+    fn a_buildout_that_became_a_symlink_is_not_entered() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        std::fs::create_dir(at("app")).unwrap();
+        std::fs::create_dir(at("private")).unwrap();
+        std::fs::write(at("app/file"), "mine").unwrap();
+        std::fs::write(at("private/file"), "else").unwrap();
+        let root = Dir::open(&at("app")).unwrap();
+        let before = digest(&root, "file", 4, &Silent).unwrap();
+        std::fs::rename(at("app"), at("moved")).unwrap();
+        symlink("private", at("app")).unwrap();
+        assert_eq!(digest(&root, "file", 4, &Silent).unwrap(), before);
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::buildout::Buildout;
+use crate::disk::dir::Dir;
 use crate::disk::files;
 use crate::disk::permissions;
 use crate::disk::temp::Temp;
@@ -82,7 +83,7 @@ impl Destination {
     pub fn write(
         &self,
         manifest: &Manifest,
-        root: &Path,
+        root: &Dir,
         progress: &dyn Progress,
     ) -> Result<(Sha256, u64)> {
         let folder = self.path.parent().unwrap_or(&self.path);
@@ -112,7 +113,7 @@ impl Destination {
         &self,
         mut out: &mut impl Write,
         manifest: &Manifest,
-        root: &Path,
+        root: &Dir,
         progress: &dyn Progress,
     ) -> Result<()> {
         let path = &self.path;

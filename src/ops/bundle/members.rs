@@ -5,15 +5,12 @@
 //! every copy of the egg has. All other members get one mtime.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::Metadata;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde::Serialize;
-use walkdir::{DirEntry, WalkDir};
 
-use crate::disk::nofollow;
+use crate::disk::dir::{Dir, Stat};
 use crate::egg::bytecode;
 use crate::egg::manifest::Mtime;
 use crate::error::{Error, IoContext, Result};
@@ -83,7 +80,7 @@ type FoundByPath = BTreeMap<String, Found>;
 /// # Errors
 /// [`Error::Unbundleable`] for a name that is not UTF-8.
 pub fn members(
-    root: &Path,
+    root: &Dir,
     rules: &Rules,
     cached: &CachedContents,
     mtimes: Mtimes,
@@ -142,7 +139,7 @@ impl<'a> MemberTimes<'a> {
 
 /// The compiled files that Python would not use in the archive.
 fn stale_bytecode(
-    root: &Path,
+    root: &Dir,
     found: &FoundByPath,
     times: &MemberTimes<'_>,
 ) -> Result<BTreeSet<String>> {
@@ -164,41 +161,39 @@ fn stale_bytecode(
 }
 
 /// The paths to archive, and those that are left out.
-fn walk(root: &Path, rules: &Rules) -> Result<(FoundByPath, Vec<LeftOut>)> {
+fn walk(root: &Dir, rules: &Rules) -> Result<(FoundByPath, Vec<LeftOut>)> {
     let mut found = BTreeMap::new();
     let mut folders = BTreeMap::new();
     let mut left_out: Vec<LeftOut> = Vec::new();
-    let mut walk = WalkDir::new(root).min_depth(1).sort_by_file_name().into_iter();
-    while let Some(entry) = walk.next() {
-        let entry = entry.map_err(|error| {
-            let path = error.path().unwrap_or(root).to_owned();
-            Error::Io { action: "read", path, source: error.into() }
-        })?;
-        let is_folder = entry.file_type().is_dir();
-        let path = entry.path().strip_prefix(root).ok().and_then(Path::to_str);
-        let Some(path) = path.map(str::to_owned) else {
+    root.walk(|path, stat| {
+        let Some(path) = path.to_str().map(str::to_owned) else {
             let reason = "its name is not UTF-8";
-            return Err(Error::Unbundleable { path: entry.into_path(), reason });
+            return Err(Error::Unbundleable { path: root.join(path), reason });
         };
-        let metadata = entry.metadata().map_err(std::io::Error::from).at("read", entry.path())?;
-        let kind = kind_of(&entry, &metadata)?;
+        let (seconds, nanos) = stat.modified_exactly();
+        let mtime = Mtime(seconds, nanos);
+        let kind = kind_of(root, &path, stat)?;
         let why = rules.why_not(&path).or(kind.is_none().then_some(Why::Special));
         match (why, kind) {
             (None, Some(kind)) => {
                 take_parents(&path, &mut folders, &mut found);
-                found.insert(path, Found { kind, mtime: Mtime::of(&metadata) });
+                found.insert(path, Found { kind, mtime });
+                Ok(true)
             }
             (Some(why), kind) => {
-                if is_folder && rules.is_final(why) {
-                    walk.skip_current_dir();
-                } else if is_folder && let Some(kind) = kind {
-                    folders.insert(path.clone(), Found { kind, mtime: Mtime::of(&metadata) });
+                let is_final = rules.is_final(why);
+                if stat.is_dir()
+                    && !is_final
+                    && let Some(kind) = kind
+                {
+                    folders.insert(path.clone(), Found { kind, mtime });
                 }
                 left_out.push(LeftOut { path, why });
+                Ok(!is_final)
             }
-            (None, None) => {}
+            (None, None) => Ok(true),
         }
-    }
+    })?;
     left_out.retain(|left_out| !found.contains_key(&left_out.path));
     // A folder comes before its content.
     left_out.dedup_by(|next, before| Path::new(&next.path).starts_with(&before.path));
@@ -215,27 +210,26 @@ fn take_parents(path: &str, folders: &mut FoundByPath, found: &mut FoundByPath) 
     }
 }
 
-fn kind_of(entry: &DirEntry, metadata: &Metadata) -> Result<Option<MemberKind>> {
-    let kind = entry.file_type();
-    Ok(if kind.is_dir() {
+fn kind_of(root: &Dir, path: &str, found: Stat) -> Result<Option<MemberKind>> {
+    Ok(if found.is_dir() {
         Some(MemberKind::Directory)
-    } else if kind.is_symlink() {
-        let target = std::fs::read_link(entry.path()).at("read", entry.path())?;
-        let Ok(target) = target.into_os_string().into_string() else {
+    } else if found.is_symlink() {
+        let target = root.read_link(path).at("read", &root.join(path))?;
+        let Ok(target) = target.into_string() else {
             let reason = "its target is not UTF-8";
-            return Err(Error::Unbundleable { path: entry.path().to_owned(), reason });
+            return Err(Error::Unbundleable { path: root.join(path), reason });
         };
         Some(MemberKind::Symlink { target })
     } else {
-        let executable = metadata.mode() & 0o111 != 0;
-        kind.is_file().then_some(MemberKind::File { size: metadata.len(), executable })
+        let executable = found.mode() & 0o111 != 0;
+        found.is_file().then_some(MemberKind::File { size: found.len(), executable })
     })
 }
 
 /// Whether Python would not use a compiled file. `source` has its mtime in the archive.
-fn is_stale(root: &Path, path: &str, source: Option<(Mtime, u64)>) -> Result<bool> {
+fn is_stale(root: &Dir, path: &str, source: Option<(Mtime, u64)>) -> Result<bool> {
     let mut head = Vec::new();
-    nofollow::open_below(root, path)
+    root.read_file(path)
         .and_then(|opened| opened.take(bytecode::HEADER as u64).read_to_end(&mut head))
         .at("read", &root.join(path))?;
     Ok(matches!(bytecode::state(path, &head, source), bytecode::BytecodeState::Stale(_)))

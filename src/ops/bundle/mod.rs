@@ -28,10 +28,11 @@ use serde::Serialize;
 
 use crate::buildout::Buildout;
 use crate::cache::Cache;
+use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::manifest::Mtime;
 use crate::egg::name::EggName;
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::ops::check;
 use crate::util::glob::PathPattern;
 use crate::util::hash::sha256::Sha256;
@@ -98,6 +99,11 @@ pub fn bundle(
     threads::start_pool()?;
     let buildout = Buildout::open(&checked.buildout, options.eggs.as_deref())?;
     let root = buildout.boundary.root();
+    // Everything is read below this handle. A canonical path has no symlink in it.
+    let opened = Dir::open_canonical(&checked.buildout).at("open directory", &checked.buildout)?;
+    if root != checked.buildout {
+        return Err(Error::Changing { path: checked.buildout.clone() });
+    }
     let problems = checked.unsolved().count();
     if problems > 0 {
         let problems = format!("{problems} problem{}", if problems == 1 { "" } else { "s" });
@@ -109,8 +115,8 @@ pub fn bundle(
     let rules = rules(cache, checked, &buildout, &cached, options)?;
     let path = destination::path(&options.output, &buildout, &rules)?;
     let Members { taken: members, left_out, mtime } =
-        members::members(root, &rules, &cached, options.mtimes)?;
-    let entries = entries(root, &members, progress)?;
+        members::members(&opened, &rules, &cached, options.mtimes)?;
+    let entries = entries(&opened, &members, progress)?;
     let manifest = Manifest {
         format: FORMAT,
         eggcache: env!("CARGO_PKG_VERSION").to_owned(),
@@ -119,7 +125,7 @@ pub fn bundle(
         entries,
     };
     let destination = Destination { path, format };
-    let (sha256, archive_bytes) = destination.write(&manifest, root, progress)?;
+    let (sha256, archive_bytes) = destination.write(&manifest, &opened, progress)?;
     let count = |is: fn(&EntryKind) -> bool| {
         manifest.entries.iter().filter(|entry| is(&entry.kind)).count()
     };
@@ -201,7 +207,7 @@ fn bytes(members: &[Member]) -> u64 {
 }
 
 /// The entries of the manifest. Every file is read for its digest.
-fn entries(root: &Path, members: &[Member], progress: &dyn Progress) -> Result<Vec<BundleEntry>> {
+fn entries(root: &Dir, members: &[Member], progress: &dyn Progress) -> Result<Vec<BundleEntry>> {
     progress.begin("reading", bytes(members), Unit::Bytes);
     let entry = |member: &Member| {
         let kind = match &member.kind {
