@@ -22,6 +22,7 @@ use rustix::fs::Mode;
 use tracing::debug;
 
 use crate::cache::blobs::Blobs;
+use crate::disk::dir::Dir;
 use crate::disk::files;
 use crate::disk::filesystem;
 use crate::disk::mmap::Mapped;
@@ -108,14 +109,15 @@ pub fn check_present(target: &Path, manifest: &Manifest) -> Result<()> {
 pub fn extract(
     blobs: &Blobs,
     blob: &Blob<Mapped>,
-    into: &Path,
+    dir: &Dir,
     mode_mask: u32,
     progress: &dyn Progress,
 ) -> Result<Temp> {
+    let into = dir.path();
     check_space(&blob.manifest, into)?;
     threads::start_pool()?;
     let is_directory = blob.manifest.entries[0].kind == EntryKind::Directory;
-    let temp = if is_directory { Temp::dir_at(into)? } else { Temp::file_at(into)? };
+    let temp = if is_directory { Temp::dir(dir)? } else { Temp::file(dir)? };
     let extraction = Extraction { blob, temp: &temp, mode_mask, progress };
     let begun = Instant::now();
     match extraction.run() {

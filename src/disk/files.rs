@@ -1,5 +1,6 @@
 //! Operations on files that `std` does not have: durable names, exclusive renames, bounded reads.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -150,12 +151,12 @@ pub fn rename_new_at(
     }
 }
 
-/// Swaps the names of two files or directories in one step. Returns false if the file system does not
+/// Swaps the names of two files or directories of an open directory in one step. Returns false if the file system does not
 /// support this.
-pub fn exchange(one: &Path, other: &Path) -> std::io::Result<bool> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
+pub fn exchange_at(dir: BorrowedFd<'_>, one: &OsStr, other: &OsStr) -> std::io::Result<bool> {
+    use rustix::fs::{RenameFlags, renameat_with};
     use rustix::io::Errno;
-    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+    match renameat_with(dir, one, dir, other, RenameFlags::EXCHANGE) {
         // The file system or the kernel does not have this flag.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Ok(false),
         renamed => Ok(renamed.map(|()| true)?),

@@ -53,8 +53,12 @@ impl Temp {
 
     /// Makes an empty directory with mode 0700 in the directory of this path.
     pub fn dir_at(dir: &Path) -> Result<Self> {
-        let dir = Dir::open(dir).at(MAKE, dir)?;
-        Self::create(&dir, |name| {
+        Self::dir(&Dir::open(dir).at(MAKE, dir)?)
+    }
+
+    /// Makes an empty directory with mode 0700 in `dir`.
+    pub fn dir(dir: &Dir) -> Result<Self> {
+        Self::create(dir, |name| {
             rustix::fs::mkdirat(dir.handle(), name, Mode::from_raw_mode(0o700))?;
             match dir.read(name) {
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -119,25 +123,26 @@ impl Temp {
         Ok(())
     }
 
-    /// Gives the file or directory its final name. Fails if the name exists. On failure, it is removed.
-    pub fn persist_new(mut self, to: &Path) -> io::Result<()> {
-        files::rename_new(&self.path, to)?;
+    /// Gives the file or directory its final name in its directory. Fails if the name exists. On failure,
+    /// it is removed.
+    pub fn persist_new(mut self, name: &OsStr) -> io::Result<()> {
+        self.dir.rename_new(&self.name, &self.dir, name)?;
         self.keep = true;
         Ok(())
     }
 
-    /// Replaces the file or directory `to`, which is removed. If the file system can exchange names,
-    /// `to` always exists. On failure, this temporary file is removed.
-    pub fn replace(self, to: &Path) -> io::Result<()> {
+    /// Replaces the file or directory `name` in the same directory, which is removed. If the file system
+    /// can exchange names, `name` always exists. On failure, this temporary file is removed.
+    pub fn replace(self, name: &OsStr) -> io::Result<()> {
         // The old file now has the temporary name, and dropping `self` removes it.
-        if files::exchange(&self.path, to)? {
+        if self.dir.exchange(&self.name, name)? {
             return Ok(());
         }
-        let parent = to.parent().unwrap_or(to);
-        let aside = Self::dir_at(parent).map_err(io::Error::other)?;
-        let old = aside.path().join("removed");
-        std::fs::rename(to, &old)?;
-        self.persist_new(to).inspect_err(|_| drop(std::fs::rename(&old, to)))
+        let dir = self.dir.clone();
+        let aside = Self::dir(&dir).map_err(io::Error::other)?;
+        let old = Path::new(&aside.name).join("removed");
+        dir.rename(name, &dir, &old)?;
+        self.persist_new(name).inspect_err(|_| drop(dir.rename(&old, &dir, name)))
     }
 }
 
@@ -373,11 +378,11 @@ mod tests {
         fs::write(egg.join("old"), "").unwrap();
         let temp = Temp::dir_at(dir.path()).unwrap();
         fs::write(temp.path().join("new"), "").unwrap();
-        temp.replace(&egg).unwrap();
+        temp.replace(OsStr::new("a.egg")).unwrap();
         assert!(egg.join("new").exists() && !egg.join("old").exists());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         // A file takes the place of a directory.
-        Temp::file_at(dir.path()).unwrap().replace(&egg).unwrap();
+        Temp::file_at(dir.path()).unwrap().replace(OsStr::new("a.egg")).unwrap();
         assert!(egg.is_file());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }

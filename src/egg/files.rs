@@ -47,6 +47,12 @@ impl EggFiles {
         Self::new(looked.at("read", path)?.into(), path)
     }
 
+    /// Opens the egg of this name in a directory.
+    pub fn open_in(dir: &Dir, name: impl AsRef<Path>) -> Result<Self> {
+        let path = dir.join(&name);
+        Self::new(dir.look(name).at("read", &path)?, &path)
+    }
+
     /// Opens an egg that was listed before.
     ///
     /// # Errors
@@ -64,6 +70,12 @@ impl EggFiles {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.root.path()
+    }
+
+    /// The egg, if it is a directory.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Dir> {
+        self.found.is_dir().then_some(&self.root)
     }
 
     /// The path of an entry.

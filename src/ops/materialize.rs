@@ -184,7 +184,8 @@ fn copy_blob(
     if target.symlink_metadata().is_ok() {
         return present(&target, &blob.manifest);
     }
-    let temp = extract(blobs, blob, into, mode_mask, progress)?;
+    let dir = Dir::open(into).at("open directory", into)?;
+    let temp = extract(blobs, blob, &dir, mode_mask, progress)?;
     persist(blob, temp, into)
 }
 
@@ -194,7 +195,7 @@ fn copy_blob(
 /// [`Error::InTheWay`]. After every error, the temporary egg is removed.
 pub(crate) fn persist<B>(blob: &Blob<B>, temp: Temp, into: &Path) -> Result<Outcome> {
     let target = into.join(&blob.manifest.file_name);
-    match temp.persist_new(&target) {
+    match temp.persist_new(blob.manifest.file_name.as_ref()) {
         Ok(()) => Ok(Outcome::Copied(blob.manifest.counts())),
         // Another process was faster.
         Err(_) if target.symlink_metadata().is_ok() => present(&target, &blob.manifest),

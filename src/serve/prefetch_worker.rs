@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cache::Blobs;
 use crate::cache::extract::extract;
+use crate::disk::dir::Dir;
 use crate::disk::mmap::Mapped;
 use crate::disk::permissions;
 use crate::disk::temp::Temp;
@@ -116,7 +117,7 @@ fn extract_one(blobs: &Blobs, job: &Job) -> Option<Ready> {
     if job.into.join(&blob.manifest.file_name).symlink_metadata().is_ok() {
         return None;
     }
-    let temp =
-        extract(blobs, &blob, &job.into, permissions::mode_mask(&job.into), &Silent).or_log()?;
+    let dir = Dir::open(&job.into).or_log()?;
+    let temp = extract(blobs, &blob, &dir, permissions::mode_mask(&job.into), &Silent).or_log()?;
     Some((blob, temp))
 }

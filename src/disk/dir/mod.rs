@@ -245,6 +245,26 @@ impl Dir {
         Ok((opened, is_new))
     }
 
+    /// Makes a directory and those above it, as far as they are missing, with the mode of new ones of this
+    /// user.
+    pub fn make_dirs(&self, below: impl AsRef<Path>) -> io::Result<()> {
+        let mut path = PathBuf::new();
+        for name in below.as_ref() {
+            path.push(name);
+            let mode = Mode::from_raw_mode(0o777);
+            match self.at(&path, |at, name| rustix::fs::mkdirat(at, name, mode)) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Swaps the names of an entry and another one in this directory, as [`files::exchange_at`].
+    pub fn exchange(&self, one: &OsStr, other: &OsStr) -> io::Result<bool> {
+        files::exchange_at(self.handle.as_fd(), one, other)
+    }
+
     /// Renames an entry, replacing a file of that name.
     pub fn rename(
         &self,

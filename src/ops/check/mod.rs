@@ -19,9 +19,8 @@ use std::path::{Path, PathBuf};
 
 use crate::buildout::Buildout;
 use crate::cache::Cache;
-use crate::disk::dir::Dir;
 use crate::disk::temp;
-use crate::error::{IoContext, Result};
+use crate::error::Result;
 use crate::util::progress::Progress;
 use crate::util::threads;
 
@@ -55,7 +54,7 @@ pub fn check(
     if let Some(cache) = cache.filter(|_| options.repair) {
         for folder in &buildout.eggs_directories {
             if buildout.may_change(folder) {
-                temp::sweep(&Dir::open(folder).at("open directory", folder)?)?;
+                temp::sweep(&repair::open_eggs_directory(folder)?)?;
                 cache.begin_copies(folder)?;
             }
         }

@@ -7,7 +7,9 @@ use rayon::prelude::*;
 
 use crate::buildout::{Buildout, is_egg};
 use crate::cache::{Blobs, Cache};
-use crate::error::Result;
+use crate::disk::dir::Dir;
+use crate::egg::files::Identity;
+use crate::error::{IoContext, Result};
 use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Unit;
@@ -26,6 +28,15 @@ pub struct Repaired {
     pub notes: Vec<Finding>,
 }
 
+/// An egg to restore.
+struct Wanted {
+    path: PathBuf,
+    /// The identity of the egg that was examined there; `None` if it is missing.
+    examined: Option<Identity>,
+    /// Its match in the cache.
+    matched: Match,
+}
+
 /// The paths that a restored egg's own files were moved to, or why it was not restored.
 type Restored = std::result::Result<Vec<PathBuf>, String>;
 
@@ -40,10 +51,10 @@ impl Inspector<'_> {
         progress.begin("restoring", wanted.len() as u64, Unit::Eggs);
         let restored: Vec<(PathBuf, Restored)> = wanted
             .into_par_iter()
-            .map(|(path, matched)| {
-                let restored = restore_egg(buildout, blobs, withdrawn, &path, &matched);
+            .map(|wanted| {
+                let restored = restore_egg(buildout, blobs, withdrawn, &wanted);
                 progress.advance(1);
-                (path, restored)
+                (wanted.path, restored)
             })
             .collect();
         progress.end();
@@ -54,15 +65,16 @@ impl Inspector<'_> {
         Ok(repaired)
     }
 
-    /// The eggs to restore, each with its match in the cache.
-    fn wanted(&self, inspection: &Inspection) -> Result<Vec<(PathBuf, Match)>> {
+    /// The eggs to restore.
+    fn wanted(&self, inspection: &Inspection) -> Result<Vec<Wanted>> {
         let problems = inspection.found.problems.iter();
         let linked = problems.filter(|problem| problem.kind == FindingKind::HardLink);
         let linked: BTreeSet<&str> = linked.filter_map(|problem| problem.egg.as_deref()).collect();
         let mut wanted = Vec::new();
         for (egg, examined) in &inspection.eggs {
             if examined.has_drifted || linked.contains(egg.file_name.as_str()) {
-                wanted.push((egg.path.clone(), examined.matched.clone()));
+                let matched = examined.matched.clone();
+                wanted.push(Wanted { path: egg.path.clone(), examined: egg.identity, matched });
             }
         }
         for path in inspection.references.missing.keys().filter(|path| is_egg(path)) {
@@ -70,7 +82,8 @@ impl Inspector<'_> {
             let digests = self.cached(&name)?.into_iter().map(|egg| egg.digest);
             let is_usable = |digest: &Digest| !self.withdrawn.known.has(*digest);
             let digests: Vec<Digest> = digests.filter(is_usable).collect();
-            wanted.push((path.clone(), Match::of(&digests)));
+            let matched = Match::of(&digests);
+            wanted.push(Wanted { path: path.clone(), examined: None, matched });
         }
         Ok(wanted)
     }
@@ -99,17 +112,25 @@ fn restore_egg(
     buildout: &Buildout,
     blobs: &Blobs,
     withdrawn: &Withdrawals,
-    path: &Path,
-    matched: &Match,
+    Wanted { path, examined, matched }: &Wanted,
 ) -> Restored {
     let digest = digest_of(matched)?;
-    if !buildout.may_change(path.parent().unwrap_or(path)) {
+    let folder = path.parent().unwrap_or(path);
+    if !buildout.may_change(folder) {
         return Err("not in an eggs directory of the buildout".to_owned());
     }
     if withdrawn.has(digest) {
         return Err("it was withdrawn".to_owned());
     }
-    restore(blobs, digest, path).map_err(|error| error.to_string())
+    let name = path.file_name().unwrap_or_default();
+    let restored = open_eggs_directory(folder)
+        .and_then(|folder| restore(blobs, digest, &folder, name, *examined));
+    restored.map_err(|error| error.to_string())
+}
+
+/// Opens an eggs directory of a buildout, by its canonical path.
+pub(super) fn open_eggs_directory(folder: &Path) -> Result<Dir> {
+    Dir::open_canonical(folder).at("open directory", folder)
 }
 
 /// The egg to restore from, or why there is none.

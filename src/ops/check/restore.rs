@@ -1,49 +1,67 @@
 //! Restoring one egg: it is copied from the cache next to the old one and takes its place in one step.
-//! Nothing outside the eggs directory is touched.
+//! Nothing outside the eggs directory is touched: everything is done below one handle of it, and if another
+//! egg has taken the place of the examined one, nothing is done.
 //!
 //! Files that were added to the egg are moved to the folder `set-aside` first, so a crash at any moment
 //! loses nothing: each is still in the egg, or already there.
 
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::buildout::SET_ASIDE;
 use crate::cache::Blobs;
 use crate::cache::extract::extract;
-use crate::disk::boundary::Boundary;
-use crate::disk::files;
+use crate::disk::dir::Dir;
 use crate::disk::permissions;
 use crate::egg::bytecode::is_bytecode;
 use crate::egg::diff::{DifferenceKind, differences};
+use crate::egg::files::{EggFiles, Identity, Listing};
 use crate::egg::manifest::{EntryKind, Manifest};
-use crate::egg::scan;
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Silent;
 
-/// Restores the egg at `path`, and returns the new paths of files that were moved out of it.
+/// Restores the egg of this name in an eggs directory, and returns the new paths of files that were moved
+/// out of it. `examined` is the identity of the egg that was examined, if there was one.
 ///
 /// # Errors
-/// [`Error::Miss`] if its blob is gone. The old egg stays after every error.
-pub fn restore(blobs: &Blobs, digest: Digest, path: &Path) -> Result<Vec<PathBuf>> {
+/// [`Error::Miss`] if its blob is gone, [`Error::Changing`] if another egg has taken the place of the
+/// examined one. The old egg stays after every error.
+pub fn restore(
+    blobs: &Blobs,
+    digest: Digest,
+    folder: &Dir,
+    name: &OsStr,
+    examined: Option<Identity>,
+) -> Result<Vec<PathBuf>> {
+    let path = folder.join(name);
     let blob = blobs.open(digest)?.ok_or_else(|| Error::miss(&digest))?;
-    let folder = path.parent().unwrap_or(path);
-    let temp = extract(blobs, &blob, folder, permissions::mode_mask(folder), &Silent)?;
-    let moved = match path.symlink_metadata() {
-        Ok(metadata) if !metadata.is_symlink() => move_added_files(path, folder, &blob.manifest)?,
+    let mode_mask = permissions::mode_mask(folder.path());
+    let temp = extract(blobs, &blob, folder, mode_mask, &Silent)?;
+    let found = folder.find(name).at("read", &path)?;
+    if found.map(|found| found.identity()) != examined {
+        return Err(Error::Changing { path });
+    }
+    let moved = match found {
+        Some(found) if !found.is_symlink() => move_added_files(folder, name, &blob.manifest)?,
         _ => Vec::new(),
     };
-    if path.symlink_metadata().is_ok() {
-        temp.replace(path).at("replace", path)?;
+    if found.is_some() {
+        temp.replace(name).at("replace", &path)?;
     } else {
-        temp.persist_new(path).at("write", path)?;
+        temp.persist_new(name).at("write", &path)?;
     }
     Ok(moved)
 }
 
 /// Moves the files of an egg aside that are not in the manifest, except bytecode.
-fn move_added_files(egg: &Path, folder: &Path, manifest: &Manifest) -> Result<Vec<PathBuf>> {
+fn move_added_files(folder: &Dir, name: &OsStr, manifest: &Manifest) -> Result<Vec<PathBuf>> {
+    let egg = EggFiles::open_in(folder, name)?;
     // An egg that cannot be listed is moved as a whole, since its content is unknown.
-    let Ok(found) = scan::list(egg) else { return Ok(vec![set_aside(egg, folder, egg)?]) };
+    let Ok(Listing { entries: found, .. }) = egg.list() else {
+        return Ok(vec![set_aside(folder, name, None)?]);
+    };
     let mut moved = Vec::new();
     for difference in differences(manifest, &found) {
         let entry = found.iter().find(|entry| entry.path == *difference.path);
@@ -51,30 +69,31 @@ fn move_added_files(egg: &Path, folder: &Path, manifest: &Manifest) -> Result<Ve
             && let Some(entry) = entry
             && entry.kind != EntryKind::Directory
             && !is_bytecode(entry.path.as_str())
+            && let Some(directory) = egg.directory()
         {
-            moved.push(set_aside(&scan::path_of(egg, entry), folder, egg)?);
+            let file = (directory, Path::new(entry.path.as_str()));
+            moved.push(set_aside(folder, name, Some(file))?);
         }
     }
     Ok(moved)
 }
 
-/// Moves a path in an egg of `folder` to the folder `set-aside`, through no symlink.
-fn set_aside(path: &Path, folder: &Path, egg: &Path) -> Result<PathBuf> {
-    let within = path.strip_prefix(egg).unwrap_or(path);
+/// Moves an egg of `folder`, or one file of its open directory, to the folder `set-aside`, through no
+/// symlink.
+fn set_aside(folder: &Dir, egg: &OsStr, file: Option<(&Dir, &Path)>) -> Result<PathBuf> {
+    let (from, path) = file.unwrap_or((folder, Path::new(egg)));
     for number in 0.. {
-        let mut to = folder.join(SET_ASIDE).join(aside_name(egg, number));
-        if !within.as_os_str().is_empty() {
-            to.push(within);
+        let mut to = Path::new(SET_ASIDE).join(aside_name(egg, number));
+        if file.is_some() {
+            to.push(path);
         }
-        let parent = to.parent().unwrap_or(folder);
-        if !Boundary::new(folder)?.holds(parent) {
-            let source = std::io::Error::other("a symlink points outside the eggs directory");
-            return Err(Error::Io { action: "set aside in", path: parent.to_owned(), source });
-        }
-        std::fs::create_dir_all(parent).at("make directory", parent)?;
-        match files::rename_new(path, &to) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            renamed => return renamed.at("set aside", path).map(|()| to),
+        let parent = to.parent().unwrap_or(&to);
+        folder.make_dirs(parent).at("make directory", &folder.join(parent))?;
+        match from.rename_new(path, folder, &to) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            renamed => {
+                return renamed.at("set aside", &from.join(path)).map(|()| folder.join(to));
+            }
         }
     }
     unreachable!("there is always another name")
@@ -82,11 +101,45 @@ fn set_aside(path: &Path, folder: &Path, egg: &Path) -> Result<PathBuf> {
 
 /// The folder for the added files of an egg: `foo-1.0.egg.added`, `foo-1.0.egg-1.added`. Buildout
 /// would take a folder with the name of an egg for one.
-fn aside_name(egg: &Path, number: usize) -> std::ffi::OsString {
-    let mut name = egg.file_name().unwrap_or_default().to_owned();
+fn aside_name(egg: &OsStr, number: usize) -> OsString {
+    let mut name = egg.to_owned();
     if number > 0 {
         name.push(format!("-{number}"));
     }
     name.push(".added");
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_set_aside_below_the_examined_directory_only() {
+        let temp = tempfile::tempdir().unwrap();
+        let at = |path: &str| temp.path().join(path);
+        for path in ["eggs/a.egg", "private/a.egg"] {
+            std::fs::create_dir_all(at(path)).unwrap();
+            std::fs::write(at(path).join("added"), path).unwrap();
+        }
+        let folder =
+            Dir::open_canonical(&temp.path().canonicalize().unwrap().join("eggs")).unwrap();
+        let name = OsStr::new("a.egg");
+        let egg = EggFiles::open_in(&folder, name).unwrap();
+        // The eggs directory becomes a symlink after it was examined.
+        std::fs::rename(at("eggs"), at("moved")).unwrap();
+        std::os::unix::fs::symlink("private", at("eggs")).unwrap();
+        set_aside(&folder, name, Some((egg.directory().unwrap(), Path::new("added")))).unwrap();
+        assert!(at("private/a.egg/added").exists());
+        assert!(at("moved/set-aside/a.egg.added/added").exists());
+        assert!(Dir::open_canonical(&temp.path().canonicalize().unwrap().join("eggs")).is_err());
+        // A symlink in the place of the folder for such files is not followed.
+        std::os::unix::fs::symlink("../../private", at("moved/set-aside/b.egg.added")).unwrap();
+        std::fs::rename(at("moved/a.egg"), at("moved/b.egg")).unwrap();
+        std::fs::write(at("moved/b.egg/more"), "").unwrap();
+        let egg = EggFiles::open_in(&folder, "b.egg").unwrap();
+        let file = Some((egg.directory().unwrap(), Path::new("more")));
+        assert!(set_aside(&folder, OsStr::new("b.egg"), file).is_err());
+        assert!(!at("private/more").exists());
+    }
 }
