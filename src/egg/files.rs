@@ -86,10 +86,24 @@ impl EggFiles {
 
     /// Opens a regular file of the egg for reading.
     pub fn read(&self, entry: &Entry) -> Result<File> {
+        self.open_with(entry, |path| self.root.read_file(path))
+    }
+
+    /// As [`EggFiles::read`], for a caller that compares what is open with the listing: it can be
+    /// anything but a symlink.
+    pub(crate) fn read_unchecked(&self, entry: &Entry) -> Result<File> {
+        self.open_with(entry, |path| self.root.read(path))
+    }
+
+    fn open_with(
+        &self,
+        entry: &Entry,
+        open: impl FnOnce(&str) -> std::io::Result<File>,
+    ) -> Result<File> {
         let opened = if entry.path.is_root() {
             files::open_looked(self.root.handle(), self.path())
         } else {
-            self.root.read_file(entry.path.as_str())
+            open(entry.path.as_str())
         };
         opened.at("open", &self.path_of(entry))
     }

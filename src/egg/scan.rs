@@ -145,7 +145,7 @@ impl OpenTree<'_> {
     /// # Errors
     /// [`Error::UnsoundEgg`] if it has changed since it was listed, or if another one has taken its place.
     pub fn read(&self, entry: &Entry, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let file = self.files.read(entry)?;
+        let file = self.files.read_unchecked(entry)?;
         let path = || self.files.path_of(entry);
         let read = file.read_exact_at(buffer, offset);
         let found = Stat::of(&file).at("read", &path())?;
