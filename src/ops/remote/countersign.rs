@@ -84,7 +84,7 @@ enum Outcome<'a> {
 /// has signed and that still lack signatures. The cache knows which lists of withdrawn eggs are old.
 ///
 /// # Errors
-/// [`Error::Remote`](crate::error::Error::Remote), also if the remote does not trust the key itself.
+/// [`Error::Remote`], also if the remote does not trust the key itself.
 pub fn countersign(
     cache: &Cache,
     remote: &Remote,
