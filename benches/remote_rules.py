@@ -37,7 +37,7 @@ TRIES = 12
 LARGE = 1 << 20
 # src/remote/client/: transfer.rs, objects.rs, backends.rs and patience.rs
 PART = 8 << 20
-MAX_SMALL = 32 << 20
+MAX_LIST = 32 << 20
 BACKOFF = 0.1  # seconds before the first retry
 BACKOFF_BASE = 4.0
 #: The number of retries, the most seconds between two of them, and the time limit for all.

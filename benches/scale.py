@@ -252,7 +252,7 @@ def of_writers():
 
 def of_lists():
     rows = []
-    for versions in (1, 10, 100, 1000, 10_000, rules.MAX_SMALL // ENTRY):
+    for versions in (1, 10, 100, 1000, 10_000, rules.MAX_LIST // ENTRY):
         length = versions * ENTRY
         rows.append(
             [
