@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
 
 use eggcache::internals::entry::Signed;
 use eggcache::internals::keys::Signer;
@@ -11,21 +10,10 @@ use eggcache::internals::statement::{MAX_WITHDRAWN, Statement};
 
 use crate::pool::{DAY, Pool};
 use crate::support::{text, write};
+use crate::withdrawals::{line, list, path};
 
 const WITHDRAW_FOO: &str = "remote withdraw team foo==1.0 --reason evil";
 const WITHDRAW_BAR: &str = "remote withdraw team bar==2.0 --reason broken";
-
-fn path(pool: &Pool) -> PathBuf {
-    pool.sandbox.path("pool/v1/withdrawals")
-}
-
-fn line(pool: &Pool) -> Signed {
-    Signed::parse(fs::read_to_string(path(pool)).unwrap().trim_end()).unwrap()
-}
-
-fn list(pool: &Pool) -> Statement {
-    serde_json::from_str(&line(pool).entry).unwrap()
-}
 
 /// The names of the builds in the list of the pool.
 fn names(pool: &Pool) -> BTreeSet<String> {

@@ -15,15 +15,15 @@ use crate::support::{Sandbox, text, touch, write};
 const PULL: &str = "pull foo==1.0 --python 3.11";
 const WITHDRAW: &str = "remote withdraw team foo==1.0 --reason evil";
 
-fn path(pool: &Pool) -> PathBuf {
+pub fn path(pool: &Pool) -> PathBuf {
     pool.sandbox.path("pool/v1/withdrawals")
 }
 
-fn line(pool: &Pool) -> Signed {
+pub fn line(pool: &Pool) -> Signed {
     Signed::parse(fs::read_to_string(path(pool)).unwrap().trim_end()).unwrap()
 }
 
-fn list(pool: &Pool) -> Statement {
+pub fn list(pool: &Pool) -> Statement {
     serde_json::from_str(&line(pool).entry).unwrap()
 }
 

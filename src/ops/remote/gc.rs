@@ -76,7 +76,7 @@ pub struct Options {
     /// Remove entries without any trusted signature, too.
     pub untrusted: bool,
     /// Remove entries with a signature that names one of these keys, by their ids, whatever protects them
-    /// and whoever else has signed them.
+    /// and even if other keys have signed them.
     pub signed_by: Vec<String>,
     pub dry_run: bool,
 }

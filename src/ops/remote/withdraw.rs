@@ -201,7 +201,7 @@ fn builds(
     for object in client.list(&format!("{VERSION}/{ENTRIES}{folder}"))? {
         let bytes = client.get(&object.name)?.map(|it| it.bytes).unwrap_or_default();
         for signed in entry::lines(&bytes) {
-            // A digest names exactly one build, whoever has signed it. A name, and the beginning of a
+            // A digest names exactly one build, signed or not. A name, and the beginning of a
             // digest, could be anybody's.
             let entry = match signature::verified(&signed, trust, now()) {
                 Err(_) if is_whole_digest => signed.unchecked(),
