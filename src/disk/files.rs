@@ -124,14 +124,8 @@ pub fn make_dirs_durably(dir: &Path, mode: u32) -> std::io::Result<bool> {
     Ok(true)
 }
 
-/// Renames a file or directory. Fails if the new name exists.
-pub fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
-    use rustix::fs::CWD;
-    Ok(rename_new_at(CWD, from, CWD, to)?)
-}
-
-/// As [`rename_new`], below open directories.
-pub fn rename_new_at(
+/// Renames a file or directory below open directories. Fails if the new name exists.
+pub fn rename_new(
     old_dir: BorrowedFd<'_>,
     old: impl rustix::path::Arg + Copy,
     new_dir: BorrowedFd<'_>,
@@ -151,9 +145,9 @@ pub fn rename_new_at(
     }
 }
 
-/// Swaps the names of two files or directories of an open directory in one step. Returns false if the file system does not
-/// support this.
-pub fn exchange_at(dir: BorrowedFd<'_>, one: &OsStr, other: &OsStr) -> std::io::Result<bool> {
+/// Swaps the names of two files or directories of an open directory in one step. Returns false if the file
+/// system does not support this.
+pub fn exchange(dir: BorrowedFd<'_>, one: &OsStr, other: &OsStr) -> std::io::Result<bool> {
     use rustix::fs::{RenameFlags, renameat_with};
     use rustix::io::Errno;
     match renameat_with(dir, one, dir, other, RenameFlags::EXCHANGE) {

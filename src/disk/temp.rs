@@ -251,18 +251,18 @@ fn for_each_abandoned(dir: &Dir, act: impl Fn(&OsStr) -> bool) -> Result<usize> 
 pub fn remove_whole_if(path: &Path, examined: &File) -> Result<bool> {
     let parent = path.parent().unwrap_or(path);
     let dir = Dir::open(parent).at("open", parent)?;
-    if !is_same_file(&dir, path.file_name().unwrap_or_default(), examined) {
+    let (name, removed) = (path.file_name().unwrap_or_default(), OsStr::new("removed"));
+    if !is_same_file(&dir, name, examined) {
         return Ok(false);
     }
-    let aside = Temp::dir_at(parent)?;
-    let removed = aside.path().join("removed");
-    std::fs::rename(path, &removed).at("remove", path)?;
-    let set_aside = Dir::open(aside.path()).at("open", aside.path())?;
-    if is_same_file(&set_aside, OsStr::new("removed"), examined) {
+    let aside = Temp::dir(&dir)?;
+    let set_aside = dir.subdir(&aside.name).at("open", aside.path())?;
+    dir.rename(name, &set_aside, removed).at("remove", path)?;
+    if is_same_file(&set_aside, removed, examined) {
         return Ok(true);
     }
     // Another process has removed the examined one and put a new one in its place just now.
-    files::rename_new(&removed, path).at("restore", path)?;
+    set_aside.rename_new(removed, &dir, name).at("restore", path)?;
     Ok(false)
 }
 

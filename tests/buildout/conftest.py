@@ -253,6 +253,14 @@ def newest_world(tmp_path, newest_buildout, web):
     return World(tmp_path, newest_buildout, web)
 
 
+@pytest.fixture
+def filled(world):
+    """A world whose cache has an egg."""
+    world.wheel("alpha", "1.0")
+    world.project("filling", versions="alpha = 1.0").run()
+    return world
+
+
 def needs(*programs):
     """Skip the test, with a message, if a program is missing or the user is not root."""
     missing = [program for program in programs if not shutil.which(program)]

@@ -11,13 +11,6 @@ from conftest import summary
 ALONE = "continuing without the cache"
 
 
-@pytest.fixture
-def filled(world):
-    world.wheel("alpha", "1.0")
-    world.project("filling", versions="alpha = 1.0").run()
-    return world
-
-
 def works_without(world, **kw):
     project = world.project("project", versions="alpha = 1.0")
     output = project.run(**kw)

@@ -1,15 +1,6 @@
 """A cache that somebody else can change causes one warning, and a normal build."""
 
-import pytest
-
 ALONE = "continuing without the cache"
-
-
-@pytest.fixture
-def filled(world):
-    world.wheel("alpha", "1.0")
-    world.project("filling", versions="alpha = 1.0").run()
-    return world
 
 
 def run(world, name, env=None):

@@ -3,52 +3,12 @@
 
 use std::sync::mpsc;
 
-use crate::pool::{DAY, Pool};
-use crate::store::{Objects, Store};
-use crate::support::noise;
-
-/// Adds a remote in a store to the cache of a pool.
-fn with_store() -> (Pool, Store) {
-    let (pool, store) = (Pool::empty(), Store::new());
-    pool.ok("remote remove team");
-    let endpoint = format!("http://127.0.0.1:{}", store.port);
-    pool.ok(&format!(
-        "remote add team s3://eggs --endpoint {endpoint} --region here --key key.pub --push"
-    ));
-    (pool, store)
-}
-
-/// A store with a small and a large egg that were pushed a hundred days ago.
-fn with_two() -> (Pool, Store) {
-    let (pool, store) = with_store();
-    pool.sandbox.egg_with("large", "1.0", &[("noise", &noise(2 << 20))]);
-    pool.sandbox.egg("small", "1.0");
-    pool.ok("add eggs");
-    pool.ok("push --all");
-    store.objects().age(100 * DAY);
-    store.objects().log.clear();
-    (pool, store)
-}
-
-/// The name of the only blob that is large, or small.
-fn blob(objects: &Objects, is_large: bool) -> String {
-    let of_size = |name: &String| (objects.all[name].bytes.len() > 1 << 20) == is_large;
-    objects.below("v1/blobs/").into_iter().find(of_size).unwrap()
-}
-
-fn entry(objects: &Objects, project: &str) -> String {
-    objects.below(&format!("v1/entries/{project}/")).remove(0)
-}
-
-#[track_caller]
-fn assert_whole(pool: &Pool, store: &Store) {
-    store.leave_alone();
-    pool.ok("remote verify team --full").says(&["2 entries, 2 blobs", "no problem"]);
-}
+use crate::pool::DAY;
+use crate::remote_races::{assert_whole, blob, entry, stored};
 
 #[test]
 fn a_small_blob_removed_before_its_entry_is_written_is_pushed_again() {
-    let (pool, store) = with_two();
+    let (pool, store) = stored();
     let name = entry(&store.objects(), "small");
     let blob = blob(&store.objects(), false);
     store.objects().all.remove(&name);
@@ -63,7 +23,7 @@ fn a_small_blob_removed_before_its_entry_is_written_is_pushed_again() {
 
 #[test]
 fn a_small_blob_that_exists_becomes_young_before_its_entry_is_written() {
-    let (pool, store) = with_two();
+    let (pool, store) = stored();
     let name = entry(&store.objects(), "small");
     let blob = blob(&store.objects(), false);
     store.objects().all.remove(&name);
@@ -80,7 +40,7 @@ fn a_small_blob_that_exists_becomes_young_before_its_entry_is_written() {
 
 #[test]
 fn a_small_egg_that_is_new_costs_one_request_for_its_blob() {
-    let (pool, store) = with_two();
+    let (pool, store) = stored();
     store.objects().all.clear();
     pool.ok("push small==1.0");
     let objects = store.objects();
@@ -96,7 +56,7 @@ fn a_small_egg_that_is_new_costs_one_request_for_its_blob() {
 #[test]
 fn a_blob_whose_entry_is_written_again_stays() {
     for (project, is_large) in [("large", true), ("small", false)] {
-        let (pool, store) = with_two();
+        let (pool, store) = stored();
         let name = entry(&store.objects(), project);
         let blob = blob(&store.objects(), is_large);
         let line = store.objects().all[&name].bytes.clone();
@@ -116,7 +76,7 @@ fn a_blob_whose_entry_is_written_again_stays() {
 
 #[test]
 fn a_store_that_denies_that_a_blob_is_new_gets_it_all_the_same() {
-    let (pool, store) = with_two();
+    let (pool, store) = stored();
     store.objects().all.clear();
     // Answers 412 to the conditional write only, as if the blob existed, and does not have it.
     let mut writes = 0;

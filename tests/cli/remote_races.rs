@@ -8,7 +8,7 @@ const GC: &str = "remote gc team --max-age 1d";
 
 /// A pool whose remote is a store with two eggs, pushed a hundred days ago: a small one, and one
 /// that is too large to be sent twice.
-fn stored() -> (Pool, Store) {
+pub fn stored() -> (Pool, Store) {
     let (pool, store) = (Pool::empty(), Store::new());
     pool.ok("remote remove team");
     let endpoint = format!("http://127.0.0.1:{}", store.port);
@@ -24,19 +24,19 @@ fn stored() -> (Pool, Store) {
     (pool, store)
 }
 
-/// The only blob of more than a mebibyte.
-fn large_blob(objects: &Objects) -> String {
-    let large = |name: &String| objects.all[name].bytes.len() > 1 << 20;
-    objects.below("v1/blobs/").into_iter().find(large).unwrap()
+/// The only blob of more than a mebibyte, or the only other one.
+pub fn blob(objects: &Objects, is_large: bool) -> String {
+    let of_size = |name: &String| (objects.all[name].bytes.len() > 1 << 20) == is_large;
+    objects.below("v1/blobs/").into_iter().find(of_size).unwrap()
 }
 
 /// The entry of a project.
-fn entry(objects: &Objects, project: &str) -> String {
+pub fn entry(objects: &Objects, project: &str) -> String {
     objects.below(&format!("v1/entries/{project}/")).remove(0)
 }
 
 #[track_caller]
-fn assert_whole(pool: &Pool, store: &Store) {
+pub fn assert_whole(pool: &Pool, store: &Store) {
     store.leave_alone();
     pool.ok("remote verify team --full").says(&["2 entries, 2 blobs", "no problem"]);
 }
@@ -75,7 +75,7 @@ fn a_blob_removed_before_its_entry_is_written_is_pushed_again() {
     let (pool, store) = stored();
     let (blob, name) = {
         let objects = store.objects();
-        (large_blob(&objects), entry(&objects, "large"))
+        (blob(&objects, true), entry(&objects, "large"))
     };
     store.objects().all.remove(&name);
     store.before_each({
@@ -131,7 +131,7 @@ fn a_blob_pushed_again_during_gc_stays() {
     // The entries are listed for the second time just before blobs are removed.
     store.before_each(|request, objects| {
         if request == "LIST v1/entries/" {
-            let blob = large_blob(objects);
+            let blob = blob(objects, true);
             let bytes = objects.all[&blob].bytes.clone();
             objects.put(&blob, bytes);
         }
@@ -180,7 +180,7 @@ fn an_entry_rewritten_since_the_plan_stays() {
     pool.ok(GC);
     let objects = store.objects();
     assert!(objects.all.contains_key(&name) && !objects.log.contains(&format!("DELETE {name}")));
-    assert!(objects.all.contains_key(&large_blob(&objects)));
+    assert!(objects.all.contains_key(&blob(&objects, true)));
 }
 
 #[test]

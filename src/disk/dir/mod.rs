@@ -260,9 +260,9 @@ impl Dir {
         Ok(())
     }
 
-    /// Swaps the names of an entry and another one in this directory, as [`files::exchange_at`].
+    /// Swaps the names of an entry and another one in this directory, as [`files::exchange`].
     pub fn exchange(&self, one: &OsStr, other: &OsStr) -> io::Result<bool> {
-        files::exchange_at(self.handle.as_fd(), one, other)
+        files::exchange(self.handle.as_fd(), one, other)
     }
 
     /// Renames an entry, replacing a file of that name.
@@ -285,7 +285,7 @@ impl Dir {
         to: impl AsRef<Path>,
     ) -> io::Result<()> {
         self.rename_with(from.as_ref(), other, to.as_ref(), |from, old, to, new| {
-            files::rename_new_at(from, old, to, new)
+            files::rename_new(from, old, to, new)
         })
     }
 

@@ -256,7 +256,7 @@ impl Unfinished {
             Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::MLINK) => {
                 use std::os::fd::AsFd;
                 let (old, new) = (self.temporary.as_str(), self.name.as_str());
-                Ok(files::rename_new_at(dir.as_fd(), old, dir.as_fd(), new)?)
+                Ok(files::rename_new(dir.as_fd(), old, dir.as_fd(), new)?)
             }
             linked => Ok(linked?),
         }
