@@ -97,8 +97,7 @@ impl Worker<'_> {
             15 => self.materialize_all(true),
             16..18 => drop(self.command("gc", &[0])),
             18 => self.verify(),
-            // No blob is damaged, so there is nothing to repair.
-            19 => drop(self.command("verify --repair", &[0])),
+            19 => self.repair(),
             20 | 21 => self.reindex(),
             22 => self.list(),
             23..26 => self.bridge(),
@@ -242,6 +241,13 @@ impl Worker<'_> {
     fn verify(&mut self) {
         let Some(report) = self.report("verify") else { return };
         assert_eq!(report["problems"], Value::Array(Vec::new()));
+    }
+
+    /// No blob is damaged, so there is nothing to repair. Until the first egg is stored there may be
+    /// no cache, which is an error.
+    fn repair(&mut self) {
+        let is_made = self.round.sandbox.path("cache/index.sqlite").exists();
+        self.command("verify --repair", if is_made { &[0] } else { &[0, 1] });
     }
 
     fn reindex(&mut self) {
