@@ -67,6 +67,10 @@ pub enum Error {
     )]
     DamagedArrivals { path: PathBuf, lines: usize },
 
+    /// A pin, a root or another record of the cache that does not have its form.
+    #[error("{} is damaged: {reason}", path.display())]
+    DamagedRecord { path: PathBuf, reason: String },
+
     #[error("{} is not an index of eggcache", path.display())]
     NotAnIndex { path: PathBuf },
 

@@ -43,6 +43,13 @@ impl Cache {
         })
     }
 
+    /// Moves a damaged record out of the cache and returns its new path.
+    pub fn quarantine_record(&mut self, path: &Path) -> Result<PathBuf> {
+        let (blobs, root) = (&self.blobs, self.dir.path());
+        let path = path.strip_prefix(root).map_err(std::io::Error::other).at("quarantine", path)?;
+        self.index.write(|writer| blobs.quarantine(writer, path))
+    }
+
     /// Makes a blob read-only. Fails if this process does not own it.
     pub fn restore_blob_mode(&mut self, digest: Digest) -> Result<()> {
         self.blobs.restore_mode(digest)

@@ -67,9 +67,10 @@ impl Hints {
             }
             Error::ReadOnly { reason: Unwritable::OpenToRead, .. } => Vec::new(),
             Error::ReadOnly { reason, .. } => vec![self.to_write(reason)],
-            Error::DamagedBlob { .. } | Error::WrongRow { .. } | Error::MissingBlob { .. } => {
-                vec![self.repair()]
-            }
+            Error::DamagedBlob { .. }
+            | Error::DamagedRecord { .. }
+            | Error::WrongRow { .. }
+            | Error::MissingBlob { .. } => vec![self.repair()],
             Error::DamagedIndex { .. } | Error::NotAnIndex { .. } => vec![self.rebuild()],
             Error::DamagedArrivals { .. } => {
                 one("after you remove these lines, their eggs count as built here; `push \

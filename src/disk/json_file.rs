@@ -77,7 +77,9 @@ pub fn read_with_owner<T: DeserializeOwned>(
     };
     let metadata = file.metadata().at("read", &at)?;
     let text = files::read_opened(file, MAX_LENGTH).at("read", &at)?;
-    let record = serde_json::from_slice(&text).at("read", &at)?;
+    let damaged =
+        |error: serde_json::Error| Error::DamagedRecord { path: at, reason: error.to_string() };
+    let record = serde_json::from_slice(&text).map_err(damaged)?;
     Ok(Some((record, metadata)))
 }
 
@@ -97,6 +99,15 @@ pub fn read_all<T: DeserializeOwned>(root: &Dir, dir: &str) -> Result<Vec<(Strin
         records.extend(record.transpose().map(|record| (name, record)));
     }
     Ok(records)
+}
+
+/// The names of the records in `dir` that cannot be read, each with its error.
+///
+/// # Errors
+/// If `dir` cannot be listed.
+pub fn unreadable<T: DeserializeOwned>(root: &Dir, dir: &str) -> Result<Vec<(String, Error)>> {
+    let records = read_all::<T>(root, dir)?;
+    Ok(records.into_iter().filter_map(|(name, record)| Some((name, record.err()?))).collect())
 }
 
 /// The names of the records in the directory `dir` of the cache, sorted. A missing `dir` has none.

@@ -42,6 +42,7 @@ mod power_cut;
 mod preflight;
 mod private;
 mod pull_through;
+mod records;
 mod recovery;
 mod regrets;
 mod reindex;

@@ -124,7 +124,7 @@ impl Pattern {
 }
 
 /// The directory of the pins. Its name is part of the cache's format.
-const DIR: &str = "pins";
+pub const DIR: &str = "pins";
 
 fn path_of(pattern: &Pattern) -> String {
     format!("{DIR}/{}", pattern.file_name())
@@ -141,6 +141,11 @@ pub fn all(cache: &Dir) -> Result<Vec<(Pin, Pattern)>> {
     }
     pins.sort_by(|(a, _), (b, _)| a.what.cmp(&b.what));
     Ok(pins)
+}
+
+/// Pins that cannot be read, by the name of their file.
+pub fn unreadable(cache: &Dir) -> Result<Vec<(String, Error)>> {
+    json_file::unreadable::<Pin>(cache, DIR)
 }
 
 /// Writes a pin. Replaces a pin of the same eggs.

@@ -151,7 +151,7 @@ impl KnownRoot {
 }
 
 /// The directory of the records. Its name is part of the cache's format.
-const DIR: &str = "roots";
+pub const DIR: &str = "roots";
 
 /// The path of a record below the cache.
 fn path_of(record: &str) -> String {
@@ -198,6 +198,11 @@ pub fn all(cache: &Dir, now: i64) -> Result<(Vec<KnownRoot>, Vec<Error>)> {
     }
     known.sort_by(|a, b| a.root.directory.cmp(&b.root.directory));
     Ok((known, unreadable))
+}
+
+/// Roots that cannot be read, by the name of their file.
+pub fn unreadable(cache: &Dir) -> Result<Vec<(String, Error)>> {
+    json_file::unreadable::<Root>(cache, DIR)
 }
 
 /// Forgets a root.

@@ -3,6 +3,7 @@
 
 mod access;
 mod blob;
+mod records;
 mod repair;
 
 use std::collections::{HashMap, HashSet};
@@ -82,6 +83,8 @@ pub enum ProblemKind {
     WrongRow,
     /// A path among the blobs that is not a blob.
     Foreign,
+    /// A pin, a root or what a remote has withdrawn, if its record is damaged.
+    Record,
     /// The index itself.
     Index,
     /// A cache that others can read or change, and that is not open to them on purpose.
@@ -145,6 +148,7 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
         cache.check_writable()?;
     }
     let access = access::check(&mut cache, repair)?;
+    let records = records::check(&mut cache, repair)?;
     let eggs: Eggs = cache.eggs()?.into_iter().map(|egg| (egg.digest, egg)).collect();
     let (mut report, blobs) = verify_blobs(cache.blobs(), &eggs, progress)?;
     report.orphans = orphans(&cache, &report, &blobs, &eggs)?;
@@ -153,8 +157,10 @@ fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Resu
     report.problems.extend(missing);
     if repair {
         repair::repair(&mut cache, &mut report, &blobs, &eggs)?;
+        report.quarantined = cache.blobs().quarantined().len();
     }
     report.problems.extend(access);
+    report.problems.extend(records);
     report
         .problems
         .sort_by(|a, b| (&a.file_name, a.digest, &a.path).cmp(&(&b.file_name, b.digest, &b.path)));
@@ -179,6 +185,11 @@ fn orphans(
     }
     orphans.sort_unstable();
     Ok(orphans)
+}
+
+/// How a problem was repaired: its file is there now.
+fn quarantined(to: &Path) -> String {
+    format!("moved to {}", to.display())
 }
 
 /// Drops the problems with rows that match their blobs now: another process has replaced the egg.

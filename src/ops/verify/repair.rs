@@ -1,14 +1,13 @@
 //! Repairing a cache: each problem of a report is solved if possible.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use crate::cache::{BlobFile, Cache};
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::Result;
 use crate::util::hash::digest::Digest;
 
-use super::{Problem, ProblemKind, Report};
+use super::{Problem, ProblemKind, Report, quarantined};
 
 /// Solves the problems of a report, and notes the solutions there.
 pub fn repair(
@@ -38,7 +37,6 @@ pub fn repair(
             report.stale_rows.push(digest);
         }
     }
-    report.quarantined = cache.blobs().quarantined().len();
     Ok(())
 }
 
@@ -83,8 +81,4 @@ fn solve(
         }
         _ => None,
     })
-}
-
-fn quarantined(to: &Path) -> String {
-    format!("moved to {}", to.display())
 }

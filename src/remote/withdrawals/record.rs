@@ -33,6 +33,14 @@ pub fn read(root: &Path, remote: &str) -> Result<Memory> {
     Ok(json_file::read(&root, &name(remote, "json"))?.unwrap_or_default())
 }
 
+/// Records that cannot be read, by the name of their file.
+///
+/// # Errors
+/// If they cannot be listed.
+pub fn unreadable(root: &Dir) -> Result<Vec<(String, Error)>> {
+    json_file::unreadable::<Memory>(root, DIR)
+}
+
 /// # Errors
 /// If the record cannot be written.
 pub fn write(root: &Path, remote: &str, memory: &Memory) -> Result<()> {
@@ -47,7 +55,8 @@ pub fn lost(root: &Path, before: &Remote, after: Option<&Remote>) -> usize {
     memory.withdrawn(before).iter().filter(|it| !left.iter().any(|left| left.egg == it.egg)).count()
 }
 
-const DIR: &str = "withdrawals";
+/// The directory of the records. Its name is part of the cache's format.
+pub const DIR: &str = "withdrawals";
 
 /// The name of a file about a remote, below the cache.
 fn name(remote: &str, extension: &str) -> String {
