@@ -15,7 +15,7 @@ help:
 	@echo "make bench  run all measurements and write docs/explanation/performance.md"
 	@echo "make scale  simulate remotes of all sizes and write docs/explanation/scale.md"
 	@echo "make docs   write docs/reference/cli.md from the --help texts"
-	@echo "make lint   check formatting, lints and documentation"
+	@echo "make lint   check formatting, lints and documentation, and the package with the oldest Python found"
 	@echo "make deny   check licenses and sources of the dependencies"
 	@echo "make reliability  run the complete test matrices and update docs/explanation/reliability.md"
 	@echo "make fuzz   fuzz every parser, for FUZZ_SECONDS each (default: 60)"
@@ -113,6 +113,7 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --document-private-items --quiet
+	$$($(PYTHON) tests/python/pythons.py) -B tests/compiles.py python/eggcache
 
 deny: build/tools/cargo/bin/cargo-deny
 	build/tools/cargo/bin/cargo-deny --locked check licenses bans sources

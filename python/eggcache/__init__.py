@@ -1,7 +1,7 @@
 """Store the eggs that buildout builds, and copy them into later buildouts.
 
 Installed beside zc.buildout, this package does nothing until a buildout sets ``egg-cache``. It needs
-only the standard library and the ``eggcache`` program, which comes with it.
+only the standard library of Python 2.7 or 3.6 and later, and the ``eggcache`` program, which comes with it.
 """
 
 

@@ -9,13 +9,12 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import signal
 import stat
-import subprocess
 import sysconfig
 import tempfile
 
+from eggcache import _compat
 from eggcache._lines import Deadline, Lines, TimeIsUp, TooLong
 from eggcache._log import logger, printable
 
@@ -70,7 +69,7 @@ class Refusal(Exception):
     """
 
     def __init__(self, message, kind):
-        super().__init__(message)
+        super(Refusal, self).__init__(message)
         self.kind = kind
 
 
@@ -87,7 +86,7 @@ def find_program():
             os.chmod(inside, os.stat(inside).st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
         return inside
     scripts = sysconfig.get_path("scripts")
-    found = shutil.which("eggcache", path=scripts) or shutil.which("eggcache")
+    found = _compat.which("eggcache", scripts) or _compat.which("eggcache")
     if found is None:
         raise BridgeError("the eggcache program is not installed")
     return found
@@ -100,7 +99,7 @@ class Answer(dict):
         raise BridgeError("the eggcache program has answered without %r" % key)
 
 
-class Bridge:
+class Bridge(object):
     """A running program. It answers requests in order."""
 
     def __init__(self, program):
@@ -108,15 +107,8 @@ class Bridge:
         self._stderr = tempfile.TemporaryFile()
         # So that the program continues at the end after the file is cut.
         fcntl.fcntl(self._stderr, fcntl.F_SETFL, fcntl.fcntl(self._stderr, fcntl.F_GETFL) | os.O_APPEND)
-        self._process = subprocess.Popen(
-            [program, "serve"],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            # An interrupt is for buildout; the program ends when its input does.
-            start_new_session=True,
-        )
+        # In a session of its own: an interrupt is for buildout; the program ends when its input does.
+        self._process = _compat.start([program, "serve"], self._stderr)
         stdin, stdout = self._process.stdin, self._process.stdout
         self._pending = collections.deque()
         #: Whether an interrupt has cut off an exchange: the next line would answer the wrong request.
@@ -170,7 +162,7 @@ class Bridge:
         try:
             self._process.stdin.close()
             self._lines.is_over_within(PATIENCE)
-        except OSError:
+        except EnvironmentError:
             pass
 
     def kill(self):
@@ -181,23 +173,20 @@ class Bridge:
         for file in (self._process.stdin, self._process.stdout, self._stderr):
             try:
                 file.close()
-            except OSError:
+            except EnvironmentError:
                 pass
 
     def _kill_group(self):
         """Kill the program and the processes that it has started, which would keep our pipes open."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
-        except OSError:
+        except EnvironmentError:
             # It has ended, and has left nobody behind.
             pass
 
     def _wait_for_end(self, limit):
         """Wait for the program to end; return its status, or None if it takes longer."""
-        try:
-            return self._process.wait(limit)
-        except subprocess.TimeoutExpired:
-            return None
+        return _compat.wait(self._process, limit)
 
     @contextlib.contextmanager
     def _exchange(self):
@@ -232,12 +221,12 @@ class Bridge:
             unread = b"" if self._pending else self._lines.unread()
             if unread:
                 raise self._error("the eggcache program answers without a request: %r" % unread[:80])
-            self._lines.write(line.encode("utf-8") + b"\n", Deadline(SILENCE, SILENCE))
+            self._lines.write(_compat.to_bytes(line) + b"\n", Deadline(SILENCE, SILENCE))
         except TimeIsUp as error:
             raise self._error("the eggcache program did not read a request within %g s" % error.limit)
         except TooLong:
             raise self._error("the eggcache program answers without an end")
-        except OSError:
+        except EnvironmentError:
             raise self._ended()
 
     def _read(self, deadline):
@@ -270,7 +259,7 @@ class Bridge:
         try:
             text = line.decode("utf-8")
             logger.debug("answer: %s", text[:LONGEST_LOGGED].rstrip("\n"))
-            answer = json.loads(text, object_hook=Answer)
+            answer = _compat.parse_json(text, Answer)
         except (ValueError, RuntimeError):
             # The latter, if it is nested too deep.
             answer = None
@@ -303,7 +292,7 @@ def last_line(file):
     """The last line of a file that says something, fit for a message; empty if there is none."""
     # The program writes at the same offset: it must not be moved.
     size = os.fstat(file.fileno()).st_size
-    text = os.pread(file.fileno(), TAIL, max(0, size - TAIL)).decode("utf-8", "replace")
+    text = _compat.to_text(_compat.pread(file.fileno(), TAIL, max(0, size - TAIL)))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     # A panic ends with a note on how to get a backtrace.
     lines = [line for line in lines if not line.startswith("note: ")] or lines

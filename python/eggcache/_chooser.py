@@ -14,8 +14,8 @@ cache learns what buildout has chosen.
 """
 
 import contextlib
-import time
 
+from eggcache import _compat
 from eggcache._log import logger
 from eggcache._requirements import pinned_version, sha256_of_link
 
@@ -23,7 +23,7 @@ from eggcache._requirements import pinned_version, sha256_of_link
 MISSED_FOR = 0.5
 
 
-class Offer:
+class Offer(object):
     """A cached egg that is offered to buildout; its distribution carries it as ``.eggcache``."""
 
     def __init__(self, egg, requirement, source, installer):
@@ -36,7 +36,7 @@ class Offer:
         self.arrived = None
 
 
-class Chooser:
+class Chooser(object):
     """Decides which cached egg buildout is offered, and remembers what the cache has.
 
     ``custom`` holds the custom builds of this buildout (`_custom.CustomBuilds`), and ``places``
@@ -190,7 +190,7 @@ class Chooser:
 
     def _eggs_of(self, requirement, version=None, choice=None, sha256=None):
         question = requirement.key, self._custom.variant, version, choice, sha256
-        now = time.monotonic()
+        now = _compat.monotonic()
         eggs = self._found.get(question)
         # A miss counts only briefly, since another buildout may store that egg at any time. It counts
         # at all because buildout asks twice in a row. A version of which there is no egg has none of any
@@ -237,7 +237,7 @@ class Chooser:
         if prefer_final:
             finals = [(version, egg) for version, egg in versions if not version.is_prerelease]
             versions = finals or versions
-        newest = max((version for version, _ in versions), default=None)
+        newest = max(version for version, _ in versions) if versions else None
         return [egg for version, egg in versions if version == newest]
 
     def _offer(self, eggs, requirement, source, installer):

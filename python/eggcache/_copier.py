@@ -1,7 +1,7 @@
 """Copy cached eggs into eggs directories, and have them copied ahead."""
 
 import fcntl
-import glob
+import fnmatch
 import os
 import shutil
 
@@ -10,7 +10,7 @@ from eggcache._log import logger
 from eggcache._requirements import extras_of, pinned_version
 
 
-class Copier:
+class Copier(object):
     """Copies the eggs that buildout has accepted into its eggs directory."""
 
     def __init__(self, bridge, easy_install, chooser, custom, tally, has_remotes):
@@ -129,15 +129,23 @@ def warn_of_torn_copies(answer):
 
 def _remove_temporary_copies(directory):
     """Remove temporary copies from a directory, except those that a running program has locked."""
-    for path in glob.glob(os.path.join(glob.escape(directory), ".eggcache-*")):
+    for name in fnmatch.filter(_names_in(directory), ".eggcache-*"):
+        path = os.path.join(directory, name)
         try:
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
+        except EnvironmentError:
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path, ignore_errors=True)
-        except OSError:
+        except EnvironmentError:
             pass
         finally:
             os.close(handle)
+
+
+def _names_in(directory):
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []

@@ -16,7 +16,7 @@ _RECIPE = "zc.recipe.egg:custom"
 _REFERENCE = re.compile(r"\$\{([^:}]*):([^}]*)\}")
 
 
-class CustomBuilds:
+class CustomBuilds(object):
     """The projects that a buildout builds with options, and the custom build that is running.
 
     ``projects`` holds canonical names. It is None if they are not known: then every project counts
@@ -84,7 +84,7 @@ def _raw_option(raw, section, name, depth=8):
 
 def is_custom_part(options):
     """Whether a part's recipe is ``zc.recipe.egg:custom``."""
-    kind = type(getattr(options, "recipe", None))
+    kind = getattr(options, "recipe", None).__class__
     return (kind.__module__, kind.__name__) == ("zc.recipe.egg.custom", "Custom")
 
 

@@ -7,23 +7,22 @@ import bisect
 import itertools
 import os
 import re
-import urllib.parse
 
-from eggcache import _host
+from eggcache import _compat, _host
 
 #: What separates the words of a name; file names of archives begin with the name of the project.
 _SEPARATORS = re.compile(r"[-_.]+")
 #: A page lists links to anywhere; what it leads to is only known once it is read.
 _PAGES = (".html", ".htm")
 #: File names that are the same in the address of a file.
-_PLAIN = re.compile(r"[\w.+!-]+", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z0-9_.+!-]+\Z")
 
 
 class CannotTell(Exception):
     """What buildout would find depends on more than the names and contents of archives."""
 
 
-class Folders:
+class Folders(object):
     """Looks into folders. Within one run, a folder is listed again only if it has changed."""
 
     def __init__(self, pkg_resources, package_index):
@@ -69,13 +68,13 @@ class Folders:
         for name in names:
             archive = os.path.join(folder, name)
             for _ in self._dists(archive, project, version):
-                if not _PLAIN.fullmatch(name):
+                if not _PLAIN.match(name):
                     raise CannotTell
-                yield urllib.parse.urljoin(url, name), self._sha256(archive)
+                yield _compat.urljoin(url, name), self._sha256(archive)
 
     def _names_in(self, folder, project):
         """The names in a folder that begin with the name of a project."""
-        known = folder, os.stat(folder).st_mtime_ns
+        known = folder, _compat.mtime_ns(os.stat(folder))
         if known not in self._names:
             self._names[known] = sorted((normalized(name), name) for name in os.listdir(folder))
         names = self._names[known]
@@ -112,7 +111,7 @@ class Folders:
 
     def _sha256(self, path):
         status = os.stat(path)
-        known = path, status.st_size, status.st_mtime_ns, status.st_ino
+        known = path, status.st_size, _compat.mtime_ns(status), status.st_ino
         if known not in self._digests:
             self._digests[known] = _host.sha256_of(path)
         return self._digests[known]

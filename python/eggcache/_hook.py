@@ -10,8 +10,8 @@ import sys
 _MODULE = "zc.buildout.buildout"
 
 
-class _Finder:
-    """Finds only the module that it waits for, and only once."""
+class _Finder(object):
+    """Finds only the module that it waits for, and only once. Python 2 calls the last two methods."""
 
     def find_spec(self, name, path=None, target=None):
         if name != _MODULE:
@@ -30,6 +30,17 @@ class _Finder:
 
         spec.loader.exec_module = exec_module
         return spec
+
+    def find_module(self, name, path=None):
+        if name != _MODULE:
+            return None
+        sys.meta_path.remove(self)
+        return self
+
+    def load_module(self, name):
+        __import__(name)
+        _wrap(sys.modules[name].Buildout)
+        return sys.modules[name]
 
 
 def _wrap(buildout_class):

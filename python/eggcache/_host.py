@@ -2,11 +2,11 @@
 
 import glob
 import hashlib
-import json
 import os
 import platform
 import sys
-import sysconfig
+
+from eggcache import _compat
 
 #: Buildout 3 sets these in its own environment when it first calls pip: no difference in options.
 _LEAKING = ("PYTHONPATH",)
@@ -16,11 +16,11 @@ _IMPLEMENTATIONS = {"cpython": "cp", "pypy": "pp"}
 
 def describe(pkg_resources, generation, environment):
     """The ``host`` of the ``open`` request (docs/reference/protocol.md)."""
-    name = sys.implementation.name
+    name = _compat.implementation()
     return {
         "implementation": _IMPLEMENTATIONS.get(name, name),
         "python": "%d.%d" % sys.version_info[:2],
-        "soabi": sysconfig.get_config_var("SOABI") or "",
+        "soabi": _compat.soabi(),
         "platform": pkg_resources.get_supported_platform(),
         "libc": _libc(),
         "generation": generation,
@@ -32,7 +32,7 @@ def _libc():
     """The C library and its version, such as ``glibc 2.36``; empty if it is not known."""
     try:
         return os.confstr("CS_GNU_LIBC_VERSION") or ""
-    except (AttributeError, OSError, ValueError):
+    except (AttributeError, EnvironmentError, ValueError):
         if glob.glob("/lib/ld-musl-*"):
             return "musl"
         return " ".join(part for part in platform.libc_ver() if part)
@@ -58,5 +58,5 @@ def variant_of(build_ext, environ_before):
         for name in set(environ_before) | set(os.environ)
         if environ_before.get(name) != os.environ.get(name) and name not in _LEAKING
     }
-    text = json.dumps({"build_ext": build_ext, "environment": environ}, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    variant = {"build_ext": build_ext, "environment": environ}
+    return hashlib.sha256(_compat.hashable_json(variant, sort_keys=True, default=str)).hexdigest()

@@ -2,6 +2,7 @@
 
 import time
 
+from eggcache import _compat
 from eggcache._log import logger
 from eggcache._requirements import sha256_of_link
 
@@ -10,7 +11,7 @@ LONGEST_PAUSE = 60
 LONGEST_WAIT = 1800
 
 
-class Leases:
+class Leases(object):
     """Takes a lease before an egg is built, if this buildout builds for others (``is_builder``)."""
 
     def __init__(self, bridge, chooser, custom, is_builder):
@@ -37,8 +38,8 @@ class Leases:
     def _is_built_elsewhere(self, dist, source_sha256):
         """Wait while another builder holds the lease; False if this buildout is to build."""
         is_announced = False
-        begun = time.monotonic()
-        while time.monotonic() - begun < LONGEST_WAIT:
+        begun = _compat.monotonic()
+        while _compat.monotonic() - begun < LONGEST_WAIT:
             answer = self._bridge.call(
                 "lease",
                 name=dist.project_name,

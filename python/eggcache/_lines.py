@@ -4,7 +4,8 @@ import errno
 import fcntl
 import os
 import select
-import time
+
+from eggcache import _compat
 
 #: How much is kept of what has come, in bytes: more than an answer about all eggs of any cache.
 LONGEST = 64 << 20
@@ -21,7 +22,7 @@ class TimeIsUp(Exception):
     """The other process has not done within ``limit`` seconds what was awaited."""
 
     def __init__(self, limit):
-        super().__init__(limit)
+        super(TimeIsUp, self).__init__(limit)
         self.limit = limit
 
 
@@ -29,13 +30,13 @@ class TooLong(Exception):
     """More than `LONGEST` has come at once."""
 
 
-class Deadline:
+class Deadline(object):
     """Runs out after ``limit`` seconds, and earlier if no line comes within ``silence`` seconds."""
 
     def __init__(self, silence, limit):
         self._silence, self._limit = silence, limit
         self._silent = self._spent = 0.0
-        self._last = time.monotonic()
+        self._last = _compat.monotonic()
 
     def heard(self):
         """Note that a line has come. Raises `TimeIsUp`."""
@@ -45,7 +46,7 @@ class Deadline:
 
     def check(self):
         """Return how many seconds may be waited now. Raises `TimeIsUp`."""
-        now = time.monotonic()
+        now = _compat.monotonic()
         passed = min(now - self._last, SLICE)
         self._last = now
         self._silent += passed
@@ -57,7 +58,7 @@ class Deadline:
         return min(SLICE, self._limit - self._spent, self._silence - self._silent)
 
 
-class Lines:
+class Lines(object):
     """Exchanges lines through two file descriptors. ``on_wait`` is called before each wait."""
 
     def __init__(self, reader, writer, on_wait):
@@ -123,12 +124,12 @@ class Lines:
     def _wait(self, deadline, is_writing=False):
         """Wait for input, and read it; return whether output can be written."""
         self._on_wait()
-        poll = select.poll()
+        awaited = {}
         if not self._is_over:
-            poll.register(self._reader, select.POLLIN)
+            awaited[self._reader] = select.POLLIN
         if is_writing:
-            poll.register(self._writer, select.POLLOUT)
-        ready = dict(poll.poll(deadline.check() * 1000))
+            awaited[self._writer] = select.POLLOUT
+        ready = _compat.poll(awaited, deadline.check())
         if self._reader in ready:
             self._take()
         return self._writer in ready

@@ -2,10 +2,18 @@
 
 import logging
 
+from eggcache import _compat
+
 
 def printable(text):
     """Return text with what a terminal would act on, or a reader misread, escaped. Names can hold anything."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return _compat.to_native(u"".join(_shown(c) for c in _compat.to_text(text)))
+
+
+def _shown(character):
+    if _compat.is_printable(character):
+        return character
+    return character.encode("unicode_escape").decode("ascii")
 
 
 class OneLine(logging.Filter):

@@ -5,21 +5,20 @@ They exist in zc.buildout 2.13 to 6 and are looked up on each call. A cached egg
 reports as picked, and in which order it writes scripts.
 """
 
-import contextlib
 import functools
 import os
+import shutil
 import tempfile
-import time
 
-from eggcache import _custom
+from eggcache import _compat, _custom
 from eggcache._log import logger
 
 
-class _Stock:
+class _Stock(object):
     """The original methods, as attributes."""
 
 
-class Patches:
+class Patches(object):
     """The replacements. Each method has the name of the one that it replaces.
 
     A method of ``Installer``, ``Options`` or ``Buildout`` gets the object that it was called on as
@@ -45,8 +44,8 @@ class Patches:
             (easy_install.Installer, "_make_env"),
             (easy_install.Installer, "build"),
             (easy_install, "_move_to_eggs_dir_and_compile"),
-            (type(buildout), "_unload_extensions"),
-            (type(options), "_call"),
+            (buildout.__class__, "_unload_extensions"),
+            (options.__class__, "_call"),
         ]
         self.stock = _Stock()
         #: Distributions that were put into an eggs directory since its last rescan.
@@ -104,11 +103,15 @@ class Patches:
         installer._eggcache_wanted = requirement, ws
         if installer._download_cache is not None or not self.session.is_active:
             return self.stock._get_dist(installer, requirement, ws, *args, **kw)
-        with contextlib.ExitStack() as installer._eggcache_cleanup:
-            # Buildout makes no directory where there is a download cache, which it keeps.
-            installer._download_cache = ""
-            installer._eggcache_cleanup.callback(delattr, installer, "_download_cache")
+        # Buildout makes no directory where there is a download cache, which it keeps.
+        installer._download_cache = ""
+        installer._eggcache_directories = directories = []
+        try:
             return self.stock._get_dist(installer, requirement, ws, *args, **kw)
+        finally:
+            del installer._download_cache
+            for directory in directories:
+                shutil.rmtree(directory)
 
     def _fetch(self, installer, dist, tmp, download_cache, *args, **kw):
         """Stock: download the archive of a distribution.
@@ -129,8 +132,8 @@ class Patches:
         if offered and self._arrives(installer, offered):
             return offered
         if not tmp:
-            directory = tempfile.TemporaryDirectory("get_dist")
-            tmp = installer._eggcache_cleanup.enter_context(directory)
+            tmp = tempfile.mkdtemp("get_dist")
+            installer._eggcache_directories.append(tmp)
         fetched = self.stock._fetch(installer, dist, tmp, download_cache or None, *args, **kw)
         if fetched is None:
             return None
@@ -184,9 +187,9 @@ class Patches:
         if offer is not None:
             moved = offer.arrived
         else:
-            started, archive = time.monotonic(), dist.location
+            started, archive = _compat.monotonic(), dist.location
             moved = self.stock._move_to_eggs_dir_and_compile(dist, dest, *args, **kw)
-            self.session.built(moved, archive, dest, time.monotonic() - started)
+            self.session.built(moved, archive, dest, _compat.monotonic() - started)
         self._added.append(moved)
         return moved
 

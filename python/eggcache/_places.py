@@ -12,15 +12,12 @@ cache. Locations therefore count by their order.
 import collections
 import contextlib
 import fnmatch
-import functools
 import hashlib
-import json
 import os
 import re
 import sys
-import urllib.parse
-import urllib.request
 
+from eggcache import _compat
 from eggcache._folders import CannotTell, Folders, normalized
 from eggcache._requirements import excludes_local_versions
 
@@ -35,7 +32,7 @@ _SECRET_DIGITS = 8
 _Named = collections.namedtuple("_Named", "index links hosts download_cache")
 
 
-class Places:
+class Places(object):
     """Computes the choices of one buildout run. ``options`` is the ``[buildout]`` section."""
 
     def __init__(self, easy_install, options):
@@ -67,7 +64,7 @@ class Places:
             # The location of an archive begins with user and password, if the place has them.
             remote = [(without_secrets(url, digest=True), kind) for url, kind in sorted(remote)]
             local = set(self._local(places, requirement, version))
-        except (CannotTell, OSError, ValueError):
+        except (CannotTell, EnvironmentError, ValueError):
             # Whether it matters that something cannot be read, or is no URL, is up to buildout.
             return None
         content = [
@@ -76,7 +73,7 @@ class Places:
         ]
         remote = list(collections.OrderedDict.fromkeys(remote))
         question = [2, self._host, bool(source), remote, places.hosts, content]
-        return hashlib.sha256(json.dumps(question).encode("utf-8")).hexdigest()
+        return hashlib.sha256(_compat.hashable_json(question)).hexdigest()
 
     def _places_of(self, installer):
         """What an installer names. Offline, buildout does not pass on what its configuration names."""
@@ -111,17 +108,19 @@ class Places:
             names = {project, requirement.unsafe_name, requirement.project_name, requirement.key}
             paths += [os.path.join(places.index, name) for name in sorted(names)] + [places.index]
         for path in paths:
-            yield from self._folders.archives_at_path(path, project, version)
+            for archive in self._folders.archives_at_path(path, project, version):
+                yield archive
         for url in places.links:
             if _scheme(url) == "file":
-                path = urllib.request.url2pathname(urllib.parse.urlsplit(url).path)
-                yield from self._folders.archives_at_url(url, path, project, version)
+                path = _compat.url2pathname(_compat.urlsplit(url).path)
+                for archive in self._folders.archives_at_url(url, path, project, version):
+                    yield archive
 
-    @functools.cached_property
+    @_compat.cached_property
     def _folders(self):
         return Folders(self._easy_install.pkg_resources, self._package_index)
 
-    @functools.cached_property
+    @_compat.cached_property
     def _package_index(self):
         # zc.buildout 4 and later have their own copy of this module of setuptools.
         own = getattr(self._easy_install, "_package_index", None)
@@ -134,10 +133,10 @@ class Places:
             bool(places.download_cache) and realpath(os.path.dirname(location)) == places.download_cache
         )
 
-    @functools.cached_property
+    @_compat.cached_property
     def _host(self):
         """Python and this machine, which decide which archives fit."""
-        python = "%s %d.%d" % ((sys.implementation.name,) + sys.version_info[:2])
+        python = "%s %d.%d" % ((_compat.implementation(),) + sys.version_info[:2])
         platform = self._easy_install.pkg_resources.get_supported_platform()
         return [python, platform, _supported_tags(self._package_index)]
 
@@ -149,7 +148,7 @@ def _supported_tags(package_index):
         tags = wheels._get_supported_tags()
     else:
         tags = {(tag.interpreter, tag.abi, tag.platform) for tag in wheels.sys_tags()}
-    return hashlib.sha256(json.dumps(sorted(tags)).encode("utf-8")).hexdigest()
+    return hashlib.sha256(_compat.hashable_json(sorted(tags))).hexdigest()
 
 
 def without_secrets(url, digest=False):
@@ -157,9 +156,9 @@ def without_secrets(url, digest=False):
 
     With ``digest``, a few digits stand for the query and the fragment, which may lead to other archives.
     """
-    parts = urllib.parse.urlsplit(url)
+    parts = _compat.urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    plain = urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
+    plain = _compat.urlunsplit((parts.scheme, host, parts.path, "", ""))
     if not digest:
         return plain[:_LONGEST_URL]
     rest = parts.query, parts.fragment
@@ -167,7 +166,7 @@ def without_secrets(url, digest=False):
 
 
 def _short_digest(text):
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:_SECRET_DIGITS]
+    return hashlib.sha256(_compat.to_bytes(text)).hexdigest()[:_SECRET_DIGITS]
 
 
 def _scheme(address):

@@ -1,9 +1,8 @@
 """Pure functions on requirements and links. They need neither a buildout run nor a cache."""
 
 import os
-import urllib.request
 
-from eggcache import _host
+from eggcache import _compat, _host
 
 
 def canonical(name):
@@ -44,7 +43,7 @@ def sha256_of_link(location):
             return value.lower()
     path = location
     if location.startswith("file://"):
-        path = urllib.request.url2pathname(location[len("file://") :])
+        path = _compat.url2pathname(location[len("file://") :])
     if os.path.isfile(path):
         return _host.sha256_of(path)
     return None

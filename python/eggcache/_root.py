@@ -1,13 +1,12 @@
 """The root of this buildout: which eggs it uses, so that gc does not evict them."""
 
-import functools
 import os
 
-from eggcache import _bridge
+from eggcache import _bridge, _compat
 from eggcache._log import logger
 
 
-class Root:
+class Root(object):
     """Collects during a run what the buildout uses, and registers it at the end."""
 
     def __init__(self, easy_install, options):
@@ -53,7 +52,7 @@ class Root:
 
     def _eggs(self):
         """The locations of this buildout's eggs, in its eggs and develop-eggs directories."""
-        realpath = functools.lru_cache(None)(self._easy_install.realpath)
+        realpath = _compat.memoized(self._easy_install.realpath)
         directories = realpath(self._eggs_directory), realpath(self._develop_eggs_directory)
         # Extensions and recipes are in the working set of this Python.
         self.add_locations(dist.location for dist in self._easy_install.pkg_resources.working_set)

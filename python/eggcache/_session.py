@@ -6,9 +6,8 @@ warning, and buildout continues as if there were no cache.
 
 import functools
 import os
-import time
 
-from eggcache import _bridge, _host
+from eggcache import _bridge, _compat, _host
 from eggcache._chooser import Chooser
 from eggcache._copier import Copier, warn_of_torn_copies
 from eggcache._leases import Leases
@@ -18,7 +17,7 @@ from eggcache._root import Root
 from eggcache._storer import Storer
 
 
-class Tally:
+class Tally(object):
     """What the cache did in a run."""
 
     def __init__(self):
@@ -51,19 +50,19 @@ def guarded(method):
     def wrapper(self, *args, **kw):
         if not self.is_active:
             return None
-        started = time.monotonic()
+        started = _compat.monotonic()
         try:
             return method(self, *args, **kw)
         except Exception as error:
             self.give_up(error)
             return None
         finally:
-            self.tally.seconds += time.monotonic() - started
+            self.tally.seconds += _compat.monotonic() - started
 
     return wrapper
 
 
-class Session:
+class Session(object):
     """The cache during one buildout run.
 
     ``easy_install`` is the module ``zc.buildout.easy_install``, ``options`` is the ``[buildout]``
@@ -92,13 +91,13 @@ class Session:
 
         Buildouts with the same text as ``configuration`` are expected to use the same eggs.
         """
-        started = time.monotonic()
+        started = _compat.monotonic()
         try:
             self.bridge = _bridge.Bridge(_bridge.find_program())
             self._open(directory, generation, configuration)
         except Exception as error:
             self.give_up(error)
-        self.tally.seconds += time.monotonic() - started
+        self.tally.seconds += _compat.monotonic() - started
 
     def _open(self, directory, generation, configuration):
         bridge, easy_install, options = self.bridge, self.easy_install, self.options

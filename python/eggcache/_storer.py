@@ -7,7 +7,7 @@ from eggcache import _host, _places
 from eggcache._log import logger
 
 
-class Storer:
+class Storer(object):
     """Passes built eggs to the program, which stores them while buildout continues."""
 
     def __init__(self, bridge, easy_install, chooser, custom, tally, read_only):
@@ -96,7 +96,7 @@ class Storer:
             path=location,
             source_sha256=source_sha256,
             variant=self._custom.variant,
-            **fields,
+            **fields
         )
 
     def _answered(self, location, answer, refusal):

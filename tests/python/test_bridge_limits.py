@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from eggcache import _bridge, _leases, _lines, _session
+from eggcache import _bridge, _compat, _leases, _lines, _session
 
 GREETING = 'import json, os, signal, sys, time\nprint(\'{"protocol":9}\', flush=True)\n'
 
@@ -251,7 +251,7 @@ def test_a_program_that_stays_busy_is_left(program, tiny):
 
 
 class Clock:
-    """Stands in for the module ``time`` of `_lines`."""
+    """Stands in for the module ``time`` of `_compat`."""
 
     now = 0.0
 
@@ -261,7 +261,7 @@ class Clock:
 
 def test_the_time_of_a_suspended_machine_does_not_count(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(_lines, "time", clock)
+    monkeypatch.setattr(_compat, "time", clock)
     deadline = _lines.Deadline(3, 5)
     for _ in range(2):
         clock.now += 3600
@@ -282,7 +282,7 @@ def test_the_time_of_a_suspended_machine_does_not_count(monkeypatch):
 
 def test_silence_is_given_up_before_the_limit(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(_lines, "time", clock)
+    monkeypatch.setattr(_compat, "time", clock)
     deadline = _lines.Deadline(2, 10)
     clock.now += 1
     deadline.check()
@@ -300,6 +300,7 @@ def test_a_lease_is_not_waited_for_without_a_limit(monkeypatch):
         clock.now += seconds
 
     clock.sleep = sleep
+    monkeypatch.setattr(_compat, "time", clock)
     monkeypatch.setattr(_leases, "time", clock)
 
     class Bridge:

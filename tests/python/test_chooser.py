@@ -6,7 +6,7 @@ import warnings
 import pytest
 
 import fakes
-from eggcache import _chooser
+from eggcache import _chooser, _compat
 from eggcache._custom import CustomBuilds
 from fakes import Bridge, Installer, egg
 
@@ -271,7 +271,7 @@ def test_a_hit_is_remembered_until_eggs_change():
 
 def test_a_miss_is_remembered_briefly(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(_chooser, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(_compat, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
     bridge = Bridge()
     chooser, requirement = fakes.chooser(bridge=bridge), fakes.Requirement("alpha==1.0")
     for _ in range(2):
