@@ -1,4 +1,7 @@
-"""Imported by ``eggcache.pth`` on every start of Python, so it must stay small.
+"""Imported by ``eggcache_hook.pth`` on every start of Python, so it must stay small.
+
+Python reads such files in the order of their names. The one of an editable installation, which adds this
+package to the path, is ``eggcache.pth``; the hook's comes after it.
 
 It waits for the import of ``zc.buildout.buildout`` and wraps ``Buildout._load_extensions``, which
 runs before buildout installs anything. Thus the option ``egg-cache`` alone is enough, and extensions
