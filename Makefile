@@ -38,12 +38,19 @@ $(TOOLS)/pytest: tests/requirements.txt
 # depends on, except those whose names end in "pyc"; the name saves 10 ms (_bridge.py looks for it).
 INSIDE := python/eggcache/_bin/eggcache-not-pyc
 
+# maturin tags wheels that hold a program with Python 3 only.
+FOR_ALL_PYTHONS := $(TOOLS)/python -m wheel tags --remove --python-tag py2.py3
+
+# A wheel for this machine. Its platform is plain `linux`: setuptools before 2021, as in buildout 2 and in
+# Python 2.7, knows no `manylinux` with the number of a recent glibc, and so would not find the wheel.
 wheel: build $(TOOLS)/python
 	mkdir -p python/eggcache/_bin
 	cmp -s target/release/eggcache $(INSIDE) || cp target/release/eggcache $(INSIDE)
 	rm -f dist/*.whl
 	@echo "building the wheel"
-	@$(TOOLS)/maturin build --release --locked --out dist >build/maturin.log 2>&1 || { cat build/maturin.log; exit 1; }
+	@$(TOOLS)/maturin build --release --locked --compatibility linux --out dist >build/maturin.log 2>&1 \
+		|| { cat build/maturin.log; exit 1; }
+	$(FOR_ALL_PYTHONS) dist/eggcache-*.whl >/dev/null
 	@ls dist/eggcache-*.whl
 
 # A wheel that pip accepts on any Linux of the last ten years: zig links against the glibc of
@@ -60,9 +67,10 @@ wheel-manylinux: $(TOOLS)/python
 	$(PYTHON) -m zipfile -e build/manylinux/eggcache-*.whl build/manylinux/unpacked
 	cp build/manylinux/unpacked/eggcache-*.data/scripts/eggcache $(INSIDE)
 	@$(MANYLINUX) >build/manylinux.log 2>&1 || { cat build/manylinux.log; exit 1; }
+	$(FOR_ALL_PYTHONS) build/manylinux/eggcache-*.whl >/dev/null
 	$(TOOLS)/python -m pytest tests/packages/test_wheel.py
 	EGGCACHE_WHEEL=$$(echo build/manylinux/eggcache-*.whl) \
-		$(TOOLS)/python -m pytest tests/buildout/test_second_buildout.py tests/buildout/test_options.py
+		$(TOOLS)/python -m pytest tests/buildout/test_second_buildout.py tests/buildout/test_extension.py
 
 DEB := build/deb
 deb: build build/tools/cargo/bin/cargo-deb $(TOOLS)/python
@@ -80,7 +88,8 @@ build/tools/cargo/bin/cargo-deb:
 
 test: wheel
 	cargo test --locked --quiet
-	$(TOOLS)/python -m pytest tests/python tests/buildout tests/benches tests/browser
+	$(TOOLS)/python -m pytest tests/python tests/buildout tests/benches tests/browser \
+		tests/packages/test_editable.py
 	$(TOOLS)/python -m pytest tests/remote
 
 azure: build $(TOOLS)/python build/tools/azurite/node_modules/.bin/azurite-blob

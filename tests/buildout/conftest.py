@@ -4,6 +4,7 @@ The environments are created once, in ``build/``; the eggcache wheel in ``dist/`
 each. The index is a web server on this machine. ``make test`` prepares all of that.
 """
 
+import copy
 import fcntl
 import glob
 import json
@@ -42,19 +43,20 @@ def the_wheel():
 
 
 class Buildout:
-    """One generation of zc.buildout: its environment and its pins."""
+    """One generation of zc.buildout: its environment and its pins.
 
-    def __init__(self, version):
+    With ``python``, the environment is made by virtualenv, for the Python at this path.
+    """
+
+    def __init__(self, version, python=None, setuptools=None, name=None):
         self.version = version
-        self.setuptools, self.recipe = VERSIONS[version]
+        self.setuptools, self.recipe = (setuptools, "2.0.7") if python else VERSIONS[version]
+        self.python = python
         self.generation = min(int(version.split(".")[0]), 5)
-        self.venv = os.path.join(BUILD, "venv-" + version)
-        self.archives = os.path.join(BUILD, "archives-" + version)
+        self.program = os.path.join(BUILD, "venv-" + (name or version), "bin", "eggcache")
+        self.venv = os.path.join(BUILD, "venv-" + (name or version))
+        self.archives = os.path.join(BUILD, "archives-" + (name or version))
         self._prepare()
-
-    @property
-    def program(self):
-        return os.path.join(self.venv, "bin", "eggcache")
 
     def _prepare(self):
         os.makedirs(BUILD, exist_ok=True)
@@ -70,8 +72,10 @@ class Buildout:
         python = os.path.join(self.venv, "bin", "python")
         if not os.path.exists(stamp):
             shutil.rmtree(self.venv, ignore_errors=True)
-            subprocess.check_call([sys.executable, "-m", "venv", self.venv])
-            pins = ["zc.buildout==" + self.version, "setuptools==" + self.setuptools, "wheel==0.45.1"]
+            make = ["virtualenv", "-q", "-p", self.python] if self.python else ["venv"]
+            subprocess.check_call([sys.executable, "-m"] + make + [self.venv])
+            wheel_pin = "wheel==0.37.1" if self.python else "wheel==0.45.1"
+            pins = ["zc.buildout==" + self.version, "setuptools==" + self.setuptools, wheel_pin]
             self._pip("install", *pins)
             # The recipe that buildout would download, and what pip needs to build from source.
             self._pip("download", "--no-deps", "-d", self.archives, "zc.recipe.egg==" + self.recipe)
@@ -83,6 +87,24 @@ class Buildout:
     def _pip(self, *args):
         pip = [os.path.join(self.venv, "bin", "python"), "-m", "pip", "-q"]
         subprocess.check_call(pip + list(args) + ["--disable-pip-version-check"])
+
+
+def without_eggcache(buildout, path):
+    """A copy of a buildout's environment in which eggcache is not installed."""
+    bare = copy.copy(buildout)
+    bare.venv = str(path)
+    ignored = shutil.ignore_patterns("eggcache*", "__pycache__")
+    shutil.copytree(buildout.venv, bare.venv, symlinks=True, ignore=ignored)
+    script = path / "bin" / "buildout"
+    _, rest = script.read_text().split("\n", 1)
+    script.write_text("#!%s/bin/python\n%s" % (bare.venv, rest))
+    return bare
+
+
+def serve_wheel(world):
+    """Add the wheel of eggcache to the index of a world."""
+    (world.index / "eggcache").mkdir()
+    shutil.copy(the_wheel(), str(world.index / "eggcache"))
 
 
 @pytest.fixture(scope="session", params=ALL)

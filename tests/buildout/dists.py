@@ -8,13 +8,14 @@ import tarfile
 import zipfile
 
 
-def wheel(index, name, version, requires=(), script=True, marker="", recipe=""):
+def wheel(index, name, version, requires=(), script=True, marker="", recipe="", python="py3"):
     """Make a pure wheel with one module and a console script of the same name. `recipe` is the code of a
     class `Recipe`, which makes it a buildout recipe."""
     module = name.replace("-", "_").replace(".", "_")
     info = "%s-%s.dist-info" % (module, version)
     files = {
         "%s.py" % module: (
+            "from __future__ import print_function\n\n"
             "VERSION = %r\nMARKER = %r\n\ndef main():\n    print(%r, VERSION, MARKER)\n"
             % (version, marker, name)
             + recipe
@@ -22,7 +23,7 @@ def wheel(index, name, version, requires=(), script=True, marker="", recipe=""):
         "%s/METADATA" % info: "Metadata-Version: 2.1\nName: %s\nVersion: %s\n%s"
         % (name, version, "".join("Requires-Dist: %s\n" % it for it in requires)),
         "%s/WHEEL" % info: "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\n"
-        "Tag: py3-none-any\n",
+        "Tag: %s-none-any\n" % python,
         "%s/top_level.txt" % info: module + "\n",
     }
     if script:
@@ -34,7 +35,7 @@ def wheel(index, name, version, requires=(), script=True, marker="", recipe=""):
         digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
         record += "%s,sha256=%s,%d\n" % (path, digest.decode(), len(text))
     files["%s/RECORD" % info] = record + "%s/RECORD,,\n" % info
-    path = _place(index, name, "%s-%s-py3-none-any.whl" % (module, version))
+    path = _place(index, name, "%s-%s-%s-none-any.whl" % (module, version, python))
     with zipfile.ZipFile(path, "w") as archive:
         for member, text in files.items():
             archive.writestr(zipfile.ZipInfo(member, (2020, 1, 2, 3, 4, 6)), text)
@@ -52,11 +53,15 @@ def c_sdist(index, name, version, marker=""):
         "#include <Python.h>\n"
         "#if defined(FLAVOUR_7)\n#define FLAVOUR 7\n#elif defined(FLAVOUR_8)\n#define FLAVOUR 8\n"
         "#else\n#define FLAVOUR 0\n#endif\n"
+        "#if PY_MAJOR_VERSION < 3\n"
+        "PyMODINIT_FUNC init_%(n)s(void) {\n"
+        "    PyModule_AddIntConstant(Py_InitModule(\"_%(n)s\", NULL), \"flavour\", FLAVOUR);\n"
+        "}\n#else\n"
         "static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, \"_%(n)s\", 0, -1, 0};\n"
         "PyMODINIT_FUNC PyInit__%(n)s(void) {\n"
         "    PyObject *m = PyModule_Create(&module);\n"
         "    PyModule_AddIntConstant(m, \"flavour\", FLAVOUR);\n"
-        "    return m;\n}\n" % {"n": name}
+        "    return m;\n}\n#endif\n" % {"n": name}
     )
     files = {
         "setup.py": setup,

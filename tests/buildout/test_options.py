@@ -1,10 +1,9 @@
-"""The options, and the two ways to enable the cache."""
+"""The options, and the first way to enable the cache: the package beside zc.buildout."""
 
-import json
 import os
 import shutil
 
-from conftest import the_wheel, summary
+from conftest import summary
 
 
 def test_without_the_option_nothing_happens(newest_world):
@@ -38,30 +37,6 @@ def test_the_option_works_from_the_user_defaults(newest_world):
     (world.path / ".buildout" / "default.cfg").write_text("[buildout]\negg-cache = ~/home-cache\n")
     project.run()
     assert (world.path / "home-cache" / "index.sqlite").is_file()
-
-
-def test_eggcache_works_as_a_buildout_extension(world, tmp_path):
-    # Without the .pth file, only the extension entry point remains.
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(
-        "import sys\n"
-        "sys.meta_path[:] = [f for f in sys.meta_path if type(f).__module__ != 'eggcache._hook']\n"
-        "for name in [name for name in sys.modules if name.split('.')[0] == 'eggcache']:\n"
-        "    del sys.modules[name]\n"
-    )
-    env = {"PYTHONPATH": str(site)}
-    (world.index / "eggcache").mkdir()
-    shutil.copy(the_wheel(), str(world.index / "eggcache"))
-    world.wheel("alpha", "1.0")
-    first = world.project("first", options="extensions = eggcache")
-    first.run(env=env)
-    assert "alpha" in [egg["name"] for egg in world.cached()]
-    second = world.project("second", options="extensions = eggcache")
-    output = second.run(env=env)
-    assert summary(output)["misses"] == 0
-    assert second.script("alpha") == "alpha 1.0"
-    assert len(json.loads(world.eggcache("roots", "--json").stdout)["roots"]) == 2
 
 
 def test_the_download_cache_is_left_alone_on_a_hit(newest_world):

@@ -31,6 +31,10 @@ def test_it_supports_the_platform_in_its_name(wheel):
     assert tag and int(tag.group(1)) <= 17, audited
 
 
+def test_pip_of_python_2_and_3_accepts_it(wheel):
+    assert "-py2.py3-none-" in os.path.basename(wheel)
+
+
 def test_no_program_in_it_needs_a_newer_glibc(wheel, tmp_path):
     import zipfile
 
