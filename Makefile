@@ -70,7 +70,8 @@ wheel-manylinux: $(TOOLS)/python
 	$(FOR_ALL_PYTHONS) build/manylinux/eggcache-*.whl >/dev/null
 	$(TOOLS)/python -m pytest tests/packages/test_wheel.py
 	EGGCACHE_WHEEL=$$(echo build/manylinux/eggcache-*.whl) \
-		$(TOOLS)/python -m pytest tests/buildout/test_second_buildout.py tests/buildout/test_extension.py
+		$(TOOLS)/python -m pytest tests/buildout/test_second_buildout.py tests/buildout/test_extension.py \
+		tests/buildout/test_old_pythons.py
 
 DEB := build/deb
 deb: build build/tools/cargo/bin/cargo-deb $(TOOLS)/python

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import sysconfig
 import time
-import unicodedata
 
 try:
     from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -59,6 +58,8 @@ def is_printable(character):
     """Whether a reader sees a character of a text as it is."""
     if hasattr(character, "isprintable"):
         return character.isprintable()
+    import unicodedata
+
     return character == u" " or unicodedata.category(character)[0] not in "CZ"
 
 

@@ -70,9 +70,9 @@ def say(answer):
     sys.stdout.flush()
 say({"protocol": %d})
 for line in iter(sys.stdin.readline, ""):
-    say({"asked": json.loads(line), "open": __import__("os").listdir("/proc/self/fd")})
     sys.stderr.write("the last line\\n")
     sys.stderr.flush()
+    say({"asked": json.loads(line), "open": __import__("os").listdir("/proc/self/fd")})
 """
 
 
