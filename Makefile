@@ -38,8 +38,8 @@ $(TOOLS)/pytest: tests/requirements.txt
 # depends on, except those whose names end in "pyc"; the name saves 10 ms (_bridge.py looks for it).
 INSIDE := python/eggcache/_bin/eggcache-not-pyc
 
-# maturin tags wheels that hold a program with Python 3 only.
-FOR_ALL_PYTHONS := $(TOOLS)/python -m wheel tags --remove --python-tag py2.py3
+# maturin tags wheels that hold a program with Python 3 only. The date is that of the other files.
+FOR_ALL_PYTHONS := SOURCE_DATE_EPOCH=315532800 $(TOOLS)/python -m wheel tags --remove --python-tag py2.py3
 
 # A wheel for this machine. Its platform is plain `linux`: setuptools before 2021, as in buildout 2 and in
 # Python 2.7, knows no `manylinux` with the number of a recent glibc, and so would not find the wheel.
