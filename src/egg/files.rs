@@ -19,6 +19,20 @@ use crate::util::hash::digest::Digest;
 /// Device and inode.
 pub type Identity = (u64, u64);
 
+/// What distinguishes a file from any other, and from itself after a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    pub identity: Identity,
+    /// See [`Stat::changed`].
+    pub changed: (i64, u32),
+}
+
+impl State {
+    pub(crate) fn of(found: Stat) -> Self {
+        Self { identity: found.identity(), changed: found.changed() }
+    }
+}
+
 /// An egg that is open to list and to read it: a directory or a file. It can also be a symlink or anything
 /// else, of which only the listing is possible.
 #[derive(Debug)]
@@ -33,7 +47,7 @@ pub struct EggFiles {
 pub struct Listing {
     pub entries: Vec<Entry>,
     /// In the same order.
-    pub identities: Vec<Identity>,
+    pub states: Vec<State>,
     pub linked: Linked,
 }
 
@@ -126,7 +140,7 @@ impl EggFiles {
             if !stat.is_dir() && stat.links() > 1 {
                 listing.linked.push((entry.path.clone(), stat.identity(), stat.links()));
             }
-            listing.identities.push(stat.identity());
+            listing.states.push(State::of(stat));
             listing.entries.push(entry);
         }
         Ok(listing)

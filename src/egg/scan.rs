@@ -3,11 +3,12 @@
 use std::io::{Cursor, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::disk::dir::Stat;
 use crate::disk::files::read_opened;
 pub use crate::egg::files::path_of;
-use crate::egg::files::{EggFiles, Identity, Listing, changes, kind_of};
+use crate::egg::files::{EggFiles, Listing, State, changes, kind_of};
 use crate::egg::key::{EggKey, LAST_GENERATION, python_tag};
 use crate::egg::manifest::{Entry, EntryKind, Manifest, Mtime};
 use crate::egg::metadata::{self, Metadata};
@@ -17,6 +18,8 @@ use crate::egg::path::EggPath;
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::digest::Digest;
 
+/// The longest step of the clock of a file system on this machine.
+const CLOCK_STEP: Duration = Duration::from_millis(10);
 /// The largest shared object that is inspected in a zipped egg, in bytes.
 const MAX_ZIPPED_OBJECT: u64 = 64 << 20;
 /// How much of a zipped egg may be inflated to inspect it, in bytes. Members of a zip file can overlap,
@@ -42,13 +45,14 @@ pub struct Hints {
 pub struct Tree {
     path: PathBuf,
     /// Of the entries of the manifest, in their order.
-    identities: Vec<Identity>,
+    states: Vec<State>,
     /// Complete except for the digests of the files, which are computed when the blob is written.
     pub manifest: Manifest,
 }
 
 impl Tree {
-    /// Lists an egg: a directory, or a zipped egg.
+    /// Lists an egg: a directory, or a zipped egg. Every later change of one of its files is noticed when it is
+    /// read, also one that keeps its size and mtime.
     ///
     /// # Errors
     /// [`Error::UnsoundEgg`], with the reason why it cannot be cached.
@@ -63,7 +67,7 @@ impl Tree {
         }
         let name: EggName = file_name.parse().map_err(|error| unsound(format!("{error}")))?;
         let files = EggFiles::open(path)?;
-        let Listing { entries, identities, .. } = files.list()?;
+        let Listing { entries, states, .. } = files.list()?;
         let found = match entries[0].kind {
             EntryKind::Directory => inspect_directory(&files, &entries)?,
             EntryKind::File { .. } => inspect_zip(&files, &entries[0])?,
@@ -108,7 +112,8 @@ impl Tree {
         }
         let manifest = Manifest { key, file_name: file_name.to_owned(), entries };
         manifest.check().map_err(|error| unsound(error.to_string()))?;
-        Ok(Self { path: path.to_owned(), identities, manifest })
+        wait_for_clock(&states);
+        Ok(Self { path: path.to_owned(), states, manifest })
     }
 
     #[must_use]
@@ -121,14 +126,14 @@ impl Tree {
     /// # Errors
     /// [`Error::UnsoundEgg`] if another one has taken its place.
     pub fn open(&self) -> Result<OpenTree<'_>> {
-        Ok(OpenTree { tree: self, files: EggFiles::reopen(&self.path, self.identities[0])? })
+        Ok(OpenTree { tree: self, files: EggFiles::reopen(&self.path, self.states[0].identity)? })
     }
 
-    /// The identity of a file when it was listed.
-    fn identity_of(&self, entry: &Entry) -> Option<Identity> {
+    /// The state of a file when it was listed.
+    fn state_of(&self, entry: &Entry) -> Option<State> {
         let entries = &self.manifest.entries;
         let at = entries.binary_search_by(|it| it.path.cmp(&entry.path)).ok()?;
-        self.identities.get(at).copied()
+        self.states.get(at).copied()
     }
 }
 
@@ -150,13 +155,26 @@ impl OpenTree<'_> {
         let read = file.read_exact_at(buffer, offset);
         let found = Stat::of(&file).at("read", &path())?;
         let (seconds, nanos) = found.modified_exactly();
-        if Some(found.identity()) != self.tree.identity_of(entry)
+        if Some(State::of(found)) != self.tree.state_of(entry)
             || kind_of(found) != Some(entry.kind.clone_without_digest())
             || Mtime(seconds, nanos) != entry.mtime
         {
             return Err(changes(&path()));
         }
         read.at("read", &path())
+    }
+}
+
+/// Waits until a change of a listed file gives it another time of change. The clock of a file system moves in
+/// steps: two changes within a step have the same time.
+fn wait_for_clock(states: &[State]) {
+    let Some((seconds, nanos)) = states.iter().map(|state| state.changed).max() else { return };
+    let since_epoch = Duration::new(u64::try_from(seconds).unwrap_or(0), nanos);
+    // A time in the future comes from the clock of another machine.
+    if let Ok(age) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + since_epoch)
+        && let Some(rest) = CLOCK_STEP.checked_sub(age)
+    {
+        std::thread::sleep(rest);
     }
 }
 

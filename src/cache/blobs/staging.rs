@@ -150,6 +150,32 @@ mod tests {
         staging.pack(&tree, Provenance::default())
     }
 
+    /// Writes into a file, and sets its mtime to what it was.
+    fn patch(path: &std::path::Path) {
+        let mut file = fs::File::options().write(true).open(path).unwrap();
+        file.write_all(b"secret").unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    }
+
+    #[test]
+    fn a_listed_file_that_was_patched_with_its_size_and_mtime_kept_is_not_packed() {
+        let own_name = stage(|data, _| patch(data));
+        assert!(own_name.unwrap_err().to_string().contains("it changes while it is read"));
+        let other_name = stage(|data, private| {
+            let link = private.with_extension("link");
+            fs::hard_link(data, &link).unwrap();
+            patch(&link);
+            fs::remove_file(&link).unwrap();
+        });
+        assert!(other_name.is_err(), "patched through a hard link");
+        let folder_link = stage(|data, private| {
+            let link = private.with_extension("folder");
+            symlink(data.parent().unwrap(), &link).unwrap();
+            patch(&link.join("data"));
+        });
+        assert!(folder_link.is_err(), "patched through a symlink to its folder");
+    }
+
     #[test]
     fn a_listed_file_that_became_another_one_is_not_packed() {
         assert!(stage(|_, _| ()).is_ok());

@@ -82,6 +82,13 @@ impl Stat {
         (self.0.st_mtime, u32::try_from(self.0.st_mtime_nsec).unwrap_or(0))
     }
 
+    /// When its content, its names or its permissions were last changed, in seconds and nanoseconds since
+    /// the Unix epoch. Unlike the other times, no program can set it.
+    #[must_use]
+    pub fn changed(&self) -> (i64, u32) {
+        (self.0.st_ctime, u32::try_from(self.0.st_ctime_nsec).unwrap_or(0))
+    }
+
     /// How many names it has.
     #[must_use]
     pub fn links(&self) -> u64 {

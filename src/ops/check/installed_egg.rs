@@ -27,7 +27,7 @@ impl InstalledEgg {
             Ok(listing) => (listing, None),
             Err(error) => (Listing::default(), Some(reason(error, path))),
         };
-        let identity = listing.identities.first().copied();
+        let identity = listing.states.first().map(|state| state.identity);
         let Listing { entries, linked, .. } = listing;
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Self { path: path.to_owned(), file_name, entries, identity, linked, unsound }
