@@ -54,6 +54,9 @@ pub enum Error {
     #[error("index {}: {source}", path.display())]
     Index { path: PathBuf, source: rusqlite::Error },
 
+    #[error("index {} is locked by another process", path.display())]
+    LockedIndex { path: PathBuf },
+
     #[error("index {} was rebuilt by another process", path.display())]
     ReplacedIndex { path: PathBuf },
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::cache::blobs::{Blobs, Staging};
-use crate::cache::index::{Day, Index, Regrets, Usage};
+use crate::cache::index::{Day, Index, Patience, Regrets, Usage};
 use crate::cache::trust::{self, Trust};
 use crate::cache::{Arrivals, Cache, Missing, Rebuilt};
 use crate::disk::dir::Dir;
@@ -133,6 +133,11 @@ impl Cache {
     /// after a short while.
     pub fn record_use(&mut self, usage: &Usage, now: i64) {
         self.index.record(usage, now);
+    }
+
+    /// From now on, waits for the write lock only as long as a buildout may wait.
+    pub fn limit_waiting(&mut self) {
+        self.index.set_patience(Patience::Run);
     }
 
     /// Records that an egg was needed again, if it was evicted. Gives up as [`Cache::record_use`] does.

@@ -76,6 +76,9 @@ impl Hints {
                 one("after you remove these lines, their eggs count as built here; `push \
                  --include-pulled` pushes all eggs that you name")
             }
+            Error::LockedIndex { path } => {
+                vec![format!("`fuser {}` shows the processes that use it", quoted(path))]
+            }
             Error::ReplacedIndex { .. } | Error::Busy { .. } => one("run this again"),
             Error::Changing { .. } => one("run this again when nothing else writes there"),
             Error::NewerFormat { .. } | Error::NewerSchema { .. } => one(UPGRADE),

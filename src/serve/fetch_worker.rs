@@ -280,7 +280,11 @@ impl Committer {
         let trust = &options.trust;
         let cache = match cache {
             Some(cache) => cache,
-            None => cache.insert(Cache::open_with(root, trust, &Silent)?),
+            None => {
+                let mut opened = Cache::open_with(root, trust, &Silent)?;
+                opened.limit_waiting();
+                cache.insert(opened)
+            }
         };
         let Batch { offers, staged, damaged } = batch;
         // An unreadable record is reported when the session is opened.

@@ -176,7 +176,8 @@ fn store(
     if let Some(cache) = cache {
         return add::keep(cache, eggs, replace);
     }
-    let opened = Cache::open_with(root, trust, &Silent)?;
+    let mut opened = Cache::open_with(root, trust, &Silent)?;
+    opened.limit_waiting();
     opened.check_writable()?;
     opened.sweep()?;
     add::keep(cache.insert(opened), eggs, replace)

@@ -25,6 +25,7 @@ mod handles;
 mod hostile;
 mod hostile_index;
 mod list_show;
+mod locked_index;
 mod log;
 mod log_file;
 mod materialize;

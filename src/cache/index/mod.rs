@@ -2,7 +2,7 @@
 //!
 //! # Locking
 //! SQLite's write lock is the only lock of the cache. A writer takes it with `BEGIN IMMEDIATE`, holds it
-//! for a short while, and waits for it up to [`BUSY_TIMEOUT`].
+//! for a short while, and waits for it up to [`BUSY_TIMEOUT`], or less ([`Index::set_patience`]).
 //!
 //! `open` opens it to write it, and describes how it depends on the file system; `read` opens it to read it
 //! and leaves no trace. `schema` has the migrations and checks the schema, and `budget` bounds what an index
@@ -48,21 +48,37 @@ pub use writer::Writer;
 pub const FILE_NAME: &str = "index.sqlite";
 /// How long a writer waits for the write lock.
 pub const BUSY_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a buildout waits for the write lock, which it needs for nothing but to store eggs.
+const RUN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long recording a use waits for the write lock.
 const USE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often a waiting writer tries again. SQLite's own steps grow to 100 ms, so the lock would go to
 /// whichever process happens to try while it is free.
 const BUSY_STEP: Duration = Duration::from_millis(2);
 
-fn wait(tries: i32) -> bool {
-    wait_for(BUSY_TIMEOUT, tries)
+/// How long to wait for the locks of other processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// A command: [`BUSY_TIMEOUT`].
+    Command,
+    /// A buildout: [`RUN_TIMEOUT`].
+    Run,
+    /// What is not worth waiting for: [`USE_TIMEOUT`].
+    Brief,
 }
 
-fn wait_briefly(tries: i32) -> bool {
-    wait_for(USE_TIMEOUT, tries)
+impl Patience {
+    fn apply(self, connection: &mut Connection) -> rusqlite::Result<()> {
+        connection.busy_handler(Some(match self {
+            Self::Command => |tries| wait_for(BUSY_TIMEOUT, tries),
+            Self::Run => |tries| wait_for(RUN_TIMEOUT, tries),
+            Self::Brief => |tries| wait_for(USE_TIMEOUT, tries),
+        }))
+    }
 }
 
-/// SQLite's busy handler: returns whether to try again, after `tries` times.
+/// SQLite's busy handler: returns whether to try again, after `tries` times. Steps are counted, not time: on a
+/// busy machine a step takes longer, and so does whatever holds the lock.
 fn wait_for(timeout: Duration, tries: i32) -> bool {
     std::thread::sleep(BUSY_STEP);
     BUSY_STEP * tries.unsigned_abs() < timeout
@@ -75,6 +91,7 @@ pub struct Index {
     root: Dir,
     path: PathBuf,
     read_only: bool,
+    patience: Patience,
     /// The identity of the open file.
     identity: Option<(u64, u64)>,
 }
@@ -149,6 +166,12 @@ impl Index {
         let aside = root.join(aside);
         warn!(aside = %aside.display(), "set the index aside");
         Ok(aside)
+    }
+
+    /// Sets how long writing waits for the locks of other processes.
+    pub fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
+        patience.apply(&mut self.open.get_mut().connection).or_log();
     }
 
     /// Takes the write lock. Fails if another index has taken the place of this one: the lock of an index
@@ -241,10 +264,10 @@ impl Index {
     pub fn checkpoint(&mut self) {
         if !self.read_only {
             let connection = &mut self.open.get_mut().connection;
-            let _ = connection.busy_handler(Some(wait_briefly));
+            Patience::Brief.apply(connection).or_log();
             let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
             connection.query_row(checkpoint, [], |_| Ok(())).or_log();
-            let _ = connection.busy_handler(Some(wait));
+            self.patience.apply(connection).or_log();
         }
     }
 
@@ -253,9 +276,9 @@ impl Index {
         if self.read_only {
             return;
         }
-        let _ = self.open.get_mut().connection.busy_handler(Some(wait_briefly));
+        Patience::Brief.apply(&mut self.open.get_mut().connection).or_log();
         self.write(work).or_log();
-        let _ = self.open.get_mut().connection.busy_handler(Some(wait));
+        self.patience.apply(&mut self.open.get_mut().connection).or_log();
     }
 }
 
@@ -308,6 +331,7 @@ fn wrap(path: &Path, source: rusqlite::Error) -> Error {
         }
         Some(ErrorCode::ReadOnly) if is_moved(&source) => Error::ReplacedIndex { path },
         Some(ErrorCode::ReadOnly) => Error::DamagedIndex { path, source },
+        Some(ErrorCode::DatabaseBusy) => Error::LockedIndex { path },
         None if !matches!(source, rusqlite::Error::QueryReturnedNoRows) => {
             Error::DamagedIndex { path, source }
         }

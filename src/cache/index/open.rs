@@ -15,7 +15,7 @@ use tracing::info;
 use super::budget::{Budget, restrict};
 use super::row::signed;
 use super::schema::{APPLICATION_ID, MIGRATIONS, check_version, version_of};
-use super::{BUSY_TIMEOUT, FILE_NAME, Index, Open, check_files, identity, wait, wrap};
+use super::{BUSY_TIMEOUT, FILE_NAME, Index, Open, Patience, check_files, identity, wrap};
 use crate::disk::dir::Dir;
 use crate::disk::filesystem;
 use crate::disk::permissions::Kind;
@@ -39,7 +39,14 @@ impl Index {
             .and_then(Open::restricted)
             .map_err(|source| wrap(&path, source))?;
         let (open, root) = (RefCell::new(open), root.clone());
-        let mut index = Self { open, root, path, read_only: false, identity: None };
+        let mut index = Self {
+            open,
+            root,
+            path,
+            read_only: false,
+            patience: Patience::Command,
+            identity: None,
+        };
         index.migrate()?;
         index.identity = identity(&index.root);
         index
@@ -120,7 +127,7 @@ impl Open {
     /// A connection that waits for locks and that is restricted.
     pub(super) fn restricted(mut connection: Connection) -> rusqlite::Result<Self> {
         restrict(&connection)?;
-        connection.busy_handler(Some(wait))?;
+        Patience::Command.apply(&mut connection)?;
         let budget = Budget::of(&mut connection)?;
         Ok(Self { connection, budget, alone: None })
     }

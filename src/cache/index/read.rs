@@ -26,7 +26,7 @@ use tracing::debug;
 
 use super::budget::restrict;
 use super::schema::{APPLICATION_ID, MIGRATIONS, check_version};
-use super::{FILE_NAME, Index, Open, beside_of, check_files, is_denied, wrap};
+use super::{FILE_NAME, Index, Open, Patience, beside_of, check_files, is_denied, wrap};
 use crate::disk::dir::{Dir, Stat};
 use crate::disk::filesystem;
 use crate::error::{Error, IoContext, Result, Unwritable};
@@ -161,7 +161,7 @@ impl Index {
     fn reader(open: Open, root: &Dir) -> Self {
         let path = root.join(FILE_NAME);
         let (open, root) = (RefCell::new(open), root.clone());
-        Self { open, root, path, read_only: true, identity: None }
+        Self { open, root, path, read_only: true, patience: Patience::Command, identity: None }
     }
 
     /// Reads from the index. If this reader has no locks, and a writer has changed the index meanwhile,

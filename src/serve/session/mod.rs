@@ -76,7 +76,8 @@ impl Session {
     pub fn open(opening: Opening, options: &Arc<Options>) -> Result<(Self, Answer)> {
         let Opening { cache, host, buildout, setuptools, .. } = opening;
         let Opening { eggs_directory, configuration, offline, .. } = opening;
-        let cache = Cache::open_with(&cache, &options.trust, &Silent)?;
+        let mut cache = Cache::open_with(&cache, &options.trust, &Silent)?;
+        cache.limit_waiting();
         let read_only = cache.is_read_only();
         let torn = match eggs_directory.as_ref().and_then(|dir| dir.canonicalize().ok()) {
             Some(dir) => cache.remove_torn_copies(&dir),
