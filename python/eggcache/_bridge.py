@@ -142,6 +142,12 @@ class Bridge(object):
             self._write(op, parameters)
             self._pending.append((op, answered))
 
+    def wait(self):
+        """Wait until every request has its answer. Raises `BridgeError`."""
+        if not self.is_broken:
+            with self._exchange():
+                self._drain(0)
+
     def close(self):
         """Wait for outstanding answers and let the program end. Return its answer to ``close``."""
         try:

@@ -5,6 +5,7 @@ They exist in zc.buildout 2.13 to 6 and are looked up on each call. A cached egg
 reports as picked, and in which order it writes scripts.
 """
 
+import contextlib
 import functools
 import os
 import shutil
@@ -63,13 +64,15 @@ class Patches(object):
     def install(self, installer, specs, working_set=None, *args, **kw):
         """Stock: resolve specs and everything that they require, and return the working set.
 
-        Changed: the cached eggs of these specs are copied ahead, and the result is noted as used.
+        Changed: the cached eggs of these specs are copied ahead, and the result is noted as used. Eggs
+        that were built are listed before the caller can change them.
         """
         specs = list(specs)
         wanted = map(self.pkg_resources.Requirement.parse, specs)
         wanted = [it for it in wanted if not it.marker or it.marker.evaluate()]
         self.session.expect(installer, wanted, working_set.by_key if working_set else ())
-        found = self.stock.install(installer, specs, working_set, *args, **kw)
+        with self._listed():
+            found = self.stock.install(installer, specs, working_set, *args, **kw)
         self.session.root.add_locations(dist.location for dist in found)
         return found
 
@@ -206,6 +209,16 @@ class Patches(object):
             dist.precedence = self.pkg_resources.EGG_DIST
             installer._env.add(dist)
 
+    @contextlib.contextmanager
+    def _listed(self):
+        """At the end, wait until the eggs that were built are listed, also if building has failed."""
+        try:
+            yield
+        except Exception:
+            self.session.await_listing()
+            raise
+        self.session.await_listing()
+
     def _get_dest_dist_paths(self, installer, *args, **kw):
         """Stock: list what looks like a distribution in the eggs directory.
 
@@ -235,9 +248,10 @@ class Patches(object):
         """Stock: build an egg with options, and return the locations of the result.
 
         Changed: the cached egg of the same options and environment is copied instead. The result is
-        noted as used.
+        noted as used. As in `install`, it is listed before the caller can change it.
         """
-        locations = self._build(installer, spec, build_ext, *args, **kw)
+        with self._listed():
+            locations = self._build(installer, spec, build_ext, *args, **kw)
         self.session.root.add_locations(locations or ())
         return locations
 

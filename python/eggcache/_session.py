@@ -202,6 +202,11 @@ class Session(object):
         self.storer.built(dist, archive, dest, seconds)
 
     @guarded
+    def await_listing(self):
+        """See `Storer.await_listing`."""
+        self.storer.await_listing()
+
+    @guarded
     def store_installed(self):
         """See `Storer.store_installed`."""
         self.storer.store_installed(self.options["eggs-directory"])

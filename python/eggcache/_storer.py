@@ -73,6 +73,14 @@ class Storer(object):
             if os.path.dirname(location) == directory and location.endswith(".egg"):
                 if not self._chooser.has(dist.project_name, dist.version):
                     self._store(location)
+        self.await_listing()
+
+    def await_listing(self):
+        """Wait until the program has listed the eggs that were offered.
+
+        Whoever changes an egg later does not change what is stored.
+        """
+        self._bridge.wait()
 
     def settle(self):
         """Wait until the program has stored everything, and count and log the outcomes."""

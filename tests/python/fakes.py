@@ -5,7 +5,7 @@ import types
 from packaging.requirements import Requirement as PackagingRequirement
 from packaging.version import Version
 
-from eggcache import _chooser, _custom
+from eggcache import _bridge, _chooser, _custom
 from eggcache._requirements import canonical
 
 
@@ -126,7 +126,14 @@ class Bridge:
         return answer
 
     def post(self, op, answered, **parameters):
-        answered(self.call(op, **parameters), None)
+        try:
+            answer, refusal = self.call(op, **parameters), None
+        except _bridge.Refusal as error:
+            answer, refusal = None, error
+        answered(answer, refusal)
+
+    def wait(self):
+        pass
 
     def close(self):
         return self.call("close")
@@ -163,6 +170,9 @@ class Environment:
 
     def add(self, dist):
         self._dists.append(dist)
+
+    def remove(self, dist):
+        self._dists.remove(dist)
 
 
 def chooser(*eggs, **kw):

@@ -27,6 +27,11 @@ class Session:
         )
         self.chooser = types.SimpleNamespace(paused=contextlib.nullcontext)
         self.places = types.SimpleNamespace(of_part=contextlib.nullcontext)
+        self.conflicts = types.SimpleNamespace(
+            resolve=lambda installer, working_set, chooser, install: install(),
+            hide=lambda env: None,
+        )
+        self.await_listing = lambda: None
 
     @contextlib.contextmanager
     def _building(self, name, build_ext):
