@@ -4,7 +4,8 @@ The cache never makes buildout choose another version than it would choose witho
 
 1. If an installed egg or a develop egg satisfies the requirement, the cache offers nothing.
 2. For a pin, it offers the egg of exactly that version.
-3. With ``newest = false`` or offline, it offers the best cached version.
+3. With ``newest = false`` or offline, it offers the best cached version. If that leads to a conflict, it
+   offers it no more (`_conflicts`).
 4. Otherwise buildout asks its index and links first. The cache then offers only the egg of the version
    that they have, and only if that egg was built from the same archive.
 
@@ -26,14 +27,18 @@ MISSED_FOR = 0.5
 class Offer(object):
     """A cached egg that is offered to buildout; its distribution carries it as ``.eggcache``."""
 
-    def __init__(self, egg, requirement, source, installer):
+    def __init__(self, egg, requirement, source, installer, is_guess=False):
         self.digest = egg["digest"]
         self.file_name = egg["file_name"]
         self.requirement = requirement
         self.source = source
         self.installer = installer
+        #: Whether it is the best cached version, whatever the index has (rule 3).
+        self.is_guess = is_guess
         #: The distribution in the eggs directory, as soon as the egg is there.
         self.arrived = None
+        #: Whether the egg was not in the eggs directory before.
+        self.is_new = False
 
 
 class Chooser(object):
@@ -61,6 +66,8 @@ class Chooser(object):
         #: The last question to which the cache had no egg, and when it was asked.
         self._missed = None, 0.0
         self.is_paused = False
+        #: Versions of projects that led to a conflict (`_conflicts`), by project.
+        self._rejected = {}
 
     @contextlib.contextmanager
     def paused(self):
@@ -83,11 +90,21 @@ class Chooser(object):
             choice = self._places.choice(installer, requirement, pin, source)
             eggs = self._eggs_of_version(requirement, pin, choice=choice)
             eggs = self._chosen(eggs, choice, installer._dest is None, requirement)
-        elif installer._dest is None or not installer._newest:
+        elif self._may_guess(installer, requirement):
             eggs = self._best_chosen(installer, requirement, source)
         else:
             return None
-        return self._offer(eggs, requirement, source, installer)
+        return self._offer(eggs, requirement, source, installer, is_guess=pin is None)
+
+    def reject(self, dist):
+        """Do not offer this version of a project any more unless the index has it, too."""
+        self._rejected.setdefault(dist.key, set()).add(dist.version)
+
+    def _may_guess(self, installer, requirement):
+        """Whether rule 3 holds. Where there is an index, it decides on a project of which a guess was wrong."""
+        if installer._dest is None:
+            return True
+        return not installer._newest and requirement.key not in self._rejected
 
     def same_as(self, installer, available, requirement, source):
         """The offer of the egg that was built from the archive that buildout has chosen (rule 4).
@@ -147,7 +164,8 @@ class Chooser(object):
 
     def _best_chosen(self, installer, requirement, source):
         """The eggs of the newest version of which one was built from the archive that buildout would choose."""
-        eggs = self._eggs_of(requirement)
+        rejected = self._rejected.get(requirement.key, ())
+        eggs = [egg for egg in self._eggs_of(requirement) if egg["version"] not in rejected]
         chosen = []
         for version in {egg["version"] for egg in eggs}:
             choice = self._places.choice(installer, requirement, version, source)
@@ -240,12 +258,12 @@ class Chooser(object):
         newest = max(version for version, _ in versions) if versions else None
         return [egg for version, egg in versions if version == newest]
 
-    def _offer(self, eggs, requirement, source, installer):
+    def _offer(self, eggs, requirement, source, installer, is_guess=False):
         """The distribution that offers the first of the eggs, which was stored first; None without eggs."""
         if not eggs:
             return None
         dist = self._pkg_resources.Distribution.from_filename(
             eggs[0]["file_name"], precedence=self._pkg_resources.EGG_DIST
         )
-        dist.eggcache = Offer(eggs[0], requirement, source, installer)
+        dist.eggcache = Offer(eggs[0], requirement, source, installer, is_guess)
         return dist

@@ -36,6 +36,7 @@ class Copier(object):
         found = self._distribution_at(dist, answer["path"])
         if found is None:
             raise _bridge.BridgeError("%s does not contain %s" % (answer["path"], dist))
+        dist.eggcache.is_new = answer.get("outcome") == "copied"
         self._tally.hits += 1
         self._tally.copied_bytes += answer.get("bytes", 0)
         return found

@@ -64,15 +64,17 @@ class Patches(object):
     def install(self, installer, specs, working_set=None, *args, **kw):
         """Stock: resolve specs and everything that they require, and return the working set.
 
-        Changed: the cached eggs of these specs are copied ahead, and the result is noted as used. Eggs
+        Changed: the cached eggs of these specs are copied ahead, and the result is noted as used. After
+        a conflict to which the choice of a cached version has led, the specs are resolved anew. Eggs
         that were built are listed before the caller can change them.
         """
         specs = list(specs)
         wanted = map(self.pkg_resources.Requirement.parse, specs)
         wanted = [it for it in wanted if not it.marker or it.marker.evaluate()]
         self.session.expect(installer, wanted, working_set.by_key if working_set else ())
+        resolve = functools.partial(self.stock.install, installer, specs, working_set, *args, **kw)
         with self._listed():
-            found = self.stock.install(installer, specs, working_set, *args, **kw)
+            found = self.session.conflicts.resolve(installer, working_set, self.session.chooser, resolve)
         self.session.root.add_locations(dist.location for dist in found)
         return found
 
@@ -204,7 +206,9 @@ class Patches(object):
         added, self._added = self._added, []
         is_known = added and all(os.path.dirname(dist.location) == installer._dest for dist in added)
         if not self.session.is_active or not is_known:
-            return self.stock._env_rescan_dest(installer, *args, **kw)
+            self.stock._env_rescan_dest(installer, *args, **kw)
+            self.session.conflicts.hide(installer._env)
+            return
         for dist in added:
             dist.precedence = self.pkg_resources.EGG_DIST
             installer._env.add(dist)
@@ -233,13 +237,14 @@ class Patches(object):
         """Stock: make the environment of installed distributions.
 
         Changed: offline, add the eggs that hold only a dist-info directory. Buildout 5 and 6 do not
-        see them.
+        see them. Leave out eggs that were rejected because of a conflict.
         """
         env = self.stock._make_env(installer, *args, **kw)
         if installer._dest is None and self.session.is_active:
             for directory in self.eggs_directories:
                 if directory in installer._path:
                     _add_eggs(env, installer, directory)
+        self.session.conflicts.hide(env)
         return env
 
     # -- Custom builds

@@ -15,7 +15,7 @@ class Root(object):
         self._eggs_directory = options["eggs-directory"]
         self._develop_eggs_directory = options["develop-eggs-directory"]
         #: Locations of the distributions that buildout has resolved to.
-        self._locations = set()
+        self.locations = set()
         #: Parts that were installed or updated in this run.
         self._parts = set()
         #: Whether these are all parts of the buildout.
@@ -23,7 +23,7 @@ class Root(object):
 
     def add_locations(self, locations):
         """Note where the distributions are that buildout has resolved to."""
-        self._locations.update(locations)
+        self.locations.update(locations)
 
     def add_part(self, name):
         """Note that a part was installed or updated."""
@@ -58,6 +58,6 @@ class Root(object):
         self.add_locations(dist.location for dist in self._easy_install.pkg_resources.working_set)
         return sorted(
             location
-            for location in self._locations
+            for location in self.locations
             if location.endswith(".egg") and realpath(os.path.dirname(location)) in directories
         )

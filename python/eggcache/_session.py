@@ -9,6 +9,7 @@ import os
 
 from eggcache import _bridge, _compat, _host
 from eggcache._chooser import Chooser
+from eggcache._conflicts import Conflicts
 from eggcache._copier import Copier, warn_of_torn_copies
 from eggcache._leases import Leases
 from eggcache._log import logger
@@ -79,6 +80,7 @@ class Session(object):
         #: None before the session is open, after it is closed, and after the cache has failed.
         self.bridge = None
         self.places = Places(easy_install, options)
+        self.conflicts = Conflicts(easy_install, options["directory"], self.root.locations)
         self.chooser = self.copier = self.storer = self.leases = None
 
     @property
@@ -185,6 +187,7 @@ class Session(object):
         found = self._materialize(dist, dest)
         if found is not None:
             # An egg that is in place stays there, whatever fails now.
+            self.conflicts.copied(found, dist.eggcache)
             self._expect_dependencies(found, dist.eggcache)
         return found
 
