@@ -18,7 +18,7 @@ import contextlib
 
 from eggcache import _compat
 from eggcache._log import logger
-from eggcache._requirements import pinned_version, sha256_of_link
+from eggcache._requirements import egg_of_link, pinned_version, sha256_of_link
 
 #: How long to remember that the cache has no egg of a project, in seconds.
 MISSED_FOR = 0.5
@@ -122,7 +122,12 @@ class Chooser(object):
         return self._of_archive(installer, available, requirement, None, archive)
 
     def choice_of(self, installer, available, requirement, source):
-        """The choice by which buildout has come to an archive; None if it cannot be known."""
+        """The choice by which buildout has come to an archive.
+
+        None if it cannot be known, or if it may lead to another archive tomorrow.
+        """
+        if egg_of_link(available.location):
+            return None
         return self._places.choice(installer, requirement, available.version, source)
 
     def _of_archive(self, installer, available, requirement, source, archive):

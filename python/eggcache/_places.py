@@ -19,7 +19,7 @@ import sys
 
 from eggcache import _compat
 from eggcache._folders import CannotTell, Folders, normalized
-from eggcache._requirements import excludes_local_versions
+from eggcache._requirements import egg_of_link, excludes_local_versions
 
 #: As in setuptools: one letter is a drive.
 _SCHEME = re.compile("([-+.a-z0-9]{2,}):", re.I)
@@ -52,11 +52,13 @@ class Places(object):
         """The choice of an archive of ``version``, as 64 hexadecimal digits.
 
         None if it depends on something that cannot be looked at without buildout's own search, such as a
-        local page of links.
+        local page of links, or a link with ``#egg=``, whose archive may change at any time.
         """
         if excludes_local_versions(requirement) and "+" not in version:
             return None
         places = self._places_of(installer)
+        if any(_is_moving(link, requirement.project_name) for link in places.links):
+            return None
         remote = [(link, "link") for link in places.links if _scheme(link) not in ("", "file")]
         if _scheme(places.index):
             remote.append((places.index.rstrip("/"), "index"))
@@ -163,6 +165,13 @@ def without_secrets(url, digest=False):
         return plain[:_LONGEST_URL]
     rest = parts.query, parts.fragment
     return plain + "?" + _short_digest("#".join(rest)) if any(rest) else plain
+
+
+def _is_moving(link, project_name):
+    """Whether the archives of a project may be what is behind a link at any one time."""
+    egg = normalized(egg_of_link(link) or "")
+    project = normalized(project_name)
+    return egg == project or egg.startswith(project + "-")
 
 
 def _short_digest(text):

@@ -31,6 +31,16 @@ def extras_of(dist, requirement):
     return [extra for extra in requirement.extras if extra in dist.extras]
 
 
+def egg_of_link(location):
+    """The name, and perhaps the version, that a link with ``#egg=`` gives to its archive; else None.
+
+    The archive behind such a link, such as the newest state of a branch, may be another one tomorrow.
+    """
+    items = [item.partition("=") for item in location.partition("#")[2].split("&")]
+    values = {name: value for name, _, value in items}
+    return None if "sha256" in values else values.get("egg")
+
+
 def sha256_of_link(location):
     """The SHA-256 of the archive behind a link of the index; None if it is not known.
 
