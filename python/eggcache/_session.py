@@ -125,9 +125,7 @@ class Session(object):
         )
         self.leases = Leases(bridge, chooser, self.custom, role == "builder")
         self.copier = Copier(bridge, easy_install, chooser, self.custom, self.tally, role is not None)
-        self.storer = Storer(
-            bridge, easy_install, chooser, self.custom, self.tally, answer["read_only"]
-        )
+        self.storer = Storer(bridge, easy_install, chooser, self.custom, self.tally)
 
     def _version(self, project):
         # Found by requirement, since newer versions of setuptools spell keys differently.

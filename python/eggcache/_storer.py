@@ -10,13 +10,14 @@ from eggcache._log import logger
 class Storer(object):
     """Passes built eggs to the program, which stores them while buildout continues."""
 
-    def __init__(self, bridge, easy_install, chooser, custom, tally, read_only):
+    def __init__(self, bridge, easy_install, chooser, custom, tally):
         self._bridge = bridge
         self._easy_install = easy_install
         self._chooser = chooser
         self._custom = custom
         self._tally = tally
-        self._read_only = read_only
+        #: Whether the program has said why it stores no more eggs.
+        self._is_stopped = False
         #: Locations of the eggs that were built in this run.
         self._built = set()
         #: Where fetched archives came from, by their paths: the URL, and the choice that led there.
@@ -94,7 +95,7 @@ class Storer(object):
             self._stop(answer["failure"])
 
     def _store(self, location, source_sha256="", **fields):
-        if self._read_only or not location.endswith(".egg"):
+        if self._is_stopped or not location.endswith(".egg"):
             return
         self._chooser.forget()
         self._is_unsettled = True
@@ -121,6 +122,6 @@ class Storer(object):
 
     def _stop(self, why):
         """Store nothing more in this run. The cache can still serve eggs."""
-        if not self._read_only:
+        if not self._is_stopped:
             logger.warning("%s; storing no more eggs in this run.", why)
-        self._read_only = True
+        self._is_stopped = True

@@ -236,6 +236,7 @@ class TestMounts:
         output = project.run()
         assert summary(output) == {"hits": 2, "misses": 1, "stored": 0}
         assert ALONE not in output
+        assert output.count("read-only") == 1 and output.count("storing no more eggs") == 1, output
         assert project.script("alpha") == "alpha 1.0"
 
 

@@ -196,10 +196,14 @@ def test_a_cache_that_is_full_is_one_warning_and_still_serves(begin, caplog, tmp
     assert run.choose(Installer(), Requirement("gamma==1.0"), None)
 
 
-def test_nothing_is_stored_in_a_read_only_cache(begin, tmp_path):
+def test_a_read_only_cache_is_one_warning_and_nothing_is_stored(begin, caplog, tmp_path):
     run = begin(Bridge(), read_only=True)
+    assert messages(caplog) == [], "it may have every egg"
+    run.bridge.answers["store"] = _bridge.Refusal("the cache is read-only", "failure")
     build(run, tmp_path)
-    assert "store" not in run.bridge.ops() and run.tally.misses == 1
+    build(run, tmp_path, "beta")
+    assert run.bridge.ops().count("store") == 1 and run.tally.misses == 2
+    assert messages(caplog) == ["the cache is read-only; storing no more eggs in this run."]
 
 
 # -- Other builders
