@@ -34,6 +34,12 @@ class Folders(object):
         #: SHA-256 of archives, by path, size, mtime and inode.
         self._digests = {}
 
+    def has(self, folder, project, version):
+        """Whether a folder has an archive of a version. Raise `CannotTell` as `archives_at_path`."""
+        folder = os.path.realpath(folder)
+        paths = [os.path.join(folder, name) for name in self._names_in(folder, project)]
+        return any(True for path in paths for _ in self._dists(path, project, version))
+
     def archives_at_path(self, path, project, version):
         """The archives of a version in a folder, or the archive at a path.
 

@@ -35,6 +35,8 @@ class Patches(object):
         options = buildout["buildout"]
         self.eggs_directories = options["eggs-directory"], options["develop-eggs-directory"]
         self.fetch_archives = options.get("egg-cache-fetch-archives", "false") == "true"
+        #: Whether to say that the download cache lacks an archive. Who has set the option knows.
+        self._warns_of_archives = "egg-cache-fetch-archives" not in options
         self.places = [
             (easy_install.Installer, "install"),
             (easy_install.Installer, "_satisfied"),
@@ -131,6 +133,8 @@ class Patches(object):
             if self._arrives(installer, dist):
                 if download_cache and self.fetch_archives:
                     self._fetch_archive(installer, dist, tmp, download_cache)
+                elif download_cache:
+                    self._warn_of_archive(dist, download_cache)
                 return dist
             dist = self._without_offer(installer, offer)
         offered = self._built_elsewhere(installer, dist)
@@ -180,6 +184,16 @@ class Patches(object):
             self.stock._fetch(installer, available, tmp, download_cache)
         except Exception as error:
             logger.warning("did not add the archive of %s to the download cache: %s.", dist, error)
+
+    def _warn_of_archive(self, dist, download_cache):
+        """Say once that the download cache is not complete: ``install-from-cache`` would fail with it."""
+        if self._warns_of_archives and not self.session.places.has_archive(download_cache, dist):
+            self._warns_of_archives = False
+            logger.warning(
+                "the download cache lacks archives of eggs that come from the cache, such as that of %s; "
+                "egg-cache-fetch-archives = true adds them.",
+                dist,
+            )
 
     # -- Installing
 

@@ -77,6 +77,13 @@ class Places(object):
         question = [2, self._host, bool(source), remote, places.hosts, content]
         return hashlib.sha256(_compat.hashable_json(question)).hexdigest()
 
+    def has_archive(self, folder, dist):
+        """Whether a folder has an archive of this version of a project, or this cannot be known."""
+        try:
+            return self._folders.has(folder, normalized(dist.project_name), dist.version)
+        except (CannotTell, OSError):
+            return True
+
     def _places_of(self, installer):
         """What an installer names. Offline, buildout does not pass on what its configuration names."""
         index, links = installer._index.index_url, list(installer._links)
