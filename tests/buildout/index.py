@@ -43,7 +43,8 @@ class Index:
             content, kind = "\n".join(links).encode("utf-8"), "text/html"
         elif os.path.isfile(target):
             with open(target, "rb") as file:
-                content, kind = file.read(), "application/octet-stream"
+                content = file.read()
+            kind = "text/html" if target.endswith(".html") else "application/octet-stream"
         else:
             request.send_error(404)
             return
