@@ -60,6 +60,7 @@ mod roots;
 mod round_trip;
 mod serve;
 mod serve_remote;
+mod set_aside;
 mod shared;
 mod sign;
 mod signatures_needed;

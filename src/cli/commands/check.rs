@@ -28,8 +28,8 @@ pub struct Check {
     /// Compare every byte of every egg with the cache, not only sizes and mtimes.
     #[arg(long)]
     full: bool,
-    /// Restore changed eggs from the cache. Files that were added to an egg are moved to set-aside/ in
-    /// the eggs directory.
+    /// Restore changed eggs from the cache. Files that were added to an egg or edited are moved to
+    /// set-aside/ in the eggs directory.
     #[arg(long)]
     pub(super) repair: bool,
     /// Eggs directory of the buildout (default: the one that the buildout is configured to use).

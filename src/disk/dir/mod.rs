@@ -289,6 +289,18 @@ impl Dir {
         })
     }
 
+    /// Gives a file or a symlink a second name. Fails if the name exists.
+    pub fn link_new(
+        &self,
+        from: impl AsRef<Path>,
+        other: &Self,
+        to: impl AsRef<Path>,
+    ) -> io::Result<()> {
+        self.rename_with(from.as_ref(), other, to.as_ref(), |from, old, to, new| {
+            rustix::fs::linkat(from, old, to, new, AtFlags::empty())
+        })
+    }
+
     fn rename_with(
         &self,
         from: &Path,

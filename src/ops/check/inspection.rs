@@ -42,7 +42,9 @@ impl Inspector<'_> {
         let boundary = &self.buildout.boundary;
         let cache_root = self.cache.map(Cache::root);
         let paths = self.buildout.eggs()?;
-        let except: Vec<&Path> = paths.iter().map(PathBuf::as_path).chain(cache_root).collect();
+        let aside = self.set_aside();
+        let except = paths.iter().chain(&aside).map(PathBuf::as_path).chain(cache_root);
+        let except: Vec<&Path> = except.collect();
         let list = || paths.par_iter().map(|path| InstalledEgg::new(path)).collect::<Vec<_>>();
         let find_links = || links::links(boundary, &except);
         let read_references = || references::references(self.buildout, cache_root);
@@ -64,6 +66,12 @@ impl Inspector<'_> {
             found.problems.push(Finding::new(FindingKind::Incomplete, Path::new(""), what));
         }
         Ok(Inspection { eggs, references, found })
+    }
+
+    /// The folders of files that repairs have moved out of eggs. Nothing uses these files.
+    fn set_aside(&self) -> Vec<PathBuf> {
+        let folders = self.buildout.eggs_directories.iter().map(|folder| folder.join(SET_ASIDE));
+        folders.filter(|path| !path.is_symlink() && path.is_dir()).collect()
     }
 
     /// Examines every egg, and sorts them by path.

@@ -100,7 +100,7 @@ impl Inspector<'_> {
             Ok(moved) => {
                 let what = |to: &PathBuf| {
                     let to = boundary.short(to);
-                    format!("files that are not part of it moved to {}", to.display())
+                    format!("a file that differs from the cache moved to {}", to.display())
                 };
                 moved.iter().map(|to| note(FindingKind::Added, what(to))).collect()
             }
