@@ -23,9 +23,10 @@ const FEW: usize = 3;
 /// Pack a buildout into a reproducible archive, for an RPM, an image or another machine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "The buildout is checked first, and not packed if there is a problem. \
-    docs/reference/bundle.md lists what an archive contains, and when two archives \
-    differ. PATTERN is a name (*.log), or a path from the top of the buildout (parts/*/log) in which \
-    ** matches any number of folders. A pattern that matches a folder matches everything in it, too. \
+    docs/reference/bundle.md lists what an archive contains, and when two archives differ. If the \
+    archive contains the path of the buildout, the report says that it works only there. PATTERN is a \
+    name (*.log), or a path from the top of the buildout (parts/*/log) in which ** matches any number \
+    of folders. A pattern that matches a folder matches everything in it, too. \
     --exclude overrides --include.\n\n\
     Without --cache, the cache is the one that the buildout names, as for `eggcache check`.\n\n\
     Examples:\n  eggcache bundle . -o ../app-1.0.tar.zst\n  \
@@ -123,6 +124,13 @@ fn refused_text(report: &check::Report, verbose: bool) -> Text {
 fn packed_text(report: &Report, verbose: bool) -> Text {
     let archive = report.archive.display();
     let mut notes = left_out(report, if verbose { usize::MAX } else { FEW });
+    let few = if verbose { usize::MAX } else { FEW };
+    if let Some(path) = &report.path {
+        notes.push(format!("the path {path} is in {}", first_names(&report.bound, few)));
+    } else if verbose && !report.records.is_empty() {
+        let records = first_names(&report.records, few);
+        notes.push(format!("elsewhere, buildout installs its parts again, because of {records}"));
+    }
     if report.known_eggs < report.eggs {
         notes.push(format!(
             "{} of {} are not in the cache: their bytes may differ in another buildout",
@@ -134,13 +142,22 @@ fn packed_text(report: &Report, verbose: bool) -> Text {
         data: checksum(report.sha256, &report.archive),
         notes,
         summary: format!(
-            "Wrote {archive}, {GOOD}self-contained{GOOD:#}: {}, {}, {} ({} compressed)",
+            "Wrote {archive}, {}: {}, {}, {} ({} compressed)",
+            place(report.path.as_deref()),
             eggs(report.eggs),
             counted(report.files, "file"),
             shown_size(report.bytes),
             shown_size(report.archive_bytes)
         ),
         ..Text::default()
+    }
+}
+
+/// Where the unpacked buildout works.
+fn place(path: Option<&str>) -> String {
+    match path {
+        None => format!("{GOOD}self-contained{GOOD:#}"),
+        Some(path) => format!("which works only at {path}"),
     }
 }
 
@@ -177,10 +194,11 @@ fn verified_text(report: &Verified) -> Text {
         data: checksum(report.sha256, &report.archive),
         problems: report.problems.iter().map(problem).collect(),
         summary: format!(
-            "{}, {}, {} checked: {}",
+            "{}, {}, {} checked{}: {}",
             eggs(report.eggs),
             counted(report.files, "file"),
             shown_size(report.bytes),
+            report.path.as_ref().map(|path| format!(", works only at {path}")).unwrap_or_default(),
             verdict(report.problems.len(), 0)
         ),
         ..Text::default()

@@ -15,6 +15,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::util::hash::sha256::{Hashing, Sha256};
 use crate::util::progress::Progress;
 
+use super::bound::RootPath;
 use super::manifest::{BundleEntry, EntryKind, FILE_NAME, Manifest};
 
 /// How much is read at once, in bytes.
@@ -124,24 +125,35 @@ fn open(root: &Dir, path: &str, size: u64) -> Result<File> {
     Ok(file)
 }
 
-/// The digest of a file of the buildout at `root` that had this size when it was listed.
+/// The digest of a file of the buildout at `root` that had this size when it was listed, and whether it
+/// contains the path of the buildout.
 ///
 /// # Errors
 /// [`Error::Changing`] if the file has changed since.
-pub fn digest(root: &Dir, path: &str, size: u64, progress: &dyn Progress) -> Result<Sha256> {
+pub fn digest(
+    root: &Dir,
+    path: &str,
+    size: u64,
+    root_path: &RootPath,
+    progress: &dyn Progress,
+) -> Result<(Sha256, bool)> {
+    let mut search = root_path.search();
     let mut content = Hashing::new(open(root, path, size)?);
     let path = &root.join(path);
     let mut buffer = vec![0; BUFFER.min(usize::try_from(size).unwrap_or(BUFFER).max(1))];
     loop {
         match content.read(&mut buffer) {
             Ok(0) => break,
-            Ok(read) => progress.advance(read as u64),
+            Ok(read) => {
+                progress.advance(read as u64);
+                search.add(&buffer[..read]);
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             error => drop(error.at("read", path)?),
         }
     }
     match content.finish() {
-        (digest, length) if length == size => Ok(digest),
+        (digest, length) if length == size => Ok((digest, search.finish())),
         _ => Err(Error::Changing { path: path.to_owned() }),
     }
 }
@@ -197,7 +209,8 @@ mod tests {
         std::fs::create_dir(dir.path().join("elsewhere")).unwrap();
         std::fs::write(dir.path().join("elsewhere/run"), "else").unwrap();
         let opened = Dir::open(&root).unwrap();
-        let digest = || digest(&opened, "bin/run", 4, &Silent);
+        let path = RootPath::new(&root);
+        let digest = || digest(&opened, "bin/run", 4, &path, &Silent);
         assert!(digest().is_ok());
         std::fs::remove_file(root.join("bin/run")).unwrap();
         symlink("../../elsewhere/run", root.join("bin/run")).unwrap();
@@ -216,9 +229,10 @@ mod tests {
         std::fs::write(at("app/file"), "mine").unwrap();
         std::fs::write(at("private/file"), "else").unwrap();
         let root = Dir::open(&at("app")).unwrap();
-        let before = digest(&root, "file", 4, &Silent).unwrap();
+        let path = RootPath::new(&at("app"));
+        let before = digest(&root, "file", 4, &path, &Silent).unwrap();
         std::fs::rename(at("app"), at("moved")).unwrap();
         symlink("private", at("app")).unwrap();
-        assert_eq!(digest(&root, "file", 4, &Silent).unwrap(), before);
+        assert_eq!(digest(&root, "file", 4, &path, &Silent).unwrap(), before);
     }
 }

@@ -20,6 +20,9 @@ pub struct Manifest {
     pub eggcache: String,
     /// The folder in the archive; empty if there is none.
     pub prefix: String,
+    /// The only path at which the buildout works; absent if it works anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     pub eggs: Vec<BundledEgg>,
     /// All members but the manifest itself, in the order of the archive.
     pub entries: Vec<BundleEntry>,
@@ -98,6 +101,7 @@ mod tests {
             format: FORMAT,
             eggcache: "1.0".into(),
             prefix: "app".into(),
+            path: Some("/srv/app".into()),
             eggs: vec![BundledEgg {
                 path: "eggs/a-1.egg".into(),
                 name: "a".into(),

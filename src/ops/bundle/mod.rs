@@ -10,6 +10,7 @@
 //! where it must be unchanged. The archive has a temporary name until it is complete and synced.
 
 mod archive;
+mod bound;
 mod destination;
 mod manifest;
 mod members;
@@ -39,6 +40,7 @@ use crate::util::hash::sha256::Sha256;
 use crate::util::progress::{Progress, Unit};
 use crate::util::threads;
 
+use bound::{Bound, RootPath};
 use destination::Destination;
 use manifest::{BundleEntry, BundledEgg, EntryKind, FORMAT, Manifest};
 pub use members::{LeftOut, Mtimes};
@@ -73,6 +75,12 @@ pub struct Report {
     /// Length of the archive.
     pub archive_bytes: u64,
     pub prefix: String,
+    /// The only path at which the buildout works; absent if it works anywhere.
+    pub path: Option<String>,
+    /// What in the archive contains that path.
+    pub bound: Vec<String>,
+    /// Other files with the path of the buildout, which only the next run of buildout reads.
+    pub records: Vec<String>,
     /// The mtime of files outside eggs, in seconds since the Unix epoch; absent if each has its own.
     pub mtime: Option<u64>,
     pub eggs: usize,
@@ -116,11 +124,14 @@ pub fn bundle(
     let path = destination::path(&options.output, &buildout, &rules)?;
     let Members { taken: members, left_out, mtime } =
         members::members(&opened, &rules, &cached, options.mtimes)?;
-    let entries = entries(&opened, &members, progress)?;
+    let (entries, contain) = entries(&opened, &members, &RootPath::new(root), progress)?;
+    let Bound { bound, records } = Bound::new(root, &entries, &contain, &checked.notes);
+    let works_only_at = (!bound.is_empty()).then(|| root.to_string_lossy().into_owned());
     let manifest = Manifest {
         format: FORMAT,
         eggcache: env!("CARGO_PKG_VERSION").to_owned(),
         prefix,
+        path: works_only_at,
         eggs: bundled_eggs(&rules, &cached, &entries),
         entries,
     };
@@ -141,6 +152,9 @@ pub fn bundle(
         symlinks: count(|kind| matches!(kind, EntryKind::Symlink { .. })),
         bytes: bytes(&members),
         prefix: manifest.prefix,
+        path: manifest.path,
+        bound,
+        records,
         left_out,
     })
 }
@@ -206,24 +220,34 @@ fn bytes(members: &[Member]) -> u64 {
     members.iter().map(size).sum()
 }
 
-/// The entries of the manifest. Every file is read for its digest.
-fn entries(root: &Dir, members: &[Member], progress: &dyn Progress) -> Result<Vec<BundleEntry>> {
+/// The entries of the manifest, and for each whether it contains the path of the buildout. Every file is
+/// read for its digest.
+fn entries(
+    root: &Dir,
+    members: &[Member],
+    root_path: &RootPath,
+    progress: &dyn Progress,
+) -> Result<(Vec<BundleEntry>, Vec<bool>)> {
     progress.begin("reading", bytes(members), Unit::Bytes);
     let entry = |member: &Member| {
-        let kind = match &member.kind {
-            MemberKind::Directory => EntryKind::Directory,
-            MemberKind::Symlink { target } => EntryKind::Symlink { target: target.clone() },
-            MemberKind::File { size, executable } => EntryKind::File {
-                size: *size,
-                executable: *executable,
-                sha256: archive::digest(root, &member.path, *size, progress)?,
-            },
+        let (kind, contains) = match &member.kind {
+            MemberKind::Directory => (EntryKind::Directory, false),
+            MemberKind::Symlink { target } => {
+                (EntryKind::Symlink { target: target.clone() }, root_path.is_in(target.as_bytes()))
+            }
+            MemberKind::File { size, executable } => {
+                let (sha256, contains) =
+                    archive::digest(root, &member.path, *size, root_path, progress)?;
+                let (size, executable) = (*size, *executable);
+                (EntryKind::File { size, executable, sha256 }, contains)
+            }
         };
-        Ok(BundleEntry { path: member.path.clone(), kind, mtime: member.mtime })
+        let entry = BundleEntry { path: member.path.clone(), kind, mtime: member.mtime };
+        Ok((entry, contains))
     };
-    let entries = members.par_iter().map(entry).collect();
+    let entries: Result<Vec<_>> = members.par_iter().map(entry).collect();
     progress.end();
-    entries
+    Ok(entries?.into_iter().unzip())
 }
 
 /// The eggs in the archive.

@@ -43,6 +43,8 @@ pub struct Verified {
     /// The version that wrote it; empty if the manifest cannot be read.
     pub eggcache: String,
     pub prefix: String,
+    /// The only path at which the buildout works, according to the manifest.
+    pub path: Option<String>,
     pub eggs: usize,
     /// Files whose bytes are those of the manifest.
     pub files: usize,
@@ -85,6 +87,7 @@ pub fn verify(archive: &Path, progress: &dyn Progress) -> Result<Verified> {
         archive_bytes: 0,
         eggcache: String::new(),
         prefix: String::new(),
+        path: None,
         eggs: 0,
         files: 0,
         bytes: 0,
@@ -148,6 +151,7 @@ impl Verified {
         }
         self.eggcache = manifest.eggcache;
         self.prefix = manifest.prefix;
+        self.path = manifest.path;
         self.eggs = manifest.eggs.len();
         Ok(self.compare_end(tar.into_inner())?)
     }
