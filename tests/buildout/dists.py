@@ -4,13 +4,29 @@ import base64
 import hashlib
 import io
 import os
+import sys
 import tarfile
 import zipfile
 
 
-def wheel(index, name, version, requires=(), script=True, marker="", recipe="", python="py3"):
-    """Make a pure wheel with one module and a console script of the same name. `recipe` is the code of a
-    class `Recipe`, which makes it a buildout recipe."""
+def wheel(
+    index,
+    name,
+    version,
+    requires=(),
+    script=True,
+    marker="",
+    recipe="",
+    python="py3",
+    extras=(),
+    build="",
+    more=None,
+):
+    """Make a pure wheel with one module and a console script of the same name.
+
+    `recipe` is the code of a class `Recipe`, which makes it a buildout recipe. `extras` are the names of
+    the extras that `requires` mentions, `build` is a build tag, and `more` are further files, by path.
+    """
     module = name.replace("-", "_").replace(".", "_")
     info = "%s-%s.dist-info" % (module, version)
     files = {
@@ -20,8 +36,13 @@ def wheel(index, name, version, requires=(), script=True, marker="", recipe="", 
             % (version, marker, name)
             + recipe
         ),
-        "%s/METADATA" % info: "Metadata-Version: 2.1\nName: %s\nVersion: %s\n%s"
-        % (name, version, "".join("Requires-Dist: %s\n" % it for it in requires)),
+        "%s/METADATA" % info: "Metadata-Version: 2.1\nName: %s\nVersion: %s\n%s%s"
+        % (
+            name,
+            version,
+            "".join("Provides-Extra: %s\n" % it for it in extras),
+            "".join("Requires-Dist: %s\n" % it for it in requires),
+        ),
         "%s/WHEEL" % info: "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\n"
         "Tag: %s-none-any\n" % python,
         "%s/top_level.txt" % info: module + "\n",
@@ -30,15 +51,15 @@ def wheel(index, name, version, requires=(), script=True, marker="", recipe="", 
         files["%s/entry_points.txt" % info] = "[console_scripts]\n%s = %s:main\n" % (name, module)
     if recipe:
         files["%s/entry_points.txt" % info] = "[zc.buildout]\ndefault = %s:Recipe\n" % module
+    files.update(more or {})
     record = ""
     for path, text in files.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
         record += "%s,sha256=%s,%d\n" % (path, digest.decode(), len(text))
     files["%s/RECORD" % info] = record + "%s/RECORD,,\n" % info
-    path = _place(index, name, "%s-%s-%s-none-any.whl" % (module, version, python))
-    with zipfile.ZipFile(path, "w") as archive:
-        for member, text in files.items():
-            archive.writestr(zipfile.ZipInfo(member, (2020, 1, 2, 3, 4, 6)), text)
+    tags = "%s%s-none-any" % (build and build + "-", python)
+    path = _place(index, name, "%s-%s-%s.whl" % (module, version, tags))
+    _zip(path, files)
     return path
 
 
@@ -69,6 +90,47 @@ def c_sdist(index, name, version, marker=""):
         "%s.py" % name: "from _%s import flavour\nMARKER = %r\n" % (name, marker),
         "PKG-INFO": "Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % (name, version),
     }
+    return _sdist(index, name, version, files)
+
+
+def sdist(index, name, version, setup=True, more=""):
+    """Make a source distribution of one module, with a setup.py that has `more` arguments, or with a
+    pyproject.toml alone."""
+    files = {
+        "%s.py" % name: "VERSION = %r\n" % version,
+        "PKG-INFO": "Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % (name, version),
+    }
+    if setup:
+        files["setup.py"] = "from setuptools import setup\nsetup(name=%r, version=%r, py_modules=[%r], %s)\n" % (
+            name,
+            version,
+            name,
+            more,
+        )
+    else:
+        files["pyproject.toml"] = (
+            '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+            '[project]\nname = "%s"\nversion = "%s"\n[tool.setuptools]\npy-modules = ["%s"]\n'
+            % (name, version, name)
+        )
+    return _sdist(index, name, version, files)
+
+
+def zipped_egg(index, name, version, requires=()):
+    """Make an egg of one module, as one file."""
+    path = _place(index, name, "%s-%s-py%d.%d.egg" % (name, version, *sys.version_info[:2]))
+    files = {
+        "%s.py" % name: "VERSION = %r\n" % version,
+        "EGG-INFO/PKG-INFO": "Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % (name, version),
+        "EGG-INFO/requires.txt": "".join("%s\n" % it for it in requires),
+        "EGG-INFO/top_level.txt": name + "\n",
+        "EGG-INFO/zip-safe": "\n",
+    }
+    _zip(path, files)
+    return path
+
+
+def _sdist(index, name, version, files):
     base = "%s-%s" % (name, version)
     path = _place(index, name, base + ".tar.gz")
     with tarfile.open(path, "w:gz") as archive:
@@ -77,6 +139,12 @@ def c_sdist(index, name, version, marker=""):
             info.size, info.mtime = len(text), 1577934246
             archive.addfile(info, io.BytesIO(text.encode()))
     return path
+
+
+def _zip(path, files):
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, text in files.items():
+            archive.writestr(zipfile.ZipInfo(member, (2020, 1, 2, 3, 4, 6)), text)
 
 
 def _place(index, name, file_name):

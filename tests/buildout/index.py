@@ -12,6 +12,8 @@ class Index:
 
     def __init__(self):
         self._folders = {}
+        #: The names of files that are yanked.
+        self.yanked = set()
         #: The paths of all requests.
         self.requests = []
         index = self
@@ -39,7 +41,8 @@ class Index:
         folder, has_digests = self._folders.get(name, ("/no/such/folder", True))
         target = os.path.join(folder, rest)
         if os.path.isdir(target):
-            links = (link(target, name, has_digests) for name in sorted(os.listdir(target)))
+            names = sorted(os.listdir(target))
+            links = (link(target, name, has_digests, name in self.yanked) for name in names)
             content, kind = "\n".join(links).encode("utf-8"), "text/html"
         elif os.path.isfile(target):
             with open(target, "rb") as file:
@@ -55,7 +58,7 @@ class Index:
         request.wfile.write(content)
 
 
-def link(folder, name, has_digest):
+def link(folder, name, has_digest, is_yanked):
     path = os.path.join(folder, name)
     if os.path.isdir(path):
         return '<a href="%s/">%s</a>' % (name, name)
@@ -63,4 +66,5 @@ def link(folder, name, has_digest):
     if has_digest:
         with open(path, "rb") as file:
             fragment = "#sha256=" + hashlib.sha256(file.read()).hexdigest()
-    return '<a href="%s%s">%s</a>' % (urllib.parse.quote(name), fragment, name)
+    yanked = ' data-yanked=""' if is_yanked else ""
+    return '<a href="%s%s"%s>%s</a>' % (urllib.parse.quote(name), fragment, yanked, name)
