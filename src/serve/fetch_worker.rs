@@ -278,13 +278,12 @@ impl Committer {
     fn commit(&mut self, batch: &mut Batch) -> Result<Vec<Commit>> {
         let Self { cache, root, upstream, options } = self;
         let trust = &options.trust;
-        let cache = match cache {
-            Some(cache) => cache,
-            None => {
-                let mut opened = Cache::open_with(root, trust, &Silent)?;
-                opened.limit_waiting();
-                cache.insert(opened)
-            }
+        let cache = if let Some(cache) = cache {
+            cache
+        } else {
+            let mut opened = Cache::open_with(root, trust, &Silent)?;
+            opened.limit_waiting();
+            cache.insert(opened)
         };
         let Batch { offers, staged, damaged } = batch;
         // An unreadable record is reported when the session is opened.
