@@ -153,6 +153,7 @@ fn manifest(number: usize) -> Result<Manifest> {
         source_sha256: Digest::of(package.as_bytes()).to_string(),
         variant: String::new(),
         environment: String::new(),
+        spelling: String::new(),
     };
     Ok(Manifest { key, file_name: format!("{package}-{version}-py3.11.egg"), entries })
 }

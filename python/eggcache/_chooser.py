@@ -18,7 +18,12 @@ import contextlib
 
 from eggcache import _compat
 from eggcache._log import logger
-from eggcache._requirements import egg_of_link, pinned_version, sha256_of_link
+from eggcache._requirements import (
+    egg_of_link,
+    finds_by_file_name,
+    pinned_version,
+    sha256_of_link,
+)
 
 #: How long to remember that the cache has no egg of a project, in seconds.
 MISSED_FOR = 0.5
@@ -68,6 +73,8 @@ class Chooser(object):
         self.is_paused = False
         #: Versions of projects that led to a conflict (`_conflicts`), by project.
         self._rejected = {}
+        #: Digests of eggs whose projects are not found by their file names.
+        self._unfit = set()
 
     @contextlib.contextmanager
     def paused(self):
@@ -228,13 +235,29 @@ class Chooser(object):
         return eggs or []
 
     def _find(self, name, version, choice=None, sha256=None):
-        variant = self._custom.variant
-        answer = self._bridge.call(
-            "find", name=name, variant=variant, version=version, choice=choice, source_sha256=sha256
-        )
-        for warning in answer.get("warnings", ()):
-            self._warn(warning)
-        return answer["eggs"]
+        """The eggs of a project that work here, and that this buildout finds by their file names."""
+        while True:
+            answer = self._bridge.call(
+                "find",
+                name=name,
+                variant=self._custom.variant,
+                version=version,
+                choice=choice,
+                source_sha256=sha256,
+            )
+            for warning in answer.get("warnings", ()):
+                self._warn(warning)
+            eggs = answer["eggs"]
+            unfit = {
+                egg["digest"]
+                for egg in eggs
+                if not finds_by_file_name(self._pkg_resources, name, egg["file_name"])
+            }
+            if not unfit - self._unfit:
+                return [egg for egg in eggs if egg["digest"] not in unfit]
+            # Remotes may have others, and this buildout may build one of the same key.
+            self._bridge.call("reject", digests=sorted(unfit - self._unfit))
+            self._unfit |= unfit
 
     def _same_version(self, left, right):
         """Whether two spellings mean one version: ``1.0`` and ``1.0.0`` do."""

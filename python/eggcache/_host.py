@@ -14,18 +14,34 @@ _LEAKING = ("PYTHONPATH",)
 _IMPLEMENTATIONS = {"cpython": "cp", "pypy": "pp"}
 
 
-def describe(pkg_resources, generation, environment):
-    """The ``host`` of the ``open`` request (docs/reference/protocol.md)."""
+def describe(easy_install, environment):
+    """The ``host`` of the ``open`` request (docs/reference/protocol.md).
+
+    ``easy_install`` is the module ``zc.buildout.easy_install``.
+    """
     name = _compat.implementation()
     return {
         "implementation": _IMPLEMENTATIONS.get(name, name),
         "python": "%d.%d" % sys.version_info[:2],
         "soabi": _compat.soabi(),
-        "platform": pkg_resources.get_supported_platform(),
+        "platform": easy_install.pkg_resources.get_supported_platform(),
         "libc": _libc(),
-        "generation": generation,
+        "generation": _generation(easy_install),
         "environment": environment,
     }
+
+
+def _generation(easy_install):
+    """The layout of the eggs that this buildout makes (docs/reference/options.md).
+
+    What the module does decides, not the version in the working set: after an upgrade, that may be
+    another one than runs.
+    """
+    if not hasattr(easy_install, "call_pip_install"):
+        return 2
+    if ".whl" not in easy_install.UNPACKERS:
+        return 5
+    return 4 if hasattr(easy_install, "_maybe_copy_and_rename_wheel") else 3
 
 
 def _libc():

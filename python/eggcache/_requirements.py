@@ -10,6 +10,22 @@ def canonical(name):
     return "-".join(part for part in name.lower().replace("_", "-").replace(".", "-").split("-") if part)
 
 
+def finds_by_file_name(pkg_resources, name, file_name):
+    """Whether this ``pkg_resources`` finds the egg of this file name by the name of its project.
+
+    That of setuptools up to 75.8.0 does not find ``zc.recipe.egg`` in ``zc_recipe_egg-2.0.7-py3.9.egg``, as
+    newer versions of setuptools name the egg.
+    """
+    found = file_name.split("-")[0]
+    if found.replace("_", "-").lower() == name.replace("_", "-").lower():
+        return True
+    working_set = pkg_resources.WorkingSet([])
+    # Any version will do. That of the egg may be one that this pkg_resources cannot read.
+    working_set.add(pkg_resources.Distribution.from_filename(found + "-1.0-py3.egg"))
+    # A new requirement: `find` may change its key.
+    return working_set.find(pkg_resources.Requirement.parse(name)) is not None
+
+
 def pinned_version(requirement):
     """The version of a requirement that allows exactly one, as written there; else None."""
     specs = requirement.specs

@@ -40,9 +40,7 @@ def _patched_session(buildout, directory):
 
         custom = _custom.CustomBuilds(_custom.projects(buildout, easy_install.pkg_resources))
         session = Session(easy_install, buildout["buildout"], custom)
-        session.open(
-            _absolute(directory, buildout), _generation(easy_install), _configuration(buildout)
-        )
+        session.open(_absolute(directory, buildout), _configuration(buildout))
         if not session.is_active:
             return None
         Patches(session, buildout, easy_install).apply()
@@ -80,10 +78,3 @@ def _configuration(buildout):
         if section == versions or option in ("eggs", "extensions", "parts", "recipe")
     ]
     return hashlib.sha256(repr(sorted(relevant)).encode("utf-8")).hexdigest()
-
-
-def _generation(easy_install):
-    """The major version of zc.buildout."""
-    requirement = easy_install.pkg_resources.Requirement.parse("zc.buildout")
-    dist = easy_install.pkg_resources.working_set.find(requirement)
-    return int(dist.version.split(".")[0])

@@ -88,7 +88,7 @@ class Session(object):
         """Whether there is a cache to use. In a forked process there is none: it shares the bridge."""
         return self.bridge is not None and self._pid == os.getpid()
 
-    def open(self, directory, generation, configuration):
+    def open(self, directory, configuration):
         """Open the cache in ``directory``. The session is active afterwards unless that failed.
 
         Buildouts with the same text as ``configuration`` are expected to use the same eggs.
@@ -96,18 +96,18 @@ class Session(object):
         started = _compat.monotonic()
         try:
             self.bridge = _bridge.Bridge(_bridge.find_program())
-            self._open(directory, generation, configuration)
+            self._open(directory, configuration)
         except Exception as error:
             self.give_up(error)
         self.tally.seconds += _compat.monotonic() - started
 
-    def _open(self, directory, generation, configuration):
+    def _open(self, directory, configuration):
         bridge, easy_install, options = self.bridge, self.easy_install, self.options
         environment = options.get("egg-cache-environment", "")
         answer = bridge.call(
             "open",
             cache=directory,
-            host=_host.describe(easy_install.pkg_resources, generation, environment),
+            host=_host.describe(easy_install, environment),
             buildout=self._version("zc.buildout"),
             setuptools=self._version("setuptools"),
             eggs_directory=options["eggs-directory"],

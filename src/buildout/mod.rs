@@ -218,16 +218,28 @@ pub fn layouts(eggs: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
+/// Whether a folder has the name that newer buildouts give to the eggs of one layout: `v5`.
+#[must_use]
+pub fn is_layout(folder: &Path) -> bool {
+    is_numbered(folder, &["v"])
+}
+
+/// Whether a folder has the name of the eggs of one layout, or of one ABI within it.
+#[must_use]
+pub fn is_in_layout(folder: &Path) -> bool {
+    is_layout(folder) || is_numbered(folder, ABIS) && folder.parent().is_some_and(is_layout)
+}
+
 /// The subfolders whose name is one of these prefixes and begins with a digit after it.
 fn numbered_folders(folder: &Path, prefixes: &[&str]) -> Result<Vec<PathBuf>> {
-    let is_numbered = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let rest = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
-        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-            && !is_egg(path)
-            && path.is_dir()
-    };
-    Ok(entries(folder)?.into_iter().filter(is_numbered).collect())
+    let is_one = |path: &PathBuf| is_numbered(path, prefixes) && !is_egg(path) && path.is_dir();
+    Ok(entries(folder)?.into_iter().filter(is_one).collect())
+}
+
+fn is_numbered(path: &Path, prefixes: &[&str]) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let rest = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
+    rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// The folders at or below others that have eggs directly in them, canonical.

@@ -164,6 +164,7 @@ pub fn describe(egg: &CachedEgg) -> String {
     let mut line = format!("  {}  {}", egg.digest.short(), egg.file_name);
     for (what, value) in [
         ("generation", key.generation.to_string()),
+        ("spelling", key.spelling.clone()),
         ("abi", key.abi.clone()),
         ("libc", key.libc.clone()),
         ("source", key.source_sha256.chars().take(12).collect()),

@@ -54,7 +54,7 @@ pub struct Filter {
     /// Only eggs for this platform: linux-x86_64.
     #[arg(long)]
     platform: Option<String>,
-    /// Only eggs with the layout of this major version of zc.buildout; 5 means 5 and later.
+    /// Only eggs of this layout: 2 for zc.buildout 2, 3 for 3.0 to 4.1.3, 4 for 4.1.4 to 4.2, 5 for later ones.
     #[arg(long, value_name = "N")]
     generation: Option<u8>,
 }

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::egg::key::EggKey;
+use crate::egg::key::{EggKey, Host, Mismatch};
+use crate::egg::layout;
 use crate::egg::manifest::{Counts, Manifest};
 use crate::egg::provenance::Provenance;
 use crate::util::hash::digest::Digest;
@@ -44,5 +45,17 @@ impl CachedEgg {
             provenance: provenance.within_limits(),
             uses: 0,
         }
+    }
+
+    /// The first part of its key that keeps it from working on a host.
+    #[must_use]
+    pub fn mismatch(&self, host: &Host) -> Option<Mismatch> {
+        host.mismatch(&layout::key_of(&self.key, &self.provenance))
+    }
+
+    /// Whether it works on a host.
+    #[must_use]
+    pub fn works_on(&self, host: &Host) -> bool {
+        self.mismatch(host).is_none()
     }
 }

@@ -4,6 +4,8 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
+use crate::egg::layout::{ARCHIVE_NAMED, LAST_GENERATION, METADATA_NAMED};
+
 /// The properties that must be equal for two eggs to be interchangeable.
 ///
 /// A property that is unknown or does not apply is the empty string.
@@ -22,7 +24,7 @@ pub struct EggKey {
     pub platform: String,
     /// The oldest C library that its native code supports, for example `glibc 2.17`.
     pub libc: String,
-    /// Buildout's egg layout: the major version of zc.buildout, where 5 means 5 and later.
+    /// Buildout's egg layout ([`crate::egg::layout`]).
     pub generation: u8,
     /// SHA-256 of the source archive, 64 hexadecimal digits.
     pub source_sha256: String,
@@ -30,6 +32,10 @@ pub struct EggKey {
     pub variant: String,
     /// The site's label for the build environment (`egg-cache-environment`).
     pub environment: String,
+    /// The project's name as the file name has it, in lower case; empty if it is that of the metadata
+    /// ([`EggName::spelling`](crate::egg::name::EggName::spelling)). Eggs from before this field have none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub spelling: String,
 }
 
 impl EggKey {
@@ -37,7 +43,8 @@ impl EggKey {
     #[must_use]
     pub fn flaw(&self) -> Option<&'static str> {
         let Self { name, version, python, abi, platform, libc, source_sha256, variant, .. } = self;
-        let parts = [name, version, python, abi, platform, libc, source_sha256, variant];
+        let spelling = &self.spelling;
+        let parts = [name, version, python, abi, platform, libc, source_sha256, variant, spelling];
         let is_odd = |part: &&String| {
             part.len() > MAX_PART || part.contains(['/', '\0', '\n', '\r']) || *part == ".."
         };
@@ -51,9 +58,6 @@ impl EggKey {
 /// The longest part of a key, in bytes.
 const MAX_PART: usize = 4096;
 
-/// The newest egg layout: later versions of buildout use the same.
-pub const LAST_GENERATION: u8 = 5;
-
 /// The Python, machine and buildout that request eggs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,12 +66,13 @@ pub struct Host {
     pub implementation: String,
     /// `3.11`
     pub python: String,
-    /// `sysconfig.get_config_var("SOABI")`
+    /// The tag in the file names of extension modules: `cpython-311-x86_64-linux-gnu`.
     pub soabi: String,
     /// The platform whose eggs this host accepts: `linux-x86_64`.
     pub platform: String,
     /// `glibc 2.36`
     pub libc: String,
+    /// The layout of the eggs that this buildout makes.
     pub generation: u8,
     pub environment: String,
 }
@@ -87,6 +92,17 @@ impl Host {
         self.mismatch(key).is_none()
     }
 
+    /// Whether an egg of this key may work on this host, depending on the version of its builder
+    /// ([`layout::key_of`](crate::egg::layout::key_of)).
+    #[must_use]
+    pub fn may_accept(&self, key: &EggKey) -> bool {
+        let generation = match key.generation {
+            METADATA_NAMED if self.generation == ARCHIVE_NAMED => ARCHIVE_NAMED,
+            generation => generation,
+        };
+        self.accepts(&EggKey { generation, ..key.clone() })
+    }
+
     /// The first part of a key that keeps its egg from working on this host.
     #[must_use]
     pub fn mismatch(&self, key: &EggKey) -> Option<Mismatch> {
@@ -98,17 +114,33 @@ impl Host {
             differs("python", &key.python, &python)
         } else if !key.platform.is_empty() && key.platform != self.platform {
             differs("platform", &key.platform, &self.platform)
-        } else if !matches!(key.abi.as_str(), "" | "abi3") && key.abi != self.soabi {
+        } else if !self.has_abi(&key.abi) {
             differs("abi", &key.abi, &self.soabi)
         } else if !libc_suffices(&key.libc, &self.libc) {
             differs("libc", &key.libc, &self.libc)
         } else if key.generation != generation {
             differs("generation", &key.generation, &generation)
+        } else if !key.spelling.is_empty() && generation >= METADATA_NAMED {
+            differs("spelling", &key.spelling, &"that of the metadata")
         } else if key.environment != self.environment {
             differs("environment", &key.environment, &self.environment)
         } else {
             None
         }
+    }
+
+    fn has_abi(&self, abi: &str) -> bool {
+        match abi {
+            "" => true,
+            "abi3" => !self.is_free_threaded(),
+            exact => exact == self.soabi,
+        }
+    }
+
+    /// Whether this Python has no global interpreter lock. It has no stable ABI either (PEP 703, PEP 803).
+    fn is_free_threaded(&self) -> bool {
+        let tag = self.soabi.strip_prefix("cpython-").or_else(|| self.soabi.strip_prefix("cp"));
+        tag.is_some_and(|tag| tag.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with('t'))
     }
 
     /// The Python tag of eggs built on this host, for example `cp311`.
@@ -171,6 +203,7 @@ pub(crate) mod tests {
             source_sha256: String::new(),
             variant: String::new(),
             environment: String::new(),
+            spelling: String::new(),
         }
     }
 
@@ -208,6 +241,44 @@ pub(crate) mod tests {
         let mismatch = Host { generation: 4, ..host() }.mismatch(&key());
         let (egg, host) = ("5".into(), "4".into());
         assert_eq!(mismatch, Some(Mismatch { part: "generation", egg, host }));
+    }
+
+    #[test]
+    fn a_free_threaded_python_has_no_stable_abi() {
+        let abi3 = EggKey { abi: "abi3".into(), python: String::new(), ..key() };
+        for (soabi, is_accepted) in [
+            ("cpython-313-x86_64-linux-gnu", true),
+            ("cpython-313d-x86_64-linux-gnu", true),
+            ("cpython-37m-x86_64-linux-gnu", true),
+            ("cp313-win_amd64", true),
+            ("", true),
+            ("cpython-313t-x86_64-linux-gnu", false),
+            ("cpython-314td-x86_64-linux-gnu", false),
+            ("cp313t-win_amd64", false),
+        ] {
+            let host = Host { soabi: soabi.into(), ..host() };
+            assert_eq!(host.accepts(&abi3), is_accepted, "{soabi}");
+            assert!(host.accepts(&key()), "{soabi}");
+        }
+    }
+
+    #[test]
+    fn where_names_come_from_the_metadata_another_spelling_is_another_egg() {
+        let odd = |generation| EggKey { spelling: "f_oo".into(), generation, ..key() };
+        for generation in 2..=6 {
+            let host = Host { generation, ..host() };
+            assert_eq!(host.accepts(&odd(generation.min(5))), generation < 4, "{generation}");
+        }
+    }
+
+    #[test]
+    fn a_key_without_a_spelling_has_the_text_that_it_had_before_there_were_any() {
+        let text = serde_json::to_string(&key()).unwrap();
+        assert!(text.ends_with(r#""variant":"","environment":""}"#), "{text}");
+        assert_eq!(serde_json::from_str::<EggKey>(&text).unwrap(), key());
+        let odd = EggKey { spelling: "f_oo".into(), ..key() };
+        let text = serde_json::to_string(&odd).unwrap();
+        assert_eq!(serde_json::from_str::<EggKey>(&text).unwrap(), odd);
     }
 
     #[test]

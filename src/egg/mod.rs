@@ -9,6 +9,7 @@ pub mod diff;
 pub mod elf;
 pub mod files;
 pub mod key;
+pub mod layout;
 pub mod manifest;
 pub mod metadata;
 pub mod name;

@@ -68,6 +68,33 @@ impl EggName {
     }
 }
 
+impl EggName {
+    /// The name in this file name, in lower case, if it is not the escaped `name` of the metadata; else
+    /// empty. `zc_recipe_egg` is another spelling of `zc.recipe.egg`, `zc-recipe-egg` has no other.
+    ///
+    /// Programs that look for `zc.recipe.egg` may not find an egg of another spelling: `pkg_resources` of
+    /// setuptools up to 75.8.0, and `importlib.metadata` if the egg has `EGG-INFO`. Case is no difference.
+    #[must_use]
+    pub fn spelling(&self, name: &str) -> String {
+        let found = escaped(&self.name);
+        if found == escaped(name) { String::new() } else { found }
+    }
+}
+
+/// As setuptools escapes a name for a file name, in lower case: one `_` for each run of other characters
+/// than letters, digits and dots.
+fn escaped(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c.is_ascii_alphanumeric() || c == '.' {
+            escaped.push(c.to_ascii_lowercase());
+        } else if !escaped.ends_with('_') {
+            escaped.push('_');
+        }
+    }
+    escaped
+}
+
 /// Normalizes a name as PEP 503 does: lower case, and one `-` for each run of `-`, `_` and `.`.
 #[must_use]
 pub fn normalize_name(name: &str) -> String {

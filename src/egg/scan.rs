@@ -9,7 +9,8 @@ use crate::disk::dir::Stat;
 use crate::disk::files::read_opened;
 pub use crate::egg::files::path_of;
 use crate::egg::files::{EggFiles, Listing, State, changes, kind_of};
-use crate::egg::key::{EggKey, LAST_GENERATION, python_tag};
+use crate::egg::key::{EggKey, python_tag};
+use crate::egg::layout::{ARCHIVE_NAMED, LAST_GENERATION, METADATA_NAMED, is_egg_info};
 use crate::egg::manifest::{Entry, EntryKind, Manifest, Mtime};
 use crate::egg::metadata::{self, Metadata};
 use crate::egg::name::{EggName, normalize_name};
@@ -94,6 +95,13 @@ impl Tree {
             Some(abi) => abi,
             None => "",
         };
+        let spelling = name.spelling(&metadata.name);
+        let generation = match hints.generation {
+            Some(generation) => generation.min(LAST_GENERATION),
+            // Newer layouts spell names as the metadata does.
+            None if !spelling.is_empty() => ARCHIVE_NAMED,
+            None => found.generation,
+        };
         let implementation = hints.implementation.as_deref().unwrap_or(found.implementation);
         let key = EggKey {
             name: normalize_name(&metadata.name),
@@ -102,10 +110,11 @@ impl Tree {
             abi: abi.to_owned(),
             platform: name.platform,
             libc: native.map(Native::libc).unwrap_or_default(),
-            generation: hints.generation.map_or(found.generation, |it| it.min(LAST_GENERATION)),
+            generation,
             source_sha256: hints.source_sha256.clone(),
             variant: hints.variant.clone(),
             environment: hints.environment.clone(),
+            spelling,
         };
         if let Some(flaw) = key.flaw() {
             return Err(unsound(format!("it {flaw}")));
@@ -206,13 +215,13 @@ struct Found {
 
 impl Found {
     fn new<'a>(mut paths: impl Iterator<Item = &'a str> + Clone) -> Self {
-        let has_egg_info = paths.clone().any(|path| path.starts_with("EGG-INFO/"));
+        let has_egg_info = paths.clone().any(is_egg_info);
         let implementation = if paths.any(|path| path.ends_with(".pyc") && path.contains(".pypy")) {
             "pp"
         } else {
             "cp"
         };
-        let generation = if has_egg_info { 4 } else { LAST_GENERATION };
+        let generation = if has_egg_info { METADATA_NAMED } else { LAST_GENERATION };
         Self { metadata: Vec::new(), native: None, generation, implementation }
     }
 

@@ -15,9 +15,11 @@ use crate::egg::provenance::Provenance;
 use crate::util::hash::digest::Digest;
 
 /// Version of the signed text. It changes with every change that an older reader would misread.
-pub const FORMAT: u32 = 2;
-/// The version of an entry without the newer fields of provenance, which an older reader knows, too.
+pub const FORMAT: u32 = 3;
+/// The version of an entry without newer fields, which an older reader knows, too.
 const FIRST_FORMAT: u32 = 1;
+/// The version of an entry with the newer fields of provenance, and without a spelling in its key.
+const EXTENDED_FORMAT: u32 = 2;
 /// Most signatures of one entry.
 pub const MAX_SIGNATURES: usize = 16;
 /// Longest entry with its signatures, in bytes.
@@ -46,7 +48,7 @@ impl RemoteEntry {
     #[must_use]
     pub fn new(egg: &CachedEgg, blob: Digest) -> Self {
         Self {
-            format: if egg.provenance.is_extended() { FORMAT } else { FIRST_FORMAT },
+            format: format_of(egg),
             key: egg.key.clone(),
             file_name: egg.file_name.clone(),
             egg: egg.digest,
@@ -94,6 +96,17 @@ impl RemoteEntry {
     #[must_use]
     pub fn text(&self) -> String {
         serde_json::to_string(self).expect("every field of an entry has a form in JSON")
+    }
+}
+
+/// The smallest format that has every field of the entry of an egg.
+fn format_of(egg: &CachedEgg) -> u32 {
+    if !egg.key.spelling.is_empty() {
+        FORMAT
+    } else if egg.provenance.is_extended() {
+        EXTENDED_FORMAT
+    } else {
+        FIRST_FORMAT
     }
 }
 
@@ -218,10 +231,22 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_entry_has_the_smallest_format_that_has_its_fields() {
+        let format = |change: fn(&mut CachedEgg)| {
+            let mut egg = entry().egg();
+            change(&mut egg);
+            RemoteEntry::new(&egg, Digest::of(b"blob")).format
+        };
+        assert_eq!(format(|_| ()), 1);
+        assert_eq!(format(|egg| egg.provenance.choice = Some("a".into())), 2);
+        assert_eq!(format(|egg| egg.key.spelling = "f_oo".into()), 3);
+    }
+
+    #[test]
     fn malformed_entries_are_refused() {
         let signed = |entry: &str| Signed { entry: entry.into(), signatures: Vec::new() };
-        let newer = entry().text().replace("\"format\":1", "\"format\":3,\"more\":[]");
-        assert_eq!(signed(&newer).unchecked(), Err(BadEntry::NewerFormat(3)));
+        let newer = entry().text().replace("\"format\":1", "\"format\":4,\"more\":[]");
+        assert_eq!(signed(&newer).unchecked(), Err(BadEntry::NewerFormat(4)));
         let more = entry().text().replace("\"format\":1", "\"format\":1,\"more\":[]");
         for text in ["", "{}", "[]", "{\"format\":1}", more.as_str()] {
             let refused = signed(text).unchecked();

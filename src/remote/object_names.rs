@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::egg::key::{EggKey, Host, LAST_GENERATION};
+use crate::egg::key::{EggKey, Host};
+use crate::egg::layout::LAST_GENERATION;
 use crate::util::hash::digest::Digest;
 
 /// Version of the layout, and the first folder of every name.

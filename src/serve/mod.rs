@@ -33,7 +33,7 @@ use session::{Session, is_unusable};
 use tracing::{debug, debug_span, warn};
 
 /// Version of the protocol. It changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 9;
+pub const PROTOCOL: u32 = 10;
 
 /// What the process decides that runs the bridge.
 #[derive(Debug, Clone)]
@@ -181,6 +181,7 @@ fn handle(
             session.find(&ToFind { name: normalize_name(&wanted.name), ..wanted })
         }
         Request::Learn { digest, choice } => Ok(session.learn(digest, choice)),
+        Request::Reject { digests } => Ok(session.reject(&digests)),
         Request::Look { wanted } => session.look(&wanted),
         Request::Lease(egg) => session.lease(&ToBuild { name: normalize_name(&egg.name), ..egg }),
         Request::Prefetch { digests, into } => session.prefetch(&digests, &into),

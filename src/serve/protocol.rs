@@ -21,6 +21,8 @@ pub enum Request {
     Find(ToFind),
     /// Note the choice by which this buildout came to the archive of an egg.
     Learn { digest: Digest, choice: Choice },
+    /// Offer these eggs no more: this buildout does not find their projects by their file names.
+    Reject { digests: Vec<Digest> },
     /// Announce projects that will be asked for, so that remotes are asked meanwhile.
     Look { wanted: Vec<Wanted> },
     /// Request the right to build an egg.
@@ -61,6 +63,7 @@ impl Request {
             Self::Open(_) => "open",
             Self::Find(_) => "find",
             Self::Learn { .. } => "learn",
+            Self::Reject { .. } => "reject",
             Self::Look { .. } => "look",
             Self::Lease(_) => "lease",
             Self::Prefetch { .. } => "prefetch",
@@ -168,6 +171,7 @@ pub enum Answer {
     },
     Looking {},
     Learned {},
+    Rejected {},
     Leased {
         lease: Leased,
         /// Seconds until the next request.

@@ -213,7 +213,7 @@ fn generations_five_and_later_are_one() {
 #[test]
 fn the_metadata_directory_determines_the_generation() {
     let sandbox = Sandbox::new();
-    sandbox.egg("new", "1.0");
+    make_egg(&sandbox.path("eggs/v5/new-1.0-py3.11.egg"), "new", "1.0", &[]);
     write(&sandbox.path("eggs/old-1.0-py3.11.egg/EGG-INFO/PKG-INFO"), b"Name: old\nVersion: 1.0\n");
     sandbox.ok("add eggs");
     assert_eq!(sandbox.json("show new")["generation"], 5);

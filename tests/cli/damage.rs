@@ -124,12 +124,12 @@ fn the_blob_of_another_egg_under_a_wrong_name_is_found() {
 fn a_blob_of_a_newer_format_asks_for_a_newer_eggcache() {
     let (sandbox, blobs) = with_eggs(1);
     change(&blobs[0], |content| {
-        content[8] = 3;
+        content[8] = 4;
         seal_header(content);
     });
     all_are_found(&sandbox, &blobs);
-    sandbox.fails("materialize --into out e0", 1).says(&["format 3", "newer eggcache"]);
-    sandbox.fails("verify", 4).says(&["format 3", "newer eggcache"]);
+    sandbox.fails("materialize --into out e0", 1).says(&["format 4", "newer eggcache"]);
+    sandbox.fails("verify", 4).says(&["format 4", "newer eggcache"]);
 }
 
 #[test]

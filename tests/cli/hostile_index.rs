@@ -220,9 +220,9 @@ fn plant_endless_table(index: &Path) {
         .execute_batch(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
              INSERT INTO eggs SELECT lower(hex(randomblob(32))), file_name, name, version || i,
-             python, abi, platform, libc, generation, source_sha256, variant, environment, files,
-             directories, symlinks, bytes, blob_bytes, added_at, eggcache, buildout, setuptools,
-             source, build_seconds, replaces, used_at, uses, archive_url, choice FROM eggs, n WHERE name = 'foo';
+             python, abi, platform, libc, generation, source_sha256, variant, environment, spelling,
+             files, directories, symlinks, bytes, blob_bytes, added_at, eggcache, buildout, setuptools,
+             source, archive_url, choice, build_seconds, replaces, used_at, uses FROM eggs, n WHERE name = 'foo';
              PRAGMA wal_checkpoint(TRUNCATE)",
         )
         .unwrap();

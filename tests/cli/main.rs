@@ -15,6 +15,7 @@ mod checkout;
 mod clone;
 mod damage;
 mod disk;
+mod egg_layouts;
 mod far_times;
 mod foreign_locks;
 mod foreign_remotes;

@@ -174,7 +174,7 @@ pub fn opening_with(sandbox: &Sandbox, field: &str, path: &std::path::Path) -> V
     opening
 }
 
-fn host_with(field: &str, value: impl Into<Value>) -> Value {
+pub fn host_with(field: &str, value: impl Into<Value>) -> Value {
     let mut host = host();
     host[field] = value.into();
     host
@@ -184,7 +184,7 @@ fn host_with(field: &str, value: impl Into<Value>) -> Value {
 fn the_greeting_has_protocol_and_version() {
     let sandbox = Sandbox::new();
     let (mut server, greeting) = Server::start(&sandbox);
-    assert_eq!(greeting, json!({"protocol": 9, "eggcache": env!("CARGO_PKG_VERSION")}));
+    assert_eq!(greeting, json!({"protocol": 10, "eggcache": env!("CARGO_PKG_VERSION")}));
     server.end();
 }
 

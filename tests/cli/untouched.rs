@@ -150,7 +150,7 @@ fn the_rollback_journal_of_a_dead_writer_is_read_and_kept() {
     for _ in 0..200 {
         let change = "INSERT INTO regrets SELECT NULL, digest, file_name, name, version, python, \
                       abi, platform, libc, generation, source_sha256, variant, environment, 1, 1, \
-                      1, 'max-age', 1, NULL FROM eggs; UPDATE eggs SET uses = 99";
+                      1, 'max-age', 1, NULL, spelling FROM eggs; UPDATE eggs SET uses = 99";
         index.execute_batch(change).unwrap();
     }
     crash(&sandbox, index);
@@ -200,7 +200,7 @@ fn an_older_schema_is_read_without_being_migrated() {
         // Otherwise `verify` reports that others can read it.
         chmod(&sandbox.path("cache"), 0o700);
         let before = state(&sandbox.path("cache"));
-        assert_eq!(sandbox.listed(), ["one==1.0", "three==3", "two==2.1.post1"], "{old}");
+        assert_eq!(sandbox.listed(), crate::old_caches::eggs_of(old), "{old}");
         for line in ["stats", "verify", "roots", "pins", "gc --dry-run", "show two"] {
             sandbox.ok(line);
         }

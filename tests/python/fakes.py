@@ -64,10 +64,25 @@ class Distribution:
         return "%s %s" % (self.project_name, self.version)
 
 
+class WorkingSet:
+    """Distributions, which are found as newer versions of setuptools find them."""
+
+    def __init__(self, entries):
+        self._dists = []
+
+    def add(self, dist):
+        self._dists.append(dist)
+
+    def find(self, requirement):
+        wanted = canonical(requirement.project_name)
+        return next((dist for dist in self._dists if canonical(dist.project_name) == wanted), None)
+
+
 #: Stands in for the module ``pkg_resources``.
 RESOURCES = types.SimpleNamespace(
     Requirement=Requirement,
     Distribution=Distribution,
+    WorkingSet=WorkingSet,
     parse_version=Version,
     EGG_DIST=3,
     working_set=[],

@@ -11,7 +11,7 @@ import pytest
 
 from eggcache import _bridge, _compat, _leases, _lines, _session
 
-GREETING = 'import json, os, signal, sys, time\nprint(\'{"protocol":9}\', flush=True)\n'
+GREETING = 'import json, os, signal, sys, time\nprint(\'{"protocol":10}\', flush=True)\n'
 
 #: Reads one request.
 READ = "sys.stdin.readline()\n"
@@ -136,11 +136,11 @@ def test_an_answer_of_another_form_is_an_error_of_the_program(program, form):
     assert "something other than JSON" in failure(program(GREETING + READ + write))
 
 
-@pytest.mark.parametrize("protocol", ["8", "null", '"9"', "{}", '"%s"' % ("x" * 5000)])
+@pytest.mark.parametrize("protocol", ["9", "null", '"10"', "{}", '"%s"' % ("x" * 5000)])
 def test_a_greeting_with_another_protocol_is_refused(program, protocol):
     text = "import time\nprint('{\"protocol\":%s}', flush=True)\ntime.sleep(600)\n"
     message = failure(program(text % protocol))
-    assert "instead of 9" in message
+    assert "instead of 10" in message
     assert len(message) < 500
 
 
@@ -211,7 +211,7 @@ def test_a_program_with_a_bad_greeting_costs_one_warning(program, monkeypatch, c
     monkeypatch.setattr(_bridge, "find_program", lambda: program("print('[]', flush=True)\n"))
     options = dict.fromkeys(("directory", "eggs-directory", "develop-eggs-directory"), "")
     session = _session.Session(None, options, None)
-    session.open("cache", 5, "")
+    session.open("cache", "")
     assert not session.is_active
     [record] = [it for it in caplog.records if it.levelname == "WARNING"]
     assert record.getMessage().endswith("; continuing without the cache.")

@@ -34,7 +34,7 @@ def session(bridge, monkeypatch, tmp_path, **opened):
         options[name] = str(tmp_path / name)
     monkeypatch.setattr(_session, "Places", lambda easy_install, options: Places())
     found = _session.Session(easy_install, options, CustomBuilds(set()))
-    found.open(str(tmp_path / "cache"), 6, "")
+    found.open(str(tmp_path / "cache"), "")
     return found
 
 
@@ -80,7 +80,7 @@ def test_a_cache_that_cannot_be_opened_is_one_warning(begin, caplog):
     bridge = Bridge()
     run = begin(bridge)
     bridge.answers["open"] = ValueError()
-    run.open("elsewhere", 6, "")
+    run.open("elsewhere", "")
     assert messages(caplog) == ["ValueError; continuing without the cache."]
     assert not run.is_active
 

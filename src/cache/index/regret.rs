@@ -90,8 +90,8 @@ impl Writer<'_> {
         let values = [params![digest, egg.file_name], &key_values(&egg.key), rest].concat();
         self.execute(
             "INSERT INTO regrets (digest, file_name, name, version, python, abi, platform, libc, \
-             generation, source_sha256, variant, environment, blob_bytes, used_at, evicted_at, \
-             reason, limit_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             generation, source_sha256, variant, environment, spelling, blob_bytes, used_at, \
+             evicted_at, reason, limit_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             &values[..],
         )
     }
@@ -121,7 +121,7 @@ impl Writer<'_> {
 fn not_asked(connection: &Connection, name: &str) -> rusqlite::Result<Vec<(i64, EggKey)>> {
     let mut statement = connection.prepare_cached(
         "SELECT id, name, version, python, abi, platform, libc, generation, source_sha256, variant, \
-         environment FROM regrets WHERE name = ? AND asked_at IS NULL",
+         environment, spelling FROM regrets WHERE name = ? AND asked_at IS NULL",
     )?;
     let rows = statement.query_map([name], |row| Ok((row.get(0)?, key_of(row, KEY)?)))?;
     rows.collect()

@@ -16,7 +16,7 @@ const MOST: i64 = MAX_SIZE.cast_signed();
 const MOST_SECONDS: f64 = 1e12;
 
 pub(super) const COLUMNS: &str = "digest, file_name, name, version, python, abi, platform, libc, \
-     generation, source_sha256, variant, environment, files, directories, symlinks, bytes, \
+     generation, source_sha256, variant, environment, spelling, files, directories, symlinks, bytes, \
      blob_bytes, added_at, eggcache, buildout, setuptools, source, build_seconds, replaces, \
      used_at, uses, archive_url, choice";
 
@@ -49,7 +49,7 @@ fn size_of_row(egg: &CachedEgg) -> usize {
 }
 
 /// The values of a key, in the order of the columns.
-pub(super) fn key_values(key: &EggKey) -> [&dyn ToSql; 10] {
+pub(super) fn key_values(key: &EggKey) -> [&dyn ToSql; 11] {
     [
         &key.name,
         &key.version,
@@ -61,6 +61,7 @@ pub(super) fn key_values(key: &EggKey) -> [&dyn ToSql; 10] {
         &key.source_sha256,
         &key.variant,
         &key.environment,
+        &key.spelling,
     ]
 }
 
@@ -80,25 +81,25 @@ fn egg(row: &Row<'_>, now: i64) -> rusqlite::Result<CachedEgg> {
         file_name,
         key: key_of(row, 2)?,
         counts: Counts {
-            files: count(row, 12)?,
-            directories: count(row, 13)?,
-            symlinks: count(row, 14)?,
-            bytes: count(row, 15)?,
+            files: count(row, 13)?,
+            directories: count(row, 14)?,
+            symlinks: count(row, 15)?,
+            bytes: count(row, 16)?,
         },
-        blob_bytes: count(row, 16)?,
+        blob_bytes: count(row, 17)?,
         provenance: Provenance {
-            added_at: time(row, 17, now)?,
-            eggcache: row.get(18)?,
-            buildout: known(19)?,
-            setuptools: known(20)?,
-            source: known(21)?,
-            archive_url: known(26)?,
-            choice: known(27)?,
-            build_seconds: seconds(row, 22)?,
-            replaces: digest_of(row, 23)?,
+            added_at: time(row, 18, now)?,
+            eggcache: row.get(19)?,
+            buildout: known(20)?,
+            setuptools: known(21)?,
+            source: known(22)?,
+            archive_url: known(27)?,
+            choice: known(28)?,
+            build_seconds: seconds(row, 23)?,
+            replaces: digest_of(row, 24)?,
         },
-        used_at: time(row, 24, now)?,
-        uses: count(row, 25)?,
+        used_at: time(row, 25, now)?,
+        uses: count(row, 26)?,
     })
 }
 
@@ -147,6 +148,7 @@ pub(super) fn key_of(row: &Row<'_>, first: usize) -> rusqlite::Result<EggKey> {
         source_sha256: row.get(first + 7)?,
         variant: row.get(first + 8)?,
         environment: row.get(first + 9)?,
+        spelling: row.get(first + 10)?,
     };
     match key.flaw() {
         None => Ok(key),

@@ -14,12 +14,13 @@ use super::wrap;
 use crate::error::{Error, Result};
 use crate::util::hash::digest::Digest;
 
-pub const MIGRATIONS: [&str; 5] = [
+pub const MIGRATIONS: [&str; 6] = [
     include_str!("../../../migrations/0001_create_eggs.sql"),
     include_str!("../../../migrations/0002_create_evicted.sql"),
     include_str!("../../../migrations/0003_create_regrets.sql"),
     include_str!("../../../migrations/0004_create_days.sql"),
     include_str!("../../../migrations/0005_create_choices.sql"),
+    include_str!("../../../migrations/0006_add_spelling.sql"),
 ];
 /// The digest of the schema after each migration. A test compares them with the migrations: to run those
 /// for each index that is opened would take longer than everything else.
@@ -29,6 +30,7 @@ const SCHEMAS: [&str; MIGRATIONS.len()] = [
     "bffc51415015c40376dd2eacd2199ed8397ed530747713f4a61efb527ca1104c",
     "13ad18cd42882bdae9ee68077b806ee5f304ede33df452b55c082431c96bdc90",
     "d895999f015add962e771079f14f28f7ca252323fccae48f5038e6bcdb848a57",
+    "1cade14f553b59152c8002503a81d01b921ca3ee81aa465fb06edf3e8a82e7fc",
 ];
 /// The `PRAGMA application_id` of an index, `EggC`, which distinguishes it from other databases.
 pub const APPLICATION_ID: i64 = 0x4567_6743;

@@ -61,7 +61,7 @@ impl Writer<'_> {
         self.eggs(
             "WHERE name = ? AND version = ? AND python = ? AND abi = ? AND platform = ? \
              AND libc = ? AND generation = ? AND source_sha256 = ? AND variant = ? \
-             AND environment = ?",
+             AND environment = ? AND spelling = ?",
             &key_values(key),
         )
         .map(|mut found| found.pop())

@@ -21,8 +21,8 @@ pub struct Add {
     /// Egg directory, zipped egg, eggs directory (its v5/ too), or buildout.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Major version of the zc.buildout that built the eggs; 5 means 5 and later (default: read from
-    /// their metadata).
+    /// Egg layout: 2 for zc.buildout 2, 3 for 3.0 to 4.1.3, 4 for 4.1.4 to 4.2, 5 for later ones
+    /// (default: read from the eggs and their folder).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..))]
     generation: Option<u8>,
     /// Label of the build environment (`egg-cache-environment`).

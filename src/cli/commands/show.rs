@@ -83,6 +83,7 @@ fn text(report: &Report) -> Text {
         ("platform", or_any(&key.platform)),
         ("libc", key.libc.clone()),
         ("generation", key.generation.to_string()),
+        ("spelling", key.spelling.clone()),
         ("source", provenance.source.clone().unwrap_or_default()),
         ("source sha256", key.source_sha256.clone()),
         ("source url", provenance.archive_url.clone().unwrap_or_default()),

@@ -4,22 +4,26 @@
 use serde::{Deserialize, Serialize};
 
 use crate::egg::blob::{BadBlob, damaged};
+use crate::egg::key::EggKey;
 use crate::egg::provenance::Provenance;
 use crate::util::hash::digest::Digest;
 
 pub(crate) const MAGIC: [u8; 8] = *b"\x89egg\r\n\x1a\n";
-/// The newest version of the blob format that this crate reads, which has more fields of provenance.
-pub const FORMAT: u32 = 2;
-/// The version of a blob without these fields, which an older eggcache reads, too.
+/// The newest version of the blob format that this crate reads.
+pub const FORMAT: u32 = 3;
+/// The version of a blob with neither of the fields below, which every eggcache reads.
 const FIRST_FORMAT: u32 = 1;
+/// Version 2 has more fields of provenance.
+const EXTENDED_FORMAT: u32 = 2;
+/// Version 3 has the spelling of the file name in the egg key.
+const SPELT_FORMAT: u32 = 3;
 /// Length of the header, in bytes.
 pub const HEADER_LEN: usize = 128;
 
 /// The first part of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// Whether the provenance has fields that the first format does not know.
-    pub is_extended: bool,
+    pub format: u32,
     pub manifest_stored: u64,
     pub manifest_size: u64,
     pub data_offset: u64,
@@ -31,8 +35,7 @@ impl Header {
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         bytes[..8].copy_from_slice(&MAGIC);
-        let format = if self.is_extended { FORMAT } else { FIRST_FORMAT };
-        bytes[8..12].copy_from_slice(&format.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.format.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.manifest_stored.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.manifest_size.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.data_offset.to_le_bytes());
@@ -71,13 +74,24 @@ impl Header {
             return Err(damaged("its header is invalid"));
         }
         Ok(Self {
-            is_extended: format == FORMAT,
+            format,
             manifest_stored: u64_at(16),
             manifest_size: u64_at(24),
             data_offset: u64_at(32),
             blob_len: u64_at(40),
             manifest_digest: digest_at(48),
         })
+    }
+}
+
+/// The smallest format that has every field of a blob.
+pub(crate) fn format_of(key: &EggKey, provenance: &Provenance) -> u32 {
+    if !key.spelling.is_empty() {
+        SPELT_FORMAT
+    } else if provenance.is_extended() {
+        EXTENDED_FORMAT
+    } else {
+        FIRST_FORMAT
     }
 }
 

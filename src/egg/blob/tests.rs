@@ -183,11 +183,11 @@ fn every_flipped_byte_of_a_clonable_blob_is_found() {
 #[test]
 fn a_newer_format_is_recognised() {
     let mut blob = blob_of(&Vec::new());
-    blob[8] = 3;
+    blob[8] = 4;
     assert!(matches!(Blob::open(&blob[..]), Err(BadBlob::Damaged(_))));
     let digest = Digest::of(&blob[..96]);
     blob[96..HEADER_LEN].copy_from_slice(digest.as_bytes());
-    assert!(matches!(Blob::open(&blob[..]), Err(BadBlob::NewerFormat(3))));
+    assert!(matches!(Blob::open(&blob[..]), Err(BadBlob::NewerFormat(4))));
 }
 
 /// Changes the second line of the manifest, and updates every checksum that covers it.
@@ -205,7 +205,7 @@ fn with_placement(blob: &[u8], change: impl Fn(&mut serde_json::Value)) -> Vec<u
     text.extend(placement.to_string().bytes().chain([b'\n']));
     let manifest = zstd::bulk::compress(&text, LEVEL).unwrap();
     let header = Header {
-        is_extended: false,
+        format: 1,
         manifest_stored: manifest.len() as u64,
         manifest_size: text.len() as u64,
         data_offset: (HEADER_LEN + manifest.len()) as u64,

@@ -7,7 +7,7 @@ use blake3::hazmat::ChainingValue;
 use rayon::prelude::*;
 
 use crate::egg::blob::frame_layout::{FrameGroup, Layout};
-use crate::egg::blob::header::{Encoding, Frame, HEADER_LEN, Header, Placement};
+use crate::egg::blob::header::{Encoding, Frame, HEADER_LEN, Header, Placement, format_of};
 use crate::egg::blob::reader::BLOCK;
 use crate::egg::manifest::{Entry, EntryKind, Manifest};
 use crate::egg::provenance::Provenance;
@@ -97,7 +97,7 @@ pub fn write<S: Content>(
     let (frames, data_len) = write_frames(manifest, &layout, packing, source, &mut spool)?;
     let mut text = manifest.encode();
     let digest = Digest::of(&text);
-    let is_extended = provenance.is_extended();
+    let format = format_of(&manifest.key, &provenance);
     let placement = Placement { frame_size: packing.frame_size, frames, provenance };
     text.push(b'\n');
     serde_json::to_writer(&mut text, &placement).expect("memory takes every byte");
@@ -108,7 +108,7 @@ pub fn write<S: Content>(
     let data_offset = manifest_end + gap.len() as u64;
     let len = data_offset + data_len;
     let header = Header {
-        is_extended,
+        format,
         manifest_stored: stored.len() as u64,
         manifest_size: text.len() as u64,
         data_offset,

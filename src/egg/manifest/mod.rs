@@ -249,7 +249,7 @@ pub(crate) mod tests {
         entry(path, EntryKind::Directory)
     }
 
-    fn file(path: &str) -> Entry {
+    pub(crate) fn file(path: &str) -> Entry {
         entry(path, EntryKind::File { size: 3, digest: Digest::of(b"abc") })
     }
 

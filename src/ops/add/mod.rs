@@ -1,5 +1,6 @@
 //! Add: store eggs from a file system in the cache. [`crate::cache`] describes the order of writes.
 
+mod folders;
 mod offered;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Silent, Unit};
 use crate::util::threads;
 
+use folders::OlderFolders;
 use offered::{Offered, eggs_at};
 
 /// How many eggs are committed together: few enough that a crash loses little, and enough to share the
@@ -160,8 +162,9 @@ pub fn add(
         }
     }
     progress.begin("adding", paths.len() as u64, Unit::Eggs);
+    let folders = OlderFolders::of(&paths);
     for batch in paths.chunks(BATCH) {
-        eggs.extend(add_batch(cache, batch, options, progress)?);
+        eggs.extend(add_batch(cache, batch, options, &folders, progress)?);
     }
     progress.end();
     cache.take_ballast();
@@ -172,12 +175,16 @@ fn add_batch(
     cache: &mut Cache,
     paths: &[PathBuf],
     options: &Options,
+    folders: &OlderFolders,
     progress: &dyn Progress,
 ) -> Result<Vec<Added>> {
     let provenance = &options.provenance;
     let listed = paths
         .par_iter()
-        .map(|path| Ok(ScannedEgg { tree: scan(path, options)?, provenance: provenance.clone() }))
+        .map(|path| {
+            let tree = scan(path, options, folders)?;
+            Ok(ScannedEgg { tree, provenance: provenance.clone() })
+        })
         .collect();
     let outcomes = keep_each(cache, paths, listed, &options.replace, progress)?;
     let added = |(path, outcome): (&PathBuf, _)| Added { path: path.clone(), outcome };
@@ -262,8 +269,11 @@ fn keep_each(
 }
 
 /// Lists an egg of unknown origin, and checks that it is complete.
-fn scan(path: &Path, options: &Options) -> Result<Tree> {
-    let tree = Tree::scan(path, &options.hints)?;
+fn scan(path: &Path, options: &Options, folders: &OlderFolders) -> Result<Tree> {
+    let mut tree = Tree::scan(path, &options.hints)?;
+    if options.hints.generation.is_none() && folders.contains(path) {
+        folders::correct(&mut tree.manifest.key);
+    }
     let entries = &tree.manifest.entries;
     let name: Option<EggName> = tree.manifest.file_name.parse().ok();
     let python = name.map(|name| name.python).unwrap_or_default();

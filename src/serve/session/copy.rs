@@ -6,6 +6,7 @@ use tracing::debug;
 
 use super::{Session, is_unusable};
 use crate::cache::extract;
+use crate::egg::layout;
 use crate::error::{Error, Result};
 use crate::ops::materialize::{self, Outcome, Prepared};
 use crate::serve::prefetch_worker::PrefetchWorker;
@@ -109,7 +110,11 @@ impl Session {
         };
         let egg = self.cache.egg(digest)?.ok_or_else(miss)?;
         extract::check_row(self.cache.blobs(), &egg, &blob)?;
-        if !self.host.accepts(&blob.manifest.key) {
+        if !egg.works_on(&self.host) {
+            return Err(miss());
+        }
+        if layout::is_contradicted(&blob.manifest, &blob.provenance) {
+            self.damaged.push(digest);
             return Err(miss());
         }
         let Prepared { path: into, torn } = self.prepare(into)?;

@@ -19,7 +19,7 @@ impl Session {
     pub fn find(&mut self, wanted: &ToFind) -> Result<Answer> {
         let ToFind { name, variant, choice, source_sha256, .. } = wanted;
         let version = wanted.version.as_deref();
-        let is_usable = |key: &EggKey| key.variant == *variant && self.host.accepts(key);
+        let is_usable = |egg: &CachedEgg| egg.key.variant == *variant && egg.works_on(&self.host);
         let is_version = |key: &EggKey| version.is_none_or(|it| same_version(&key.version, it));
         let mut eggs = self.cache.eggs_of_project(name)?;
         if enabled!(Level::DEBUG) {
@@ -27,7 +27,7 @@ impl Session {
                 self.log_unusable(egg, variant);
             }
         }
-        eggs.retain(|egg| is_usable(&egg.key) && !self.is_unusable(egg.digest));
+        eggs.retain(|egg| is_usable(egg) && !self.is_unusable(egg.digest));
         let mut candidates: Vec<Candidate> = eggs.iter().map(Candidate::of).collect();
         let is_chosen = |it: &Candidate| {
             choice.as_ref().is_none_or(|Choice(choice)| it.choices.contains(choice))
@@ -48,8 +48,11 @@ impl Session {
         debug!(name, version, variant, usable = eggs.len(), is_cached, "looked in the cache");
         let mut warnings = Vec::new();
         if let Some(remotes) = self.remotes.as_mut().filter(|_| !is_cached) {
-            let is_wanted = |key: &EggKey| is_usable(key) && is_version(key);
-            let offered = find_on(remotes, &self.cache, name, &eggs, &self.unusable, is_wanted);
+            let is_wanted = |key: &EggKey| {
+                key.variant == *variant && self.host.may_accept(key) && is_version(key)
+            };
+            let mut offered = find_on(remotes, &self.cache, name, &eggs, &self.unusable, is_wanted);
+            offered.retain(is_usable);
             debug!(name, version, offered = offered.len(), "looked on remotes");
             candidates.extend(offered.iter().map(Candidate::of));
             warnings = remotes.warnings();
@@ -63,6 +66,14 @@ impl Session {
         Answer::Learned {}
     }
 
+    /// Offers these eggs no more: buildout cannot use them. The next build of their key replaces them.
+    pub fn reject(&mut self, digests: &[Digest]) -> Answer {
+        debug!(?digests, "rejected");
+        self.unusable.extend(digests);
+        self.damaged.extend(digests);
+        Answer::Rejected {}
+    }
+
     /// Logs why an egg of the cache is not offered.
     fn log_unusable(&self, egg: &CachedEgg, variant: &str) {
         let (file_name, digest) = (&egg.file_name, egg.digest);
@@ -73,7 +84,7 @@ impl Session {
         } else if egg.key.variant != variant {
             let of_egg = &egg.key.variant;
             debug!(file_name, %digest, variant, of_egg, "not offered: it has other build options");
-        } else if let Some(Mismatch { part, egg, host }) = self.host.mismatch(&egg.key) {
+        } else if let Some(Mismatch { part, egg, host }) = egg.mismatch(&self.host) {
             debug!(file_name, %digest, part, egg, host, "not offered: it is not for this host");
         }
     }
@@ -86,7 +97,7 @@ impl Session {
                 let name = normalize_name(name);
                 let eggs = self.cache.eggs_of_project(&name)?;
                 let is_cached = |egg: &CachedEgg| {
-                    self.host.accepts(&egg.key)
+                    egg.works_on(&self.host)
                         && !self.withdrawals.has(egg.digest)
                         && version.as_ref().is_some_and(|it| same_version(&egg.key.version, it))
                 };
@@ -110,14 +121,17 @@ impl Session {
         let is_wanted = |key: &EggKey| {
             key.variant == egg.variant
                 && (egg.source_sha256.is_empty() || key.source_sha256 == egg.source_sha256)
-                && host.accepts(key)
+                && host.may_accept(key)
                 && same_version(&key.version, &egg.version)
         };
         let (withdrawals, unusable) = (&self.withdrawals, &self.unusable);
         // Another buildout may have stored it in this cache meanwhile.
         let eggs = self.cache.eggs_of_project(&egg.name)?;
         let is_cached = |egg: &CachedEgg| {
-            is_wanted(&egg.key) && !withdrawals.has(egg.digest) && !unusable.contains(&egg.digest)
+            is_wanted(&egg.key)
+                && egg.works_on(host)
+                && !withdrawals.has(egg.digest)
+                && !unusable.contains(&egg.digest)
         };
         if eggs.iter().any(is_cached) {
             return Ok(Answer::Leased { lease: Leased::Built, wait: None });

@@ -6,6 +6,7 @@ use tracing::{debug, warn};
 
 use super::Session;
 use super::remotes::SessionRemotes;
+use crate::egg::layout::{self, METADATA_NAMED};
 use crate::egg::provenance::Provenance;
 use crate::egg::scan::Hints;
 use crate::error::Result;
@@ -54,13 +55,16 @@ impl Session {
             let tree = listed.as_ref().ok().and_then(|listed| listed.as_ref().ok());
             remotes.note_built(tree.map(|tree| &tree.manifest.key));
         }
-        let tree = match listed? {
+        let mut tree = match listed? {
             Ok(tree) => tree,
             Err(reason) => {
                 warn!(path = %path.display(), reason, "refused");
                 return Ok(Answer::Refused(add::Outcome::Refused { reason }));
             }
         };
+        if layout::is_contradicted(&tree.manifest, &provenance) {
+            tree.manifest.key.generation = METADATA_NAMED;
+        }
         let number = self.asked.len();
         let replace = Replace::These(self.damaged.clone());
         let storer = self.start_storer()?;
