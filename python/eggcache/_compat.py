@@ -191,8 +191,9 @@ def implementation():
 def soabi():
     """The ABI of extension modules, which is the tag in their file names; empty if it is not known.
 
-    It is not always ``SOABI``, which lacks the platform on PyPy. CPython 2 names it nowhere. Its builds differ in the width of a character (UCS2 or UCS4), in the
-    allocator and in debug code, and the tag of wheels (PEP 425) is made from these.
+    It is not always ``SOABI``, which lacks the platform on PyPy. CPython 2 names it nowhere. Its builds
+    differ in the width of a character (UCS2 or UCS4), in the allocator and in debug code, and the tag
+    of wheels (PEP 425) is made from these.
     """
     tag = (sysconfig.get_config_var("EXT_SUFFIX") or "").rpartition(".")[0].lstrip(".")
     found = tag or sysconfig.get_config_var("SOABI") or ""
