@@ -23,6 +23,10 @@ pub enum Error {
     #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
 
+    /// Something asked the operation to stop.
+    #[error("interrupted")]
+    Interrupted,
+
     /// A directory or file that cannot be stored as an egg.
     #[error("{} cannot be added: {reason}", path.display())]
     UnsoundEgg { path: PathBuf, reason: String },

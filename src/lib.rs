@@ -136,7 +136,7 @@ pub use egg::name::EggName;
 pub use egg::provenance::Provenance;
 pub use error::{Error, Result};
 pub use util::hash::digest::Digest;
-pub use util::{clock, progress, suggest, units};
+pub use util::{clock, progress, stop, suggest, units};
 
 // The operations, each with its `Options` and its `Report`.
 pub use ops::add;

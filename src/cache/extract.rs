@@ -18,7 +18,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use rayon::prelude::*;
-use rustix::fs::Mode;
 use tracing::debug;
 
 use crate::cache::blobs::Blobs;
@@ -101,8 +100,9 @@ pub fn check_present(target: &Path, manifest: &Manifest) -> Result<()> {
     }
 }
 
-/// Copies the egg of an open blob into a directory, under a temporary name. `mode_mask` is the
-/// directory's [`crate::disk::permissions::mode_mask`].
+/// Copies the egg of an open blob into a directory, under a temporary name. Everything gets the
+/// permissions that it would get if it was built there: by the umask, or the default ACL and the
+/// set-group-ID bit of the directory. No mode is set afterwards, which would undo that.
 ///
 /// # Errors
 /// [`Error::DamagedBlob`], or [`Error::NoSpace`] if the egg is larger than the free space.
@@ -110,15 +110,16 @@ pub fn extract(
     blobs: &Blobs,
     blob: &Blob<Mapped>,
     dir: &Dir,
-    mode_mask: u32,
     progress: &dyn Progress,
 ) -> Result<Temp> {
     let into = dir.path();
     check_space(&blob.manifest, into)?;
     threads::start_pool()?;
-    let is_directory = blob.manifest.entries[0].kind == EntryKind::Directory;
-    let temp = if is_directory { Temp::dir(dir)? } else { Temp::file(dir)? };
-    let extraction = Extraction { blob, temp: &temp, mode_mask, progress };
+    let root = &blob.manifest.entries[0];
+    let is_directory = root.kind == EntryKind::Directory;
+    let make = if is_directory { Temp::dir_with_mode } else { Temp::file_with_mode };
+    let temp = make(dir, root.open_mode())?;
+    let extraction = Extraction { blob, temp: &temp, progress };
     let begun = Instant::now();
     match extraction.run() {
         Ok(()) => {
@@ -152,8 +153,6 @@ struct Extraction<'a, 't> {
     blob: &'a Blob<Mapped>,
     /// The egg itself: its directory, or its file if it is zipped.
     temp: &'t Temp,
-    /// Mode bits that must be set explicitly, because creating a file may not set them.
-    mode_mask: u32,
     progress: &'t dyn Progress,
 }
 
@@ -180,7 +179,7 @@ impl<'a> Extraction<'a, '_> {
         let is_directory = |entry: &&Entry| entry.kind == EntryKind::Directory;
         let directories: Vec<&Entry> = self.entries().iter().filter(is_directory).collect();
         for directory in directories.iter().filter(|entry| !entry.path.is_root()) {
-            dir.make_dir(directory.path.as_str(), directory.mode | 0o700)
+            dir.make_dir(directory.path.as_str(), directory.open_mode())
                 .map_err(|error| failure(directory, error))?;
         }
         self.write_files()?;
@@ -219,7 +218,7 @@ impl<'a> Extraction<'a, '_> {
         for &entry in &layout.empty {
             let entry = &self.entries()[entry];
             self.create(entry, &mut dir)
-                .and_then(|file| self.finish(entry, &file))
+                .and_then(|file| finish(entry, &file))
                 .map_err(|error| failure(entry, error))?;
         }
         Ok(())
@@ -237,7 +236,7 @@ impl<'a> Extraction<'a, '_> {
                 self.create(entry, dir)
                     .and_then(|mut file| {
                         file.write_all(content)?;
-                        self.finish(entry, &file)
+                        finish(entry, &file)
                     })
                     .map_err(|error| failure(entry, error))?;
                 self.progress.advance(content.len() as u64);
@@ -286,32 +285,26 @@ impl<'a> Extraction<'a, '_> {
             })
             .collect::<std::result::Result<Vec<_>, Failure<'a>>>()?;
         blob.check_large(index, &subtrees)?;
-        self.finish(entry, &file).map_err(|error| failure(entry, error))
+        finish(entry, &file).map_err(|error| failure(entry, error))
     }
 
     fn create(&self, entry: &Entry, dir: &mut NoFollowDir<'_>) -> std::io::Result<File> {
         if entry.path.is_root() {
             return self.temp.handle().try_clone();
         }
-        dir.make_file(entry.path.as_str(), entry.mode)
-    }
-
-    fn finish(&self, entry: &Entry, file: &File) -> std::io::Result<()> {
-        if entry.path.is_root() || entry.mode & self.mode_mask != 0 {
-            rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode))?;
-        }
-        files::set_mtime(file, None, entry.mtime.parts())
+        dir.make_file(entry.path.as_str(), entry.open_mode())
     }
 
     fn finish_directory(&self, entry: &Entry, dir: &mut NoFollowDir<'_>) -> std::io::Result<()> {
         if entry.path.is_root() {
-            return self.finish(entry, self.temp.handle());
-        }
-        if entry.mode & self.mode_mask != 0 || entry.mode & 0o700 != 0o700 {
-            dir.set_dir_mode(entry.path.as_str(), entry.mode)?;
+            return finish(entry, self.temp.handle());
         }
         dir.set_mtime(entry.path.as_str(), entry.mtime.parts())
     }
+}
+
+fn finish(entry: &Entry, file: &File) -> std::io::Result<()> {
+    files::set_mtime(file, None, entry.mtime.parts())
 }
 
 fn failure(entry: &Entry, error: std::io::Error) -> Failure<'_> {

@@ -21,6 +21,7 @@ mod repair;
 pub mod retention;
 mod torn_copies;
 pub mod trust;
+mod verdict;
 mod write;
 
 use crate::disk::dir::Dir;
@@ -31,6 +32,7 @@ pub use blobs::{BlobFile, Blobs, Staged, Staging};
 pub use index::{DAY, Day, FILE_NAME as INDEX_FILE_NAME, Regrets, Tally, Usage, day_of};
 pub use rebuild::Rebuilt;
 pub use repair::describes_same_egg;
+pub use verdict::Likeness;
 pub use write::Commit;
 
 use index::Index;

@@ -237,6 +237,12 @@ impl Cache {
         files::reserve(&self.dir, BALLAST, BALLAST_BYTES);
     }
 
+    /// Frees the reserved space of this cache, so that eggs that are complete can be committed. Returns
+    /// whether there was any.
+    pub fn free_ballast(&self) -> bool {
+        self.dir.remove_file(BALLAST).is_ok()
+    }
+
     /// Frees the reserved space, so that a cache on a full disk can be opened and collected.
     pub fn drop_ballast(root: &Path, trust: &Trust) {
         if let Ok(Place::Cache(dir)) = place(root, trust)

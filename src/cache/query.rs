@@ -1,6 +1,6 @@
 //! Finding eggs by text: `name==version`, a name, an egg's file name, or the beginning of a digest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -189,13 +189,13 @@ fn candidates(index: &Index, text: &str) -> Result<Vec<CachedEgg>> {
     if text.parse::<EggName>().is_ok() {
         return index.of_file_name(text);
     }
+    let mut eggs = index.of_project(&normalize_name(text))?;
     if Digest::is_prefix(text) {
+        let named: HashSet<Digest> = eggs.iter().map(|egg| egg.digest).collect();
         let found = index.of_digest_prefix(text)?;
-        if !found.is_empty() {
-            return Ok(found);
-        }
+        eggs.extend(found.into_iter().filter(|egg| !named.contains(&egg.digest)));
     }
-    index.of_project(&normalize_name(text))
+    Ok(eggs)
 }
 
 /// Eggs of the version in `text`; without a version, eggs whose name or file name contains `text`, or

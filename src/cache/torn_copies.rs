@@ -8,8 +8,8 @@
 //!
 //! No other code removes eggs outside the cache without being asked, so it requires proof. A copy is torn if it
 //! has no entries that the egg does not have, an entry has an mtime that only a copy has, and an
-//! interrupted copy explains every difference: files are missing, cut off or zero, or have the mode or
-//! mtime of a new file. Eggs that cannot be read, and those that the cache does not have, are left alone.
+//! interrupted copy explains every difference: files are missing, cut off or zero, or have the mtime
+//! of a new file. Eggs that cannot be read, and those that the cache does not have, are left alone.
 //! No failure here prevents the use of a cache.
 //!
 //! Several processes may check one directory at once: no lock keeps them apart, because
@@ -36,9 +36,8 @@ use crate::cache::index::Index;
 use crate::disk::dir::Dir;
 use crate::disk::filesystem;
 use crate::disk::json_file;
-use crate::disk::nofollow;
-use crate::disk::permissions;
 use crate::disk::temp;
+use crate::disk::{nofollow, permissions};
 use crate::egg::blob::frame_layout::FrameGroup;
 use crate::egg::blob::reader::{Blob, Decoder};
 use crate::egg::bytecode::is_bytecode;
@@ -236,9 +235,8 @@ fn state<B: Deref<Target = [u8]>>(
         return Ok(State::Other);
     }
     let found: HashMap<&str, &Entry> = found.iter().map(|it| (it.path.as_str(), it)).collect();
-    let mask = permissions::mode_mask(egg.parent().unwrap_or(egg));
     let is_finished = |entry: &Entry| {
-        found.get(entry.path.as_str()).is_some_and(|found| is_finished(entry, found, mask, since))
+        found.get(entry.path.as_str()).is_some_and(|found| is_finished(entry, found, since))
     };
     let is_whole = manifest.entries.iter().all(is_finished);
     let mut state = if is_whole { State::Whole } else { State::Torn };
@@ -293,19 +291,14 @@ fn is_copy(manifest: &Manifest, found: &[Entry]) -> bool {
 }
 
 /// Whether an entry, apart from its content, is as a copy leaves it or was changed since: not if it has
-/// the mode or the mtime of a new file.
-fn is_finished(entry: &Entry, found: &Entry, mask: u32, since: i64) -> bool {
-    let new_mode = match entry.kind {
-        EntryKind::Directory => entry.mode | 0o700,
-        _ => entry.mode,
-    };
-    let has_mode = found.mode == entry.mode || found.mode != new_mode & !mask;
+/// the mtime of a new file.
+fn is_finished(entry: &Entry, found: &Entry, since: i64) -> bool {
     let is_older = found.mtime.0 < since.saturating_sub(CLOCK_STEP);
     match (&entry.kind, &found.kind) {
         (EntryKind::Symlink { target }, EntryKind::Symlink { target: other }) => target == other,
         // Python's bytecode changes the mtime of its directory.
-        (EntryKind::Directory, _) => has_mode,
-        _ => has_mode && (found.mtime == entry.mtime || is_older),
+        (EntryKind::Directory, _) => true,
+        _ => found.mtime == entry.mtime || is_older,
     }
 }
 

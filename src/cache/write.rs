@@ -29,9 +29,10 @@ use crate::cache::arrivals::{self, Arrivals, Record};
 use crate::cache::blobs::{Blobs, Staged};
 use crate::cache::index::{Tally, Writer};
 use crate::cache::retention::plan::{EvictReason, Evicted};
+use crate::cache::verdict::{Likeness, Verdict, verdict};
 use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
-use crate::error::{Error, OrLog, Result};
+use crate::error::{OrLog, Result};
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 
@@ -44,12 +45,12 @@ const HOLD: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone, PartialEq)]
 pub enum Commit {
     Stored(CachedEgg),
-    /// The cache keeps its own egg of this key: `same` if it is the same build.
+    /// The cache keeps its own egg.
     Kept {
         existing: CachedEgg,
-        same: bool,
+        likeness: Likeness,
     },
-    /// Stored in place of another build of its key.
+    /// Stored in place of another build of its key, or of the same egg without its archive.
     Replaced {
         egg: CachedEgg,
         old: Digest,
@@ -62,8 +63,9 @@ pub enum Commit {
 
 impl Cache {
     /// Adds staged blobs under one hold of the write lock. The first build of a key wins, unless
-    /// `replace` returns true for it or its blob is damaged. On failure no egg gets a row. An egg whose
-    /// folder cannot be written is refused alone.
+    /// `replace` returns true for it or its blob is damaged. An egg whose content the cache has already is
+    /// not stored again, and one whose archive becomes known takes the place of the one without. On failure
+    /// no egg gets a row. An egg whose folder cannot be written is refused alone.
     pub fn commit(
         &mut self,
         staged: Vec<Staged>,
@@ -81,34 +83,27 @@ impl Cache {
         refused: impl FnOnce() -> Result<HashMap<Digest, String>>,
     ) -> Result<Vec<Commit>> {
         let (dir, blobs) = (&self.dir, &self.blobs);
-        let commits = self.index.write(|writer| {
+        let (commits, dropped) = self.index.write(|writer| {
             let refused = refused()?;
             let admitted: Vec<&Staged> =
                 staged.iter().filter(|it| !refused.contains_key(&it.written.digest)).collect();
             record_arrivals(dir, blobs, writer, &admitted, &replace)?;
-            let mut changed = BTreeSet::new();
+            let mut changes = Changes::default();
             let commits = staged
                 .into_iter()
                 .map(|staged| match refused.get(&staged.written.digest) {
                     Some(reason) => Ok(Commit::Refused { reason: reason.clone() }),
-                    None => commit_one(blobs, writer, staged, &replace, &mut changed),
+                    None => commit_one(blobs, writer, staged, &replace, &mut changes),
                 })
                 .collect::<Result<Vec<_>>>()?;
-            blobs.sync(&changed)?;
+            blobs.sync(&changes.folders)?;
             writer.tally(&stored(&commits), now())?;
-            Ok(commits)
+            Ok((commits, changes.dropped))
         })?;
-        let old: Vec<Digest> = commits
-            .iter()
-            .filter_map(|commit| match commit {
-                Commit::Replaced { old, .. } => Some(*old),
-                _ => None,
-            })
-            .collect();
         for commit in &commits {
             log_commit(commit);
         }
-        self.unlink_unreferenced(&old, |_| ())?;
+        self.unlink_unreferenced(&dropped, |_| ())?;
         Ok(commits)
     }
 
@@ -224,10 +219,10 @@ impl Cache {
 fn log_commit(commit: &Commit) {
     match commit {
         Commit::Stored(egg) => debug!(file_name = egg.file_name, digest = %egg.digest, "stored"),
-        Commit::Kept { existing, same: true } => {
+        Commit::Kept { existing, likeness: Likeness::Same | Likeness::Known } => {
             debug!(file_name = existing.file_name, digest = %existing.digest, "already stored");
         }
-        Commit::Kept { existing, same: false } => {
+        Commit::Kept { existing, likeness: Likeness::Other } => {
             let (file_name, kept) = (&existing.file_name, existing.digest);
             debug!(file_name, %kept, "not stored: the cache has another build");
         }
@@ -262,7 +257,8 @@ fn record_arrivals(
     let mut records = Vec::new();
     // Read when an egg of unknown origin is added.
     let mut known: Option<Arrivals> = None;
-    for Staged { arrival, written, manifest, provenance, .. } in staged {
+    for it in staged {
+        let Staged { arrival, written, manifest, provenance, .. } = it;
         if arrival.is_none() && provenance.build_seconds.is_some() {
             // It was built just now.
             continue;
@@ -274,8 +270,7 @@ fn record_arrivals(
             known.of_content(content).filter(|_| known.of_egg(egg).is_none()).cloned()
         };
         let Some(arrival) = arrival.clone().or_else(&mut of_original) else { continue };
-        let existing = writer.of_key(&manifest.key)?;
-        let is_kept = existing.is_some_and(|it| fate(blobs, &it, &replace) == Fate::Kept);
+        let is_kept = matches!(verdict(blobs, writer, it, &replace)?, Verdict::Kept { .. });
         if !is_kept && !writer.has(egg)? {
             records.push(Record { egg, content: Some(content), arrival });
         }
@@ -283,23 +278,13 @@ fn record_arrivals(
     arrivals::append(cache, writer, &records)
 }
 
-/// What happens to an egg when another one of its key is added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Kept,
-    Replaced,
-    /// Its row has the wrong key and is deleted; the blob, which is another egg's, stays.
-    Forgotten,
-}
-
-fn fate(blobs: &Blobs, existing: &CachedEgg, replace: impl Fn(&CachedEgg) -> bool) -> Fate {
-    match blobs.open(existing.digest) {
-        Ok(Some(blob)) if blob.manifest.key != existing.key => Fate::Forgotten,
-        Ok(None) | Err(Error::DamagedBlob { .. }) => Fate::Replaced,
-        // A blob of a newer format belongs to a newer eggcache and is not broken.
-        _ if replace(existing) => Fate::Replaced,
-        _ => Fate::Kept,
-    }
+/// What a transaction changes besides the rows.
+#[derive(Debug, Default)]
+struct Changes {
+    /// The directories of blobs that need a sync.
+    folders: BTreeSet<PathBuf>,
+    /// Eggs that have lost their rows, and whose blobs are to be removed.
+    dropped: Vec<Digest>,
 }
 
 fn commit_one(
@@ -307,26 +292,23 @@ fn commit_one(
     writer: &Writer<'_>,
     mut staged: Staged,
     replace: impl Fn(&CachedEgg) -> bool,
-    changed: &mut BTreeSet<PathBuf>,
+    changes: &mut Changes,
 ) -> Result<Commit> {
     let digest = staged.written.digest;
-    let (mut replaced, mut before) = (None, None);
-    if let Some(existing) = writer.of_key(&staged.manifest.key)? {
-        let same = existing.digest == digest;
-        match fate(blobs, &existing, replace) {
-            Fate::Kept => return Ok(Commit::Kept { existing, same }),
-            Fate::Forgotten => writer.delete(existing.digest)?,
-            Fate::Replaced => {
-                replaced = Some(existing.digest).filter(|_| !same);
-                before = Some(existing).filter(|_| same);
-            }
-        }
-    }
+    let (replaced, forgotten, before) = match verdict(blobs, writer, &staged, replace)? {
+        Verdict::Kept { existing, likeness } => return Ok(Commit::Kept { existing, likeness }),
+        Verdict::Stored { replaced, forgotten, before } => (replaced, forgotten, before),
+    };
     // Before any row changes, so that an egg that is refused changes nothing.
     if let Err(error) = blobs.check_folder(digest) {
         return Ok(Commit::Refused { reason: error.to_string() });
     }
-    if let Some(old) = replaced.or(before.as_ref().map(|egg| egg.digest)) {
+    for forgotten in forgotten {
+        writer.delete(forgotten)?;
+    }
+    let replaced: Vec<Digest> = replaced.iter().map(|egg| egg.digest).collect();
+    let same = before.iter().map(|egg| egg.digest).find(|it| *it == digest);
+    for &old in replaced.iter().chain(&same) {
         writer.evict(old, now())?;
     }
     // A row with the wrong key can have this digest.
@@ -339,9 +321,11 @@ fn commit_one(
         (egg.used_at, egg.uses) = (before.used_at, before.uses);
     }
     writer.regret(&egg.key, now())?;
-    blobs.persist(writer, staged, changed)?;
+    blobs.persist(writer, staged, &mut changes.folders)?;
     writer.insert(&egg)?;
-    Ok(match replaced {
+    let first = replaced.first().copied();
+    changes.dropped.extend(replaced);
+    Ok(match first {
         Some(old) => Commit::Replaced { egg, old },
         None => Commit::Stored(egg),
     })

@@ -16,6 +16,7 @@ mod progress_bar;
 #[cfg(test)]
 mod reference;
 mod select_eggs;
+mod signals;
 mod table;
 mod transfers;
 mod values;

@@ -16,7 +16,7 @@ use super::complete_eggs::egg_names;
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = true)]
 pub struct Selection {
-    /// Eggs: name==version, name, file name, or at least 8 digits of the digest.
+    /// Eggs: name==version, name, file name, or at least 6 digits of the digest.
     #[arg(value_name = "EGG", add = egg_names())]
     pub eggs: Vec<String>,
     /// Also take the eggs that name==version lines in FILE pin.

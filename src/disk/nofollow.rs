@@ -94,13 +94,6 @@ impl<'a> NoFollowDir<'a> {
         Ok(rustix::fs::symlinkat(target, parent, name)?)
     }
 
-    /// Sets the permission bits of a directory.
-    pub fn set_dir_mode(&mut self, path: &str, mode: u32) -> io::Result<()> {
-        let (parent, name) = self.parent(path)?;
-        let directory = openat(parent, name, DIRECTORY, Mode::empty())?;
-        Ok(rustix::fs::fchmod(directory, Mode::from_raw_mode(mode))?)
-    }
-
     /// Sets the mtime of an entry, of a symlink its own; see [`files::set_mtime`].
     pub fn set_mtime(&mut self, path: &str, mtime: (i64, u32)) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
@@ -167,6 +160,6 @@ mod tests {
         std::fs::remove_dir(dir.path().join("top/a")).unwrap();
         std::os::unix::fs::symlink("../elsewhere", dir.path().join("top/a")).unwrap();
         assert!(NoFollowDir::new(&top).parent(path).is_err());
-        assert!(NoFollowDir::new(&top).set_dir_mode("a", 0o700).is_err());
+        assert!(NoFollowDir::new(&top).make_dir("a/b", 0o700).is_err());
     }
 }

@@ -200,14 +200,3 @@ pub fn umask() -> u32 {
         })
         .unwrap_or(0o777)
 }
-
-/// Mode bits that may be wrong in a file or directory made in `dir`: those of the umask, or all bits if
-/// `dir` has a default ACL, which replaces the umask.
-#[must_use]
-pub fn mode_mask(dir: &Path) -> u32 {
-    let mut acl = [0; 4];
-    match rustix::fs::getxattr(dir, "system.posix_acl_default", &mut acl) {
-        Ok(_) | Err(Errno::RANGE) => 0o777,
-        Err(_) => umask(),
-    }
-}

@@ -43,7 +43,12 @@ pub struct Temp {
 impl Temp {
     /// Makes an empty file in `dir`, with mode 0600.
     pub fn file(dir: &Dir) -> Result<Self> {
-        Self::create(dir, |name| dir.create(name, 0o600).map(Some))
+        Self::file_with_mode(dir, 0o600)
+    }
+
+    /// Makes an empty file in `dir`, with this mode except for what the umask removes.
+    pub fn file_with_mode(dir: &Dir, mode: u32) -> Result<Self> {
+        Self::create(dir, |name| dir.create(name, mode).map(Some))
     }
 
     /// As [`Temp::file`], in the directory of this path.
@@ -58,8 +63,13 @@ impl Temp {
 
     /// Makes an empty directory with mode 0700 in `dir`.
     pub fn dir(dir: &Dir) -> Result<Self> {
+        Self::dir_with_mode(dir, 0o700)
+    }
+
+    /// Makes an empty directory in `dir`, with this mode except for what the umask removes.
+    pub fn dir_with_mode(dir: &Dir, mode: u32) -> Result<Self> {
         Self::create(dir, |name| {
-            rustix::fs::mkdirat(dir.handle(), name, Mode::from_raw_mode(0o700))?;
+            rustix::fs::mkdirat(dir.handle(), name, Mode::from_raw_mode(mode))?;
             match dir.read(name) {
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                 opened => opened.map(Some),

@@ -15,6 +15,7 @@ pub enum DifferenceKind {
     Size,
     Mtime,
     Target,
+    /// The executable bit of a file.
     Mode,
 }
 
@@ -24,8 +25,9 @@ pub struct Difference<'a> {
     pub kind: DifferenceKind,
 }
 
-/// All differences between an egg on disk and `manifest`, by name, kind, size, mode and mtime. The
-/// mtimes of directories do not count: adding a file changes them.
+/// All differences between an egg on disk and `manifest`, by name, kind, size, executable bit and mtime.
+/// The mtimes of directories do not count: adding a file changes them. Other permissions do not count
+/// either: they depend on the umask.
 #[must_use]
 pub fn differences<'a>(manifest: &'a Manifest, found: &'a [Entry]) -> Vec<Difference<'a>> {
     let by_path = |entries: &'a [Entry]| -> HashMap<&str, &Entry> {
@@ -64,7 +66,8 @@ fn entry_difference(expected: &Entry, found: &Entry) -> Option<DifferenceKind> {
         | (EntryKind::Directory, EntryKind::Directory) => DifferenceKind::Mode,
         _ => DifferenceKind::Kind,
     };
-    (kind != DifferenceKind::Mode || expected.mode != found.mode).then_some(kind)
+    let is_mode_same = expected.is_executable() == found.is_executable();
+    (kind != DifferenceKind::Mode || !is_mode_same).then_some(kind)
 }
 
 /// The first difference, as a sentence. Added bytecode does not count.
@@ -129,9 +132,9 @@ mod tests {
             root(2),
             file("__pycache__/a.pyc", 9, 0o644, 9),
             file("grown", 2, 0o644, 1),
-            file("kept", 1, 0o644, 1),
+            file("kept", 1, 0o600, 1),
             link("moved", "b"),
-            file("mode", 1, 0o600, 1),
+            file("mode", 1, 0o755, 1),
             file("new", 1, 0o644, 1),
             link("now-link", "a"),
             file("touched", 1, 0o644, 2),

@@ -16,4 +16,5 @@ pub mod name;
 pub mod native;
 pub mod path;
 pub mod provenance;
+pub mod sameness;
 pub mod scan;

@@ -68,7 +68,10 @@ impl Tree {
         }
         let name: EggName = file_name.parse().map_err(|error| unsound(format!("{error}")))?;
         let files = EggFiles::open(path)?;
-        let Listing { entries, states, .. } = files.list()?;
+        let Listing { mut entries, states, .. } = files.list()?;
+        for entry in &mut entries {
+            entry.mode = entry.plain_mode();
+        }
         let found = match entries[0].kind {
             EntryKind::Directory => inspect_directory(&files, &entries)?,
             EntryKind::File { .. } => inspect_zip(&files, &entries[0])?,

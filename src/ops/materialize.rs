@@ -18,7 +18,6 @@ use crate::cache::extract::{check_names, check_present, check_row, extract};
 use crate::cache::{Blobs, Cache, Usage};
 use crate::disk::dir::Dir;
 use crate::disk::mmap::Mapped;
-use crate::disk::permissions;
 use crate::disk::temp::{self, Temp};
 use crate::egg::blob::reader::Blob;
 use crate::egg::cached_egg::CachedEgg;
@@ -109,11 +108,10 @@ pub fn materialize(
     }
     let withdrawals = Withdrawals::of(cache.root())?;
     let blobs = cache.blobs();
-    let mode_mask = permissions::mode_mask(&into);
     let copy = |egg: &CachedEgg| {
         let outcome = withdrawals
             .check(egg.digest, &egg.file_name)
-            .and_then(|()| materialize_egg(blobs, egg, &into, mode_mask, progress));
+            .and_then(|()| materialize_egg(blobs, egg, &into, progress));
         let outcome = outcome.unwrap_or_else(|reason| match reason {
             Error::MissingBlob { .. } | Error::UnreadableBlob { .. } => Outcome::Missing { reason },
             reason => Outcome::Failed { reason },
@@ -170,22 +168,12 @@ pub fn materialize_blob(
     into: &Path,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
-    copy_blob(blobs, blob, into, permissions::mode_mask(into), progress)
-}
-
-fn copy_blob(
-    blobs: &Blobs,
-    blob: &Blob<Mapped>,
-    into: &Path,
-    mode_mask: u32,
-    progress: &dyn Progress,
-) -> Result<Outcome> {
     let target = into.join(&blob.manifest.file_name);
     if target.symlink_metadata().is_ok() {
         return present(&target, &blob.manifest);
     }
     let dir = Dir::open(into).at("open directory", into)?;
-    let temp = extract(blobs, blob, &dir, mode_mask, progress)?;
+    let temp = extract(blobs, blob, &dir, progress)?;
     persist(blob, temp, into)
 }
 
@@ -207,14 +195,13 @@ fn materialize_egg(
     blobs: &Blobs,
     egg: &CachedEgg,
     into: &Path,
-    mode_mask: u32,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
     let digest = egg.digest;
     let missing = || Error::MissingBlob { path: blobs.path(digest) };
     let blob = blobs.open(digest)?.ok_or_else(missing)?;
     check_row(blobs, egg, &blob)?;
-    copy_blob(blobs, &blob, into, mode_mask, progress)
+    materialize_blob(blobs, &blob, into, progress)
 }
 
 fn present(target: &Path, manifest: &Manifest) -> Result<Outcome> {

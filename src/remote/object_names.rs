@@ -35,8 +35,24 @@ pub fn entry(key: &EggKey) -> String {
 /// The list of all entries of a project for one Python, for example `cp311`.
 #[must_use]
 pub fn project(name: &str, python: &str) -> String {
-    let python = if python.is_empty() { "any" } else { python };
+    let python = if python.is_empty() { ANY } else { python };
     format!("{VERSION}/{PROJECTS}/{name}/{python}")
+}
+
+/// In place of the Python, for eggs of any Python.
+const ANY: &str = "any";
+
+/// The project and the Python of a list; `None` for another object.
+#[must_use]
+pub fn project_of(object: &str) -> Option<(String, String)> {
+    let (name, python) = object
+        .strip_prefix(VERSION)?
+        .strip_prefix('/')?
+        .strip_prefix(PROJECTS)?
+        .strip_prefix('/')?
+        .split_once('/')?;
+    let python = if python == ANY { "" } else { python };
+    (project(name, python) == object).then(|| (name.to_owned(), python.to_owned()))
 }
 
 /// The set of the entries that the buildouts of one configuration use on equal hosts.
@@ -120,6 +136,17 @@ mod tests {
         let sorted = r#"{"abi":"","environment":"","generation":5,"libc":"","name":"foo","platform":"","python":"cp311","source_sha256":"","variant":"","version":"1.0"}"#;
         let name = format!("v1/entries/foo/{}", Digest::of(sorted.as_bytes()));
         assert_eq!(entry(&key()), name);
+    }
+
+    #[test]
+    fn the_name_of_a_list_has_its_project_and_python() {
+        for python in ["cp311", ""] {
+            let named = Some(("foo".to_owned(), python.to_owned()));
+            assert_eq!(project_of(&project("foo", python)), named);
+        }
+        for other in ["v1/entries/foo/cp311", "v1/projects/foo", "v2/projects/foo/cp311"] {
+            assert_eq!(project_of(other), None, "{other}");
+        }
     }
 
     #[test]

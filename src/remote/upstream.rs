@@ -3,10 +3,12 @@
 //! An entry is only used if a key that its remote trusts has signed it. A remote that fails is skipped
 //! from then on.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use rayon::prelude::*;
 
 use crate::cache::trust::Trust;
 use crate::cache::{Staged, Staging};
@@ -213,6 +215,50 @@ impl Upstream {
             return offers;
         }
         self.check(claims(&self.load_list(name, python)), is_wanted)
+    }
+
+    /// The wanted eggs whose digests begin with `digits`. This reads the lists of all projects.
+    ///
+    /// # Errors
+    /// If no remote can list its objects.
+    pub fn of_digest(
+        &self,
+        digits: &str,
+        is_wanted: impl Fn(&EggKey) -> bool + Sync,
+    ) -> Result<Vec<Offer>> {
+        let lists: Vec<(String, String)> = self.projects()?.into_iter().collect();
+        let find = |(name, python): &(String, String)| {
+            let mut offers = self.find(name, python, &is_wanted);
+            offers.retain(|offer| offer.entry.egg.to_string().starts_with(digits));
+            if offers.is_empty() {
+                // So that not all of them are in memory at once.
+                self.forget_list(name, python);
+            }
+            offers
+        };
+        Ok(lists.par_iter().with_max_len(1).flat_map_iter(find).collect())
+    }
+
+    /// The projects that the remotes have lists of, each with the tag of a Python.
+    fn projects(&self) -> Result<BTreeSet<(String, String)>> {
+        let folder = format!("{}/{}", object_names::VERSION, object_names::PROJECTS);
+        let listed =
+            threads::map_at_once(&self.remotes, |remote| Some(remote.client.list(&folder)));
+        let (mut projects, mut failure, mut is_any) = (BTreeSet::new(), None, false);
+        for objects in listed.into_iter().flatten() {
+            match objects {
+                Ok(objects) => {
+                    is_any = true;
+                    let names = objects.iter().filter_map(|it| object_names::project_of(&it.name));
+                    projects.extend(names);
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        match failure {
+            Some(error) if !is_any => Err(error),
+            _ => Ok(projects),
+        }
     }
 
     /// Loads the list of a project, unless it is loaded already.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tracing::debug;
 
-use crate::cache::{Cache, Commit, Staged, Staging};
+use crate::cache::{Cache, Commit, Likeness, Staged, Staging};
 use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, OrLog, Result};
@@ -319,9 +319,9 @@ fn record_commits(state: &mut State, offers: &[Offer], commits: Result<Vec<Commi
 
 fn status_after(commit: &Commit) -> Status {
     match commit {
-        Commit::Kept { existing, same: false } => Status::Failed {
+        Commit::Kept { existing, likeness: Likeness::Known | Likeness::Other } => Status::Failed {
             reason: format!(
-                "the cache has another build of {} ({})",
+                "the cache has its own build of {} ({})",
                 existing.file_name,
                 existing.digest.short()
             ),

@@ -11,7 +11,6 @@ use crate::cache::Blobs;
 use crate::cache::extract::extract;
 use crate::disk::dir::Dir;
 use crate::disk::mmap::Mapped;
-use crate::disk::permissions;
 use crate::disk::temp::Temp;
 use crate::egg::blob::reader::Blob;
 use crate::error::OrLog;
@@ -118,6 +117,6 @@ fn extract_one(blobs: &Blobs, job: &Job) -> Option<Ready> {
         return None;
     }
     let dir = Dir::open(&job.into).or_log()?;
-    let temp = extract(blobs, &blob, &dir, permissions::mode_mask(&job.into), &Silent).or_log()?;
+    let temp = extract(blobs, &blob, &dir, &Silent).or_log()?;
     Some((blob, temp))
 }

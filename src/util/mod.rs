@@ -8,6 +8,7 @@ pub mod hash;
 pub mod machine;
 pub mod printable;
 pub mod progress;
+pub mod stop;
 pub mod suggest;
 pub mod threads;
 pub mod units;

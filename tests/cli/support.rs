@@ -338,6 +338,28 @@ pub fn assert_same(left: &BTreeMap<PathBuf, Seen>, right: &BTreeMap<PathBuf, See
     assert_eq!(left.len(), right.len());
 }
 
+/// As [`tree`], with the modes that an egg's entries get where this umask holds.
+pub fn as_made_under(umask: &str, egg: &Path) -> BTreeMap<PathBuf, Seen> {
+    let umask = u32::from_str_radix(umask, 8).unwrap();
+    let mut egg = tree(egg);
+    for seen in egg.values_mut() {
+        let bits = match seen.content {
+            Content::Symlink(_) => continue,
+            Content::File { .. } if seen.mode & 0o100 == 0 => 0o666,
+            _ => 0o777,
+        };
+        seen.mode = seen.mode & !0o7777 | bits & !umask;
+    }
+    egg
+}
+
+/// The umask of the tests and of the programs that they run.
+pub fn umask() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    line.unwrap().trim().to_owned()
+}
+
 /// Every file below a folder; none if there is no such folder.
 pub fn files_in(folder: &Path) -> Vec<PathBuf> {
     if !folder.exists() {

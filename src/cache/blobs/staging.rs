@@ -17,6 +17,7 @@ use crate::egg::manifest::{Entry, Manifest};
 use crate::egg::provenance::Provenance;
 use crate::egg::scan::{OpenTree, Tree};
 use crate::error::{Error, IoContext, Result};
+use crate::util::stop::Stop;
 use crate::util::threads;
 
 /// The largest egg whose compressed frames are kept in memory, and not in a file, in bytes.
@@ -52,7 +53,10 @@ impl Staging {
     }
 
     /// Packs an egg into a blob under a temporary name and syncs it. On failure nothing is left behind.
-    pub fn pack(&self, tree: &Tree, provenance: Provenance) -> Result<Staged> {
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if it is asked to stop.
+    pub fn pack(&self, tree: &Tree, provenance: Provenance, stop: &Stop) -> Result<Staged> {
         threads::start_pool()?;
         let temp = self.receive()?;
         let dir = self.tmp()?;
@@ -61,7 +65,7 @@ impl Staging {
         let output = BufWriter::with_capacity(1 << 18, temp.handle());
         let packing = if filesystem::clones(&dir) { Packing::CLONABLE } else { Packing::SMALL };
         let of_blob = provenance.clone();
-        let source = tree.open()?;
+        let source = Stoppable { tree: tree.open()?, stop };
         let written = writer::write(&mut manifest, of_blob, packing, &source, spool, output)
             .map_err(|error| match error {
                 WriteError::Content(error) => error,
@@ -122,6 +126,23 @@ impl Content for OpenTree<'_> {
     }
 }
 
+/// An egg that is read until a stop is requested.
+struct Stoppable<'a> {
+    tree: OpenTree<'a>,
+    stop: &'a Stop,
+}
+
+impl Content for Stoppable<'_> {
+    type Error = Error;
+
+    fn read(&self, entry: &Entry, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        if self.stop.is_requested() {
+            return Err(Error::Interrupted);
+        }
+        self.tree.read(entry, offset, buffer)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -147,7 +168,7 @@ mod tests {
         let tree = Tree::scan(&egg, &Hints::default()).unwrap();
         change(&data, &private);
         let staging = Staging::new(&Dir::open(&dir.path().join("cache")).unwrap());
-        staging.pack(&tree, Provenance::default())
+        staging.pack(&tree, Provenance::default(), &Stop::default())
     }
 
     /// Writes into a file, and sets its mtime to what it was.

@@ -67,6 +67,11 @@ impl Writer<'_> {
         .map(|mut found| found.pop())
     }
 
+    /// The eggs of a version of a project, both spelled as in the key.
+    pub fn of_version(&self, name: &str, version: &str) -> Result<Vec<CachedEgg>> {
+        self.eggs("WHERE name = ? AND version = ?", &[&name, &version])
+    }
+
     pub fn of_digest(&self, digest: Digest) -> Result<Option<CachedEgg>> {
         Ok(self.eggs("WHERE digest = ?", &[&digest.to_string()])?.pop())
     }

@@ -3,20 +3,26 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
+
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::eggs;
+use crate::cli::hints::Hints;
 use crate::cli::print::Text;
+use crate::cli::signals::Signals;
 use crate::cli::values::sha256;
-use crate::egg::scan::Hints;
-use crate::ops::add::{self, Options, Outcome, Replace, Report};
+use crate::egg::scan;
+use crate::error::Error;
+use crate::ops::add::{self, Options, Outcome, Replace, Report, Stopped};
 use crate::util::units::shown_size;
 
 /// Add eggs to the cache.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  eggcache add eggs/v5\n  eggcache add /srv/buildout\n  \
     eggcache add eggs/lxml-6.1.3-py3.11-linux-x86_64.egg\n\n\
-    Exit code 1 if an egg was refused; the others are stored.")]
+    Exit code 1 if an egg was refused, or if the disk is full; the others are stored. After SIGINT or \
+    SIGTERM, `add` stores the eggs that are complete, and ends by the signal.")]
 pub struct Add {
     /// Egg directory, zipped egg, eggs directory (its v5/ too), or buildout.
     #[arg(required = true, value_name = "PATH")]
@@ -40,17 +46,26 @@ impl Add {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let Self { paths, generation, environment, source_sha256, replace } = self;
         let source_sha256 = source_sha256.unwrap_or_default();
-        let hints = Hints { generation, source_sha256, environment, ..Hints::default() };
+        let hints =
+            scan::Hints { generation, source_sha256, environment, ..scan::Hints::default() };
         let replace = if replace { Replace::All } else { Replace::None };
-        let options = Options { hints, replace, ..Options::default() };
-        let report = add::add(&mut context.open()?, &paths, &options, &context.bar)?;
-        context.printer.report(&report, |report| text(report, context.verbose))?;
-        let is_refused = report.refused().next().is_some();
-        Ok(if is_refused { ExitCode::Failure } else { ExitCode::Success })
+        let mut cache = context.open()?;
+        let signals = Signals::listen().context("cannot handle signals")?;
+        let stop = signals.stop.clone();
+        let options = Options { hints, replace, stop, ..Options::default() };
+        let report = add::add(&mut cache, &paths, &options, &context.bar)?;
+        drop(cache);
+        let hints = context.printer.hints();
+        context.printer.report(&report, |report| text(report, context.verbose, hints))?;
+        if matches!(report.stopped, Some(Stopped { reason: Error::Interrupted, .. })) {
+            signals.end().context("cannot end by the signal")?;
+        }
+        let is_incomplete = report.refused().next().is_some() || report.stopped.is_some();
+        Ok(if is_incomplete { ExitCode::Failure } else { ExitCode::Success })
     }
 }
 
-fn text(report: &Report, verbose: bool) -> Text {
+fn text(report: &Report, verbose: bool, hints: &Hints) -> Text {
     let mut text = Text::default();
     let (mut stored, mut present, mut bytes, mut blob_bytes) = (0, 0, 0, 0);
     for added in &report.eggs {
@@ -87,13 +102,18 @@ fn text(report: &Report, verbose: bool) -> Text {
             text.data.line(&line);
         }
     }
+    if let Some(Stopped { reason, left }) = &report.stopped {
+        text.problems.push(format!("{reason}: {} not done", eggs(*left)).into());
+        text.hint(hints.of_library(reason));
+        text.hint(vec!["run the same command again to add the rest".into()]);
+    }
     text.summary = format!(
         "{} stored ({}, {} on disk), {present} already there",
         eggs(stored),
         shown_size(bytes),
         shown_size(blob_bytes)
     );
-    let not_stored = text.problems.len() + text.notes.len();
+    let not_stored = text.problems.len() - usize::from(report.stopped.is_some()) + text.notes.len();
     if not_stored > 0 {
         let _ = write!(text.summary, ", {not_stored} not stored");
     }

@@ -22,7 +22,7 @@ use crate::util::units::shown_size;
     eggcache --json list lxml | jq .eggs"
 )]
 pub struct List {
-    /// Part of a name or file name, name==version, or at least 8 digits of a digest.
+    /// Part of a name or file name, name==version, or at least 6 digits of a digest.
     #[arg(add = egg_names())]
     query: Option<String>,
     #[command(flatten)]

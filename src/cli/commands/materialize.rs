@@ -14,6 +14,7 @@ use crate::cli::select_eggs::{Filter, Found, Selection, choose, find};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::python_tag;
 use crate::egg::name::EggName;
+use crate::error::Error;
 use crate::ops::list;
 use crate::ops::materialize::{self, Options, Outcome, Report};
 use crate::ops::remote::pull;
@@ -21,6 +22,7 @@ use crate::remote::client::Patience;
 use crate::remote::upstream::Upstream;
 use crate::remote::withdrawals::run::RunWithdrawals;
 use crate::util::clock::now;
+use crate::util::hash::digest::Digest;
 use crate::util::units::{counted, shown_size};
 
 /// Copy eggs into an eggs directory.
@@ -83,11 +85,15 @@ fn pull_missing(
     into: &Path,
 ) -> anyhow::Result<()> {
     let Found { eggs, missing, .. } = find(cache, names, narrow)?;
-    // Remotes are asked for versions and file names, not for bare names or digests.
+    // Remotes are asked for versions, file names and digests, not for bare names.
     let is_file = |name: &String| name.parse::<EggName>().is_ok();
-    let wanted = missing.into_iter().filter(|name| name.contains("==") || is_file(name));
-    let (files, pins): (Vec<String>, Vec<String>) = wanted.partition(is_file);
-    if (files.is_empty() && pins.is_empty()) || cache.check_writable().is_err() {
+    let (files, others): (Vec<String>, Vec<String>) = missing.into_iter().partition(is_file);
+    let (pins, others): (Vec<String>, Vec<String>) =
+        others.into_iter().partition(|name| name.contains("=="));
+    let digests: Vec<String> = others.into_iter().filter(|it| Digest::is_prefix(it)).collect();
+    if [&files, &pins, &digests].iter().all(|names| names.is_empty())
+        || cache.check_writable().is_err()
+    {
         return Ok(());
     }
     let remotes = context.remotes()?;
@@ -118,14 +124,26 @@ fn pull_missing(
             continue;
         }
         let report = pull::pull(cache, &names, &upstream, narrow, &context.bar)?;
-        for (egg, reason) in report.failed() {
-            context.printer.warning(&format!("{}: not pulled: {reason}", egg.file_name));
+        warn_of_failures(context, &report);
+    }
+    // Last, because a remote that cannot list its objects is not asked again.
+    if !digests.is_empty() {
+        match pull::pull(cache, &digests, &upstream, narrow, &context.bar) {
+            Ok(report) => warn_of_failures(context, &report),
+            Err(error @ Error::Ambiguous { .. }) => return Err(error.into()),
+            Err(error) => context.printer.warning(&error.to_string()),
         }
     }
     for warning in upstream.warnings() {
         context.printer.warning(&warning);
     }
     Ok(())
+}
+
+fn warn_of_failures(context: &Context, report: &pull::Report) {
+    for (egg, reason) in report.failed() {
+        context.printer.warning(&format!("{}: not pulled: {reason}", egg.file_name));
+    }
 }
 
 /// The Python, as a tag like `cp311`, that the other wanted eggs are for, or else the eggs that are

@@ -19,7 +19,7 @@ use crate::util::units::{counted, shown_size};
 )]
 pub struct Pin {
     /// Name, name==version, name with version specifiers, name or file name with *, file name, or at
-    /// least 8 digits of a digest.
+    /// least 6 digits of a digest.
     #[arg(required = true, value_name = "WHAT", add = egg_names())]
     what: Vec<String>,
     /// Reason for the pin.

@@ -21,13 +21,13 @@ use crate::remote::withdrawals::run::RunWithdrawals;
     group = clap::ArgGroup::new("selection").args(["eggs", "requirements"]).required(true).multiple(true),
     after_help = "`materialize` and buildouts pull the eggs that they need by themselves.\n\n\
     Examples:\n  \
-    eggcache pull lxml==6.1.3 --python 3.11\n  \
+    eggcache pull lxml==6.1.3 --python 3.11\n  eggcache pull f57e3e4c1a02\n  \
     eggcache pull --requirements requirements.txt --python 3.11\n\n\
     Exit code 3 if no remote has one of the eggs, 1 if one could not be pulled or a remote could not \
     be used."
 )]
 pub struct Pull {
-    /// Eggs: name==version or file name.
+    /// Eggs: name==version, file name, or at least 6 digits of the digest.
     #[arg(value_name = "EGG")]
     eggs: Vec<String>,
     /// Also pull the eggs that name==version lines in FILE pin.

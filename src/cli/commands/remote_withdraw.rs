@@ -31,7 +31,7 @@ use super::sign::signer;
 pub struct Withdraw {
     /// Name of the remote.
     name: String,
-    /// Builds: name==version, file name, or at least 8 digits of the digest.
+    /// Builds: name==version, file name, or at least 6 digits of the digest.
     #[arg(value_name = "EGG")]
     eggs: Vec<String>,
     /// Why they are withdrawn; everybody who needs one of them reads this.

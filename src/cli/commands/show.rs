@@ -19,7 +19,7 @@ use crate::util::units::{counted, shown_size};
     eggcache show lxml --files --python 3.11\n\n\
     Exit code 3 if the cache does not have the egg, 2 if the name matches several eggs.")]
 pub struct Show {
-    /// Egg: name==version, name, file name, or at least 8 digits of the digest.
+    /// Egg: name==version, name, file name, or at least 6 digits of the digest.
     #[arg(add = egg_names())]
     egg: String,
     /// List the files of the egg, too.

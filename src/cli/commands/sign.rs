@@ -24,7 +24,7 @@ pub struct Sign {
     /// Name of the remote.
     name: String,
     /// Also sign these eggs if a trusted key has signed them and the remote needs more signatures: names,
-    /// name==version, patterns as for `pin`, or at least 8 digits of the digest. If this cache has another
+    /// name==version, patterns as for `pin`, or at least 6 digits of the digest. If this cache has another
     /// build of an egg, only the digest approves it. Repeatable.
     #[arg(long, value_name = "EGG")]
     approve: Vec<String>,

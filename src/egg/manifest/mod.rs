@@ -43,7 +43,8 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub path: EggPath,
-    /// Permission bits. For a symlink they have no meaning and are 0o777.
+    /// Permission bits, of which only the executable bit of a file counts. For a symlink they have no meaning
+    /// and are 0o777.
     pub mode: u32,
     pub mtime: Mtime,
     pub kind: EntryKind,
@@ -59,6 +60,33 @@ pub enum EntryKind {
 /// Seconds since the Unix epoch, and nanoseconds into that second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mtime(pub i64, pub u32);
+
+impl Entry {
+    /// Whether this is a file that its owner may execute.
+    #[must_use]
+    pub fn is_executable(&self) -> bool {
+        matches!(self.kind, EntryKind::File { .. }) && self.mode & 0o100 != 0
+    }
+
+    /// The mode with which the entry is made where it is extracted. The umask there, or the default ACL of
+    /// the directory, removes bits of it, as it does when buildout builds an egg.
+    #[must_use]
+    pub fn open_mode(&self) -> u32 {
+        match self.kind {
+            EntryKind::File { .. } if !self.is_executable() => 0o666,
+            _ => 0o777,
+        }
+    }
+
+    /// The mode in a new manifest. It does not depend on the umask of the builder.
+    #[must_use]
+    pub fn plain_mode(&self) -> u32 {
+        match self.kind {
+            EntryKind::Symlink { .. } => MODE_MASK,
+            _ => self.open_mode() & !0o022,
+        }
+    }
+}
 
 impl Mtime {
     #[must_use]

@@ -8,18 +8,20 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::cache::{Cache, Commit, Staged, Staging};
+use crate::cache::{Cache, Commit, Likeness, Staged, Staging};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::completeness;
 use crate::egg::key::EggKey;
 use crate::egg::name::EggName;
 use crate::egg::provenance::Provenance;
+use crate::egg::sameness::knows_less;
 use crate::egg::scan::{Hints, Tree};
 use crate::error::{Error, Result};
 use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Silent, Unit};
+use crate::util::stop::Stop;
 use crate::util::threads;
 
 use folders::OlderFolders;
@@ -36,6 +38,8 @@ pub struct Options {
     /// Where they come from. The time and the version of eggcache are filled in.
     pub provenance: Provenance,
     pub replace: Replace,
+    /// A request to stop. Eggs that are complete then are stored.
+    pub stop: Stop,
 }
 
 /// Which eggs a new build of their key replaces.
@@ -63,6 +67,19 @@ impl Replace {
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub eggs: Vec<Added>,
+    /// Set if it ended before it was done with all eggs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
+}
+
+/// Why not all eggs were added. Those that were complete are stored and in the report.
+#[derive(Debug, Serialize)]
+pub struct Stopped {
+    /// [`Error::Interrupted`], or a full disk, for example.
+    #[serde(serialize_with = "crate::error::as_text")]
+    pub reason: Error,
+    /// How many eggs are left.
+    pub left: usize,
 }
 
 /// The outcome for one path.
@@ -80,12 +97,12 @@ pub enum Outcome {
     Stored {
         egg: Box<CachedEgg>,
     },
-    /// Stored in place of another build of the same key.
+    /// Stored in place of another build of the same key, or of the same egg without its archive.
     Replaced {
         egg: Box<CachedEgg>,
         old: Digest,
     },
-    /// The cache already has exactly this egg.
+    /// The cache already has this egg, perhaps with other times or bytecode, or with more about its origin.
     Present {
         egg: Box<CachedEgg>,
     },
@@ -136,7 +153,8 @@ impl Report {
 ///
 /// # Errors
 /// [`Error::UnsoundEgg`] if there is no egg at a path. An egg that cannot be stored is not an error: the
-/// report says why it was refused.
+/// report says why it was refused. Nor is a failure after the first egg was read: the report has what is
+/// stored, and the reason.
 pub fn add(
     cache: &mut Cache,
     paths: &[PathBuf],
@@ -163,21 +181,30 @@ pub fn add(
     }
     progress.begin("adding", paths.len() as u64, Unit::Eggs);
     let folders = OlderFolders::of(&paths);
+    let mut left = paths.len();
+    let mut stopped = None;
     for batch in paths.chunks(BATCH) {
-        eggs.extend(add_batch(cache, batch, options, &folders, progress)?);
+        let (added, reason) = add_batch(cache, batch, options, &folders, progress);
+        left -= added.len();
+        eggs.extend(added);
+        if let Some(reason) = reason {
+            stopped = Some(Stopped { reason, left });
+            break;
+        }
     }
     progress.end();
     cache.take_ballast();
-    Ok(Report { eggs })
+    Ok(Report { eggs, stopped })
 }
 
+/// Adds some eggs. Returns what is done, and what kept it from doing the rest.
 fn add_batch(
     cache: &mut Cache,
     paths: &[PathBuf],
     options: &Options,
     folders: &OlderFolders,
     progress: &dyn Progress,
-) -> Result<Vec<Added>> {
+) -> (Vec<Added>, Option<Error>) {
     let provenance = &options.provenance;
     let listed = paths
         .par_iter()
@@ -186,9 +213,15 @@ fn add_batch(
             Ok(ScannedEgg { tree, provenance: provenance.clone() })
         })
         .collect();
-    let outcomes = keep_each(cache, paths, listed, &options.replace, progress)?;
-    let added = |(path, outcome): (&PathBuf, _)| Added { path: path.clone(), outcome };
-    Ok(paths.iter().zip(outcomes).map(added).collect())
+    let kept = keep_each(cache, paths, listed, options, progress);
+    let (outcomes, reason) = match kept {
+        Ok(Kept { outcomes, failure }) => (outcomes, failure),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let added = |(path, outcome): (&PathBuf, Option<_>)| {
+        Some(Added { path: path.clone(), outcome: outcome? })
+    };
+    (paths.iter().zip(outcomes).filter_map(added).collect(), reason)
 }
 
 /// Lists an egg that was built just now, so that it is complete. The inner error says why the egg is
@@ -206,24 +239,35 @@ pub fn list(path: &Path, hints: &Hints) -> Result<std::result::Result<Tree, Stri
 /// Stores listed eggs under one hold of the write lock. An egg that has changed since is refused.
 ///
 /// # Errors
-/// After an error, none of them is stored.
+/// Errors that are not about the eggs, as a full disk. Those that were complete then are stored.
 pub fn keep(cache: &mut Cache, eggs: Vec<ScannedEgg>, replace: &Replace) -> Result<Vec<Outcome>> {
     threads::start_pool()?;
     let paths: Vec<PathBuf> = eggs.iter().map(|egg| egg.tree.path().to_owned()).collect();
     let eggs = eggs.into_iter().map(Ok).collect();
-    let outcomes = keep_each(cache, &paths, eggs, replace, &Silent)?;
+    let options = Options { replace: replace.clone(), ..Options::default() };
+    let Kept { outcomes, failure } = keep_each(cache, &paths, eggs, &options, &Silent)?;
     cache.take_ballast();
-    Ok(outcomes)
+    failure.map_or_else(|| Ok(outcomes.into_iter().flatten().collect()), Err)
 }
 
-/// Stores the eggs at these paths, each of which is listed or has a problem.
+/// What became of several eggs.
+struct Kept {
+    /// In the order of the eggs; `None` for one that is not done.
+    outcomes: Vec<Option<Outcome>>,
+    /// Why not all are done.
+    failure: Option<Error>,
+}
+
+/// Stores the eggs at these paths, each of which is listed or has a problem. What is complete is stored,
+/// whatever keeps the others from it.
 fn keep_each(
     cache: &mut Cache,
     paths: &[PathBuf],
     listed: Vec<Result<ScannedEgg>>,
-    replace: &Replace,
+    options: &Options,
     progress: &dyn Progress,
-) -> Result<Vec<Outcome>> {
+) -> Result<Kept> {
+    let Options { replace, stop, .. } = options;
     let withdrawals = Withdrawals::of(cache.root())?;
     let replaces = |digest| replace.covers(digest) || withdrawals.has(digest);
     let others = listed
@@ -238,34 +282,60 @@ fn keep_each(
         .into_par_iter()
         .zip(others)
         .map(|(listed, replaces)| {
-            let staged = pack(&staging, listed?, replaces);
+            let staged = pack(&staging, listed?, replaces, stop);
             progress.advance(1);
             staged
         })
         .collect();
-    let mut refusals = Vec::new();
     let mut sound = Vec::new();
+    let mut packed = Vec::new();
+    let mut failure = None;
     for (staged, path) in staged.into_iter().zip(paths) {
         let checked = staged.and_then(|staged| {
             withdrawals.check(staged.written.digest, &staged.manifest.file_name).map(|()| staged)
         });
-        match checked {
+        packed.push(match checked.map_err(|error| refusal(error, path)) {
             Ok(staged) => {
                 sound.push(staged);
-                refusals.push(None);
+                Packed::Sound
             }
-            Err(error) => refusals.push(Some(refusal(error, path)?)),
-        }
+            Err(Ok(reason)) => Packed::Refused(reason),
+            Err(Err(error)) => {
+                failure.get_or_insert(error);
+                Packed::NotDone
+            }
+        });
     }
-    let mut commits = cache.commit(sound, |egg| replaces(egg.digest))?.into_iter();
-    let outcome = |refusal: Option<String>| match refusal {
-        Some(reason) => Outcome::Refused { reason },
-        None => commits.next().map_or_else(
-            || Outcome::Refused { reason: "it was not committed".into() },
-            Outcome::from,
-        ),
+    if failure.as_ref().is_some_and(Error::is_full) && !cache.free_ballast() {
+        make_room(&mut sound, &mut packed);
+    }
+    let mut commits = match cache.commit(sound, |egg| replaces(egg.digest)) {
+        Ok(commits) => commits.into_iter(),
+        // A full disk, for example, is the reason for both.
+        Err(error) => return Err(failure.unwrap_or(error)),
     };
-    Ok(refusals.into_iter().map(outcome).collect())
+    let outcome = |it| match it {
+        Packed::Refused(reason) => Some(Outcome::Refused { reason }),
+        Packed::Sound => commits.next().map(Outcome::from),
+        Packed::NotDone => None,
+    };
+    Ok(Kept { outcomes: packed.into_iter().map(outcome).collect(), failure })
+}
+
+/// Gives up the egg that was packed last, so that a full disk has room for the rows of the others.
+fn make_room(sound: &mut Vec<Staged>, packed: &mut [Packed]) {
+    let last = packed.iter_mut().rfind(|it| matches!(it, Packed::Sound));
+    if let Some(last) = last {
+        *last = Packed::NotDone;
+        drop(sound.pop());
+    }
+}
+
+/// An egg before it is committed.
+enum Packed {
+    Sound,
+    Refused(String),
+    NotDone,
 }
 
 /// Lists an egg of unknown origin, and checks that it is complete.
@@ -290,25 +360,34 @@ fn scan(path: &Path, options: &Options, folders: &OlderFolders) -> Result<Tree> 
     }
 }
 
-fn pack(staging: &Staging, listed: ScannedEgg, replaces: Option<Digest>) -> Result<Staged> {
+fn pack(
+    staging: &Staging,
+    listed: ScannedEgg,
+    replaces: Option<Digest>,
+    stop: &Stop,
+) -> Result<Staged> {
+    if stop.is_requested() {
+        return Err(Error::Interrupted);
+    }
     let provenance = Provenance {
         added_at: now(),
         eggcache: env!("CARGO_PKG_VERSION").to_owned(),
         replaces,
         ..listed.provenance
     };
-    staging.pack(&listed.tree, provenance)
+    staging.pack(&listed.tree, provenance, stop)
 }
 
-/// The egg in the cache that a new build of this key replaces.
+/// The egg in the cache that a new build of this key replaces: one of the same key, or of a key that only
+/// lacks the archive.
 fn replaced_build(
     cache: &Cache,
     key: &EggKey,
     replaces: impl Fn(Digest) -> bool,
 ) -> Result<Option<Digest>> {
     let eggs = cache.eggs_of_project(&key.name)?;
-    let other = eggs.into_iter().find(|egg| egg.key == *key).map(|egg| egg.digest);
-    Ok(other.filter(|&digest| replaces(digest)))
+    let is_other = |egg: &CachedEgg| egg.key == *key || knows_less(&egg.key, key);
+    Ok(eggs.into_iter().filter(is_other).map(|egg| egg.digest).find(|&digest| replaces(digest)))
 }
 
 /// The problem with the egg, if the error is about the egg.
@@ -325,8 +404,12 @@ impl From<Commit> for Outcome {
     fn from(commit: Commit) -> Self {
         match commit {
             Commit::Stored(egg) => Self::Stored { egg: Box::new(egg) },
-            Commit::Kept { existing, same: true } => Self::Present { egg: Box::new(existing) },
-            Commit::Kept { existing, same: false } => Self::Other { egg: Box::new(existing) },
+            Commit::Kept { existing, likeness: Likeness::Same | Likeness::Known } => {
+                Self::Present { egg: Box::new(existing) }
+            }
+            Commit::Kept { existing, likeness: Likeness::Other } => {
+                Self::Other { egg: Box::new(existing) }
+            }
             Commit::Replaced { egg, old } => Self::Replaced { egg: Box::new(egg), old },
             Commit::Refused { reason } => Self::Refused { reason },
         }

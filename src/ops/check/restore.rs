@@ -15,7 +15,6 @@ use crate::buildout::SET_ASIDE;
 use crate::cache::Blobs;
 use crate::cache::extract::extract;
 use crate::disk::dir::Dir;
-use crate::disk::permissions;
 use crate::egg::bytecode::is_bytecode;
 use crate::egg::files::{EggFiles, Identity, Listing};
 use crate::egg::manifest::{Entry, EntryKind, Manifest};
@@ -38,8 +37,7 @@ pub fn restore(
 ) -> Result<Vec<PathBuf>> {
     let path = folder.join(name);
     let blob = blobs.open(digest)?.ok_or_else(|| Error::miss(&digest))?;
-    let mode_mask = permissions::mode_mask(folder.path());
-    let temp = extract(blobs, &blob, folder, mode_mask, &Silent)?;
+    let temp = extract(blobs, &blob, folder, &Silent)?;
     let found = folder.find(name).at("read", &path)?;
     if found.map(|found| found.identity()) != examined {
         return Err(Error::Changing { path });

@@ -1,6 +1,7 @@
 //! Pull: download eggs from the remotes into the cache.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::iter;
 use std::sync::mpsc;
 
@@ -10,7 +11,7 @@ use serde::Serialize;
 
 use super::transfer::{EggTransfer, Outcome, failed};
 use crate::cache::query::{self, Narrow};
-use crate::cache::{Cache, Commit, Staged, Staging};
+use crate::cache::{Cache, Commit, Likeness, Staged, Staging};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::python_tag;
 use crate::egg::name::{EggName, normalize_name, same_version};
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::remote::parallel::DOWNLOADS;
 use crate::remote::upstream::{Offer, Upstream};
 use crate::remote::withdrawals::record::Withdrawals;
+use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Unit};
 use crate::util::threads;
 
@@ -39,8 +41,8 @@ impl Report {
     }
 }
 
-/// Downloads eggs into the cache. Each of `names` is `name==version` or the file name of an egg. An egg
-/// that fails is in the report and does not stop the others.
+/// Downloads eggs into the cache. Each of `names` is `name==version`, the file name of an egg, or the
+/// beginning of its digest. An egg that fails is in the report and does not stop the others.
 ///
 /// # Errors
 /// [`Error::Ambiguous`] if a name matches several eggs, [`Error::Usage`] for another form of name,
@@ -83,14 +85,12 @@ pub fn pull(
 
 /// The one egg with a name, or `None`.
 fn find(upstream: &Upstream, text: &str, narrow: &Narrow) -> Result<Option<Offer>> {
-    let (name, version, python) = parse(text, narrow.python.as_deref())?;
-    let mut offers = upstream.find(&name, &python, |key| {
-        let is_version = version.is_none_or(|version| same_version(&key.version, version));
-        narrow.admits_key(key) && is_version
-    });
-    if version.is_none() {
-        offers.retain(|offer| offer.entry.file_name == text);
-    }
+    let is_version_or_file = text.contains("==") || text.parse::<EggName>().is_ok();
+    let mut offers = if !is_version_or_file && Digest::is_prefix(text) {
+        upstream.of_digest(text, |key| narrow.admits_key(key))?
+    } else {
+        without_duplicates(named(upstream, text, narrow)?)
+    };
     match offers.len() {
         0 => Ok(None),
         1 => Ok(offers.pop()),
@@ -99,6 +99,28 @@ fn find(upstream: &Upstream, text: &str, narrow: &Narrow) -> Result<Option<Offer
             Err(Error::Ambiguous { query: text.to_owned(), candidates })
         }
     }
+}
+
+/// The eggs with a version or a file name.
+fn named(upstream: &Upstream, text: &str, narrow: &Narrow) -> Result<Vec<Offer>> {
+    let (name, version, python) = parse(text, narrow.python.as_deref())?;
+    let mut offers = upstream.find(&name, &python, |key| {
+        let is_version = version.is_none_or(|version| same_version(&key.version, version));
+        narrow.admits_key(key) && is_version
+    });
+    if version.is_none() {
+        offers.retain(|offer| offer.entry.file_name == text);
+    }
+    Ok(offers)
+}
+
+/// As [`query::without_duplicates`].
+fn without_duplicates(mut offers: Vec<Offer>) -> Vec<Offer> {
+    let eggs = offers.iter().map(|offer| offer.entry.egg()).collect();
+    let kept: HashSet<Digest> =
+        query::without_duplicates(eggs).iter().map(|egg| egg.digest).collect();
+    offers.retain(|offer| kept.contains(&offer.entry.egg));
+    offers
 }
 
 /// The project, the version and the Python tag in `name==version` or in a file name. The version is
@@ -112,7 +134,8 @@ fn parse<'a>(text: &'a str, python: Option<&str>) -> Result<(String, Option<&'a 
         return Ok((normalize_name(name.trim()), Some(version), tag(python)));
     }
     let Ok(egg) = text.parse::<EggName>() else {
-        let reason = "is neither name==version nor the file name of an egg";
+        let reason =
+            "is neither name==version, nor the file name of an egg, nor the beginning of a digest";
         return Err(Error::Usage(format!("{text} {reason}")));
     };
     // A file name without a Python is that of an egg for any Python.
@@ -217,8 +240,10 @@ fn commit(
     eggs.extend(arrived.iter().zip(commits).map(|(offer, commit)| {
         let outcome = match commit {
             Commit::Stored(_) | Commit::Replaced { .. } => Outcome::Pulled,
-            Commit::Kept { same: true, .. } => Outcome::Present,
-            Commit::Kept { existing, .. } => Outcome::Other { existing: existing.digest },
+            Commit::Kept { likeness: Likeness::Same | Likeness::Known, .. } => Outcome::Present,
+            Commit::Kept { existing, likeness: Likeness::Other } => {
+                Outcome::Other { existing: existing.digest }
+            }
             Commit::Refused { reason } => Outcome::Failed { reason },
         };
         transferred(upstream, offer, outcome)

@@ -13,7 +13,7 @@ impl Digest {
     pub const LEN: usize = 32;
     pub const HEX_LEN: usize = 2 * Self::LEN;
     /// The fewest leading digits that name an egg.
-    pub const MIN_PREFIX: usize = 8;
+    pub const MIN_PREFIX: usize = 6;
 
     /// Whether a text can be the beginning of a digest, and is long enough to name an egg.
     #[must_use]
