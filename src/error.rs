@@ -278,6 +278,10 @@ pub enum Error {
     #[error("{egg}: the Python version is not known")]
     NoPython { egg: String },
 
+    /// A Python that eggs cannot be made for. The reason is a sentence of its own.
+    #[error("the Python {} cannot be used: {reason}", path.display())]
+    BadPython { path: PathBuf, reason: String },
+
     #[error(transparent)]
     Thread(#[from] StartError),
 

@@ -142,6 +142,7 @@ pub use util::{clock, progress, stop, suggest, units};
 pub use ops::add;
 pub use ops::bundle;
 pub use ops::check;
+pub use ops::convert;
 pub use ops::gc;
 pub use ops::init;
 pub use ops::list;
@@ -169,11 +170,12 @@ pub mod internals {
     pub use crate::disk::dir::Dir;
     pub use crate::egg::blob::{frame_layout, reader, writer};
     pub use crate::egg::path::EggPath;
-    pub use crate::egg::{elf, manifest, metadata, name, native, scan};
+    pub use crate::egg::{elf, manifest, metadata, name, native, scan, wheel};
     pub use crate::remote::withdrawals::statement;
     pub use crate::remote::{entry, keys, object_names, signature};
     pub use crate::serve::{Options as ServeOptions, serve};
     pub use crate::util::environment::Environment;
+    pub use crate::util::hash::sha256;
 }
 
 #[cfg(test)]

@@ -18,3 +18,4 @@ pub mod path;
 pub mod provenance;
 pub mod sameness;
 pub mod scan;
+pub mod wheel;

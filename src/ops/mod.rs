@@ -3,6 +3,7 @@
 pub mod add;
 pub mod bundle;
 pub mod check;
+pub mod convert;
 pub mod gc;
 pub mod init;
 pub mod list;

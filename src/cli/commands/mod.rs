@@ -6,6 +6,7 @@ mod add;
 mod bundle;
 mod check;
 mod completions;
+mod convert;
 mod gc;
 mod init;
 mod keygen;
@@ -37,6 +38,7 @@ use super::exit_code::ExitCode;
 pub enum Command {
     Add(add::Add),
     Materialize(materialize::Materialize),
+    Convert(convert::Convert),
     List(list::List),
     Show(show::Show),
     Stats(stats::Stats),
@@ -84,6 +86,7 @@ impl Command {
             | Self::Verify(verify::Verify { repair: false, .. })
             // These open no cache.
             | Self::Completions(_)
+            | Self::Convert(_)
             | Self::Keygen(_)
             | Self::Man(_)
             | Self::Sign(_) => Access::Read,
@@ -109,6 +112,7 @@ impl Command {
         match self {
             Self::Add(command) => command.run(context),
             Self::Materialize(command) => command.run(context),
+            Self::Convert(command) => command.run(context),
             Self::List(command) => command.run(context),
             Self::Show(command) => command.run(context),
             Self::Stats(command) => command.run(context),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::str::FromStr;
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest;
 
@@ -20,6 +21,20 @@ impl fmt::Display for Sha256 {
 impl fmt::Debug for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl Sha256 {
+    /// The digest of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// As the RECORD of a wheel has it: `sha256=`, and base64 for file names without padding.
+    #[must_use]
+    pub fn in_record(&self) -> String {
+        format!("sha256={}", BASE64_URL_SAFE_NO_PAD.encode(self.0))
     }
 }
 
@@ -110,6 +125,12 @@ mod tests {
             assert_eq!(OF_ABC.parse(), Ok(digest));
             assert_eq!(serde_json::to_string(&digest).unwrap(), format!("\"{OF_ABC}\""));
         }
+    }
+
+    #[test]
+    fn a_record_has_it_in_base64() {
+        let expected = "sha256=ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0";
+        assert_eq!(Sha256::of(b"abc").in_record(), expected);
     }
 
     #[test]
