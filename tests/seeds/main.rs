@@ -109,6 +109,11 @@ fn archives_are_sound_or_refused() {
 }
 
 #[test]
+fn wheels_have_a_sound_plan_or_are_left_to_buildout() {
+    replay("wheel");
+}
+
+#[test]
 fn every_seed_can_be_written_again() {
     let seeds = corpus::seeds();
     for (target, _) in properties::TARGETS {

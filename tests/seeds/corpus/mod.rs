@@ -2,6 +2,7 @@
 
 mod blobs;
 mod others;
+mod wheels;
 mod zip_eggs;
 
 use crate::forge::{content, directory, file, symlink};
@@ -32,6 +33,7 @@ pub fn seeds() -> Vec<Seed> {
     add("cache_file", others::cache_files());
     add("requests", others::requests());
     add("archive", others::archives());
+    add("wheel", wheels::wheels());
     seeds
 }
 

@@ -9,6 +9,7 @@ pub mod entry;
 pub mod on_disk;
 pub mod statement;
 pub mod texts;
+pub mod wheel;
 pub mod zip_egg;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use eggcache::internals::name::{EggName, normalize_name, same_version};
 
 pub type Property = fn(&[u8]) -> bool;
 
-pub const TARGETS: [(&str, Property); 14] = [
+pub const TARGETS: [(&str, Property); 15] = [
     ("manifest", manifest),
     ("blob", blob::blob),
     ("egg_name", egg_name),
@@ -36,6 +37,7 @@ pub const TARGETS: [(&str, Property); 14] = [
     ("cache_file", on_disk::cache_file),
     ("requests", on_disk::requests),
     ("archive", on_disk::archive),
+    ("wheel", wheel::wheel),
 ];
 
 /// The first line of a manifest.

@@ -49,7 +49,7 @@ pub fn zip_egg(input: &[u8]) -> bool {
     }
 }
 
-fn members(mut input: &[u8]) -> Vec<forge::Member<'_>> {
+pub fn members(mut input: &[u8]) -> Vec<forge::Member<'_>> {
     let mut members = Vec::new();
     while let [name, low, high, rest @ ..] = input
         && members.len() < 64
