@@ -13,6 +13,7 @@ mod bundle_place;
 mod check;
 mod checkout;
 mod clone;
+mod convert;
 mod damage;
 mod digests;
 mod disk;
