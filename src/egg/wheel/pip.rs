@@ -23,14 +23,14 @@ pub struct Pip {
     pub template: Template,
     /// Whether headers are in a directory with the normalized name of the project.
     pub has_normalized_names: bool,
-    /// Whether `direct_url.json` has the digest of the archive a second time, in `hashes`.
-    pub has_hashes: bool,
+    /// Whether `direct_url.json` has the digest of an archive on this machine.
+    pub has_digests: bool,
 }
 
 impl Pip {
     /// The newest known behaviour.
     pub const NEWEST: Self =
-        Self { template: Template::RemoveSuffix, has_normalized_names: true, has_hashes: true };
+        Self { template: Template::RemoveSuffix, has_normalized_names: true, has_digests: true };
 
     /// The pip of a Python.
     pub fn of(target: &Target) -> Result<Self, Reason> {
@@ -53,7 +53,7 @@ impl Pip {
         Ok(Self {
             template,
             has_normalized_names: (major, minor) >= (25, 1),
-            has_hashes: (major, minor) >= (23, 1),
+            has_digests: (major, minor) >= (23, 1),
         })
     }
 }
@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(of("23.2.1").unwrap().template, Template::Regex);
         assert_eq!(of("25.2").unwrap().template, Template::EndsWith);
         assert_eq!(of("26.0.1").unwrap(), Pip::NEWEST);
-        assert!(!of("23.0.1").unwrap().has_hashes);
+        assert!(!of("23.0.1").unwrap().has_digests);
         for version in ["22.3.1", "27.0", "26.0b1", "x"] {
             assert!(of(version).is_err(), "{version}");
         }

@@ -392,12 +392,12 @@ fn find_namespaces(archive: &mut Archive, placed: &[Placed]) -> Result<HashSet<u
 
 /// The content of `direct_url.json`.
 fn direct_url(url: &str, digest: Sha256, pip: Pip) -> String {
-    let hashes = if pip.has_hashes {
-        format!(", \"hashes\": {{\"sha256\": \"{digest}\"}}")
+    let archive = if pip.has_digests {
+        format!("\"hash\": \"sha256={digest}\", \"hashes\": {{\"sha256\": \"{digest}\"}}")
     } else {
         String::new()
     };
-    format!("{{\"archive_info\": {{\"hash\": \"sha256={digest}\"{hashes}}}, \"url\": \"{url}\"}}")
+    format!("{{\"archive_info\": {{{archive}}}, \"url\": \"{url}\"}}")
 }
 
 /// The `file:` URL of a path, as pip writes it.

@@ -209,6 +209,16 @@ fn metadata_is_what_pip_writes() {
 }
 
 #[test]
+fn an_old_pip_does_not_record_the_digest_of_an_archive() {
+    let old = Target { pip: Some("23.0.1".into()), ..target() };
+    let (plan, archive) = plan(wheel(&[("a.py", "1")]), &old, Origin::Exact).unwrap();
+    let bytecode = Bytecode::of(&old, 0);
+    let metadata = plan.metadata(&archive.members, &HashSet::new(), &HashMap::new(), &bytecode);
+    let expected = r#"{"archive_info": {}, "url": "file:///a%20b/foo_bar-1.0-py3-none-any.whl"}"#;
+    assert!(metadata.iter().any(|(_, content)| content == expected.as_bytes()));
+}
+
+#[test]
 fn a_portable_egg_names_no_path() {
     let files = [("a.py", "1"), (ENTRY_POINTS, "[console_scripts]\nrun = a:main\n")];
     let metadata = |target: &Target| {
