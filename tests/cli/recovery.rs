@@ -73,7 +73,7 @@ fn a_blob_of_a_newer_eggcache_survives_a_lost_index_and_gc() {
     let sandbox = with_three();
     let newer = sandbox.blob("two");
     let mut content = fs::read(&newer).unwrap();
-    content[8] = 3;
+    content[8] = 4;
     let checksum = *blake3::hash(&content[..96]).as_bytes();
     content[96..128].copy_from_slice(&checksum);
     chmod(&newer, 0o644);

@@ -239,7 +239,7 @@ fn a_blob_of_a_newer_format_is_left_and_stays_a_problem() {
     let sandbox = with_two();
     let blob = sandbox.blob("bad");
     change(&blob, |content| {
-        content[8] = 3;
+        content[8] = 4;
         seal_header(content);
     });
     let report = sandbox.fails("--json verify --repair", 4).json();
