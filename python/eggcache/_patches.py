@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 
-from eggcache import _compat, _custom
+from eggcache import _compat, _custom, _options
 from eggcache._log import logger
 
 
@@ -34,7 +34,7 @@ class Patches(object):
         self.is_offline = buildout.offline
         options = buildout["buildout"]
         self.eggs_directories = options["eggs-directory"], options["develop-eggs-directory"]
-        self.fetch_archives = options.get("egg-cache-fetch-archives", "false") == "true"
+        self.fetch_archives = _options.is_on(options, "egg-cache-fetch-archives")
         #: Whether to say that the download cache lacks an archive. Who has set the option knows.
         self._warns_of_archives = "egg-cache-fetch-archives" not in options
         self.places = [

@@ -2,10 +2,9 @@
 
 import atexit
 import hashlib
-import os
 import sys
 
-from eggcache import _custom
+from eggcache import _custom, _options
 from eggcache._patches import Patches
 from eggcache._session import Session, warn_of_failure
 
@@ -17,14 +16,12 @@ def start(buildout):
     global _is_started
     options = buildout["buildout"]
     directory = options.get("egg-cache", "").strip()
-    # Buildout reports options that nobody has read as unused.
-    options.get("egg-cache-environment")
-    options.get("egg-cache-fetch-archives")
-    options.get("egg-cache-unknown-archives")
+    _options.mark_used(options)
     if not directory or _is_started:
         return
     _is_started = True
-    session = _patched_session(buildout, directory)
+    _options.warn_of_values(options)
+    session = _patched_session(buildout)
     if session is not None:
         # An egg directory stays as it was built, even if buildout imports a recipe from it.
         sys.dont_write_bytecode = True
@@ -32,15 +29,16 @@ def start(buildout):
         atexit.register(session.close)
 
 
-def _patched_session(buildout, directory):
+def _patched_session(buildout):
     """Open the cache and patch buildout to use it; None if one of them fails."""
     session = None
     try:
+        directory = _options.cache_directory(buildout)
         from zc.buildout import easy_install
 
         custom = _custom.CustomBuilds(_custom.projects(buildout, easy_install.pkg_resources))
         session = Session(easy_install, buildout["buildout"], custom)
-        session.open(_absolute(directory, buildout), _configuration(buildout))
+        session.open(directory, _configuration(buildout))
         if not session.is_active:
             return None
         Patches(session, buildout, easy_install).apply()
@@ -50,21 +48,6 @@ def _patched_session(buildout, directory):
         if session is not None:
             session.abandon()
         return None
-
-
-def _absolute(directory, buildout):
-    """The path of the cache. As in buildout, a relative path starts at the file that sets it."""
-    directory = os.path.expanduser(directory)
-    if os.path.isabs(directory):
-        return directory
-    base = buildout["buildout"]["directory"]
-    try:
-        source = buildout._annotated["buildout"]["egg-cache"].source
-    except (AttributeError, KeyError):
-        source = ""
-    if os.path.isabs(source) and os.path.isfile(source):
-        base = os.path.dirname(source)
-    return os.path.abspath(os.path.join(base, directory))
 
 
 def _configuration(buildout):

@@ -7,7 +7,7 @@ warning, and buildout continues as if there were no cache.
 import functools
 import os
 
-from eggcache import _bridge, _compat, _host
+from eggcache import _bridge, _compat, _host, _options
 from eggcache._chooser import Chooser
 from eggcache._conflicts import Conflicts
 from eggcache._copier import Copier, warn_of_torn_copies
@@ -119,13 +119,15 @@ class Session(object):
         warn_of_torn_copies(answer)
         #: ``reader``, ``builder``, or None without remotes.
         role = answer.get("remotes")
-        any_archive = options.get("egg-cache-unknown-archives", "check") == "use"
+        any_archive = _options.is_on(options, "egg-cache-unknown-archives")
         self.chooser = chooser = Chooser(
             bridge, easy_install.pkg_resources, self.custom, self.places, _warn, any_archive
         )
         self.leases = Leases(bridge, chooser, self.custom, role == "builder")
         self.copier = Copier(bridge, easy_install, chooser, self.custom, self.tally, role is not None)
         self.storer = Storer(bridge, easy_install, chooser, self.custom, self.tally)
+        if "full" in answer:
+            self.storer.stop(answer["full"])
 
     def _version(self, project):
         # Found by requirement, since newer versions of setuptools spell keys differently.

@@ -92,7 +92,7 @@ class Storer(object):
         for outcome in answer["outcomes"]:
             self._count(outcome["path"], outcome)
         if "failure" in answer:
-            self._stop(answer["failure"])
+            self.stop(answer["failure"])
 
     def _store(self, location, source_sha256="", **fields):
         if self._is_stopped or not location.endswith(".egg"):
@@ -110,7 +110,7 @@ class Storer(object):
 
     def _answered(self, location, answer, refusal):
         if refusal is not None:
-            self._stop(refusal)
+            self.stop(refusal)
         else:
             self._count(location, answer)
 
@@ -120,7 +120,7 @@ class Storer(object):
         elif answer["outcome"] == "refused":
             logger.warning("did not store %s: %s.", os.path.basename(location), answer["reason"])
 
-    def _stop(self, why):
+    def stop(self, why):
         """Store nothing more in this run. The cache can still serve eggs."""
         if not self._is_stopped:
             logger.warning("%s; storing no more eggs in this run.", why)

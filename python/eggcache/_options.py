@@ -1,0 +1,54 @@
+"""The options of the cache in the section ``[buildout]``."""
+
+import os
+
+from eggcache._log import logger
+
+#: Options with two values. The second one is the default, and what any other value counts as.
+_VALUES = {
+    "egg-cache-fetch-archives": ("true", "false"),
+    "egg-cache-unknown-archives": ("use", "check"),
+}
+
+
+def mark_used(options):
+    """Read each option: buildout reports options that nobody has read as unused."""
+    for name in ["egg-cache-environment"] + sorted(_VALUES):
+        options.get(name)
+
+
+def is_on(options, name):
+    """Whether an option has the first of its two values."""
+    return options.get(name) == _VALUES[name][0]
+
+
+def warn_of_values(options):
+    """Log a warning for each option with a value that means nothing."""
+    for name, values in sorted(_VALUES.items()):
+        value = options.get(name)
+        if value is not None and value not in values:
+            on, off = values
+            logger.warning("%s = %s is neither %s nor %s; it counts as %s.", name, value, on, off, off)
+
+
+def cache_directory(buildout):
+    """The path of the cache. As in buildout, a relative path starts at the file that sets it.
+
+    Raise ValueError if it names an environment variable, which would become a folder of that name.
+    """
+    base = buildout["buildout"]["directory"]
+    value = buildout["buildout"]["egg-cache"].strip()
+    # The folder of the buildout may have such a name.
+    if "$" in value.replace(base, ""):
+        reason = "buildout does not expand environment variables; ~ is your home directory"
+        raise ValueError("egg-cache = %s: %s" % (value, reason))
+    directory = os.path.expanduser(value)
+    if os.path.isabs(directory):
+        return directory
+    try:
+        source = buildout._annotated["buildout"]["egg-cache"].source
+    except (AttributeError, KeyError):
+        source = ""
+    if os.path.isabs(source) and os.path.isfile(source):
+        base = os.path.dirname(source)
+    return os.path.abspath(os.path.join(base, directory))
