@@ -23,22 +23,26 @@ pub struct User {
     pub buildout_home: Option<PathBuf>,
 }
 
-/// The cache of the buildout in the folder `root`; `None` if its configuration has none, or if the
-/// value is unknown.
+/// The cache that a configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    Cache(PathBuf),
+    /// A value that only buildout can expand, or that it refuses.
+    Unknown(String),
+}
+
+/// The cache of the buildout in the folder `root`; `None` if its configuration has none.
 #[must_use]
-pub fn of(root: &Path, user: &User) -> Option<PathBuf> {
+pub fn of(root: &Path, user: &User) -> Option<Named> {
     let root = std::path::absolute(root).ok()?;
     let mut lookup = Lookup { root: &root, user, files_left: MAX_FILES };
     if let Some(found) = lookup.find(&root.join(CONFIGURATION), MAX_DEPTH) {
-        return found.0;
+        return found;
     }
     let home = user.buildout_home.clone();
     let home = home.or_else(|| Some(user.home.as_ref()?.join(".buildout")))?;
-    lookup.find(&home.join("default.cfg"), MAX_DEPTH)?.0
+    lookup.find(&home.join("default.cfg"), MAX_DEPTH)?
 }
-
-/// The folder that an option sets; `None` if its value is unknown.
-struct OptionValue(Option<PathBuf>);
 
 struct Lookup<'a> {
     root: &'a Path,
@@ -47,14 +51,17 @@ struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    /// The option in a file or in one that it extends; `None` if none of them has it.
-    fn find(&mut self, file: &Path, depth: usize) -> Option<OptionValue> {
+    /// The option in a file or in one that it extends; `None` if none of them has it. An empty option
+    /// names no cache.
+    fn find(&mut self, file: &Path, depth: usize) -> Option<Option<Named>> {
         self.files_left = self.files_left.checked_sub(1)?;
         let text = files::read_short(file, MAX_CONFIGURATION).ok()?;
         let text = String::from_utf8_lossy(&text);
         let folder = file.parent().unwrap_or(file);
         if let Some(value) = ini::value(&text, "buildout", OPTION) {
-            return Some(OptionValue(self.expand(&value, folder)));
+            let unknown = || Named::Unknown(value.clone());
+            let named = || self.expand(&value, folder).map_or_else(unknown, Named::Cache);
+            return Some((!value.is_empty()).then(named));
         }
         let extends = ini::value(&text, "buildout", "extends").filter(|_| depth > 0)?;
         // The last file overrides those before it.
@@ -62,12 +69,14 @@ impl Lookup<'_> {
         local.find_map(|other| self.find(&folder.join(other), depth - 1))
     }
 
-    /// The folder that a value in a file of `folder` means.
+    /// The folder that a value in a file of `folder` means; `None` if it is unknown. Buildout refuses
+    /// environment variables.
     fn expand(&self, value: &str, folder: &Path) -> Option<PathBuf> {
-        let value = value.replace("${buildout:directory}", self.root.to_str()?);
-        if value.is_empty() || value.contains("${") {
+        const DIRECTORY: &str = "${buildout:directory}";
+        if value.replace(DIRECTORY, "").contains('$') {
             return None;
         }
+        let value = value.replace(DIRECTORY, self.root.to_str()?);
         if let Some(rest) = value.strip_prefix('~') {
             let rest = rest.strip_prefix('/').or(rest.is_empty().then_some(""))?;
             return Some(self.user.home.as_ref()?.join(rest));
@@ -96,7 +105,10 @@ mod tests {
     fn cache(files: &[(&str, &str)]) -> Option<String> {
         let (_dir, top) = folder(files);
         let user = User { home: Some(top.join("home")), buildout_home: None };
-        let found = of(&top.join("app"), &user)?;
+        let found = match of(&top.join("app"), &user)? {
+            Named::Cache(found) => found,
+            Named::Unknown(value) => return Some(format!("unknown: {value}")),
+        };
         Some(found.strip_prefix(&top).unwrap_or(&found).display().to_string())
     }
 
@@ -110,9 +122,11 @@ mod tests {
             ("[buildout]\negg-cache = ${buildout:directory}/c\n", Some("app/c")),
             ("[buildout]\n#egg-cache = /x\n[app]\negg-cache = /y\n", Some("home/cache")),
             ("[buildout]\n[buildout:True]\negg-cache = /x\n", Some("home/cache")),
-            ("[buildout]\negg-cache = ${paths:cache}\n", None),
+            ("[buildout]\negg-cache = ${paths:cache}\n", Some("unknown: ${paths:cache}")),
+            ("[buildout]\negg-cache = $HOME/cache\n", Some("unknown: $HOME/cache")),
+            ("[buildout]\negg-cache = /srv/$USER\n", Some("unknown: /srv/$USER")),
             ("[buildout]\negg-cache =\n", None),
-            ("[buildout]\negg-cache = ~other/cache\n", None),
+            ("[buildout]\negg-cache = ~other/cache\n", Some("unknown: ~other/cache")),
         ] {
             let files = [("app/buildout.cfg", configuration), default];
             assert_eq!(cache(&files).as_deref(), expected, "{configuration}");
@@ -144,6 +158,6 @@ mod tests {
     fn buildout_home_replaces_the_folder_of_the_user() {
         let (_dir, top) = folder(&[("settings/default.cfg", "[buildout]\negg-cache = c\n")]);
         let user = User { home: None, buildout_home: Some(top.join("settings")) };
-        assert_eq!(of(&top.join("app"), &user), Some(top.join("settings/c")));
+        assert_eq!(of(&top.join("app"), &user), Some(Named::Cache(top.join("settings/c"))));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::buildout::cache_option;
+use crate::buildout::cache_option::{self, Named};
 use crate::cache::trust::Trust;
 use crate::cache::{Cache, Missing};
 use crate::error::Error;
@@ -55,9 +55,21 @@ impl Context<'_> {
         };
         let named = match &self.cache {
             Some(cache) => Some(cache.clone()),
-            None => cache_option::of(buildout, &user).inspect(|cache| {
-                self.printer.set_hints(Hints { cache: Some(cache.clone()) });
-            }),
+            None => match cache_option::of(buildout, &user) {
+                Some(Named::Cache(cache)) => {
+                    self.printer.set_hints(Hints { cache: Some(cache.clone()) });
+                    Some(cache)
+                }
+                Some(Named::Unknown(value)) => {
+                    let root = default_root()?;
+                    let used = root.display();
+                    self.printer
+                        .note(&format!("egg-cache = {value} is unknown here: using {used}"));
+                    self.printer.hint("--cache or EGGCACHE_DIR names the cache of this buildout");
+                    return Ok(root);
+                }
+                None => None,
+            },
         };
         named.map_or_else(default_root, Ok)
     }
