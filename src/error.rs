@@ -93,12 +93,13 @@ pub enum Error {
     #[error("there is no cache at {}", path.display())]
     NoCache { path: PathBuf },
 
+    /// A cache directory, or a folder above it.
     #[error(
-        "the cache directory {} is a symbolic link to {}, which does not exist",
+        "{what} {} is a symbolic link to {}, which does not exist",
         path.display(),
         target.display()
     )]
-    BrokenLink { path: PathBuf, target: PathBuf },
+    BrokenLink { what: &'static str, path: PathBuf, target: PathBuf },
 
     /// Somebody else can change a cache.
     #[error("{} ({owner}): the cache {} is not trusted", exposure.of(owner), cache.display())]
@@ -260,6 +261,13 @@ pub enum Error {
 
     #[error("no signing key is set")]
     NoSigningKey,
+
+    #[error("remote {name}: nothing is pushed, because no signing key is set")]
+    NothingPushed { name: String },
+
+    /// The folder that a remote is.
+    #[error("remote {name}: there is no folder {}", path.display())]
+    NoRemoteFolder { name: String, path: PathBuf },
 
     #[error("the signing key {}: {problem}", path.display())]
     SigningKey { path: PathBuf, problem: KeyProblem },
@@ -440,6 +448,13 @@ impl Error {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         matches!(self, Self::ReadOnly { .. })
+    }
+
+    /// Whether the cache cannot be written because its disk is full, as far as that is known.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let full = [Unwritable::NoSpace, Unwritable::Disk];
+        matches!(self, Self::ReadOnly { reason, .. } if full.contains(reason))
     }
 
     /// Whether a disk is full or a quota used up.

@@ -53,16 +53,23 @@ pub fn found(root: &Path) -> Result<Found> {
         Ok(found) if found.is_dir() => {}
         Ok(_) => return Ok(Found::Other { reason: "it is not a directory".into() }),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return match fs::read_link(root) {
-                Ok(target) => Err(Error::BrokenLink { path: root.to_owned(), target }),
-                Err(_) => Ok(Found::Nothing),
-            };
+            return broken_link(root).map_or(Ok(Found::Nothing), Err);
         }
         Err(error) if error.kind() == ErrorKind::NotADirectory => return Err(error).at(OPEN, root),
         Err(error) => return Ok(Found::Closed(error)),
     }
     let opened = root.canonicalize().and_then(|path| Dir::open(&path));
     Ok(opened.map_or_else(Found::Closed, in_directory))
+}
+
+/// The error for a symlink without a target, at or above a path that does not exist.
+fn broken_link(root: &Path) -> Option<Error> {
+    // Above a folder that exists, each link has a target.
+    let missing = root.ancestors().take_while(|path| !path.exists());
+    let (path, target) =
+        missing.filter_map(|path| Some((path, fs::read_link(path).ok()?))).last()?;
+    let what = if path == root { "the cache directory" } else { "the folder" };
+    Some(Error::BrokenLink { what, path: path.to_owned(), target })
 }
 
 /// Determines what an open directory is.

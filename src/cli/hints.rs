@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::cache::trust::VARIABLE as TRUST_VARIABLE;
 use crate::disk::nofollow;
 use crate::error::{Error, Exposure, KeyProblem, NotPublic, Owner, Unwritable};
-use crate::remote::keys::{KEY_VARIABLE, PASSWORD_VARIABLE};
+use crate::remote::keys::{KEY_VARIABLE, PASSWORD_VARIABLE, READ_SIGNING_KEY};
 use crate::util::suggest::Nearest;
 
 const SHARED: u32 = 0o2020;
@@ -60,6 +60,9 @@ impl Hints {
     pub fn of_library(&self, error: &Error) -> Vec<String> {
         let one = |hint: &str| vec![hint.to_owned()];
         match error {
+            Error::Io { action: READ_SIGNING_KEY, .. } => {
+                vec![format!("{KEY_VARIABLE} names it; `eggcache keygen FILE` makes one")]
+            }
             Error::Io { path, source, .. } => self.of_io(path, source.kind()),
             Error::NoSpace { path, .. } => vec![format!("free some space in {}", path.display())],
             Error::UnreadableBlob { owner, .. } | Error::UnreadableIndex { owner, .. } => {
@@ -202,10 +205,14 @@ impl Hints {
                 self.command(&format!("trust {name} {key} --projects PATTERN"))
             )],
             Error::ExpiredSigner { .. } => vec![format!("set {KEY_VARIABLE} to another key")],
-            Error::NoSigningKey => vec![format!(
+            Error::NoSigningKey | Error::NothingPushed { .. } => vec![format!(
                 "set {KEY_VARIABLE} to the file of a secret key; `eggcache keygen FILE` makes one"
             )],
             Error::SigningKey { path, problem } => to_sign(path, *problem),
+            Error::NoRemoteFolder { name, .. } => vec![format!(
+                "create or mount it, or {} and add the right one; a push makes it",
+                self.command(&format!("remote remove {name}"))
+            )],
             Error::KeyExists { .. } => one("name another file"),
             Error::NotAPublicKey { problem: NotPublic::Secret, .. } => {
                 one("name the public key, which is in the file that ends with .pub")
@@ -220,7 +227,9 @@ impl Hints {
     }
 
     fn of_io(&self, path: &Path, kind: std::io::ErrorKind) -> Vec<String> {
-        use std::io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
+        use std::io::ErrorKind::{
+            InvalidInput, NotADirectory, PermissionDenied, ReadOnlyFilesystem, Unsupported,
+        };
         if is_full(kind) {
             return vec![format!(
                 "free some space there; {} shrinks a cache",
@@ -234,6 +243,13 @@ impl Hints {
                 vec![format!("check who owns it and how it is mounted: {at} is {owner}")]
             }
             ReadOnlyFilesystem => vec!["check how it is mounted".into()],
+            NotADirectory => {
+                let file = path.ancestors().find(|above| above.exists() && !above.is_dir());
+                file.map(|file| format!("{} is not a directory", file.display()))
+                    .into_iter()
+                    .collect()
+            }
+            Unsupported => vec!["choose a directory on another file system".into()],
             InvalidInput if path.is_symlink() => {
                 let at = path.display();
                 vec![format!(
@@ -485,6 +501,19 @@ mod tests {
             (Error::WebServer { name: name(), what: "is read-only" }, "store behind"),
             (Error::UntrustedSigner { name: name(), id, key }, "`eggcache trust team RWQ`"),
             (Error::NoSigningKey, "set EGGCACHE_SIGNING_KEY"),
+            (Error::NothingPushed { name: name() }, "set EGGCACHE_SIGNING_KEY"),
+            (
+                Error::Io {
+                    action: READ_SIGNING_KEY,
+                    path: "/team".into(),
+                    source: io::ErrorKind::NotFound.into(),
+                },
+                "EGGCACHE_SIGNING_KEY names it",
+            ),
+            (
+                Error::NoRemoteFolder { name: name(), path: "/srv/pool".into() },
+                "`eggcache remote remove team`",
+            ),
             (Error::KeyExists { path: "/team".into() }, "another file"),
             (Error::NotAPublicKey { shown: shown(), problem: NotPublic::Secret }, ".pub"),
             (Error::NotAPublicKey { shown: shown(), problem: NotPublic::NoFile }, "keygen"),

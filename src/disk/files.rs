@@ -112,7 +112,12 @@ pub fn make_dirs_durably(dir: &Path, mode: u32) -> std::io::Result<bool> {
     match fs::DirBuilder::new().mode(mode).create(dir) {
         Err(_) if dir.is_dir() => return Ok(false),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            make_dirs_durably(parent.ok_or(error)?, 0o755)?;
+            let parent = parent.ok_or(error)?;
+            // If it were there, the next attempt would fail in the same way, for ever.
+            if parent.is_dir() {
+                return Err(takes_none(parent));
+            }
+            make_dirs_durably(parent, 0o755)?;
             return make_dirs_durably(dir, mode);
         }
         result => result?,
@@ -122,6 +127,12 @@ pub fn make_dirs_durably(dir: &Path, mode: u32) -> std::io::Result<bool> {
     parent.rights()?.give_owner(&opened)?;
     parent.sync()?;
     Ok(true)
+}
+
+/// The error for a directory that is no place for others, as in `/proc`.
+fn takes_none(dir: &Path) -> std::io::Error {
+    let reason = format!("{} takes no new directories", dir.display());
+    std::io::Error::new(std::io::ErrorKind::Unsupported, reason)
 }
 
 /// Renames a file or directory below open directories. Fails if the new name exists.
@@ -207,6 +218,14 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+
+    #[test]
+    fn a_directory_that_takes_no_others_is_an_error() {
+        for (dir, above) in [("/proc/eggs", "/proc"), ("/proc/self/eggs/cache", "/proc/self")] {
+            let refused = make_dirs_durably(Path::new(dir), 0o700).unwrap_err();
+            assert_eq!(refused.to_string(), format!("{above} takes no new directories"));
+        }
+    }
 
     #[test]
     fn only_a_regular_file_is_opened() {

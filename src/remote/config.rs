@@ -129,6 +129,7 @@ impl Remote {
             ("--endpoint", self.endpoint.is_some(), &stores[..]),
             ("--region", self.region.is_some(), &stores[..1]),
             ("--instance-credentials", self.instance_credentials, &stores[..]),
+            ("--push", self.push, &["s3", "gs", "az", "file"]),
         ] {
             if is_given && !schemes.contains(&scheme) {
                 let reason =
@@ -174,6 +175,19 @@ impl Remote {
     #[must_use]
     pub fn trusted(&self, key: &str) -> Option<&Trusted> {
         self.trusted.iter().find(|trusted| trusted.key == key)
+    }
+
+    /// Checks that there is a folder, if the remote is one.
+    ///
+    /// # Errors
+    /// [`Error::NoRemoteFolder`]
+    pub fn check_folder(&self) -> Result<()> {
+        match self.folder() {
+            Some(path) if matches!(path.try_exists(), Ok(false)) => {
+                Err(Error::NoRemoteFolder { name: self.name.clone(), path })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The path of a remote that is a folder.
@@ -224,6 +238,10 @@ fn address(text: &str) -> Result<Url> {
     if url.scheme() == "file" && (url.has_host() || !is_absolute(text)) {
         return usage("is not a folder of this machine: use file:///PATH, or the path alone");
     }
+    if matches!(url.scheme(), "http" | "https") && !has_authority(text) {
+        let scheme = url.scheme();
+        return usage(&format!("names no host: use {scheme}://HOST/PATH"));
+    }
     if !url.has_host() && url.scheme() != "file" {
         let scheme = url.scheme();
         return usage(&format!("names no bucket or container: use {scheme}://NAME/PREFIX"));
@@ -239,6 +257,12 @@ fn address(text: &str) -> Result<Url> {
 fn is_absolute(text: &str) -> bool {
     let path = text.split_once(':').map_or("", |(_, path)| path);
     path.starts_with("///") || (path.starts_with('/') && !path.starts_with("//"))
+}
+
+/// Whether the address of a web server names its host after two slashes: others are parsed as if they did.
+fn has_authority(text: &str) -> bool {
+    let rest = text.split_once(':').and_then(|(_, rest)| rest.strip_prefix("//"));
+    rest.is_some_and(|rest| !rest.starts_with(['/', '\\']))
 }
 
 /// Parses the address of the server of a store.

@@ -113,13 +113,13 @@ impl StoredEntry {
 /// Checks without a request that a remote can list its objects.
 ///
 /// # Errors
-/// [`Error::WebServer`]
+/// [`Error::WebServer`] or [`Error::NoRemoteFolder`]
 pub fn require_listing(remote: &Remote) -> Result<()> {
     if remote.is_web() {
         let (name, what) = (remote.name.clone(), "cannot list its objects");
         return Err(Error::WebServer { name, what });
     }
-    Ok(())
+    remote.check_folder()
 }
 
 impl Inventory {

@@ -20,6 +20,8 @@ use crate::util::glob;
 
 /// Names the file with the secret key that entries are signed with.
 pub const KEY_VARIABLE: &str = "EGGCACHE_SIGNING_KEY";
+/// What fails if the file of the secret key cannot be read.
+pub const READ_SIGNING_KEY: &str = "read the signing key";
 /// The password of that file, if it has one.
 pub const PASSWORD_VARIABLE: &str = "EGGCACHE_SIGNING_KEY_PASSWORD";
 
@@ -186,8 +188,8 @@ impl Signer {
     /// If the file cannot be read, or [`Error::SigningKey`].
     pub fn read(path: &Path, password: Option<&str>) -> Result<Self> {
         let bad = |problem| Error::SigningKey { path: path.to_owned(), problem };
-        let mode = path.metadata().at("read", path)?.mode() & 0o777;
-        let text = files::read_text(path, MAX_KEY).at("read", path)?;
+        let mode = path.metadata().at(READ_SIGNING_KEY, path)?.mode() & 0o777;
+        let text = files::read_text(path, MAX_KEY).at(READ_SIGNING_KEY, path)?;
         if parse(last_line(&text)).is_some() {
             return Err(bad(KeyProblem::Public));
         }
@@ -258,7 +260,7 @@ pub struct Generated {
 /// beside it, with `.pub` appended to the name.
 ///
 /// # Errors
-/// [`Error::KeyExists`] if one of the two files exists, or if one cannot be written.
+/// [`Error::KeyExists`] if one of the two files exists, [`Error::NoFolder`], or if one cannot be written.
 pub fn keygen(path: &Path, password: Option<&str>) -> Result<Generated> {
     let failed = |source| Error::Signing { action: "generate a key", source };
     let pair = match password {
@@ -284,6 +286,10 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
     let mut file = match opened {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             return Err(Error::KeyExists { path: path.to_owned() });
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let folder = path.parent().unwrap_or(path);
+            return Err(Error::NoFolder { path: folder.to_owned() });
         }
         opened => opened.at("write", path)?,
     };
@@ -323,6 +329,14 @@ pub(crate) mod tests {
         let public = dir.path().join("key.pub");
         assert!(matches!(keygen(&path, None), Err(Error::KeyExists { path: it }) if it == public));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn keygen_names_a_folder_that_does_not_exist() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("keys");
+        let failed = keygen(&folder.join("key"), None);
+        assert!(matches!(failed, Err(Error::NoFolder { path }) if path == folder));
     }
 
     #[test]

@@ -40,6 +40,12 @@ pub struct Upstream {
 /// The list of a project, which threads that need it at the same time load once.
 type List = Arc<OnceLock<Vec<Claim>>>;
 
+/// Why a remote cannot be opened, without its name.
+fn reason_of(error: &Error, remote: &Remote) -> String {
+    let text = error.to_string();
+    text.strip_prefix(&format!("remote {}: ", remote.name)).unwrap_or(&text).to_owned()
+}
+
 /// An egg that a remote has, by a checked entry.
 #[derive(Debug, Clone)]
 pub struct Offer {
@@ -76,7 +82,8 @@ impl Upstream {
             patience,
             environment,
         ) {
-            Err(Error::Remote { reason, .. }) if !is_only => {
+            Err(error @ (Error::Remote { .. } | Error::NoRemoteFolder { .. })) if !is_only => {
+                let reason = reason_of(&error, remote);
                 let client = Client::unusable(remote, patience, &reason);
                 Ok(CheckedRemote::with_client(client, remote, withdrawals))
             }

@@ -159,6 +159,9 @@ pub enum Answer {
         /// A problem of the cache that its user should know.
         #[serde(skip_serializing_if = "Option::is_none")]
         warning: Option<String>,
+        /// Why nothing is stored: the disk is full already.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        full: Option<String>,
         /// Set if the cache has usable remotes.
         #[serde(skip_serializing_if = "Option::is_none")]
         remotes: Option<Role>,

@@ -9,7 +9,7 @@ use crate::cli::table::{lines, table};
 use crate::cli::values::at_least_one;
 use crate::ops::remote::configure::{self, ConfiguredRemote, Options, Report};
 use crate::remote::config::{self, Stale};
-use crate::remote::keys::Trusted;
+use crate::remote::keys::{KEY_VARIABLE, Trusted};
 use crate::util::clock::{now, shown_day};
 use crate::util::units::counted;
 
@@ -122,7 +122,15 @@ impl Add {
             ..remote
         };
         let options = Options::Add { remote: Box::new(remote), keys, first };
-        change(context, &options, format!("Added remote {name}"))
+        let key = context.environment.get_os(KEY_VARIABLE).filter(|path| !path.is_empty());
+        let is_mute = push && key.is_none();
+        let note = is_mute.then(|| {
+            format!(
+                "nothing is pushed to {name} without a signing key: set {KEY_VARIABLE} to the file of \
+                 a secret key; `eggcache keygen FILE` makes one"
+            )
+        });
+        change_noted(context, &options, format!("Added remote {name}"), note)
     }
 }
 
@@ -177,10 +185,22 @@ fn stale(text: &str) -> Result<Stale, String> {
 
 /// Changes a remote, and prints it as it is now.
 pub fn change(context: &Context, options: &Options, summary: String) -> anyhow::Result<ExitCode> {
+    change_noted(context, options, summary, None)
+}
+
+/// As [`change`], with one more note.
+fn change_noted(
+    context: &Context,
+    options: &Options,
+    summary: String,
+    note: Option<String>,
+) -> anyhow::Result<ExitCode> {
     let report = configure::configure(&context.open()?, options)?;
     context.printer.report(&report, |report| {
         let problems = allowed_again(report).into_iter().collect();
-        Text { problems, summary, ..listing(report) }
+        let mut text = listing(report);
+        text.notes.extend(note);
+        Text { problems, summary, ..text }
     })?;
     Ok(ExitCode::Success)
 }

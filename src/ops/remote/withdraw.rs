@@ -63,8 +63,9 @@ pub struct Report {
 /// Shows what a remote has withdrawn, or else what the cache at `root` remembers of that.
 ///
 /// # Errors
-/// If the remote cannot be opened, or a record of the cache cannot be read.
+/// [`Error::NoRemoteFolder`], or if the remote cannot be opened or a record of the cache cannot be read.
 pub fn list(root: &Path, remote: &Remote, environment: &Environment) -> Result<Report> {
+    remote.check_folder()?;
     let client = Client::new(remote, Patience::COMMAND, environment)?;
     let run::Looked { list, withdrawn, problem } = run::look(&client, root, remote)?;
     let list = list.as_ref();

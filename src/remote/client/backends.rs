@@ -179,7 +179,7 @@ pub(super) fn open(
         }
         "file" => {
             let folder = remote.folder().unwrap_or_default();
-            let made = if is_foreign { Ok(()) } else { std::fs::create_dir_all(&folder) };
+            let made = if remote.push && !is_foreign { make_folder(remote) } else { Ok(()) };
             let store = made.and_then(|()| FolderStore::open(&folder)).map_err(|source| {
                 object_store::Error::Generic { store: "folder", source: source.into() }
             })?;
@@ -199,6 +199,14 @@ pub(super) fn open(
     let could_be_set = is_anonymous && !is_foreign;
     let unset = if could_be_set { credentials(remote.url.scheme()) } else { &[] };
     Ok(Opened { store, prefix, unset })
+}
+
+/// Makes the folder of a remote that is one.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn make_folder(remote: &Remote) -> std::io::Result<()> {
+    remote.folder().map_or(Ok(()), std::fs::create_dir_all)
 }
 
 fn retry(patience: Patience) -> RetryConfig {

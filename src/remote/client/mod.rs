@@ -31,6 +31,7 @@ use object_store::path::Path as ObjectPath;
 use tokio::sync::oneshot;
 
 pub(in crate::remote) use backends::has_credentials;
+pub use backends::make_folder;
 use backends::{Opened, open};
 pub(crate) use error_text::first_line;
 use error_text::{answer_name, is_failure, reason};
@@ -62,15 +63,19 @@ pub struct Client {
 }
 
 impl Client {
-    /// Opens a remote without a request.
+    /// Opens a remote without a request. Makes the folder of one that built eggs are pushed to.
     ///
     /// # Errors
+    /// [`Error::NoRemoteFolder`], or
     /// [`Error::Remote`] if its address or its settings in the environment are invalid.
     pub fn new(remote: &Remote, patience: Patience, environment: &Environment) -> Result<Self> {
         let bad = |error: object_store::Error| Error::Remote {
             name: remote.name.clone(),
             reason: reason(&error),
         };
+        if !remote.push {
+            remote.check_folder()?;
+        }
         // First, because it chooses the implementation of TLS.
         runtime()?;
         let Opened { store, prefix, unset } = open(remote, patience, environment).map_err(bad)?;

@@ -79,6 +79,7 @@ impl Session {
         let mut cache = Cache::open_with(&cache, &options.trust, &Silent)?;
         cache.limit_waiting();
         let read_only = cache.is_read_only();
+        let full = cache.check_writable().err().filter(Error::is_disk_full);
         let torn = match eggs_directory.as_ref().and_then(|dir| dir.canonicalize().ok()) {
             Some(dir) => cache.remove_torn_copies(&dir),
             None => Vec::new(),
@@ -115,6 +116,7 @@ impl Session {
             read_only,
             torn,
             warning: (!warnings.is_empty()).then(|| warnings.join("; ")),
+            full: full.map(|error| text(&error)),
             remotes: remotes.as_ref().map(SessionRemotes::role),
         };
         let session = Self {

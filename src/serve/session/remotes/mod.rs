@@ -383,7 +383,10 @@ fn signer(remotes: &[Remote], environment: &Environment) -> Result<(Option<Signe
     if targets.is_empty() {
         return Ok((None, Vec::new()));
     }
-    let Some(signer) = Signer::of(environment)? else { return Ok((None, Vec::new())) };
+    let Some(signer) = Signer::of(environment)? else {
+        let unsigned = |it: &&Remote| Error::NothingPushed { name: it.name.clone() };
+        return Ok((None, targets.iter().map(unsigned).collect()));
+    };
     let refused: Vec<Error> =
         targets.iter().filter_map(|remote| publish::check(remote, &signer).err()).collect();
     if refused.len() < targets.len() {
