@@ -37,12 +37,15 @@ pub fn of(root: &Path, user: &User) -> Option<Named> {
     let root = std::path::absolute(root).ok()?;
     let mut lookup = Lookup { root: &root, user, files_left: MAX_FILES };
     if let Some(found) = lookup.find(&root.join(CONFIGURATION), MAX_DEPTH) {
-        return found;
+        return found.0;
     }
     let home = user.buildout_home.clone();
     let home = home.or_else(|| Some(user.home.as_ref()?.join(".buildout")))?;
-    lookup.find(&home.join("default.cfg"), MAX_DEPTH)?
+    lookup.find(&home.join("default.cfg"), MAX_DEPTH)?.0
 }
+
+/// What an option names; an empty one names no cache.
+struct OptionValue(Option<Named>);
 
 struct Lookup<'a> {
     root: &'a Path,
@@ -51,9 +54,8 @@ struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    /// The option in a file or in one that it extends; `None` if none of them has it. An empty option
-    /// names no cache.
-    fn find(&mut self, file: &Path, depth: usize) -> Option<Option<Named>> {
+    /// The option in a file or in one that it extends; `None` if none of them has it.
+    fn find(&mut self, file: &Path, depth: usize) -> Option<OptionValue> {
         self.files_left = self.files_left.checked_sub(1)?;
         let text = files::read_short(file, MAX_CONFIGURATION).ok()?;
         let text = String::from_utf8_lossy(&text);
@@ -61,7 +63,7 @@ impl Lookup<'_> {
         if let Some(value) = ini::value(&text, "buildout", OPTION) {
             let unknown = || Named::Unknown(value.clone());
             let named = || self.expand(&value, folder).map_or_else(unknown, Named::Cache);
-            return Some((!value.is_empty()).then(named));
+            return Some(OptionValue((!value.is_empty()).then(named)));
         }
         let extends = ini::value(&text, "buildout", "extends").filter(|_| depth > 0)?;
         // The last file overrides those before it.

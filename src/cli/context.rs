@@ -62,9 +62,9 @@ impl Context<'_> {
                 }
                 Some(Named::Unknown(value)) => {
                     let root = default_root()?;
-                    let used = root.display();
-                    self.printer
-                        .note(&format!("egg-cache = {value} is unknown here: using {used}"));
+                    let shown = root.display();
+                    let note = format!("egg-cache = {value} is unknown here: using {shown}");
+                    self.printer.note(&note);
                     self.printer.hint("--cache or EGGCACHE_DIR names the cache of this buildout");
                     return Ok(root);
                 }

@@ -26,7 +26,7 @@ fn a_place_that_takes_no_cache_is_an_error_with_a_hint() {
             let mut process = sandbox.process(crate::support::EGGCACHE);
             process.args(["--cache", cache]).args(line.split_whitespace());
             let assert = assert_cmd::Command::from_std(process)
-                .timeout(std::time::Duration::from_secs(60))
+                .timeout(std::time::Duration::from_mins(1))
                 .assert()
                 .code(1);
             crate::support::Output::of(&assert).says(says);
