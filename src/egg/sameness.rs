@@ -23,7 +23,7 @@ pub fn knows_less(key: &EggKey, other: &EggKey) -> bool {
 
 fn bare(key: &EggKey) -> EggKey {
     let (source_sha256, abi, spelling) = <(String, String, String)>::default();
-    EggKey { source_sha256, abi, spelling, ..key.clone() }
+    EggKey { abi, source_sha256, spelling, ..key.clone() }
 }
 
 /// Whether two eggs have one file name and the same content: the same files with the same executable bits,
