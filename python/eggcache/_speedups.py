@@ -1,0 +1,162 @@
+"""Work of buildout itself that eggcache does faster, with the same result.
+
+Each replacement leaves to the original whatever it has not computed before, errors included. It replaces
+only a function whose source it knows (`SOURCES`): in a buildout where that differs, the original stays.
+None of them needs the cache. They are in place in each run with ``egg-cache``.
+"""
+
+import copy
+import email.parser
+import functools
+import hashlib
+import io
+import logging
+
+from eggcache import _compat
+from eggcache._log import logger
+
+#: The begin of the SHA-256 of each source that a function has in zc.buildout 2.13 to 6, or in
+#: pkg_resources beside it.
+SOURCES = {
+    "_log_requirement": ("233b1b482e03c903",),
+    # Of 2.13, 3.0, and 3.1 to 6.0.
+    "_constrained_requirement": ("75f69e7d6b2a9bca", "d56f3b88261cf660", "b58d1f8ebf1ef863"),
+    # Beside setuptools before 66, before 71, and later.
+    "_compute_dependencies": ("637f43db06bf252d", "9dc9b2bd85423340", "6dda07db2c7c8d63"),
+}
+
+
+class Speedups(object):
+    """The replacements. Each method has the name of the function that it replaces, and gets that first."""
+
+    def __init__(self, easy_install):
+        self._easy_install = easy_install
+        self._places = [
+            (easy_install.Installer, "_log_requirement"),
+            (easy_install, "_constrained_requirement"),
+            (easy_install.pkg_resources.DistInfoDistribution, "_compute_dependencies"),
+        ]
+        #: Distributions whose requirements are in `_requiring`, by their identity.
+        self._indexed = {}
+        #: The identities of the distributions that have a requirement.
+        self._requiring = {}
+        #: Results of `_constrained_requirement`.
+        self._constrained = {}
+
+    def apply(self):
+        """Replace the functions whose source is known."""
+        for owner, name in self._places:
+            stock = getattr(owner, name, None)
+            if is_known(stock, name):
+                setattr(owner, name, _function(getattr(self, name), stock))
+            else:
+                logger.debug("buildout's own %s stays: its source is not known.", name)
+
+    def _log_requirement(self, stock, installer, working_set, requirement):
+        """Stock: sort the working set; log and keep which of its distributions have a requirement.
+
+        Changed: it gets only those that have it. Most often there is none or one. Without debug log and
+        picked versions, it does nothing.
+        """
+        easy_install = self._easy_install
+        if (
+            easy_install.logger.isEnabledFor(logging.DEBUG)
+            or easy_install.Installer._store_required_by
+        ):
+            working_set = self._requirers(working_set, requirement)
+        stock(installer, working_set, requirement)
+
+    def _requirers(self, working_set, requirement):
+        """The distributions of a working set that have a requirement; all if one of them is broken."""
+        dists = list(working_set)
+        try:
+            for dist in dists:
+                if id(dist) not in self._indexed:
+                    self._index(dist)
+        except Exception:
+            return dists
+        found = self._requiring.get(requirement, ())
+        return [dist for dist in dists if id(dist) in found] if found else []
+
+    def _index(self, dist):
+        # Sorting fails for a version that is not valid, whether or not it is sorted.
+        dist.hashcmp  # noqa: B018
+        for requirement in dist.requires():
+            self._requiring.setdefault(requirement, set()).add(id(dist))
+        # This keeps the distribution, and thus its identity.
+        self._indexed[id(dist)] = dist
+
+    def _constrained_requirement(self, stock, constraint, requirement):
+        """Stock: copy a requirement, replace its versions, and parse its text again.
+
+        Changed: this is done once for each pair of a constraint and the text of a requirement. The order
+        of the extras is part of the key: buildout 2 writes them in that order.
+        """
+        key = constraint, str(requirement), requirement.extras
+        if key not in self._constrained:
+            self._constrained[key] = stock(constraint, requirement)
+        # `find` of a working set may change the key of a requirement.
+        return copy.copy(self._constrained[key])
+
+    def _compute_dependencies(self, stock, dist):
+        """Stock: parse METADATA, which ends with the long description of a project; compute what its
+        headers say about requirements.
+
+        Changed: only the headers are parsed. Later, `_parsed_pkg_info` has all of METADATA.
+        """
+        if "_pkg_info" in vars(dist):
+            return stock(dist)
+        metadata = dist.get_metadata(dist.PKG_INFO)
+        dist._pkg_info = email.parser.Parser().parsestr(_headers(metadata))
+        try:
+            return stock(dist)
+        finally:
+            del dist._pkg_info
+
+
+def _headers(metadata):
+    """The part of METADATA that has its headers: they end at the first empty line."""
+    return metadata.partition("\n\n")[0] + "\n\n"
+
+
+def is_known(function, name):
+    """Whether the source of a function is one of those that are known by this name."""
+    try:
+        return source_digest(function) in SOURCES[name]
+    except Exception:
+        return False
+
+
+def source_digest(function):
+    """The begin of the SHA-256 of a function's source."""
+    code = function.__code__
+    block = _block(_lines(code.co_filename)[code.co_firstlineno - 1 :])
+    return hashlib.sha256("\n".join(block).encode("utf-8")).hexdigest()[:16]
+
+
+@_compat.memoized
+def _lines(path):
+    with io.open(path, encoding="utf-8") as file:
+        return [line.rstrip() for line in file]
+
+
+def _block(lines):
+    """The first line and those that belong to it: they are empty or farther to the right."""
+    margin = len(lines[0]) - len(lines[0].lstrip())
+    for number, line in enumerate(lines[1:], 1):
+        if line and len(line) - len(line.lstrip()) <= margin:
+            lines = lines[:number]
+            break
+    while not lines[-1]:
+        lines = lines[:-1]
+    return lines
+
+
+def _function(method, stock):
+    """Wrap a bound method in a function, which becomes a method of the class that it is assigned to."""
+
+    @functools.wraps(stock)
+    def function(*args, **kw):
+        return method(stock, *args, **kw)
+
+    return function
