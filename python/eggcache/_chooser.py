@@ -219,7 +219,7 @@ class Chooser(object):
         return [egg for egg in eggs if self._same_version(egg["version"], version)]
 
     def _eggs_of(self, requirement, version=None, choice=None, sha256=None):
-        question = requirement.key, self._custom.variant, version, choice, sha256
+        question = requirement.key, self._custom.key_variant, version, choice, sha256
         now = _compat.monotonic()
         eggs = self._found.get(question)
         # A miss counts only briefly, since another buildout may store that egg at any time. It counts
@@ -240,7 +240,7 @@ class Chooser(object):
             answer = self._bridge.call(
                 "find",
                 name=name,
-                variant=self._custom.variant,
+                variant=self._custom.key_variant,
                 version=version,
                 choice=choice,
                 source_sha256=sha256,

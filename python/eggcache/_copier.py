@@ -78,12 +78,16 @@ class Copier(object):
             self._expected.add(requirement.key)
             if requirement.key not in working_set and not installer._env[requirement.project_name]:
                 wanted += self.constrained(installer, requirement)
-        self._announce(wanted, installer._newest)
+        self.announce(wanted, installer._newest)
         offers = [self._chooser.choose(installer, requirement, None) for requirement in wanted]
-        digests = [offered.eggcache.digest for offered in offers if offered]
+        self.copy_ahead([offered for offered in offers if offered], installer._dest)
+
+    def copy_ahead(self, offers, dest):
+        """Have the program copy offered eggs to temporary names in ``dest``."""
+        digests = [offered.eggcache.digest for offered in offers]
         if digests:
-            self._directories.add(installer._dest)
-            answer = self._bridge.call("prefetch", digests=digests, into=installer._dest)
+            self._directories.add(dest)
+            answer = self._bridge.call("prefetch", digests=digests, into=dest)
             warn_of_torn_copies(answer)
 
     def expect_dependencies(self, found, offer):
@@ -104,7 +108,7 @@ class Copier(object):
         finally:
             log.disabled = before
 
-    def _announce(self, requirements, newest):
+    def announce(self, requirements, newest):
         """Have the program ask remotes for all these eggs at once."""
         if not self._has_remotes:
             return

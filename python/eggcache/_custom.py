@@ -20,16 +20,22 @@ class CustomBuilds(object):
     """The projects that a buildout builds with options, and the custom build that is running.
 
     ``projects`` holds canonical names. It is None if they are not known: then every project counts
-    as one of them.
+    as one of them. ``installer`` is what installs eggs, if it is not pip.
     """
 
-    def __init__(self, projects):
+    def __init__(self, projects, installer=""):
         self._projects = projects
+        self._installer = installer
         self._environ = dict(os.environ)
         #: The digest of options and environment of the running build; empty outside of one.
         self.variant = ""
         #: The path of the archive that is being built; None if not known.
         self.archive = None
+
+    @property
+    def key_variant(self):
+        """The variant in the keys of eggs: eggs of another installer than pip are a variant, too."""
+        return self.variant or self._installer
 
     def includes(self, project_name):
         """Whether a part may build this project with options."""
@@ -40,7 +46,7 @@ class CustomBuilds(object):
         """Meanwhile, the cache is asked for this variant, and stores it."""
         if self._projects is not None:
             self._projects.add(canonical(project_name))
-        self.variant = _host.variant_of(build_ext, self._environ)
+        self.variant = _host.variant_of(build_ext, self._environ, self._installer)
         self.archive = None
         try:
             yield

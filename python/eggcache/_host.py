@@ -63,8 +63,10 @@ def sha256_of(path):
     return digest.hexdigest()
 
 
-def variant_of(build_ext, environ_before):
+def variant_of(build_ext, environ_before, installer=""):
     """The digest of a custom build: its options, and how the environment differs from before.
+
+    ``installer`` is what installs eggs, if it is not pip.
 
     Paths in them count as they are. An egg that was built against ``parts/`` of one buildout is
     therefore not served to a buildout in another folder, where it might not work.
@@ -75,4 +77,6 @@ def variant_of(build_ext, environ_before):
         if environ_before.get(name) != os.environ.get(name) and name not in _LEAKING
     }
     variant = {"build_ext": build_ext, "environment": environ}
+    if installer:
+        variant["installer"] = installer
     return hashlib.sha256(_compat.hashable_json(variant, sort_keys=True, default=str)).hexdigest()

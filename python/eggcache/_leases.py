@@ -43,7 +43,7 @@ class Leases(object):
             answer = self._bridge.call(
                 "lease",
                 name=dist.project_name,
-                variant=self._custom.variant,
+                variant=self._custom.key_variant,
                 version=dist.version,
                 source_sha256=source_sha256,
             )

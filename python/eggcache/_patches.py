@@ -153,8 +153,12 @@ class Patches(object):
             offered = self.session.same_as_fetched(installer, dist, fetched.location, requirement)
             if offered and self._arrives(installer, offered):
                 return offered
-        self.session.fetched(installer, dist, fetched.location, requirement)
+        self.session.fetched(installer, dist, self._archive_of(fetched), requirement)
         return fetched
+
+    def _archive_of(self, dist):
+        """Where the archive of a distribution is."""
+        return dist.location
 
     def _arrives(self, installer, offered):
         """Copy an offered egg into the eggs directory; False if that is not possible."""
@@ -206,7 +210,7 @@ class Patches(object):
         if offer is not None:
             moved = offer.arrived
         else:
-            started, archive = _compat.monotonic(), dist.location
+            started, archive = _compat.monotonic(), self._archive_of(dist)
             moved = self.stock._move_to_eggs_dir_and_compile(dist, dest, *args, **kw)
             self.session.built(moved, archive, dest, _compat.monotonic() - started)
         self._added.append(moved)
@@ -250,11 +254,12 @@ class Patches(object):
     def _make_env(self, installer, *args, **kw):
         """Stock: make the environment of installed distributions.
 
-        Changed: offline, add the eggs that hold only a dist-info directory. Buildout 5 and 6 do not
-        see them. Leave out eggs that were rejected because of a conflict.
+        Changed: offline, add the eggs that hold only a dist-info directory. Buildout 5.0 to 5.2 and 6
+        do not see them. Leave out eggs that were rejected because of a conflict.
         """
         env = self.stock._make_env(installer, *args, **kw)
-        if installer._dest is None and self.session.is_active:
+        is_blind = hasattr(installer, "_eggify_env_dest_dists")
+        if installer._dest is None and is_blind and self.session.is_active:
             for directory in self.eggs_directories:
                 if directory in installer._path:
                     _add_eggs(env, installer, directory)

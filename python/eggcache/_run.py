@@ -4,9 +4,8 @@ import atexit
 import hashlib
 import sys
 
-from eggcache import _custom, _options
+from eggcache import _custom, _options, _uv
 from eggcache._log import logger
-from eggcache._patches import Patches
 from eggcache._session import Session, warn_of_failure
 from eggcache._speedups import Speedups
 
@@ -49,12 +48,15 @@ def _patched_session(buildout):
         directory = _options.cache_directory(buildout)
         from zc.buildout import easy_install
 
-        custom = _custom.CustomBuilds(_custom.projects(buildout, easy_install.pkg_resources))
+        installer = _uv.installer_of(easy_install)
+        patches = _uv.patches_for(installer)
+        projects = _custom.projects(buildout, easy_install.pkg_resources)
+        custom = _custom.CustomBuilds(projects, installer)
         session = Session(easy_install, buildout["buildout"], custom)
         session.open(directory, _configuration(buildout))
         if not session.is_active:
             return None
-        Patches(session, buildout, easy_install).apply()
+        patches(session, buildout, easy_install).apply()
         return session
     except Exception as error:
         warn_of_failure(error)

@@ -182,6 +182,16 @@ class Session(object):
         """See `Copier.expect`."""
         self.copier.expect(installer, requirements, working_set)
 
+    @guarded
+    def announce(self, requirements):
+        """See `Copier.announce`."""
+        self.copier.announce(requirements, newest=True)
+
+    @guarded
+    def copy_ahead(self, offers, dest):
+        """See `Copier.copy_ahead`."""
+        self.copier.copy_ahead(offers, dest)
+
     def materialize(self, dist, dest):
         """See `Copier.materialize`. The dependencies of the egg are copied ahead."""
         found = self._materialize(dist, dest)

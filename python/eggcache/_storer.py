@@ -5,6 +5,7 @@ import os
 
 from eggcache import _host, _places
 from eggcache._log import logger
+from eggcache._requirements import sha256_of_link
 
 
 class Storer(object):
@@ -47,13 +48,15 @@ class Storer(object):
         self._store(location, build_seconds=seconds, **origin)
 
     def _origin_of(self, archive):
-        """The fields of a ``store`` request about an archive; None if there is no such file."""
-        if archive is None or not os.path.isfile(archive):
+        """The fields of a ``store`` request about a file or a link; None if its SHA-256 is not known."""
+        if archive is None:
             return None
-        sha256 = _host.sha256_of(archive)
+        sha256 = _host.sha256_of(archive) if os.path.isfile(archive) else sha256_of_link(archive)
+        if not sha256:
+            return None
         url, choice = self._origins.get(self._name_when_fetched(archive, sha256), (None, None))
         return {
-            "source": os.path.basename(archive),
+            "source": os.path.basename(archive.partition("#sha256=")[0]),
             "source_sha256": sha256,
             "archive_url": url,
             "choice": choice,
@@ -104,7 +107,7 @@ class Storer(object):
             functools.partial(self._answered, location),
             path=location,
             source_sha256=source_sha256,
-            variant=self._custom.variant,
+            variant=self._custom.key_variant,
             **fields
         )
 

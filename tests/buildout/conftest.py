@@ -43,15 +43,18 @@ def the_wheel():
 
 
 class Buildout:
-    """One generation of zc.buildout: its environment and its pins.
+    """One version of zc.buildout: its environment and its pins.
 
-    With ``python``, the environment is made by virtualenv, for the Python at this path.
+    ``python`` is the path of another Python than that of the tests. ``others`` are pins of what is needed
+    beside zc.buildout.
     """
 
-    def __init__(self, version, python=None, setuptools=None, name=None):
+    def __init__(self, version, python=None, setuptools=None, name=None, recipe=None, others=()):
         self.version = version
-        self.setuptools, self.recipe = (setuptools, "2.0.7") if python else VERSIONS[version]
-        self.python = python
+        pinned = VERSIONS.get(version, (None, "2.0.7"))
+        self.setuptools, self.recipe = setuptools or pinned[0], recipe or pinned[1]
+        self.others = list(others)
+        self.python = python or sys.executable
         self.generation = min(int(version.split(".")[0]), 5)
         self.program = os.path.join(BUILD, "venv-" + (name or version), "bin", "eggcache")
         self.venv = os.path.join(BUILD, "venv-" + (name or version))
@@ -69,20 +72,25 @@ class Buildout:
         wanted = "%s %s" % (wheel, os.stat(wheel).st_mtime_ns)
         if os.path.exists(stamp) and open(stamp).read() == wanted:
             return
-        python = os.path.join(self.venv, "bin", "python")
         if not os.path.exists(stamp):
             shutil.rmtree(self.venv, ignore_errors=True)
-            make = ["virtualenv", "-q", "-p", self.python] if self.python else ["venv"]
-            subprocess.check_call([sys.executable, "-m"] + make + [self.venv])
-            wheel_pin = "wheel==0.37.1" if self.python else "wheel==0.45.1"
-            pins = ["zc.buildout==" + self.version, "setuptools==" + self.setuptools, wheel_pin]
-            self._pip("install", *pins)
+            is_old = self._is_old()
+            make = [sys.executable, "-m", "virtualenv", "-q", "-p"] if is_old else []
+            subprocess.check_call(make + [self.python] + ([] if is_old else ["-m", "venv"]) + [self.venv])
+            wheel_pin = "wheel==0.37.1" if is_old else "wheel==0.45.1"
+            needed = ["setuptools==" + self.setuptools, wheel_pin] + self.others
+            self._pip("install", "zc.buildout==" + self.version, *needed)
             # The recipe that buildout would download, and what pip needs to build from source.
             self._pip("download", "--no-deps", "-d", self.archives, "zc.recipe.egg==" + self.recipe)
-            self._pip("download", "--no-deps", "-d", os.path.join(self.archives, "pip"), *pins[1:])
+            self._pip("download", "--no-deps", "-d", os.path.join(self.archives, "pip"), *needed)
         self._pip("install", "--force-reinstall", "--no-deps", wheel)
         with open(stamp, "w") as file:
             file.write(wanted)
+
+    def _is_old(self):
+        """Whether this Python cannot make a virtual environment that works."""
+        code = "import sys; sys.exit(sys.version_info < (3, 8))"
+        return subprocess.call([self.python, "-c", code]) != 0
 
     def _pip(self, *args):
         pip = [os.path.join(self.venv, "bin", "python"), "-m", "pip", "-q"]

@@ -23,6 +23,9 @@ class Index:
                 index.requests.append(self.path)
                 index.answer(self)
 
+            # As uv asks before it reads the metadata of a wheel.
+            do_HEAD = do_GET
+
             def log_message(self, *args):
                 pass
 
@@ -55,7 +58,8 @@ class Index:
         request.send_header("Content-Type", kind)
         request.send_header("Content-Length", str(len(content)))
         request.end_headers()
-        request.wfile.write(content)
+        if request.command != "HEAD":
+            request.wfile.write(content)
 
 
 def link(folder, name, has_digest, is_yanked):

@@ -308,7 +308,7 @@ def test_a_lease_is_not_waited_for_without_a_limit(monkeypatch):
             return {"lease": "held", "wait": 1e9}
 
     class Egg:
-        project_name, version, variant = "alpha", "1.0", ""
+        project_name, version, key_variant = "alpha", "1.0", ""
 
     leases = _leases.Leases(Bridge(), None, Egg, True)
     assert leases._is_built_elsewhere(Egg, "") is False

@@ -1,0 +1,175 @@
+"""What eggcache replaces where buildout installs eggs with uv: ``installer = uv`` of zc.buildout 5.3.
+
+Such a buildout resolves all requirements with one run of uv, and installs everything that they need with
+another. The first decides which archives are needed. The eggs of these archives that the cache has are
+copied, and uv installs the rest.
+
+These eggs lack what pip adds, and hold what uv adds. They have a variant of their own in the cache.
+"""
+
+import inspect
+
+from eggcache import _compat
+from eggcache._patches import Patches
+
+#: The functions of ``zc.buildout.easy_install`` that are replaced, and their parameters.
+_SEAM = {
+    "install_pinned_dists": ["pinned", "dest"],
+    "_matching_dists": ["env", "req"],
+    "_run_pip": ["args", "env", "dest", "level"],
+    "_uv_resolve_requirements": None,
+}
+
+
+class Unfit(Exception):
+    """This zc.buildout installs eggs in a way that eggcache does not know."""
+
+
+def installer_of(easy_install):
+    """What this buildout installs eggs with, if it is not pip; else an empty string."""
+    name = easy_install.installer() if hasattr(easy_install, "installer") else "pip"
+    return "" if name == "pip" else name
+
+
+def patches_for(installer):
+    """The class of the patches for what a buildout installs eggs with."""
+    if installer not in ("", "uv"):
+        raise Unfit("this zc.buildout installs eggs with %s, which eggcache does not know" % installer)
+    return UvPatches if installer else Patches
+
+
+class UvPatches(Patches):
+    """The replacements for a buildout that installs eggs with uv."""
+
+    def __init__(self, session, buildout, easy_install):
+        for name, parameters in _SEAM.items():
+            function = getattr(easy_install, name, None)
+            if function is None or parameters not in (None, inspect.getfullargspec(function).args):
+                raise Unfit("this zc.buildout uses uv in a way that eggcache does not know (%s)" % name)
+        Patches.__init__(self, session, buildout, easy_install)
+        self.places += [(easy_install, name) for name in _SEAM]
+        #: SHA-256 of archives, by their URLs.
+        self._digests = {}
+        #: The installer that resolves requirements now.
+        self._installer = None
+
+    # -- Resolving
+
+    def install(self, installer, *args, **kw):
+        """Stock: as in `Patches`.
+
+        Changed: note the installer, which is not passed to where eggs are installed.
+        """
+        before, self._installer = self._installer, installer
+        try:
+            return Patches.install(self, installer, *args, **kw)
+        finally:
+            self._installer = before
+
+    def _uv_resolve_requirements(self, *args, **kw):
+        """Stock: let uv choose an archive of each project.
+
+        Changed: note the SHA-256 of the archives, which distributions do not carry.
+        """
+        pinned = self.stock._uv_resolve_requirements(*args, **kw)
+        for pin in getattr(pinned, "dists", ()):
+            for kind in ("", "sdist_"):
+                self._digests[getattr(pin, kind + "url", None)] = getattr(pin, kind + "sha256", None)
+        return pinned
+
+    def _satisfied(self, installer, req, source=None, *args, **kw):
+        """Stock: as in `Patches`. Only custom builds and setuptools get here.
+
+        Changed: the SHA-256 of the archive is what uv knows.
+        """
+        dist, available = Patches._satisfied(self, installer, req, source, *args, **kw)
+        if available is None or getattr(available, "eggcache", None):
+            return dist, available
+        linked = available.clone(location=self._archive_of(available))
+        offered = self.session.same_as(installer, linked, req, source)
+        if not offered and self.session.custom.variant:
+            # A custom build downloads the archive itself.
+            self.session.fetched(installer, linked, linked.location, req)
+        return dist, offered or available
+
+    def _archive_of(self, dist):
+        sha256 = self._digests.get(dist.location)
+        return "%s#sha256=%s" % (dist.location, sha256) if sha256 else dist.location
+
+    # -- Offline
+
+    def _make_env(self, installer, *args, **kw):
+        """Stock: as in `Patches`.
+
+        Changed: offline, the environment knows its installer.
+        """
+        env = Patches._make_env(self, installer, *args, **kw)
+        if installer._dest is None:
+            env._eggcache_installer = installer
+        return env
+
+    def _matching_dists(self, env, req):
+        """Stock: list the distributions in an environment that satisfy a requirement.
+
+        Changed: offline, where there are none, the cached egg is copied.
+        """
+        found = self.stock._matching_dists(env, req)
+        installer = getattr(env, "_eggcache_installer", None)
+        if found or installer is None:
+            return found
+        offered = self.session.choose(installer, req, None)
+        dist = offered and self.session.materialize(offered, self.eggs_directories[0])
+        if not dist:
+            return found
+        env.add(dist)
+        return [dist]
+
+    # -- Installing
+
+    def install_pinned_dists(self, pinned, dest):
+        """Stock: let uv install archives, and turn the result into eggs.
+
+        Changed: the eggs of archives that the cache has are copied. The others are stored afterwards.
+        """
+        if not self.session.is_active or self._installer is None:
+            return self.stock.install_pinned_dists(pinned, dest)
+        links = [self._link_of(pin) for pin in pinned]
+        found = self._copied(links, dest)
+        missing = [index for index, dist in enumerate(found) if dist is None]
+        started = _compat.monotonic()
+        built = self.stock.install_pinned_dists([pinned[index] for index in missing], dest)
+        seconds = (_compat.monotonic() - started) / max(1, len(built))
+        for index, dist in zip(missing, built):
+            found[index] = dist
+            link = links[index]
+            self.session.fetched(self._installer, link, link.location, link.as_requirement())
+            self.session.built(dist, link.location, dest, seconds)
+        self._added += found
+        return found
+
+    def _link_of(self, pin):
+        """A distribution that is available: its location ends with the SHA-256 of the archive."""
+        location = "%s#sha256=%s" % (pin.url, pin.sha256) if pin.sha256 else pin.url
+        return self.pkg_resources.Distribution(location, project_name=pin.name, version=pin.version)
+
+    def _copied(self, links, dest):
+        """The distribution of each cached egg, after it was copied; None for each other archive."""
+        session = self.session
+        requirements = [link.as_requirement() for link in links]
+        session.announce(requirements)
+        offers = [
+            session.same_as(self._installer, link, requirement, None)
+            for link, requirement in zip(links, requirements)
+        ]
+        session.copy_ahead([offered for offered in offers if offered], dest)
+        return [session.materialize(offered, dest) if offered else None for offered in offers]
+
+    def _run_pip(self, args, env, dest, level):
+        """Stock: run pip or, with these arguments, uv.
+
+        Changed: uv copies files. By itself, it would link them into its own cache, so that whoever changes
+        one changes all of them.
+        """
+        if self.session.is_active:
+            env = dict(env, UV_LINK_MODE="copy")
+        return self.stock._run_pip(args, env, dest, level)
