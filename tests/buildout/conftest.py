@@ -154,6 +154,10 @@ class World:
         """Make the index unavailable."""
         self.index.rename(self.path / "index-out-of-reach")
 
+    def restore_network(self):
+        """Make the index available again."""
+        (self.path / "index-out-of-reach").rename(self.index)
+
     def eggcache(self, *args, check=True):
         command = [self.buildout.program, "--cache", str(self.cache)] + list(args)
         return subprocess.run(command, check=check, stdout=subprocess.PIPE, universal_newlines=True)

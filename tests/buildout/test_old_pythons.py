@@ -11,6 +11,8 @@ from conftest import ROOT, Buildout, World, serve_wheel, summary, without_eggcac
 sys.path.insert(0, os.path.join(ROOT, "tests", "python"))
 
 import pythons  # noqa: E402
+from cells import scripts  # noqa: E402
+import cells  # noqa: E402
 
 #: Python, zc.buildout and setuptools.
 PAIRS = [
@@ -39,14 +41,6 @@ def is_2(world):
     return "py2.7" in world.buildout.venv
 
 
-def scripts(project):
-    """The lines of the scripts of a project, with its folder replaced."""
-    found = (project.path / "bin").iterdir()
-    return {
-        path.name: path.read_text().replace(str(project.path), "PROJECT").splitlines() for path in found
-    }
-
-
 def test_a_second_folder_is_served_completely_and_as_without_the_cache(old_world):
     world = old_world
     world.wheel("alpha", "1.0", requires=["beta"], python="py2.py3")
@@ -73,6 +67,11 @@ def test_a_second_folder_is_served_completely_and_as_without_the_cache(old_world
     world.eggcache("check", str(second.path))
     [flavour] = [egg for egg in world.cached() if egg["name"] == "flavour"]
     assert flavour["abi"].startswith("cp27" if is_2(world) else "cpython-3")
+
+
+def test_a_cell_of_the_matrix_is_right(old_world):
+    cells.add_distributions(old_world)
+    assert cells.faults_of_cell(old_world) == []
 
 
 def test_buildout_installs_the_wheel_as_an_extension(tmp_path, old_buildout, web):
