@@ -84,8 +84,12 @@ class Patches(object):
         """Stock: return an installed distribution and None, or None and what the index has.
 
         Changed: a cached egg counts as what the index has. Offline, where buildout accepts only an
-        installed egg, it is copied at once.
+        installed egg, it is copied at once. This package itself is not looked for where it runs.
         """
+        if req.key == "eggcache" and not source and self.session.is_active:
+            running = [dist for dist in installer._env[req.project_name] if dist in req]
+            if running:
+                return running[0], None
         offered = self.session.choose(installer, req, source)
         if offered:
             if installer._dest is not None:
