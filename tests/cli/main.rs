@@ -27,6 +27,7 @@ mod forged_lines;
 mod gc;
 mod generate;
 mod handles;
+mod hard_links;
 mod hostile;
 mod hostile_index;
 mod interrupted_add;

@@ -1,4 +1,5 @@
-//! Repairing a buildout: every egg that has changed or is missing is restored from the cache.
+//! Repairing a buildout: every egg that has changed or is missing is restored from the cache. An egg that the
+//! cache does not have is at least freed of hard links to the outside.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::Unit;
 
+use super::break_links::break_links;
 use super::compare::Match;
 use super::inspection::{Inspection, Inspector};
 use super::report::{Finding, FindingKind};
@@ -35,6 +37,8 @@ struct Wanted {
     examined: Option<Identity>,
     /// Its match in the cache.
     matched: Match,
+    /// Whether a file of it has a name outside.
+    is_linked: bool,
 }
 
 /// The paths that a restored egg's own files were moved to, or why it was not restored.
@@ -72,9 +76,10 @@ impl Inspector<'_> {
         let linked: BTreeSet<&str> = linked.filter_map(|problem| problem.egg.as_deref()).collect();
         let mut wanted = Vec::new();
         for (egg, examined) in &inspection.eggs {
-            if examined.has_drifted || linked.contains(egg.file_name.as_str()) {
-                let matched = examined.matched.clone();
-                wanted.push(Wanted { path: egg.path.clone(), examined: egg.identity, matched });
+            let is_linked = linked.contains(egg.file_name.as_str());
+            if examined.has_drifted || is_linked {
+                let (path, matched) = (egg.path.clone(), examined.matched.clone());
+                wanted.push(Wanted { path, examined: egg.identity, matched, is_linked });
             }
         }
         for path in inspection.references.missing.keys().filter(|path| is_egg(path)) {
@@ -83,7 +88,8 @@ impl Inspector<'_> {
             let is_usable = |digest: &Digest| !self.withdrawn.known.has(*digest);
             let digests: Vec<Digest> = digests.filter(is_usable).collect();
             let matched = Match::of(&digests);
-            wanted.push(Wanted { path: path.clone(), examined: None, matched });
+            let path = path.clone();
+            wanted.push(Wanted { path, examined: None, matched, is_linked: false });
         }
         Ok(wanted)
     }
@@ -112,20 +118,24 @@ fn restore_egg(
     buildout: &Buildout,
     blobs: &Blobs,
     withdrawn: &Withdrawals,
-    Wanted { path, examined, matched }: &Wanted,
+    Wanted { path, examined, matched, is_linked }: &Wanted,
 ) -> Restored {
-    let digest = digest_of(matched)?;
+    let digest = digest_of(matched);
+    if !is_linked {
+        digest.as_ref().map_err(Clone::clone)?;
+    }
     let folder = path.parent().unwrap_or(path);
     if !buildout.may_change(folder) {
         return Err("not in an eggs directory of the buildout".to_owned());
     }
-    if withdrawn.has(digest) {
-        return Err("it was withdrawn".to_owned());
-    }
     let name = path.file_name().unwrap_or_default();
-    let restored = open_eggs_directory(folder)
-        .and_then(|folder| restore(blobs, digest, &folder, name, *examined));
-    restored.map_err(|error| error.to_string())
+    let restored = open_eggs_directory(folder).and_then(|folder| match digest {
+        Ok(digest) if withdrawn.has(digest) => Ok(None),
+        Ok(digest) => restore(blobs, digest, &folder, name, *examined).map(Some),
+        Err(_) => break_links(&folder, name, *examined).map(|()| Some(Vec::new())),
+    });
+    let restored = restored.map_err(|error| error.to_string())?;
+    restored.ok_or_else(|| "it was withdrawn".to_owned())
 }
 
 /// Opens an eggs directory of a buildout, by its canonical path.
