@@ -5,7 +5,6 @@ only a function whose source it knows (`SOURCES`): in a buildout where that diff
 None of them needs the cache. They are in place in each run with ``egg-cache``.
 """
 
-import copy
 import email.parser
 import functools
 import hashlib
@@ -90,13 +89,15 @@ class Speedups(object):
         """Stock: copy a requirement, replace its versions, and parse its text again.
 
         Changed: this is done once for each pair of a constraint and the text of a requirement. The order
-        of the extras is part of the key: buildout 2 writes them in that order.
+        of the extras is part of the question: buildout 2 writes them in that order. `WorkingSet.find` may
+        have changed the key of the result.
         """
-        key = constraint, str(requirement), requirement.extras
-        if key not in self._constrained:
-            self._constrained[key] = stock(constraint, requirement)
-        # `find` of a working set may change the key of a requirement.
-        return copy.copy(self._constrained[key])
+        question = constraint, str(requirement), requirement.extras
+        if question not in self._constrained:
+            found = stock(constraint, requirement)
+            self._constrained[question] = found, found.key
+        found, found.key = self._constrained[question]
+        return found
 
     def _compute_dependencies(self, stock, dist):
         """Stock: parse METADATA, which ends with the long description of a project; compute what its
