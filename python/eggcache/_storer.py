@@ -82,7 +82,7 @@ class Storer(object):
     def await_listing(self):
         """Wait until the program has listed the eggs that were offered.
 
-        Whoever changes an egg later does not change what is stored.
+        A change of an egg after that does not change what is stored.
         """
         self._bridge.wait()
 

@@ -167,8 +167,8 @@ class UvPatches(Patches):
     def _run_pip(self, args, env, dest, level):
         """Stock: run pip or, with these arguments, uv.
 
-        Changed: uv copies files. By itself, it would link them into its own cache, so that whoever changes
-        one changes all of them.
+        Changed: uv copies files. By itself, it would link them into its own cache, so that a change of
+        one is a change of all.
         """
         if self.session.is_active:
             env = dict(env, UV_LINK_MODE="copy")
