@@ -298,9 +298,11 @@ fn an_interrupted_push_leaves_no_dangling_names() {
     let pool = with_twenty();
     let mut cuts = 0;
     for after in (2..60).step_by(4) {
+        let folder = pool.sandbox.path("pool");
+        fs::create_dir(&folder).unwrap();
         cuts += usize::from(cut_off(&pool, "push --all", after));
         assert_no_dangling_names(&pool, &format!("after {after} ms"));
-        fs::remove_dir_all(pool.sandbox.path("pool")).unwrap();
+        fs::remove_dir_all(folder).unwrap();
     }
     assert!(cuts > 1, "only {cuts} were cut off");
     pool.ok("push --all");

@@ -242,6 +242,7 @@ fn verifying_a_web_server_fails_with_an_explanation() {
 #[test]
 fn an_empty_folder_is_a_remote_without_problems() {
     let pool = Pool::empty();
+    fs::create_dir(pool.sandbox.path("pool")).unwrap();
     let report: Value = pool.json("remote verify team --full --repair");
     assert_eq!((&report["entries"], &report["problems"]), (&0.into(), &serde_json::json!([])));
 }

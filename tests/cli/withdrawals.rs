@@ -343,8 +343,9 @@ fn withdrawals_of_a_shared_cache_hold_for_all_its_users() {
     let sandbox = Sandbox::new();
     sandbox.ok("init --shared");
     sandbox.ok("keygen key");
-    let pool = sandbox.path("pool").display().to_string();
-    sandbox.ok(&format!("remote add team {pool} --key key.pub --push"));
+    let pool = sandbox.path("pool");
+    fs::create_dir(&pool).unwrap();
+    sandbox.ok(&format!("remote add team {} --key key.pub --push", pool.display()));
     sandbox.egg("foo", "1.0");
     sandbox.ok("add eggs");
     sandbox.ok(WITHDRAW);
