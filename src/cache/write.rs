@@ -196,7 +196,7 @@ impl Cache {
     /// Whether a user who can write the cache can remove a blob from it.
     ///
     /// # Errors
-    /// [`Error::LockedFolder`] if not.
+    /// [`LockedFolder`](crate::error::Error::LockedFolder) if not.
     pub fn check_removable(&self, digest: Digest) -> Result<()> {
         if self.is_read_only() { Ok(()) } else { self.blobs.check_folder(digest) }
     }
