@@ -131,15 +131,15 @@ class Outcome:
 
 #: The begin of lines that the cache adds, or leaves out because nothing is requested or built: requests
 #: to an index, in buildouts before 5, and the output of builds.
-OWN = ("eggcache", "root: ", "warning: ", "WARNING: The easy_install command is deprecated")
+OWN = ("eggcache", "egg-cache = ", "root: ", "warning: ", "WARNING: The easy_install command is deprecated")
 #: Lines of a traceback, where the cache has frames of its own.
-FRAMES = ('  File "', "    ")
+FRAMES = ("Traceback ", '  File "', "    ")
 
 
 def normalized(output):
     """The lines of a run that must be the same, without the names of temporary folders."""
     lines = [line for line in output.splitlines() if line and not line.startswith(OWN + FRAMES)]
-    return [re.sub(r"/tmp\w*/(?!pytest)[^\s'\"]*", "/tmp/...", line) for line in lines]
+    return [re.sub(r"/tmp\w*/(?!pytest)[^\s'\"]*|\btmp[a-z0-9_]{8}\b", "/tmp/...", line) for line in lines]
 
 
 def files(path):

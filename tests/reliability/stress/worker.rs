@@ -370,7 +370,7 @@ impl Worker<'_> {
                     assert!(!self.round.stays(&key), "{answer}");
                     let error = text(&answer["error"]);
                     let came_before =
-                        self.round.has_remote && error.contains("the cache has another build");
+                        self.round.has_remote && error.contains("the cache has its own build");
                     assert!(came_before || error.contains("the cache has no egg"), "{answer}");
                 }
             }

@@ -274,12 +274,11 @@ pub fn sources(sandbox: &Sandbox) -> Sources {
 /// An egg with everything that an egg can contain, a file of several frames included.
 fn rich(sandbox: &Sandbox) {
     let large = noise(300_000);
-    let egg = sandbox.egg_with("rich", "1.0", &[("large.bin", &large), ("closed/in.txt", b"in")]);
+    let egg = sandbox.egg_with("rich", "1.0", &[("large.bin", &large), ("folder/in.txt", b"in")]);
     fs::create_dir(egg.join("empty")).unwrap();
     symlink("rich.py", egg.join("link")).unwrap();
-    chmod(&egg.join("rich.py"), 0o444);
+    chmod(&egg.join("rich.py"), 0o755);
     touch(&egg.join("large.bin"), 1_000_000_000, 123_456_789);
-    chmod(&egg.join("closed"), 0o555);
 }
 
 fn two_eggs(sandbox: &Sandbox) {
