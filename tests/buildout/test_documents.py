@@ -24,6 +24,7 @@ LEFT = [
     ("CONTRIBUTING.md", "make", "these are the tests themselves"),
     ("CONTRIBUTING.md", "cargo", "these are the tests themselves"),
     ("CONTRIBUTING.md", "FUZZ_SECONDS", "needs cargo-fuzz"),
+    ("CONTRIBUTING.md", "build/tools/bin/python", "these are the tests themselves"),
     ("docs/tutorial.md", "make wheel", "builds what these tests run with"),
     ("docs/tutorial.md", "python3 -m venv env", "by tests/packages/test_wheel.py, and needs PyPI"),
     ("docs/tutorial.md", "make demo", "builds from PyPI for minutes"),
