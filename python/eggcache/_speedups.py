@@ -89,15 +89,16 @@ class Speedups(object):
         """Stock: copy a requirement, replace its versions, and parse its text again.
 
         Changed: this is done once for each pair of a constraint and the text of a requirement. The order
-        of the extras is part of the question: buildout 2 writes them in that order. `WorkingSet.find` may
-        have changed the key of the result.
+        of the extras is part of the key: buildout 2 writes them in that order. Each caller gets a copy:
+        `WorkingSet.find` may change the key of a requirement, which others must not see.
         """
-        question = constraint, str(requirement), requirement.extras
-        if question not in self._constrained:
-            found = stock(constraint, requirement)
-            self._constrained[question] = found, found.key
-        found, found.key = self._constrained[question]
-        return found
+        key = constraint, str(requirement), requirement.extras
+        if key not in self._constrained:
+            self._constrained[key] = stock(constraint, requirement)
+        try:
+            return copied(self._constrained[key])
+        except Exception:
+            return stock(constraint, requirement)
 
     def _compute_dependencies(self, stock, dist):
         """Stock: parse METADATA, which ends with the long description of a project; compute what its
@@ -113,6 +114,18 @@ class Speedups(object):
             return stock(dist)
         finally:
             del dist._pkg_info
+
+
+def copied(requirement):
+    """A copy of a requirement, whose attributes can be changed apart from it.
+
+    `copy.copy` loses those of pkg_resources where packaging, from which it inherits, keeps its own in slots.
+    """
+    copy = object.__new__(type(requirement))
+    vars(copy).update(vars(requirement))
+    for name in getattr(type(requirement), "__slots__", ()):
+        setattr(copy, name, getattr(requirement, name))
+    return copy
 
 
 def _headers(metadata):

@@ -138,6 +138,39 @@ def test_a_requirement_with_other_order_of_extras_is_another():
     assert [it.extras for it in results] == [("x", "y"), ("y", "x")]
 
 
+class Slots(object):
+    """A requirement of newer versions of packaging, whose copies have only what is in slots."""
+
+    __slots__ = ("specifier",)
+
+    def __getstate__(self):
+        return self.specifier
+
+    def __setstate__(self, state):
+        self.specifier = state
+
+
+class WithSlots(Slots):
+    """A requirement of pkg_resources, with attributes of its own."""
+
+
+def test_a_copy_of_a_requirement_has_all_attributes():
+    requirement = WithSlots()
+    requirement.specifier, requirement.key = ">=1", "alpha"
+    copy = _speedups.copied(requirement)
+    copy.key = copy.key + "-changed"
+    assert (copy.specifier, copy.key) == (">=1", "alpha-changed")
+    assert requirement.key == "alpha"
+
+
+def test_a_requirement_that_cannot_be_copied_is_left_to_buildout():
+    speedups = _speedups.Speedups(easy_install())
+    results = [
+        speedups._constrained_requirement(lambda *args: 42, "1.0", Requirement("a")) for _ in range(2)
+    ]
+    assert results == [42, 42]
+
+
 def test_a_conflict_with_a_constraint_fails_each_time():
     speedups = _speedups.Speedups(easy_install())
     calls = []
