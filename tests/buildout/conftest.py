@@ -216,6 +216,8 @@ class Project:
             PIP_FIND_LINKS=os.path.join(buildout.archives, "pip"),
             PIP_DISABLE_PIP_VERSION_CHECK="1",
             PYTHONHASHSEED="0",
+            # Offline, buildout asks its default index, and reads all of it if a project is not there.
+            buildout_testing_index_url=self.world.index_url,
         )
         environ.update(env or {})
         options = [] if cache else ["buildout:egg-cache="]
