@@ -251,7 +251,10 @@ class Project:
         ).strip()
 
     def snapshot(self, folder=None):
-        """Every entry below a folder: mode, mtime and content."""
+        """Every entry below a folder: type and executable bit, mtime and content.
+
+        The umask decides on the other bits of a copy.
+        """
         folder = str(folder or self.eggs_directory)
         found = {}
         for path, directories, files in os.walk(folder):
@@ -264,7 +267,8 @@ class Project:
                         content = file.read()
                 elif stat.S_ISLNK(info.st_mode):
                     content = os.readlink(entry)
-                found[os.path.relpath(entry, folder)] = info.st_mode, info.st_mtime_ns, content
+                mode = stat.S_IFMT(info.st_mode) | info.st_mode & stat.S_IXUSR
+                found[os.path.relpath(entry, folder)] = mode, info.st_mtime_ns, content
         return found
 
 
