@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{chown, symlink};
 
 use serde_json::json;
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use crate::serve::{Server, opening};
 use crate::support::{Sandbox, chmod, host, make_egg, write};
@@ -193,7 +193,7 @@ fn a_cache_below_a_folder_of_another_user_is_refused() {
 fn a_cache_of_another_user_is_refused() {
     let Some(sandbox) = with_cache_of_anne() else { return };
     // As made by earlier versions: everybody can read it.
-    for entry in walkdir::WalkDir::new(sandbox.path("cache")) {
+    for entry in WalkDir::new(sandbox.path("cache")) {
         let entry = entry.unwrap();
         chmod(entry.path(), if entry.file_type().is_dir() { 0o755 } else { 0o444 });
     }
@@ -353,7 +353,7 @@ fn completion_reads_no_cache_that_others_can_write() {
 
 fn folders_below(path: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = WalkDir::new(path).min_depth(1).into_iter().map(Result::unwrap);
-    entries.filter(|entry| entry.file_type().is_dir()).map(|entry| entry.into_path()).collect()
+    entries.filter(|entry| entry.file_type().is_dir()).map(DirEntry::into_path).collect()
 }
 
 #[test]
