@@ -58,4 +58,11 @@ impl CachedEgg {
     pub fn works_on(&self, host: &Host) -> bool {
         self.mismatch(host).is_none()
     }
+
+    /// Whether it works on a host, and has the name that a buildout there with this setuptools gives it.
+    #[must_use]
+    pub fn is_equal_on(&self, host: &Host, setuptools: Option<&str>) -> bool {
+        let Self { file_name, key, provenance, .. } = self;
+        self.works_on(host) && !layout::is_named_otherwise(file_name, key, provenance, setuptools)
+    }
 }

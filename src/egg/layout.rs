@@ -28,6 +28,8 @@ pub const METADATA_NAMED: u8 = 4;
 pub const LAST_GENERATION: u8 = 5;
 /// The first version of zc.buildout 4 that makes [`METADATA_NAMED`] eggs.
 const FIRST_METADATA_NAMED: [u64; 3] = [4, 1, 4];
+/// The first setuptools whose builds have normalized names: `zc_recipe_egg`, not `zc.recipe.egg`.
+const FIRST_NORMALIZING: [u64; 3] = [75, 8, 1];
 
 /// Whether a file of an egg is in its `EGG-INFO`.
 #[must_use]
@@ -59,6 +61,34 @@ pub fn is_contradicted(manifest: &Manifest, provenance: &Provenance) -> bool {
         && provenance.buildout.is_some()
         && !is_archived_egg
         && manifest.entries.iter().any(|entry| is_egg_info(entry.path.as_str()))
+}
+
+/// Whether a buildout with this setuptools would give an egg another file name, by the setuptools of its
+/// builder. That is so for [`ARCHIVE_NAMED`] eggs that older setuptools made of a source distribution.
+#[must_use]
+pub fn is_named_otherwise(
+    file_name: &str,
+    key: &EggKey,
+    provenance: &Provenance,
+    setuptools: Option<&str>,
+) -> bool {
+    let normalizes = |version: Option<&str>| {
+        let version: Version = version?.parse().ok()?;
+        Some(version >= Version::new(FIRST_NORMALIZING))
+    };
+    let is_from_sdist = provenance
+        .source
+        .as_ref()
+        .is_some_and(|source| !source.ends_with(".whl") && !source.ends_with(".egg"));
+    let is_normalized = || {
+        let project = file_name.split('-').next().unwrap_or_default();
+        project.eq_ignore_ascii_case(&key.name.replace('-', "_"))
+    };
+    key_of(key, provenance).generation == ARCHIVE_NAMED
+        && is_from_sdist
+        && normalizes(setuptools) == Some(true)
+        && normalizes(provenance.setuptools.as_deref()) == Some(false)
+        && !is_normalized()
 }
 
 #[cfg(test)]
@@ -100,5 +130,37 @@ mod tests {
         assert!(!is_contradicted(&older, &of_egg));
         assert!(!is_contradicted(&older, &Provenance::default()), "somebody has said so");
         assert!(!is_contradicted(&newer, &built_by("5.2.0")));
+    }
+
+    #[test]
+    fn newer_setuptools_names_only_eggs_of_source_distributions_otherwise() {
+        let (dotted, normalized) =
+            ("zc.recipe.egg-2.0.7-py3.9.egg", "zc_recipe_egg-2.0.7-py3.9.egg");
+        let (sdist, wheel) = ("zc.recipe.egg-2.0.7.tar.gz", "zc.recipe.egg-2.0.7-py3-none-any.whl");
+        for (generation, file_name, source, builder, reader, expected) in [
+            (3, dotted, sdist, "75.8.0", "75.8.1", true),
+            (3, dotted, sdist, "44.1.1", "80.9.0", true),
+            // The build was isolated, with a newer setuptools than the builder's own.
+            (3, normalized, sdist, "75.8.0", "75.8.1", false),
+            (3, dotted, wheel, "75.8.0", "75.8.1", false),
+            (3, dotted, sdist, "75.8.0", "75.8.0", false),
+            // Its sources require an older setuptools.
+            (3, dotted, sdist, "80.9.0", "80.9.0", false),
+            (4, dotted, sdist, "75.8.0", "75.8.1", false),
+            (3, dotted, sdist, "odd", "75.8.1", false),
+            (3, "Alpha-1.0-py3.9.egg", "Alpha-1.0.tar.gz", "75.8.0", "75.8.1", false),
+        ] {
+            let name = if file_name.starts_with('A') { "alpha" } else { "zc-recipe-egg" };
+            let key = EggKey { generation, name: name.into(), ..key() };
+            let provenance = Provenance {
+                source: Some(source.into()),
+                setuptools: Some(builder.into()),
+                ..Provenance::default()
+            };
+            let found = is_named_otherwise(file_name, &key, &provenance, Some(reader));
+            assert_eq!(found, expected, "{generation} {file_name} {source} {builder} {reader}");
+        }
+        let key = EggKey { generation: 3, name: "zc-recipe-egg".into(), ..key() };
+        assert!(!is_named_otherwise(dotted, &key, &Provenance::default(), Some("80.9.0")));
     }
 }

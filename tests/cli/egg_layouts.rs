@@ -63,6 +63,34 @@ fn two_spellings_of_one_egg_are_both_kept() {
 }
 
 #[test]
+fn newer_setuptools_builds_an_egg_that_older_setuptools_names_otherwise() {
+    let sandbox = Sandbox::new();
+    let with = |setuptools: &str| {
+        let mut opening = opening(&sandbox, 3, "3.4");
+        opening["setuptools"] = setuptools.into();
+        Server::opened_by(&sandbox, &opening)
+    };
+    let store = |egg: &Path| {
+        json!({"op": "store", "path": egg, "source_sha256": "", "variant": "",
+               "source": "zc.recipe.egg-2.0.7.tar.gz"})
+    };
+    let mut server = with("75.8.0");
+    let older = recipe(&sandbox, "a", "zc.recipe.egg");
+    assert_eq!(server.stored(&store(&older))["outcome"], "stored");
+    assert_eq!(server.find("zc.recipe.egg").len(), 1);
+    server.close();
+    let mut server = with("79.0.1");
+    assert!(server.find("zc.recipe.egg").is_empty());
+    let newer = recipe(&sandbox, "b", "zc_recipe_egg");
+    assert_eq!(server.stored(&store(&newer))["outcome"], "stored");
+    let found = server.find("zc.recipe.egg");
+    assert_eq!(file_names(&found), ["zc_recipe_egg-2.0.7-py3.11-linux-x86_64.egg"]);
+    server.close();
+    // Whether its pkg_resources finds the newer one is for the buildout to say.
+    assert_eq!(with("75.8.0").find("zc.recipe.egg").len(), 2);
+}
+
+#[test]
 fn a_rejected_egg_is_offered_no_more_and_gives_way_to_the_next_build() {
     let sandbox = Sandbox::new();
     let digest = sandbox.added("foo", "1.0").file_name().unwrap().to_str().unwrap().to_owned();

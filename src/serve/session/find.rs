@@ -19,7 +19,10 @@ impl Session {
     pub fn find(&mut self, wanted: &ToFind) -> Result<Answer> {
         let ToFind { name, variant, choice, source_sha256, .. } = wanted;
         let version = wanted.version.as_deref();
-        let is_usable = |egg: &CachedEgg| egg.key.variant == *variant && egg.works_on(&self.host);
+        let setuptools = self.provenance.setuptools.as_deref();
+        let is_usable = |egg: &CachedEgg| {
+            egg.key.variant == *variant && egg.is_equal_on(&self.host, setuptools)
+        };
         let is_version = |key: &EggKey| version.is_none_or(|it| same_version(&key.version, it));
         let mut eggs = self.cache.eggs_of_project(name)?;
         if enabled!(Level::DEBUG) {
@@ -86,6 +89,9 @@ impl Session {
             debug!(file_name, %digest, variant, of_egg, "not offered: it has other build options");
         } else if let Some(Mismatch { part, egg, host }) = egg.mismatch(&self.host) {
             debug!(file_name, %digest, part, egg, host, "not offered: it is not for this host");
+        } else if !egg.is_equal_on(&self.host, self.provenance.setuptools.as_deref()) {
+            let by = &egg.provenance.setuptools;
+            debug!(file_name, %digest, by, "not offered: this setuptools names it otherwise");
         }
     }
 
@@ -97,7 +103,7 @@ impl Session {
                 let name = normalize_name(name);
                 let eggs = self.cache.eggs_of_project(&name)?;
                 let is_cached = |egg: &CachedEgg| {
-                    egg.works_on(&self.host)
+                    egg.is_equal_on(&self.host, self.provenance.setuptools.as_deref())
                         && !self.withdrawals.has(egg.digest)
                         && version.as_ref().is_some_and(|it| same_version(&egg.key.version, it))
                 };
@@ -127,9 +133,10 @@ impl Session {
         let (withdrawals, unusable) = (&self.withdrawals, &self.unusable);
         // Another buildout may have stored it in this cache meanwhile.
         let eggs = self.cache.eggs_of_project(&egg.name)?;
+        let setuptools = self.provenance.setuptools.as_deref();
         let is_cached = |egg: &CachedEgg| {
             is_wanted(&egg.key)
-                && egg.works_on(host)
+                && egg.is_equal_on(host, setuptools)
                 && !withdrawals.has(egg.digest)
                 && !unusable.contains(&egg.digest)
         };
