@@ -222,7 +222,7 @@ fn distinct<'a>(statements: impl Iterator<Item = &'a Statement>) -> Vec<&'a With
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::statement::tests::statement;
     use super::*;
 
@@ -230,12 +230,12 @@ mod tests {
     const DAY: i64 = 86_400;
 
     /// A remote that trusts these keys.
-    fn remote(keys: &[&str], needed: usize) -> Remote {
+    pub fn remote(keys: &[&str], needed: usize) -> Remote {
         let trusted = keys.iter().map(|&key| Trusted::new(key.into())).collect();
         Remote { trusted, signatures_needed: needed, ..Remote::new("team", "/pool").unwrap() }
     }
 
-    fn checked(statement: Statement, keys: &[&str]) -> Checked {
+    pub fn checked(statement: Statement, keys: &[&str]) -> Checked {
         let signed_by = keys.iter().map(|&key| key.to_owned()).collect();
         Checked { statement, signed_by, signatures: Vec::new() }
     }

@@ -5,13 +5,16 @@
 //! It is in force until the remote is removed, also while the configuration cannot be read.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::memory::Memory;
-use super::statement::Withdrawn;
+use super::statement::{BadStatement, Checked, Withdrawn};
 use crate::cache::trust::Trust;
 use crate::disk::dir::Dir;
 use crate::disk::json_file;
@@ -23,6 +26,9 @@ use crate::util::hash::digest::Digest;
 
 /// How often a run looks for withdrawals that would not ask a remote for anything else, in seconds.
 const PERIOD: i64 = 86_400;
+/// How long to wait for another process that writes a record, and how long between two tries.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+const LOCK_STEP: Duration = Duration::from_millis(2);
 
 /// What a cache remembers of a remote.
 ///
@@ -41,9 +47,47 @@ pub fn unreadable(root: &Dir) -> Result<Vec<(String, Error)>> {
     json_file::unreadable::<Memory>(root, DIR)
 }
 
+/// Judges the statement that a remote has now, and remembers it ([`Memory::learn`]). Returns what the cache
+/// knows now, also if it cannot write its record. A record that cannot be read stays as it is.
+pub fn learn(
+    root: &Path,
+    remote: &Remote,
+    found: Option<&Checked>,
+) -> (Memory, Result<(), BadStatement>) {
+    // Else a process that has seen an older statement could overwrite a newer one.
+    let _lock = found.and_then(|_| lock(root).or_log());
+    let before = read(root, &remote.name).or_log();
+    let mut memory = before.clone().unwrap_or_default();
+    let judged = memory.learn(remote, found, now());
+    if before.is_some_and(|before| before != memory) {
+        write(root, &remote.name, &memory).or_log();
+    }
+    (memory, judged)
+}
+
+/// Locks the records until the handle is dropped.
+///
 /// # Errors
-/// If the record cannot be written.
-pub fn write(root: &Path, remote: &str, memory: &Memory) -> Result<()> {
+/// If they cannot be locked, or another process keeps them locked: that only delays this one.
+fn lock(root: &Path) -> Result<File> {
+    let root = Dir::open(root).at("open", root)?;
+    let dir = json_file::make_dir(&root, DIR)?;
+    let handle = dir.handle().try_clone().at("lock", dir.path())?;
+    let begun = Instant::now();
+    loop {
+        match handle.try_lock() {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_WAIT => {
+                thread::sleep(LOCK_STEP);
+            }
+            locked => {
+                locked.map_err(std::io::Error::from).at("lock", dir.path())?;
+                return Ok(handle);
+            }
+        }
+    }
+}
+
+fn write(root: &Path, remote: &str, memory: &Memory) -> Result<()> {
     json_file::write(&Dir::open(root).at("open", root)?, &name(remote, "json"), memory)
 }
 
@@ -201,6 +245,9 @@ impl Notice {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use super::super::memory::tests::{checked, remote};
     use super::super::statement::tests::statement;
     use super::*;
 
@@ -214,5 +261,39 @@ mod tests {
         assert_eq!(all.get(Digest::of(b"foo")).map(|it| it.remote.as_str()), Some("a"));
         all.set("a", []);
         assert!(all.is_empty() && !all.has(Digest::of(b"foo")));
+    }
+
+    #[test]
+    fn a_process_that_has_seen_an_older_list_waits_for_one_that_writes_a_newer_one() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("tmp")).unwrap();
+        let remote = remote(&["a"], 1);
+        let lock = lock(root.path()).unwrap();
+        thread::scope(|scope| {
+            let (root, remote) = (root.path(), &remote);
+            let older = scope.spawn(move || {
+                let list = checked(statement(4, &["foo"]), &["a"]);
+                learn(root, remote, Some(&list)).1
+            });
+            thread::sleep(Duration::from_millis(100));
+            let mut memory = Memory::default();
+            let newer = checked(statement(5, &["foo"]), &["a"]);
+            memory.learn(remote, Some(&newer), newer.statement.signed_at).unwrap();
+            write(root, &remote.name, &memory).unwrap();
+            drop(lock);
+            let judged = older.join().unwrap();
+            assert_eq!(judged, Err(BadStatement::Old { found: 4, seen: 5 }));
+        });
+    }
+
+    #[test]
+    fn records_that_stay_locked_are_written_all_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("tmp")).unwrap();
+        let _lock = lock(root.path()).unwrap();
+        let list = checked(statement(4, &["foo"]), &["a"]);
+        let (memory, _) = learn(root.path(), &remote(&["a"], 1), Some(&list));
+        assert_eq!(read(root.path(), "team").unwrap(), memory);
+        assert_eq!(memory.all_withdrawn().len(), 1);
     }
 }

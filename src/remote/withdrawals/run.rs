@@ -184,19 +184,13 @@ impl RunWithdrawals {
         }
     }
 
-    /// Judges the list of a remote, and remembers it. A record that cannot be read stays as it is.
+    /// Judges the list of a remote, and remembers it.
     fn remember(&self, remote: &Remote, found: Option<&Checked>) -> Result<(), BadStatement> {
-        let record = record::read(&self.root, &remote.name).or_log();
-        let mut memory = record.clone().unwrap_or_default();
-        let judged = memory.learn(remote, found, now());
+        let (memory, judged) = record::learn(&self.root, remote, found);
         if let Some(Checked { statement, .. }) = found {
             debug!(remote = remote.name, number = statement.number, "read the withdrawals");
             let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
             known.set(&remote.name, memory.withdrawn(remote));
-        }
-        // A record that cannot be written does not matter in this run.
-        if record.is_some_and(|before| before != memory) {
-            record::write(&self.root, &remote.name, &memory).or_log();
         }
         judged
     }

@@ -12,7 +12,7 @@ use super::run;
 use super::statement::{
     self, BadStatement, Checked, FORMAT, MAX_NUMBER, MAX_VALID_FOR, Statement, VALID_FOR, Withdrawn,
 };
-use crate::error::{Error, OrLog, Result};
+use crate::error::{Error, Result};
 use crate::remote::client::{Client, Version};
 use crate::remote::config::Remote;
 use crate::remote::contended_write::until_written;
@@ -97,7 +97,7 @@ pub fn change(
     change: impl Fn(&[Withdrawn]) -> Result<Vec<Withdrawn>>,
 ) -> Result<Written> {
     check(remote, signer)?;
-    let mut memory = record::read(root, &remote.name)?;
+    let memory = record::read(root, &remote.name)?;
     let (line, statement) = until_written(client, WITHDRAWALS, || {
         let current = Current::read(client, remote)?;
         let next = next(&current, &memory, remote, signer, request, &change)?;
@@ -107,9 +107,8 @@ pub fn change(
     })?;
     let signatures = statement::all_signers(&line, &remote.trusted, now()).len();
     if let Ok(checked) = statement::checked(&line, remote.trust(), now()) {
-        let judged = memory.learn(remote, Some(&checked), now());
         // The list is written, also if this cache cannot remember it.
-        record::write(root, &remote.name, &memory).or_log();
+        let (_, judged) = record::learn(root, remote, Some(&checked));
         judged.map_err(|it| bad(remote, &it))?;
     }
     Ok(Written { statement, signatures })
@@ -275,7 +274,7 @@ pub fn refresh_if_due(
 /// [`Error::Withdrawals`] if the list is not valid.
 pub fn countersign(client: &Client, remote: &Remote, root: &Path, signer: &Signer) -> Result<bool> {
     let own = [Trusted::new(signer.public.clone())];
-    let mut memory = record::read(root, &remote.name)?;
+    let memory = record::read(root, &remote.name)?;
     let written = until_written(client, WITHDRAWALS, || {
         let Some(object) = client.get(WITHDRAWALS)? else { return Ok(Some(None)) };
         let line = statement::signed(&object.bytes).map_err(|it| bad(remote, &it))?;
@@ -297,9 +296,8 @@ pub fn countersign(client: &Client, remote: &Remote, root: &Path, signer: &Signe
     if let Some(line) = &written
         && let Ok(checked) = statement::checked(line, remote.trust(), now())
     {
-        let _ = memory.learn(remote, Some(&checked), now());
         // The list is signed, also if this cache cannot remember it.
-        record::write(root, &remote.name, &memory).or_log();
+        let _ = record::learn(root, remote, Some(&checked));
     }
     Ok(written.is_some())
 }
