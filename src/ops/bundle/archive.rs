@@ -13,9 +13,9 @@ use tar::{Builder, EntryType, Header};
 use crate::disk::dir::{Dir, Stat};
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::sha256::{Hashing, Sha256};
+use crate::util::path_search::SoughtPath;
 use crate::util::progress::Progress;
 
-use super::bound::RootPath;
 use super::manifest::{BundleEntry, EntryKind, FILE_NAME, Manifest};
 
 /// How much is read at once, in bytes.
@@ -134,7 +134,7 @@ pub fn digest(
     root: &Dir,
     path: &str,
     size: u64,
-    root_path: &RootPath,
+    root_path: &SoughtPath,
     progress: &dyn Progress,
 ) -> Result<(Sha256, bool)> {
     let mut search = root_path.search();
@@ -209,7 +209,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("elsewhere")).unwrap();
         std::fs::write(dir.path().join("elsewhere/run"), "else").unwrap();
         let opened = Dir::open(&root).unwrap();
-        let path = RootPath::new(&root);
+        let path = SoughtPath::new(&root);
         let digest = || digest(&opened, "bin/run", 4, &path, &Silent);
         assert!(digest().is_ok());
         std::fs::remove_file(root.join("bin/run")).unwrap();
@@ -229,7 +229,7 @@ mod tests {
         std::fs::write(at("app/file"), "mine").unwrap();
         std::fs::write(at("private/file"), "else").unwrap();
         let root = Dir::open(&at("app")).unwrap();
-        let path = RootPath::new(&at("app"));
+        let path = SoughtPath::new(&at("app"));
         let before = digest(&root, "file", 4, &path, &Silent).unwrap();
         std::fs::rename(at("app"), at("moved")).unwrap();
         symlink("private", at("app")).unwrap();

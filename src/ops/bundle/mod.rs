@@ -37,10 +37,11 @@ use crate::error::{Error, IoContext, Result};
 use crate::ops::check;
 use crate::util::glob::PathPattern;
 use crate::util::hash::sha256::Sha256;
+use crate::util::path_search::SoughtPath;
 use crate::util::progress::{Progress, Unit};
 use crate::util::threads;
 
-use bound::{Bound, RootPath};
+use bound::Bound;
 use destination::Destination;
 use manifest::{BundleEntry, BundledEgg, EntryKind, FORMAT, Manifest};
 pub use members::{LeftOut, Mtimes};
@@ -124,7 +125,7 @@ pub fn bundle(
     let path = destination::path(&options.output, &buildout, &rules)?;
     let Members { taken: members, left_out, mtime } =
         members::members(&opened, &rules, &cached, options.mtimes)?;
-    let (entries, contain) = entries(&opened, &members, &RootPath::new(root), progress)?;
+    let (entries, contain) = entries(&opened, &members, &SoughtPath::new(root), progress)?;
     let Bound { bound, records } = Bound::new(root, &entries, &contain, &checked.notes);
     let works_only_at = (!bound.is_empty()).then(|| root.to_string_lossy().into_owned());
     let manifest = Manifest {
@@ -225,7 +226,7 @@ fn bytes(members: &[Member]) -> u64 {
 fn entries(
     root: &Dir,
     members: &[Member],
-    root_path: &RootPath,
+    root_path: &SoughtPath,
     progress: &dyn Progress,
 ) -> Result<(Vec<BundleEntry>, Vec<bool>)> {
     progress.begin("reading", bytes(members), Unit::Bytes);
