@@ -41,6 +41,10 @@ pub enum Error {
     )]
     NewerFormat { path: PathBuf, found: u32, known: u32 },
 
+    /// An egg that was linked to a version of a library that this machine no longer has.
+    #[error("{file_name} needs {library}, of which this machine has only another version")]
+    ReplacedLibrary { file_name: String, library: String },
+
     #[error("cannot read the blob {}: {}", path.display(), owner.denial(path))]
     UnreadableBlob { path: PathBuf, owner: Owner },
 

@@ -68,6 +68,8 @@ class Chooser(object):
         self._found = {}
         #: Projects and versions of which the log has said that the archive is not known.
         self._unknown = set()
+        #: Cached builds of which the log has said why they are not offered.
+        self._explained = set()
         #: The last question to which the cache had no egg, and when it was asked.
         self._missed = None, 0.0
         self.is_paused = False
@@ -241,12 +243,15 @@ class Chooser(object):
                 "find",
                 name=name,
                 variant=self._custom.key_variant,
+                bound_variant=self._custom.bound_variant,
                 version=version,
                 choice=choice,
                 source_sha256=sha256,
             )
             for warning in answer.get("warnings", ()):
                 self._warn(warning)
+            if self._custom.variant:
+                self._explain(answer.get("rejected", ()))
             eggs = answer["eggs"]
             unfit = {
                 egg["digest"]
@@ -258,6 +263,14 @@ class Chooser(object):
             # Remotes may have others, and this buildout may build one of the same key.
             self._bridge.call("reject", digests=sorted(unfit - self._unfit))
             self._unfit |= unfit
+
+    def _explain(self, rejected):
+        """Say once for each cached build why it is not offered."""
+        for egg in rejected:
+            why = egg["file_name"], egg["reason"]
+            if why not in self._explained:
+                self._explained.add(why)
+                logger.info("the cached %s is not used: %s.", *why)
 
     def _same_version(self, left, right):
         """Whether two spellings mean one version: ``1.0`` and ``1.0.0`` do."""

@@ -9,7 +9,8 @@ import functools
 import os
 import re
 
-from eggcache import _host
+from eggcache import _variant
+from eggcache._log import logger
 from eggcache._requirements import canonical
 
 _RECIPE = "zc.recipe.egg:custom"
@@ -23,12 +24,16 @@ class CustomBuilds(object):
     as one of them. ``installer`` is what installs eggs, if it is not pip.
     """
 
-    def __init__(self, projects, installer=""):
+    def __init__(self, projects, directory, installer=""):
         self._projects = projects
         self._installer = installer
         self._environ = dict(os.environ)
+        #: Paths of the folder of this buildout.
+        self.folders = sorted({directory, os.path.realpath(directory)})
         #: The digest of options and environment of the running build; empty outside of one.
         self.variant = ""
+        #: The variant if the egg works only in the folder of this buildout; None if no option names it.
+        self.bound_variant = None
         #: The path of the archive that is being built; None if not known.
         self.archive = None
 
@@ -46,12 +51,14 @@ class CustomBuilds(object):
         """Meanwhile, the cache is asked for this variant, and stores it."""
         if self._projects is not None:
             self._projects.add(canonical(project_name))
-        self.variant = _host.variant_of(build_ext, self._environ, self._installer)
+        self.variant, self.bound_variant = _variant.of(
+            build_ext, self._environ, self.folders, self._installer
+        )
         self.archive = None
         try:
             yield
         finally:
-            self.variant, self.archive = "", None
+            self.variant, self.bound_variant, self.archive = "", None, None
 
 
 def projects(buildout, pkg_resources):
@@ -111,6 +118,8 @@ def restore(options, easy_install, session):
                 dist = offered and session.materialize(offered, options["_d"])
                 if dist:
                     return [dist.location]
+                if not installer._env[parsed.project_name]:
+                    logger.warning("the cache has no build of %s for part %s.", requirement, options.name)
     finally:
         recipe._restore_environment()
     return []

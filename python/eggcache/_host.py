@@ -63,20 +63,20 @@ def sha256_of(path):
     return digest.hexdigest()
 
 
-def variant_of(build_ext, environ_before, installer=""):
-    """The digest of a custom build: its options, and how the environment differs from before.
-
-    ``installer`` is what installs eggs, if it is not pip.
-
-    Paths in them count as they are. An egg that was built against ``parts/`` of one buildout is
-    therefore not served to a buildout in another folder, where it might not work.
-    """
-    environ = {
+def environment_since(environ_before):
+    """How the environment differs from before: what a custom build has set."""
+    return {
         name: os.environ.get(name)
         for name in set(environ_before) | set(os.environ)
         if environ_before.get(name) != os.environ.get(name) and name not in _LEAKING
     }
-    variant = {"build_ext": build_ext, "environment": environ}
-    if installer:
-        variant["installer"] = installer
-    return hashlib.sha256(_compat.hashable_json(variant, sort_keys=True, default=str)).hexdigest()
+
+
+def has_program(names):
+    """Whether one of these programs is on the path of executables."""
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.isfile(path) and os.access(path, os.X_OK):
+                return True
+    return False

@@ -44,6 +44,7 @@ class Leases(object):
                 "lease",
                 name=dist.project_name,
                 variant=self._custom.key_variant,
+                bound_variant=self._custom.bound_variant,
                 version=dist.version,
                 source_sha256=source_sha256,
             )

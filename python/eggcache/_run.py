@@ -51,7 +51,7 @@ def _patched_session(buildout):
         installer = _uv.installer_of(easy_install)
         patches = _uv.patches_for(installer)
         projects = _custom.projects(buildout, easy_install.pkg_resources)
-        custom = _custom.CustomBuilds(projects, installer)
+        custom = _custom.CustomBuilds(projects, buildout["buildout"]["directory"], installer)
         session = Session(easy_install, buildout["buildout"], custom)
         session.open(directory, _configuration(buildout))
         if not session.is_active:

@@ -3,7 +3,7 @@
 import functools
 import os
 
-from eggcache import _host, _places
+from eggcache import _archive, _host, _places
 from eggcache._log import logger
 from eggcache._requirements import sha256_of_link
 
@@ -58,6 +58,7 @@ class Storer(object):
         return {
             "source": os.path.basename(archive.partition("#sha256=")[0]),
             "source_sha256": sha256,
+            "lacks_compiler": _archive.needs_missing_compiler(archive),
             "archive_url": url,
             "choice": choice,
         }
@@ -108,6 +109,8 @@ class Storer(object):
             path=location,
             source_sha256=source_sha256,
             variant=self._custom.key_variant,
+            bound_variant=self._custom.bound_variant,
+            folders=self._custom.folders if self._custom.bound_variant else [],
             **fields
         )
 

@@ -1,9 +1,11 @@
-//! ELF objects: the symbol versions and libraries that one needs, its run paths, and its length.
+//! ELF objects: the symbol versions and libraries that one needs, its run paths, its debugging information, and
+//! its length.
 //!
 //! Everything is bounded before it is read: an object can claim any number of sections of any length,
 //! overlapping, with any number of names at the same bytes.
 
 use std::io::{Read, Seek};
+use std::ops::Range;
 
 use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 use object::{Endianness, ReadCache, elf};
@@ -26,6 +28,27 @@ pub fn run_paths(content: impl Read + Seek) -> Vec<String> {
     let text = found.iter().map(|list| String::from_utf8_lossy(list).into_owned());
     let folders = text.flat_map(|list| list.split(':').map(str::to_owned).collect::<Vec<_>>());
     folders.filter(|folder| !folder.is_empty()).collect()
+}
+
+/// The names of the libraries that an object needs (`DT_NEEDED`).
+pub fn needed_libraries(content: impl Read + Seek) -> Vec<String> {
+    let found = dynamic_strings(content, &[elf::DT_NEEDED]).unwrap_or_default();
+    found.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+}
+
+/// Where in an object its debugging information is, which is never loaded.
+pub fn debugging_information(content: impl Read + Seek) -> Vec<Range<u64>> {
+    let cache = ReadCache::new(content);
+    let found = match object::FileKind::parse(&cache) {
+        Ok(object::FileKind::Elf32) => {
+            Sections::<elf::FileHeader32<Endianness>, _>::parse(&cache).map(|it| it.debugging())
+        }
+        Ok(object::FileKind::Elf64) => {
+            Sections::<elf::FileHeader64<Endianness>, _>::parse(&cache).map(|it| it.debugging())
+        }
+        _ => return Vec::new(),
+    };
+    found.unwrap_or_default()
 }
 
 /// Whether an object of `size` bytes claims to be longer. Its last part is the table of its sections, or
@@ -112,6 +135,17 @@ impl<'a, Elf: FileHeader<Endian = Endianness>, R: object::ReadRef<'a>> Sections<
         (section.sh_size(self.endian).into() <= MAX_SECTION).then_some(section)
     }
 
+    fn debugging(&self) -> Vec<Range<u64>> {
+        let is_debugging = |section: &&'a Elf::SectionHeader| {
+            let name = self.table.section_name(self.endian, section).unwrap_or_default();
+            let is_loaded = section.sh_flags(self.endian).0 & elf::SHF_ALLOC.0 != 0;
+            !is_loaded && (name.starts_with(b".debug") || name.starts_with(b".zdebug"))
+        };
+        let sections = self.table.iter().filter(is_debugging);
+        let ranges = sections.filter_map(|section| section.file_range(self.endian));
+        ranges.map(|(start, length)| start..start.saturating_add(length)).collect()
+    }
+
     fn needed_versions(&self) -> object::read::Result<Vec<Vec<u8>>> {
         let Self { data, endian, table } = self;
         let mut names = Vec::new();
@@ -151,7 +185,7 @@ impl<'a, Elf: FileHeader<Endian = Endianness>, R: object::ReadRef<'a>> Sections<
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Cursor;
 
     use super::*;
@@ -181,6 +215,29 @@ mod tests {
             assert!(is_cut_off(length), "{length}");
         }
         assert!(!super::is_cut_off(Cursor::new(b"no object"), 9));
+    }
+
+    /// An object that needs these libraries and has a run path.
+    pub(crate) fn object_that_needs(libraries: &[&str], run_path: &str) -> Vec<u8> {
+        let (mut strings, mut dynamic) = (vec![0], Vec::new());
+        let names = libraries.iter().map(|name| (elf::DT_NEEDED, *name));
+        for (tag, text) in names.chain([(elf::DT_RUNPATH, run_path)]) {
+            let at = u64::try_from(strings.len()).unwrap();
+            dynamic.extend([tag.0.cast_unsigned(), at].map(u64::to_le_bytes).concat());
+            strings.extend([text.as_bytes(), b"\0"].concat());
+        }
+        object_of(&[(elf::SHT_DYNAMIC.0, &dynamic)], &strings)
+    }
+
+    /// An object with one section, which is loaded or not.
+    pub(crate) fn object_with_section(name: &str, is_loaded: bool, content: &[u8]) -> Vec<u8> {
+        let strings = [b"\0", name.as_bytes(), b"\0"].concat();
+        let mut object = object_of(&[(elf::SHT_PROGBITS.0, content)], &strings);
+        let table =
+            usize::try_from(u64::from_le_bytes(object[40..48].try_into().unwrap())).unwrap();
+        object[table + 128] = 1; // the third section: its name, then its flags
+        object[table + 136] = if is_loaded { 2 } else { 0 };
+        object
     }
 
     /// A little-endian object with sections of these types and contents, and with strings.

@@ -39,6 +39,12 @@ pub struct EggKey {
 }
 
 impl EggKey {
+    /// Whether the egg has native code.
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        !self.abi.is_empty() || !self.libc.is_empty()
+    }
+
     /// Why no egg can have this key. Parts of it become names of files and objects, and lines of lists.
     #[must_use]
     pub fn flaw(&self) -> Option<&'static str> {

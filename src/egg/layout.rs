@@ -76,16 +76,12 @@ pub fn is_named_otherwise(
         let version: Version = version?.parse().ok()?;
         Some(version >= Version::new(FIRST_NORMALIZING))
     };
-    let is_from_sdist = provenance
-        .source
-        .as_ref()
-        .is_some_and(|source| !source.ends_with(".whl") && !source.ends_with(".egg"));
     let is_normalized = || {
         let project = file_name.split('-').next().unwrap_or_default();
         project.eq_ignore_ascii_case(&key.name.replace('-', "_"))
     };
     key_of(key, provenance).generation == ARCHIVE_NAMED
-        && is_from_sdist
+        && provenance.is_of_sources()
         && normalizes(setuptools) == Some(true)
         && normalizes(provenance.setuptools.as_deref()) == Some(false)
         && !is_normalized()

@@ -53,6 +53,14 @@ impl Provenance {
         self
     }
 
+    /// Whether the egg was built here from a source archive, and not made from a wheel or another egg. If
+    /// the archive is not known, neither is that.
+    #[must_use]
+    pub fn is_of_sources(&self) -> bool {
+        let is_built = |name: &String| [".whl", ".egg"].iter().any(|suffix| name.ends_with(suffix));
+        self.source.as_ref().is_some_and(|name| !is_built(name))
+    }
+
     /// Whether it has fields that the first format of blobs and entries does not know.
     #[must_use]
     pub fn is_extended(&self) -> bool {

@@ -158,23 +158,34 @@ pub fn prepare(cache: &Cache, into: &Path) -> Result<Prepared> {
     Ok(Prepared { path, torn })
 }
 
-/// Copies the egg of an open blob into a [`prepare`]d directory.
+/// Extracts the egg of an open blob into a [`prepare`]d directory, under a temporary name; `None` if
+/// something there has its final name.
 ///
 /// # Errors
-/// [`Error::DamagedBlob`] or [`Error::InTheWay`]. After every error, no part of the egg is left.
-pub fn materialize_blob(
+/// [`Error::DamagedBlob`]. After every error, no part of the egg is left.
+pub fn extract_missing(
+    blobs: &Blobs,
+    blob: &Blob<Mapped>,
+    into: &Path,
+    progress: &dyn Progress,
+) -> Result<Option<Temp>> {
+    if into.join(&blob.manifest.file_name).symlink_metadata().is_ok() {
+        return Ok(None);
+    }
+    let dir = Dir::open(into).at("open directory", into)?;
+    extract(blobs, blob, &dir, progress).map(Some)
+}
+
+fn materialize_blob(
     blobs: &Blobs,
     blob: &Blob<Mapped>,
     into: &Path,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
-    let target = into.join(&blob.manifest.file_name);
-    if target.symlink_metadata().is_ok() {
-        return present(&target, &blob.manifest);
+    match extract_missing(blobs, blob, into, progress)? {
+        Some(temp) => persist(blob, temp, into),
+        None => present(&into.join(&blob.manifest.file_name), &blob.manifest),
     }
-    let dir = Dir::open(into).at("open directory", into)?;
-    let temp = extract(blobs, blob, &dir, progress)?;
-    persist(blob, temp, into)
 }
 
 /// Renames an extracted egg to its final name.
@@ -204,6 +215,10 @@ fn materialize_egg(
     materialize_blob(blobs, &blob, into, progress)
 }
 
-fn present(target: &Path, manifest: &Manifest) -> Result<Outcome> {
+/// The outcome for an egg of which the final name is taken.
+///
+/// # Errors
+/// [`Error::InTheWay`] if it is not that egg.
+pub fn present(target: &Path, manifest: &Manifest) -> Result<Outcome> {
     check_present(target, manifest).map(|()| Outcome::Present)
 }

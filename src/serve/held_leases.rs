@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::protocol::ToBuild;
 use crate::egg::key::EggKey;
 use crate::egg::name::same_version;
+use crate::egg::variant;
 use crate::remote::build_lease::Lease;
 
 #[derive(Debug, Default)]
@@ -28,7 +29,11 @@ struct LeasedEgg {
 impl LeasedEgg {
     fn is_for(&self, key: &EggKey) -> bool {
         self.egg.name == key.name
-            && self.egg.variant == key.variant
+            && variant::is_one_of(
+                &key.variant,
+                &self.egg.variant,
+                self.egg.bound_variant.as_deref(),
+            )
             && same_version(&self.egg.version, &key.version)
     }
 }

@@ -24,16 +24,15 @@ use std::time::Instant;
 
 use crate::cache::trust::Trust;
 use crate::egg::name::normalize_name;
-use crate::egg::provenance::Provenance;
 use crate::error::{Error, OrLog, Result};
 use crate::util::environment::Environment;
 use output::Output;
-use protocol::{Answer, Choice, RefusalKind, Request, ToBuild, ToFind};
+use protocol::{Answer, RefusalKind, Request, ToBuild, ToFind};
 use session::{Session, is_unusable};
 use tracing::{debug, debug_span, warn};
 
 /// Version of the protocol. It changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 10;
+pub const PROTOCOL: u32 = 11;
 
 /// What the process decides that runs the bridge.
 #[derive(Debug, Clone)]
@@ -186,21 +185,7 @@ fn handle(
         Request::Lease(egg) => session.lease(&ToBuild { name: normalize_name(&egg.name), ..egg }),
         Request::Prefetch { digests, into } => session.prefetch(&digests, &into),
         Request::Materialize { digest, into } => session.materialize(digest, &into),
-        Request::Store {
-            path,
-            source_sha256,
-            variant,
-            source,
-            archive_url,
-            choice,
-            build_seconds,
-        } => {
-            let choice = choice.map(|Choice(text)| text);
-            let of_session = session.provenance();
-            let provenance =
-                Provenance { source, archive_url, choice, build_seconds, ..of_session };
-            session.store(&path, source_sha256, variant, provenance)
-        }
+        Request::Store(egg) => session.store(&egg),
         Request::Settle {} => Ok(session.settled()),
         Request::Root { directory, eggs_directory, eggs, whole } => {
             session.register(directory, eggs_directory, eggs, whole)

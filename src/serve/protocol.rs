@@ -32,15 +32,7 @@ pub enum Request {
     /// Copy an egg into an eggs directory.
     Materialize { digest: Digest, into: PathBuf },
     /// Queue a built egg to be stored.
-    Store {
-        path: PathBuf,
-        source_sha256: String,
-        variant: String,
-        source: Option<String>,
-        archive_url: Option<String>,
-        choice: Option<Choice>,
-        build_seconds: Option<f64>,
-    },
+    Store(Box<ToStore>),
     /// Wait until all queued eggs are stored, and return their outcomes.
     Settle {},
     /// Register the eggs of a buildout that has succeeded.
@@ -68,7 +60,7 @@ impl Request {
             Self::Lease(_) => "lease",
             Self::Prefetch { .. } => "prefetch",
             Self::Materialize { .. } => "materialize",
-            Self::Store { .. } => "store",
+            Self::Store(_) => "store",
             Self::Settle {} => "settle",
             Self::Root { .. } => "root",
             Self::Close {} => "close",
@@ -93,6 +85,27 @@ pub struct Opening {
     pub offline: bool,
 }
 
+/// A built egg.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToStore {
+    pub path: PathBuf,
+    pub source_sha256: String,
+    pub variant: String,
+    /// The variant if the egg contains one of the `folders`.
+    pub bound_variant: Option<String>,
+    /// Paths of the folder of the buildout.
+    #[serde(default)]
+    pub folders: Vec<PathBuf>,
+    pub source: Option<String>,
+    pub archive_url: Option<String>,
+    pub choice: Option<Choice>,
+    pub build_seconds: Option<f64>,
+    /// Whether its archive has sources for which the machine has no compiler.
+    #[serde(default)]
+    pub lacks_compiler: bool,
+}
+
 /// What `find` looks for. Remotes are asked if the cache has no egg of this version that meets the other
 /// conditions.
 #[derive(Debug, Deserialize)]
@@ -100,6 +113,8 @@ pub struct Opening {
 pub struct ToFind {
     pub name: String,
     pub variant: String,
+    /// As in [`ToStore`].
+    pub bound_variant: Option<String>,
     pub version: Option<String>,
     /// The choice by which this buildout comes to an archive of the version.
     pub choice: Option<Choice>,
@@ -139,6 +154,8 @@ pub struct Wanted {
 pub struct ToBuild {
     pub name: String,
     pub variant: String,
+    /// As in [`ToStore`].
+    pub bound_variant: Option<String>,
     pub version: String,
     /// Of its archive; empty if any archive will do.
     #[serde(default)]
@@ -168,6 +185,9 @@ pub enum Answer {
     },
     Found {
         eggs: Vec<Candidate>,
+        /// Builds of the wanted version that are not offered, if no egg of it is.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        rejected: Vec<Rejected>,
         /// Problems of remotes that were not reported yet.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<String>,
@@ -236,6 +256,13 @@ pub struct Candidate {
     pub source_sha256: String,
     /// The choices that are known to lead to its archive.
     pub choices: Vec<String>,
+}
+
+/// A cached build with options that does not suit this buildout.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Rejected {
+    pub file_name: String,
+    pub reason: &'static str,
 }
 
 /// The role of a buildout for the remotes of its cache.

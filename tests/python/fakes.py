@@ -193,7 +193,7 @@ class Environment:
 def chooser(*eggs, **kw):
     """A chooser for a cache with these eggs."""
     bridge = kw.pop("bridge", None) or Bridge(*eggs)
-    custom = kw.pop("custom", None) or _custom.CustomBuilds(set())
+    custom = kw.pop("custom", None) or _custom.CustomBuilds(set(), "/srv/app")
     warn = kw.pop("warn", None) or unexpected
     resources = kw.pop("resources", RESOURCES)
     places = kw.pop("places", None) or Places()

@@ -11,7 +11,7 @@ import pytest
 
 from eggcache import _bridge, _compat, _leases, _lines, _session
 
-GREETING = 'import json, os, signal, sys, time\nprint(\'{"protocol":10}\', flush=True)\n'
+GREETING = 'import json, os, signal, sys, time\nprint(\'{"protocol":11}\', flush=True)\n'
 
 #: Reads one request.
 READ = "sys.stdin.readline()\n"
@@ -136,11 +136,11 @@ def test_an_answer_of_another_form_is_an_error_of_the_program(program, form):
     assert "something other than JSON" in failure(program(GREETING + READ + write))
 
 
-@pytest.mark.parametrize("protocol", ["9", "null", '"10"', "{}", '"%s"' % ("x" * 5000)])
+@pytest.mark.parametrize("protocol", ["10", "null", '"11"', "{}", '"%s"' % ("x" * 5000)])
 def test_a_greeting_with_another_protocol_is_refused(program, protocol):
     text = "import time\nprint('{\"protocol\":%s}', flush=True)\ntime.sleep(600)\n"
     message = failure(program(text % protocol))
-    assert "instead of 10" in message
+    assert "instead of 11" in message
     assert len(message) < 500
 
 
@@ -308,7 +308,7 @@ def test_a_lease_is_not_waited_for_without_a_limit(monkeypatch):
             return {"lease": "held", "wait": 1e9}
 
     class Egg:
-        project_name, version, key_variant = "alpha", "1.0", ""
+        project_name, version, key_variant, bound_variant = "alpha", "1.0", "", None
 
     leases = _leases.Leases(Bridge(), None, Egg, True)
     assert leases._is_built_elsewhere(Egg, "") is False

@@ -207,12 +207,12 @@ def test_nothing_is_offered_with_install_from_cache(choose):
 @pytest.mark.parametrize("projects", [{"my-alpha"}, None], ids=["a custom part", "parts that are not known"])
 def test_the_plain_egg_of_a_custom_project_is_not_offered(choose, same_as, projects):
     plain = [egg("My.alpha", "1.0", source_sha256=SHA256)]
-    assert choose("My.alpha==1.0", plain, custom=CustomBuilds(projects)) is None
-    assert same_as(archive(), plain, "My.alpha", custom=CustomBuilds(projects)) is None
+    assert choose("My.alpha==1.0", plain, custom=CustomBuilds(projects, "/srv/app")) is None
+    assert same_as(archive(), plain, "My.alpha", custom=CustomBuilds(projects, "/srv/app")) is None
 
 
 def test_a_custom_build_is_offered_an_egg_of_its_variant(resources):
-    bridge, custom = Bridge(egg("alpha", "1.0")), CustomBuilds({"alpha"})
+    bridge, custom = Bridge(egg("alpha", "1.0")), CustomBuilds({"alpha"}, "/srv/app")
     chooser = fakes.chooser(bridge=bridge, custom=custom, resources=resources)
     requirement = resources.Requirement.parse("alpha==1.0")
     with custom.building("alpha", {"define": "X"}):

@@ -42,24 +42,24 @@ def test_references_and_macros_are_resolved():
 @pytest.mark.parametrize("egg", ["${loop:egg}", "${nowhere:egg}", "not a name!"])
 def test_an_unknown_name_makes_every_project_a_custom_one(egg):
     assert projects_of(loop=dict(recipe=CUSTOM, egg=egg)) is None
-    assert CustomBuilds(None).includes("anything")
+    assert CustomBuilds(None, "/srv/app").includes("anything")
 
 
 def test_names_are_compared_in_canonical_form():
-    custom = CustomBuilds({"my-alpha"})
+    custom = CustomBuilds({"my-alpha"}, "/srv/app")
     assert custom.includes("My.Alpha") and custom.includes("my_alpha")
     assert not custom.includes("alpha")
 
 
 def test_a_build_makes_its_project_a_custom_one():
-    custom = CustomBuilds(set())
+    custom = CustomBuilds(set(), "/srv/app")
     with custom.building("My.Alpha", {}):
         pass
     assert custom.includes("my-alpha")
 
 
 def test_the_variant_depends_on_options_and_environment(monkeypatch):
-    custom = CustomBuilds(set())
+    custom = CustomBuilds(set(), "/srv/app")
 
     def variant(build_ext):
         with custom.building("alpha", build_ext):
@@ -74,7 +74,7 @@ def test_the_variant_depends_on_options_and_environment(monkeypatch):
 
 
 def test_the_archive_is_forgotten_after_the_build():
-    custom = CustomBuilds(set())
+    custom = CustomBuilds(set(), "/srv/app")
     with custom.building("alpha", {}):
         custom.archive = "alpha-1.0.tar.gz"
     assert custom.archive is None

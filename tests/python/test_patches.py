@@ -19,7 +19,7 @@ class Session:
         self.calls = []
         self.offers = {}
         self.arrived = None
-        self.custom = types.SimpleNamespace(variant="", building=self._building)
+        self.custom = types.SimpleNamespace(variant="", bound_variant=None, building=self._building)
         self.root = types.SimpleNamespace(
             add_locations=lambda locations: self.calls.append(("used", sorted(locations))),
             add_part=lambda name: self.calls.append(("part", name)),

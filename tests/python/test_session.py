@@ -33,7 +33,7 @@ def session(bridge, monkeypatch, tmp_path, **opened):
     for name in ("eggs-directory", "develop-eggs-directory"):
         options[name] = str(tmp_path / name)
     monkeypatch.setattr(_session, "Places", lambda easy_install, options: Places())
-    found = _session.Session(easy_install, options, CustomBuilds(set()))
+    found = _session.Session(easy_install, options, CustomBuilds(set(), "/srv/app"))
     found.open(str(tmp_path / "cache"), "")
     return found
 

@@ -391,7 +391,10 @@ fn replaced_build(
 }
 
 /// The problem with the egg, if the error is about the egg.
-fn refusal(error: Error, egg: &Path) -> Result<String> {
+///
+/// # Errors
+/// Any other error.
+pub fn refusal(error: Error, egg: &Path) -> Result<String> {
     match error {
         Error::UnsoundEgg { path, reason } if path == egg => Ok(reason),
         Error::UnsoundEgg { path, reason } => Ok(format!("{}: {reason}", path.display())),

@@ -6,7 +6,9 @@ use tracing::debug;
 
 use super::{Session, is_unusable};
 use crate::cache::extract;
+use crate::egg::cached_egg::CachedEgg;
 use crate::egg::layout;
+use crate::egg::manifest::Manifest;
 use crate::error::{Error, Result};
 use crate::ops::materialize::{self, Outcome, Prepared};
 use crate::serve::prefetch_worker::PrefetchWorker;
@@ -21,7 +23,7 @@ impl Session {
         let outcome = self.copy(digest, into);
         let (digest, outcome) = self.replace_damaged(digest, into, outcome);
         match &outcome {
-            Err(Error::DamagedBlob { .. }) => {
+            Err(Error::DamagedBlob { .. } | Error::ReplacedLibrary { .. }) => {
                 self.damaged.push(digest);
                 self.unusable.push(digest);
             }
@@ -122,12 +124,34 @@ impl Session {
         if !path.exists() {
             self.prefetch_hinted(digest, &into);
         }
-        let outcome = match temp {
+        let temp = match temp {
             // If the directory was removed and made again, the temporary one is gone.
-            Some(temp) if temp.path().exists() => materialize::persist(&blob, temp, &into)?,
-            _ => materialize::materialize_blob(self.cache.blobs(), &blob, &into, &Silent)?,
+            Some(temp) if temp.path().exists() => Some(temp),
+            _ => materialize::extract_missing(self.cache.blobs(), &blob, &into, &Silent)?,
+        };
+        let outcome = match temp {
+            Some(temp) => {
+                self.check_libraries(&egg, temp.path(), &blob.manifest)?;
+                materialize::persist(&blob, temp, &into)?
+            }
+            None => materialize::present(&path, &blob.manifest)?,
         };
         Ok((path, outcome, torn))
+    }
+
+    /// Checks that no library was replaced that an egg needs. Only an egg of sources has others after
+    /// another build.
+    fn check_libraries(&mut self, egg: &CachedEgg, copy: &Path, manifest: &Manifest) -> Result<()> {
+        if !egg.key.is_native() || !egg.provenance.is_of_sources() {
+            return Ok(());
+        }
+        match self.loader.replaced_library(copy, &manifest.entries) {
+            Some(library) => {
+                let file_name = egg.file_name.clone();
+                Err(Error::ReplacedLibrary { file_name, library })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Starts to prefetch the hinted eggs with the first egg that is missing in the buildout's eggs

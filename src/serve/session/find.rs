@@ -8,8 +8,11 @@ use crate::cache::Cache;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::{EggKey, Mismatch};
 use crate::egg::name::{normalize_name, same_version};
+use crate::egg::variant;
 use crate::error::Result;
-use crate::serve::protocol::{Answer, Candidate, Choice, Leased, ToBuild, ToFind, Wanted};
+use crate::serve::protocol::{
+    Answer, Candidate, Choice, Leased, Rejected, ToBuild, ToFind, Wanted,
+};
 use crate::serve::store_worker::StoreWorker;
 use crate::util::hash::digest::Digest;
 
@@ -18,10 +21,12 @@ impl Session {
     /// none of the archive to which the buildout comes.
     pub fn find(&mut self, wanted: &ToFind) -> Result<Answer> {
         let ToFind { name, variant, choice, source_sha256, .. } = wanted;
+        let bound = wanted.bound_variant.as_deref();
         let version = wanted.version.as_deref();
         let setuptools = self.provenance.setuptools.as_deref();
         let is_usable = |egg: &CachedEgg| {
-            egg.key.variant == *variant && egg.is_equal_on(&self.host, setuptools)
+            variant::is_one_of(&egg.key.variant, variant, bound)
+                && egg.is_equal_on(&self.host, setuptools)
         };
         let is_version = |key: &EggKey| version.is_none_or(|it| same_version(&key.version, it));
         let mut eggs = self.cache.eggs_of_project(name)?;
@@ -30,7 +35,10 @@ impl Session {
                 self.log_unusable(egg, variant);
             }
         }
+        let rejected = self.rejected(&eggs, wanted);
         eggs.retain(|egg| is_usable(egg) && !self.is_unusable(egg.digest));
+        // One without native code may lack it only because it could not be compiled where that was built.
+        eggs.sort_by_key(|egg| !egg.key.is_native());
         let mut candidates: Vec<Candidate> = eggs.iter().map(Candidate::of).collect();
         let is_chosen = |it: &Candidate| {
             choice.as_ref().is_none_or(|Choice(choice)| it.choices.contains(choice))
@@ -52,7 +60,9 @@ impl Session {
         let mut warnings = Vec::new();
         if let Some(remotes) = self.remotes.as_mut().filter(|_| !is_cached) {
             let is_wanted = |key: &EggKey| {
-                key.variant == *variant && self.host.may_accept(key) && is_version(key)
+                variant::is_one_of(&key.variant, variant, bound)
+                    && self.host.may_accept(key)
+                    && is_version(key)
             };
             let mut offered = find_on(remotes, &self.cache, name, &eggs, &self.unusable, is_wanted);
             offered.retain(is_usable);
@@ -60,7 +70,39 @@ impl Session {
             candidates.extend(offered.iter().map(Candidate::of));
             warnings = remotes.warnings();
         }
-        Ok(Answer::Found { eggs: candidates, warnings })
+        let is_offered = candidates
+            .iter()
+            .any(|it| version.is_none_or(|version| same_version(&it.version, version)));
+        let rejected = if is_offered { Vec::new() } else { rejected };
+        Ok(Answer::Found { eggs: candidates, rejected, warnings })
+    }
+
+    /// The builds of the wanted version that only their variant keeps from being offered to a custom build.
+    fn rejected(&self, eggs: &[CachedEgg], wanted: &ToFind) -> Vec<Rejected> {
+        let ToFind { variant, bound_variant, version, .. } = wanted;
+        let bound = bound_variant.as_deref();
+        let is_rejected = |egg: &&CachedEgg| {
+            let EggKey { variant: of_egg, version: other, .. } = &egg.key;
+            !of_egg.is_empty()
+                && !variant::is_one_of(of_egg, variant, bound)
+                && version.as_ref().is_none_or(|it| same_version(other, it))
+                && egg.is_equal_on(&self.host, self.provenance.setuptools.as_deref())
+                && !self.is_unusable(egg.digest)
+        };
+        let rejected = |egg: &CachedEgg| Rejected {
+            file_name: egg.file_name.clone(),
+            reason: if variant::is_bound_elsewhere(&egg.key.variant, variant, bound) {
+                "it contains the path of another folder and works only there"
+            } else {
+                "it was built with other options or against other files"
+            },
+        };
+        if variant.is_empty() {
+            return Vec::new();
+        }
+        let mut all: Vec<Rejected> = eggs.iter().filter(is_rejected).map(rejected).collect();
+        all.dedup();
+        all
     }
 
     /// Notes the choice by which this buildout came to the archive of an egg.
@@ -124,8 +166,9 @@ impl Session {
             return Ok(Answer::Leased { lease: Leased::None, wait: None });
         };
         let host = &self.host;
+        let bound = egg.bound_variant.as_deref();
         let is_wanted = |key: &EggKey| {
-            key.variant == egg.variant
+            variant::is_one_of(&key.variant, &egg.variant, bound)
                 && (egg.source_sha256.is_empty() || key.source_sha256 == egg.source_sha256)
                 && host.may_accept(key)
                 && same_version(&key.version, &egg.version)
@@ -142,6 +185,12 @@ impl Session {
         };
         if eggs.iter().any(is_cached) {
             return Ok(Answer::Leased { lease: Leased::Built, wait: None });
+        }
+        // The build of another folder would be of no use here.
+        let is_elsewhere =
+            |it: &CachedEgg| variant::is_bound_elsewhere(&it.key.variant, &egg.variant, bound);
+        if eggs.iter().any(is_elsewhere) {
+            return Ok(Answer::Leased { lease: Leased::None, wait: None });
         }
         let answer = remotes.lease(egg, &eggs, is_wanted);
         debug!(name = egg.name, version = egg.version, ?answer, "build lease");

@@ -21,6 +21,7 @@ use crate::cache::retention::policy::Policy;
 use crate::cache::{Cache, Usage};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::Host;
+use crate::egg::loader::Loader;
 use crate::egg::provenance::Provenance;
 use crate::error::{Error, OrLog, Result};
 use crate::ops::add::Added;
@@ -61,12 +62,14 @@ pub struct Session {
     known: HashMap<PathBuf, Digest>,
     /// The eggs that the buildout has registered, by their paths.
     registered: HashMap<PathBuf, Digest>,
-    /// Damaged eggs: the next build of their key replaces them.
+    /// Eggs that are damaged or need a library that was replaced: the next build of their key replaces
+    /// them.
     damaged: Vec<Digest>,
     /// Eggs that are not offered again: damaged, gone, of a newer eggcache, or not for this host.
     unusable: Vec<Digest>,
     remotes: Option<SessionRemotes>,
     withdrawals: Arc<RunWithdrawals>,
+    loader: Loader,
     /// Whether the buildout has registered its eggs.
     has_succeeded: bool,
     options: Arc<Options>,
@@ -138,6 +141,7 @@ impl Session {
             unusable: Vec::new(),
             remotes,
             withdrawals,
+            loader: Loader::new(options.environment.get_os("LD_LIBRARY_PATH")),
             has_succeeded: false,
             options: Arc::clone(options),
         };
@@ -264,6 +268,7 @@ pub fn is_unusable(error: &Error) -> bool {
     matches!(
         error,
         Error::DamagedBlob { .. }
+            | Error::ReplacedLibrary { .. }
             | Error::NewerFormat { .. }
             | Error::UnreadableBlob { .. }
             | Error::WrongRow { .. }

@@ -1,0 +1,50 @@
+"""Archives of sources: whether this machine lacks a compiler that one needs.
+
+Some projects do without their extension modules where they cannot be compiled (``optional=True``). An egg
+that lacks them for this reason must not reach a machine that has a compiler.
+"""
+
+import os
+import sysconfig
+import tarfile
+import zipfile
+
+from eggcache import _host
+
+_SOURCES = (".c", ".cc", ".cpp", ".cxx", ".m", ".pyx")
+_COMPILERS = ["cc", "gcc", "clang", "c++", "g++"]
+#: How the names of folders begin whose files do not become part of an egg.
+_BESIDE = ("test", "doc", "example", "bench")
+
+
+def needs_missing_compiler(path):
+    """Whether an archive has C sources, or others that become C, and this machine has no C compiler.
+
+    The archive is read only where there is no compiler. A wheel or an egg needs none.
+    """
+    if path.endswith((".whl", ".egg")) or _host.has_program(_compilers()):
+        return False
+    return any(_is_source(name) for name in _names_in(path))
+
+
+def _is_source(name):
+    return name.endswith(_SOURCES) and not any(
+        folder.lower().startswith(_BESIDE) for folder in name.split("/")[1:-1]
+    )
+
+
+def _compilers():
+    """Names or paths of the C compilers that a build may use: ``CC`` alone if it is set."""
+    configured = os.environ.get("CC", "").split()[:1]
+    return configured or (sysconfig.get_config_var("CC") or "").split()[:1] + _COMPILERS
+
+
+def _names_in(path):
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return archive.namelist()
+        with tarfile.open(path) as archive:
+            return archive.getnames()
+    except (EnvironmentError, EOFError, tarfile.TarError, zipfile.BadZipfile, ValueError):
+        return []

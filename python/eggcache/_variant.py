@@ -1,0 +1,118 @@
+"""The variant of a custom build: a digest of everything on which its result depends.
+
+Options and environment can name files in the folder of the buildout, such as headers and libraries in
+``parts/``. Two builds in different folders are interchangeable if all else is equal, if the files are the
+same, and if the egg does not contain the path of the folder. So the variant has the path replaced by a
+placeholder, and has a digest of the files: headers count by their content, libraries by their names, since
+another build of a library has other bytes. Whether the egg contains the path shows only after the build:
+if it does, its variant is the *bound* one, which also depends on the folder.
+"""
+
+import hashlib
+import os
+import re
+
+from eggcache import _compat, _host
+
+#: What stands for the folder of the buildout.
+_PLACEHOLDER = "${buildout:directory}"
+#: More files than that are not read.
+_MOST_FILES = 20000
+_LIBRARY = re.compile(r"^lib.*\.(so|a|dylib)(\.|$)")
+
+#: Options and environment variables that name folders of headers, and of libraries.
+_OF_HEADERS = ("include-dirs", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "PKG_CONFIG_PATH")
+_OF_LIBRARIES = ("library-dirs", "rpath", "LIBRARY_PATH", "LD_LIBRARY_PATH", "LD_RUN_PATH")
+#: In any other text, the flag before a path says what is there.
+_HEADER_FLAG = r"-I *|-isystem *|-idirafter *"
+_LIBRARY_FLAG = r"-L *|-R *|-rpath[ ,=](?:-Wl,)?|-rpath-link[ ,=](?:-Wl,)?"
+
+
+class _Unreadable(Exception):
+    """It is not known what of a folder a build uses, or that is too much."""
+
+
+def of(build_ext, environ_before, folders, installer=""):
+    """The variant and the bound variant of a build in the folder that has these paths.
+
+    The bound variant is None if neither options nor environment name the folder, or if it is not known
+    which files in it the build uses. In this case, paths count as they are. ``installer`` is what installs
+    eggs, if it is not pip.
+    """
+    plain = {"build_ext": build_ext, "environment": _host.environment_since(environ_before)}
+    if installer:
+        plain["installer"] = installer
+    pattern = "(?:%s)" % "|".join(_path_pattern(folder) for folder in folders)
+    portable = _replaced(plain, re.compile(pattern))
+    if portable == plain:
+        return _digest(plain), None
+    try:
+        portable["files"] = _files(plain, pattern)
+    except (EnvironmentError, UnicodeError, _Unreadable):
+        return _digest(plain), None
+    variant = _digest(portable)
+    return variant, "%s.%s" % (variant, _digest(folders))
+
+
+def _path_pattern(folder):
+    """Where a text names a folder or something in it: not within a longer path or name."""
+    return r"(?:(?<=-[ILR])|(?<=-isystem)|(?<![\w.+~@%%/-]))%s(?![\w.+~@%%-])" % re.escape(folder)
+
+
+def _replaced(value, pattern):
+    """A value with the folder replaced in all its texts."""
+    if isinstance(value, dict):
+        return {key: _replaced(item, pattern) for key, item in value.items()}
+    if hasattr(value, "split"):
+        return pattern.sub(lambda match: _PLACEHOLDER, value)
+    return value
+
+
+def _files(plain, pattern):
+    """What the paths in the folder lead to that options and environment name."""
+    named = re.compile("(?P<headers>%s)?(?P<libraries>%s)?(?P<path>%s[^\\s:;,\"']*)" % (
+        _HEADER_FLAG, _LIBRARY_FLAG, pattern))
+    found = []
+    for texts in (plain["build_ext"], plain["environment"]):
+        for name, text in sorted(texts.items()):
+            for match in named.finditer(text if hasattr(text, "split") else ""):
+                found.append([name, _found_at(name, match, re.compile(pattern))])
+    return found
+
+
+def _found_at(name, match, pattern):
+    """What counts of a path: the content of a file or of headers, or the names of libraries."""
+    path = match.group("path")
+    if os.path.isfile(path):
+        return _digest_of_file(path, pattern)
+    if not os.path.isdir(path):
+        return None
+    if name in _OF_HEADERS or match.group("headers"):
+        return _contents(path, pattern)
+    if name in _OF_LIBRARIES or match.group("libraries"):
+        return [library for library in sorted(os.listdir(path)) if _LIBRARY.search(library)]
+    raise _Unreadable
+
+
+def _contents(folder, pattern):
+    """Paths and digests of all files below a folder; the path of the buildout in them does not count."""
+    found = []
+    for path, directories, files in os.walk(folder):
+        directories.sort()
+        for name in sorted(files):
+            if len(found) == _MOST_FILES:
+                raise _Unreadable
+            file_name = os.path.join(path, name)
+            found.append([os.path.relpath(file_name, folder), _digest_of_file(file_name, pattern)])
+    return found
+
+
+def _digest_of_file(path, pattern):
+    # Any byte is a character of this encoding.
+    with open(path, "rb") as file:
+        text = file.read().decode("latin-1")
+    return _digest(pattern.sub(lambda match: _PLACEHOLDER, text))
+
+
+def _digest(value):
+    return hashlib.sha256(_compat.hashable_json(value, sort_keys=True, default=str)).hexdigest()

@@ -1,0 +1,37 @@
+//! The variant of a custom build: a digest of its options and environment.
+//!
+//! An egg that contains the path of the folder in which it was built has a *bound* variant: that digest, a
+//! dot, and a digest of the folder. It is served only there. All others are served in every folder.
+
+/// Whether a variant is the wanted one, or that of this folder.
+#[must_use]
+pub fn is_one_of(variant: &str, wanted: &str, bound: Option<&str>) -> bool {
+    variant == wanted || bound == Some(variant)
+}
+
+/// Whether a variant is the wanted one, bound to another folder than `bound`.
+#[must_use]
+pub fn is_bound_elsewhere(variant: &str, wanted: &str, bound: Option<&str>) -> bool {
+    let folder = variant.strip_prefix(wanted).and_then(|rest| rest.strip_prefix('.'));
+    !wanted.is_empty() && folder.is_some() && bound != Some(variant)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_variant_is_of_one_folder() {
+        assert!(is_one_of("ab", "ab", Some("ab.1")));
+        assert!(is_one_of("ab.1", "ab", Some("ab.1")));
+        for other in ["ab.2", "abc", "", "abc.1"] {
+            assert!(!is_one_of(other, "ab", Some("ab.1")), "{other}");
+        }
+        assert!(is_bound_elsewhere("ab.2", "ab", Some("ab.1")));
+        assert!(is_bound_elsewhere("ab.2", "ab", None));
+        for other in ["ab", "ab.1", "abc.2", ""] {
+            assert!(!is_bound_elsewhere(other, "ab", Some("ab.1")), "{other}");
+        }
+        assert!(!is_bound_elsewhere(".1", "", None));
+    }
+}
