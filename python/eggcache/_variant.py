@@ -3,8 +3,9 @@
 Options and environment can name files in the folder of the buildout, such as headers and libraries in
 ``parts/``. Two builds in different folders are interchangeable if all else is equal, if the files are the
 same, and if the egg does not contain the path of the folder. So the variant has the path replaced by a
-placeholder, and has a digest of the files: headers count by their content, libraries by their names, since
-another build of a library has other bytes. Whether the egg contains the path shows only after the build:
+placeholder, and has a digest of the files. Headers count by their content, shared libraries by their names,
+since another build of a library has other bytes. A static library becomes part of the egg, so it counts by
+its content, unless there is a shared one, which linkers prefer. Whether the egg contains the path shows only after the build:
 if it does, its variant is the *bound* one, which also depends on the folder.
 """
 
@@ -18,7 +19,7 @@ from eggcache import _compat, _host
 _PLACEHOLDER = "${buildout:directory}"
 #: More files than that are not read.
 _MOST_FILES = 20000
-_LIBRARY = re.compile(r"^lib.*\.(so|a|dylib)(\.|$)")
+_SHARED = re.compile(r"^(lib.*?)\.(so|dylib)(\.|$)")
 
 #: Options and environment variables that name folders of headers, and of libraries.
 _OF_HEADERS = ("include-dirs", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "PKG_CONFIG_PATH")
@@ -90,8 +91,22 @@ def _found_at(name, match, pattern):
     if name in _OF_HEADERS or match.group("headers"):
         return _contents(path, pattern)
     if name in _OF_LIBRARIES or match.group("libraries"):
-        return [library for library in sorted(os.listdir(path)) if _LIBRARY.search(library)]
+        return _libraries(path, pattern)
     raise _Unreadable
+
+
+def _libraries(folder, pattern):
+    """The names of the shared libraries in a folder, and digests of those that are only static."""
+    names = sorted(os.listdir(folder))
+    shared = [name for name in names if _SHARED.match(name)]
+    stems = {_SHARED.match(name).group(1) for name in shared}
+    static = [name for name in names if name.startswith("lib") and name.endswith(".a")]
+    digests = [
+        [name, _digest_of_file(os.path.join(folder, name), pattern)]
+        for name in static
+        if name[: -len(".a")] not in stems
+    ]
+    return shared + digests
 
 
 def _contents(folder, pattern):

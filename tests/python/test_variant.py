@@ -43,6 +43,16 @@ def test_other_files_are_another_build(variant, change):
     assert one[0] != other[0]
 
 
+def test_a_static_library_is_part_of_the_egg(variant, tmp_path):
+    # Each folder has one with other bytes.
+    static = dict(DIRS, library="liba.a")
+    assert variant("one", **static)[0] != variant("other", **static)[0]
+    assert variant("one", **static)[0] == variant("one", **static)[0]
+    # A linker prefers the shared one.
+    assert variant("one", **DIRS)[0] == variant("one", **static)[0] != variant("third", **static)[0]
+    assert variant("other", **DIRS)[0] == variant("one", **DIRS)[0]
+
+
 def test_the_path_in_a_header_does_not_count(variant):
     header = "#define PREFIX \"FOLDER/parts\"\n"
     assert variant("one", header, **DIRS)[0] == variant("other", header, **DIRS)[0]
