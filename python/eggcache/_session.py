@@ -6,6 +6,7 @@ warning, and buildout continues as if there were no cache.
 
 import functools
 import os
+import sysconfig
 
 from eggcache import _bridge, _compat, _host, _options
 from eggcache._chooser import Chooser
@@ -112,6 +113,7 @@ class Session(object):
             setuptools=self._version("setuptools"),
             eggs_directory=options["eggs-directory"],
             configuration=configuration,
+            library_folder=sysconfig.get_config_var("LIBDIR"),
             offline=options.get("offline", "false") == "true",
         )
         if "warning" in answer:

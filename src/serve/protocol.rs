@@ -80,6 +80,8 @@ pub struct Opening {
     pub eggs_directory: Option<PathBuf>,
     /// A text that is equal for buildouts that use the same eggs.
     pub configuration: Option<String>,
+    /// Where this Python has its shared libraries.
+    pub library_folder: Option<PathBuf>,
     /// Whether to use no network.
     #[serde(default)]
     pub offline: bool,

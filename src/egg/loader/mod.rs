@@ -1,7 +1,8 @@
 //! Shared libraries that an egg needs and that this machine had, but has in another version by now.
 //!
 //! A library is looked for as the dynamic loader does: in the run paths of the object, in `LD_LIBRARY_PATH`,
-//! in the loader's cache and in the default folders. A library that is in none of them may still be there at
+//! in the loader's cache and in the default folders; also in the library folder of Python, which can be among
+//! the run paths of its program. A library that is in none of them may still be there at
 //! run time: another egg can have loaded it (`libtorch.so` of a wheel), or Python itself has it. So it counts
 //! as replaced only if another version of it is found where it was looked for. Then a new build of the egg
 //! links to that version. Where none is, a new build could not link to one either.
@@ -27,7 +28,7 @@ const DEFAULT_FOLDERS: [&str; 5] = ["/lib", "/usr/local/lib", "/usr/lib", "/lib6
 /// Looks for libraries on this machine, for each at most once.
 #[derive(Debug)]
 pub struct Loader {
-    /// `LD_LIBRARY_PATH` and the default folders.
+    /// `LD_LIBRARY_PATH`, that of Python, and the default folders.
     folders: Vec<PathBuf>,
     cache_file: PathBuf,
     cached: OnceCell<HashMap<String, Vec<PathBuf>>>,
@@ -40,13 +41,13 @@ pub struct Loader {
 type Machine = [u8; 4];
 
 impl Loader {
-    /// `library_path` is the variable `LD_LIBRARY_PATH`.
+    /// `library_path` is the variable `LD_LIBRARY_PATH`, and `of_python` the folder of Python's libraries.
     #[must_use]
-    pub fn new(library_path: Option<&OsStr>) -> Self {
+    pub fn new(library_path: Option<&OsStr>, of_python: Option<&Path>) -> Self {
         let listed = library_path.unwrap_or_default().as_bytes();
         let listed =
             listed.split(|byte| b":;".contains(byte)).map(|it| Path::new(OsStr::from_bytes(it)));
-        let folders = listed.chain(DEFAULT_FOLDERS.iter().map(Path::new));
+        let folders = listed.chain(of_python).chain(DEFAULT_FOLDERS.iter().map(Path::new));
         let folders = folders.filter(|folder| folder.is_absolute()).map(Path::to_owned);
         Self {
             folders: folders.collect(),
@@ -176,7 +177,7 @@ mod tests {
 
     fn replaced(folder: &tempfile::TempDir, library_path: Option<&Path>) -> Option<String> {
         let egg = folder.path().join("egg");
-        let mut loader = Loader::new(library_path.map(Path::as_os_str));
+        let mut loader = Loader::new(library_path.map(Path::as_os_str), None);
         loader.cache_file = folder.path().join("no-cache");
         loader.replaced_library(&egg, &scan::list(&egg).unwrap())
     }
@@ -213,6 +214,17 @@ mod tests {
     }
 
     #[test]
+    fn the_library_folder_of_python_is_searched() {
+        let library = folder("", &["lib/libfoo.so.2"]);
+        let lib = library.path().join("lib");
+        let python = folder("", &["lib/libfoo.so.1"]);
+        let of_python = python.path().join("lib");
+        let mut loader = Loader::new(Some(lib.as_os_str()), Some(&of_python));
+        let egg = library.path().join("egg");
+        assert_eq!(loader.replaced_library(&egg, &scan::list(&egg).unwrap()), None);
+    }
+
+    #[test]
     fn a_run_path_that_is_not_known_is_not_judged() {
         let folder = folder("$ORIGIN/../../lib:/usr/$PLATFORM", &["lib/libfoo.so.2"]);
         assert_eq!(replaced(&folder, None), None);
@@ -237,7 +249,7 @@ mod tests {
     #[test]
     fn the_libraries_of_a_program_are_on_its_machine() {
         let program = std::env::current_exe().unwrap();
-        let loader = Loader::new(None);
+        let loader = Loader::new(None, None);
         let machine = machine_of(&program).unwrap();
         for name in elf::needed_libraries(File::open(&program).unwrap()) {
             assert!(loader.has(&name, machine, &[]), "{name}");

@@ -78,7 +78,7 @@ pub struct Session {
 impl Session {
     pub fn open(opening: Opening, options: &Arc<Options>) -> Result<(Self, Answer)> {
         let Opening { cache, host, buildout, setuptools, .. } = opening;
-        let Opening { eggs_directory, configuration, offline, .. } = opening;
+        let Opening { eggs_directory, configuration, library_folder, offline, .. } = opening;
         let mut cache = Cache::open_with(&cache, &options.trust, &Silent)?;
         cache.limit_waiting();
         let read_only = cache.is_read_only();
@@ -141,7 +141,10 @@ impl Session {
             unusable: Vec::new(),
             remotes,
             withdrawals,
-            loader: Loader::new(options.environment.get_os("LD_LIBRARY_PATH")),
+            loader: Loader::new(
+                options.environment.get_os("LD_LIBRARY_PATH"),
+                library_folder.as_deref(),
+            ),
             has_succeeded: false,
             options: Arc::clone(options),
         };
