@@ -90,3 +90,24 @@ def test_a_build_against_other_files_is_not_served(newest_world, rpath):
     output = second.run("install", "custom")
     assert summary(output)["misses"] == 1, output
     assert native.depth(second) == "22"
+
+
+def test_offline_a_missing_custom_build_is_looked_for_as_without_the_cache(world):
+    native.sdist(world.index)
+    custom(world, "first", ABSOLUTE).run("install", "custom")
+    recipe = world.project("recipe", "zc.recipe.egg")
+    recipe.run()
+    world.cut_network()
+    asked, outputs = [], []
+    for name, cache in (("stock", False), ("cached", True)):
+        project = custom(world, name, ABSOLUTE)
+        shutil.copytree(str(recipe.path / "eggs"), str(project.path / "eggs"))
+        before = len(world.web.requests)
+        outputs.append(project.run("-o", check=False, cache=cache))
+        assert project.returncode != 0
+        asked.append([path.split("/", 2)[2] for path in world.web.requests[before:]])
+    # Buildout asks its default index, also offline. The list of all projects is the last resort of setuptools.
+    assert asked[1] == ["native/", ""], outputs
+    # Stock does not find the recipe everywhere.
+    if "'native==1.0'" in outputs[0]:
+        assert asked[0] == asked[1], outputs
