@@ -189,6 +189,10 @@ pub enum Error {
     #[error("{} is not bundled: a check finds {problems}", path.display())]
     NotBundled { path: PathBuf, problems: String },
 
+    /// A bundle that works at one path only, where it cannot be tried on this machine.
+    #[error("the scripts are not imported: cannot show the bundle at {}: {why}", path.display())]
+    NotShown { path: PathBuf, why: String },
+
     #[error("{} changed while it was bundled", path.display())]
     Changing { path: PathBuf },
 

@@ -116,6 +116,10 @@ impl Hints {
             Error::NotBundled { path, .. } => {
                 vec![format!("`eggcache check --full {}` lists them", quoted(path))]
             }
+            Error::NotShown { path, .. } => vec![format!(
+                "--import needs a folder {}, which may be empty, and `unshare` and `mount` of Linux",
+                quoted(path)
+            )],
             Error::NoPrefix { .. } => one("name the folder with --prefix"),
             Error::NotARoot { nearest, .. } => {
                 self.listed(nearest.as_deref(), "roots", "buildouts")
@@ -375,7 +379,7 @@ fn name_in(file: &str, id: u32) -> Option<String> {
 }
 
 /// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
+pub fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {

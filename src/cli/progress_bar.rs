@@ -53,6 +53,7 @@ fn word(unit: Unit) -> &'static str {
     match unit {
         Unit::Bytes => "bytes",
         Unit::Eggs => "eggs",
+        Unit::Scripts => "scripts",
     }
 }
 
@@ -62,6 +63,7 @@ fn bar(stage: &'static str, total: u64, unit: Unit) -> ProgressBar {
             "{msg} [{wide_bar}] {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"
         }
         Unit::Eggs => "{msg} [{wide_bar}] {pos}/{len} eggs, {rate}/s, {eta} left",
+        Unit::Scripts => "{msg} [{wide_bar}] {pos}/{len} scripts, {eta} left",
     };
     let rate = |state: &ProgressState, line: &mut dyn Write| {
         let _ = write!(line, "{:.0}", state.per_sec());

@@ -25,6 +25,7 @@ pub trait Progress: Sync {
 pub enum Unit {
     Bytes,
     Eggs,
+    Scripts,
 }
 
 /// Ignores all progress.

@@ -9,6 +9,7 @@ mod blob_changes;
 mod blob_races;
 mod bundle;
 mod bundle_hostile;
+mod bundle_import;
 mod bundle_place;
 mod cache_places;
 mod check;

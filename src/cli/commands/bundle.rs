@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::{eggs, first_names, verdict};
+use crate::cli::hints::quoted;
 use crate::cli::print::{BAD, Data, GOOD, Text};
 use crate::cli::values::mtimes;
 use crate::error::Error;
-use crate::ops::bundle::{self, Mtimes, Options, Problem, Report, Verified, Why};
+use crate::ops::bundle::{self, Imports, Mtimes, Options, Problem, Report, Verified, Why};
 use crate::ops::check;
 use crate::util::units::{counted, shown_size};
 
@@ -31,7 +32,8 @@ const FEW: usize = 3;
     Without --cache, the cache is the one that the buildout names, as for `eggcache check`.\n\n\
     Examples:\n  eggcache bundle . -o ../app-1.0.tar.zst\n  \
     eggcache bundle /srv/app -o app.tar.zst --include var/templates\n  \
-    eggcache bundle --verify app.tar.zst\n\n\
+    eggcache bundle --verify app.tar.zst\n  \
+    eggcache bundle --verify app.tar.zst --import\n\n\
     Exit code 4 if the check of the buildout or archive finds a problem.")]
 pub struct Bundle {
     /// Folder of the buildout.
@@ -69,13 +71,28 @@ pub struct Bundle {
         conflicts_with_all = ["buildout", "output", "prefix", "exclude", "include", "unused", "eggs"]
     )]
     verify: Option<PathBuf>,
+    /// Also import what the scripts of ARCHIVE import, which runs code of its packages.
+    // Without the second condition, clap forgets the first: `verify` conflicts with both.
+    #[arg(long, requires = "verify", conflicts_with_all = ["buildout", "output"])]
+    import: bool,
 }
 
 impl Bundle {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let Self { buildout, output, prefix, mtime, exclude, include, unused, eggs, verify } = self;
+        let Self {
+            buildout,
+            output,
+            prefix,
+            mtime,
+            exclude,
+            include,
+            unused,
+            eggs,
+            verify,
+            import,
+        } = self;
         if let Some(archive) = verify {
-            return verify_archive(context, &archive);
+            return verify_archive(context, &archive, import);
         }
         let mtimes = mtime.map_or_else(default_mtimes, Ok)?;
         // clap requires both without --verify.
@@ -102,8 +119,11 @@ fn pack(context: &Context, buildout: &Path, options: &Options) -> anyhow::Result
     Ok(ExitCode::Success)
 }
 
-fn verify_archive(context: &Context, archive: &Path) -> anyhow::Result<ExitCode> {
-    let report = bundle::verify(archive, &context.bar)?;
+fn verify_archive(context: &Context, archive: &Path, import: bool) -> anyhow::Result<ExitCode> {
+    let mut report = bundle::verify(archive, &context.bar)?;
+    if import && report.problems.is_empty() {
+        bundle::import(&mut report, &context.bar)?;
+    }
     context.printer.report(&report, verified_text)?;
     Ok(ExitCode::of_check(report.problems.is_empty()))
 }
@@ -138,8 +158,10 @@ fn packed_text(report: &Report, verbose: bool) -> Text {
             eggs(report.eggs)
         ));
     }
+    let try_there = |_| format!("`{}` imports its scripts there", import_line(&report.archive));
     Text {
         data: checksum(report.sha256, &report.archive),
+        hints: report.path.as_ref().map(try_there).into_iter().collect(),
         notes,
         summary: format!(
             "Wrote {archive}, {}: {}, {}, {} ({} compressed)",
@@ -151,6 +173,11 @@ fn packed_text(report: &Report, verbose: bool) -> Text {
         ),
         ..Text::default()
     }
+}
+
+/// The command that tries an archive.
+fn import_line(archive: &Path) -> String {
+    format!("eggcache bundle --verify {} --import", quoted(archive))
 }
 
 /// Where the unpacked buildout works.
@@ -192,17 +219,32 @@ fn verified_text(report: &Verified) -> Text {
     };
     Text {
         data: checksum(report.sha256, &report.archive),
+        notes: not_imported(report).into_iter().collect(),
         problems: report.problems.iter().map(problem).collect(),
         summary: format!(
-            "{}, {}, {} checked{}: {}",
+            "{}, {}, {} checked{}{}: {}",
             eggs(report.eggs),
             counted(report.files, "file"),
             shown_size(report.bytes),
             report.path.as_ref().map(|path| format!(", works only at {path}")).unwrap_or_default(),
+            imported(report),
             verdict(report.problems.len(), 0)
         ),
         ..Text::default()
     }
+}
+
+/// The scripts whose imports were tried.
+fn imported(report: &Verified) -> String {
+    let shown = |imports: &Imports| format!(", {} imported", counted(imports.scripts, "script"));
+    report.imports.as_ref().map(shown).unwrap_or_default()
+}
+
+/// The scripts that were not imported.
+fn not_imported(report: &Verified) -> Option<String> {
+    let scripts = &report.imports.as_ref()?.not_imported;
+    let names = first_names(scripts, FEW);
+    (!scripts.is_empty()).then(|| format!("not imported, because it would run them: {names}"))
 }
 
 /// A line that `sha256sum -c` reads in the folder of the archive.

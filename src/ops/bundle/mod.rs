@@ -12,6 +12,7 @@
 mod archive;
 mod bound;
 mod destination;
+mod import;
 mod manifest;
 mod members;
 mod safe_paths;
@@ -43,6 +44,7 @@ use crate::util::threads;
 
 use bound::Bound;
 use destination::Destination;
+pub use import::{Imports, import};
 use manifest::{BundleEntry, BundledEgg, EntryKind, FORMAT, Manifest};
 pub use members::{LeftOut, Mtimes};
 use members::{Member, MemberKind, Members};

@@ -16,6 +16,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::util::hash::sha256::{Hashing, Sha256};
 use crate::util::progress::{Progress, Unit};
 
+use super::import::Imports;
 use super::manifest::{BundleEntry, EntryKind, FILE_NAME, FORMAT, Manifest};
 use super::safe_paths;
 use super::stream::{self, StreamEnd};
@@ -29,7 +30,7 @@ const MAX_PROBLEMS: usize = 1000;
 /// by default.
 const MAX_END: u64 = 1 << 20;
 /// How a zstd frame begins.
-const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+pub const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// How much is read at once, in bytes.
 const BUFFER: usize = 1 << 18;
 
@@ -50,6 +51,9 @@ pub struct Verified {
     pub files: usize,
     pub bytes: u64,
     pub problems: Vec<Problem>,
+    /// Absent if no script was to be imported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imports: Option<Imports>,
     /// The last member that was read.
     #[serde(skip)]
     last: String,
@@ -92,6 +96,7 @@ pub fn verify(archive: &Path, progress: &dyn Progress) -> Result<Verified> {
         files: 0,
         bytes: 0,
         problems: Vec::new(),
+        imports: None,
         last: String::new(),
     };
     let mut raw = Hashing::new(Watched { file, progress });

@@ -14,9 +14,9 @@ use walkdir::WalkDir;
 
 use super::compilers::hex;
 use super::egg::Outcome;
-use super::python::last_line;
 use super::{Converter, Options, Origin, Target};
 use crate::error::{Error, IoContext, Result};
+use crate::util::process::last_line;
 use crate::util::progress::{Progress, Unit};
 
 #[derive(Debug, Serialize)]

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::egg::wheel::target::Target;
 use crate::error::{Error, IoContext, Result};
+use crate::util::process::last_line;
 
 /// Describes a Python, which this starts once.
 ///
@@ -27,10 +28,4 @@ pub fn describe(python: &Path) -> Result<Target> {
         return Err(bad(format!("it is Python {}, which is too old", target.full_version())));
     }
     Ok(target)
-}
-
-/// The last line of what a process has printed.
-pub fn last_line(output: &[u8]) -> String {
-    let text = String::from_utf8_lossy(output);
-    text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it prints nothing").into()
 }
