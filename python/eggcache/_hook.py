@@ -23,15 +23,8 @@ class _Finder(object):
         import importlib.util
 
         spec = importlib.util.find_spec(name)
-        run = getattr(spec and spec.loader, "exec_module", None)
-        if run is None:
-            return None
-
-        def exec_module(module):
-            run(module)
-            _wrap(module.Buildout)
-
-        spec.loader.exec_module = exec_module
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
         return spec
 
     def find_module(self, name, path=None):
@@ -44,6 +37,26 @@ class _Finder(object):
         __import__(name)
         _wrap(sys.modules[name].Buildout)
         return sys.modules[name]
+
+
+class _Loader(object):
+    """Loads only the module that `_Finder` waits for. Its own loader may load others, as that of a zip file."""
+
+    def __init__(self, loader):
+        self._loader = loader
+
+    def create_module(self, spec):
+        create = getattr(self._loader, "create_module", None)
+        return create and create(spec)
+
+    def exec_module(self, module):
+        module.__loader__ = module.__spec__.loader = self._loader
+        run = getattr(self._loader, "exec_module", None)
+        if run is not None:
+            run(module)
+        else:  # a zip file before Python 3.10
+            exec(self._loader.get_code(_MODULE), module.__dict__)
+        _wrap(module.Buildout)
 
 
 def _wrap(buildout_class):
