@@ -6,12 +6,13 @@ STRESS_SECONDS ?= 3600
 TOOLS := build/tools/bin
 BENCH := build/bench/venv/bin
 
-.PHONY: help build wheel wheel-manylinux deb docs test matrix azure bench scale demo lint deny fuzz reliability clean
+.PHONY: help build wheel wheel-manylinux deb docs test matrix upstream azure bench scale demo lint deny fuzz reliability clean
 
 help:
 	@echo "make demo   run a real buildout, then the same one without network from the cache"
 	@echo "make test   run all tests, with real buildouts of five versions"
 	@echo "make matrix try every Python of this machine with every zc.buildout, for hours; CELLS=REGEX tries some"
+	@echo "make upstream run the tests of zc.buildout itself with the cache; RUNS=REGEX and TESTS=REGEX choose some"
 	@echo "make azure  test remotes with an emulator of Azure Storage as well (needs npm)"
 	@echo "make bench  run all measurements and write docs/explanation/performance.md"
 	@echo "make scale  simulate remotes of all sizes and write docs/explanation/scale.md"
@@ -96,6 +97,9 @@ test: wheel
 
 matrix: wheel
 	$(TOOLS)/python tests/matrix/matrix.py "$(CELLS)"
+
+upstream: wheel
+	$(TOOLS)/python tests/upstream/upstream.py "$(RUNS)" "$(TESTS)"
 
 azure: build $(TOOLS)/python build/tools/azurite/node_modules/.bin/azurite-blob
 	EGGCACHE_AZURITE=$(CURDIR)/build/tools/azurite/node_modules/.bin/azurite-blob \

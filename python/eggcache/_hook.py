@@ -45,6 +45,10 @@ class _Loader(object):
     def __init__(self, loader):
         self._loader = loader
 
+    def __getattr__(self, name):
+        # For `python -m`, and for others that only look at the module.
+        return getattr(self._loader, name)
+
     def create_module(self, spec):
         create = getattr(self._loader, "create_module", None)
         return create and create(spec)

@@ -40,11 +40,7 @@ def test_the_hook_waits_for_one_module_of_a_zipped_buildout(version, tmp_path):
     python = sys.executable if version == "this one" else pythons.find(version)
     if python is None:
         pytest.skip("no Python %s" % version)
-    egg = tmp_path / "zc.buildout-1.egg"
-    with zipfile.ZipFile(str(egg), "w") as archive:
-        for name, source in _SOURCES.items():
-            archive.writestr(name, source)
-    said = _run(python, egg)
+    said = _run(python, "-c", _CODE, str(_egg(tmp_path)))
     wrapped, loader, spec_loader, other = said.split()
     assert wrapped == "eggcache._hook"
     assert loader == "zipimporter"
@@ -52,9 +48,21 @@ def test_the_hook_waits_for_one_module_of_a_zipped_buildout(version, tmp_path):
     assert other == "zc.buildout.rmtree"
 
 
-def _run(python, egg):
+def test_a_module_of_a_zipped_buildout_runs_as_a_program(tmp_path):
+    code = "import sys, runpy; sys.path.insert(0, sys.argv[1]); runpy.run_module('zc.buildout.buildout')"
+    assert _run(sys.executable, "-c", "import eggcache._hook\n" + code, str(_egg(tmp_path))) == ""
+
+
+def _egg(folder):
+    egg = folder / "zc.buildout-1.egg"
+    with zipfile.ZipFile(str(egg), "w") as archive:
+        for name, source in _SOURCES.items():
+            archive.writestr(name, source)
+    return egg
+
+
+def _run(*command):
     environ = dict(os.environ, PYTHONPATH=os.path.join(ROOT, "python"), PYTHONDONTWRITEBYTECODE="1")
-    command = [python, "-c", _CODE, str(egg)]
     done = subprocess.run(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     said = done.stdout.decode()
     assert done.returncode == 0, said
