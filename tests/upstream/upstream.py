@@ -193,7 +193,11 @@ def write_page(results):
     with open(PAGE) as file:
         text = file.read()
     found = differences_of(results, [suite.version for suite in SUITES], MODES)
-    for name, lines in (("tests", counts(results)), ("hits", hits(results)), ("differences", table_of(found))):
+    for name, lines in (
+        ("tests", counts(results)),
+        ("hits", hits(results)),
+        ("differences", table_of(found)),
+    ):
         begin, end = "<!-- begin: %s -->\n" % name, "<!-- end: %s -->" % name
         before, rest = text.split(begin)
         text = before + begin + "".join(line + "\n" for line in lines) + end + rest.split(end)[1]
