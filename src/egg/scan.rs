@@ -124,7 +124,7 @@ impl Tree {
         }
         let manifest = Manifest { key, file_name: file_name.to_owned(), entries };
         manifest.check().map_err(|error| unsound(error.to_string()))?;
-        wait_for_clock(&states);
+        wait_for_clock(&manifest.entries, &states);
         Ok(Self { path: path.to_owned(), states, manifest })
     }
 
@@ -178,9 +178,12 @@ impl OpenTree<'_> {
 }
 
 /// Waits until a change of a listed file gives it another time of change. The clock of a file system moves in
-/// steps: two changes within a step have the same time.
-fn wait_for_clock(states: &[State]) {
-    let Some((seconds, nanos)) = states.iter().map(|state| state.changed).max() else { return };
+/// steps: two changes within a step have the same time. Directories do not count: an egg gets its name only
+/// after its files are written, which changes its own directory.
+fn wait_for_clock(entries: &[Entry], states: &[State]) {
+    let is_directory = |entry: &Entry| matches!(entry.kind, EntryKind::Directory);
+    let files = entries.iter().zip(states).filter(|(entry, _)| !is_directory(entry));
+    let Some((seconds, nanos)) = files.map(|(_, state)| state.changed).max() else { return };
     let since_epoch = Duration::new(u64::try_from(seconds).unwrap_or(0), nanos);
     // A time in the future comes from the clock of another machine.
     if let Ok(age) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + since_epoch)

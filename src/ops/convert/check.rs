@@ -86,7 +86,7 @@ pub fn check(
         return Err(Error::BadPython { path: target.executable, reason });
     }
     let python = target.executable.clone();
-    let converter = Converter::start(target, Options { origin: Origin::Exact, ..options })?;
+    let converter = Converter::start(target, options)?;
     progress.begin("comparing", wheels.len() as u64, Unit::Eggs);
     let compare = |wheel: &PathBuf| {
         let verdict = compare(&converter, &python, wheel);
@@ -107,12 +107,16 @@ fn compare(converter: &Converter, python: &Path, wheel: &Path) -> Result<Verdict
     for folder in [&ours, &stock] {
         fs::create_dir(folder).at("make", folder)?;
     }
-    let ours = match converter.convert(&wheel, &ours)?.outcome {
+    let ours = match converter.convert(&wheel, &ours, Origin::Exact)?.outcome {
         Outcome::Left { reason } => return Ok(Verdict::Left { reason: reason.to_string() }),
         Outcome::Converted { egg, .. } | Outcome::Present { egg } => ours.join(egg),
     };
-    let stock = stock_egg(python, &wheel, &stock)?;
-    let (found, expected) = (list(&ours)?, list(&stock)?);
+    compare_eggs(python, &ours, &stock_egg(python, &wheel, &stock)?)
+}
+
+/// Compares two eggs. Returns [`Verdict::Same`] or [`Verdict::Differs`].
+pub fn compare_eggs(python: &Path, ours: &Path, stock: &Path) -> Result<Verdict> {
+    let (found, expected) = (list(ours)?, list(stock)?);
     let mut differences = Vec::new();
     if ours.file_name() != stock.file_name() {
         differences.push(Difference { path: String::new(), what: "name" });
@@ -135,7 +139,7 @@ fn compare(converter: &Converter, python: &Path, wheel: &Path) -> Result<Verdict
         };
         differences.extend(what.map(|what| Difference { path: path.clone(), what }));
     }
-    for (path, is_same) in compiled.iter().zip(same_code(python, &ours, &stock, &compiled)?) {
+    for (path, is_same) in compiled.iter().zip(same_code(python, ours, stock, &compiled)?) {
         if !is_same {
             differences.push(Difference { path: (*path).clone(), what: "bytecode" });
         }

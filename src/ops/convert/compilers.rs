@@ -26,9 +26,9 @@ use crate::util::environment::Environment;
 /// The most address space of a compiler, in bytes.
 const MEMORY: u64 = 4 << 30;
 /// How much longer a file may take on the clock than on a processor: the machine may be busy.
-const PATIENCE: u32 = 10;
+const PATIENCE: u32 = 5;
 /// How long a Python may take to start.
-const START: Duration = Duration::from_mins(2);
+const START: Duration = Duration::from_secs(30);
 /// Environment variables that a Python may need to start at all.
 const KEPT: [&str; 2] = ["LD_LIBRARY_PATH", "PYTHONHOME"];
 
@@ -63,6 +63,8 @@ pub struct Settings {
     pub invalidation: Invalidation,
     /// The most CPU time for one file.
     pub deadline: Duration,
+    /// Whether a file that a compiler does not survive is an error.
+    pub is_strict: bool,
     pub environment: Vec<(String, OsString)>,
 }
 
@@ -123,6 +125,9 @@ impl Compilers {
                 let _ = std::fs::remove_file(target);
             }
             if is_second_try || stopped == Stopped::TooSlow {
+                if self.settings.is_strict {
+                    return Err(self.failed(&job.name));
+                }
                 results.push(false);
             }
             is_second_try = !is_second_try && stopped == Stopped::Died;
@@ -132,6 +137,11 @@ impl Compilers {
             idle.push(compiler);
         }
         Ok(results)
+    }
+
+    fn failed(&self, name: &str) -> Error {
+        let reason = format!("it does not survive to compile {name}");
+        Error::BadPython { path: self.settings.python.clone(), reason }
     }
 }
 
@@ -277,6 +287,7 @@ mod tests {
             optimize: 0,
             invalidation: Invalidation::Timestamp,
             deadline,
+            is_strict: false,
             environment: vec![("PATH".into(), std::env::var_os("PATH").unwrap())],
         }
     }
@@ -320,6 +331,18 @@ mod tests {
         let jobs = ["/hang", "/a"].map(|name| job(Path::new(name)));
         assert!(!compilers.compile(&jobs).unwrap()[0]);
         assert_eq!(fs::read(folder.path().join("hangs")).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn strict_compilers_fail_where_others_leave_out_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let python = fake(folder.path());
+        for (name, deadline) in [("/die", 60_000), ("/hang", 50)] {
+            let settings = settings(&python, Duration::from_millis(deadline));
+            let compilers = Compilers::start(Settings { is_strict: true, ..settings }).unwrap();
+            assert!(compilers.compile(&[job(Path::new(name))]).is_err(), "{name}");
+            assert_eq!(compilers.compile(&[job(Path::new("/once"))]).unwrap(), [true]);
+        }
     }
 
     #[test]

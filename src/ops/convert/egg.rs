@@ -21,11 +21,11 @@ use crate::disk::files;
 use crate::disk::temp::Temp;
 use crate::egg::wheel::Reason;
 use crate::egg::wheel::archive::Archive;
-use crate::egg::wheel::plan::{Dropped, EggFile, MAX_SCRIPT, Original, Plan, is_source};
+use crate::egg::wheel::plan::{Dropped, EggFile, MAX_SCRIPT, Origin, Original, Plan, is_source};
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::sha256::{Hashing, Sha256};
 
-/// How many files a compiler gets at once.
+/// How many files a compiler gets at once, at most.
 const BATCH: usize = 16;
 
 /// An egg, or why there is none.
@@ -83,13 +83,13 @@ impl From<Error> for Stop {
 }
 
 /// Makes the egg of a wheel.
-pub fn make(converter: &Converter, wheel: &Path, into: &Path) -> Result<Made> {
+pub fn make(converter: &Converter, wheel: &Path, into: &Path, origin: Origin) -> Result<Made> {
     let path = std::path::absolute(wheel).at("read", wheel)?;
     let file = files::open_file(&path).at("read", wheel)?;
     let source_sha256 = digest(&file).at("read", wheel)?;
     let mut warnings = Vec::new();
     let original = Original { path: &path, sha256: source_sha256 };
-    let outcome = match try_make(converter, file, original, into, &mut warnings) {
+    let outcome = match try_make(converter, file, original, origin, into, &mut warnings) {
         Ok(outcome) => outcome,
         Err(Stop::Left(reason)) => Outcome::Left { reason },
         Err(Stop::Failed(error)) => return Err(error),
@@ -107,11 +107,12 @@ fn try_make(
     converter: &Converter,
     file: File,
     original: Original<'_>,
+    origin: Origin,
     into: &Path,
     warnings: &mut Vec<String>,
 ) -> Result<Outcome, Stop> {
     let mut archive = Archive::open(file)?;
-    let plan = Plan::of(&mut archive, original, &converter.target, converter.options.origin)?;
+    let plan = Plan::of(&mut archive, original, &converter.target, origin)?;
     let egg = plan.egg_name.clone();
     let present = || Outcome::Present { egg: egg.clone() };
     let dir = Dir::open(into).at("open", into)?;
@@ -312,8 +313,10 @@ impl Writer<'_> {
     /// Compiles all sources, and returns which succeeded.
     fn compile(&self, sources: &[Source]) -> Result<(HashSet<String>, Written)> {
         let jobs: Vec<Job> = sources.iter().map(|source| source.job.clone()).collect();
+        // So that every processor has some of them.
+        let batch = jobs.len().div_ceil(rayon::current_num_threads()).clamp(1, BATCH);
         let results = jobs
-            .par_chunks(BATCH)
+            .par_chunks(batch)
             .map(|jobs| self.converter.compilers.compile(jobs))
             .collect::<Result<Vec<Vec<bool>>>>()?;
         let mut written = Written::default();

@@ -49,11 +49,12 @@ pub enum Compile {
 
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub origin: Origin,
     pub compile: Compile,
     /// `None` for that of stock Python: by hash if there is a `SOURCE_DATE_EPOCH`, else by mtime.
     pub invalidation: Option<Invalidation>,
     pub deadline: Duration,
+    /// Whether an egg fails if a compiler does. Otherwise, the file that it had has no bytecode.
+    pub is_strict: bool,
     /// `SOURCE_DATE_EPOCH` and `PYTHONOPTIMIZE` count, as for pip.
     pub environment: Environment,
 }
@@ -61,10 +62,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            origin: Origin::default(),
             compile: Compile::default(),
             invalidation: None,
             deadline: DEADLINE,
+            is_strict: false,
             environment: Environment::default(),
         }
     }
@@ -110,18 +111,25 @@ impl Converter {
             optimize,
             invalidation: options.invalidation.unwrap_or(stock),
             deadline: options.deadline,
+            is_strict: options.is_strict,
             environment: Settings::kept(&options.environment),
         })?;
         let bytecode = Bytecode::of(&target, optimize);
         Ok(Self { target, options, bytecode, compilers, umask: permissions::umask() })
     }
 
+    /// The Python that it makes eggs for.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// Makes the egg of a wheel in the directory `into`, which must exist.
     ///
     /// # Errors
     /// What the system says. That a wheel is left to buildout is an [`Outcome`].
-    pub fn convert(&self, wheel: &Path, into: &Path) -> Result<Made> {
-        egg::make(self, wheel, into)
+    pub fn convert(&self, wheel: &Path, into: &Path, origin: Origin) -> Result<Made> {
+        egg::make(self, wheel, into, origin)
     }
 }
 
@@ -175,7 +183,7 @@ pub fn convert(
     temp::sweep(&Dir::open(&into).at("open", &into)?)?;
     progress.begin("converting", wheels.len() as u64, Unit::Eggs);
     let convert = |wheel: &PathBuf| {
-        let made = converter.convert(wheel, &into);
+        let made = converter.convert(wheel, &into, Origin::Portable);
         progress.advance(1);
         let result = made.map_or_else(|failed| ConvertedAs::Failed { failed }, ConvertedAs::Made);
         Converted { wheel: wheel.clone(), result }
