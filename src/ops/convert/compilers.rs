@@ -216,7 +216,7 @@ impl Compiler {
         for next in 1..=jobs.len() {
             // What is wrong with the stream shows when the answer is read.
             let sent = jobs.get(next).map_or(Ok(()), |job| self.send(job, invalidation));
-            results.push(self.answer()? == "ok");
+            results.push(verdict(&self.answer()?).ok_or(Stopped::Died)?);
             sent?;
         }
         Ok(())
@@ -261,6 +261,22 @@ impl Drop for Compiler {
     }
 }
 
+/// Whether a file has bytecode; `None` if the answer says nothing about the file, such as after a lack of
+/// memory.
+fn verdict(answer: &str) -> Option<bool> {
+    /// What is wrong with a source, in every process of this Python.
+    const FAULTS: [&str; 7] = [
+        "no SyntaxError",
+        "no IndentationError",
+        "no TabError",
+        "no ValueError",
+        "no UnicodeDecodeError",
+        "no UnicodeEncodeError",
+        "no OverflowError",
+    ];
+    (answer == "ok").then_some(true).or_else(|| FAULTS.contains(&answer).then_some(false))
+}
+
 fn hex_path(path: &Path) -> String {
     hex(path.as_os_str().as_bytes())
 }
@@ -299,12 +315,15 @@ mod tests {
     /// A program in place of Python that does what the names of the sources say.
     fn fake(folder: &Path) -> PathBuf {
         let path = folder.join("python");
-        let [die, once, hang] = ["/die", "/once", "/hang"].map(|name| hex(name.as_bytes()));
+        let names = ["/die", "/once", "/hang", "/wrong", "/memory"];
+        let [die, once, hang, wrong, memory] = names.map(|name| hex(name.as_bytes()));
         let script = format!(
             "#!/bin/sh\necho ready fake\nwhile read flags source name target; do case $source in\n\
              {die}) echo >> {folder}/deaths; exit 1;;\n\
              {once}) [ -e {folder}/once ] || {{ touch {folder}/once; exit 1; }}; echo ok;;\n\
              {hang}) echo >> {folder}/hangs; exec sleep 600;;\n\
+             {wrong}) echo no SyntaxError;;\n\
+             {memory}) echo >> {folder}/memory; echo no MemoryError;;\n\
              *) echo ok;;\nesac; done\n",
             folder = folder.display()
         );
@@ -337,12 +356,14 @@ mod tests {
     fn strict_compilers_fail_where_others_leave_out_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let python = fake(folder.path());
-        for (name, deadline) in [("/die", 60_000), ("/hang", 50)] {
+        for (name, deadline) in [("/die", 60_000), ("/hang", 50), ("/memory", 60_000)] {
             let settings = settings(&python, Duration::from_millis(deadline));
             let compilers = Compilers::start(Settings { is_strict: true, ..settings }).unwrap();
             assert!(compilers.compile(&[job(Path::new(name))]).is_err(), "{name}");
-            assert_eq!(compilers.compile(&[job(Path::new("/once"))]).unwrap(), [true]);
+            let jobs = ["/once", "/wrong"].map(|name| job(Path::new(name)));
+            assert_eq!(compilers.compile(&jobs).unwrap(), [true, false]);
         }
+        assert_eq!(fs::read(folder.path().join("memory")).unwrap().len(), 2, "it is tried twice");
     }
 
     #[test]
