@@ -73,6 +73,8 @@ fn text(report: &Report) -> Text {
     let withdrawn = report.withdrawn.as_ref().map(|Notice { remote, reason, at }| {
         format!("from remote {remote} on {}: {reason}", shown_day(*at))
     });
+    let source = provenance.source.as_ref().filter(|_| report.is_converted);
+    let converted = source.map(|wheel| format!("from {wheel} sha256 {}", key.source_sha256));
     let lines = [
         ("egg", file_name.clone()),
         ("digest", digest.to_string()),
@@ -87,6 +89,7 @@ fn text(report: &Report) -> Text {
         ("source", provenance.source.clone().unwrap_or_default()),
         ("source sha256", key.source_sha256.clone()),
         ("source url", provenance.archive_url.clone().unwrap_or_default()),
+        ("converted", converted.unwrap_or_default()),
         ("variant", key.variant.clone()),
         ("environment", key.environment.clone()),
         ("content", content),

@@ -129,7 +129,7 @@ impl Plan {
         let namespaces = find_namespaces(archive, &placed)?;
         let (url, executable) = match origin {
             Origin::Exact => (url(original.path), target.executable.clone().into_os_string()),
-            Origin::Portable => (url(&Path::new("/").join(file_name)), "python".into()),
+            Origin::Portable => (portable_url(file_name), "python".into()),
         };
         let direct_url = direct_url(&url, original.sha256, pip);
         let egg_name = format!("{base}.egg");
@@ -388,6 +388,16 @@ fn find_namespaces(archive: &mut Archive, placed: &[Placed]) -> Result<HashSet<u
         }
     }
     Ok(found)
+}
+
+/// The content of `direct_url.json` in an egg that was converted from a wheel.
+#[must_use]
+pub fn portable_direct_url(file_name: &str, digest: &str) -> Option<String> {
+    Some(direct_url(&portable_url(file_name), digest.parse().ok()?, Pip::NEWEST))
+}
+
+fn portable_url(file_name: &str) -> String {
+    url(&Path::new("/").join(file_name))
 }
 
 /// The content of `direct_url.json`.
