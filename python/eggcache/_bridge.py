@@ -32,7 +32,7 @@ LIMIT = 120
 
 #: The same for requests for which it may have to copy or store large eggs.
 LONG_LIMIT = 1800
-LONG = ("open", "prefetch", "materialize", "settle", "root", "close")
+LONG = ("open", "prefetch", "materialize", "convert", "settle", "root", "close")
 
 #: How long to wait for the program to end, in seconds. Once a day it collects garbage before it ends.
 PATIENCE = 1

@@ -26,12 +26,12 @@ def describe(easy_install, environment):
         "soabi": _compat.soabi(),
         "platform": easy_install.pkg_resources.get_supported_platform(),
         "libc": _libc(),
-        "generation": _generation(easy_install),
+        "generation": generation(easy_install),
         "environment": environment,
     }
 
 
-def _generation(easy_install):
+def generation(easy_install):
     """The layout of the eggs that this buildout makes (docs/reference/options.md).
 
     What the module does decides, not the version in the working set: after an upgrade, that may be

@@ -6,6 +6,7 @@ from eggcache._log import logger
 
 #: Options with two values. The second one is the default, and what any other value counts as.
 _VALUES = {
+    "egg-cache-convert": ("false", "true"),
     "egg-cache-fetch-archives": ("true", "false"),
     "egg-cache-unknown-archives": ("use", "check"),
 }
@@ -17,8 +18,8 @@ def mark_used(options):
         options.get(name)
 
 
-def is_on(options, name):
-    """Whether an option has the first of its two values."""
+def is_changed(options, name):
+    """Whether an option has the first of its two values, which is not the default."""
     return options.get(name) == _VALUES[name][0]
 
 

@@ -34,7 +34,7 @@ class Patches(object):
         self.is_offline = buildout.offline
         options = buildout["buildout"]
         self.eggs_directories = options["eggs-directory"], options["develop-eggs-directory"]
-        self.fetch_archives = _options.is_on(options, "egg-cache-fetch-archives")
+        self.fetch_archives = _options.is_changed(options, "egg-cache-fetch-archives")
         #: Whether to say that the download cache lacks an archive. Who has set the option knows.
         self._warns_of_archives = "egg-cache-fetch-archives" not in options
         self.places = [
@@ -50,6 +50,8 @@ class Patches(object):
             (buildout.__class__, "_unload_extensions"),
             (options.__class__, "_call"),
         ]
+        if session.converter is not None:
+            self.places.append((easy_install, "call_pip_install"))
         self.stock = _Stock()
         #: Distributions that were put into an eggs directory since its last rescan.
         self._added = []
@@ -219,6 +221,22 @@ class Patches(object):
             self.session.built(moved, archive, dest, _compat.monotonic() - started)
         self._added.append(moved)
         return moved
+
+    def call_pip_install(self, spec, dest, editable=False, *args, **kw):
+        """Stock: let pip install a distribution into a directory, and make an egg of the result.
+
+        Changed: the program makes the egg of a wheel, with the same result. Where it has not been
+        compared with pip yet, it compares what pip has made. Everything else is left to pip.
+        """
+        is_plain = not editable and not args and not kw
+        if is_plain:
+            egg = self.session.convert(spec, dest)
+            if egg is not None:
+                return [egg]
+        found = self.stock.call_pip_install(spec, dest, editable, *args, **kw)
+        if is_plain:
+            self.session.compare(found)
+        return found
 
     def _env_rescan_dest(self, installer, *args, **kw):
         """Stock: read all eggs in the eggs directory again, after each one that was installed.

@@ -8,7 +8,7 @@ import functools
 import os
 import sysconfig
 
-from eggcache import _bridge, _compat, _host, _options
+from eggcache import _bridge, _compat, _converter, _host, _options
 from eggcache._chooser import Chooser
 from eggcache._conflicts import Conflicts
 from eggcache._copier import Copier, warn_of_torn_copies
@@ -24,6 +24,8 @@ class Tally(object):
 
     def __init__(self):
         self.hits = self.misses = self.stored = self.copied_bytes = 0
+        #: How many of the misses the program has made of wheels.
+        self.converted = 0
         #: How many eggs a remote did not have before; None if this cache pushes to none.
         self.pushed = None
         #: Time that buildout has spent in this package.
@@ -31,6 +33,9 @@ class Tally(object):
 
     def __str__(self):
         counts = [_counted(self.hits, "hit", "hits"), _counted(self.misses, "miss", "misses")]
+        if self.converted:
+            counts[1] += ": %d converted" % self.converted
+            counts.append("%d built" % (self.misses - self.converted))
         counts.append("%d stored" % self.stored)
         if self.pushed is not None:
             counts.append("%d pushed" % self.pushed)
@@ -83,6 +88,8 @@ class Session(object):
         self.places = Places(easy_install, options)
         self.conflicts = Conflicts(easy_install, options["directory"], self.root.locations)
         self.chooser = self.copier = self.storer = self.leases = None
+        #: None if wheels are not converted.
+        self.converter = None
 
     @property
     def is_active(self):
@@ -121,13 +128,15 @@ class Session(object):
         warn_of_torn_copies(answer)
         #: ``reader``, ``builder``, or None without remotes.
         role = answer.get("remotes")
-        any_archive = _options.is_on(options, "egg-cache-unknown-archives")
+        any_archive = _options.is_changed(options, "egg-cache-unknown-archives")
         self.chooser = chooser = Chooser(
             bridge, easy_install.pkg_resources, self.custom, self.places, _warn, any_archive
         )
         self.leases = Leases(bridge, chooser, self.custom, role == "builder")
         self.copier = Copier(bridge, easy_install, chooser, self.custom, self.tally, role is not None)
         self.storer = Storer(bridge, easy_install, chooser, self.custom, self.tally)
+        if not self.custom.key_variant:
+            self.converter = _converter.converter_for(bridge, easy_install, options, self._version)
         if "full" in answer:
             self.storer.stop(answer["full"])
 
@@ -211,10 +220,32 @@ class Session(object):
     def _expect_dependencies(self, found, offer):
         self.copier.expect_dependencies(found, offer)
 
+    def convert(self, wheel, dest):
+        """See `Converter.convert`. If the program fails, nothing of it is left in ``dest``."""
+        was_active = self.is_active
+        egg = self._convert(wheel, dest)
+        if was_active and not self.is_active:
+            _converter.empty(dest)
+        return egg
+
+    @guarded
+    def _convert(self, wheel, dest):
+        return self.converter.convert(wheel, dest)
+
+    @guarded
+    def compare(self, found):
+        """See `Converter.compare`."""
+        warning = self.converter.compare(found)
+        if warning:
+            _warn(warning)
+
     @guarded
     def built(self, dist, archive, dest, seconds):
         """See `Storer.built`."""
+        misses = self.tally.misses
         self.storer.built(dist, archive, dest, seconds)
+        if self.converter is not None and self.converter.made == os.path.basename(dist.location):
+            self.tally.converted += self.tally.misses - misses
 
     @guarded
     def await_listing(self):

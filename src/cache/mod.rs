@@ -14,6 +14,7 @@ mod index;
 mod marker;
 mod modes;
 mod open;
+pub mod parity;
 pub mod prefetch_hints;
 pub mod query;
 mod rebuild;

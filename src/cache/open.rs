@@ -19,7 +19,7 @@ use crate::cache::marker::{self, Found, OPEN, TAG, TAG_NAME, Tag};
 use crate::cache::modes;
 use crate::cache::rebuild::rebuild;
 use crate::cache::trust::{self, Trust};
-use crate::cache::{Cache, Missing, prefetch_hints, torn_copies};
+use crate::cache::{Cache, Missing, parity, prefetch_hints, torn_copies};
 use crate::disk::dir::Dir;
 use crate::disk::files;
 use crate::disk::filesystem;
@@ -270,7 +270,8 @@ impl Cache {
     /// Removes records about eggs directories and configurations that were last used long ago.
     pub fn forget_old_records(&self) -> Result<()> {
         torn_copies::forget_gone(&self.dir)?;
-        prefetch_hints::forget_old(&self.dir)
+        prefetch_hints::forget_old(&self.dir)?;
+        parity::forget_old(&self.dir)
     }
 }
 

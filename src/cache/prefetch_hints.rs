@@ -9,7 +9,6 @@ use std::collections::HashSet;
 use crate::cache::Cache;
 use crate::disk::dir::Dir;
 use crate::disk::json_file;
-use crate::disk::temp;
 use crate::egg::key::Host;
 use crate::error::{OrLog, Result};
 use crate::util::clock::now;
@@ -76,16 +75,7 @@ impl PrefetchHints {
 
 /// Removes hints that have not changed for long, and temporary files.
 pub fn forget_old(cache: &Dir) -> Result<()> {
-    temp::sweep_below(cache, DIR)?;
-    let now = now();
-    for name in json_file::list(cache, DIR)? {
-        let record = format!("{DIR}/{name}");
-        let written = cache.stat(&record).map(|found| found.modified());
-        if written.is_ok_and(|written| now.saturating_sub(written) > FORGOTTEN_AFTER) {
-            json_file::remove(cache, &record).or_log();
-        }
-    }
-    Ok(())
+    json_file::forget_old(cache, DIR, FORGOTTEN_AFTER, now())
 }
 
 #[cfg(test)]

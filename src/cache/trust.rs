@@ -46,7 +46,7 @@ pub const VARIABLE: &str = "EGGCACHE_TRUST_CACHE";
 const SUDO_USER: &str = "SUDO_UID";
 
 /// Everything in a cache that decides which eggs it serves, or what is removed.
-const PARTS: [&str; 16] = [
+const PARTS: [&str; 17] = [
     "blobs",
     "tmp",
     "quarantine",
@@ -58,6 +58,7 @@ const PARTS: [&str; 16] = [
     "roots",
     "copies",
     "recall",
+    "parity",
     "gc",
     "remotes.json",
     arrivals::FILE_NAME,

@@ -15,7 +15,7 @@ use crate::disk::dir::Dir;
 use crate::disk::files;
 use crate::disk::permissions::Kind;
 use crate::disk::temp;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, IoContext, OrLog, Result};
 use crate::util::hash::digest::Digest;
 
 /// The longest record that is read, in bytes.
@@ -136,6 +136,20 @@ fn too_many(root: &Dir, dir: &str) -> Error {
     let reason = format!("it has more than {MAX_RECORDS} records or {MAX_TOTAL} bytes");
     let source = std::io::Error::new(ErrorKind::FileTooLarge, reason);
     Error::Io { action: "read", path: root.join(dir), source }
+}
+
+/// Removes the records in a directory that were last written more than `age` seconds before `now`, and
+/// its temporary files.
+pub fn forget_old(root: &Dir, dir: &str, age: i64, now: i64) -> Result<()> {
+    temp::sweep_below(root, dir)?;
+    for name in list(root, dir)? {
+        let record = format!("{dir}/{name}");
+        let written = root.stat(&record).map(|found| found.modified());
+        if written.is_ok_and(|written| now.saturating_sub(written) > age) {
+            remove(root, &record).or_log();
+        }
+    }
+    Ok(())
 }
 
 /// Removes a record, durably. Returns whether it existed.

@@ -185,6 +185,7 @@ fn handle(
         Request::Lease(egg) => session.lease(&ToBuild { name: normalize_name(&egg.name), ..egg }),
         Request::Prefetch { digests, into } => session.prefetch(&digests, &into),
         Request::Materialize { digest, into } => session.materialize(digest, &into),
+        Request::Convert(wanted) => Ok(session.convert(*wanted)),
         Request::Store(egg) => session.store(&egg),
         Request::Settle {} => Ok(session.settled()),
         Request::Root { directory, eggs_directory, eggs, whole } => {

@@ -1,5 +1,6 @@
 //! The lines of the protocol: requests and answers. docs/reference/protocol.md describes them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::Host;
 use crate::ops::add::{self, Added};
+use crate::ops::convert::Target;
 use crate::ops::materialize::Outcome;
 use crate::ops::register;
 use crate::util::hash::digest::Digest;
@@ -31,6 +33,8 @@ pub enum Request {
     Prefetch { digests: Vec<Digest>, into: PathBuf },
     /// Copy an egg into an eggs directory.
     Materialize { digest: Digest, into: PathBuf },
+    /// Make an egg of a wheel.
+    Convert(Box<ToConvert>),
     /// Queue a built egg to be stored.
     Store(Box<ToStore>),
     /// Wait until all queued eggs are stored, and return their outcomes.
@@ -60,6 +64,7 @@ impl Request {
             Self::Lease(_) => "lease",
             Self::Prefetch { .. } => "prefetch",
             Self::Materialize { .. } => "materialize",
+            Self::Convert(_) => "convert",
             Self::Store(_) => "store",
             Self::Settle {} => "settle",
             Self::Root { .. } => "root",
@@ -164,6 +169,25 @@ pub struct ToBuild {
     pub source_sha256: String,
 }
 
+/// A wheel that buildout would install with pip.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToConvert {
+    pub wheel: PathBuf,
+    /// Where the egg is made.
+    pub into: PathBuf,
+    /// The Python that runs pip, and its versions.
+    pub python: Target,
+    pub setuptools: Option<String>,
+    /// A digest of what buildout does with the result of pip.
+    pub code: String,
+    /// The variables that count for pip. The program may be older than their values.
+    pub environment: BTreeMap<String, String>,
+    pub umask: u32,
+    /// The egg that buildout has made of the wheel, to compare it.
+    pub stock: Option<PathBuf>,
+}
+
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
@@ -216,6 +240,23 @@ pub enum Answer {
         /// As in `open`, if this is the first request for the eggs directory.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         torn: Vec<String>,
+    },
+    Converted {
+        #[serde(serialize_with = "crate::disk::files::lossy")]
+        egg: PathBuf,
+    },
+    /// Why buildout installs a wheel itself.
+    Left {
+        left: String,
+    },
+    /// No egg of this Python, buildout and pip was compared yet: let buildout install the wheel, and
+    /// request it again with the result.
+    Uncompared {
+        compare: bool,
+    },
+    Compared {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        warning: Option<String>,
     },
     /// Why an egg is not stored.
     Refused(add::Outcome),

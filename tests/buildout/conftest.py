@@ -274,7 +274,9 @@ class Project:
 
 def summary(output):
     """Hits, misses and stored eggs, from the last line of a run."""
-    [found] = re.findall(r"^eggcache: (\d+) hits?, (\d+) miss(?:es)?, (\d+) stored", output, re.M)
+    how = r"(?:: \d+ converted, \d+ built)?"
+    line = r"^eggcache: (\d+) hits?, (\d+) miss(?:es)?%s, (\d+) stored" % how
+    [found] = re.findall(line, output, re.M)
     return dict(zip(("hits", "misses", "stored"), map(int, found)))
 
 

@@ -155,7 +155,9 @@ def test_a_damaged_egg_is_built_again_and_stored_in_place(filled):
     assert project.script("alpha") == "alpha 1.0"
     filled.eggcache("verify")
     [again] = [egg for egg in filled.cached() if egg["name"] == "alpha"]
-    assert again["digest"] != alpha["digest"]
+    # The same wheel is converted into the same egg; pip never makes the same egg twice.
+    is_converted = filled.buildout.generation >= 5
+    assert (again["digest"] == alpha["digest"]) == is_converted
 
 
 def test_a_missing_blob_is_a_miss(filled):

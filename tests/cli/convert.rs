@@ -13,11 +13,11 @@ use crate::support::{Sandbox, assert_same_tree, files_in, names_in, write};
 
 const INFO: &str = "alpha-1.0.dist-info";
 /// A package that says so if it is ever run.
-const PACKAGE: [(&str, &str); 2] =
+pub const PACKAGE: [(&str, &str); 2] =
     [("alpha/__init__.py", "open('executed', 'w')\n"), ("alpha/run.py", "def main(): 'x'\n")];
 
 /// Writes the wheel of alpha 1.0 with these files, and a list of packages if there is one.
-fn wheel(sandbox: &Sandbox, folder: &str, files: &[(&str, &str)], top_level: &str) -> PathBuf {
+pub fn wheel(sandbox: &Sandbox, folder: &str, files: &[(&str, &str)], top_level: &str) -> PathBuf {
     let mut all: Vec<(String, &str)> =
         files.iter().map(|(name, content)| ((*name).to_owned(), *content)).collect();
     let metadata = [

@@ -69,6 +69,7 @@ mod root_user;
 mod roots;
 mod round_trip;
 mod serve;
+mod serve_convert;
 mod serve_custom;
 mod serve_remote;
 mod set_aside;

@@ -21,7 +21,7 @@ const ADDRESS_SPACE: u32 = 2 << 20;
 
 /// Every file and folder of a cache. `{blob}` is the blob of an egg, and `{shard}` its folder; the
 /// other names in braces are the only file of a folder.
-const PATHS: [&str; 28] = [
+const PATHS: [&str; 30] = [
     "blobs",
     "blobs/{shard}",
     "blobs/{shard}/{blob}",
@@ -36,6 +36,8 @@ const PATHS: [&str; 28] = [
     "pins/{}",
     "recall",
     "recall/{}",
+    "parity",
+    "parity/{}",
     "gc",
     "gc/last.json",
     "remotes.json",
@@ -120,6 +122,11 @@ fn furnished() -> Sandbox {
     let statement = json!({"signed_by": [], "signatures": [], "statement": statement});
     let withdrawals = json!({"statements": [statement], "additions": []});
     write(&sandbox.path("cache/withdrawals/team.json"), withdrawals.to_string().as_bytes());
+    let parity = json!({
+        "python": "p", "buildout": "6", "code": "", "pip": "26", "eggcache": "0", "wheel": "w",
+        "compared_at": 0,
+    });
+    write(&sandbox.path("cache/parity/x.json"), parity.to_string().as_bytes());
     fs::create_dir_all(sandbox.path("app")).unwrap();
     serve(&sandbox);
     // A session fails if it cannot do these, which the assertions below would not notice.

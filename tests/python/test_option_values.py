@@ -22,30 +22,33 @@ class Buildout(dict):
         ("egg-cache-fetch-archives", "True", "is neither true nor false; it counts as false."),
         ("egg-cache-fetch-archives", "", "is neither true nor false; it counts as false."),
         ("egg-cache-unknown-archives", "true", "is neither use nor check; it counts as check."),
+        ("egg-cache-convert", "no", "is neither false nor true; it counts as true."),
     ],
 )
-def test_a_value_that_means_nothing_is_one_warning(caplog, name, value, says):
+def test_a_value_that_means_nothing_is_changede_warning(caplog, name, value, says):
     options = {name: value}
-    assert not _options.is_on(options, name)
+    assert not _options.is_changed(options, name)
     _options.warn_of_values(options)
     [record] = caplog.records
     assert record.getMessage() == "%s = %s %s" % (name, value, says)
 
 
 @pytest.mark.parametrize(
-    "name, value, is_on",
+    "name, value, is_changed",
     [
         ("egg-cache-fetch-archives", "true", True),
         ("egg-cache-fetch-archives", "false", False),
         ("egg-cache-unknown-archives", "use", True),
         ("egg-cache-unknown-archives", "check", False),
+        ("egg-cache-convert", "false", True),
+        ("egg-cache-convert", "true", False),
     ],
 )
-def test_a_value_that_means_something_is_not_mentioned(caplog, name, value, is_on):
+def test_a_value_that_means_something_is_not_mentioned(caplog, name, value, is_changed):
     options = {name: value}
-    assert _options.is_on(options, name) == is_on
+    assert _options.is_changed(options, name) == is_changed
     _options.warn_of_values(options)
-    assert not _options.is_on({}, name)
+    assert not _options.is_changed({}, name)
     _options.warn_of_values({})
     assert caplog.records == []
 

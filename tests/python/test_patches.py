@@ -89,8 +89,13 @@ def stock():
         calls.append(("_move_to_eggs_dir_and_compile", (dist, dest) + args, kw))
         return Distribution(dist.project_name, dist.version, "eggs/built.egg")
 
+    def call_pip_install(*args, **kw):
+        calls.append(("call_pip_install", args, kw))
+        return ["dest/of-pip.egg"]
+
     easy_install = types.SimpleNamespace(
         Installer=Installer,
+        call_pip_install=call_pip_install,
         pkg_resources=fakes.RESOURCES,
         MissingDistribution=LookupError,
         _move_to_eggs_dir_and_compile=move,
@@ -277,3 +282,31 @@ def test_the_session_ends_after_the_extensions():
     world.buildout._unload_extensions()
     assert world.calls == [("_unload_extensions", (), {})]
     assert world.session.calls == [("parts", ["app"]), ("register",), ("close",)]
+
+
+def test_a_wheel_is_converted_or_left_to_pip():
+    world = World(is_active=True)
+    world.session.convert = lambda wheel, dest: "dest/converted.egg"
+    assert world.easy_install.call_pip_install("a.whl", "dest") == ["dest/converted.egg"]
+    assert world.calls == [] and world.session.calls == []
+    world.session.convert = lambda wheel, dest: None
+    assert world.easy_install.call_pip_install("a.whl", "dest") == ["dest/of-pip.egg"]
+    assert world.calls == [("call_pip_install", ("a.whl", "dest", False), {})]
+    assert world.session.calls == [("compare",)]
+
+
+def test_an_editable_project_is_left_to_pip():
+    world = World(is_active=True)
+    world.session.convert = lambda wheel, dest: "dest/converted.egg"
+    world.easy_install.call_pip_install("/src/a", "dest", editable=True)
+    assert world.calls == [("call_pip_install", ("/src/a", "dest", True), {})]
+    assert world.session.calls == []
+
+
+def test_without_a_converter_the_function_of_buildout_stays():
+    easy_install, buildout, _ = stock()
+    session = Session(is_active=True)
+    session.converter = None
+    before = easy_install.call_pip_install
+    _patches.Patches(session, buildout, easy_install).apply()
+    assert easy_install.call_pip_install is before

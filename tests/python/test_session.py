@@ -259,6 +259,10 @@ def test_a_reader_takes_no_lease(begin):
             dict(misses=20, copied_bytes=48930000, seconds=0.104),
             "0 hits, 20 misses, 0 stored; 48.9 MB copied, 0.10 s spent",
         ),
+        (
+            dict(misses=334, converted=330, stored=334),
+            "0 hits, 334 misses: 330 converted, 4 built, 334 stored; 0.0 MB copied, 0.00 s spent",
+        ),
     ],
 )
 def test_the_summary_counts_in_plain_english(counts, expected):

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use crate::cache::parity::{Combination, Parity};
 use crate::cache::retention::policy::Policy;
 use crate::cache::{DAY, Regrets, Tally};
 use crate::cli::context::Context;
@@ -63,7 +64,8 @@ fn text(report: &Report) -> Text {
         ("next gc", next_gc(&report.next_gc)),
     ];
     let mut data = Data::default();
-    for (label, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
+    let parity = report.parity.iter().take(FEW).map(|it| ("converts", converts(it)));
+    for (label, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()).chain(parity) {
         data.line(&format!("{label:<10}{value}"));
     }
     if sizes.eggs > 0 {
@@ -89,6 +91,17 @@ fn pulled(pulled: &Pulled) -> String {
     }
     let (eggs, size) = (counted(pulled.eggs, "egg"), shown_size(pulled.blob_bytes));
     format!("{eggs}, {size}: {}", pulled.shown_sources())
+}
+
+/// Whether wheels are converted, and why.
+fn converts(Parity { combination, wheel, compared_at, difference, .. }: &Parity) -> String {
+    let Combination { python, buildout, pip, .. } = combination;
+    let day = shown_day(*compared_at);
+    let verdict = match difference {
+        None => format!("yes: {wheel} became the egg of pip, {day}"),
+        Some(difference) => format!("no: {wheel} became another egg ({difference}), {day}"),
+    };
+    format!("zc.buildout {buildout}, pip {pip}, {python}: {verdict}")
 }
 
 fn on_disk(report: &Report) -> String {

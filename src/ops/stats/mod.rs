@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::cache::Cache;
+use crate::cache::parity::Parity;
 use crate::cache::retention::pins;
 use crate::cache::retention::plan::{EvictReason, Evicted, Rules, plan};
 use crate::cache::retention::protected::protected;
@@ -53,6 +54,8 @@ pub struct Report {
     pub largest: Vec<CachedEgg>,
     pub pulled: Pulled,
     pub usage: Usage,
+    /// Whether converted eggs equal those of pip, the newest result first.
+    pub parity: Vec<Parity>,
     /// The days with any activity.
     pub days: Vec<Day>,
     /// The size of the cache at the end of each day on which it changed.
@@ -109,6 +112,7 @@ pub fn stats(cache: &Cache, options: &Options) -> Result<Report> {
         largest,
         pulled,
         usage: usage(&days, at),
+        parity: cache.parities()?,
         days,
         growth,
         next_gc,

@@ -1,6 +1,7 @@
 //! One session: the state of the bridge between `open` and `close` of one buildout run.
 
 mod connection;
+mod convert;
 mod copy;
 mod find;
 mod remotes;
@@ -16,6 +17,7 @@ use super::auto_gc;
 use super::prefetch_worker::PrefetchWorker;
 use super::protocol::{Answer, Opening};
 use super::store_worker::StoreWorker;
+use crate::cache::parity::Parity;
 use crate::cache::prefetch_hints::PrefetchHints;
 use crate::cache::retention::policy::Policy;
 use crate::cache::{Cache, Usage};
@@ -48,6 +50,9 @@ pub struct Session {
     prefetcher: Option<PrefetchWorker>,
     /// What the last buildout of this configuration asked for.
     hints: Option<PrefetchHints>,
+    conversion: convert::Conversion,
+    /// Comparisons of this session, in case the cache cannot keep them.
+    parities: Vec<Parity>,
     /// Starts with the first egg to store.
     storer: Option<StoreWorker>,
     /// Outcomes of stored eggs that `settle` has not returned yet.
@@ -130,6 +135,8 @@ impl Session {
             prepared: HashMap::new(),
             prefetcher: None,
             hints,
+            conversion: convert::Conversion::default(),
+            parities: Vec::new(),
             storer: None,
             settled: Vec::new(),
             asked: Vec::new(),

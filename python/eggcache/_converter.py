@@ -1,0 +1,135 @@
+"""Let the program make eggs of wheels, where buildout would run pip."""
+
+import hashlib
+import logging
+import os
+import shutil
+import sys
+
+from eggcache import _bridge, _host, _options, _pip
+from eggcache._log import logger
+
+#: The functions of ``zc.buildout.easy_install`` that make an egg of a wheel. If somebody has replaced one,
+#: it may do something else.
+_FUNCTIONS = ("call_pip_install", "make_egg_after_pip_install", "get_subprocess_output")
+
+
+def converter_for(bridge, easy_install, options, version):
+    """The converter of a run; None if this buildout does not install wheels with pip, or shall not.
+
+    ``version`` returns the version of a project that is installed beside buildout, or None.
+    """
+    if _host.generation(easy_install) < 5 or _options.is_changed(options, "egg-cache-convert"):
+        return None
+    if not all(_is_own(easy_install, name) for name in _FUNCTIONS):
+        logger.debug("wheels are not converted: somebody has changed how buildout installs them.")
+        return None
+    return Converter(bridge, easy_install, version)
+
+
+class Converter(object):
+    """Passes wheels to the program.
+
+    The first wheel for a new combination of Python, zc.buildout and pip is installed by pip, and the
+    program compares the result with what it makes itself.
+    """
+
+    def __init__(self, bridge, easy_install, version):
+        self._bridge = bridge
+        self._easy_install = easy_install
+        self._version = version
+        #: The functions that make eggs after pip, which somebody may replace later.
+        self._functions = [getattr(easy_install, name) for name in _FUNCTIONS[1:]]
+        #: What does not change during a run.
+        self._fixed = None
+        #: The request for the wheel that buildout is to install, to compare the result.
+        self._uncompared = None
+        #: The file name of the egg that was made last.
+        self.made = None
+
+    def convert(self, wheel, dest):
+        """Make the egg of a wheel in the empty directory ``dest``; return its path, or None."""
+        self.made = self._uncompared = None
+        if not self._is_plain(wheel, dest):
+            return None
+        try:
+            request = self._request(wheel, dest)
+            answer = self._bridge.call("convert", **request)
+        except (_bridge.Refusal, EnvironmentError) as error:
+            logger.debug("%s is not converted: %s", wheel, error)
+            return None
+        egg = answer.get("egg")
+        if egg:
+            self.made = os.path.basename(egg)
+            return os.path.join(dest, self.made)
+        if answer.get("compare"):
+            self._uncompared = request
+        return None
+
+    def compare(self, found):
+        """Let the program compare what buildout has made of the last wheel; return a warning or None."""
+        request, self._uncompared = self._uncompared, None
+        if request is None or len(found) != 1:
+            return None
+        return self._bridge.call("convert", **dict(request, stock=found[0])).get("warning")
+
+    def _is_plain(self, wheel, dest):
+        """Whether buildout would let pip install exactly this wheel, in the way that the program knows."""
+        if not str(wheel).endswith(".whl") or not os.path.isfile(wheel):
+            return False
+        if not os.path.isdir(dest) or os.listdir(dest):
+            return False
+        if self._easy_install.logger.getEffectiveLevel() <= logging.DEBUG:
+            # Buildout logs what pip says.
+            return False
+        functions = [getattr(self._easy_install, name) for name in _FUNCTIONS[1:]]
+        return functions == self._functions and _pip.oddity(os.environ) is None
+
+    def _request(self, wheel, dest):
+        if self._fixed is None:
+            self._fixed = self._describe()
+        umask = os.umask(0o077)
+        os.umask(umask)
+        names = [name for name in _pip.FOLLOWED if name in os.environ]
+        return dict(
+            self._fixed,
+            wheel=os.path.abspath(wheel),
+            into=os.path.abspath(dest),
+            environment={name: os.environ[name] for name in names},
+            umask=umask,
+        )
+
+    def _describe(self):
+        """What decides how this buildout makes eggs of wheels."""
+        path = self._easy_install.__file__
+        with open(path[:-1] if path.endswith(".pyc") else path, "rb") as file:
+            code = hashlib.sha256(file.read()).hexdigest()
+        python = {
+            "executable": sys.executable,
+            "implementation": sys.implementation.name,
+            "version": list(sys.version_info[:3]),
+            "cache_tag": sys.implementation.cache_tag or "",
+            "platform": self._easy_install.pkg_resources.get_supported_platform(),
+            "is_virtual": sys.prefix != sys.base_prefix,
+            "pip": self._version("pip"),
+            "buildout": self._version("zc.buildout"),
+        }
+        return {"python": python, "setuptools": self._version("setuptools"), "code": code}
+
+
+def empty(directory):
+    """Remove what a program that has failed may have left in a directory."""
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+
+
+def _is_own(easy_install, name):
+    """Whether a function of a module is the one that it defines."""
+    function = getattr(easy_install, name, None)
+    code = getattr(function, "__code__", None)
+    is_global = getattr(function, "__globals__", None) is vars(easy_install)
+    return is_global and code is not None and code.co_name == name

@@ -1,0 +1,176 @@
+//! Converting: makes eggs of wheels in place of pip, with compilers that live as long as the session.
+//!
+//! The first egg of a combination of Python, zc.buildout and pip is made by both, and compared
+//! ([`crate::cache::parity`]). Whatever fails here is left to buildout.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::Session;
+use crate::cache::parity::{Combination, Parity};
+use crate::disk::permissions;
+use crate::disk::temp::Temp;
+use crate::error::Result;
+use crate::ops::convert::check::{self, Verdict};
+use crate::ops::convert::{Converter, Options, Origin, Outcome};
+use crate::serve::protocol::{Answer, ToConvert};
+use crate::util::clock::now;
+use crate::util::environment::Environment;
+
+/// The CPU time that a file may take to compile. A wheel with one that takes longer is left to buildout.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The converter of a session.
+#[derive(Debug, Default)]
+pub enum Conversion {
+    #[default]
+    Idle,
+    Started {
+        converter: Box<Converter>,
+        environment: Vec<(String, String)>,
+    },
+    /// It has failed, so that it converts nothing more.
+    Failed,
+}
+
+impl Session {
+    /// Makes the egg of a wheel, or compares it with the one that buildout has made.
+    pub fn convert(&mut self, wanted: ToConvert) -> Answer {
+        let wheel = wanted.wheel.clone();
+        let answer = self.try_convert(wanted).unwrap_or_else(|error| {
+            warn!(wheel = %wheel.display(), %error, "no more wheels are converted");
+            self.conversion = Conversion::Failed;
+            Answer::Left { left: error.to_string() }
+        });
+        if let Answer::Left { left } = &answer {
+            debug!(wheel = %wheel.display(), reason = left, "left to buildout");
+        }
+        answer
+    }
+
+    fn try_convert(&mut self, wanted: ToConvert) -> Result<Answer> {
+        let left = |reason: &str| Ok(Answer::Left { left: reason.to_owned() });
+        if matches!(self.conversion, Conversion::Failed) {
+            return left("converting another wheel has failed");
+        }
+        if wanted.umask != permissions::umask() {
+            return left("buildout has another umask than this program");
+        }
+        let combination = combination(&wanted);
+        let known = self.parities.iter().find(|it| it.combination == combination).cloned();
+        let known = known.or_else(|| self.cache.parity(&combination));
+        let ToConvert { wheel, into, python, environment, stock, .. } = wanted;
+        let executable = python.executable.clone();
+        match (&known, &stock) {
+            (None, None) => return Ok(Answer::Uncompared { compare: true }),
+            (Some(Parity { difference: Some(difference), .. }), _) => {
+                return left(&format!("converted eggs differ from those of pip: {difference}"));
+            }
+            _ => {}
+        }
+        let environment: Vec<(String, String)> = environment.into_iter().collect();
+        let converter = self.converter(python, environment)?;
+        let Some(stock) = stock else {
+            return Ok(match converter.convert(&wheel, &into, Origin::Portable)?.outcome {
+                Outcome::Converted { egg, .. } => Answer::Converted { egg: into.join(egg) },
+                Outcome::Present { .. } => Answer::Left { left: "its egg is there".into() },
+                Outcome::Left { reason } => Answer::Left { left: reason.to_string() },
+            });
+        };
+        let verdict = compare(converter, &executable, &wheel, &into, &stock)?;
+        Ok(self.compared(&wheel, combination, verdict))
+    }
+
+    fn converter(
+        &mut self,
+        target: crate::ops::convert::Target,
+        environment: Vec<(String, String)>,
+    ) -> Result<&Converter> {
+        let is_same = match &self.conversion {
+            Conversion::Started { converter, environment: before } => {
+                *converter.target() == target && *before == environment
+            }
+            _ => false,
+        };
+        if !is_same {
+            let of_python: Environment = environment.clone().into_iter().collect();
+            let options = Options {
+                deadline: DEADLINE,
+                is_strict: true,
+                environment: of_python,
+                ..Options::default()
+            };
+            let converter = Box::new(Converter::start(target, options)?);
+            self.conversion = Conversion::Started { converter, environment };
+        }
+        match &self.conversion {
+            Conversion::Started { converter, .. } => Ok(converter),
+            _ => unreachable!("it was started above"),
+        }
+    }
+
+    /// Records the result of a comparison. A wheel that is not converted says nothing.
+    fn compared(&mut self, wheel: &Path, combination: Combination, verdict: Verdict) -> Answer {
+        let difference = match verdict {
+            Verdict::Same { .. } => None,
+            Verdict::Differs { files } => Some(match files.first() {
+                Some(first) if first.path.is_empty() => first.what.to_owned(),
+                Some(first) => format!("{}: {}", first.path, first.what),
+                None => String::new(),
+            }),
+            Verdict::Left { .. } | Verdict::Failed { .. } => {
+                return Answer::Compared { warning: None };
+            }
+        };
+        let wheel = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let warning = difference.as_ref().map(|difference| {
+            format!(
+                "the egg that eggcache makes of {wheel} differs from the one of pip ({difference}); \
+                 pip installs all wheels"
+            )
+        });
+        let parity = Parity { combination, wheel, compared_at: now(), difference };
+        if let Err(error) = self.cache.record_parity(&parity) {
+            warn!(%error, "a comparison is not recorded");
+        }
+        self.parities.push(parity);
+        Answer::Compared { warning }
+    }
+}
+
+fn combination(wanted: &ToConvert) -> Combination {
+    let python = &wanted.python;
+    let kind = if python.is_virtual { "in a virtual environment" } else { "without one" };
+    Combination {
+        python: format!(
+            "{} {} {kind}, {}",
+            python.cache_tag,
+            python.full_version(),
+            python.platform
+        ),
+        buildout: python.buildout.clone().unwrap_or_default(),
+        code: wanted.code.clone(),
+        setuptools: wanted.setuptools.clone(),
+        pip: python.pip.clone().unwrap_or_default(),
+        eggcache: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Converts a wheel in a temporary directory, and compares the egg with the one of buildout.
+fn compare(
+    converter: &Converter,
+    python: &Path,
+    wheel: &Path,
+    into: &Path,
+    stock: &Path,
+) -> Result<Verdict> {
+    let temp = Temp::dir_at(into)?;
+    match converter.convert(wheel, temp.path(), Origin::Exact)?.outcome {
+        Outcome::Left { reason } => Ok(Verdict::Left { reason: reason.to_string() }),
+        Outcome::Converted { egg, .. } | Outcome::Present { egg } => {
+            check::compare_eggs(python, &temp.path().join(egg), stock)
+        }
+    }
+}
