@@ -31,21 +31,31 @@ pub enum Named {
     Unknown(String),
 }
 
-/// The cache of the buildout in the folder `root`; `None` if its configuration has none.
+/// The option, where it is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// `None` if the option is empty: it names no cache.
+    pub named: Option<Named>,
+    /// The file that sets it.
+    pub file: PathBuf,
+    /// Whether it is one of the user's defaults.
+    pub is_default: bool,
+}
+
+/// The option of the buildout in the folder `root`; `None` if neither its configuration nor the user's
+/// defaults have it.
 #[must_use]
-pub fn of(root: &Path, user: &User) -> Option<Named> {
+pub fn of(root: &Path, user: &User) -> Option<Found> {
     let root = std::path::absolute(root).ok()?;
     let mut lookup = Lookup { root: &root, user, files_left: MAX_FILES };
     if let Some(found) = lookup.find(&root.join(CONFIGURATION), MAX_DEPTH) {
-        return found.0;
+        return Some(found);
     }
     let home = user.buildout_home.clone();
     let home = home.or_else(|| Some(user.home.as_ref()?.join(".buildout")))?;
-    lookup.find(&home.join("default.cfg"), MAX_DEPTH)?.0
+    let found = lookup.find(&home.join("default.cfg"), MAX_DEPTH)?;
+    Some(Found { is_default: true, ..found })
 }
-
-/// What an option names; an empty one names no cache.
-struct OptionValue(Option<Named>);
 
 struct Lookup<'a> {
     root: &'a Path,
@@ -55,7 +65,7 @@ struct Lookup<'a> {
 
 impl Lookup<'_> {
     /// The option in a file or in one that it extends; `None` if none of them has it.
-    fn find(&mut self, file: &Path, depth: usize) -> Option<OptionValue> {
+    fn find(&mut self, file: &Path, depth: usize) -> Option<Found> {
         self.files_left = self.files_left.checked_sub(1)?;
         let text = files::read_short(file, MAX_CONFIGURATION).ok()?;
         let text = String::from_utf8_lossy(&text);
@@ -63,7 +73,8 @@ impl Lookup<'_> {
         if let Some(value) = ini::value(&text, "buildout", OPTION) {
             let unknown = || Named::Unknown(value.clone());
             let named = || self.expand(&value, folder).map_or_else(unknown, Named::Cache);
-            return Some(OptionValue((!value.is_empty()).then(named)));
+            let named = (!value.is_empty()).then(named);
+            return Some(Found { named, file: file.to_owned(), is_default: false });
         }
         let extends = ini::value(&text, "buildout", "extends").filter(|_| depth > 0)?;
         // The last file overrides those before it.
@@ -107,7 +118,7 @@ mod tests {
     fn cache(files: &[(&str, &str)]) -> Option<String> {
         let (_dir, top) = folder(files);
         let user = User { home: Some(top.join("home")), buildout_home: None };
-        let found = match of(&top.join("app"), &user)? {
+        let found = match of(&top.join("app"), &user)?.named? {
             Named::Cache(found) => found,
             Named::Unknown(value) => return Some(format!("unknown: {value}")),
         };
@@ -160,6 +171,11 @@ mod tests {
     fn buildout_home_replaces_the_folder_of_the_user() {
         let (_dir, top) = folder(&[("settings/default.cfg", "[buildout]\negg-cache = c\n")]);
         let user = User { home: None, buildout_home: Some(top.join("settings")) };
-        assert_eq!(of(&top.join("app"), &user), Some(Named::Cache(top.join("settings/c"))));
+        let found = Found {
+            named: Some(Named::Cache(top.join("settings/c"))),
+            file: top.join("settings/default.cfg"),
+            is_default: true,
+        };
+        assert_eq!(of(&top.join("app"), &user), Some(found));
     }
 }

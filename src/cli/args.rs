@@ -46,7 +46,8 @@ const GLOBAL: &str = "Global options";
 
 #[derive(Debug, clap::Args)]
 pub struct Global {
-    /// Cache directory (default: `EGGCACHE_DIR`, or else `eggcache` in the user's cache folder).
+    /// Cache directory (default: `EGGCACHE_DIR`, `egg-cache` of the buildout in the current folder or of
+    /// ~/.buildout/default.cfg, or else `eggcache` in the user's cache folder).
     // The variable is read without clap, whose usage lines would show `--cache` as required if it is set.
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR")]
     pub cache: Option<PathBuf>,

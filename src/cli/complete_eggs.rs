@@ -17,10 +17,11 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};
 
 use super::args::{CommandLine, visible};
-use super::context::{DIR_VARIABLE, default_root};
+use super::cache_place::CachePlace;
 use super::exit_code::ExitCode;
 use crate::cache::Cache;
 use crate::cache::trust::Trust;
+use crate::util::environment::Environment;
 
 /// Names the shell that asks for completion. Not clap's `COMPLETE`, which other programs may set.
 const VARIABLE: &str = "EGGCACHE_COMPLETE";
@@ -79,9 +80,9 @@ pub fn egg_names() -> ArgValueCompleter {
 fn candidates(typed: &OsStr) -> Option<Vec<CompletionCandidate>> {
     let typed = typed.to_str()?;
     let option = cache_option(env::args_os().skip_while(|word| word != "--"));
-    let variable = || env::var_os(DIR_VARIABLE).map(PathBuf::from);
-    let root = option.or_else(variable).or_else(|| default_root().ok())?;
-    let trust = Trust::of(&env::vars_os().collect());
+    let environment: Environment = env::vars_os().collect();
+    let trust = Trust::of(&environment);
+    let root = CachePlace::new(option, &environment, &trust).ok()?.quietly()?;
     let names = Cache::project_names_at(&root, &trust).ok()?;
     Some(names.into_iter().filter(|it| it.starts_with(typed)).map(Into::into).collect())
 }

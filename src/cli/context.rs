@@ -2,19 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::buildout::cache_option::{self, Named};
 use crate::cache::trust::Trust;
 use crate::cache::{Cache, Missing};
 use crate::error::Error;
+use crate::remote::checkout;
 use crate::remote::config::{self, Remote};
 use crate::util::environment::Environment;
 
+use super::cache_place::{CachePlace, Place, Source};
 use super::hints::{CliError, Hints, NO_CACHE};
 use super::print::Printer;
 use super::progress_bar::Bar;
-
-/// The environment variable that names the cache directory.
-pub const DIR_VARIABLE: &str = "EGGCACHE_DIR";
 
 /// What a command does with the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +27,8 @@ pub enum Access {
 
 pub struct Context<'a> {
     pub access: Access,
-    /// The cache directory that the command line or the environment names.
-    pub cache: Option<PathBuf>,
+    /// Which cache the command line, the environment or a configuration names.
+    pub place: CachePlace,
     pub printer: &'a Printer,
     pub bar: Bar,
     /// Whether to print a line for each egg.
@@ -43,35 +41,28 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// The cache directory.
+    ///
+    /// # Errors
+    /// [`CliError::NotMade`] if the command would make a cache that only a configuration names, which may
+    /// be that of a checkout.
     pub fn root(&self) -> anyhow::Result<PathBuf> {
-        self.cache.clone().map_or_else(default_root, Ok)
+        let Place { path, source } = self.place.get(self.access, self.printer)?;
+        if let Source::Buildout { file } = source
+            && self.access == Access::Make
+            && Cache::missing_at(path) == Some(Missing::Cache)
+        {
+            return Err(CliError::NotMade { path: path.clone(), file: file.clone() }.into());
+        }
+        Ok(path.clone())
     }
 
     /// The cache directory of a command on a buildout, which may name one itself.
     pub fn root_of_buildout(&self, buildout: &Path) -> anyhow::Result<PathBuf> {
-        let user = cache_option::User {
-            home: etcetera::home_dir().ok(),
-            buildout_home: self.environment.get_os("BUILDOUT_HOME").map(PathBuf::from),
-        };
-        let named = match &self.cache {
-            Some(cache) => Some(cache.clone()),
-            None => match cache_option::of(buildout, &user) {
-                Some(Named::Cache(cache)) => {
-                    self.printer.set_hints(Hints { cache: Some(cache.clone()) });
-                    Some(cache)
-                }
-                Some(Named::Unknown(value)) => {
-                    let root = default_root()?;
-                    let shown = root.display();
-                    let note = format!("egg-cache = {value} is unknown here: using {shown}");
-                    self.printer.note(&note);
-                    self.printer.hint("--cache or EGGCACHE_DIR names the cache of this buildout");
-                    return Ok(root);
-                }
-                None => None,
-            },
-        };
-        named.map_or_else(default_root, Ok)
+        let Place { path, source } = self.place.of_buildout(buildout, self.printer)?;
+        if matches!(source, Source::Buildout { .. } | Source::Defaults { .. }) {
+            self.printer.set_hints(Hints { cache: Some(path.clone()) });
+        }
+        Ok(path)
     }
 
     /// Opens the cache as the command needs it ([`Access`]).
@@ -139,9 +130,16 @@ impl Context<'_> {
         Ok(None)
     }
 
-    /// The remotes of the cache, after a warning if credentials are withheld from one.
+    /// The remotes of the cache, after a warning if credentials are withheld from one. As in a buildout,
+    /// those of a cache in the checkout are foreign, if only the configuration of the checkout names it.
     pub fn remotes(&self) -> anyhow::Result<Vec<Remote>> {
-        let remotes = config::read(&self.root()?, &self.trust)?;
+        let root = self.root()?;
+        let mut remotes = config::read(&root, &self.trust)?;
+        if let Source::Buildout { .. } = self.place.get(self.access, self.printer)?.source {
+            let root = root.canonicalize().unwrap_or(root);
+            let home = self.environment.get_os("HOME").map(Path::new);
+            checkout::mark_remotes(&mut remotes, &root, Path::new("."), home, &self.trust);
+        }
         if let Some(withheld) = config::withheld(&remotes, &self.environment) {
             self.printer.warning(&withheld.to_string());
         }
@@ -153,11 +151,4 @@ impl Context<'_> {
         let mut remotes = self.remotes()?;
         Ok(remotes.swap_remove(config::position(&remotes, name)?))
     }
-}
-
-/// The cache directory of this user.
-pub fn default_root() -> anyhow::Result<PathBuf> {
-    use etcetera::BaseStrategy;
-    let strategy = etcetera::choose_base_strategy().map_err(|_| CliError::NoHome)?;
-    Ok(strategy.cache_dir().join("eggcache"))
 }

@@ -22,6 +22,9 @@ pub const NO_CACHE: &str =
 pub enum CliError {
     #[error("there is no home directory, and no cache is named")]
     NoHome,
+    /// The configuration of a checkout may not choose where a directory is made.
+    #[error("there is no cache at {}, which {} names", path.display(), file.display())]
+    NotMade { path: PathBuf, file: PathBuf },
     #[error("cannot write standard output: {0}")]
     Stdout(std::io::Error),
 }
@@ -49,6 +52,10 @@ impl Hints {
         }
         match error.downcast_ref::<CliError>() {
             Some(CliError::NoHome) => vec!["name a cache with --cache DIR or EGGCACHE_DIR".into()],
+            Some(CliError::NotMade { path, .. }) => {
+                let make = Self { cache: Some(path.clone()) }.command("init");
+                vec![format!("{make} makes it, and so does buildout")]
+            }
             Some(CliError::Stdout(source)) if is_full(source.kind()) => {
                 vec!["free some space where standard output goes".into()]
             }

@@ -2,6 +2,7 @@
 //! are what commands share.
 
 mod args;
+mod cache_place;
 mod commands;
 mod complete_eggs;
 mod context;
@@ -21,16 +22,15 @@ mod table;
 mod transfers;
 mod values;
 
-use std::path::PathBuf;
 use std::{env, io, process};
 
 use crate::cache::trust::Trust;
-use crate::error::Error;
 use crate::util::environment::Environment;
 use anstream::ColorChoice;
 
 use args::{CommandLine, Global};
-use context::{Context, DIR_VARIABLE};
+use cache_place::CachePlace;
+use context::Context;
 use exit_code::ExitCode;
 use hints::{CliError, Hints, details_of};
 use print::{LogFormat, Message, Printer};
@@ -88,27 +88,16 @@ fn run(
     warning: Option<String>,
 ) -> anyhow::Result<ExitCode> {
     let CommandLine { global, command } = args;
-    let cache = match global.cache {
-        Some(cache) => {
-            printer.set_hints(Hints { cache: Some(cache.clone()) });
-            Some(cache)
-        }
-        None => cache_of_environment(&environment)?,
-    };
+    if let Some(cache) = &global.cache {
+        printer.set_hints(Hints { cache: Some(cache.clone()) });
+    }
     tracing::info!(command = command.name(), version = env!("CARGO_PKG_VERSION"), "started");
     let (bar, verbose) = (printer.bar(), global.verbose);
     let access = command.access();
     let trust = Trust::of(&environment);
     let trust = if global.trust.trust_cache { trust.all() } else { trust };
-    command.run(&Context { access, cache, printer, bar, verbose, environment, trust, warning })
-}
-
-fn cache_of_environment(environment: &Environment) -> Result<Option<PathBuf>, Error> {
-    let cache = environment.get_os(DIR_VARIABLE).map(PathBuf::from);
-    if cache.as_ref().is_some_and(|cache| cache.as_os_str().is_empty()) {
-        return Err(Error::Usage(format!("{DIR_VARIABLE} is empty: it names the cache directory")));
-    }
-    Ok(cache)
+    let place = CachePlace::new(global.cache, &environment, &trust)?;
+    command.run(&Context { access, place, printer, bar, verbose, environment, trust, warning })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -11,6 +11,7 @@ mod bundle;
 mod bundle_hostile;
 mod bundle_import;
 mod bundle_place;
+mod cache_dir;
 mod cache_places;
 mod check;
 mod checkout;

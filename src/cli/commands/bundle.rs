@@ -30,14 +30,14 @@ const FEW: usize = 3;
     of folders. A pattern that matches a folder matches everything in it, too. \
     --exclude overrides --include.\n\n\
     Without --cache, the cache is the one that the buildout names, as for `eggcache check`.\n\n\
-    Examples:\n  eggcache bundle . -o ../app-1.0.tar.zst\n  \
+    Examples:\n  eggcache bundle -o ../app-1.0.tar.zst\n  \
     eggcache bundle /srv/app -o app.tar.zst --include var/templates\n  \
     eggcache bundle --verify app.tar.zst\n  \
     eggcache bundle --verify app.tar.zst --import\n\n\
     Exit code 4 if the check of the buildout or archive finds a problem.")]
 pub struct Bundle {
-    /// Folder of the buildout.
-    #[arg(value_name = "BUILDOUT", required_unless_present = "verify")]
+    /// Folder of the buildout (default: the current one).
+    #[arg(value_name = "BUILDOUT")]
     buildout: Option<PathBuf>,
     /// Archive to write: .tar.zst or .tar.
     #[arg(short, long, value_name = "FILE", required_unless_present = "verify")]
@@ -95,8 +95,9 @@ impl Bundle {
             return verify_archive(context, &archive, import);
         }
         let mtimes = mtime.map_or_else(default_mtimes, Ok)?;
-        // clap requires both without --verify.
-        let (buildout, output) = (buildout.unwrap_or_default(), output.unwrap_or_default());
+        let buildout = buildout.unwrap_or_else(|| ".".into());
+        // clap requires it without --verify.
+        let output = output.unwrap_or_default();
         pack(
             context,
             &buildout,

@@ -17,13 +17,13 @@ const FEW: usize = 3;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Without --cache, the eggs are compared with the cache that the buildout \
     names: egg-cache in buildout.cfg, in a file that it extends, or in ~/.buildout/default.cfg.\n\n\
-    Examples:\n  eggcache check .\n  \
+    Examples:\n  eggcache check\n  \
     eggcache check --full --repair /srv/app\n  \
-    eggcache --json check . | jq .problems\n\n\
+    eggcache --json check | jq .problems\n\n\
     Exit code 4 if there is a problem, with --repair if one remains.")]
 pub struct Check {
-    /// Folder of the buildout.
-    #[arg(value_name = "BUILDOUT")]
+    /// Folder of the buildout (default: the current one).
+    #[arg(value_name = "BUILDOUT", default_value = ".", hide_default_value = true)]
     buildout: PathBuf,
     /// Compare every byte of every egg with the cache, not only sizes and mtimes.
     #[arg(long)]

@@ -7,6 +7,7 @@ mod bundle;
 mod check;
 mod completions;
 mod convert;
+mod dir;
 mod gc;
 mod init;
 mod keygen;
@@ -52,6 +53,7 @@ pub enum Command {
     Verify(verify::Verify),
     Reindex(reindex::Reindex),
     Init(init::Init),
+    Dir(dir::Dir),
     Remote(remote::Remote),
     Push(push::Push),
     Pull(pull::Pull),
@@ -87,6 +89,7 @@ impl Command {
             // These open no cache.
             | Self::Completions(_)
             | Self::Convert(_)
+            | Self::Dir(_)
             | Self::Keygen(_)
             | Self::Man(_)
             | Self::Sign(_) => Access::Read,
@@ -126,6 +129,7 @@ impl Command {
             Self::Verify(command) => command.run(context),
             Self::Reindex(_) => reindex::Reindex::run(context),
             Self::Init(command) => command.run(context),
+            Self::Dir(_) => dir::Dir::run(context),
             Self::Remote(command) => command.run(context),
             Self::Push(command) => command.run(context),
             Self::Pull(command) => command.run(context),

@@ -40,7 +40,7 @@ impl Push {
         let options = Options { include_pulled: self.include_pulled };
         let narrow = Narrow::from(self.filter);
         let mut cache = context.open()?;
-        let remotes = destinations(config::read(cache.root(), cache.trust())?, self.to.as_deref())?;
+        let remotes = destinations(context.remotes()?, self.to.as_deref())?;
         let signer = signer(context)?;
         let eggs = if all {
             list::list(&cache, None, &narrow)?.eggs
