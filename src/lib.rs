@@ -152,9 +152,11 @@ pub use ops::preflight;
 pub use ops::register;
 pub use ops::reindex;
 pub use ops::remote as remotes;
+pub use ops::remove;
 pub use ops::roots;
 pub use ops::show;
 pub use ops::stats;
+pub use ops::used_by;
 pub use ops::verify;
 
 /// The `eggcache` command.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::cache::Cache;
 use crate::cache::index::Index;
+use crate::cache::retention::pins::Pattern;
 use crate::disk::files;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
@@ -69,6 +70,55 @@ pub fn one(cache: &Cache, text: &str, narrow: &Narrow) -> Result<CachedEgg> {
             candidates: found.iter().map(describe).collect(),
         }),
     }
+}
+
+/// The eggs of several texts: the one egg that a text matches as for [`one`], or all that a pattern with
+/// `*` or `?` matches. Each once.
+///
+/// # Errors
+/// [`Error::Miss`] for all texts without an egg, or [`Error::Ambiguous`] for the first that matches several.
+pub fn named(cache: &Cache, texts: &[String], narrow: &Narrow) -> Result<Vec<CachedEgg>> {
+    let (mut eggs, mut missing, mut nearest) = (Vec::new(), Vec::new(), Vec::new());
+    for text in texts {
+        let found = match of_pattern(cache, text)? {
+            Some(mut found) => {
+                found.retain(|egg| narrow.admits(egg));
+                if found.is_empty() {
+                    missing.push(text.clone());
+                    let meant = nearest_to_part(cache, text, narrow)?;
+                    nearest.extend(meant.map(|meant| (text.clone(), meant)));
+                }
+                found
+            }
+            None => match one(cache, text, narrow) {
+                Err(Error::Miss { query, nearest: meant }) => {
+                    missing.push(query);
+                    nearest.extend(meant);
+                    Vec::new()
+                }
+                found => vec![found?],
+            },
+        };
+        eggs.extend(found);
+    }
+    if !missing.is_empty() {
+        return Err(Error::Miss { query: missing.join(", "), nearest });
+    }
+    let mut seen = HashSet::new();
+    eggs.retain(|egg| seen.insert(egg.digest));
+    Ok(eggs)
+}
+
+/// The eggs that a pattern with `*` or `?` matches; `None` if the text has neither.
+pub fn of_pattern(cache: &Cache, text: &str) -> Result<Option<Vec<CachedEgg>>> {
+    let name = text.split(['<', '>', '=', '!', '~']).next().unwrap_or_default();
+    if !name.contains(['*', '?']) {
+        return Ok(None);
+    }
+    let pattern = Pattern::new(text)?;
+    let mut eggs = cache.eggs()?;
+    eggs.retain(|egg| pattern.matches(egg));
+    Ok(Some(eggs))
 }
 
 /// Removes each egg that is probably equal to one added earlier: their keys differ only in the source
@@ -176,6 +226,11 @@ pub fn describe(egg: &CachedEgg) -> String {
         }
     }
     line
+}
+
+/// All eggs that a text matches as for [`one`].
+pub fn all(cache: &Cache, text: &str) -> Result<Vec<CachedEgg>> {
+    candidates(&cache.index, text)
 }
 
 fn candidates(index: &Index, text: &str) -> Result<Vec<CachedEgg>> {

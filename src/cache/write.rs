@@ -133,10 +133,11 @@ impl Cache {
                 for evicted in batch {
                     let egg = &evicted.egg;
                     // Unless another process has used it since, or stored it again. Neither makes an
-                    // egg good that came by the wrong key.
+                    // egg good that came by the wrong key, or that the user has named.
                     let row = writer.of_digest(egg.digest)?;
-                    let is_bad = evicted.reason == EvictReason::SignedBy;
-                    if row.is_some_and(|row| is_bad || row.used_at == egg.used_at) {
+                    let is_final =
+                        matches!(evicted.reason, EvictReason::SignedBy | EvictReason::Named);
+                    if row.is_some_and(|row| is_final || row.used_at == egg.used_at) {
                         debug!(file_name = egg.file_name, digest = %egg.digest, "evicted");
                         writer.evict(egg.digest, now)?;
                         writer.remember(evicted, now)?;

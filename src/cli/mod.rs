@@ -10,6 +10,7 @@ mod eviction_table;
 mod exit_code;
 mod format;
 mod hints;
+mod kept_by;
 mod log;
 mod log_file;
 mod print;

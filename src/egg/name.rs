@@ -119,9 +119,15 @@ pub fn same_version(left: &str, right: &str) -> bool {
     }
 }
 
-/// Sorts versions by PEP 440 and removes duplicates. Others come first, sorted as text.
+/// What versions are sorted by: PEP 440. Others come first, sorted as text.
+#[must_use]
+pub fn version_order(version: &str) -> impl Ord + use<> {
+    (version.parse::<Version>().ok(), version.to_owned())
+}
+
+/// Sorts versions and removes duplicates.
 pub fn sort_versions(versions: &mut Vec<String>) {
-    versions.sort_by_cached_key(|version| (version.parse::<Version>().ok(), version.clone()));
+    versions.sort_by_cached_key(|version| version_order(version));
     versions.dedup();
 }
 

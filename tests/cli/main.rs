@@ -64,6 +64,7 @@ mod remote_places;
 mod remote_races;
 mod remote_settings;
 mod remote_verify;
+mod remove;
 mod repair;
 mod revoked_key;
 mod root_user;

@@ -94,7 +94,7 @@ fn pinning_again_changes_the_note_and_nothing_else() {
 fn an_invalid_pin_is_refused_and_nothing_is_pinned() {
     let sandbox = with_eggs();
     for what in ["foo>=x", "==1.0", "a/b"] {
-        sandbox.fails(&format!("pin foo {what}"), 2).says(&["cannot be pinned"]);
+        sandbox.fails(&format!("pin foo {what}"), 2).says(&["names no eggs"]);
     }
     let said = sandbox.fails("pin foo=1.0", 2).stderr;
     assert_eq!(said.lines().count(), 1, "{said}");

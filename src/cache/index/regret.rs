@@ -84,7 +84,7 @@ impl Writer<'_> {
             EvictReason::KeepVersions => "keep-versions",
             EvictReason::MaxSize => "max-size",
             // No limit would have kept it.
-            EvictReason::SignedBy | EvictReason::Withdrawn => return Ok(()),
+            EvictReason::SignedBy | EvictReason::Withdrawn | EvictReason::Named => return Ok(()),
         };
         let rest = params![signed(egg.blob_bytes), egg.used_at, now, reason, signed(*limit_bytes)];
         let values = [params![digest, egg.file_name], &key_values(&egg.key), rest].concat();

@@ -49,7 +49,7 @@ impl Pattern {
     /// [`Error::Usage`], with the reason why no egg could ever match.
     pub fn new(text: &str) -> Result<Self> {
         let text = text.trim();
-        let bad = |why: String| Error::Usage(format!("{text:?} cannot be pinned: {why}"));
+        let bad = |why: String| Error::Usage(format!("{text:?} names no eggs: {why}"));
         let (name, versions) =
             text.split_at(text.find(['<', '>', '=', '!', '~']).unwrap_or(text.len()));
         let name = name.trim();
@@ -239,7 +239,7 @@ mod tests {
     fn a_pin_that_no_egg_can_match_is_refused() {
         for text in ["", "  ", "==1.0", ">=5", "foo==", "foo>=x", "foo bar", "foo/bar", "foo>5<6"] {
             let error = Pattern::new(text).unwrap_err().to_string();
-            assert!(error.contains("cannot be pinned"), "{error}");
+            assert!(error.contains("names no eggs"), "{error}");
         }
     }
 

@@ -69,6 +69,8 @@ pub enum EvictReason {
     SignedBy,
     /// A remote has withdrawn it. No pin and no root protects it.
     Withdrawn,
+    /// The user has named it, to remove it.
+    Named,
 }
 
 impl EvictReason {
@@ -81,6 +83,7 @@ impl EvictReason {
             Self::MaxSize => "over the size limit".into(),
             Self::SignedBy => "signed by an untrusted key".into(),
             Self::Withdrawn => "withdrawn".into(),
+            Self::Named => "named".into(),
         }
     }
 }

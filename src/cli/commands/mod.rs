@@ -23,12 +23,14 @@ mod remote;
 mod remote_gc;
 mod remote_verify;
 mod remote_withdraw;
+mod remove;
 mod roots;
 mod serve;
 mod show;
 mod sign;
 mod stats;
 mod trust;
+mod used_by;
 mod verify;
 
 use super::context::{Access, Context};
@@ -44,10 +46,12 @@ pub enum Command {
     Show(show::Show),
     Stats(stats::Stats),
     Gc(gc::Gc),
+    Remove(remove::Remove),
     Pin(pins::Pin),
     Unpin(pins::Unpin),
     Pins(pins::Pins),
     Roots(roots::Roots),
+    UsedBy(used_by::UsedBy),
     Check(check::Check),
     Bundle(bundle::Bundle),
     Verify(verify::Verify),
@@ -70,7 +74,14 @@ impl Command {
     pub fn name(&self) -> String {
         // Its arguments do not belong in a log: one could be a secret key that was given by mistake.
         let text = format!("{self:?}");
-        text.split('(').next().unwrap_or_default().to_lowercase()
+        let mut name = String::new();
+        for c in text.split('(').next().unwrap_or_default().chars() {
+            if c.is_ascii_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.push(c.to_ascii_lowercase());
+        }
+        name
     }
 
     /// What the command does with the cache. A command that only reads leaves no trace in it.
@@ -81,8 +92,10 @@ impl Command {
             | Self::Pins(_)
             | Self::Show(_)
             | Self::Stats(_)
+            | Self::UsedBy(_)
             | Self::Check(check::Check { repair: false, .. })
             | Self::Gc(gc::Gc { dry_run: true, .. })
+            | Self::Remove(remove::Remove { dry_run: true, .. })
             | Self::Materialize(materialize::Materialize { preflight: true, .. })
             | Self::Roots(roots::Roots { forget: None, .. })
             | Self::Verify(verify::Verify { repair: false, .. })
@@ -95,6 +108,7 @@ impl Command {
             | Self::Sign(_) => Access::Read,
             Self::Check(_)
             | Self::Push(_)
+            | Self::Remove(_)
             | Self::Roots(_)
             | Self::Trust(_)
             | Self::Unpin(_)
@@ -120,10 +134,12 @@ impl Command {
             Self::Show(command) => command.run(context),
             Self::Stats(command) => command.run(context),
             Self::Gc(command) => command.run(context),
+            Self::Remove(command) => command.run(context),
             Self::Pin(command) => command.run(context),
             Self::Unpin(command) => command.run(context),
             Self::Pins(_) => pins::Pins::run(context),
             Self::Roots(command) => command.run(context),
+            Self::UsedBy(command) => command.run(context),
             Self::Check(command) => command.run(context),
             Self::Bundle(command) => command.run(context),
             Self::Verify(command) => command.run(context),
