@@ -143,6 +143,7 @@ pub use ops::add;
 pub use ops::bundle;
 pub use ops::check;
 pub use ops::convert;
+pub use ops::diff;
 pub use ops::gc;
 pub use ops::init;
 pub use ops::list;

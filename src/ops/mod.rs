@@ -4,6 +4,7 @@ pub mod add;
 pub mod bundle;
 pub mod check;
 pub mod convert;
+pub mod diff;
 pub mod gc;
 pub mod init;
 pub mod list;

@@ -18,6 +18,7 @@ mod checkout;
 mod clone;
 mod convert;
 mod damage;
+mod diff;
 mod digests;
 mod disk;
 mod egg_layouts;

@@ -7,6 +7,7 @@ mod bundle;
 mod check;
 mod completions;
 mod convert;
+mod diff;
 mod dir;
 mod gc;
 mod init;
@@ -44,6 +45,7 @@ pub enum Command {
     Convert(convert::Convert),
     List(list::List),
     Show(show::Show),
+    Diff(diff::Diff),
     Stats(stats::Stats),
     Gc(gc::Gc),
     Remove(remove::Remove),
@@ -88,6 +90,7 @@ impl Command {
     pub fn access(&self) -> Access {
         match self {
             Self::Bundle(_)
+            | Self::Diff(_)
             | Self::List(_)
             | Self::Pins(_)
             | Self::Show(_)
@@ -132,6 +135,7 @@ impl Command {
             Self::Convert(command) => command.run(context),
             Self::List(command) => command.run(context),
             Self::Show(command) => command.run(context),
+            Self::Diff(command) => command.run(context),
             Self::Stats(command) => command.run(context),
             Self::Gc(command) => command.run(context),
             Self::Remove(command) => command.run(context),

@@ -2,6 +2,7 @@
 
 pub mod frame_layout;
 pub mod header;
+pub mod one_file;
 pub mod reader;
 #[cfg(test)]
 mod tests;
