@@ -19,6 +19,7 @@ pub mod prefetch_hints;
 pub mod query;
 mod rebuild;
 mod repair;
+pub mod requirements;
 pub mod retention;
 mod torn_copies;
 pub mod trust;

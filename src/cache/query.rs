@@ -2,16 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
-use std::path::Path;
 
 use crate::cache::Cache;
 use crate::cache::index::Index;
 use crate::cache::retention::pins::Pattern;
-use crate::disk::files;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
 use crate::egg::name::{EggName, normalize_name, same_version, sort_versions};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::util::hash::digest::Digest;
 use crate::util::hash::is_lower_hex;
 use crate::util::suggest::{Nearest, nearest};
@@ -271,77 +269,4 @@ pub fn matching(cache: &Cache, text: &str) -> Result<Vec<CachedEgg>> {
             || (text.len() >= Digest::MIN_PREFIX && egg.digest.to_string().starts_with(text))
     });
     Ok(eggs)
-}
-
-/// The longest requirements file that is read, in bytes.
-const MAX_REQUIREMENTS: u64 = 16 << 20;
-
-/// Reads the `name==version` lines of a requirements file. Comments, extras, environment markers and
-/// hashes are ignored.
-///
-/// # Errors
-/// [`Error::Requirements`] for a line without exactly one version.
-pub fn requirements(path: &Path) -> Result<Vec<String>> {
-    let text = files::read_text(path, MAX_REQUIREMENTS).at("read", path)?;
-    let mut eggs = Vec::new();
-    let mut lines = text.lines().enumerate();
-    while let Some((index, line)) = lines.next() {
-        let mut line = line.to_owned();
-        while let Some(begin) = line.strip_suffix('\\') {
-            let rest = lines.next().map_or("", |(_, rest)| rest);
-            line = format!("{begin} {rest}");
-        }
-        let line = line.split(" #").next().unwrap_or_default().trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let Some(egg) = name_and_version(line) else {
-            return Err(Error::Requirements {
-                path: path.to_owned(),
-                line: index + 1,
-                reason: format!("`{line}` is not name==version"),
-            });
-        };
-        eggs.push(egg);
-    }
-    Ok(eggs)
-}
-
-/// Reduces a requirement to `name==version`; `None` unless it has exactly one version.
-fn name_and_version(requirement: &str) -> Option<String> {
-    let requirement = requirement.split(';').next()?.split(" --").next()?;
-    let (name, version) = requirement.split_once("==")?;
-    let name = name.split('[').next()?.trim();
-    let version = version.trim_start_matches('=').trim();
-    let exact = !name.is_empty()
-        && !name.starts_with('-')
-        && !version.is_empty()
-        && !version.contains(['*', ',']);
-    exact.then(|| format!("{name}=={version}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(text: &str) -> Result<Vec<String>> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), text).unwrap();
-        requirements(file.path())
-    }
-
-    #[test]
-    fn requirements_are_parsed() {
-        let text = "# comment\nfoo==1.0\n\nBar[extra] == 2.0 ; python_version > '3'\n\
-                    baz==1.0+local  # why\nqux===1 \\\n  --hash=sha256:abc\n";
-        assert_eq!(parsed(text).unwrap(), ["foo==1.0", "Bar==2.0", "baz==1.0+local", "qux==1"]);
-    }
-
-    #[test]
-    fn a_line_without_one_version_is_an_error() {
-        for line in ["foo", "foo>=1", "foo==1.*", "foo==1,<2", "-r other.txt", "foo=="] {
-            let error = parsed(&format!("a==1\n{line}\n")).unwrap_err().to_string();
-            assert!(error.contains("line 2") && error.contains(line), "{error}");
-        }
-    }
 }

@@ -9,6 +9,7 @@ use clap::builder::PossibleValuesParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
+use super::command_groups::grouped;
 use super::commands::Command;
 use super::print::LogFormat;
 use crate::util::printable::one_line;
@@ -59,7 +60,7 @@ pub struct Global {
     /// Print problems only.
     #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
-    /// Print a line for each egg.
+    /// Print more, such as a line for each egg.
     #[arg(short, long, global = true, help_heading = GLOBAL, conflicts_with = "quiet")]
     pub verbose: bool,
     /// Use colour.
@@ -119,6 +120,10 @@ pub fn log_format_of(words: impl Iterator<Item = OsString>) -> LogFormat {
 /// clap lists hidden ones too.
 pub fn parse() -> Result<CommandLine, clap::Error> {
     CommandLine::try_parse().map_err(printable).map_err(|mut error| {
+        if error.kind() == ErrorKind::DisplayHelp {
+            let with_groups = grouped(CommandLine::command());
+            return with_groups.try_get_matches_from(env::args_os()).err().unwrap_or(error);
+        }
         if error.kind() == ErrorKind::MissingSubcommand {
             let command = CommandLine::command();
             let names = visible(&command).map(|it| it.get_name().to_owned()).collect();

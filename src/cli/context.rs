@@ -60,7 +60,7 @@ impl Context<'_> {
     pub fn root_of_buildout(&self, buildout: &Path) -> anyhow::Result<PathBuf> {
         let Place { path, source } = self.place.of_buildout(buildout, self.printer)?;
         if matches!(source, Source::Buildout { .. } | Source::Defaults { .. }) {
-            self.printer.set_hints(Hints { cache: Some(path.clone()) });
+            self.printer.set_hints(Hints { cache: Some(path.clone()), ..Hints::default() });
         }
         Ok(path)
     }

@@ -34,6 +34,19 @@ pub enum CliError {
 pub struct Hints {
     /// The cache, where a command finds it only if it is named.
     pub cache: Option<PathBuf>,
+    /// The options with which the command takes eggs.
+    pub selects: Selects,
+}
+
+/// How a command takes the eggs that it works on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Selects {
+    #[default]
+    Names,
+    /// `--requirements`, too.
+    Requirements,
+    /// `--requirements` and `--all`, too.
+    RequirementsOrAll,
 }
 
 /// What an error lists.
@@ -53,7 +66,7 @@ impl Hints {
         match error.downcast_ref::<CliError>() {
             Some(CliError::NoHome) => vec!["name a cache with --cache DIR or EGGCACHE_DIR".into()],
             Some(CliError::NotMade { path, .. }) => {
-                let make = Self { cache: Some(path.clone()) }.command("init");
+                let make = Self { cache: Some(path.clone()), ..Self::default() }.command("init");
                 vec![format!("{make} makes it, and so does buildout")]
             }
             Some(CliError::Stdout(source)) if is_full(source.kind()) => {
@@ -113,7 +126,10 @@ impl Hints {
             Error::LockedFolder { owner } => {
                 vec![self.to_write(&Unwritable::Permissions(owner.clone()))]
             }
-            Error::Miss { nearest, .. } => suggestions(nearest),
+            Error::Miss { query, nearest } => {
+                let all = [self.selects.hints(query), suggestions(nearest)];
+                all.concat()
+            }
             Error::Ambiguous { .. } => {
                 one("name one by its digest, or choose with --python, --platform or --generation")
             }
@@ -326,6 +342,27 @@ impl Hints {
     }
 }
 
+impl Selects {
+    /// Other ways to name eggs, if that is what was meant by the missing names.
+    fn hints(self, query: &str) -> Vec<String> {
+        if self == Self::Names {
+            return Vec::new();
+        }
+        let names = || query.split(", ");
+        let files = names().filter(|name| Path::new(name).is_file() && !name.ends_with(".egg"));
+        let hint = |file: &str| {
+            let file = quoted(Path::new(file));
+            format!("--requirements {file} names the eggs that this file pins")
+        };
+        let mut hints: Vec<String> = files.map(hint).collect();
+        if self == Self::RequirementsOrAll && names().any(|name| matches!(name, "*" | "all" | "."))
+        {
+            hints.push("--all names every egg in the cache".into());
+        }
+        hints
+    }
+}
+
 /// How a cache can be used that somebody else can change.
 fn to_trust(cache: &Path, exposure: Exposure, owner: &Owner) -> Vec<String> {
     let path = quoted(&owner.path);
@@ -418,7 +455,7 @@ mod tests {
         let damaged = Error::DamagedBlob { path: "/c/blob".into(), reason: "cut".into() };
         assert_eq!(hints(&damaged), ["`eggcache verify --repair` repairs the cache"]);
         for (cache, shown) in [("/srv/eggs", "/srv/eggs"), ("/a b/it's", r"'/a b/it'\''s'")] {
-            let hint = Hints { cache: Some(cache.into()) }.of_library(&damaged);
+            let hint = Hints { cache: Some(cache.into()), ..Hints::default() }.of_library(&damaged);
             let command = format!("`eggcache verify --repair --cache {shown}` repairs the cache");
             assert_eq!(hint, [command]);
         }

@@ -3,6 +3,7 @@
 
 mod args;
 mod cache_place;
+mod command_groups;
 mod commands;
 mod complete_eggs;
 mod context;
@@ -33,7 +34,7 @@ use args::{CommandLine, Global};
 use cache_place::CachePlace;
 use context::Context;
 use exit_code::ExitCode;
-use hints::{CliError, Hints, details_of};
+use hints::{CliError, Hints, Selects, details_of};
 use print::{LogFormat, Message, Printer};
 
 pub fn main() -> process::ExitCode {
@@ -89,8 +90,9 @@ fn run(
     warning: Option<String>,
 ) -> anyhow::Result<ExitCode> {
     let CommandLine { global, command } = args;
-    if let Some(cache) = &global.cache {
-        printer.set_hints(Hints { cache: Some(cache.clone()) });
+    let selects = command.selects();
+    if global.cache.is_some() || selects != Selects::Names {
+        printer.set_hints(Hints { cache: global.cache.clone(), selects });
     }
     tracing::info!(command = command.name(), version = env!("CARGO_PKG_VERSION"), "started");
     let (bar, verbose) = (printer.bar(), global.verbose);

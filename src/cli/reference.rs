@@ -8,6 +8,7 @@ use std::fs;
 use clap::CommandFactory;
 
 use super::args::{CommandLine, all_visible, visible};
+use super::command_groups::grouped;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/cli.md");
 /// Characters in a line of the page.
@@ -22,10 +23,12 @@ fn page() -> String {
     main.build();
     for command in all_visible(&main) {
         let title = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
-        let help = command.clone().term_width(WIDTH).render_help().to_string();
+        let is_main = title == "eggcache";
+        let command = if is_main { grouped(command.clone()) } else { command.clone() };
+        let help = command.term_width(WIDTH).render_help().to_string();
         let help: Vec<&str> = help.lines().map(str::trim_end).collect();
         let help = help.join("\n");
-        let help = if title == "eggcache" { help } else { without_global_options(&help) };
+        let help = if is_main { help } else { without_global_options(&help) };
         let _ = write!(page, "\n## {title}\n\n```text\n{}\n```\n", help.trim_end());
     }
     page

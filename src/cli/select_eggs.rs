@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::cache::Cache;
 use crate::cache::Usage;
 use crate::cache::query::{self, Narrow};
+use crate::cache::requirements;
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::Error;
 use crate::util::clock::now;
@@ -19,7 +20,8 @@ pub struct Selection {
     /// Eggs: name==version, name, file name, or at least 6 digits of the digest.
     #[arg(value_name = "EGG", add = egg_names())]
     pub eggs: Vec<String>,
-    /// Also take the eggs that name==version lines in FILE pin.
+    /// Also take the eggs that FILE pins: a requirements file with name==version lines, or a buildout
+    /// configuration with a section [versions].
     #[arg(long, value_name = "FILE")]
     pub requirements: Vec<PathBuf>,
     /// Take every egg in the cache.
@@ -35,12 +37,9 @@ impl Selection {
 }
 
 /// Adds the pins of requirements files to names.
-pub fn with_requirements(
-    mut names: Vec<String>,
-    requirements: &[PathBuf],
-) -> Result<Vec<String>, Error> {
-    for file in requirements {
-        names.extend(query::requirements(file)?);
+pub fn with_requirements(mut names: Vec<String>, files: &[PathBuf]) -> Result<Vec<String>, Error> {
+    for file in files {
+        names.extend(requirements::read(file)?);
     }
     Ok(names)
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::egg::key::{EggKey, Host, Mismatch};
 use crate::egg::layout;
 use crate::egg::manifest::{Counts, Manifest};
+use crate::egg::name::{EggName, normalize_name};
 use crate::egg::provenance::Provenance;
 use crate::util::hash::digest::Digest;
 
@@ -45,6 +46,15 @@ impl CachedEgg {
             provenance: provenance.within_limits(),
             uses: 0,
         }
+    }
+
+    /// The name of the project, for people: as the file name spells it, with `-` for `_`. Authors write
+    /// `zope.interface` and `PyYAML`; the normalized name does not show that.
+    #[must_use]
+    pub fn project(&self) -> String {
+        let name = self.file_name.parse::<EggName>().map(|name| name.name.replace('_', "-"));
+        let name = name.ok().filter(|name| normalize_name(name) == self.key.name);
+        name.unwrap_or_else(|| self.key.name.clone())
     }
 
     /// The first part of its key that keeps it from working on a host.

@@ -1,16 +1,19 @@
 //! List: the eggs in the cache.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use crate::cache::query::{self, Narrow};
+use crate::cache::retention::kept_by::{Keepers, KeptBy};
 use crate::cache::{Arrivals, Cache};
 use crate::egg::arrival::Arrival;
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::Result;
 use crate::remote::withdrawals::record::{Notice, Withdrawals};
+use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 use crate::util::suggest::Nearest;
 
@@ -18,6 +21,8 @@ use crate::util::suggest::Nearest;
 #[derive(Debug)]
 pub struct Report {
     pub eggs: Vec<CachedEgg>,
+    /// What keeps eggs, as far as the caller has asked for that: in the order of the eggs.
+    pub kept_by: Vec<KeptBy>,
     /// How eggs came from remotes, as far as the caller has read that ([`Cache::arrivals`]).
     pub arrivals: Arrivals,
     /// Those that a remote has withdrawn.
@@ -36,13 +41,19 @@ struct Listed<'a> {
     #[serde(flatten)]
     egg: &'a CachedEgg,
     #[serde(skip_serializing_if = "Option::is_none")]
+    kept_by: Option<&'a KeptBy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     arrival: Option<&'a Arrival>,
 }
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let listed = |egg| Listed { egg, arrival: self.arrivals.of_egg(egg.digest) };
-        let eggs: Vec<Listed<'_>> = self.eggs.iter().map(listed).collect();
+        let listed = |(at, egg): (usize, _)| Listed {
+            egg,
+            kept_by: self.kept_by.get(at),
+            arrival: self.arrivals.of_egg(egg.digest),
+        };
+        let eggs: Vec<Listed<'_>> = self.eggs.iter().enumerate().map(listed).collect();
         let mut report = serializer.serialize_struct("Report", 4)?;
         report.serialize_field("eggs", &eggs)?;
         if self.withdrawn.is_empty() {
@@ -56,10 +67,48 @@ impl Serialize for Report {
     }
 }
 
+/// What a list has, and in which order.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    pub sort: Sort,
+    /// Only eggs that no pin and no buildout keeps.
+    pub unused: bool,
+    /// Report what keeps each egg.
+    pub kept_by: bool,
+    /// As for [`crate::ops::gc`].
+    pub grace: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// By name, version as text, and time added.
+    #[default]
+    Name,
+    /// The largest first.
+    Size,
+    /// The last used first.
+    Used,
+    /// The last added first.
+    Added,
+}
+
 /// Lists the eggs that `text` matches; all if it is absent.
 pub fn list(cache: &Cache, text: Option<&str>, narrow: &Narrow) -> Result<Report> {
+    list_with(cache, text, narrow, Options::default())
+}
+
+/// As [`list`], in an order, and with what keeps each egg.
+pub fn list_with(
+    cache: &Cache,
+    text: Option<&str>,
+    narrow: &Narrow,
+    options: Options,
+) -> Result<Report> {
     let mut eggs = match text {
-        Some(text) => query::matching(cache, text)?,
+        Some(text) => match query::of_pattern(cache, text)? {
+            Some(eggs) => eggs,
+            None => query::matching(cache, text)?,
+        },
         None => cache.eggs()?,
     };
     eggs.retain(|egg| narrow.admits(egg));
@@ -67,9 +116,22 @@ pub fn list(cache: &Cache, text: Option<&str>, narrow: &Narrow) -> Result<Report
         Some(text) => query::nearest_to_part(cache, text, narrow)?,
         None => None,
     };
+    match options.sort {
+        Sort::Name => {}
+        Sort::Size => eggs.sort_by_key(|egg| Reverse(egg.blob_bytes)),
+        Sort::Used => eggs.sort_by_key(|egg| Reverse(egg.used_at)),
+        Sort::Added => eggs.sort_by_key(|egg| Reverse(egg.provenance.added_at)),
+    }
+    let mut kept_by = Vec::new();
+    if options.unused || options.kept_by {
+        let keepers = Keepers::read(cache.dir(), options.grace, now())?;
+        eggs.retain(|egg| !options.unused || keepers.of(egg).is_empty());
+        kept_by = eggs.iter().map(|egg| keepers.of(egg)).collect();
+    }
     let withdrawals = Withdrawals::of(cache.root())?;
     let notice = |egg: &CachedEgg| Some((egg.digest, withdrawals.get(egg.digest)?.clone()));
     Ok(Report {
+        kept_by,
         arrivals: Arrivals::default(),
         nearest,
         withdrawn: eggs.iter().filter_map(notice).collect(),

@@ -92,7 +92,7 @@ fn an_empty_list_suggests_a_similar_name() {
     let none = sandbox.ok("list nosuch");
     assert!(!none.stderr.contains("hint"), "{}", none.stderr);
     sandbox.ok("list lxmk").says(&["hint: the nearest name is lxml (6.1.3)"]);
-    sandbox.ok("list zope*").says(&["that contain it: zope-interface"]);
+    sandbox.ok("list interf*").says(&["that contain it: zope-interface"]);
     sandbox.ok("list lxml --python 3.12").says(&["another Python"]);
-    assert_eq!(sandbox.json("list zope*")["eggs"], serde_json::json!([]));
+    assert_eq!(sandbox.json("list interf*")["eggs"], serde_json::json!([]));
 }

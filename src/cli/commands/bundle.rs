@@ -21,9 +21,10 @@ const MTIME_VARIABLE: &str = "SOURCE_DATE_EPOCH";
 /// How many names a note has without `--verbose`.
 const FEW: usize = 3;
 
-/// Pack a buildout into a reproducible archive, for an RPM, an image or another machine.
+/// Pack a buildout into a reproducible archive.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The buildout is checked first, and not packed if there is a problem. \
+#[command(
+    after_help = "The archive is for an RPM, an image or another machine. The buildout is checked first, and not packed if there is a problem. \
     docs/reference/bundle.md lists what an archive contains, and when two archives differ. If the \
     archive contains the path of the buildout, the report says that it works only there. PATTERN is a \
     name (*.log), or a path from the top of the buildout (parts/*/log) in which ** matches any number \
@@ -34,7 +35,8 @@ const FEW: usize = 3;
     eggcache bundle /srv/app -o app.tar.zst --include var/templates\n  \
     eggcache bundle --verify app.tar.zst\n  \
     eggcache bundle --verify app.tar.zst --import\n\n\
-    Exit code 4 if the check of the buildout or archive finds a problem.")]
+    Exit code 4 if the check of the buildout or archive finds a problem."
+)]
 pub struct Bundle {
     /// Folder of the buildout (default: the current one).
     #[arg(value_name = "BUILDOUT")]

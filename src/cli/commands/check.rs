@@ -13,7 +13,7 @@ use crate::util::units::{counted, shown_size};
 /// How many lines an egg has, and how many names a line, without `--verbose`.
 const FEW: usize = 3;
 
-/// Check that a buildout is self-contained and that its eggs are unchanged.
+/// Check that a buildout is self-contained and its eggs unchanged.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Without --cache, the eggs are compared with the cache that the buildout \
     names: egg-cache in buildout.cfg, in a file that it extends, or in ~/.buildout/default.cfg.\n\n\

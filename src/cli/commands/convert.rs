@@ -15,7 +15,7 @@ use crate::util::units::counted;
 /// How many differing files of an egg are listed without `--verbose`.
 const FEW: usize = 10;
 
-/// Make eggs of wheels as zc.buildout makes them with pip, without running pip.
+/// Make eggs of wheels as zc.buildout makes them, without pip.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Wheels that are unusual are left to buildout: nothing is made of them. No code of \

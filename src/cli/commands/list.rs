@@ -1,5 +1,9 @@
 //! `list`: the eggs in the cache.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::cache::retention::kept_by::KeptBy;
+use crate::cache::retention::policy::Policy;
 use crate::cli::complete_eggs::egg_names;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
@@ -8,38 +12,58 @@ use crate::cli::print::Text;
 use crate::cli::select_eggs::Filter;
 use crate::cli::table::{align_right, fitted, table};
 use crate::egg::cached_egg::CachedEgg;
-use crate::ops::list::{self, Report};
+use crate::ops::list::{self, Options, Report, Sort};
 use crate::util::clock::shown_day;
-use crate::util::units::shown_size;
+use crate::util::units::{counted, shown_size};
 
 /// List the eggs in the cache.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "GEN is the layout of an egg: the major version of the zc.buildout that built it, \
-    where 5 means 5 and later. USED is the day of the last use. Rows that differ only in DIGEST were \
-    built from different sources or in different environments; `eggcache show` shows both.\n\n\
+    where 5 means 5 and later. USED is the day of the last use. With -v, KEPT BY counts the pins and buildouts \
+    that keep an egg; `eggcache used-by EGG` names them. Rows that differ only in DIGEST were \
+    built from different sources or in different environments; `eggcache diff` compares them.\n\n\
     Examples:\n  eggcache list\n  eggcache list zope --python 3.11\n  \
+    eggcache list 'zope.*' --sort size\n  eggcache list --unused -v\n  \
     eggcache --json list lxml | jq .eggs"
 )]
 pub struct List {
-    /// Part of a name or file name, name==version, or at least 6 digits of a digest.
+    /// Part of a name or file name, name==version, a pattern with *, or at least 6 digits of a digest.
     #[arg(add = egg_names())]
     query: Option<String>,
+    /// Order of the eggs: by name, or the largest, the last used or the last added ones first.
+    #[arg(
+        long,
+        value_name = "BY",
+        default_value = "name",
+        value_parser = PossibleValuesParser::new(["name", "size", "used", "added"]).map(|it| sort(&it))
+    )]
+    sort: Sort,
+    /// Only eggs that no pin and no registered buildout keeps.
+    #[arg(long)]
+    unused: bool,
     #[command(flatten)]
     filter: Filter,
 }
 
 impl List {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let Self { query, filter } = self;
-        let is_filtered = !filter.is_empty();
-        let cache = context.open()?;
-        let mut report = list::list(&cache, query.as_deref(), &filter.into())?;
+        let Self { query, sort, unused, filter } = self;
+        let is_filtered = unused || !filter.is_empty();
+        let root = context.root()?;
+        let kept_by = context.verbose || context.printer.is_json();
+        // Only what keeps an egg depends on the policy.
+        let grace = if unused || kept_by { Policy::read(&root)?.grace } else { None };
+        let cache = context.open_at(&root)?;
+        let options = Options { sort, unused, kept_by, grace };
+        let mut report = list::list_with(&cache, query.as_deref(), &filter.into(), options)?;
         // The table does not show them.
         if context.printer.is_json() {
             report.arrivals = cache.arrivals()?;
         }
-        context.printer.report(&report, |report| text(report, query.as_deref(), is_filtered))?;
+        context.printer.report(&report, |report| {
+            text(report, query.as_deref(), is_filtered, context.verbose)
+        })?;
         Ok(ExitCode::Success)
     }
 }
@@ -49,13 +73,35 @@ fn version(egg: &CachedEgg, report: &Report) -> String {
     format!("{}{}", egg.key.version, if is_withdrawn { " (withdrawn)" } else { "" })
 }
 
-fn text(report: &Report, query: Option<&str>, is_filtered: bool) -> Text {
-    let mut table =
-        table(["egg", "version", "python", "platform", "gen", "size", "stored", "used", "digest"]);
-    for egg in &report.eggs {
+fn sort(text: &str) -> Sort {
+    match text {
+        "size" => Sort::Size,
+        "used" => Sort::Used,
+        "added" => Sort::Added,
+        _ => Sort::Name,
+    }
+}
+
+/// How many pins and buildouts keep an egg.
+fn shown_keepers(kept_by: &KeptBy) -> String {
+    let parts = [(kept_by.pins.len(), "pin"), (kept_by.roots.len(), "buildout")];
+    let parts = parts.iter().filter(|(count, _)| *count > 0);
+    parts.map(|&(count, what)| counted(count, what)).collect::<Vec<_>>().join(", ")
+}
+
+fn text(report: &Report, query: Option<&str>, is_filtered: bool, verbose: bool) -> Text {
+    let header =
+        ["egg", "version", "python", "platform", "gen", "size", "stored", "used", "digest"];
+    let mut table = if verbose {
+        let [egg, version, python, platform, generation, size, stored, used, digest] = header;
+        table([egg, version, python, platform, generation, size, stored, used, digest, "kept by"])
+    } else {
+        table(header)
+    };
+    for (at, egg) in report.eggs.iter().enumerate() {
         let key = &egg.key;
-        table.add_row([
-            key.name.clone(),
+        let mut row = vec![
+            egg.project(),
             version(egg, report),
             or_any(&key.python),
             or_any(&key.platform),
@@ -64,7 +110,9 @@ fn text(report: &Report, query: Option<&str>, is_filtered: bool) -> Text {
             shown_size(egg.blob_bytes),
             shown_day(egg.used_at),
             egg.digest.short(),
-        ]);
+        ];
+        row.extend(report.kept_by.get(at).filter(|_| verbose).map(shown_keepers));
+        table.add_row(row);
     }
     align_right(&mut table, [4, 5, 6]);
     let summary = match (report.eggs.len(), query) {

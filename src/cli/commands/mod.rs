@@ -36,6 +36,7 @@ mod verify;
 
 use super::context::{Access, Context};
 use super::exit_code::ExitCode;
+use super::hints::Selects;
 
 /// In the order of `--help`.
 #[derive(Debug, clap::Subcommand)]
@@ -84,6 +85,15 @@ impl Command {
             name.push(c.to_ascii_lowercase());
         }
         name
+    }
+
+    /// How the command takes eggs, for hints.
+    pub fn selects(&self) -> Selects {
+        match self {
+            Self::Materialize(_) | Self::Push(_) => Selects::RequirementsOrAll,
+            Self::Pull(_) => Selects::Requirements,
+            _ => Selects::Names,
+        }
     }
 
     /// What the command does with the cache. A command that only reads leaves no trace in it.

@@ -30,7 +30,8 @@ pub struct Pull {
     /// Eggs: name==version, file name, or at least 6 digits of the digest.
     #[arg(value_name = "EGG")]
     eggs: Vec<String>,
-    /// Also pull the eggs that name==version lines in FILE pin.
+    /// Also pull the eggs that FILE pins: a requirements file with name==version lines, or a buildout
+    /// configuration with a section [versions].
     #[arg(long, value_name = "FILE")]
     requirements: Vec<PathBuf>,
     /// Remote to pull from (default: all remotes, in their order).

@@ -27,7 +27,8 @@ fn options(context: &Context) -> Options {
         trust: context.trust.clone(),
         warning: context.warning.clone(),
         hint: |error, cache| {
-            let hints = Hints { cache: Some(cache.to_owned()) }.of_library(error);
+            let hints =
+                Hints { cache: Some(cache.to_owned()), ..Hints::default() }.of_library(error);
             (!hints.is_empty()).then(|| hints.join("; "))
         },
         on_background: || {

@@ -9,10 +9,11 @@ use crate::error::Error;
 use crate::ops::remote::countersign::{self, Report};
 use crate::remote::keys::Signer;
 
-/// Sign what a remote has with another key: a new one, or a second one that the remote needs.
+/// Sign what a remote has with another key.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "EGGCACHE_SIGNING_KEY names the file with the new secret key. Both the new key and \
+    after_help = "The other key is a new one, or a second one that the remote needs. EGGCACHE_SIGNING_KEY names the \
+    file with its secret key. Both the new key and \
     the old one must be trusted for the remote: entries without a trusted signature are skipped and \
     reported. Once everyone trusts the new key, the old one can be removed. Entries that still lack signatures are \
     signed only with --approve.\n\nExamples:\n  \
