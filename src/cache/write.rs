@@ -113,6 +113,11 @@ impl Cache {
         self.index.write(|writer| writer.mend_times(now))
     }
 
+    /// Forgets how the cache was used, and which evicted eggs were needed again.
+    pub fn forget_usage(&mut self) -> Result<()> {
+        self.index.write(|writer| writer.forget_usage())
+    }
+
     /// Evicts eggs, rows first, then their blobs, until the time is up. Returns how many of them, from
     /// the first, are done.
     pub fn evict(

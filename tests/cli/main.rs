@@ -83,6 +83,7 @@ mod sign;
 mod signatures_needed;
 mod signs_of_life;
 mod stats;
+mod stats_reset;
 mod stolen_key;
 mod store;
 mod strange_names;

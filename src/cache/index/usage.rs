@@ -160,6 +160,12 @@ impl Writer<'_> {
         self.tally(&tally, now)
     }
 
+    /// Forgets the usage of all days, and which evicted eggs were needed again.
+    pub fn forget_usage(&self) -> Result<()> {
+        self.execute("DELETE FROM days", [])?;
+        self.execute("DELETE FROM regrets", [])
+    }
+
     /// Adds to the usage of today.
     pub fn tally(&self, tally: &Tally, now: i64) -> Result<()> {
         if *tally == Tally::default() {

@@ -104,7 +104,7 @@ impl Command {
             | Self::List(_)
             | Self::Pins(_)
             | Self::Show(_)
-            | Self::Stats(_)
+            | Self::Stats(stats::Stats { reset: false, .. })
             | Self::UsedBy(_)
             | Self::Check(check::Check { repair: false, .. })
             | Self::Gc(gc::Gc { dry_run: true, .. })
@@ -123,6 +123,7 @@ impl Command {
             | Self::Push(_)
             | Self::Remove(_)
             | Self::Roots(_)
+            | Self::Stats(_)
             | Self::Trust(_)
             | Self::Unpin(_)
             | Self::Verify(_) => Access::Change,

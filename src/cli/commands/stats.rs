@@ -26,12 +26,15 @@ const FEW: usize = 5;
     after_help = "A hit is an egg that was copied from the cache; a miss is one that was requested \
     and had to be built. Time saved is the time that building the hits had taken.\n\nExamples:\n  \
     eggcache stats\n  eggcache stats --html stats.html\n  \
-    eggcache --json stats | jq .usage.last_30_days"
+    eggcache stats --reset\n  eggcache --json stats | jq .usage.last_30_days"
 )]
 pub struct Stats {
     /// Also write all statistics as one HTML page, which loads nothing else.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Set the counts of hits, misses, time saved and evicted eggs to zero, after this report.
+    #[arg(long)]
+    pub(super) reset: bool,
 }
 
 impl Stats {
@@ -39,7 +42,12 @@ impl Stats {
         let root = context.root()?;
         let Policy { rules, grace, .. } = Policy::read(&root)?;
         let options = Options { rules, grace, html: self.html };
-        let report = stats::stats(&context.open_at(&root)?, &options)?;
+        let mut cache = context.open_at(&root)?;
+        let report = if self.reset {
+            stats::stats_and_reset(&mut cache, &options)?
+        } else {
+            stats::stats(&cache, &options)?
+        };
         context.printer.report(&report, text)?;
         Ok(ExitCode::Success)
     }
@@ -74,12 +82,13 @@ fn text(report: &Report) -> Text {
             data.lines(&format!("\n{table}"));
         }
     }
+    let reset = report.reset.then(|| "All counts are zero from now on".to_owned());
     let wrote = report.html.as_ref().map(|path| format!("Wrote {}", path.display()));
     Text {
         data,
         problems: messages(&report.unreadable),
         notes: untimed_hits(&report.usage.all).into_iter().collect(),
-        summary: wrote.unwrap_or_default(),
+        summary: [wrote, reset].into_iter().flatten().collect::<Vec<_>>().join("; "),
         ..Text::default()
     }
 }

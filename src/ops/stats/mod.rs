@@ -67,6 +67,9 @@ pub struct Report {
     /// The path of the HTML page, if one was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub html: Option<PathBuf>,
+    /// Whether all counts were set to zero after this report.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reset: bool,
 }
 
 /// Activity, up to and including today.
@@ -95,6 +98,14 @@ pub struct NextGc {
     pub first: Vec<Evicted>,
 }
 
+/// As [`stats`], and then sets the counts of use to zero.
+pub fn stats_and_reset(cache: &mut Cache, options: &Options) -> Result<Report> {
+    cache.check_writable()?;
+    let report = stats(cache, options)?;
+    cache.forget_usage()?;
+    Ok(Report { reset: true, ..report })
+}
+
 /// Reports the contents of the cache and its use, and writes the page if the options ask for one.
 pub fn stats(cache: &Cache, options: &Options) -> Result<Report> {
     let at = now();
@@ -119,6 +130,7 @@ pub fn stats(cache: &Cache, options: &Options) -> Result<Report> {
         regrets: cache.regrets(at)?,
         unreadable: unreadable.iter().map(Error::to_string).collect(),
         html: None,
+        reset: false,
     };
     if let Some(html) = &options.html {
         let page = html::page::page(&report);
