@@ -334,7 +334,7 @@ impl Hints {
     }
 
     /// A command as a user types it.
-    fn command(&self, words: &str) -> String {
+    pub fn command(&self, words: &str) -> String {
         match &self.cache {
             Some(cache) => format!("`eggcache {words} --cache {}`", quoted(cache)),
             None => format!("`eggcache {words}`"),

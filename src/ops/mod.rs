@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod check;
 pub mod convert;
 pub mod diff;
+pub mod doctor;
 pub mod gc;
 pub mod init;
 pub mod list;

@@ -21,6 +21,7 @@ mod damage;
 mod diff;
 mod digests;
 mod disk;
+mod doctor;
 mod egg_layouts;
 mod far_times;
 mod foreign_locks;

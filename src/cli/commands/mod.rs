@@ -9,6 +9,7 @@ mod completions;
 mod convert;
 mod diff;
 mod dir;
+mod doctor;
 mod gc;
 mod init;
 mod keygen;
@@ -57,6 +58,7 @@ pub enum Command {
     UsedBy(used_by::UsedBy),
     Check(check::Check),
     Bundle(bundle::Bundle),
+    Doctor(doctor::Doctor),
     Verify(verify::Verify),
     Reindex(reindex::Reindex),
     Init(init::Init),
@@ -101,6 +103,7 @@ impl Command {
         match self {
             Self::Bundle(_)
             | Self::Diff(_)
+            | Self::Doctor(_)
             | Self::List(_)
             | Self::Pins(_)
             | Self::Show(_)
@@ -157,6 +160,7 @@ impl Command {
             Self::UsedBy(command) => command.run(context),
             Self::Check(command) => command.run(context),
             Self::Bundle(command) => command.run(context),
+            Self::Doctor(_) => doctor::Doctor::run(context),
             Self::Verify(command) => command.run(context),
             Self::Reindex(_) => reindex::Reindex::run(context),
             Self::Init(command) => command.run(context),

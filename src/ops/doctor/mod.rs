@@ -1,0 +1,97 @@
+//! Doctor: what keeps a cache, its remotes or the Python package from working, as far as files and one request
+//! to each remote show it. Changes nothing and runs nothing.
+
+mod cache;
+mod package;
+mod remotes;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cache::trust::Trust;
+use crate::error::Error;
+use crate::remote::config::Remote;
+use crate::util::environment::Environment;
+use crate::util::progress::Progress;
+
+#[derive(Debug)]
+pub struct Options<'a> {
+    pub trust: &'a Trust,
+    pub remotes: &'a [Remote],
+    pub environment: &'a Environment,
+    /// The folder of the buildout whose Python is examined.
+    pub buildout: &'a Path,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    #[serde(serialize_with = "crate::disk::files::lossy")]
+    pub cache: PathBuf,
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    pub fn problems(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|it| it.is_problem)
+    }
+}
+
+/// The result of one check.
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    pub is_problem: bool,
+    pub kind: Kind,
+    pub what: String,
+    /// The error that a command would have.
+    #[serde(skip)]
+    pub error: Option<Error>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The cache directory, and whether it can be used.
+    Cache,
+    Index,
+    /// Others can read or change the cache.
+    Access,
+    /// Not all who use the cache can write it.
+    Owner,
+    Disk,
+    Space,
+    /// Files of processes that died.
+    Leftovers,
+    /// Times in the future, or a clock that is wrong.
+    Clock,
+    Remote,
+    Key,
+    /// The Python package.
+    Package,
+    /// The file with which Python loads the package.
+    Hook,
+}
+
+impl Finding {
+    fn fine(kind: Kind, what: String) -> Self {
+        Self { is_problem: false, kind, what, error: None }
+    }
+
+    fn problem(kind: Kind, what: String) -> Self {
+        Self { is_problem: true, kind, what, error: None }
+    }
+
+    fn of_error(kind: Kind, error: Error) -> Self {
+        Self { is_problem: true, kind, what: error.to_string(), error: Some(error) }
+    }
+}
+
+/// Examines the cache at `root` and what uses it.
+pub fn doctor(root: &Path, options: &Options<'_>, progress: &dyn Progress) -> Report {
+    let mut findings = cache::examine(root, options.trust, progress);
+    findings.extend(package::examine(options.buildout));
+    for remote in options.remotes {
+        findings.extend(remotes::examine(remote, options.environment));
+    }
+    Report { cache: root.to_owned(), findings }
+}

@@ -1,0 +1,113 @@
+//! `doctor`: each problem is found, with what mends it.
+
+use std::fs;
+
+use assert_cmd::Command;
+
+use crate::support::{Output, Sandbox, chmod, write};
+
+const HOOK: &str = include_str!("../../eggcache.data/purelib/eggcache_hook.pth");
+
+/// The problems of a kind, and whether the doctor found any problem of all.
+fn problems(sandbox: &Sandbox, kind: &str) -> Vec<String> {
+    let mut doctor = sandbox.eggcache("--json doctor");
+    let output = doctor.output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap().iter();
+    let is_problem = |it: &&serde_json::Value| it["is_problem"] == true;
+    let any = findings.clone().filter(is_problem).count();
+    assert_eq!(output.status.code(), Some(if any > 0 { 4 } else { 0 }), "{report}");
+    let of_kind = findings.filter(is_problem).filter(|it| it["kind"] == kind);
+    of_kind.map(|it| it["what"].as_str().unwrap().to_owned()).collect()
+}
+
+fn doctor(sandbox: &Sandbox) -> Output {
+    Output::of(&Command::from_std(sandbox.eggcache("doctor")).assert())
+}
+
+#[test]
+fn a_sound_cache_has_no_finding_of_its_own() {
+    let sandbox = Sandbox::with_two();
+    for kind in
+        ["cache", "index", "access", "owner", "leftovers", "clock", "remote", "key", "package"]
+    {
+        assert_eq!(problems(&sandbox, kind), [""; 0], "{kind}");
+    }
+    assert!(doctor(&sandbox).stdout.contains("has 2 eggs"));
+    let empty = Sandbox::new();
+    assert!(doctor(&empty).stdout.contains("there is no cache at"));
+    assert!(!empty.path("cache").exists());
+}
+
+#[test]
+fn each_problem_of_a_cache_is_found_with_what_mends_it() {
+    let sandbox = Sandbox::with_two();
+    chmod(&sandbox.path("cache"), 0o755);
+    assert_eq!(problems(&sandbox, "access").len(), 1);
+    doctor(&sandbox)
+        .says(&["other users can read", "verify --repair --trust-cache --cache cache`"]);
+    chmod(&sandbox.path("cache"), 0o777);
+    assert!(problems(&sandbox, "cache")[0].contains("everybody can write to"));
+    doctor(&sandbox).says(&["`chmod o-w "]);
+    chmod(&sandbox.path("cache"), 0o700);
+    sandbox.lose_index();
+    assert!(problems(&sandbox, "index")[0].contains("the index is missing"));
+    doctor(&sandbox).says(&["`eggcache reindex --cache cache`"]);
+    fs::write(sandbox.path("cache/index.sqlite"), "damaged").unwrap();
+    assert_eq!(problems(&sandbox, "cache").len(), 1);
+    doctor(&sandbox).says(&["`eggcache reindex --cache cache`"]);
+}
+
+#[test]
+fn remotes_that_do_not_answer_and_keys_that_expire_are_found() {
+    let sandbox = Sandbox::with_two();
+    sandbox.ok("keygen key");
+    fs::create_dir(sandbox.path("pool")).unwrap();
+    let pool = sandbox.path("pool").display().to_string();
+    sandbox.ok(&format!("remote add team file://{pool} --key key.pub"));
+    assert_eq!(problems(&sandbox, "remote"), [""; 0]);
+    assert!(doctor(&sandbox).stdout.contains("remote team answers"));
+    sandbox.ok("trust team key.pub --until 2020-01-31");
+    let found = problems(&sandbox, "key");
+    assert!(found[0].contains("none of its eggs are used"), "{found:?}");
+    assert!(found[1].ends_with("of remote team expired on 2020-01-31"), "{found:?}");
+    doctor(&sandbox).says(&["`eggcache trust NAME KEY --until DAY --cache cache`"]);
+    fs::remove_dir(sandbox.path("pool")).unwrap();
+    assert_eq!(problems(&sandbox, "remote").len(), 1);
+    doctor(&sandbox).says(&["`eggcache remote remove team --cache cache`"]);
+    assert!(!sandbox.path("pool").exists(), "nothing is made");
+}
+
+#[test]
+fn the_package_of_the_buildout_is_found_without_running_python() {
+    let sandbox = Sandbox::with_two();
+    let packages = sandbox.path("env/lib/python3.11/site-packages");
+    let python = sandbox.path("env/bin/python");
+    write(&python, b"#!/bin/sh\ntouch ran\n");
+    chmod(&python, 0o755);
+    write(&sandbox.path("env/pyvenv.cfg"), b"home = /usr/bin\nversion = 3.11.2\n");
+    fs::create_dir_all(&packages).unwrap();
+    let script = format!("#!{}\nimport sys\n", python.display());
+    write(&sandbox.path("bin/buildout"), script.as_bytes());
+    assert!(problems(&sandbox, "package")[0].contains("does not have the package eggcache"));
+    write(&packages.join("eggcache/__init__.py"), b"");
+    assert!(problems(&sandbox, "hook")[0].contains("is missing"));
+    write(&packages.join("eggcache_hook.pth"), b"import other");
+    assert!(problems(&sandbox, "hook")[0].contains("is not that of this version"));
+    write(&packages.join("eggcache_hook.pth"), HOOK.as_bytes());
+    let version = env!("CARGO_PKG_VERSION");
+    write(&packages.join(format!("eggcache-{version}.dist-info/METADATA")), b"");
+    assert_eq!(problems(&sandbox, "hook"), [""; 0]);
+    assert_eq!(problems(&sandbox, "package"), [""; 0]);
+    write(&packages.join("eggcache-0.0.1.dist-info/METADATA"), b"");
+    assert!(problems(&sandbox, "package")[0].contains("several versions"));
+    fs::remove_dir_all(packages.join(format!("eggcache-{version}.dist-info"))).unwrap();
+    assert!(problems(&sandbox, "package")[0].contains("has eggcache 0.0.1, and this command"));
+    let other = sandbox.path("eggs/eggcache-0.1.egg");
+    write(&other.join("eggcache/__init__.py"), b"");
+    let list = format!("{script}sys.path[0:0] = [\n  '{}',\n  ]\n", other.display());
+    write(&sandbox.path("bin/buildout"), list.as_bytes());
+    assert!(problems(&sandbox, "package")[0].contains("installed 2 times"));
+    doctor(&sandbox).says(&["pip install --force-reinstall"]);
+    assert!(!sandbox.path("ran").exists());
+}
