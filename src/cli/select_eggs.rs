@@ -21,7 +21,7 @@ pub struct Selection {
     #[arg(value_name = "EGG", add = egg_names())]
     pub eggs: Vec<String>,
     /// Also take the eggs that FILE pins: a requirements file with name==version lines, or a buildout
-    /// configuration with a section [versions].
+    /// configuration with a section `[versions]`.
     #[arg(long, value_name = "FILE")]
     pub requirements: Vec<PathBuf>,
     /// Take every egg in the cache.

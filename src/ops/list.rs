@@ -11,7 +11,7 @@ use crate::cache::retention::kept_by::{Keepers, KeptBy};
 use crate::cache::{Arrivals, Cache};
 use crate::egg::arrival::Arrival;
 use crate::egg::cached_egg::CachedEgg;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::remote::withdrawals::record::{Notice, Withdrawals};
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
@@ -23,6 +23,8 @@ pub struct Report {
     pub eggs: Vec<CachedEgg>,
     /// What keeps eggs, as far as the caller has asked for that: in the order of the eggs.
     pub kept_by: Vec<KeptBy>,
+    /// Why `kept_by` is empty although it was asked for: a pin cannot be read.
+    pub unreadable: Option<Error>,
     /// How eggs came from remotes, as far as the caller has read that ([`Cache::arrivals`]).
     pub arrivals: Arrivals,
     /// Those that a remote has withdrawn.
@@ -98,6 +100,9 @@ pub fn list(cache: &Cache, text: Option<&str>, narrow: &Narrow) -> Result<Report
 }
 
 /// As [`list`], in an order, and with what keeps each egg.
+///
+/// # Errors
+/// If the index cannot be read, or a pin if only unused eggs are wanted.
 pub fn list_with(
     cache: &Cache,
     text: Option<&str>,
@@ -122,16 +127,22 @@ pub fn list_with(
         Sort::Used => eggs.sort_by_key(|egg| Reverse(egg.used_at)),
         Sort::Added => eggs.sort_by_key(|egg| Reverse(egg.provenance.added_at)),
     }
-    let mut kept_by = Vec::new();
+    let (mut kept_by, mut unreadable) = (Vec::new(), None);
     if options.unused || options.kept_by {
-        let keepers = Keepers::read(cache.dir(), options.grace, now())?;
-        eggs.retain(|egg| !options.unused || keepers.of(egg).is_empty());
-        kept_by = eggs.iter().map(|egg| keepers.of(egg)).collect();
+        match Keepers::read(cache.dir(), options.grace, now()) {
+            Ok(keepers) => {
+                eggs.retain(|egg| !options.unused || keepers.of(egg).is_empty());
+                kept_by = eggs.iter().map(|egg| keepers.of(egg)).collect();
+            }
+            Err(error) if options.unused => return Err(error),
+            Err(error) => unreadable = Some(error),
+        }
     }
     let withdrawals = Withdrawals::of(cache.root())?;
     let notice = |egg: &CachedEgg| Some((egg.digest, withdrawals.get(egg.digest)?.clone()));
     Ok(Report {
         kept_by,
+        unreadable,
         arrivals: Arrivals::default(),
         nearest,
         withdrawn: eggs.iter().filter_map(notice).collect(),

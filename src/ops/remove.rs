@@ -46,7 +46,7 @@ pub struct Named {
 /// Removes eggs: either all of them, or none. What is withdrawn is kept by nothing.
 ///
 /// # Errors
-/// As [`query::named`], or [`Error::LockedFolder`](crate::error::Error::LockedFolder).
+/// As [`query::named`], or [`Error::LockedFolder`].
 pub fn remove(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Result<Report> {
     let eggs = query::named(cache, &options.eggs, &options.narrow)?;
     if !options.dry_run {

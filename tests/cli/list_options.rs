@@ -1,6 +1,6 @@
 //! `list`: order, patterns, unused eggs, and marks of what keeps an egg.
 
-use crate::support::{Output, Sandbox, make_egg, noise, text};
+use crate::support::{Output, Sandbox, make_egg, noise, text, write};
 
 /// Three eggs, by name: the smallest, the largest, and the last used and added.
 fn with_three() -> Sandbox {
@@ -76,4 +76,22 @@ fn pinned_eggs_are_marked_and_not_unused() {
     assert_eq!(text(&eggs["eggs"][0]["kept_by"]["pins"][1]["note"]), "May");
     assert_eq!(rows(&sandbox.ok("list --unused")), ["PyYAML"]);
     sandbox.ok("list --unused zope").says(&["No egg matches"]);
+}
+
+#[test]
+fn eggs_are_listed_although_what_keeps_them_cannot_be_read() {
+    for (path, content) in
+        [("cache/pins/half.json", "{"), ("cache/eggcache.toml", "[gc]\nodd = 1\n")]
+    {
+        let sandbox = Sandbox::with_two();
+        write(&sandbox.path(path), content.as_bytes());
+        sandbox.ok("list").says(&["2 eggs"]);
+        for options in ["-v", "--json"] {
+            let listed = sandbox.ok(&format!("{options} list"));
+            assert!(listed.stdout.contains("foo"), "{}", listed.stdout);
+            listed.says(&["warning: ", path]);
+        }
+        // Not known to be unused.
+        sandbox.fails("list --unused", 1);
+    }
 }

@@ -52,11 +52,21 @@ impl List {
         let is_filtered = unused || !filter.is_empty();
         let root = context.root()?;
         let kept_by = context.verbose || context.printer.is_json();
-        // Only what keeps an egg depends on the policy.
-        let grace = if unused || kept_by { Policy::read(&root)?.grace } else { None };
+        // Only what keeps an egg depends on the policy. Without that, the eggs can be listed.
+        let grace = match Policy::read(&root) {
+            _ if !unused && !kept_by => None,
+            Err(error) if !unused => {
+                context.printer.warning(&error.to_string());
+                None
+            }
+            policy => policy?.grace,
+        };
         let cache = context.open_at(&root)?;
         let options = Options { sort, unused, kept_by, grace };
         let mut report = list::list_with(&cache, query.as_deref(), &filter.into(), options)?;
+        if let Some(error) = &report.unreadable {
+            context.printer.warning(&error.to_string());
+        }
         // The table does not show them.
         if context.printer.is_json() {
             report.arrivals = cache.arrivals()?;

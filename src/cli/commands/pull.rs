@@ -31,7 +31,7 @@ pub struct Pull {
     #[arg(value_name = "EGG")]
     eggs: Vec<String>,
     /// Also pull the eggs that FILE pins: a requirements file with name==version lines, or a buildout
-    /// configuration with a section [versions].
+    /// configuration with a section `[versions]`.
     #[arg(long, value_name = "FILE")]
     requirements: Vec<PathBuf>,
     /// Remote to pull from (default: all remotes, in their order).
