@@ -9,6 +9,7 @@ benches/report.py makes the tables and plots of docs/explanation/performance.md.
     FILESYSTEMS="ext4 btrfs xfs"      file systems to measure on; `folder` is a plain folder
     ROUNDS=5                          rounds of each set; a large corpus has fewer by default
     POPULATE="web-generation4 web"    corpora of the section populate; by default the first
+    COLD="web scientific"             corpora of the section cold; by default both
     GROWTH="1000 10000 100000"        cache sizes of the section growth, in eggs
 """
 
@@ -31,6 +32,7 @@ SECTIONS = {
     "packings": ("choices", "packings"),
     "buildouts": ("buildouts", "buildouts"),
     "populate": ("populate", "populate"),
+    "cold": ("cold", "cold"),
     "growth": ("growth", "growth"),
     "remote": ("remote", "remote"),
     "unreachable": ("unreachable", "unreachable"),

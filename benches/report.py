@@ -257,6 +257,27 @@ def populate(entries, plots):
     return table(head + ["without, downloading", "added to that"], rows)
 
 
+def cold(entries, plots):
+    rows = []
+    for name, figures in sorted(entries.items(), reverse=True):
+        stock, ours = figures["stock"], figures["converted"]
+        row = ["%s, %d eggs, %d built by pip" % (name, ours["eggs"], ours["built"])]
+        row += ["%s (%s)" % (seconds(of["wall"]), seconds(of["cpu"])) for of in (stock, ours)]
+        ratios = ours["wall"] / stock["wall"], ours["cpu"] / stock["cpu"]
+        rows.append(row + ["%.3f (%.3f)" % ratios, mebibytes(ours["memory"])])
+    return table(["", "stock", "converted", "ratio", "peak memory of one process"], rows)
+
+
+def conversion(entries, plots):
+    rows = []
+    for name, figures in sorted(entries.items(), reverse=True):
+        both = figures["uv"], figures["eggcache"]
+        row = [name] + ["%s (%s)" % (seconds(of["wall"]), seconds(of["cpu"])) for of in both]
+        uv, ours = both
+        rows.append(row + ["%.3f (%.3f)" % (ours["wall"] / uv["wall"], ours["cpu"] / uv["cpu"])])
+    return table(["", "uv", "eggcache convert", "ratio"], rows)
+
+
 def remote(entries, plots):
     parts = []
     for corpus, sets in by_corpus(entries):
@@ -382,6 +403,8 @@ SECTIONS = {
     "buildouts": buildouts,
     "profile": profile,
     "populate": populate,
+    "cold": cold,
+    "conversion": conversion,
     "growth": growth,
     "remote": remote,
     "push": remote,
@@ -471,6 +494,12 @@ TARGETS = [
      against("materialize", "cold", ["uv"])),
     ("fresh buildout from the cache against fresh buildout on shared eggs", "", (1.3,), (1.0,),
      told("fresh buildout")),
+    ("first buildout, archives at hand, against stock: web / scientific", "", (0.167, 0.333),
+     (0.1, 0.167), told("cold, wall")),
+    ("the same, processor time of all processes: web", "", (0.167,), (0.125,),
+     lambda results: told("cold, processor")(results)[:1]),
+    ("convert against `uv pip install --compile-bytecode`, warm: web / scientific", "", (1.2,), (0.8,),
+     told("conversion")),
     ("extra time of a cold buildout for filling the cache", "%", (2,), (1,), told("populating")),
     ("add against `tar \\| zstd -3 -T0`: web / scientific", "", (1.3,), (1.0,),
      against("add", "warm", ["tar | zstd"])),
