@@ -68,6 +68,8 @@ class Chooser(object):
         self._found = {}
         #: Projects and versions of which the log has said that the archive is not known.
         self._unknown = set()
+        #: Projects whose eggs are not offered, because their archives are not known (rule 2).
+        self.unvouched = set()
         #: Cached builds of which the log has said why they are not offered.
         self._explained = set()
         #: The last question to which the cache had no egg, and when it was asked.
@@ -162,6 +164,8 @@ class Chooser(object):
         chosen = [egg for egg in eggs if choice is not None and choice in egg["choices"]]
         if not chosen and self._any_archive:
             chosen = [egg for egg in eggs if not egg["choices"]]
+        if not chosen and not is_offline and any(is_unvouched(egg) for egg in eggs):
+            self.unvouched.add(requirement.key)
         if not chosen and is_offline:
             # Buildout asks nobody: the only known archive is what it has to accept.
             chosen = eggs
@@ -308,3 +312,8 @@ class Chooser(object):
         )
         dist.eggcache = Offer(eggs[0], requirement, source, installer, is_guess)
         return dist
+
+
+def is_unvouched(egg):
+    """Whether nothing is known of the archive of an egg: it was added by hand."""
+    return not egg["source_sha256"] and not egg["choices"]

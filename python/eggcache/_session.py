@@ -271,7 +271,17 @@ class Session(object):
             bridge.leave()
         if self._close():
             self.bridge = None
+            self._tell_of_unvouched(sorted(self.chooser.unvouched))
             logger.info("%s.", self.tally)
+
+    @staticmethod
+    def _tell_of_unvouched(projects):
+        if projects:
+            logger.info(
+                "eggs that were added by hand are not used for %s, because their archives are not known; "
+                "egg-cache-unknown-archives = use serves them.",
+                projects[0] if len(projects) == 1 else "%d projects" % len(projects),
+            )
 
     @guarded
     def _close(self):

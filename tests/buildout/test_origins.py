@@ -213,12 +213,14 @@ def test_an_egg_that_was_added_by_hand_is_used_on_request(newest_world, folders)
     first.run(cache=False)
     world.eggcache("add", "--generation", str(world.buildout.generation), str(first.eggs_directory))
     asking = of_links(world, "asking", folders[1])
-    asking.run()
+    said = asking.run()
     assert code(asking) == "two"
+    assert "added by hand are not used for alpha, because" in said
     options = "egg-cache-unknown-archives = use\nfind-links = %s" % NOWHERE
     using = world.project("using", options=options, versions="alpha = 1.0")
     output = using.run()
     assert code(using) == "one" and "unused option" not in output
+    assert "added by hand" not in output
     # The other archive is known, and was chosen among other places.
     assert summary(output)["misses"] == 0
 

@@ -73,6 +73,23 @@ def test_offline_several_archives_need_a_known_choice(caplog):
     assert message.startswith("the cache has eggs of several archives of alpha")
 
 
+@pytest.mark.parametrize(
+    "eggs, options, expected",
+    [
+        ([UNKNOWN], {}, {"alpha"}),
+        ([UNKNOWN], {"any_archive": True}, set()),
+        ([UNKNOWN, HERE], {}, set()),
+        # Its archive is known: buildout may still choose it.
+        ([alpha("bare", A)], {}, set()),
+        ([ELSEWHERE], {}, set()),
+    ],
+)
+def test_a_project_is_noted_if_only_the_unknown_archive_keeps_its_egg_from_use(eggs, options, expected):
+    chooser = fakes.chooser(*eggs, places=Places("here"), **options)
+    chooser.choose(Installer(), Requirement("alpha==1.0"), None)
+    assert chooser.unvouched == expected
+
+
 def test_unknown_archives_can_be_allowed():
     assert choose([UNKNOWN], any_archive=True) == "alpha-unknown"
     assert choose([ELSEWHERE], any_archive=True) is None
