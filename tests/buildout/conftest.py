@@ -246,8 +246,10 @@ class Project:
         return found[0] if found else None
 
     def script(self, name):
+        """What a script prints. It writes no bytecode into the eggs, which tests compare."""
+        env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1")
         return subprocess.check_output(
-            [str(self.path / "bin" / name)], universal_newlines=True
+            [str(self.path / "bin" / name)], universal_newlines=True, env=env
         ).strip()
 
     def snapshot(self, folder=None):

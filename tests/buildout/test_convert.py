@@ -26,7 +26,7 @@ PINS = {
     "idna": "3.10",  # flit
     "lxml": "5.3.0",  # compiled, many files
     "markdown-it-py": "3.0.0",  # flit, a console script
-    "numpy": "1.26.4",  # meson, bundled libraries, no top_level.txt
+    "numpy": "2.1.3",  # meson, bundled libraries, no top_level.txt
     "packaging": "24.2",  # flit
     "pillow": "10.4.0",  # compiled with bundled libraries
     "psutil": "6.1.0",  # abi3

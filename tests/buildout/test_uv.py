@@ -58,10 +58,11 @@ def linked(project):
 
 
 def contents(project):
-    """The files in the eggs of a buildout, without what differs with each run of uv."""
+    """The files in the eggs of a buildout, without bytecode and what differs with each run of uv."""
     found = {}
+    differing = "uv_build.json", "RECORD", "__pycache__"
     for path, (mode, _, content) in project.snapshot().items():
-        if os.path.basename(path) not in ("uv_build.json", "RECORD") and not path.endswith((".so", ".pyc")):
+        if os.path.basename(path) not in differing and not path.endswith((".so", ".pyc")):
             found[path] = mode, content
     return found
 
