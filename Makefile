@@ -87,7 +87,7 @@ deb: build build/tools/cargo/bin/cargo-deb $(TOOLS)/python
 	$(TOOLS)/python -m pytest tests/packages/test_deb.py
 
 build/tools/cargo/bin/cargo-deb:
-	cargo install --quiet --locked --version '^3.8' --root build/tools/cargo cargo-deb
+	cargo install --debug --quiet --locked --version '^3.8' --root build/tools/cargo cargo-deb
 
 test: wheel
 	cargo test --locked --quiet
@@ -137,7 +137,7 @@ deny: build/tools/cargo/bin/cargo-deny
 	build/tools/cargo/bin/cargo-deny --locked check licenses bans sources
 
 build/tools/cargo/bin/cargo-deny:
-	cargo install --quiet --locked --version '^0.20' --root build/tools/cargo cargo-deny
+	cargo install --debug --quiet --locked --version '^0.20' --root build/tools/cargo cargo-deny
 
 reliability: COUNTS := $(CURDIR)/build/reliability.jsonl
 reliability:
@@ -152,7 +152,7 @@ fuzz: build/tools/cargo/bin/cargo-fuzz
 	FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run.sh
 
 build/tools/cargo/bin/cargo-fuzz:
-	cargo install --quiet --locked --version '^0.13' --root build/tools/cargo cargo-fuzz
+	cargo install --debug --quiet --locked --version '^0.13' --root build/tools/cargo cargo-fuzz
 
 clean:
 	rm -rf build dist target python/eggcache/_bin fuzz/target fuzz/corpus fuzz/artifacts fuzz/logs
