@@ -40,6 +40,8 @@ pub struct Round<'a> {
     pub has_remote: bool,
     /// Eggs that were reported to be in the cache, with the digest first reported for each key.
     pub seen: Mutex<BTreeMap<Key, String>>,
+    /// Eggs of which a push was killed.
+    pub cut_off: Mutex<BTreeSet<Key>>,
     pub operations: AtomicUsize,
 }
 
@@ -271,8 +273,12 @@ impl Worker<'_> {
 
     /// Pushes an egg. It may not be in the cache, or be evicted meanwhile.
     fn push(&mut self) {
-        let line = format!("push --to team {}", self.key().query());
-        self.command(&line, &[0, 1, 3]);
+        let key = self.key();
+        let line = format!("push --to team {}", key.query());
+        let ended = self.command(&line, &[0, 1, 3]);
+        if ended.code.is_none() {
+            self.round.cut_off.lock().unwrap().insert(key);
+        }
     }
 
     /// Pulls an egg, which perhaps nobody has pushed. An evicted blob can be missing at once.
