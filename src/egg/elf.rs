@@ -98,6 +98,24 @@ fn dynamic_strings(
     }
 }
 
+/// The first result of `pick` for the name of a symbol that an object imports or exports. Of the symbols, as
+/// many are read as of other names.
+pub fn find_symbol<T>(
+    content: impl Read + Seek,
+    pick: impl Fn(&[u8]) -> Option<T>,
+) -> object::read::Result<Option<T>> {
+    let cache = ReadCache::new(content);
+    match object::FileKind::parse(&cache)? {
+        object::FileKind::Elf32 => {
+            Sections::<elf::FileHeader32<Endianness>, _>::parse(&cache)?.find_symbol(pick)
+        }
+        object::FileKind::Elf64 => {
+            Sections::<elf::FileHeader64<Endianness>, _>::parse(&cache)?.find_symbol(pick)
+        }
+        _ => Ok(None),
+    }
+}
+
 /// The names of the symbol versions and libraries that an object needs.
 pub fn needed_versions(content: impl Read + Seek) -> object::read::Result<Vec<Vec<u8>>> {
     let cache = ReadCache::new(content);
@@ -167,6 +185,19 @@ impl<'a, Elf: FileHeader<Endian = Endianness>, R: object::ReadRef<'a>> Sections<
         Ok(names)
     }
 
+    fn find_symbol<T>(&self, pick: impl Fn(&[u8]) -> Option<T>) -> object::read::Result<Option<T>> {
+        if self.first(elf::SHT_DYNSYM).is_none() {
+            return Ok(None);
+        }
+        let symbols = self.table.symbols(self.endian, self.data, elf::SHT_DYNSYM)?;
+        for symbol in symbols.iter().take(MAX_NAMES) {
+            if let Some(picked) = pick(symbols.symbol_name(self.endian, symbol)?) {
+                return Ok(Some(picked));
+            }
+        }
+        Ok(None)
+    }
+
     fn dynamic_strings(&self, tags: &[elf::DynamicTag]) -> object::read::Result<Vec<Vec<u8>>> {
         use object::read::elf::Dyn;
         let Self { data, endian, table } = self;
@@ -227,6 +258,27 @@ pub(crate) mod tests {
             strings.extend([text.as_bytes(), b"\0"].concat());
         }
         object_of(&[(elf::SHT_DYNAMIC.0, &dynamic)], &strings)
+    }
+
+    /// An object that imports these symbols.
+    pub(crate) fn object_that_imports(symbols: &[&str]) -> Vec<u8> {
+        let (mut strings, mut table) = (vec![0], vec![0; 24]);
+        for name in symbols {
+            table.extend(u32::try_from(strings.len()).unwrap().to_le_bytes());
+            table.extend([0; 20]);
+            strings.extend([name.as_bytes(), b"\0"].concat());
+        }
+        object_of(&[(elf::SHT_DYNSYM.0, &table)], &strings)
+    }
+
+    #[test]
+    fn an_imported_symbol_is_found_by_its_name() {
+        let object = object_that_imports(&["malloc", "PyInt_Type"]);
+        let pick = |name: &[u8]| name.starts_with(b"Py").then(|| name.to_vec());
+        let found = find_symbol(Cursor::new(object), pick).unwrap();
+        assert_eq!(found, Some(b"PyInt_Type".to_vec()));
+        let without = object_that_needs(&["libc.so.6"], "");
+        assert_eq!(find_symbol(Cursor::new(without), pick).unwrap(), None);
     }
 
     /// An object with one section, which is loaded or not.

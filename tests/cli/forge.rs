@@ -152,16 +152,26 @@ pub fn elf(verneed: &[u8], strings: &[u8], needed: &[u64], dynamics: usize) -> V
     let mut dynamic: Vec<u8> =
         needed.iter().flat_map(|name| [1, *name]).flat_map(u64::to_le_bytes).collect();
     dynamic.extend([0; 16]);
+    let extra = vec![(6, &dynamic[..]); dynamics.saturating_sub(1)];
+    object(strings, &[&[(0x6fff_fffe, verneed), (6, &dynamic)], &extra[..]].concat())
+}
+
+/// A 64-bit ELF object with sections of these types and contents, which have these strings.
+pub fn object(strings: &[u8], contents: &[(u32, &[u8])]) -> Vec<u8> {
     let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
     elf.resize(64, 0);
     // Kind, offset and length of each section; the second section holds the strings of all.
-    let mut sections = vec![(0_u32, 0_usize, 0_usize)];
-    for (kind, bytes) in [(3, strings), (0x6fff_fffe, verneed), (6, &dynamic)] {
-        elf.resize(elf.len().next_multiple_of(16), 0);
-        sections.push((kind, elf.len(), bytes.len()));
-        elf.extend(bytes);
+    let mut sections: Vec<(u32, usize, usize)> = vec![(0, 0, 0)];
+    let mut last: Option<&[u8]> = None;
+    for &(kind, bytes) in &[&[(3, strings)], contents].concat() {
+        // Sections of the same bytes are at the same place.
+        if last.is_none_or(|last| !std::ptr::eq(last, bytes)) {
+            elf.resize(elf.len().next_multiple_of(16), 0);
+            elf.extend(bytes);
+        }
+        sections.push((kind, elf.len() - bytes.len(), bytes.len()));
+        last = Some(bytes);
     }
-    sections.extend(vec![sections[3]; dynamics.saturating_sub(1)]);
     elf.resize(elf.len().next_multiple_of(16), 0);
     let table = elf.len() as u64;
     for &(kind, offset, length) in &sections {

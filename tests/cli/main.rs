@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod add;
+mod add_builder;
 mod approve;
 mod arrival;
 mod bad_input;

@@ -1,5 +1,6 @@
 //! Add: store eggs from a file system in the cache. [`crate::cache`] describes the order of writes.
 
+mod builder;
 mod folders;
 mod offered;
 
@@ -344,9 +345,10 @@ fn scan(path: &Path, options: &Options, folders: &OlderFolders) -> Result<Tree> 
     if options.hints.generation.is_none() && folders.contains(path) {
         folders::correct(&mut tree.manifest.key);
     }
-    let entries = &tree.manifest.entries;
     let name: Option<EggName> = tree.manifest.file_name.parse().ok();
     let python = name.map(|name| name.python).unwrap_or_default();
+    complete_key(&mut tree, &python)?;
+    let entries = &tree.manifest.entries;
     let other_python = completeness::other_python(&python, entries).into_iter().next();
     let reason = match other_python {
         Some((module, pythons)) => Some(format!(
@@ -358,6 +360,22 @@ fn scan(path: &Path, options: &Options, folders: &OlderFolders) -> Result<Tree> 
         Some(reason) => Err(Error::UnsoundEgg { path: path.to_owned(), reason }),
         None => Ok(tree),
     }
+}
+
+/// Adds to a key what only the files of the egg show.
+fn complete_key(tree: &mut Tree, python: &str) -> Result<()> {
+    let open = tree.open()?;
+    let (files, entries) = (&open.files, &tree.manifest.entries);
+    let variant = builder::variant(files, entries)?;
+    let abi = if python == "2.7" { builder::python2_abi(files, entries)? } else { None };
+    let key = &mut tree.manifest.key;
+    if let Some(variant) = variant.filter(|_| key.variant.is_empty()) {
+        variant.clone_into(&mut key.variant);
+    }
+    if let Some(abi) = abi.filter(|_| key.abi.is_empty()) {
+        abi.clone_into(&mut key.abi);
+    }
+    Ok(())
 }
 
 fn pack(
