@@ -137,13 +137,21 @@ impl Context<'_> {
         let mut remotes = config::read(&root, &self.trust)?;
         if let Source::Buildout { .. } = self.place.get(self.access, self.printer)?.source {
             let root = root.canonicalize().unwrap_or(root);
-            let home = self.environment.get_os("HOME").map(Path::new);
-            checkout::mark_remotes(&mut remotes, &root, Path::new("."), home, &self.trust);
+            checkout::mark_remotes(&mut remotes, &root, Path::new("."), self.home(), &self.trust);
         }
         if let Some(withheld) = config::withheld(&remotes, &self.environment) {
             self.printer.warning(&withheld.to_string());
         }
         Ok(remotes)
+    }
+
+    /// The checkout that has the cache inside, whose buildouts take its remotes for those of somebody else.
+    pub fn checkout_around_cache(&self) -> anyhow::Result<Option<PathBuf>> {
+        Ok(checkout::around(&self.root()?, self.home(), &self.trust))
+    }
+
+    fn home(&self) -> Option<&Path> {
+        self.environment.get_os("HOME").map(Path::new)
     }
 
     /// The remote of that name.

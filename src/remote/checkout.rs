@@ -14,6 +14,9 @@ use crate::remote::config::{FILE_NAME, Foreign, Remote};
 /// Entries in the root of a working copy of a version control system.
 const MARKERS: [&str; 6] = [".git", ".hg", ".svn", ".bzr", "_darcs", ".jj"];
 
+/// The configuration of a buildout.
+const BUILDOUT: &str = "buildout.cfg";
+
 /// Marks the remotes of the cache at `root`, by its canonical path, as foreign if the cache is inside of
 /// the checkout of a buildout. The home directory of the user is no checkout.
 pub fn mark_remotes(
@@ -34,16 +37,38 @@ pub fn mark_remotes(
     }
 }
 
+/// The checkout that has the cache at `root` inside, so that its buildouts take the cache's remotes for those
+/// of somebody else. The cache may not exist yet. Without a version control system it is a folder with a `buildout.cfg`.
+#[must_use]
+pub fn around(root: &Path, home: Option<&Path>, trust: &Trust) -> Option<PathBuf> {
+    let root = std::path::absolute(root).ok()?;
+    if root.canonicalize().is_ok_and(|root| trust.covers(&root)) {
+        return None;
+    }
+    let existing = root.ancestors().find_map(|it| it.canonicalize().ok())?;
+    let folders = below_home(&existing, home);
+    let has_buildout = |it: &&PathBuf| it.join(BUILDOUT).is_file();
+    highest_marked(&folders).or_else(|| folders.iter().find(has_buildout)).cloned()
+}
+
 /// The folder of a buildout, or the highest folder above it that is a working copy.
 fn checkout_of(buildout: &Path, home: Option<&Path>) -> Option<PathBuf> {
-    let buildout = buildout.canonicalize().ok()?;
+    let folders = below_home(&buildout.canonicalize().ok()?, home);
+    highest_marked(&folders).or(folders.first()).cloned()
+}
+
+/// A folder and those above it, up to the home directory of the user, which is not one of them.
+fn below_home(folder: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     let home = home.and_then(|home| home.canonicalize().ok());
     let holds_home = |it: &Path| it == Path::new("/") || home.iter().any(|at| at.starts_with(it));
-    let below_home = || buildout.ancestors().take_while(|it| !holds_home(it));
+    folder.ancestors().take_while(|it| !holds_home(it)).map(Path::to_owned).collect()
+}
+
+/// The last folder that is a working copy.
+fn highest_marked(folders: &[PathBuf]) -> Option<&PathBuf> {
     let is_marked =
-        |it: &&Path| MARKERS.iter().any(|name| it.join(name).symlink_metadata().is_ok());
-    let marked = below_home().filter(is_marked).last();
-    marked.or_else(|| below_home().next()).map(Path::to_owned)
+        |it: &&PathBuf| MARKERS.iter().any(|name| it.join(name).symlink_metadata().is_ok());
+    folders.iter().rfind(is_marked)
 }
 
 #[cfg(test)]
@@ -85,5 +110,20 @@ mod tests {
         assert!(is_foreign(&app.join("c"), &trust) && is_foreign(&app, &trust));
         assert!(!is_foreign(&app.with_file_name("cache"), &trust));
         assert!(!is_foreign(&app.join("c"), &Trust::default().all()));
+    }
+
+    #[test]
+    fn the_checkout_around_a_cache_is_a_working_copy_or_has_a_buildout() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().canonicalize().unwrap();
+        let cache = home.join("src/app/cache");
+        fs::create_dir_all(&cache).unwrap();
+        let found = |trust: &Trust| around(&cache, Some(&home), trust);
+        assert_eq!(found(&Trust::default()), None);
+        fs::write(home.join("src/app/buildout.cfg"), "").unwrap();
+        assert_eq!(found(&Trust::default()), Some(home.join("src/app")));
+        fs::create_dir(home.join("src/.git")).unwrap();
+        assert_eq!(found(&Trust::default()), Some(home.join("src")));
+        assert_eq!(found(&Trust::default().all()), None);
     }
 }

@@ -59,3 +59,19 @@ fn the_remotes_of_a_cache_in_a_checkout_get_no_credentials() {
     fs::create_dir(sandbox.path("co/.git")).unwrap();
     check("co/deploy");
 }
+
+#[test]
+fn adding_a_remote_says_that_the_cache_is_in_a_checkout() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("co/.git")).unwrap();
+    let add = |cache: &str| {
+        let mut add = sandbox.process(EGGCACHE);
+        add.args(["--cache", cache, "remote", "add", "x", "s3://eggs"]);
+        String::from_utf8(add.output().unwrap().stderr).unwrap()
+    };
+    let said = add("co/c");
+    let checkout = sandbox.path("co").canonicalize().unwrap();
+    let expected = format!("inside of the checkout {}", checkout.display());
+    assert!(said.contains(&expected) && said.contains("EGGCACHE_TRUST_CACHE"), "{said}");
+    assert!(!add("elsewhere").contains("checkout"));
+}

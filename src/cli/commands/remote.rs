@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::cache::trust;
 use crate::cli::context::{Access, Context};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::print::{Message, Text};
@@ -124,13 +125,23 @@ impl Add {
         let options = Options::Add { remote: Box::new(remote), keys, first };
         let key = context.environment.get_os(KEY_VARIABLE).filter(|path| !path.is_empty());
         let is_mute = push && key.is_none();
-        let note = is_mute.then(|| {
+        let mute = is_mute.then(|| {
             format!(
                 "nothing is pushed to {name} without a signing key: set {KEY_VARIABLE} to the file of \
                  a secret key; `eggcache keygen FILE` makes one"
             )
         });
-        change_noted(context, &options, format!("Added remote {name}"), note)
+        let inside = context.checkout_around_cache()?.map(|checkout| {
+            format!(
+                "the cache is inside of the checkout {}: its buildouts send {name} no credentials and \
+                 push nothing to it, because a checkout can bring a cache; keep the cache elsewhere, or \
+                 name it in {}",
+                checkout.display(),
+                trust::VARIABLE
+            )
+        });
+        let notes = mute.into_iter().chain(inside).collect();
+        change_noted(context, &options, format!("Added remote {name}"), notes)
     }
 }
 
@@ -185,21 +196,21 @@ fn stale(text: &str) -> Result<Stale, String> {
 
 /// Changes a remote, and prints it as it is now.
 pub fn change(context: &Context, options: &Options, summary: String) -> anyhow::Result<ExitCode> {
-    change_noted(context, options, summary, None)
+    change_noted(context, options, summary, Vec::new())
 }
 
-/// As [`change`], with one more note.
+/// As [`change`], with more notes.
 fn change_noted(
     context: &Context,
     options: &Options,
     summary: String,
-    note: Option<String>,
+    notes: Vec<String>,
 ) -> anyhow::Result<ExitCode> {
     let report = configure::configure(&context.open()?, options)?;
     context.printer.report(&report, |report| {
         let problems = allowed_again(report).into_iter().collect();
         let mut text = listing(report);
-        text.notes.extend(note);
+        text.notes.extend(notes);
         Text { problems, summary, ..text }
     })?;
     Ok(ExitCode::Success)
