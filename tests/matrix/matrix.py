@@ -39,7 +39,9 @@ PAIRS = {
     "3.13": "3.0.1/75.8.0 3.1.1/75.8.0 3.3/75.8.0 3.4/79.0.1 4.0/75.8.0 4.1.12/80.9.0 4.2.0/81.0.0 "
     "5.0.0/80.9.0 5.1.3/81.0.0 5.2.0/81.0.0 5.3.0a2/80.9.0 6.0.0/81.0.0 6.0.1/81.0.0 6.0.1/84.2.1",
 }
-RECIPES = {"2": "2.0.7", "3": "2.0.7", "4": "3.0.0", "5": "4.0.0", "6": "6.0.0"}
+#: The version of zc.recipe.egg, by zc.buildout or its major version. zc.buildout 4.0 does not find an egg with the
+#: normalized name that the wheels of newer recipes have.
+RECIPES = {"2": "2.0.7", "3": "2.0.7", "4.0": "2.0.7", "4": "3.0.0", "5": "4.0.0", "6": "6.0.0"}
 ORDERS = ("oldest first", "newest first")
 RESULTS = os.path.join(ROOT, "build", "matrix.json")
 PAGE = os.path.join(ROOT, "docs", "reference", "pythons.md")
@@ -78,7 +80,7 @@ def prepare(cell):
     if path is None:
         return None
     name = "py%s-%s-%s" % (python, version, setuptools)
-    return Buildout(version, path, setuptools, name, RECIPES[version[0]])
+    return Buildout(version, path, setuptools, name, RECIPES.get(version, RECIPES[version[0]]))
 
 
 def run(order, found, results):
