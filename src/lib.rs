@@ -230,32 +230,47 @@ mod tests {
         assert_eq!(imports(source), ["a/b", "a/c/{self", "f/g"]);
     }
 
-    #[test]
-    fn imports_point_downward() {
+    /// The files of the library without their unit tests, by their paths without `src/` and `.rs`.
+    fn sources() -> Vec<(String, String)> {
         let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        let mut files = 0;
-        for file in walkdir::WalkDir::new(&src).into_iter().map(Result::unwrap) {
+        let files = walkdir::WalkDir::new(&src).into_iter().map(Result::unwrap);
+        let rust = files.filter(|file| file.path().extension().is_some_and(|it| it == "rs"));
+        let sources = rust.map(|file| {
             let name = file.path().strip_prefix(&src).unwrap().with_extension("");
-            let name = name.to_str().unwrap();
-            if file.path().extension().is_none_or(|it| it != "rs") || name == "lib" {
-                continue;
-            }
-            files += 1;
             let source = std::fs::read_to_string(file.path()).unwrap();
             let (source, _unit_tests) = source.split_once("\nmod tests {").unwrap_or((&source, ""));
-            for import in imports(source) {
-                assert!(layer(&import) <= layer(name), "src/{name}.rs imports {import}");
+            (name.to_str().unwrap().to_owned(), source.to_owned())
+        });
+        let sources: Vec<_> = sources.filter(|(name, _)| name != "lib").collect();
+        assert!(sources.len() > 100, "{} files in {}", sources.len(), src.display());
+        sources
+    }
+
+    #[test]
+    fn imports_point_downward() {
+        for (name, source) in sources() {
+            for import in imports(&source) {
+                assert!(layer(&import) <= layer(&name), "src/{name}.rs imports {import}");
                 let operation = |path: &str| {
                     path.strip_prefix("ops/").map(|it| it.split('/').next().map(str::to_owned))
                 };
                 let is_bundle = name.starts_with("ops/bundle/"); // which takes the report of a check
-                if let (Some(of), Some(other)) = (operation(name), operation(&import))
+                if let (Some(of), Some(other)) = (operation(&name), operation(&import))
                     && !is_bundle
                 {
                     assert_eq!(of, other, "src/{name}.rs imports another operation: {import}");
                 }
             }
         }
-        assert!(files > 100, "{files} files in {}", src.display());
+    }
+
+    #[test]
+    fn conditional_compilation_has_one_place() {
+        let marks = ["target_os", "target_env", "target_arch", "std::os::linux", "std::os::macos"];
+        for (name, source) in sources() {
+            let is_place = name.starts_with("disk/system/");
+            let found = marks.iter().find(|mark| source.contains(**mark) && !is_place);
+            assert_eq!(found, None, "src/{name}.rs is for one system; see src/disk/system");
+        }
     }
 }

@@ -26,6 +26,7 @@ use crate::disk::files;
 use crate::disk::filesystem;
 use crate::disk::mmap::Mapped;
 use crate::disk::nofollow::NoFollowDir;
+use crate::disk::system;
 use crate::disk::temp::Temp;
 use crate::egg::blob::BadBlob;
 use crate::egg::blob::frame_layout::FrameGroup;
@@ -258,7 +259,7 @@ impl<'a> Extraction<'a, '_> {
         let source = &blob.bytes().file;
         let is_copied = blob.raw_offset(frames.clone()).is_some_and(|offset| {
             let size = frames.clone().map(|frame| u64::from(size_of(frame))).sum();
-            filesystem::copy_range(source, offset, &file, size)
+            system::copy_range(source, offset, &file, size)
         });
         let first = frames.start;
         let subtrees = frames

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use crate::disk::dir::Dir;
 use crate::disk::permissions::Kind;
+use crate::disk::system;
 use crate::error::{IoContext, OrLog, Result};
 
 /// Serialises a path. Bytes that are not UTF-8 are replaced, so that every report can be serialised.
@@ -35,7 +36,7 @@ pub fn read_short(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
 /// Anything else is not even opened: to open a FIFO can wait for ever, and to open a device can act.
 pub fn open_file(path: &Path) -> std::io::Result<File> {
     use rustix::fs::{Mode, OFlags};
-    let looked = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let looked = rustix::fs::open(path, system::LOOK | OFlags::CLOEXEC, Mode::empty())?;
     open_looked(&looked.into(), path)
 }
 

@@ -10,6 +10,7 @@ pub mod mmap;
 pub mod nofollow;
 pub mod permissions;
 pub mod private_group;
+pub mod system;
 pub mod temp;
 
 /// The length of a path, in bytes, from which on Linux rejects it (`PATH_MAX`).

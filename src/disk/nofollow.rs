@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags, openat};
 
 use crate::disk::dir::open_beneath;
 use crate::disk::files;
+use crate::disk::system;
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
@@ -79,13 +80,13 @@ impl<'a> NoFollowDir<'a> {
     /// Makes a directory.
     pub fn make_dir(&mut self, path: &str, mode: u32) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
-        Ok(rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode))?)
+        Ok(rustix::fs::mkdirat(parent, name, system::mode(mode))?)
     }
 
     /// Makes a file that does not exist yet, for writing and reading.
     pub fn make_file(&mut self, path: &str, mode: u32) -> io::Result<File> {
         let (parent, name) = self.parent(path)?;
-        Ok(openat(parent, name, CREATE, Mode::from_raw_mode(mode))?.into())
+        Ok(openat(parent, name, CREATE, system::mode(mode))?.into())
     }
 
     /// Makes a symlink.

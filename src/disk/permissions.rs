@@ -6,14 +6,16 @@
 //! Modes and groups are changed through an open handle, never by name: a name can have become that of
 //! another file since somebody looked.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::fs::{Gid, Mode, Uid};
+use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
+
+use crate::disk::system;
 
 /// Set-group-ID, and write permission for the group.
 pub const SHARED: u32 = 0o2020;
@@ -83,7 +85,7 @@ impl Rights {
     /// Gives a new entry its owner and mode.
     pub fn give(self, new: &File, kind: Kind) -> io::Result<()> {
         self.give_owner(new)?;
-        Ok(set_mode(new.as_fd(), self.mode(kind))?)
+        Ok(system::set_mode(new.as_fd(), self.mode(kind))?)
     }
 
     /// Gives a new entry the owner of the directory, if this process is root, and its group if that
@@ -121,7 +123,7 @@ impl Rights {
         self.check_owner(&found)?;
         self.give_group(entry)?;
         let mode = found.mode() & 0o700 | self.mode(kind) & OPENNESS;
-        Ok(set_mode(entry.as_fd(), mode)?)
+        Ok(system::set_mode(entry.as_fd(), mode)?)
     }
 
     /// Whether [`Rights::conform`] leaves an entry as it is.
@@ -144,8 +146,7 @@ impl Rights {
 
 /// Sets owner and group of an open file, also of one that is only open for looking.
 fn own(file: &File, user: Option<u32>, group: u32) -> rustix::io::Result<()> {
-    let (user, group) = (user.map(Uid::from_raw), Some(Gid::from_raw(group)));
-    rustix::fs::chownat(file, "", user, group, rustix::fs::AtFlags::EMPTY_PATH)
+    system::own(file, user.map(Uid::from_raw), Gid::from_raw(group))
 }
 
 /// Sets the mode of a file or directory. Fails as [`Rights::conform`] does.
@@ -155,7 +156,7 @@ pub fn change_mode(file: &File, mode: u32) -> io::Result<()> {
         return Ok(());
     }
     check_sole(&found)?;
-    Ok(set_mode(file.as_fd(), mode)?)
+    Ok(system::set_mode(file.as_fd(), mode)?)
 }
 
 /// Refuses a file with a second name, and what is neither a file nor a directory.
@@ -168,18 +169,6 @@ pub fn check_sole(found: &fs::Metadata) -> io::Result<()> {
         "it is not a file"
     };
     Err(io::Error::new(io::ErrorKind::InvalidInput, reason))
-}
-
-/// Sets the mode of an open file, also of one that is only open for looking.
-pub fn set_mode(file: BorrowedFd<'_>, mode: u32) -> rustix::io::Result<()> {
-    match rustix::fs::fchmod(file, Mode::from_raw_mode(mode)) {
-        Err(Errno::BADF) => {
-            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-            let set = fs::set_permissions(path, Permissions::from_mode(mode));
-            set.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-        }
-        set => set,
-    }
 }
 
 /// Whether this process may write a file, or make files in a directory.

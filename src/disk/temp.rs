@@ -12,12 +12,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{CWD, Mode};
+use rustix::fs::CWD;
 
 use crate::disk::dir::Dir;
 use crate::disk::files;
 use crate::disk::filesystem;
 use crate::disk::permissions::Kind;
+use crate::disk::system;
 use crate::error::{Error, IoContext, OrLog, Result};
 
 /// The prefix of the names of temporary files and directories.
@@ -69,7 +70,7 @@ impl Temp {
     /// Makes an empty directory in `dir`, with this mode except for what the umask removes.
     pub fn dir_with_mode(dir: &Dir, mode: u32) -> Result<Self> {
         Self::create(dir, |name| {
-            rustix::fs::mkdirat(dir.handle(), name, Mode::from_raw_mode(mode))?;
+            rustix::fs::mkdirat(dir.handle(), name, system::mode(mode))?;
             match dir.read(name) {
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                 opened => opened.map(Some),

@@ -11,6 +11,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::disk::dir::{Dir, Stat};
 use crate::disk::files;
+use crate::disk::system;
 use crate::egg::manifest::{Entry, EntryKind, MODE_MASK, Mtime};
 use crate::egg::path::EggPath;
 use crate::error::{Error, IoContext, Result};
@@ -56,7 +57,7 @@ pub type Linked = Vec<(EggPath, Identity, u64)>;
 
 impl EggFiles {
     pub fn open(path: &Path) -> Result<Self> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = system::LOOK_AT_LINK | OFlags::CLOEXEC;
         let looked = rustix::fs::open(path, flags, Mode::empty()).map_err(std::io::Error::from);
         Self::new(looked.at("read", path)?.into(), path)
     }

@@ -1,8 +1,8 @@
-//! The machine that this process runs on. These functions read `/proc`.
+//! The machine that this process runs on.
 
 use std::fs;
 
-/// The id of this boot of the machine; `None` if it is unknown.
+/// The id of this boot of the machine; `None` if it is unknown, as on all systems but Linux.
 #[must_use]
 pub fn boot_id() -> Option<String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
@@ -12,6 +12,5 @@ pub fn boot_id() -> Option<String> {
 /// The host name of this machine; empty if it is unknown.
 #[must_use]
 pub fn machine() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

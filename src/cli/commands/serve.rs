@@ -5,6 +5,7 @@ use std::{env, io};
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::hints::Hints;
+use crate::disk::system;
 use crate::serve::{self, Options};
 
 /// Answer the requests of a buildout on standard input; the `eggcache` Python package runs this.
@@ -36,10 +37,6 @@ fn options(context: &Context) -> Options {
             let _ = env::set_current_dir("/");
             let _ = rustix::process::nice(10);
         },
-        on_worker_start: || {
-            // On other systems, this would slow down the whole process, and with it the answers.
-            #[cfg(target_os = "linux")]
-            let _ = rustix::process::nice(10);
-        },
+        on_worker_start: system::give_way,
     }
 }

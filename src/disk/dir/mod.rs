@@ -19,13 +19,13 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::Errno;
 
 pub use resolve::open_beneath;
 pub use stat::Stat;
 
 use crate::disk::files;
 use crate::disk::permissions::{self, Kind};
+use crate::disk::system;
 
 /// Do not block on a FIFO.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK);
@@ -121,8 +121,7 @@ impl Dir {
 
     /// The target of the symlink that was opened as this one; see [`Dir::looked_at`].
     pub fn own_target(&self) -> io::Result<OsString> {
-        let target = rustix::fs::readlinkat(&self.handle, "", Vec::new())?;
-        Ok(OsString::from_vec(target.into_bytes()))
+        Ok(OsString::from_vec(system::read_opened_link(&self.handle, &self.path)?))
     }
 
     /// As [`files::read_short`], following no symlink.
@@ -132,13 +131,13 @@ impl Dir {
 
     /// Makes a file that does not exist yet, for reading and writing.
     pub fn create(&self, below: impl AsRef<Path>, mode: u32) -> io::Result<File> {
-        Ok(self.open_with(below.as_ref(), CREATE, Mode::from_raw_mode(mode))?.into())
+        Ok(self.open_with(below.as_ref(), CREATE, system::mode(mode))?.into())
     }
 
     /// Opens a file to lock it, and makes it if it is missing. Others can neither read nor write the file,
     /// so they cannot open and lock it.
     pub fn open_lock(&self, below: impl AsRef<Path>) -> io::Result<File> {
-        let mode = Mode::from_raw_mode(0o600);
+        let mode = system::mode(0o600);
         Ok(self.open_with(below.as_ref(), LOCK, mode)?.into())
     }
 
@@ -166,7 +165,7 @@ impl Dir {
     /// it has no effect, not even on the locks of SQLite.
     pub fn look(&self, below: impl AsRef<Path>) -> io::Result<File> {
         let file: File =
-            self.open_with(below.as_ref(), OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?.into();
+            self.open_with(below.as_ref(), system::LOOK | OFlags::NOFOLLOW, Mode::empty())?.into();
         if file.metadata()?.is_symlink() {
             return Err(resolve::is_link());
         }
@@ -175,11 +174,7 @@ impl Dir {
 
     /// A file without a name in this directory; `None` if the file system does not have such files.
     pub fn unnamed(&self) -> io::Result<Option<File>> {
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        match rustix::fs::openat(&self.handle, ".", flags, Mode::from_raw_mode(0o600)) {
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => Ok(None),
-            opened => Ok(Some(opened?.into())),
-        }
+        Ok(system::open_unnamed(self.handle.as_fd())?.map(File::from))
     }
 
     fn open_with(&self, below: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
@@ -233,7 +228,7 @@ impl Dir {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             found => return Ok((found?, false)),
         }
-        let private = Mode::from_raw_mode(0o700);
+        let private = system::mode(0o700);
         let is_new = match self.at(below, |at, name| rustix::fs::mkdirat(at, name, private)) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
             result => result.map(|()| true)?,
@@ -251,7 +246,7 @@ impl Dir {
         let mut path = PathBuf::new();
         for name in below.as_ref() {
             path.push(name);
-            let mode = Mode::from_raw_mode(0o777);
+            let mode = system::mode(0o777);
             match self.at(&path, |at, name| rustix::fs::mkdirat(at, name, mode)) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 result => result?,

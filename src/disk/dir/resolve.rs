@@ -5,10 +5,11 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat, openat2, statat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
 use super::{DIRECTORY, Dir, Stat};
+use crate::disk::system;
 
 /// Opens a path below `top`. Fails if a component is a symlink, or if the path leads out of `top`.
 pub fn open_beneath(
@@ -17,12 +18,8 @@ pub fn open_beneath(
     flags: OFlags,
     mode: Mode,
 ) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match openat2(top, path, flags | OFlags::CLOEXEC, mode, resolve) {
-        // A kernel before 5.6, or a sandbox that does not know the call.
-        Err(Errno::NOSYS | Errno::PERM) => walk(top, path, flags, mode),
-        opened => opened,
-    }
+    let opened = system::open_beneath(top, path, flags | OFlags::CLOEXEC, mode);
+    opened.unwrap_or_else(|| walk(top, path, flags, mode))
 }
 
 /// As [`open_beneath`], one name at a time.

@@ -9,6 +9,7 @@ use rustix::fs::{Access, AtFlags, accessat};
 
 use super::Dir;
 use crate::disk::permissions::{self, Kind, Rights};
+use crate::disk::system;
 
 impl Dir {
     /// Owner and mode of what is made in it.
@@ -30,7 +31,7 @@ impl Dir {
 
     /// Sets its own mode.
     pub fn set_mode(&self, mode: u32) -> io::Result<()> {
-        Ok(permissions::set_mode(self.handle.as_fd(), mode)?)
+        Ok(system::set_mode(self.handle.as_fd(), mode)?)
     }
 
     /// Gives an entry below these rights, as [`Rights::conform`] does.

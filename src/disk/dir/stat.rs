@@ -5,6 +5,8 @@ use std::io;
 
 use rustix::fs::FileType;
 
+use crate::disk::system;
+
 /// The metadata of an entry of a directory; of a symlink, its own.
 #[derive(Debug, Clone, Copy)]
 pub struct Stat(rustix::fs::Stat);
@@ -57,7 +59,7 @@ impl Stat {
     /// Its type and permission bits.
     #[must_use]
     pub fn mode(&self) -> u32 {
-        self.0.st_mode
+        system::mode_of(&self.0)
     }
 
     #[must_use]
@@ -92,12 +94,12 @@ impl Stat {
     /// How many names it has.
     #[must_use]
     pub fn links(&self) -> u64 {
-        self.0.st_nlink
+        system::links_of(&self.0)
     }
 
     /// Device and inode; see [`crate::disk::files::identity`].
     #[must_use]
     pub fn identity(&self) -> (u64, u64) {
-        (self.0.st_dev, self.0.st_ino)
+        (system::device_of(&self.0), self.0.st_ino)
     }
 }

@@ -4,11 +4,11 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, statat, unlinkat};
 use rustix::io::{Errno, Result};
 
 use super::DIRECTORY;
-use crate::disk::permissions;
+use crate::disk::system;
 
 /// The most directories below each other: as many as fit into the longest path.
 const DEPTH: usize = crate::disk::MAX_PATH / 2;
@@ -57,25 +57,23 @@ fn remove_tree(at: BorrowedFd<'_>, name: &OsStr, depth: usize) -> Result<()> {
 /// Gives the owner all permissions on a directory: some eggs contain directories that cannot be
 /// written or read.
 pub fn open_up(at: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
-    let directory = open_here(at, name, OFlags::PATH)?;
-    let kind = FileType::from_raw_mode(fstat(&directory)?.st_mode);
-    if kind != FileType::Directory {
+    let found = statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
         return Err(Errno::NOTDIR);
     }
-    permissions::set_mode(directory.as_fd(), 0o700)
+    system::set_mode_at(at, name, 0o700).unwrap_or_else(|| {
+        let directory = open_here(at, name, system::LOOK | OFlags::DIRECTORY)?;
+        system::set_mode(directory.as_fd(), 0o700)
+    })
 }
 
 /// Opens an entry that is not a symlink. Fails with `EXDEV` if something is mounted there.
 fn open_here(at: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    match openat2(at, name, flags, Mode::empty(), resolve) {
-        Err(Errno::NOSYS | Errno::PERM) => walk_here(at, name, flags),
-        opened => opened,
-    }
+    system::open_here(at, name, flags).unwrap_or_else(|| walk_here(at, name, flags))
 }
 
-/// As [`open_here`], on a kernel before 5.6: this does not notice a directory of the same file system
+/// As [`open_here`], where the system has no call for it: this does not notice a directory of the same file system
 /// that is mounted there.
 fn walk_here(at: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result<OwnedFd> {
     let opened = openat(at, name, flags, Mode::empty())?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::dir::{Dir, Stat};
 use crate::disk::files;
-use crate::disk::permissions;
+use crate::disk::system;
 use crate::disk::temp::Temp;
 use crate::egg::files::Identity;
 use crate::egg::manifest::MODE_MASK;
@@ -47,7 +47,7 @@ fn copy_linked(folder: &Dir, from: &Dir, path: &Path) -> Result<()> {
     let temp = Temp::file(folder)?;
     let mut copy = temp.handle();
     io::copy(&mut file, &mut copy)
-        .and_then(|_| Ok(permissions::set_mode(copy.as_fd(), found.mode() & MODE_MASK)?))
+        .and_then(|_| Ok(system::set_mode(copy.as_fd(), found.mode() & MODE_MASK)?))
         .and_then(|()| files::set_mtime(copy, None, found.modified_exactly()))
         .at("write", temp.path())?;
     temp.persist(from, path).at("write", &whole)

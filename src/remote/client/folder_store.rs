@@ -23,13 +23,14 @@ use object_store::{
     ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
     PutPayload, PutResult, Result, UploadPart,
 };
-use rustix::fs::{AtFlags, Mode};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::spawn_blocking;
 
 use crate::disk::dir::Dir;
 use crate::disk::files;
+use crate::disk::system;
 
 /// Separates the name of an object from the number of a file that is still being written. No object has it
 /// in its name.
@@ -282,7 +283,7 @@ fn make_dirs(root: &Dir, path: &str) -> io::Result<Dir> {
     }
     let mut dir = root.clone();
     for name in path.split('/') {
-        match rustix::fs::mkdirat(dir.handle(), name, Mode::from_raw_mode(0o777)) {
+        match rustix::fs::mkdirat(dir.handle(), name, system::mode(0o777)) {
             Err(Errno::EXIST) => {}
             made => {
                 made?;
@@ -462,7 +463,7 @@ mod tests {
     fn what_is_no_file_is_not_waited_for() {
         run(async {
             let sandbox = Sandbox::new();
-            let mode = Mode::from_raw_mode(0o600);
+            let mode = system::mode(0o600);
             let fifo = sandbox.pool("v1/fifo");
             rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0)
                 .unwrap();
