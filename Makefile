@@ -6,7 +6,8 @@ STRESS_SECONDS ?= 3600
 TOOLS := build/tools/bin
 BENCH := build/bench/venv/bin
 
-.PHONY: help build wheel wheel-manylinux deb docs test matrix upstream azure bench scale demo lint deny fuzz reliability clean
+.PHONY: help build wheel wheel-manylinux wheel-release release-check deb docs test matrix upstream azure bench scale \
+	demo lint deny fuzz reliability check-macos clean
 
 help:
 	@echo "make demo   run a real buildout, then the same one without network from the cache"
@@ -18,12 +19,15 @@ help:
 	@echo "make scale  simulate remotes of all sizes and write docs/explanation/scale.md"
 	@echo "make docs   write docs/reference/cli.md from the --help texts"
 	@echo "make lint   check formatting, lints and documentation, and the package with the oldest Python found"
+	@echo "make check-macos  compile for macOS, with the lints"
 	@echo "make deny   check licenses and sources of the dependencies"
 	@echo "make reliability  run the complete test matrices and update docs/explanation/reliability.md"
 	@echo "make fuzz   fuzz every parser, for FUZZ_SECONDS each (default: 60)"
 	@echo "make build  build the eggcache program: target/release/eggcache"
 	@echo "make wheel  build the Python package with the program in it: dist/"
 	@echo "make wheel-manylinux  build and test the same for other machines: build/manylinux/"
+	@echo "make wheel-release TARGET=T COMPATIBILITY=C  build it for another machine: build/release/T/"
+	@echo "make release-check TAG=vVERSION  check versions, metadata and the source distribution"
 	@echo "make deb    build and test a Debian package: build/deb/"
 
 build:
@@ -56,24 +60,27 @@ wheel: build $(TOOLS)/python
 	@ls dist/eggcache-*.whl
 
 # A wheel that pip accepts on any Linux of the last ten years: zig links against the glibc of
-# manylinux2014. The first build makes the program, the second puts it into the package.
-MANYLINUX := PATH="$(CURDIR)/$(TOOLS):$$PATH" $(TOOLS)/maturin build --release --locked --zig \
-	--compatibility manylinux2014 --out build/manylinux
-wheel-manylinux: $(TOOLS)/python
-	$(TOOLS)/python -m pip install -q --disable-pip-version-check -r tests/packages/requirements.txt
-	rm -rf build/manylinux
-	mkdir -p build/manylinux python/eggcache/_bin
-	touch $(INSIDE)
+# manylinux2014.
+wheel-manylinux: $(TOOLS)/auditwheel
 	@echo "building the wheel twice with zig"
-	@$(MANYLINUX) >build/manylinux.log 2>&1 || { cat build/manylinux.log; exit 1; }
-	$(PYTHON) -m zipfile -e build/manylinux/eggcache-*.whl build/manylinux/unpacked
-	cp build/manylinux/unpacked/eggcache-*.data/scripts/eggcache $(INSIDE)
-	@$(MANYLINUX) >build/manylinux.log 2>&1 || { cat build/manylinux.log; exit 1; }
-	$(FOR_ALL_PYTHONS) build/manylinux/eggcache-*.whl >/dev/null
+	sh packaging/wheel.sh $(CURDIR)/$(TOOLS)/python x86_64-unknown-linux-gnu manylinux2014 build/manylinux
 	$(TOOLS)/python -m pytest tests/packages/test_wheel.py
 	EGGCACHE_WHEEL=$$(echo build/manylinux/eggcache-*.whl) \
 		$(TOOLS)/python -m pytest tests/buildout/test_second_buildout.py tests/buildout/test_extension.py \
 		tests/buildout/test_old_pythons.py
+
+# The same for another machine. It is not tried: it may not run here.
+wheel-release: $(TOOLS)/auditwheel
+	sh packaging/wheel.sh $(CURDIR)/$(TOOLS)/python $(TARGET) $(COMPATIBILITY) build/release/$(TARGET)
+	$(TOOLS)/python -m twine check --strict build/release/$(TARGET)/*.whl
+
+# All of a release that can be checked before it. TAG is its tag, if it has one already.
+release-check: $(TOOLS)/auditwheel
+	$(TOOLS)/python packaging/release_check.py build/release $(TAG)
+
+$(TOOLS)/auditwheel: tests/packages/requirements.txt $(TOOLS)/python
+	$(TOOLS)/python -m pip install -q --disable-pip-version-check -r tests/packages/requirements.txt
+	touch $@
 
 DEB := build/deb
 deb: build build/tools/cargo/bin/cargo-deb $(TOOLS)/python
@@ -92,7 +99,7 @@ build/tools/cargo/bin/cargo-deb:
 test: wheel
 	cargo test --locked --quiet
 	$(TOOLS)/python -m pytest tests/python tests/buildout tests/benches tests/browser \
-		tests/packages/test_editable.py
+		tests/packages/test_editable.py tests/packages/test_release.py
 	$(TOOLS)/python -m pytest tests/remote
 
 matrix: wheel
@@ -132,6 +139,10 @@ lint:
 	cargo clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --document-private-items --quiet
 	$$($(PYTHON) tests/python/pythons.py) -B tests/compiles.py python/eggcache
+
+# It has ziglang, with which this compiles.
+check-macos: $(TOOLS)/auditwheel
+	sh packaging/check_macos.sh $(CURDIR)/$(TOOLS)/python
 
 deny: build/tools/cargo/bin/cargo-deny
 	build/tools/cargo/bin/cargo-deny --locked check licenses bans sources

@@ -1,0 +1,59 @@
+"""What a release checks, and that its workflow builds for the machines that the documentation names."""
+
+import os
+import sys
+
+import pytest
+import yaml
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "packaging"))
+
+import release_check  # noqa: E402
+
+
+def test_the_version_is_the_same_everywhere():
+    found = release_check.versions()
+    assert len(found) == 3
+    assert not list(release_check.problems_of_versions(found, "v" + found["Cargo.toml"]))
+
+
+def test_a_version_that_differs_and_another_tag_are_problems():
+    found = {"Cargo.toml": "1.1", "Cargo.lock": "1.0"}
+    [lock, tag] = release_check.problems_of_versions(found, "v1.0")
+    assert lock.startswith("Cargo.lock has version 1.0") and "v1.0 is not v1.1" in tag
+
+
+@pytest.mark.parametrize(
+    "changelog, count",
+    [
+        ("## Unreleased\n\n## 1.1 - 2026-12-01\n\n- New.\n", 0),
+        ("## 1.1 - 2026-12-01\n\n- New.\n", 0),
+        ("## Unreleased\n\n- New.\n\n## 1.1 - 2026-12-01\n\n- New.\n", 1),
+        ("## Unreleased\n\n- New.\n", 2),
+        ("## 1.1 - 2026-12-01\n\n## 1.0 - 2026-11-01\n\n- Old.\n", 1),
+        ("## 1.1 - soon\n\n- New.\n", 1),
+    ],
+)
+def test_a_release_has_its_changelog(changelog, count):
+    assert len(list(release_check.problems_of_changelog(changelog, "1.1", True))) == count
+    assert not list(release_check.problems_of_changelog(changelog, "1.1", False))
+
+
+@pytest.mark.parametrize("name", ["tests", "release"])
+def test_a_workflow_may_write_only_where_it_says_so(name):
+    with open(os.path.join(ROOT, ".github", "workflows", name + ".yml")) as file:
+        workflow = yaml.safe_load(file)
+    assert workflow["permissions"] == {"contents": "read"}
+    writers = [job for job, it in workflow["jobs"].items() if it.get("permissions")]
+    assert writers == (["publish"] if name == "release" else [])
+
+
+def test_a_release_has_wheels_for_linux_and_macos():
+    with open(os.path.join(ROOT, ".github", "workflows", "release.yml")) as file:
+        jobs = yaml.safe_load(file)["jobs"]
+    built = jobs["wheels"]["strategy"]["matrix"]["include"]
+    machines = ("x86_64", "aarch64")
+    systems = ("unknown-linux-gnu", "unknown-linux-musl", "apple-darwin")
+    expected = {"%s-%s" % (machine, system) for machine in machines for system in systems}
+    assert {it["target"] for it in built} == expected
