@@ -48,7 +48,7 @@ NEEDS = {"docs/howto/rpm.md": ["rpm", "rpmbuild", "zstd"]}
 WORDS = {"BUILDOUT": ".", "3.11": "%d.%d" % sys.version_info[:2]}
 
 #: Languages of blocks that are read, not run.
-DATA = {"cfg", "json", "nginx", "sql", "text", "toml", "yaml"}
+DATA = {"cfg", "groovy", "json", "nginx", "sql", "text", "toml", "yaml"}
 
 PAGES = ["README.md", "CONTRIBUTING.md"] + sorted(
     os.path.relpath(page, ROOT)
