@@ -13,6 +13,9 @@ from eggcache._log import logger
 #: it may do something else.
 _FUNCTIONS = ("call_pip_install", "make_egg_after_pip_install", "get_subprocess_output")
 
+#: Others that only zc.buildout 5.3 has.
+_FUNCTIONS_OF_53 = ("_run_pip", "_pip_install_args", "_pip_install_env")
+
 
 def converter_for(bridge, easy_install, options, version):
     """The converter of a run; None if this buildout does not install wheels with pip, or shall not.
@@ -21,7 +24,7 @@ def converter_for(bridge, easy_install, options, version):
     """
     if _host.generation(easy_install) < 5 or _options.is_changed(options, "egg-cache-convert"):
         return None
-    if not all(_is_own(easy_install, name) for name in _FUNCTIONS):
+    if not all(_is_own(easy_install, name) for name in _functions_of(easy_install)):
         logger.debug("wheels are not converted: somebody has changed how buildout installs them.")
         return None
     return Converter(bridge, easy_install, version)
@@ -38,8 +41,10 @@ class Converter(object):
         self._bridge = bridge
         self._easy_install = easy_install
         self._version = version
+        #: The modules of buildout that install wheels.
+        self._homes = sorted({_home(easy_install, name).__name__ for name in _functions_of(easy_install)})
         #: The functions that make eggs after pip, which somebody may replace later.
-        self._functions = [getattr(easy_install, name) for name in _FUNCTIONS[1:]]
+        self._functions = self._found_functions()
         #: What does not change during a run.
         self._fixed = None
         #: The request for the wheel that buildout is to install, to compare the result.
@@ -82,8 +87,13 @@ class Converter(object):
         if self._easy_install.logger.getEffectiveLevel() <= logging.DEBUG:
             # Buildout logs what pip says.
             return False
-        functions = [getattr(self._easy_install, name) for name in _FUNCTIONS[1:]]
-        return functions == self._functions and _pip.oddity(os.environ) is None
+        return self._found_functions() == self._functions and _pip.oddity(os.environ) is None
+
+    def _found_functions(self):
+        """The functions that make eggs after pip, in all modules that buildout may call them through."""
+        modules = [self._easy_install] + [sys.modules[name] for name in self._homes]
+        names = _functions_of(self._easy_install)[1:]
+        return [getattr(module, name, None) for module in modules for name in names]
 
     def _request(self, wheel, dest):
         if self._fixed is None:
@@ -101,9 +111,11 @@ class Converter(object):
 
     def _describe(self):
         """What decides how this buildout makes eggs of wheels."""
-        path = self._easy_install.__file__
-        with open(path[:-1] if path.endswith(".pyc") else path, "rb") as file:
-            code = hashlib.sha256(file.read()).hexdigest()
+        code = hashlib.sha256()
+        for name in self._homes:
+            path = sys.modules[name].__file__
+            with open(path[:-1] if path.endswith(".pyc") else path, "rb") as file:
+                code.update(file.read())
         python = {
             "executable": sys.executable,
             "implementation": sys.implementation.name,
@@ -114,7 +126,7 @@ class Converter(object):
             "pip": self._version("pip"),
             "buildout": self._version("zc.buildout"),
         }
-        return {"python": python, "setuptools": self._version("setuptools"), "code": code}
+        return {"python": python, "setuptools": self._version("setuptools"), "code": code.hexdigest()}
 
 
 def empty(directory):
@@ -127,9 +139,26 @@ def empty(directory):
             os.unlink(path)
 
 
-def _is_own(easy_install, name):
-    """Whether a function of a module is the one that it defines."""
+def _functions_of(easy_install):
+    """The names of the functions that make an egg of a wheel in this zc.buildout."""
+    return _FUNCTIONS + tuple(name for name in _FUNCTIONS_OF_53 if hasattr(easy_install, name))
+
+
+def _home(easy_install, name):
+    """The module of a function that buildout calls through ``easy_install``.
+
+    zc.buildout 5.3 has moved some of these functions to other modules.
+    """
     function = getattr(easy_install, name, None)
+    module = sys.modules.get(getattr(function, "__module__", None))
+    is_of_buildout = getattr(module, "__name__", "").startswith("zc.buildout.")
+    return module if is_of_buildout else easy_install
+
+
+def _is_own(easy_install, name):
+    """Whether a function of a module is the one that buildout defines."""
+    function = getattr(easy_install, name, None)
+    home = _home(easy_install, name)
     code = getattr(function, "__code__", None)
-    is_global = getattr(function, "__globals__", None) is vars(easy_install)
-    return is_global and code is not None and code.co_name == name
+    is_global = getattr(function, "__globals__", None) is vars(home)
+    return is_global and getattr(home, name) is function and code is not None and code.co_name == name
