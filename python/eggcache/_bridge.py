@@ -18,7 +18,7 @@ from eggcache import _compat
 from eggcache._lines import Deadline, Lines, TimeIsUp, TooLong
 from eggcache._log import logger, printable
 
-PROTOCOL = 11
+PROTOCOL = 12
 
 #: How long the program may take to greet, in seconds.
 GREETING = 15
@@ -32,7 +32,7 @@ LIMIT = 120
 
 #: The same for requests for which it may have to copy or store large eggs.
 LONG_LIMIT = 1800
-LONG = ("open", "prefetch", "materialize", "convert", "settle", "root", "close")
+LONG = ("open", "prefetch", "materialize", "spool", "prepare", "convert", "settle", "root", "close")
 
 #: How long to wait for the program to end, in seconds. Once a day it collects garbage before it ends.
 PATIENCE = 1

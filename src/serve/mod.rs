@@ -7,6 +7,7 @@
 
 mod announced_sets;
 mod auto_gc;
+mod convert_worker;
 mod fetch_worker;
 mod held_leases;
 mod output;
@@ -32,7 +33,7 @@ use session::{Session, is_unusable};
 use tracing::{debug, debug_span, warn};
 
 /// Version of the protocol. It changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 11;
+pub const PROTOCOL: u32 = 12;
 
 /// What the process decides that runs the bridge.
 #[derive(Debug, Clone)]
@@ -185,6 +186,8 @@ fn handle(
         Request::Lease(egg) => session.lease(&ToBuild { name: normalize_name(&egg.name), ..egg }),
         Request::Prefetch { digests, into } => session.prefetch(&digests, &into),
         Request::Materialize { digest, into } => session.materialize(digest, &into),
+        Request::Spool { into } => session.spool(&into),
+        Request::Prepare(wanted) => Ok(session.prepare_wheel(*wanted)),
         Request::Convert(wanted) => Ok(session.convert(*wanted)),
         Request::Store(egg) => session.store(&egg),
         Request::Settle {} => Ok(session.settled()),

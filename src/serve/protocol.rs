@@ -13,6 +13,7 @@ use crate::ops::materialize::Outcome;
 use crate::ops::register;
 use crate::util::hash::digest::Digest;
 use crate::util::hash::is_lower_hex;
+use crate::util::hash::sha256::Sha256;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
@@ -33,6 +34,10 @@ pub enum Request {
     Prefetch { digests: Vec<Digest>, into: PathBuf },
     /// Copy an egg into an eggs directory.
     Materialize { digest: Digest, into: PathBuf },
+    /// Make a temporary directory for archives that are fetched ahead, in an eggs directory.
+    Spool { into: PathBuf },
+    /// Announce a wheel that was fetched ahead.
+    Prepare(Box<ToPrepare>),
     /// Make an egg of a wheel.
     Convert(Box<ToConvert>),
     /// Queue a built egg to be stored.
@@ -64,6 +69,8 @@ impl Request {
             Self::Lease(_) => "lease",
             Self::Prefetch { .. } => "prefetch",
             Self::Materialize { .. } => "materialize",
+            Self::Spool { .. } => "spool",
+            Self::Prepare(_) => "prepare",
             Self::Convert(_) => "convert",
             Self::Store(_) => "store",
             Self::Settle {} => "settle",
@@ -169,6 +176,15 @@ pub struct ToBuild {
     pub source_sha256: String,
 }
 
+/// A wheel that buildout will probably ask for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToPrepare {
+    pub sha256: Sha256,
+    /// The request for its egg. The directory may be another one of the same file system.
+    pub convert: ToConvert,
+}
+
 /// A wheel that buildout would install with pip.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -241,6 +257,15 @@ pub enum Answer {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         torn: Vec<String>,
     },
+    /// A directory that is removed at the end of the session.
+    Spooling {
+        #[serde(serialize_with = "crate::disk::files::lossy")]
+        directory: PathBuf,
+        /// As in `open`, if this is the first request for the eggs directory.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        torn: Vec<String>,
+    },
+    Preparing {},
     Converted {
         #[serde(serialize_with = "crate::disk::files::lossy")]
         egg: PathBuf,

@@ -78,6 +78,7 @@ mod round_trip;
 mod serve;
 mod serve_convert;
 mod serve_custom;
+mod serve_prepare;
 mod serve_remote;
 mod set_aside;
 mod shared;

@@ -37,7 +37,7 @@ fn request(sandbox: &Sandbox, python: &Path) -> Value {
 }
 
 /// A sandbox with a wheel, and a request to convert it by a program that says that everything compiles.
-fn prepared() -> (Sandbox, Value) {
+pub fn prepared() -> (Sandbox, Value) {
     let sandbox = Sandbox::new();
     wheel(&sandbox, ".", &PACKAGE, "alpha\n");
     fs::create_dir(sandbox.path("into")).unwrap();
@@ -49,7 +49,7 @@ fn prepared() -> (Sandbox, Value) {
 }
 
 /// Records that eggs of pip and of eggcache are equal, or not.
-fn prove(sandbox: &Sandbox, server: &mut Server, request: &Value, is_equal: bool) {
+pub fn prove(sandbox: &Sandbox, server: &mut Server, request: &Value, is_equal: bool) {
     let stock = sandbox.path("stock/alpha-1.0.egg");
     fs::create_dir_all(&stock).unwrap();
     let mut compared = request.clone();

@@ -4,20 +4,25 @@
 //! ([`crate::cache::parity`]). Whatever fails here is left to buildout.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, warn};
 
 use super::Session;
 use crate::cache::parity::{Combination, Parity};
+use crate::disk::files;
 use crate::disk::permissions;
 use crate::disk::temp::Temp;
-use crate::error::Result;
+use crate::error::{IoContext, OrLog, Result};
 use crate::ops::convert::check::{self, Verdict};
 use crate::ops::convert::{Converter, Options, Origin, Outcome};
-use crate::serve::protocol::{Answer, ToConvert};
+use crate::ops::materialize::Prepared;
+use crate::serve::convert_worker::{ConvertWorker, Job, Wheel};
+use crate::serve::protocol::{Answer, ToConvert, ToPrepare};
 use crate::util::clock::now;
 use crate::util::environment::Environment;
+use crate::util::hash::sha256::{Hashing, Sha256};
 
 /// The CPU time that a file may take to compile. A wheel with one that takes longer is left to buildout.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -28,8 +33,10 @@ pub enum Conversion {
     #[default]
     Idle,
     Started {
-        converter: Box<Converter>,
+        converter: Arc<Converter>,
         environment: Vec<(String, String)>,
+        /// Starts with the first wheel that was fetched ahead.
+        ahead: Option<ConvertWorker>,
     },
     /// It has failed, so that it converts nothing more.
     Failed,
@@ -50,6 +57,58 @@ impl Session {
         answer
     }
 
+    /// Makes the directory for archives that are fetched ahead.
+    pub fn spool(&mut self, into: &Path) -> Result<Answer> {
+        let Prepared { path, torn } = self.prepare(into)?;
+        let temp = Temp::dir_at(&path)?;
+        let directory = temp.path().to_owned();
+        self.spool = Some(temp);
+        Ok(Answer::Spooling { directory, torn })
+    }
+
+    /// Queues a wheel that was fetched ahead. Whether its egg is used is decided when buildout asks for it.
+    pub fn prepare_wheel(&mut self, wanted: ToPrepare) -> Answer {
+        self.try_prepare(wanted).or_log();
+        Answer::Preparing {}
+    }
+
+    fn try_prepare(&mut self, wanted: ToPrepare) -> Result<()> {
+        let ToPrepare { sha256, convert: wanted } = wanted;
+        let known = self.known_parity(&combination(&wanted));
+        let differs = known.is_some_and(|parity| parity.difference.is_some());
+        let is_failed = matches!(self.conversion, Conversion::Failed);
+        if differs || is_failed || wanted.umask != permissions::umask() {
+            return Ok(());
+        }
+        let environment = wanted.environment.into_iter().collect();
+        let converter = self.converter(wanted.python, environment)?;
+        let wheel = Wheel { sha256, file_name: file_name(&wanted.wheel) };
+        let into = self.prepare(&wanted.into)?.path;
+        if let Conversion::Started { ahead, .. } = &mut self.conversion {
+            let ahead = ahead.get_or_insert_with(ConvertWorker::new);
+            ahead.enqueue(Job { wheel, path: wanted.wheel, into, converter });
+        }
+        Ok(())
+    }
+
+    /// The file name of the egg if it was made ahead. It is in the directory now.
+    fn take_ready(&self, wheel: &Path, into: &Path, converter: &Arc<Converter>) -> Option<String> {
+        let Conversion::Started { ahead: Some(ahead), .. } = &self.conversion else { return None };
+        let sha256 = digest(wheel).or_log()?;
+        ahead.take(&Wheel { sha256, file_name: file_name(wheel) }, into, converter)
+    }
+
+    /// Removes what was fetched or made ahead and not asked for.
+    pub fn end_conversion(&mut self) {
+        self.conversion = Conversion::Idle;
+        self.spool = None;
+    }
+
+    fn known_parity(&self, combination: &Combination) -> Option<Parity> {
+        let known = self.parities.iter().find(|it| it.combination == *combination).cloned();
+        known.or_else(|| self.cache.parity(combination))
+    }
+
     fn try_convert(&mut self, wanted: ToConvert) -> Result<Answer> {
         let left = |reason: &str| Ok(Answer::Left { left: reason.to_owned() });
         if matches!(self.conversion, Conversion::Failed) {
@@ -59,8 +118,7 @@ impl Session {
             return left("buildout has another umask than this program");
         }
         let combination = combination(&wanted);
-        let known = self.parities.iter().find(|it| it.combination == combination).cloned();
-        let known = known.or_else(|| self.cache.parity(&combination));
+        let known = self.known_parity(&combination);
         let ToConvert { wheel, into, python, environment, stock, .. } = wanted;
         let executable = python.executable.clone();
         match (&known, &stock) {
@@ -73,13 +131,16 @@ impl Session {
         let environment: Vec<(String, String)> = environment.into_iter().collect();
         let converter = self.converter(python, environment)?;
         let Some(stock) = stock else {
+            if let Some(egg) = self.take_ready(&wheel, &into, &converter) {
+                return Ok(Answer::Converted { egg: into.join(egg) });
+            }
             return Ok(match converter.convert(&wheel, &into, Origin::Portable)?.outcome {
                 Outcome::Converted { egg, .. } => Answer::Converted { egg: into.join(egg) },
                 Outcome::Present { .. } => Answer::Left { left: "its egg is there".into() },
                 Outcome::Left { reason } => Answer::Left { left: reason.to_string() },
             });
         };
-        let verdict = compare(converter, &executable, &wheel, &into, &stock)?;
+        let verdict = compare(&converter, &executable, &wheel, &into, &stock)?;
         Ok(self.compared(&wheel, combination, verdict))
     }
 
@@ -87,9 +148,9 @@ impl Session {
         &mut self,
         target: crate::ops::convert::Target,
         environment: Vec<(String, String)>,
-    ) -> Result<&Converter> {
+    ) -> Result<Arc<Converter>> {
         let is_same = match &self.conversion {
-            Conversion::Started { converter, environment: before } => {
+            Conversion::Started { converter, environment: before, .. } => {
                 *converter.target() == target && *before == environment
             }
             _ => false,
@@ -102,11 +163,11 @@ impl Session {
                 environment: of_python,
                 ..Options::default()
             };
-            let converter = Box::new(Converter::start(target, options)?);
-            self.conversion = Conversion::Started { converter, environment };
+            let converter = Arc::new(Converter::start(target, options)?);
+            self.conversion = Conversion::Started { converter, environment, ahead: None };
         }
         match &self.conversion {
-            Conversion::Started { converter, .. } => Ok(converter),
+            Conversion::Started { converter, .. } => Ok(Arc::clone(converter)),
             _ => unreachable!("it was started above"),
         }
     }
@@ -124,7 +185,7 @@ impl Session {
                 return Answer::Compared { warning: None };
             }
         };
-        let wheel = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let wheel = file_name(wheel);
         let warning = difference.as_ref().map(|difference| {
             format!(
                 "the egg that eggcache makes of {wheel} differs from the one of pip ({difference}); \
@@ -138,6 +199,17 @@ impl Session {
         self.parities.push(parity);
         Answer::Compared { warning }
     }
+}
+
+fn file_name(wheel: &Path) -> String {
+    wheel.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn digest(wheel: &Path) -> Result<Sha256> {
+    let file = files::open_file(wheel).at("read", wheel)?;
+    let mut hashing = Hashing::new(&file);
+    std::io::copy(&mut hashing, &mut std::io::sink()).at("read", wheel)?;
+    Ok(hashing.finish().0)
 }
 
 fn combination(wanted: &ToConvert) -> Combination {

@@ -173,7 +173,7 @@ impl Session {
     }
 
     /// Prepares an eggs directory for its first request.
-    fn prepare(&mut self, into: &Path) -> Result<Prepared> {
+    pub fn prepare(&mut self, into: &Path) -> Result<Prepared> {
         if let Some(path) = self.prepared.get(into).filter(|path| path.is_dir()) {
             return Ok(Prepared { path: path.clone(), torn: Vec::new() });
         }

@@ -21,6 +21,7 @@ use crate::cache::parity::Parity;
 use crate::cache::prefetch_hints::PrefetchHints;
 use crate::cache::retention::policy::Policy;
 use crate::cache::{Cache, Usage};
+use crate::disk::temp::Temp;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::Host;
 use crate::egg::loader::Loader;
@@ -51,6 +52,8 @@ pub struct Session {
     /// What the last buildout of this configuration asked for.
     hints: Option<PrefetchHints>,
     conversion: convert::Conversion,
+    /// Where archives are that were fetched ahead.
+    spool: Option<Temp>,
     /// Comparisons of this session, in case the cache cannot keep them.
     parities: Vec<Parity>,
     /// Starts with the first egg to store.
@@ -136,6 +139,7 @@ impl Session {
             prefetcher: None,
             hints,
             conversion: convert::Conversion::default(),
+            spool: None,
             parities: Vec::new(),
             storer: None,
             settled: Vec::new(),
@@ -220,6 +224,7 @@ impl Session {
     /// The answer to `close`. Waits a while for pushes, and after a run that has copied eggs, for lists of
     /// withdrawn eggs that are being read.
     pub fn close(&mut self) -> Answer {
+        self.end_conversion();
         if !self.known.is_empty() {
             self.withdrawals.finish();
         }
