@@ -126,6 +126,13 @@ class Chooser(object):
             return None
         return self._of_archive(installer, available, requirement, source, None)
 
+    def of_link(self, installer, available, requirement):
+        """As `same_as`, for what buildout will probably choose: nothing is learned from it."""
+        sha256 = sha256_of_link(available.location)
+        eggs = self._eggs_of_version(requirement, available.version, sha256=sha256)
+        eggs = [egg for egg in eggs if sha256 and egg["source_sha256"] == sha256]
+        return self._offer(eggs, requirement, None, installer)
+
     def same_as_fetched(self, installer, available, archive, requirement):
         """As `same_as`, after buildout has fetched the archive, if its link did not have the SHA-256."""
         if not self._may_offer(requirement, None) or sha256_of_link(available.location):

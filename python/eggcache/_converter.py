@@ -42,7 +42,8 @@ class Converter(object):
         self._easy_install = easy_install
         self._version = version
         #: The modules of buildout that install wheels.
-        self._homes = sorted({_home(easy_install, name).__name__ for name in _functions_of(easy_install)})
+        homes = {_home(easy_install, name) for name in _functions_of(easy_install)}
+        self._homes = sorted(homes, key=lambda module: module.__name__)
         #: The functions that make eggs after pip, which somebody may replace later.
         self._functions = self._found_functions()
         #: What does not change during a run.
@@ -51,6 +52,18 @@ class Converter(object):
         self._uncompared = None
         #: The file name of the egg that was made last.
         self.made = None
+
+    def is_usable(self):
+        """Whether buildout would let pip install wheels in the way that the program knows."""
+        if self._easy_install.logger.getEffectiveLevel() <= logging.DEBUG:
+            # Buildout logs what pip says.
+            return False
+        return self._found_functions() == self._functions and _pip.oddity(os.environ) is None
+
+    def prepare(self, wheel, sha256, dest):
+        """Let the program make the egg of a wheel ahead, in an eggs directory, without its name."""
+        request = self._request(wheel, dest)
+        self._bridge.post("prepare", lambda answer, refusal: None, sha256=sha256, convert=request)
 
     def convert(self, wheel, dest):
         """Make the egg of a wheel in the empty directory ``dest``; return its path, or None."""
@@ -82,17 +95,12 @@ class Converter(object):
         """Whether buildout would let pip install exactly this wheel, in the way that the program knows."""
         if not str(wheel).endswith(".whl") or not os.path.isfile(wheel):
             return False
-        if not os.path.isdir(dest) or os.listdir(dest):
-            return False
-        if self._easy_install.logger.getEffectiveLevel() <= logging.DEBUG:
-            # Buildout logs what pip says.
-            return False
-        return self._found_functions() == self._functions and _pip.oddity(os.environ) is None
+        return os.path.isdir(dest) and not os.listdir(dest) and self.is_usable()
 
     def _found_functions(self):
         """The functions that make eggs after pip, in all modules that buildout may call them through."""
-        modules = [self._easy_install] + [sys.modules[name] for name in self._homes]
         names = _functions_of(self._easy_install)[1:]
+        modules = [self._easy_install] + self._homes
         return [getattr(module, name, None) for module in modules for name in names]
 
     def _request(self, wheel, dest):
@@ -112,8 +120,8 @@ class Converter(object):
     def _describe(self):
         """What decides how this buildout makes eggs of wheels."""
         code = hashlib.sha256()
-        for name in self._homes:
-            path = sys.modules[name].__file__
+        for module in self._homes:
+            path = module.__file__
             with open(path[:-1] if path.endswith(".pyc") else path, "rb") as file:
                 code.update(file.read())
         python = {

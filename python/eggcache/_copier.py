@@ -20,6 +20,8 @@ class Copier(object):
         self._custom = custom
         self._tally = tally
         self._has_remotes = has_remotes
+        #: What fetches ahead, if anything does (`_ahead.Ahead`).
+        self.ahead = None
         #: Keys of the projects for which `expect` has done its work.
         self._expected = set()
         #: Eggs directories that may hold temporary copies until the program ends.
@@ -81,6 +83,9 @@ class Copier(object):
         self.announce(wanted, installer._newest)
         offers = [self._chooser.choose(installer, requirement, None) for requirement in wanted]
         self.copy_ahead([offered for offered in offers if offered], installer._dest)
+        for requirement, offered in zip(wanted, offers):
+            if self.ahead is not None and not offered:
+                self.ahead.want(installer, requirement)
 
     def copy_ahead(self, offers, dest):
         """Have the program copy offered eggs to temporary names in ``dest``."""

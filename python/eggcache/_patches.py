@@ -52,6 +52,8 @@ class Patches(object):
         ]
         if session.converter is not None:
             self.places.append((easy_install, "call_pip_install"))
+        if session.ahead is not None:
+            self.places.append((easy_install.AllowHostsPackageIndex, "open_url"))
         self.stock = _Stock()
         #: Distributions that were put into an eggs directory since its last rescan.
         self._added = []
@@ -161,6 +163,13 @@ class Patches(object):
                 return offered
         self.session.fetched(installer, dist, self._archive_of(fetched), requirement)
         return fetched
+
+    def open_url(self, index, url, *args, **kw):
+        """Stock: request a page of the index, or an archive.
+
+        Changed: the answer of a request that was made ahead is returned.
+        """
+        return self.session.requested(url) or self.stock.open_url(index, url, *args, **kw)
 
     def _archive_of(self, dist):
         """Where the archive of a distribution is."""

@@ -127,10 +127,11 @@ class Places(object):
 
     @_compat.cached_property
     def _folders(self):
-        return Folders(self._easy_install.pkg_resources, self._package_index)
+        return Folders(self._easy_install.pkg_resources, self.package_index)
 
     @_compat.cached_property
-    def _package_index(self):
+    def package_index(self):
+        """The module of buildout's index."""
         # zc.buildout 4 and later have their own copy of this module of setuptools.
         own = getattr(self._easy_install, "_package_index", None)
         return own or self._easy_install.setuptools.package_index
@@ -147,7 +148,7 @@ class Places(object):
         """Python and this machine, which decide which archives fit."""
         python = "%s %d.%d" % ((_compat.implementation(),) + sys.version_info[:2])
         platform = self._easy_install.pkg_resources.get_supported_platform()
-        return [python, platform, _supported_tags(self._package_index)]
+        return [python, platform, _supported_tags(self.package_index)]
 
 
 def _supported_tags(package_index):

@@ -8,7 +8,7 @@ import functools
 import os
 import sysconfig
 
-from eggcache import _bridge, _compat, _converter, _host, _options
+from eggcache import _ahead, _bridge, _compat, _converter, _host, _options
 from eggcache._chooser import Chooser
 from eggcache._conflicts import Conflicts
 from eggcache._copier import Copier, warn_of_torn_copies
@@ -90,6 +90,8 @@ class Session(object):
         self.chooser = self.copier = self.storer = self.leases = None
         #: None if wheels are not converted.
         self.converter = None
+        #: None if nothing is fetched ahead.
+        self.ahead = None
 
     @property
     def is_active(self):
@@ -137,6 +139,7 @@ class Session(object):
         self.storer = Storer(bridge, easy_install, chooser, self.custom, self.tally)
         if not self.custom.key_variant:
             self.converter = _converter.converter_for(bridge, easy_install, options, self._version)
+        self.copier.ahead = self.ahead = _ahead.ahead_for(self)
         if "full" in answer:
             self.storer.stop(answer["full"])
 
@@ -154,10 +157,18 @@ class Session(object):
     def abandon(self):
         """Continue without the cache."""
         bridge, self.bridge = self.bridge, None
+        self._end_ahead()
         if bridge is not None:
             bridge.kill()
             if self.copier is not None:
                 self.copier.remove_temporary_copies()
+
+    def _end_ahead(self):
+        if self._pid != os.getpid():
+            # The threads are in the process that this one was forked from, and may have held a lock then.
+            return
+        if self.ahead is not None:
+            self.ahead.stop()
 
     @guarded
     def choose(self, installer, requirement, source):
@@ -182,6 +193,15 @@ class Session(object):
         self.storer.fetched(archive, available.location, choice)
         if self.custom.variant:
             self.custom.archive = archive
+
+    @guarded
+    def requested(self, url):
+        """See `Ahead.take`. Waiting for the network is no time that is spent on the cache."""
+        spent, started = self.tally.seconds, _compat.monotonic()
+        try:
+            return self.ahead.take(url)
+        finally:
+            self.tally.seconds = spent - (_compat.monotonic() - started)
 
     @guarded
     def await_build(self, installer, dist, source=None):
@@ -265,6 +285,7 @@ class Session(object):
 
     def close(self):
         """End the session, and log what the cache did in one line."""
+        self._end_ahead()
         if self.is_active and self.bridge.is_broken:
             # Buildout was interrupted while it waited for an answer.
             bridge, self.bridge = self.bridge, None

@@ -32,6 +32,7 @@ class Session:
             hide=lambda env: None,
         )
         self.await_listing = lambda: None
+        self.ahead = None
 
     @contextlib.contextmanager
     def _building(self, name, build_ext):

@@ -1,0 +1,288 @@
+"""Fetch ahead what buildout will request: the pages of pinned projects in its index, and their archives.
+
+Buildout asks its index for one project after another, and downloads one archive after another. Threads
+make the same requests before it does, and buildout gets the answers in place of its own
+(`Patches.open_url`). So it chooses and checks as always. Which requests these are is a guess: a page that
+buildout would read, of a project that something requires, and the wheel of the pinned version on it. A wrong
+guess costs the request.
+
+A wheel that has come says what it requires, and the program makes its egg before buildout asks for it.
+
+Only buildouts are served whose requests this module understands; see `Ahead._is_plain`.
+"""
+
+import functools
+import hashlib
+import os
+import re
+import zipfile
+
+from eggcache import _bridge, _compat, _fetcher
+from eggcache._folders import normalized
+from eggcache._log import logger
+from eggcache._places import _scheme
+from eggcache._requirements import pinned_version, sha256_of_link
+
+#: Methods of buildout's index that make requests. If somebody has replaced one, its requests are others.
+_METHODS = ("open_url", "process_url", "download", "_download_to", "_attempt_download")
+
+#: Hosts for which an index needs no https.
+_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+#: The longest page that is read, in bytes.
+_LONGEST_PAGE = 64 << 20
+
+#: The longest METADATA that is read, in bytes.
+_LONGEST_METADATA = 4 << 20
+
+_METADATA = re.compile(r"[^/]+\.dist-info/METADATA\Z")
+
+
+def ahead_for(session):
+    """The `Ahead` of a session; None if this buildout requests archives in a way that is not known."""
+    if session.converter is None:
+        return None
+    package_index = session.places.package_index
+    if not _is_own(package_index, getattr(session.easy_install, "AllowHostsPackageIndex", None)):
+        return None
+    return Ahead(session, package_index)
+
+
+class Ahead(object):
+    """Fetches ahead for one session. Only `_read_page` and `_read_archive` run in threads."""
+
+    def __init__(self, session, package_index):
+        self._bridge = session.bridge
+        self._pkg_resources = session.easy_install.pkg_resources
+        self._chooser = session.chooser
+        self._copier = session.copier
+        self._custom = session.custom
+        self._converter = session.converter
+        self._package_index = package_index
+        self.fetcher = None
+        self._is_over = False
+        #: Names in folders of `find-links`, by path.
+        self._names = {}
+
+    def want(self, installer, requirement):
+        """Fetch the page of a pinned project, whose egg the cache does not have, and then its archive."""
+        try:
+            self._want(installer, requirement)
+        except _bridge.BridgeError:
+            raise
+        except Exception as error:
+            # Whatever it is, buildout does without it.
+            logger.debug("nothing more is fetched ahead: %s", error)
+            self.stop()
+
+    def _want(self, installer, requirement):
+        pin = pinned_version(requirement)
+        if pin is None or self._is_over or self._custom.includes(requirement.project_name):
+            return
+        if not self._is_plain(installer, normalized(requirement.project_name)):
+            return
+        index = installer._index
+        # As `find_packages` of the index spells it.
+        name = normalized(getattr(requirement, "unsafe_name", requirement.project_name))
+        url = index.index_url + name + "/"
+        if url in index.fetched_urls or not self._may_request(index, url):
+            return
+        if self.fetcher is None:
+            self._start(installer._dest)
+        self.fetcher.want(url, "page", functools.partial(self._read_page, installer, requirement, pin))
+
+    def take(self, url):
+        """The answer of an address that was requested ahead; else None."""
+        self.pump()
+        return None if self.fetcher is None else self.fetcher.take(url, self.pump)
+
+    def pump(self):
+        """Act on what has come."""
+        for handle, arguments in self.fetcher.events() if self.fetcher else ():
+            handle(*arguments)
+
+    def stop(self):
+        """Fetch nothing more."""
+        self._is_over = True
+        if self.fetcher is not None:
+            self.fetcher.stop()
+
+    # -- What buildout would request
+
+    def _start(self, dest):
+        opened = _opener(self._package_index.user_agent)
+        self.fetcher = _fetcher.Fetcher(self._bridge.call("spool", into=dest)["directory"], opened)
+
+    def _is_plain(self, installer, project):
+        """Whether buildout would look for the archives of a project in an index on the web, and nowhere else."""
+        index = installer._index
+        if installer._dest is None or installer._install_from_cache or installer._download_cache:
+            return False
+        if tuple(installer._allow_hosts) != ("*",) or not index.allows("any.example/"):
+            return False
+        if not self._converter.is_usable():
+            return False
+        return not any(self._may_have(link, project) for link in installer._links)
+
+    def _may_have(self, link, project):
+        """Whether an entry of ``find-links`` may have an archive of a project."""
+        scheme = _scheme(link)
+        if scheme not in ("", "file"):
+            return True
+        path = link if not scheme else _compat.url2pathname(_compat.urlsplit(link).path)
+        if path not in self._names:
+            is_folder = os.path.isdir(path) and not os.path.exists(os.path.join(path, "index.html"))
+            self._names[path] = [normalized(name) for name in os.listdir(path)] if is_folder else None
+        names = self._names[path]
+        return names is None or any(name.startswith(project + "-") for name in names)
+
+    def _may_request(self, index, url):
+        """Whether a request needs no credentials, and is made by ``urllib`` alone."""
+        parts = _compat.urlsplit(url)
+        is_known = parts.scheme == "https" or (
+            parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS
+        )
+        if not is_known or "@" in parts.netloc or parts.query or not _is_plain_urllib(index.opener):
+            return False
+        try:
+            return not self._package_index.PyPIConfig().find_credential(url)
+        except Exception:
+            # Buildout would report what is wrong with the file.
+            return False
+
+    # -- What has come
+
+    def _read_page(self, installer, requirement, pin, answer):
+        """In a thread: find the wheel that buildout would choose on a page of the index."""
+        if "html" not in answer.headers.get("content-type", "").lower() or answer.bytes > _LONGEST_PAGE:
+            return None
+        with open(answer.path, "rb") as file:
+            page = file.read().decode("latin-1")
+        best = best_wheel(self._package_index, page, answer.url, requirement.project_name, pin)
+        return best and (self._page_has_come, (installer, requirement, best))
+
+    def _page_has_come(self, installer, requirement, dist):
+        """Fetch the archive, unless the cache has its egg."""
+        offered = self._chooser.of_link(installer, dist, requirement)
+        if offered:
+            self._copier.copy_ahead([offered], installer._dest)
+            return
+        url = dist.location
+        parts = _compat.urlsplit(url)
+        if parts.scheme == _compat.urlsplit(installer._index.index_url).scheme and self._may_request(
+            installer._index, url.partition("#")[0]
+        ):
+            name = os.path.basename(parts.path)
+            self.fetcher.want(url, name, functools.partial(self._read_archive, installer, requirement, url))
+
+    def _read_archive(self, installer, requirement, url, answer):
+        """In a thread: check a wheel, and see what it requires."""
+        digest = hashlib.sha256()
+        with open(answer.path, "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+        sha256 = digest.hexdigest()
+        if sha256 != sha256_of_link(url):
+            raise ValueError("another archive has come")
+        required = requirements_of(self._pkg_resources, answer.path, requirement.extras)
+        return self._archive_has_come, (installer, answer.path, sha256, required)
+
+    def _archive_has_come(self, installer, path, sha256, required):
+        """Let the program make the egg, and expect what the wheel requires."""
+        if os.path.exists(path):
+            self._converter.prepare(path, sha256, installer._dest)
+        self._copier.expect(installer, required)
+
+
+def best_wheel(package_index, page, base, project, version):
+    """The wheel of a version that buildout would choose among the links of a page; None if there is none.
+
+    Only links with a SHA-256 count.
+    """
+    marker = "-%s-" % version
+    found = []
+    for match in package_index.HREF.finditer(page):
+        if marker not in match.group(1):
+            continue
+        link = _compat.urljoin(base, package_index.htmldecode(match.group(1)))
+        parts = _compat.urlsplit(link)
+        if not parts.path.endswith(".whl") or not sha256_in(parts.fragment):
+            continue
+        # For a wheel that does not fit this Python there is none.
+        for dist in package_index.distros_for_url(link):
+            if normalized(dist.project_name) == normalized(project) and dist.version == version:
+                found.append(dist)
+    # Of one version and one kind, the greatest location.
+    return max(found, key=lambda dist: dist.hashcmp) if found else None
+
+
+def sha256_in(fragment):
+    return re.match("sha256=[0-9a-f]{64}$", fragment)
+
+
+def requirements_of(pkg_resources, wheel, extras):
+    """What a wheel requires here, with these extras; nothing if it cannot be read."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if _METADATA.match(name)]
+            if len(names) != 1 or archive.getinfo(names[0]).file_size > _LONGEST_METADATA:
+                return []
+            text = archive.read(names[0]).decode("utf-8", "replace")
+    except Exception:
+        # Whether that matters is up to buildout.
+        return []
+    headers = text.replace("\r\n", "\n").partition("\n\n")[0]
+    found = []
+    for line in headers.split("\n"):
+        if line.lower().startswith("requires-dist:"):
+            try:
+                requirement = pkg_resources.Requirement.parse(line.partition(":")[2].strip())
+            except ValueError:
+                continue
+            if _holds(requirement.marker, extras):
+                found.append(requirement)
+    return found
+
+
+def _holds(marker, extras):
+    if marker is None:
+        return True
+    return any(marker.evaluate({"extra": extra}) for extra in tuple(extras) or ("",))
+
+
+def _is_own(package_index, index_class):
+    """Whether the functions that make requests are those that buildout defines."""
+    if not str(package_index.__name__).startswith("zc.buildout."):
+        return False
+    own = package_index.__name__, "zc.buildout.patches"
+    functions = [getattr(index_class, name, None) for name in _METHODS]
+    functions += [getattr(package_index, name, None) for name in ("open_with_auth", "PyPIConfig", "HashChecker")]
+    return all(getattr(function, "__module__", None) in own for function in functions)
+
+
+def _is_plain_urllib(opener):
+    """Whether a request is made by ``urllib`` as it is, without handlers that somebody has added."""
+    import urllib.request
+
+    if opener is not urllib.request.urlopen or opener.__module__ != "urllib.request":
+        return False
+    handlers = getattr(urllib.request._opener, "handlers", ())
+    return all(type(handler).__module__ == "urllib.request" for handler in handlers)
+
+
+def _opener(user_agent):
+    """A function that makes requests as buildout's index does. All have one TLS context, which takes
+    long to make."""
+    import ssl
+    import urllib.request
+
+    context = ssl._create_default_https_context()
+    context.set_alpn_protocols(["http/1.1"])
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+
+    def opened(url):
+        request = urllib.request.Request(url)
+        request.add_header("User-Agent", user_agent)
+        return opener.open(request, timeout=_fetcher.SILENCE)
+
+    return opened
