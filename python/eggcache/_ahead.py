@@ -59,8 +59,11 @@ class Ahead(object):
         self._custom = session.custom
         self._converter = session.converter
         self._package_index = package_index
+        self._show_progress = session.show_progress
         self.fetcher = None
         self._is_over = False
+        #: How many projects were wanted, and how many archives have come.
+        self.wanted = self.archives = 0
         #: Names in folders of `find-links`, by path.
         self._names = {}
 
@@ -89,6 +92,7 @@ class Ahead(object):
             return
         if self.fetcher is None:
             self._start(installer._dest)
+        self.wanted += 1
         self.fetcher.want(url, "page", functools.partial(self._read_page, installer, requirement, pin))
 
     def take(self, url):
@@ -100,6 +104,12 @@ class Ahead(object):
         """Act on what has come."""
         for handle, arguments in self.fetcher.events() if self.fetcher else ():
             handle(*arguments)
+        self._show_progress()
+
+    @property
+    def bytes(self):
+        """How many bytes have come."""
+        return 0 if self.fetcher is None else self.fetcher.bytes
 
     def stop(self):
         """Fetch nothing more."""
@@ -165,6 +175,7 @@ class Ahead(object):
         """Fetch the archive, unless the cache has its egg."""
         offered = self._chooser.of_link(installer, dist, requirement)
         if offered:
+            self.wanted -= 1
             self._copier.copy_ahead([offered], installer._dest)
             return
         url = dist.location
@@ -189,6 +200,7 @@ class Ahead(object):
 
     def _archive_has_come(self, installer, path, sha256, required):
         """Let the program make the egg, and expect what the wheel requires."""
+        self.archives += 1
         if os.path.exists(path):
             self._converter.prepare(path, sha256, installer._dest)
         self._copier.expect(installer, required)

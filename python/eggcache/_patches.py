@@ -81,6 +81,7 @@ class Patches(object):
         resolve = functools.partial(self.stock.install, installer, specs, working_set, *args, **kw)
         with self._listed():
             found = self.session.conflicts.resolve(installer, working_set, self.session.chooser, resolve)
+        self.session.erase_progress()
         self.session.root.add_locations(dist.location for dist in found)
         return found
 

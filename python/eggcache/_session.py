@@ -8,7 +8,7 @@ import functools
 import os
 import sysconfig
 
-from eggcache import _ahead, _bridge, _compat, _converter, _host, _options
+from eggcache import _ahead, _bridge, _compat, _converter, _host, _options, _progress
 from eggcache._chooser import Chooser
 from eggcache._conflicts import Conflicts
 from eggcache._copier import Copier, warn_of_torn_copies
@@ -92,6 +92,8 @@ class Session(object):
         self.converter = None
         #: None if nothing is fetched ahead.
         self.ahead = None
+        #: None if the run is not shown on a terminal.
+        self.progress = None
 
     @property
     def is_active(self):
@@ -139,6 +141,8 @@ class Session(object):
         self.storer = Storer(bridge, easy_install, chooser, self.custom, self.tally)
         if not self.custom.key_variant:
             self.converter = _converter.converter_for(bridge, easy_install, options, self._version)
+        if self.converter is not None:
+            self.progress = _progress.of_run()
         self.copier.ahead = self.ahead = _ahead.ahead_for(self)
         if "full" in answer:
             self.storer.stop(answer["full"])
@@ -169,6 +173,24 @@ class Session(object):
             return
         if self.ahead is not None:
             self.ahead.stop()
+        if self.progress is not None:
+            self.progress.end()
+
+    def show_progress(self):
+        """Show what was fetched and converted, on a terminal."""
+        if self.progress is not None:
+            self.progress.show(self._progress_text)
+
+    def erase_progress(self):
+        """Something else may write to the terminal from here on."""
+        if self.progress is not None:
+            self.progress.erase()
+
+    def _progress_text(self):
+        ahead = self.ahead
+        fetched = "" if ahead is None else "%d fetched (%.1f MB), " % (ahead.archives, ahead.bytes / 1e6)
+        remaining = 0 if ahead is None else max(0, ahead.wanted - self.tally.misses)
+        return "eggcache: %s%d converted, %d remaining" % (fetched, self.tally.converted, remaining)
 
     @guarded
     def choose(self, installer, requirement, source):
@@ -246,6 +268,10 @@ class Session(object):
         egg = self._convert(wheel, dest)
         if was_active and not self.is_active:
             _converter.empty(dest)
+        if egg is None:
+            self.erase_progress()
+        else:
+            self.show_progress()
         return egg
 
     @guarded
