@@ -6,13 +6,14 @@ STRESS_SECONDS ?= 3600
 TOOLS := build/tools/bin
 BENCH := build/bench/venv/bin
 
-.PHONY: help build wheel wheel-manylinux wheel-release release-check deb docs test matrix upstream azure bench scale \
-	demo lint deny fuzz reliability check-macos clean
+.PHONY: help build wheel wheel-manylinux wheel-release release-check deb docs test matrix parity upstream azure bench \
+	scale demo lint deny fuzz reliability check-macos clean
 
 help:
 	@echo "make demo   run a real buildout, then the same one without network from the cache"
 	@echo "make test   run all tests, with real buildouts of five versions"
 	@echo "make matrix try every Python of this machine with every zc.buildout, for hours; CELLS=REGEX tries some"
+	@echo "make parity compare the eggs of 330 wheels with those of pip; CELLS=REGEX and WHEELS=NUMBER choose some"
 	@echo "make upstream run the tests of zc.buildout itself with the cache; RUNS=REGEX and TESTS=REGEX choose some"
 	@echo "make azure  test remotes with an emulator of Azure Storage as well (needs npm)"
 	@echo "make bench  run all measurements and write docs/explanation/performance.md"
@@ -104,6 +105,9 @@ test: wheel
 
 matrix: wheel
 	$(TOOLS)/python tests/matrix/matrix.py "$(CELLS)"
+
+parity: build
+	$(PYTHON) tests/parity/parity.py "$(CELLS)" "$(WHEELS)"
 
 upstream: wheel
 	$(TOOLS)/python tests/upstream/upstream.py "$(RUNS)" "$(TESTS)"
