@@ -2,6 +2,14 @@
 //!
 //! An egg that contains the path of the folder in which it was built has a *bound* variant: that digest, a
 //! dot, and a digest of the folder. It is served only there. All others are served in every folder.
+//!
+//! Without a custom build, the variant says how a buildout wants its wheels compiled
+//! (`egg-cache-compile`). It is empty for that of stock buildout.
+
+/// All sources of converted eggs have bytecode, which is checked by the time of the source.
+pub const COMPILE_ALL: &str = "compile-all";
+/// As [`COMPILE_ALL`], with bytecode that Python does not check.
+pub const COMPILE_ALL_UNCHECKED: &str = "compile-all-unchecked-hash";
 
 /// Whether a variant is the wanted one, or that of this folder.
 #[must_use]

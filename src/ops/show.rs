@@ -9,10 +9,9 @@ use crate::cache::query::{self, Narrow};
 use crate::egg::arrival::Arrival;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::manifest::{Entry, EntryKind, Mtime};
-use crate::egg::wheel::plan::portable_direct_url;
+use crate::egg::wheel::converted::is_converted_from;
 use crate::error::{Error, Result};
 use crate::remote::withdrawals::record::{Notice, Withdrawals};
-use crate::util::hash::digest::Digest;
 
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -66,23 +65,15 @@ pub fn show(cache: &Cache, text: &str, narrow: &Narrow, entries: bool) -> Result
             None => Error::miss(&text),
         });
     };
-    let is_converted = is_converted(&egg, &blob.manifest.entries);
+    let source = egg.provenance.source.as_deref();
+    let is_converted = source.is_some_and(|source| {
+        is_converted_from(source, &egg.key.source_sha256, &blob.manifest.entries)
+    });
     let entries = entries.then(|| blob.manifest.entries.iter().map(shown).collect());
     let arrival = cache.arrivals()?.of_egg(egg.digest).cloned();
     let withdrawn = Withdrawals::of(cache.root())?.get(egg.digest).cloned();
     let frames = blob.frame_count();
     Ok(Report { egg, blob: path, frames, arrival, is_converted, withdrawn, entries })
-}
-
-/// Whether an egg has the metadata that eggcache writes when it converts exactly this archive.
-fn is_converted(egg: &CachedEgg, entries: &[Entry]) -> bool {
-    let Some(source) = &egg.provenance.source else { return false };
-    let Some(expected) = portable_direct_url(source, &egg.key.source_sha256) else { return false };
-    let expected = Digest::of(expected.as_bytes());
-    entries.iter().any(|entry| {
-        entry.path.as_str().ends_with(".dist-info/direct_url.json")
-            && matches!(entry.kind, EntryKind::File { digest, .. } if digest == expected)
-    })
 }
 
 fn shown(entry: &Entry) -> Shown {

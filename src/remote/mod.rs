@@ -11,6 +11,7 @@ pub mod inventory;
 pub mod keys;
 pub mod line_filter;
 pub mod object_names;
+pub mod package_index;
 pub mod parallel;
 pub mod publish;
 pub mod signature;

@@ -48,7 +48,7 @@ pub fn wheel(sandbox: &Sandbox, folder: &str, files: &[(&str, &str)], top_level:
 }
 
 /// Runs `convert` with a Python that has a pip of this version.
-fn convert(sandbox: &Sandbox, line: &str, pip: &str, variables: &[(&str, &str)]) -> Output {
+pub fn convert(sandbox: &Sandbox, line: &str, pip: &str, variables: &[(&str, &str)]) -> Output {
     let site = sandbox.path(&format!("site-{pip}"));
     let metadata = format!("Name: pip\nVersion: {pip}\n");
     fs::create_dir_all(site.join(format!("pip-{pip}.dist-info"))).unwrap();
@@ -59,7 +59,7 @@ fn convert(sandbox: &Sandbox, line: &str, pip: &str, variables: &[(&str, &str)])
 }
 
 /// The report on the only wheel.
-fn report(output: &Output) -> Value {
+pub fn report(output: &Output) -> Value {
     output.clone().assert().success();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     report["wheels"][0].clone()

@@ -60,6 +60,7 @@ mod private;
 mod pull_through;
 mod records;
 mod recovery;
+mod rederive;
 mod regrets;
 mod reindex;
 mod remote;

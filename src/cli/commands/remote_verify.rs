@@ -1,13 +1,21 @@
 //! `remote verify`: check all that a remote contains.
 
 use std::fmt::Write;
+use std::path::PathBuf;
+
+use url::Url;
 
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::verdict;
-use crate::cli::print::Text;
+use crate::cli::print::{Message, Text};
+use crate::ops::convert;
+use crate::ops::remote::rederive::{self, Difference, Rederived, Verdict};
 use crate::ops::remote::verify::{self, Options, Report};
 use crate::util::units::{counted, shown_size};
+
+/// How many differing files of an egg are listed without `--verbose`.
+const FEW: usize = 10;
 
 /// Check all contents of a remote.
 #[derive(Debug, clap::Args)]
@@ -16,9 +24,14 @@ use crate::util::units::{counted, shown_size};
     own key, that its blob exists, that lists and sets match \
     the entries, and that the list of withdrawn eggs is current. The contents have to be \
     listed: use the address of the store, not of a web server in front of it.\n\n\
+    With --rederive, this also makes the eggs again that were made of wheels, from wheels with the recorded \
+    SHA-256, and names each file that differs. Eggs that eggcache has converted are compared \
+    completely, those of pip except for their bytecode. Eggs without their wheel, for another Python or built \
+    of sources are counted, and not tried.\n\n\
     Examples:\n  eggcache remote verify team\n  \
-    eggcache remote verify team --full\n  eggcache remote verify team --repair\n\n\
-    Exit code 4 if there is a problem, with --repair if one remains."
+    eggcache remote verify team --full\n  eggcache remote verify team --repair\n  \
+    eggcache remote verify team --rederive --archives downloads/ --python bin/python\n\n\
+    Exit code 4 if there is a problem, with --repair if one remains, or if an egg differs from its wheel."
 )]
 pub struct Verify {
     /// Name of the remote.
@@ -29,25 +42,70 @@ pub struct Verify {
     /// Rewrite lists and sets from the entries; with --full, remove damaged blobs.
     #[arg(long)]
     repair: bool,
+    #[command(flatten)]
+    again: Again,
+}
+
+#[derive(Debug, clap::Args)]
+struct Again {
+    /// Make the eggs of wheels again, and compare.
+    #[arg(long)]
+    rederive: bool,
+    /// Folders with wheels, which are found by their SHA-256.
+    #[arg(long, requires = "rederive", value_name = "FOLDER", num_args = 1..)]
+    archives: Vec<PathBuf>,
+    /// Package index with the wheels that no folder has (PEP 503 or PEP 691).
+    #[arg(long, requires = "rederive", value_name = "URL", value_parser = index_url)]
+    index: Vec<Url>,
+    /// Fetch the other wheels by https from the addresses that the builders have recorded.
+    #[arg(long, requires = "rederive")]
+    fetch: bool,
+    /// Python that eggs are made for; may be repeated for several versions (default: python3).
+    #[arg(long, requires = "rederive", value_name = "PATH")]
+    python: Vec<PathBuf>,
+}
+
+impl Again {
+    fn options(self) -> anyhow::Result<Option<rederive::Options>> {
+        let Self { rederive, archives, index, fetch, mut python } = self;
+        if !rederive {
+            return Ok(None);
+        }
+        if python.is_empty() {
+            python.push("python3".into());
+        }
+        let targets = python.iter().map(|it| convert::describe(it)).collect::<Result<_, _>>()?;
+        Ok(Some(rederive::Options { archives, indexes: index, fetch, targets }))
+    }
+}
+
+fn index_url(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error| format!("{error}"))?;
+    if ["https", "http"].contains(&url.scheme()) && url.has_host() {
+        Ok(url)
+    } else {
+        Err("the address of an index begins with https://".into())
+    }
 }
 
 impl Verify {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let Self { name, full, repair } = self;
+        let Self { name, full, repair, again } = self;
         let remote = context.remote(&name)?;
+        let rederive = again.options()?;
         let report = verify::verify(
             &context.root()?,
             &remote,
-            Options { full, repair },
+            &Options { full, repair, rederive },
             &context.environment,
             &context.bar,
         )?;
-        context.printer.report(&report, text)?;
-        Ok(ExitCode::of_check(report.unsolved().next().is_none()))
+        context.printer.report(&report, |report| text(report, context.verbose))?;
+        Ok(ExitCode::of_check(report.is_clean()))
     }
 }
 
-fn text(report: &Report) -> Text {
+fn text(report: &Report, verbose: bool) -> Text {
     let mut text = Text::default();
     for problem in &report.problems {
         let subject = match &problem.file_name {
@@ -85,5 +143,56 @@ fn text(report: &Report) -> Text {
             shown_size(report.orphan_bytes)
         );
     }
+    if let Some(rederived) = &report.rederived {
+        add_rederived(&mut text, rederived, verbose);
+    }
     text
+}
+
+/// Adds what became of the eggs that were made again.
+fn add_rederived(text: &mut Text, report: &rederive::Report, verbose: bool) {
+    let few = if verbose { usize::MAX } else { FEW };
+    for Rederived { file_name, name, verdict } in &report.eggs {
+        match verdict {
+            Verdict::Same if verbose => text.data.line(&format!("same  {file_name}")),
+            Verdict::SameExceptBytecode if verbose => {
+                text.data.line(&format!("same  {file_name}  made by pip, bytecode not compared"));
+            }
+            Verdict::NotTried { text: why, .. } if verbose => {
+                text.notes.push(format!("{file_name}: not tried: {why}"));
+            }
+            Verdict::Same | Verdict::SameExceptBytecode | Verdict::NotTried { .. } => {}
+            Verdict::Failed { reason } => {
+                text.problems.push(format!("{file_name} ({name}): not compared: {reason}").into());
+            }
+            Verdict::Differs { files } => {
+                let subject = |it: &Difference| match it.path.as_str() {
+                    "" => it.what.to_owned(),
+                    path => format!("{path}: {}", it.what),
+                };
+                let mut details: Vec<String> = files.iter().take(few).map(subject).collect();
+                if files.len() > few {
+                    details.push(format!("and {} more; -v shows them", files.len() - few));
+                }
+                let line = format!("{file_name} ({name}) is not what its wheel gives");
+                text.problems.push(Message { line, details });
+            }
+        }
+    }
+    let _ = write!(text.summary, "; made again: {} the same", report.same);
+    if report.same_except_bytecode > 0 {
+        let _ = write!(
+            text.summary,
+            ", {} of pip the same except for bytecode",
+            report.same_except_bytecode
+        );
+    }
+    let _ = write!(text.summary, ", {} different", report.different);
+    if report.failed > 0 {
+        let _ = write!(text.summary, ", {} not compared", report.failed);
+    }
+    if report.not_tried > 0 {
+        let counts = rederive::counts_of_not_tried(report);
+        let _ = write!(text.summary, "; {} not tried: {counts}", report.not_tried);
+    }
 }

@@ -32,6 +32,9 @@ impl Pip {
     pub const NEWEST: Self =
         Self { template: Template::RemoveSuffix, has_normalized_names: true, has_digests: true };
 
+    /// A version that behaves so.
+    pub const NEWEST_VERSION: &str = "26";
+
     /// The pip of a Python.
     pub fn of(target: &Target) -> Result<Self, Reason> {
         let found = target.pip.as_deref().unwrap_or("(none)");
@@ -69,6 +72,7 @@ mod tests {
         assert_eq!(of("23.2.1").unwrap().template, Template::Regex);
         assert_eq!(of("25.2").unwrap().template, Template::EndsWith);
         assert_eq!(of("26.0.1").unwrap(), Pip::NEWEST);
+        assert_eq!(of(Pip::NEWEST_VERSION).unwrap(), Pip::NEWEST);
         assert!(!of("23.0.1").unwrap().has_digests);
         for version in ["22.3.1", "27.0", "26.0b1", "x"] {
             assert!(of(version).is_err(), "{version}");

@@ -27,6 +27,7 @@ pub use crate::egg::wheel::target::Target;
 
 use crate::disk::dir::Dir;
 use crate::disk::{files, permissions, temp};
+use crate::egg::variant;
 use crate::egg::wheel::plan::Bytecode;
 use crate::error::{Error, IoContext, Result};
 use crate::util::environment::Environment;
@@ -72,6 +73,18 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The options with which eggs of a variant are converted; `None` if none are.
+    #[must_use]
+    pub fn of_variant(variant: &str) -> Option<Self> {
+        let (compile, invalidation) = match variant {
+            "" => (Compile::Stock, None),
+            variant::COMPILE_ALL => (Compile::All, None),
+            variant::COMPILE_ALL_UNCHECKED => (Compile::All, Some(Invalidation::UncheckedHash)),
+            _ => return None,
+        };
+        Some(Self { compile, invalidation, ..Self::default() })
+    }
+
     fn epoch(&self) -> Option<i64> {
         self.environment.get("SOURCE_DATE_EPOCH").and_then(|text| text.trim().parse().ok())
     }

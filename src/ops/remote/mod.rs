@@ -5,6 +5,7 @@ pub mod countersign;
 pub mod gc;
 pub mod pull;
 pub mod push;
+pub mod rederive;
 mod signed_texts;
 pub mod transfer;
 pub mod verify;

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::rederive;
 use crate::egg::key::EggKey;
 use crate::error::Result;
 use crate::remote::client::ObjectInfo;
@@ -24,12 +25,14 @@ use crate::util::environment::Environment;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{Progress, Unit};
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Read every blob, too.
     pub full: bool,
     /// Correct lists and sets by the entries, and remove damaged blobs that were read.
     pub repair: bool,
+    /// Make converted eggs again, and compare them.
+    pub rederive: Option<rederive::Options>,
 }
 
 #[derive(Debug, Serialize)]
@@ -51,12 +54,22 @@ pub struct Report {
     pub orphan_bytes: u64,
     /// Requests that were made.
     pub requests: u64,
+    /// On request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rederived: Option<rederive::Report>,
 }
 
 impl Report {
     /// Problems that were not repaired.
     pub fn unsolved(&self) -> impl Iterator<Item = &Problem> {
         self.problems.iter().filter(|problem| problem.repair.is_none())
+    }
+
+    /// Whether there is no unsolved problem, and no egg that was made again is another one.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let is_same = self.rederived.as_ref().is_none_or(rederive::Report::is_clean);
+        is_same && self.unsolved().next().is_none()
     }
 }
 
@@ -100,7 +113,7 @@ pub enum ProblemKind {
 pub fn verify(
     root: &Path,
     remote: &Remote,
-    options: Options,
+    options: &Options,
     environment: &Environment,
     progress: &dyn Progress,
 ) -> Result<Report> {
@@ -122,6 +135,7 @@ pub fn verify(
         orphans: Vec::new(),
         orphan_bytes: 0,
         requests: 0,
+        rederived: None,
     };
     let entries = inventory.entries.iter();
     report.problems.extend(entries.filter_map(|stored| check_entry(stored, &inventory)));
@@ -154,6 +168,9 @@ pub fn verify(
         repair: None,
     }));
     report.problems.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    if let Some(options) = &options.rederive {
+        report.rederived = Some(rederive::rederive(&inventory, options, progress)?);
+    }
     report.requests = inventory.client.requests();
     Ok(report)
 }

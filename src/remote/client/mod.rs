@@ -19,6 +19,7 @@ mod patience;
 mod redirects;
 mod runtime;
 mod transfer;
+mod web;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +42,7 @@ pub use objects::{ObjectInfo, Version};
 pub use patience::Patience;
 use runtime::runtime;
 use tracing::{debug, warn};
+pub use web::Web;
 
 use crate::error::{Error, Result};
 use crate::remote::config::Remote;

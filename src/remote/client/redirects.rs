@@ -48,7 +48,7 @@ pub(super) fn checked() -> Policy {
 }
 
 /// Checks a redirect, after the addresses that were asked before.
-fn check(previous: &[Url], next: &Url) -> Result<(), Refused> {
+pub(super) fn check(previous: &[Url], next: &Url) -> Result<(), Refused> {
     let is_tls = next.scheme() == "https";
     if previous.len() > MOST {
         return Err(Refused::TooMany);
