@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::convert::{PACKAGE, convert, report, wheel};
 use crate::pool::Pool;
 use crate::serve::Server;
-use crate::support::{files_in, host, write};
+use crate::support::{files_in, host, names_in, write};
 
 const WHEEL: &str = "alpha-1.0-py3-none-any.whl";
 const VERIFY: &str = "remote verify team --rederive";
@@ -240,4 +240,32 @@ fn an_index_has_the_wheel_with_the_recorded_digest() {
         text,
         "its wheel is not at hand: 127.0.0.1: it answers 404; its builder has recorded no address"
     );
+}
+
+#[test]
+fn what_a_killed_run_has_left_is_removed_by_the_next_one() {
+    let pool = pool_with(|_| {});
+    let temporary = pool.sandbox.path("temporary");
+    let run = |line: &str, code: i32| {
+        write(&temporary.join(".eggcache-dead/made/alpha.egg/alpha.py"), b"x = 1\n");
+        let mut process = pool.sandbox.eggcache(line);
+        let status = process.env("TMPDIR", &temporary).output().unwrap().status;
+        assert_eq!((status.code(), names_in(&temporary)), (Some(code), vec![]), "{line}");
+    };
+    run(&format!("{VERIFY} --archives wheels"), 0);
+    // A Python that describes itself and compiles, and has no buildout that works.
+    let description = json!({
+        "executable": pool.sandbox.path("python"), "implementation": "cpython",
+        "version": [3, 11, 7], "cache_tag": "fake",
+        "platform": format!("linux-{}", std::env::consts::ARCH),
+        "is_virtual": true, "pip": "26.0", "buildout": "6.0.1",
+    });
+    let script = format!(
+        "#!/bin/sh\ncase $* in *'Describes this'*) echo '{description}';;\n\
+         *'Compiles Python'*) echo ready fake; while read line; do echo ok; done;;\n\
+         *) exit 1;;\nesac\n"
+    );
+    write(&pool.sandbox.path("python"), script.as_bytes());
+    crate::support::chmod(&pool.sandbox.path("python"), 0o755);
+    run(&format!("convert --check wheels/{WHEEL} --python ./python"), 4);
 }

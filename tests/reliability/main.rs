@@ -4,6 +4,7 @@
 
 mod counts;
 mod damage;
+mod damaged_wheels;
 mod model;
 mod random;
 mod stress;
@@ -12,3 +13,4 @@ mod stress;
 mod support;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod traced;
+mod wheels;

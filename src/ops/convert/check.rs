@@ -15,6 +15,8 @@ use walkdir::WalkDir;
 use super::compilers::hex;
 use super::egg::Outcome;
 use super::{Converter, Options, Origin, Target};
+use crate::disk::dir::Dir;
+use crate::disk::temp::{self, Temp};
 use crate::error::{Error, IoContext, Result};
 use crate::util::process::last_line;
 use crate::util::progress::{Progress, Unit};
@@ -87,9 +89,11 @@ pub fn check(
     }
     let python = target.executable.clone();
     let converter = Converter::start(target, options)?;
+    let folder = std::env::temp_dir();
+    temp::sweep(&Dir::open(&folder).at("open", &folder)?)?;
     progress.begin("comparing", wheels.len() as u64, Unit::Eggs);
     let compare = |wheel: &PathBuf| {
-        let verdict = compare(&converter, &python, wheel);
+        let verdict = compare(&converter, &python, wheel, &folder);
         progress.advance(1);
         let verdict = verdict.unwrap_or_else(|reason| Verdict::Failed { reason });
         Compared { wheel: wheel.clone(), verdict }
@@ -99,10 +103,10 @@ pub fn check(
     Ok(Report { wheels })
 }
 
-fn compare(converter: &Converter, python: &Path, wheel: &Path) -> Result<Verdict> {
+/// Makes both eggs in a temporary directory below `folder`, and compares them.
+fn compare(converter: &Converter, python: &Path, wheel: &Path, folder: &Path) -> Result<Verdict> {
     let wheel = std::path::absolute(wheel).at("read", wheel)?;
-    let temp = tempfile::Builder::new().prefix("eggcache-").tempdir();
-    let temp = temp.at("make a temporary directory in", &std::env::temp_dir())?;
+    let temp = Temp::dir_at(folder)?;
     let (ours, stock) = (temp.path().join("ours"), temp.path().join("stock"));
     for folder in [&ours, &stock] {
         fs::create_dir(folder).at("make", folder)?;

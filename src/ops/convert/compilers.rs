@@ -373,4 +373,23 @@ mod tests {
             assert!(started.is_err(), "{program}");
         }
     }
+
+    #[test]
+    fn a_real_python_is_ended_at_its_deadline() {
+        let folder = tempfile::tempdir().unwrap();
+        let described = super::super::describe(Path::new("python3")).unwrap();
+        let long = folder.path().join("long.py");
+        fs::write(&long, "x = [1, {2: 3}, f'{x}']\n".repeat(300_000)).unwrap();
+        let short = folder.path().join("short.py");
+        fs::write(&short, "x = 1\n").unwrap();
+        let settings = Settings {
+            cache_tag: described.cache_tag,
+            ..settings(&described.executable, Duration::from_millis(100))
+        };
+        let compilers = Compilers::start(settings).unwrap();
+        let jobs = [&long, &short]
+            .map(|source| Job { target: Some(source.with_extension("pyc")), ..job(source) });
+        assert_eq!(compilers.compile(&jobs).unwrap(), [false, true]);
+        assert!(!long.with_extension("pyc").exists() && short.with_extension("pyc").exists());
+    }
 }

@@ -67,7 +67,12 @@ pub fn fails_anywhere(operation: &Operation) {
             assert_is_explained(operation, code, &trace.stderr);
         } else if operation.refusals(&trace.stdout).is_empty() {
             assert_eq!(&listing(&sandbox), after, "it reported success");
-            assert_eq!(&names_in(&sandbox.path("out")), copies, "it reported success");
+            let mut names = names_in(&sandbox.path("out"));
+            if fault.what.starts_with("remove out/.eggcache-") {
+                // What cannot be removed now is removed by the next run, as is asserted below.
+                names.retain(|name| !name.starts_with(".eggcache-"));
+            }
+            assert_eq!(&names, copies, "it reported success");
         }
         if operation.mends {
             operation.run(&sandbox);

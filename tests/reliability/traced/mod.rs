@@ -3,6 +3,7 @@
 mod calls;
 mod check;
 mod checks;
+mod convert;
 mod crash;
 mod disk;
 mod fault;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{
     EGGCACHE, Sandbox, Seen, chmod, files_in, host, names_in, noise, text, touch, tree, write,
 };
+use crate::wheels::{PYTHON, write_python, write_wheels};
 
 /// The exit code for problems found.
 const PROBLEMS: i32 = 4;
@@ -60,6 +61,13 @@ pub const OLD_CACHE: Operation = operation("opening an old cache", an_old_cache,
 pub const PIN: Operation = operation("pin", two_in_a_cache, "pin two rich==1.0", false);
 pub const PULL: Operation =
     operation("pull", with_an_egg_on_a_remote, "pull pulled-1.0-py3.11.egg", false);
+pub const CONVERT: Operation = operation(
+    "convert",
+    two_wheels,
+    "convert wheels/packaged-1.0-py3-none-any.whl wheels/flat-1.0-py3-none-any.whl \
+     --into out --python ./python",
+    false,
+);
 pub const SERVE: Operation = operation("serve", with_requests, "serve", false);
 
 /// Operations that run one after another in one sandbox, which the first one prepares.
@@ -395,6 +403,18 @@ fn with_an_egg_on_a_remote(sandbox: &Sandbox) {
          \"$EGGCACHE\" --cache builder add -q eggs/pulled-1.0-py3.11.egg; \
          EGGCACHE_SIGNING_KEY=key \"$EGGCACHE\" --cache builder push -q --all",
     );
+}
+
+/// The eggs that the wheels become are in `other`.
+fn two_wheels(sandbox: &Sandbox) {
+    two_in_a_cache(sandbox);
+    write_python(sandbox);
+    let [packaged, flat] = write_wheels(sandbox);
+    sandbox.ok(&format!(
+        "convert {} {} --into other --python {PYTHON}",
+        packaged.display(),
+        flat.display()
+    ));
 }
 
 fn with_requests(sandbox: &Sandbox) {
