@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 
 from eggcache import _bridge, _host, _options, _pip
 from eggcache._log import logger
@@ -27,7 +28,7 @@ def converter_for(bridge, easy_install, options, version):
     if not all(_is_own(easy_install, name) for name in _functions_of(easy_install)):
         logger.debug("wheels are not converted: somebody has changed how buildout installs them.")
         return None
-    return Converter(bridge, easy_install, version)
+    return Converter(bridge, easy_install, version, _options.compile_variant(options))
 
 
 class Converter(object):
@@ -37,13 +38,17 @@ class Converter(object):
     program compares the result with what it makes itself.
     """
 
-    def __init__(self, bridge, easy_install, version):
+    def __init__(self, bridge, easy_install, version, variant=""):
         self._bridge = bridge
         self._easy_install = easy_install
         self._version = version
         #: The modules of buildout that install wheels.
         homes = {_home(easy_install, name) for name in _functions_of(easy_install)}
         self._homes = sorted(homes, key=lambda module: module.__name__)
+        #: What is compiled, as the variant of the eggs; empty for what stock buildout compiles.
+        self.variant = variant
+        #: Whether the last wheel was only compared, and its egg lacks bytecode.
+        self.needs_completion = False
         #: The functions that make eggs after pip, which somebody may replace later.
         self._functions = self._found_functions()
         #: What does not change during a run.
@@ -68,6 +73,7 @@ class Converter(object):
     def convert(self, wheel, dest):
         """Make the egg of a wheel in the empty directory ``dest``; return its path, or None."""
         self.made = self._uncompared = None
+        self.needs_completion = False
         if not self._is_plain(wheel, dest):
             return None
         try:
@@ -89,7 +95,24 @@ class Converter(object):
         request, self._uncompared = self._uncompared, None
         if request is None or len(found) != 1:
             return None
-        return self._bridge.call("convert", **dict(request, stock=found[0])).get("warning")
+        warning = self._bridge.call("convert", **dict(request, stock=found[0])).get("warning")
+        self.needs_completion = bool(self.variant) and not warning
+        return warning
+
+    def complete(self, wheel, found, convert):
+        """Replace the egg of pip, which is equal but for its bytecode, by one with complete bytecode.
+
+        ``convert`` makes the egg of a wheel in a directory, and returns its path or None.
+        """
+        self.needs_completion = False
+        [stock] = found
+        other = tempfile.mkdtemp(dir=os.path.dirname(stock))
+        try:
+            egg = convert(wheel, other)
+            if egg is not None and os.path.basename(egg) == os.path.basename(stock):
+                _replace(stock, egg, os.path.join(other, "stock"))
+        finally:
+            shutil.rmtree(other, ignore_errors=True)
 
     def _is_plain(self, wheel, dest):
         """Whether buildout would let pip install exactly this wheel, in the way that the program knows."""
@@ -115,6 +138,7 @@ class Converter(object):
             into=os.path.abspath(dest),
             environment={name: os.environ[name] for name in names},
             umask=umask,
+            variant=self.variant,
         )
 
     def _describe(self):
@@ -135,6 +159,16 @@ class Converter(object):
             "buildout": self._version("zc.buildout"),
         }
         return {"python": python, "setuptools": self._version("setuptools"), "code": code.hexdigest()}
+
+
+def _replace(path, new, aside):
+    """Put a directory in the place of another one, which goes aside. If that fails, it stays."""
+    os.rename(path, aside)
+    try:
+        os.rename(new, path)
+    except EnvironmentError:
+        os.rename(aside, path)
+        raise
 
 
 def empty(directory):

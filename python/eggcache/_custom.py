@@ -36,11 +36,16 @@ class CustomBuilds(object):
         self.bound_variant = None
         #: The path of the archive that is being built; None if not known.
         self.archive = None
+        #: The variant of eggs of wheels, if they are compiled in another way than in stock buildout.
+        self.compile_variant = ""
 
     @property
     def key_variant(self):
-        """The variant in the keys of eggs: eggs of another installer than pip are a variant, too."""
-        return self.variant or self._installer
+        """The variant in the keys of eggs: eggs of another installer than pip are a variant, too.
+
+        So are eggs with more bytecode than those of stock buildout.
+        """
+        return self.variant or self._installer or self.compile_variant
 
     def includes(self, project_name):
         """Whether a part may build this project with options."""

@@ -11,16 +11,24 @@ _VALUES = {
     "egg-cache-unknown-archives": ("use", "check"),
 }
 
+#: Values of ``egg-cache-compile``, and the variants of the eggs that are made so.
+_COMPILE = {"all": "compile-all", "all-unchecked-hash": "compile-all-unchecked-hash"}
+
 
 def mark_used(options):
     """Read each option: buildout reports options that nobody has read as unused."""
-    for name in ["egg-cache-environment"] + sorted(_VALUES):
+    for name in ["egg-cache-compile", "egg-cache-environment"] + sorted(_VALUES):
         options.get(name)
 
 
 def is_changed(options, name):
     """Whether an option has the first of its two values, which is not the default."""
     return options.get(name) == _VALUES[name][0]
+
+
+def compile_variant(options):
+    """The variant of eggs in which more is compiled than in those of stock buildout; else an empty string."""
+    return _COMPILE.get(options.get("egg-cache-compile"), "")
 
 
 def warn_of_values(options):
@@ -30,6 +38,11 @@ def warn_of_values(options):
         if value is not None and value not in values:
             on, off = values
             logger.warning("%s = %s is neither %s nor %s; it counts as %s.", name, value, on, off, off)
+    value = options.get("egg-cache-compile", "stock")
+    if value != "stock" and value not in _COMPILE:
+        logger.warning(
+            "egg-cache-compile = %s is none of stock, all and all-unchecked-hash; it counts as stock.", value
+        )
 
 
 def cache_directory(buildout):

@@ -142,6 +142,7 @@ class Session(object):
         if not self.custom.key_variant:
             self.converter = _converter.converter_for(bridge, easy_install, options, self._version)
         if self.converter is not None:
+            self.custom.compile_variant = self.converter.variant
             self.progress = _progress.of_run()
         self.copier.ahead = self.ahead = _ahead.ahead_for(self)
         if "full" in answer:
@@ -285,6 +286,15 @@ class Session(object):
         if warning:
             _warn(warning)
 
+    def complete(self, wheel, found):
+        """See `Converter.complete`. If that fails, the egg of pip stays."""
+        if not self.is_active or not self.converter.needs_completion:
+            return
+        try:
+            self.converter.complete(wheel, found, self.convert)
+        except Exception as error:
+            logger.debug("%s keeps the bytecode of pip: %s", wheel, error)
+
     @guarded
     def built(self, dist, archive, dest, seconds):
         """See `Storer.built`."""
@@ -300,7 +310,9 @@ class Session(object):
 
     @guarded
     def store_installed(self):
-        """See `Storer.store_installed`."""
+        """See `Storer.store_installed`. What is there lacks bytecode that this buildout may want."""
+        if self.custom.compile_variant:
+            return
         self.storer.store_installed(self.options["eggs-directory"])
 
     @guarded

@@ -200,6 +200,9 @@ pub struct ToConvert {
     /// The variables that count for pip. The program may be older than their values.
     pub environment: BTreeMap<String, String>,
     pub umask: u32,
+    /// What is compiled: that of stock buildout, or as eggs of this variant.
+    #[serde(default)]
+    pub variant: String,
     /// The egg that buildout has made of the wheel, to compare it.
     pub stock: Option<PathBuf>,
 }

@@ -150,3 +150,19 @@ fn after_a_compiler_has_failed_nothing_more_is_converted() {
     assert!(names_in(&sandbox.path("into")).is_empty());
     server.close();
 }
+
+#[test]
+fn a_variant_that_nobody_knows_is_left() {
+    let (sandbox, request) = prepared();
+    let mut server = Server::open(&sandbox, &host());
+    prove(&sandbox, &mut server, &request, true);
+    server.close();
+    let mut server = Server::open(&sandbox, &host());
+    let mut other = request.clone();
+    other["variant"] = json!("compile-some");
+    let left = server.ask(&other)["left"].to_string();
+    assert!(left.contains("for the variant compile-some"), "{left}");
+    other["variant"] = json!("compile-all-unchecked-hash");
+    assert!(server.ask(&other)["egg"].is_string());
+    server.close();
+}

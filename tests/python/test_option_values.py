@@ -23,11 +23,13 @@ class Buildout(dict):
         ("egg-cache-fetch-archives", "", "is neither true nor false; it counts as false."),
         ("egg-cache-unknown-archives", "true", "is neither use nor check; it counts as check."),
         ("egg-cache-convert", "no", "is neither false nor true; it counts as true."),
+        ("egg-cache-compile", "true", "is none of stock, all and all-unchecked-hash; it counts as stock."),
     ],
 )
 def test_a_value_that_means_nothing_is_changede_warning(caplog, name, value, says):
     options = {name: value}
-    assert not _options.is_changed(options, name)
+    assert name == "egg-cache-compile" or not _options.is_changed(options, name)
+    assert not _options.compile_variant(options)
     _options.warn_of_values(options)
     [record] = caplog.records
     assert record.getMessage() == "%s = %s %s" % (name, value, says)

@@ -16,7 +16,7 @@ use crate::disk::permissions;
 use crate::disk::temp::Temp;
 use crate::error::{IoContext, OrLog, Result};
 use crate::ops::convert::check::{self, Verdict};
-use crate::ops::convert::{Converter, Options, Origin, Outcome};
+use crate::ops::convert::{Converter, Options, Origin, Outcome, Target};
 use crate::ops::materialize::Prepared;
 use crate::serve::convert_worker::{ConvertWorker, Job, Wheel};
 use crate::serve::protocol::{Answer, ToConvert, ToPrepare};
@@ -35,6 +35,7 @@ pub enum Conversion {
     Started {
         converter: Arc<Converter>,
         environment: Vec<(String, String)>,
+        variant: String,
         /// Starts with the first wheel that was fetched ahead.
         ahead: Option<ConvertWorker>,
     },
@@ -81,7 +82,9 @@ impl Session {
             return Ok(());
         }
         let environment = wanted.environment.into_iter().collect();
-        let converter = self.converter(wanted.python, environment)?;
+        let Some(converter) = self.converter(wanted.python, environment, &wanted.variant)? else {
+            return Ok(());
+        };
         let wheel = Wheel { sha256, file_name: file_name(&wanted.wheel) };
         let into = self.prepare(&wanted.into)?.path;
         if let Conversion::Started { ahead, .. } = &mut self.conversion {
@@ -119,7 +122,7 @@ impl Session {
         }
         let combination = combination(&wanted);
         let known = self.known_parity(&combination);
-        let ToConvert { wheel, into, python, environment, stock, .. } = wanted;
+        let ToConvert { wheel, into, python, environment, stock, variant, .. } = wanted;
         let executable = python.executable.clone();
         match (&known, &stock) {
             (None, None) => return Ok(Answer::Uncompared { compare: true }),
@@ -129,45 +132,46 @@ impl Session {
             _ => {}
         }
         let environment: Vec<(String, String)> = environment.into_iter().collect();
-        let converter = self.converter(python, environment)?;
-        let Some(stock) = stock else {
-            if let Some(egg) = self.take_ready(&wheel, &into, &converter) {
-                return Ok(Answer::Converted { egg: into.join(egg) });
-            }
-            return Ok(match converter.convert(&wheel, &into, Origin::Portable)?.outcome {
-                Outcome::Converted { egg, .. } => Answer::Converted { egg: into.join(egg) },
-                Outcome::Present { .. } => Answer::Left { left: "its egg is there".into() },
-                Outcome::Left { reason } => Answer::Left { left: reason.to_string() },
-            });
+        if let Some(stock) = stock {
+            // With what stock buildout compiles, whatever this one wants.
+            let converter = start(python, &environment, &Options::default())?;
+            let verdict = compare(&converter, &executable, &wheel, &into, &stock)?;
+            return Ok(self.compared(&wheel, combination, verdict));
+        }
+        let Some(converter) = self.converter(python, environment, &variant)? else {
+            return left(&format!("no wheels are converted for the variant {variant}"));
         };
-        let verdict = compare(&converter, &executable, &wheel, &into, &stock)?;
-        Ok(self.compared(&wheel, combination, verdict))
+        if let Some(egg) = self.take_ready(&wheel, &into, &converter) {
+            return Ok(Answer::Converted { egg: into.join(egg) });
+        }
+        Ok(match converter.convert(&wheel, &into, Origin::Portable)?.outcome {
+            Outcome::Converted { egg, .. } => Answer::Converted { egg: into.join(egg) },
+            Outcome::Present { .. } => Answer::Left { left: "its egg is there".into() },
+            Outcome::Left { reason } => Answer::Left { left: reason.to_string() },
+        })
     }
 
+    /// The converter for eggs of a variant; `None` if none are converted.
     fn converter(
         &mut self,
-        target: crate::ops::convert::Target,
+        target: Target,
         environment: Vec<(String, String)>,
-    ) -> Result<Arc<Converter>> {
+        variant: &str,
+    ) -> Result<Option<Arc<Converter>>> {
+        let Some(options) = Options::of_variant(variant) else { return Ok(None) };
         let is_same = match &self.conversion {
-            Conversion::Started { converter, environment: before, .. } => {
-                *converter.target() == target && *before == environment
+            Conversion::Started { converter, environment: before, variant: of_before, .. } => {
+                *converter.target() == target && *before == environment && of_before == variant
             }
             _ => false,
         };
         if !is_same {
-            let of_python: Environment = environment.clone().into_iter().collect();
-            let options = Options {
-                deadline: DEADLINE,
-                is_strict: true,
-                environment: of_python,
-                ..Options::default()
-            };
-            let converter = Arc::new(Converter::start(target, options)?);
-            self.conversion = Conversion::Started { converter, environment, ahead: None };
+            let converter = Arc::new(start(target, &environment, &options)?);
+            let variant = variant.to_owned();
+            self.conversion = Conversion::Started { converter, environment, variant, ahead: None };
         }
         match &self.conversion {
-            Conversion::Started { converter, .. } => Ok(Arc::clone(converter)),
+            Conversion::Started { converter, .. } => Ok(Some(Arc::clone(converter))),
             _ => unreachable!("it was started above"),
         }
     }
@@ -228,6 +232,15 @@ fn combination(wanted: &ToConvert) -> Combination {
         pip: python.pip.clone().unwrap_or_default(),
         eggcache: env!("CARGO_PKG_VERSION").to_owned(),
     }
+}
+
+/// Starts a converter for a Python with these variables.
+fn start(target: Target, environment: &[(String, String)], options: &Options) -> Result<Converter> {
+    let environment: Environment = environment.iter().cloned().collect();
+    let &Options { compile, invalidation, .. } = options;
+    let options =
+        Options { compile, invalidation, deadline: DEADLINE, is_strict: true, environment };
+    Converter::start(target, options)
 }
 
 /// Converts a wheel in a temporary directory, and compares the egg with the one of buildout.

@@ -312,6 +312,9 @@ fn make(
     entry: &RemoteEntry,
 ) -> Result<compare::Found, Stop> {
     let made = converter.convert(wheel, into, Origin::Portable)?;
+    if made.source_sha256.is_none_or(|found| found.to_string() != entry.key.source_sha256) {
+        return Err(Stop::Failed("its wheel has changed meanwhile".into()));
+    }
     match made.outcome {
         Outcome::Left { reason } => Err(Stop::NotTried(
             NotTried::Unusual,
