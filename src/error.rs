@@ -182,6 +182,10 @@ pub enum Error {
     #[error("{}, line {line}: {reason}", path.display())]
     Requirements { path: PathBuf, line: usize, reason: String },
 
+    /// A file of hashes that is not in its format.
+    #[error("{}, line {line}: {reason}", path.display())]
+    Hashes { path: PathBuf, line: usize, reason: String },
+
     /// An entry that no archive can hold.
     #[error("{} cannot be bundled: {reason}", path.display())]
     Unbundleable { path: PathBuf, reason: &'static str },

@@ -147,6 +147,7 @@ pub use ops::diff;
 pub use ops::gc;
 pub use ops::init;
 pub use ops::list;
+pub use ops::lock;
 pub use ops::materialize;
 pub use ops::pins;
 pub use ops::preflight;

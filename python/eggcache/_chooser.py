@@ -22,6 +22,7 @@ from eggcache._requirements import (
     egg_of_link,
     finds_by_file_name,
     pinned_version,
+    same_version,
     sha256_of_link,
 )
 
@@ -35,6 +36,8 @@ class Offer(object):
     def __init__(self, egg, requirement, source, installer, is_guess=False):
         self.digest = egg["digest"]
         self.file_name = egg["file_name"]
+        self.version = egg["version"]
+        self.source_sha256 = egg["source_sha256"]
         self.requirement = requirement
         self.source = source
         self.installer = installer
@@ -51,18 +54,20 @@ class Chooser(object):
 
     ``custom`` holds the custom builds of this buildout (`_custom.CustomBuilds`), and ``places``
     computes choices (`_places.Places`). ``warn`` is called with each warning about remotes. With
-    ``any_archive``, an egg whose archive is not known counts as what buildout would choose.
+    ``any_archive``, an egg whose archive is not known counts as what buildout would choose. ``hashes`` has
+    the SHA-256 of the archives that may be installed (`_hashes.Hashes`); None if any may.
 
     In all methods, ``installer`` is buildout's ``Installer``, and ``source`` is true if buildout
     wants a source distribution, as it does for a custom build.
     """
 
-    def __init__(self, bridge, pkg_resources, custom, places, warn, any_archive=False):
+    def __init__(self, bridge, pkg_resources, custom, places, warn, any_archive=False, hashes=None):
         self._bridge = bridge
         self._pkg_resources = pkg_resources
         self._custom = custom
         self._places = places
         self._any_archive = any_archive
+        self._hashes = hashes
         self._warn = warn
         #: Eggs by project, variant and version, until something changes.
         self._found = {}
@@ -168,6 +173,8 @@ class Chooser(object):
 
     def _chosen(self, eggs, choice, is_offline, requirement):
         """Those eggs of one version that were built from the archive that buildout would choose."""
+        if self._hashes is not None:
+            eggs = self._hashes.usable(eggs, requirement.project_name, is_offline)
         chosen = [egg for egg in eggs if choice is not None and choice in egg["choices"]]
         if not chosen and self._any_archive:
             chosen = [egg for egg in eggs if not egg["choices"]]
@@ -285,11 +292,7 @@ class Chooser(object):
 
     def _same_version(self, left, right):
         """Whether two spellings mean one version: ``1.0`` and ``1.0.0`` do."""
-        parse = self._pkg_resources.parse_version
-        try:
-            return parse(left) == parse(right)
-        except ValueError:
-            return left == right
+        return same_version(self._pkg_resources.parse_version, left, right)
 
     def _best(self, eggs, requirement, prefer_final):
         """The eggs of the newest version, chosen as ``Installer._satisfied`` chooses installed eggs.

@@ -8,6 +8,7 @@ from eggcache._log import logger
 _VALUES = {
     "egg-cache-convert": ("false", "true"),
     "egg-cache-fetch-archives": ("true", "false"),
+    "egg-cache-hashes-missing": ("warn", "fail"),
     "egg-cache-unknown-archives": ("use", "check"),
 }
 
@@ -17,7 +18,7 @@ _COMPILE = {"all": "compile-all", "all-unchecked-hash": "compile-all-unchecked-h
 
 def mark_used(options):
     """Read each option: buildout reports options that nobody has read as unused."""
-    for name in ["egg-cache-compile", "egg-cache-environment"] + sorted(_VALUES):
+    for name in ["egg-cache-compile", "egg-cache-environment", "egg-cache-hashes"] + sorted(_VALUES):
         options.get(name)
 
 
@@ -56,11 +57,22 @@ def cache_directory(buildout):
     if "$" in value.replace(base, ""):
         reason = "buildout does not expand environment variables; ~ is your home directory"
         raise ValueError("egg-cache = %s: %s" % (value, reason))
+    return _absolute(buildout, "egg-cache", value)
+
+
+def hashes_file(buildout):
+    """The path of the file of hashes; None without that option. Relative paths are as in `cache_directory`."""
+    value = buildout["buildout"].get("egg-cache-hashes", "").strip()
+    return _absolute(buildout, "egg-cache-hashes", value) if value else None
+
+
+def _absolute(buildout, option, value):
+    base = buildout["buildout"]["directory"]
     directory = os.path.expanduser(value)
     if os.path.isabs(directory):
         return directory
     try:
-        source = buildout._annotated["buildout"]["egg-cache"].source
+        source = buildout._annotated["buildout"][option].source
     except (AttributeError, KeyError):
         source = ""
     if os.path.isabs(source) and os.path.isfile(source):

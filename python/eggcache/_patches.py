@@ -12,6 +12,7 @@ import shutil
 import tempfile
 
 from eggcache import _compat, _custom, _options
+from eggcache._hashes import Refused
 from eggcache._log import logger
 
 
@@ -202,6 +203,8 @@ class Patches(object):
             if available is None or available.parsed_version != dist.parsed_version:
                 raise LookupError("the index has no such archive")
             self.stock._fetch(installer, available, tmp, download_cache)
+        except Refused:
+            raise
         except Exception as error:
             logger.warning("did not add the archive of %s to the download cache: %s.", dist, error)
 
@@ -366,6 +369,8 @@ class Patches(object):
             return installed
         try:
             restored = _custom.restore(options, self.easy_install, self.session)
+        except Refused:
+            raise
         except Exception as error:
             self.session.give_up(error)
             restored = []

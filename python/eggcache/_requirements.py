@@ -10,6 +10,14 @@ def canonical(name):
     return "-".join(part for part in name.lower().replace("_", "-").replace(".", "-").split("-") if part)
 
 
+def same_version(parse_version, left, right):
+    """Whether two spellings mean one version: ``1.0`` and ``1.0.0`` do."""
+    try:
+        return parse_version(left) == parse_version(right)
+    except ValueError:
+        return left == right
+
+
 def finds_by_file_name(pkg_resources, name, file_name):
     """Whether this ``pkg_resources`` finds the egg of this file name by the name of its project.
 

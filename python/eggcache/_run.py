@@ -4,7 +4,7 @@ import atexit
 import hashlib
 import sys
 
-from eggcache import _custom, _options, _uv
+from eggcache import _checks, _custom, _hashes, _options, _uv
 from eggcache._log import logger
 from eggcache._session import Session, warn_of_failure
 from eggcache._speedups import Speedups
@@ -13,22 +13,41 @@ _is_started = False
 
 
 def start(buildout):
-    """Begin a run with the cache that ``egg-cache`` names. Without that option, do nothing."""
+    """Begin a run with the cache that ``egg-cache`` names, and the hashes that ``egg-cache-hashes`` names.
+
+    Without these options, do nothing. Only what concerns hashes fails a run.
+    """
     global _is_started
     options = buildout["buildout"]
     directory = options.get("egg-cache", "").strip()
     _options.mark_used(options)
-    if not directory or _is_started:
+    hashes_file = _options.hashes_file(buildout)
+    if _is_started or not (directory or hashes_file):
         return
     _is_started = True
     _options.warn_of_values(options)
+    hashes = _checked_by(hashes_file, options) if hashes_file else None
+    if not directory:
+        return
     _speed_up()
-    session = _patched_session(buildout)
+    session = _patched_session(buildout, hashes)
     if session is not None:
         # An egg directory stays as it was built, even if buildout imports a recipe from it.
         sys.dont_write_bytecode = True
         session.store_installed()
         atexit.register(session.close)
+
+
+def _checked_by(path, options):
+    """Compare all archives with the hashes in a file, from here on. Raises `_hashes.Refused`."""
+    from zc.buildout import easy_install
+
+    warns = _options.is_changed(options, "egg-cache-hashes-missing")
+    parse_version = easy_install.pkg_resources.parse_version
+    hashes = _hashes.Hashes(path, _hashes.read(path), parse_version, warns)
+    _checks.Checks(easy_install, hashes).apply()
+    atexit.register(hashes.warn)
+    return hashes
 
 
 def _speed_up():
@@ -41,7 +60,7 @@ def _speed_up():
         logger.debug("buildout stays as fast as it is: %s", error)
 
 
-def _patched_session(buildout):
+def _patched_session(buildout, hashes):
     """Open the cache and patch buildout to use it; None if one of them fails."""
     session = None
     try:
@@ -52,7 +71,7 @@ def _patched_session(buildout):
         patches = _uv.patches_for(installer)
         projects = _custom.projects(buildout, easy_install.pkg_resources)
         custom = _custom.CustomBuilds(projects, buildout["buildout"]["directory"], installer)
-        session = Session(easy_install, buildout["buildout"], custom)
+        session = Session(easy_install, buildout["buildout"], custom, hashes)
         session.open(directory, _configuration(buildout))
         if not session.is_active:
             return None

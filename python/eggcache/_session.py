@@ -76,10 +76,12 @@ class Session(object):
     section, and ``custom`` holds its custom builds (`_custom.CustomBuilds`).
     """
 
-    def __init__(self, easy_install, options, custom):
+    def __init__(self, easy_install, options, custom, hashes=None):
         self.easy_install = easy_install
         self.options = options
         self.custom = custom
+        #: The SHA-256 of the archives that may be installed (`_hashes.Hashes`); None if any may.
+        self.hashes = hashes
         self.root = Root(easy_install, options)
         self.tally = Tally()
         self._pid = os.getpid()
@@ -134,7 +136,7 @@ class Session(object):
         role = answer.get("remotes")
         any_archive = _options.is_changed(options, "egg-cache-unknown-archives")
         self.chooser = chooser = Chooser(
-            bridge, easy_install.pkg_resources, self.custom, self.places, _warn, any_archive
+            bridge, easy_install.pkg_resources, self.custom, self.places, _warn, any_archive, self.hashes
         )
         self.leases = Leases(bridge, chooser, self.custom, role == "builder")
         self.copier = Copier(bridge, easy_install, chooser, self.custom, self.tally, role is not None)
@@ -247,7 +249,12 @@ class Session(object):
         self.copier.copy_ahead(offers, dest)
 
     def materialize(self, dist, dest):
-        """See `Copier.materialize`. The dependencies of the egg are copied ahead."""
+        """See `Copier.materialize`. The dependencies of the egg are copied ahead.
+
+        Raises `_hashes.Refused` if the egg was built from an archive that must not be installed.
+        """
+        if self.hashes is not None and self.is_active:
+            self.hashes.check_cached(dist.eggcache, dist.project_name, dist.eggcache.version)
         found = self._materialize(dist, dest)
         if found is not None:
             # An egg that is in place stays there, whatever fails now.

@@ -5,6 +5,7 @@
 //! `abi-tag-eggs = true` in a folder for the ABI below that.
 
 pub mod cache_option;
+pub mod hashes;
 pub mod ini;
 pub mod interpreter;
 pub mod path_files;

@@ -145,7 +145,12 @@ impl Hints {
             )],
             Error::NoPrefix { .. } => one("name the folder with --prefix"),
             Error::NotARoot { nearest, .. } => {
-                self.listed(nearest.as_deref(), "roots", "buildouts")
+                let mut hints = self.listed(nearest.as_deref(), "roots", "buildouts");
+                hints.push("a buildout is one of them after a run that has succeeded".into());
+                hints
+            }
+            Error::Hashes { .. } => {
+                one("name a file that `eggcache lock` has written, or a new one")
             }
             Error::NotAPin { nearest, .. } => self.listed(nearest.as_deref(), "pins", "pins"),
             Error::NoRemote { nearest, .. } => {

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod gc;
 pub mod init;
 pub mod list;
+pub mod lock;
 pub mod materialize;
 pub mod pins;
 pub mod preflight;

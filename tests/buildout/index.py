@@ -43,6 +43,8 @@ class Index:
         name, _, rest = path.lstrip("/").partition("/")
         folder, has_digests = self._folders.get(name, ("/no/such/folder", True))
         target = os.path.join(folder, rest)
+        if os.path.isfile(os.path.join(target, "index.html")):
+            target = os.path.join(target, "index.html")
         if os.path.isdir(target):
             names = sorted(os.listdir(target))
             links = (link(target, name, has_digests, name in self.yanked) for name in names)

@@ -40,6 +40,7 @@ mod interrupted_add;
 mod known_eggs;
 mod list_options;
 mod list_show;
+mod lock;
 mod locked_index;
 mod log;
 mod log_file;

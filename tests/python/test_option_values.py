@@ -21,6 +21,7 @@ class Buildout(dict):
         ("egg-cache-fetch-archives", "yes", "is neither true nor false; it counts as false."),
         ("egg-cache-fetch-archives", "True", "is neither true nor false; it counts as false."),
         ("egg-cache-fetch-archives", "", "is neither true nor false; it counts as false."),
+        ("egg-cache-hashes-missing", "true", "is neither warn nor fail; it counts as fail."),
         ("egg-cache-unknown-archives", "true", "is neither use nor check; it counts as check."),
         ("egg-cache-convert", "no", "is neither false nor true; it counts as true."),
         ("egg-cache-compile", "true", "is none of stock, all and all-unchecked-hash; it counts as stock."),
@@ -40,6 +41,8 @@ def test_a_value_that_means_nothing_is_changede_warning(caplog, name, value, say
     [
         ("egg-cache-fetch-archives", "true", True),
         ("egg-cache-fetch-archives", "false", False),
+        ("egg-cache-hashes-missing", "warn", True),
+        ("egg-cache-hashes-missing", "fail", False),
         ("egg-cache-unknown-archives", "use", True),
         ("egg-cache-unknown-archives", "check", False),
         ("egg-cache-convert", "false", True),

@@ -14,6 +14,7 @@ mod gc;
 mod init;
 mod keygen;
 mod list;
+mod lock;
 mod man;
 mod materialize;
 mod pins;
@@ -57,6 +58,7 @@ pub enum Command {
     Roots(roots::Roots),
     UsedBy(used_by::UsedBy),
     Check(check::Check),
+    Lock(lock::Lock),
     Bundle(bundle::Bundle),
     Doctor(doctor::Doctor),
     Verify(verify::Verify),
@@ -105,6 +107,7 @@ impl Command {
             | Self::Diff(_)
             | Self::Doctor(_)
             | Self::List(_)
+            | Self::Lock(_)
             | Self::Pins(_)
             | Self::Show(_)
             | Self::Stats(stats::Stats { reset: false, .. })
@@ -159,6 +162,7 @@ impl Command {
             Self::Roots(command) => command.run(context),
             Self::UsedBy(command) => command.run(context),
             Self::Check(command) => command.run(context),
+            Self::Lock(command) => command.run(context),
             Self::Bundle(command) => command.run(context),
             Self::Doctor(_) => doctor::Doctor::run(context),
             Self::Verify(command) => command.run(context),
