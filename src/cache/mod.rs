@@ -24,6 +24,7 @@ pub mod retention;
 mod torn_copies;
 pub mod trust;
 mod verdict;
+mod verified;
 mod write;
 
 use crate::disk::dir::Dir;
@@ -35,6 +36,7 @@ pub use index::{DAY, Day, FILE_NAME as INDEX_FILE_NAME, Regrets, Tally, Usage, d
 pub use rebuild::Rebuilt;
 pub use repair::describes_same_egg;
 pub use verdict::Likeness;
+pub use verified::Verified;
 pub use write::Commit;
 
 use index::Index;

@@ -85,6 +85,7 @@ fn why_kept(reason: &KeepReason, rules: &Rules, since: AgeSince) -> String {
             1 => "newest version".into(),
             keep => format!("one of the newest {keep} versions"),
         },
+        KeepReason::SlowToBuild => "slower to build for its size".into(),
         KeepReason::RecentlyUsed => match since {
             AgeSince::Use => "recently used".into(),
             AgeSince::Push => "recently pushed".into(),

@@ -299,7 +299,12 @@ fn use_all(root: &Path, change: bool) -> Result<(), Error> {
     list::list(&cache, Some("fo"), &Narrow::default())?;
     stats::stats(&cache, &stats::Options::default())?;
     roots::roots(&cache, None)?;
-    let rules = plan::Rules { max_size: Some(1), max_age: Some(1), keep_versions: Some(1) };
+    let rules = plan::Rules {
+        max_size: Some(1),
+        max_age: Some(1),
+        keep_versions: Some(1),
+        ..plan::Rules::default()
+    };
     gc::gc(&mut cache, &gc::Options { rules, dry_run: !change, ..Default::default() }, &Silent)?;
     for egg in all {
         cache.egg(egg.digest)?;

@@ -20,11 +20,32 @@ use crate::util::units::shown_span;
 pub struct Rules {
     /// Evict eggs that have not been used for longer than this, in seconds.
     pub max_age: Option<i64>,
-    /// Evict the least recently used eggs until all blobs have at most this size, in bytes.
+    /// Evict eggs until all blobs have at most this size, in bytes.
     pub max_size: Option<u64>,
     /// Keep this many of the newest versions of each project, Python, ABI, platform, generation and
     /// environment, and evict the others. Final releases and pre-releases are counted apart.
     pub keep_versions: Option<usize>,
+    /// In which order eggs are evicted until they have at most [`Rules::max_size`].
+    #[serde(skip_serializing_if = "SizeOrder::is_default")]
+    pub order: SizeOrder,
+}
+
+/// Which eggs a limit of the size evicts first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SizeOrder {
+    /// The least recently used ones.
+    #[default]
+    LastUse,
+    /// Those that save the least build time per byte. An egg whose build time is not known saves none.
+    BuildTime,
+}
+
+impl SizeOrder {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Rules {
@@ -35,6 +56,7 @@ impl Rules {
             max_age: self.max_age.or(others.max_age),
             max_size: self.max_size.or(others.max_size),
             keep_versions: self.keep_versions.or(others.keep_versions),
+            order: self.order,
         }
     }
 }
@@ -80,7 +102,10 @@ impl EvictReason {
         match self {
             Self::MaxAge => format!("not used for {}", shown_span(rules.max_age.unwrap_or(0))),
             Self::KeepVersions => "superseded version".into(),
-            Self::MaxSize => "over the size limit".into(),
+            Self::MaxSize => match rules.order {
+                SizeOrder::LastUse => "over the size limit".into(),
+                SizeOrder::BuildTime => "over the size limit, quick to build for its size".into(),
+            },
             Self::SignedBy => "signed by an untrusted key".into(),
             Self::Withdrawn => "withdrawn".into(),
             Self::Named => "named".into(),
@@ -112,6 +137,8 @@ pub enum KeepReason {
     /// It is one of the newest versions, and older ones are evicted.
     NewestVersion,
     RecentlyUsed,
+    /// It saves more build time per byte than the evicted eggs.
+    SlowToBuild,
     /// It would be evicted, but the time limit was reached.
     Postponed,
     /// It would be evicted, but this user cannot write the folder of its blob.
@@ -140,7 +167,7 @@ pub fn without_withdrawn(
 #[must_use]
 pub fn plan(eggs: Vec<CachedEgg>, rules: &Rules, protected: &Protected, now: i64) -> Plan {
     let is_protected = |egg: &CachedEgg| protected.contains_key(&egg.digest);
-    let limits = limits(&eggs, protected);
+    let limits = limits(&eggs, protected, rules.order);
     let mut evicted = Vec::new();
     let mut evict = |eggs: Vec<CachedEgg>, reason| {
         evicted.extend(eggs.into_iter().map(|egg| {
@@ -166,7 +193,7 @@ pub fn plan(eggs: Vec<CachedEgg>, rules: &Rules, protected: &Protected, now: i64
         (kept, newest) = (new, versions.newest);
     }
     if let Some(max_size) = rules.max_size {
-        kept.sort_by_key(eviction_order);
+        kept.sort_by_key(|egg| eviction_order(egg, rules.order));
         let mut size: u64 = kept.iter().map(|egg| egg.blob_bytes).sum();
         let (large, fitting) = kept.into_iter().partition(|egg| {
             let is_evicted = size > max_size && !is_protected(egg);
@@ -180,6 +207,7 @@ pub fn plan(eggs: Vec<CachedEgg>, rules: &Rules, protected: &Protected, now: i64
     let rest = match (rules.max_age, rules.max_size, rules.keep_versions) {
         (None, None, None) => KeepReason::NoRule,
         (None, None, Some(_)) => KeepReason::NewestVersion,
+        (_, Some(_), _) if rules.order == SizeOrder::BuildTime => KeepReason::SlowToBuild,
         _ => KeepReason::RecentlyUsed,
     };
     let reason = |egg: &CachedEgg| match protected.get(&egg.digest) {
@@ -191,24 +219,38 @@ pub fn plan(eggs: Vec<CachedEgg>, rules: &Rules, protected: &Protected, now: i64
     Plan { evicted, kept }
 }
 
-/// The order in which the size limit evicts eggs: least recently used first, then the larger ones.
-fn eviction_order(egg: &CachedEgg) -> (i64, Reverse<u64>, Digest) {
-    (egg.used_at, Reverse(egg.blob_bytes), egg.digest)
+/// The order in which the size limit evicts eggs: by [`SizeOrder`], then least recently used first, then the
+/// larger ones.
+fn eviction_order(egg: &CachedEgg, order: SizeOrder) -> (u64, i64, Reverse<u64>, Digest) {
+    let worth = match order {
+        SizeOrder::LastUse => 0,
+        SizeOrder::BuildTime => seconds_per_byte(egg),
+    };
+    (worth, egg.used_at, Reverse(egg.blob_bytes), egg.digest)
+}
+
+/// How much build time an egg saves for each byte, as a number that orders like it.
+fn seconds_per_byte(egg: &CachedEgg) -> u64 {
+    let seconds = egg.provenance.build_seconds.filter(|seconds| *seconds > 0.0).unwrap_or(0.0);
+    #[expect(clippy::cast_precision_loss, reason = "an egg has less than 2^52 bytes")]
+    let bytes = egg.blob_bytes.max(1) as f64;
+    // Of numbers that are not negative, the bits order like the numbers.
+    (seconds / bytes).to_bits()
 }
 
 /// The smallest size limit that keeps each egg: the sum of all protected eggs, all eggs that are evicted
 /// later, and itself.
-fn limits(eggs: &[CachedEgg], protected: &Protected) -> HashMap<Digest, u64> {
-    let mut order: Vec<&CachedEgg> = eggs.iter().collect();
-    order.sort_by_cached_key(|egg| {
-        (!protected.contains_key(&egg.digest), Reverse(eviction_order(egg)))
+fn limits(eggs: &[CachedEgg], protected: &Protected, order: SizeOrder) -> HashMap<Digest, u64> {
+    let mut sorted: Vec<&CachedEgg> = eggs.iter().collect();
+    sorted.sort_by_cached_key(|egg| {
+        (!protected.contains_key(&egg.digest), Reverse(eviction_order(egg, order)))
     });
     let mut sum = 0;
     let limit = |egg: &CachedEgg| {
         sum += egg.blob_bytes;
         (egg.digest, sum)
     };
-    order.into_iter().map(limit).collect()
+    sorted.into_iter().map(limit).collect()
 }
 
 fn list_order(egg: &CachedEgg) -> (&str, &str, i64, Digest) {
@@ -263,6 +305,43 @@ mod tests {
             planned(&eggs, &rules, 0),
             [("2".into(), EvictReason::MaxSize), ("3".into(), EvictReason::MaxSize)]
         );
+    }
+
+    fn built(
+        version: &str,
+        used_at: i64,
+        blob_bytes: u64,
+        build_seconds: Option<f64>,
+    ) -> CachedEgg {
+        let mut egg = egg(version, used_at, blob_bytes);
+        egg.provenance.build_seconds = build_seconds;
+        egg
+    }
+
+    #[test]
+    fn eggs_that_save_the_least_build_time_per_byte_are_evicted_by_size() {
+        let by_time = |max_size| Rules {
+            max_size: Some(max_size),
+            order: SizeOrder::BuildTime,
+            ..Rules::default()
+        };
+        let eggs = [
+            built("slow", 1, 100, Some(300.0)),
+            built("large", 9, 10_000, Some(400.0)),
+            built("unknown", 9, 10, None),
+            built("quick", 9, 10, Some(0.5)),
+            built("odd", 8, 10, Some(f64::NAN)),
+        ];
+        let evicted = |max_size| -> Vec<String> {
+            planned(&eggs, &by_time(max_size), 10).into_iter().map(|it| it.0).collect()
+        };
+        assert_eq!(evicted(10_110), ["odd", "unknown"]);
+        assert_eq!(evicted(10_109), ["odd", "unknown", "large"]);
+        assert_eq!(evicted(109), ["odd", "unknown", "large", "quick"]);
+        let kept = plan(eggs.to_vec(), &by_time(100), &Protected::new(), 10).kept;
+        assert_eq!((kept.len(), &kept[0].reason), (1, &KeepReason::SlowToBuild));
+        let text = EvictReason::MaxSize.text(&by_time(1));
+        assert_eq!(text, "over the size limit, quick to build for its size");
     }
 
     #[test]
@@ -379,16 +458,20 @@ mod tests {
         #[test]
         fn the_limit_of_an_evicted_egg_is_the_smallest(
             eggs in prop::collection::vec((0_i64..5, 1_u64..50, any::<bool>()), 1..12),
+            by_time: bool,
         ) {
+            let order = if by_time { SizeOrder::BuildTime } else { SizeOrder::LastUse };
             let of = |(n, &(used_at, bytes, _)): (usize, &(i64, u64, bool))| {
-                egg(&format!("{n}"), used_at, bytes)
+                let mut egg = egg(&format!("{n}"), used_at, bytes);
+                egg.provenance.build_seconds = u32::try_from(used_at % 3).ok().map(f64::from);
+                egg
             };
             let is_protected: Vec<bool> = eggs.iter().map(|egg| egg.2).collect();
             let eggs: Vec<CachedEgg> = eggs.iter().enumerate().map(of).collect();
             let protected = eggs.iter().zip(is_protected).filter(|(_, is_protected)| *is_protected);
             let protected: Protected = protected.map(|(egg, _)| (egg.digest, root())).collect();
             let evicted_at = |max_size| {
-                let rules = Rules { max_size: Some(max_size), ..Rules::default() };
+                let rules = Rules { max_size: Some(max_size), order, ..Rules::default() };
                 plan(eggs.clone(), &rules, &protected, 50).evicted
             };
             for Evicted { egg, limit_bytes, .. } in evicted_at(0) {
@@ -404,6 +487,7 @@ mod tests {
             max_age in prop::option::of(0_i64..60),
             max_size in prop::option::of(0_u64..500),
             keep_versions in prop::option::of(1_usize..10),
+            by_time: bool,
         ) {
             let of = |n: usize, used_at, bytes| egg(&format!("{n}"), used_at, bytes);
             let is_protected: Vec<bool> = eggs.iter().map(|egg| egg.2).collect();
@@ -414,7 +498,8 @@ mod tests {
                 .zip(is_protected)
                 .filter_map(|(egg, is_protected)| is_protected.then_some((egg.digest, root())))
                 .collect();
-            let rules = Rules { max_age, max_size, keep_versions };
+            let order = if by_time { SizeOrder::BuildTime } else { SizeOrder::LastUse };
+            let rules = Rules { max_age, max_size, keep_versions, order };
             let plan = plan(eggs.clone(), &rules, &protected, 50);
             let kept: HashSet<Digest> = plan.kept.iter().map(|kept| kept.egg.digest).collect();
             prop_assert!(protected.keys().all(|digest| kept.contains(digest)));

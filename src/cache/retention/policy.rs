@@ -143,8 +143,8 @@ mod tests {
     fn a_policy_is_parsed() {
         let text = "[gc]\nmax-age = \"90d\"\nmax-size = \"20GiB\"\nkeep-versions = 3\n\
                     grace = \"1d\"\nauto = true\n";
-        let rules =
-            Rules { max_age: Some(90 * 86_400), max_size: Some(20 << 30), keep_versions: Some(3) };
+        let (max_age, max_size, keep_versions) = (Some(90 * 86_400), Some(20 << 30), Some(3));
+        let rules = Rules { max_age, max_size, keep_versions, ..Rules::default() };
         assert_eq!(
             parse(text),
             Ok(Policy { rules, grace: Some(86_400), auto: true, budget: None })

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::cache::Cache;
 use crate::cache::Regrets;
-use crate::cache::retention::plan::{KeepReason, Rules};
+use crate::cache::retention::plan::{KeepReason, Rules, SizeOrder};
 use crate::cache::retention::policy::Policy;
 use crate::cli::context::Context;
 use crate::cli::eviction_table::{AgeSince, eviction_table};
@@ -12,6 +12,7 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::format::{eggs, listed};
 use crate::cli::print::Text;
 use crate::cli::values::at_least_one;
+use crate::error::Error;
 use crate::ops::gc::{self, Options, Report};
 use crate::remote::keys;
 use crate::util::units::{age, counted, limit_argument, shown_limit, shown_size, size};
@@ -25,13 +26,15 @@ use crate::util::units::{age, counted, limit_argument, shown_limit, shown_size, 
     auto = true    # after a buildout, at most once a day\n\nExamples:\n  \
     eggcache gc --max-age 90d --dry-run\n  eggcache gc --max-size 20GiB --keep-versions 3\n  \
     eggcache gc --dry-run --verbose    # why is each egg kept?\n  \
+    eggcache gc --ci --max-size 2GiB    # before a CI system saves the cache\n  \
     eggcache gc --signed-by 1A2B3C4D5E6F7A8B --dry-run    # the key was stolen"
 )]
 pub struct Gc {
     /// Evict eggs that were not used for longer than AGE: 90d, 12h, 1y (m means minutes, mo months).
     #[arg(long, value_name = "AGE", value_parser = age)]
     max_age: Option<i64>,
-    /// Evict the least recently used eggs until the blobs take no more than SIZE: 500MB, 20GiB.
+    /// Evict the least recently used eggs, or with --ci those that are quick to build for their size, until
+    /// the blobs take no more than SIZE: 500MB, 20GiB.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
     /// Keep only the N newest final releases and the N newest pre-releases of each project, for each
@@ -46,6 +49,10 @@ pub struct Gc {
     /// when it needs them.
     #[arg(long)]
     ignore_roots: bool,
+    /// Make the cache fit a CI system that saves it after a job: until it has at most the size, evict those
+    /// eggs that save the least build time per byte. Implies --ignore-roots. Needs a size.
+    #[arg(long)]
+    ci: bool,
     /// Evict eggs that were pulled from a remote and that KEY has signed, even if they are pinned or in
     /// use: a key id, a public key or its file. The rules of eggcache.toml do not apply then.
     #[arg(long, value_name = "KEY")]
@@ -57,19 +64,24 @@ pub struct Gc {
 
 impl Gc {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let Self { max_age, max_size, keep_versions, grace, ignore_roots, signed_by, dry_run } =
+        let Self { max_age, max_size, keep_versions, grace, ignore_roots, ci, signed_by, dry_run } =
             self;
         let root = context.root()?;
         let policy = Policy::read(&root)?;
-        let rules = Rules { max_age, max_size, keep_versions };
+        let order = if ci { SizeOrder::BuildTime } else { SizeOrder::LastUse };
+        let rules = Rules { max_age, max_size, keep_versions, order };
         let options = Options {
             rules: if signed_by.is_empty() { rules.or(policy.rules) } else { rules },
             grace: grace.or(policy.grace),
             signed_by: signed_by.iter().map(|key| keys::id_of(key)).collect::<Result<_, _>>()?,
-            ignore_roots,
+            ignore_roots: ignore_roots || ci,
             time_limit: None,
             dry_run,
         };
+        if ci && options.rules.max_size.is_none() {
+            let what = "--ci needs --max-size, or max-size in eggcache.toml";
+            return Err(Error::Usage(what.into()).into());
+        }
         if !dry_run {
             Cache::drop_ballast(&root, &context.trust);
         }
@@ -170,6 +182,7 @@ fn summary(report: &Report) -> String {
         (count(|stay| matches!(stay, KeepReason::Root { .. })), "used by a buildout"),
         (count(|stay| *stay == KeepReason::NewestVersion), "among the newest versions"),
         (count(|stay| *stay == KeepReason::RecentlyUsed), "recently used"),
+        (count(|stay| *stay == KeepReason::SlowToBuild), "slower to build for their size"),
     ];
     let kinds = kinds.iter().filter(|(count, _)| *count > 0);
     let kinds: Vec<String> = kinds.map(|(count, what)| format!("{count} {what}")).collect();

@@ -117,7 +117,9 @@ impl Command {
             | Self::Remove(remove::Remove { dry_run: true, .. })
             | Self::Materialize(materialize::Materialize { preflight: true, .. })
             | Self::Roots(roots::Roots { forget: None, .. })
-            | Self::Verify(verify::Verify { repair: false, .. })
+            | Self::Verify(verify::Verify {
+                repair: false, max_duration: None, max_age: None,
+            })
             // These open no cache.
             | Self::Completions(_)
             | Self::Convert(_)

@@ -57,7 +57,7 @@ impl Gc {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let Self { name, max_age, keep_versions, grace, untrusted, signed_by, dry_run } = self;
         let signed_by = signed_by.iter().map(|key| keys::id_of(key)).collect::<Result<_, _>>()?;
-        let rules = Rules { max_age, max_size: None, keep_versions };
+        let rules = Rules { max_age, keep_versions, ..Rules::default() };
         let root_grace = Policy::read(&context.root()?)?.grace;
         let options = Options { rules, grace, root_grace, untrusted, signed_by, dry_run };
         let (cache, remote) = (context.open()?, context.remote(&name)?);

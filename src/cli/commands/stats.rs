@@ -11,7 +11,7 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::print::{Data, Text, messages};
 use crate::cli::table::{align_right, lines, table};
 use crate::egg::cached_egg::CachedEgg;
-use crate::ops::stats::{self, NextGc, Options, Project, Pulled, Report};
+use crate::ops::stats::{self, NextGc, Options, Project, Pulled, Report, openmetrics};
 use crate::util::clock::shown_day;
 use crate::util::units::{
     counted, limit_argument, shown_count, shown_percent, shown_size, shown_time,
@@ -26,7 +26,8 @@ const FEW: usize = 5;
     after_help = "A hit is an egg that was copied from the cache; a miss is one that was requested \
     and had to be built. Time saved is the time that building the hits had taken.\n\nExamples:\n  \
     eggcache stats\n  eggcache stats --html stats.html\n  \
-    eggcache stats --reset\n  eggcache --json stats | jq .usage.last_30_days"
+    eggcache stats --reset\n  \
+    eggcache stats --format openmetrics\n  eggcache --json stats | jq .usage.last_30_days"
 )]
 pub struct Stats {
     /// Also write all statistics as one HTML page, which loads nothing else.
@@ -35,6 +36,18 @@ pub struct Stats {
     /// Set the counts of hits, misses, time saved and evicted eggs to zero, after this report.
     #[arg(long)]
     pub(super) reset: bool,
+    /// Form of the report.
+    #[arg(long, value_enum, default_value_t)]
+    format: StatsFormat,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum StatsFormat {
+    /// Tables for people.
+    #[default]
+    Text,
+    /// OpenMetrics, for a monitoring system.
+    Openmetrics,
 }
 
 impl Stats {
@@ -48,9 +61,18 @@ impl Stats {
         } else {
             stats::stats(&cache, &options)?
         };
-        context.printer.report(&report, text)?;
+        let shown = match self.format {
+            StatsFormat::Text => text,
+            StatsFormat::Openmetrics => metrics,
+        };
+        context.printer.report(&report, shown)?;
         Ok(ExitCode::Success)
     }
+}
+
+fn metrics(report: &Report) -> Text {
+    let data = openmetrics::exposition(report).into();
+    Text { data, problems: messages(&report.unreadable), ..Text::default() }
 }
 
 fn text(report: &Report) -> Text {

@@ -6,6 +6,7 @@
 
 mod growth;
 mod html;
+pub mod openmetrics;
 mod pulled;
 mod sizes;
 

@@ -3,25 +3,29 @@
 
 mod access;
 mod blob;
+mod due;
 mod records;
 mod repair;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::cache::trust::Trust;
-use crate::cache::{self, BlobFile, Blobs, Cache};
+use crate::cache::{self, BlobFile, Blobs, Cache, Verified};
 use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, IoContext, Result};
+use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 use crate::util::progress::{self, Progress};
 use crate::util::threads;
 
 use blob::{Checked, check};
+pub use due::{Due, Left};
 
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
@@ -44,6 +48,9 @@ pub struct Report {
     pub temporary_files: usize,
     /// Files in quarantine, from this run or an earlier one.
     pub quarantined: usize,
+    /// What was not checked, if not everything was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
 }
 
 impl Report {
@@ -105,6 +112,9 @@ impl Problem {
     }
 }
 
+/// How many blobs are verified at once if there is no time for all: after them, a run may end.
+const BATCH: usize = 16;
+
 /// The eggs in the index, by digest.
 type Eggs = HashMap<Digest, CachedEgg>;
 
@@ -114,15 +124,36 @@ type BlobsByDigest = HashMap<Digest, BlobFile>;
 /// Reads the whole cache, to the end whatever the problems are. A damaged index is a problem, not an
 /// error. Without `repair`, nothing in the cache is changed, and none is made.
 pub fn verify(root: &Path, repair: bool, trust: &Trust, progress: &dyn Progress) -> Result<Report> {
+    verify_opened(root, repair, None, trust, progress)
+}
+
+/// As [`verify()`], for the blobs that are due. The cache remembers which ones were verified.
+pub fn verify_due(
+    root: &Path,
+    repair: bool,
+    due: Due,
+    trust: &Trust,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    verify_opened(root, repair, Some(due), trust, progress)
+}
+
+fn verify_opened(
+    root: &Path,
+    repair: bool,
+    due: Option<Due>,
+    trust: &Trust,
+    progress: &dyn Progress,
+) -> Result<Report> {
     threads::start_pool()?;
-    let opened = if repair {
+    let opened = if repair || due.is_some() {
         Cache::open_existing(root, trust, progress)
     } else {
         Cache::open_to_read_with(root, trust, progress)
     };
     let damage = match opened {
         Ok(cache) => match cache.damage() {
-            None => return verify_cache(cache, repair, progress),
+            None => return verify_cache(cache, repair, due, progress),
             Some(damage) => format!("the index is damaged: {damage}"),
         },
         Err(error @ (Error::NotAnIndex { .. } | Error::DamagedIndex { .. })) => error.to_string(),
@@ -134,23 +165,34 @@ pub fn verify(root: &Path, repair: bool, trust: &Trust, progress: &dyn Progress)
         let aside = aside.unwrap_or_default();
         let repair = format!("rebuilt from the blobs; the old index is now {}", aside.display());
         problem.repair = Some(repair);
-        verify_cache(cache, true, progress)?
+        verify_cache(cache, true, due, progress)?
     } else {
         let dir = Dir::open(root).at("open the cache directory", root)?;
-        verify_blobs(&Blobs::new(&dir), &Eggs::new(), progress)?.0
+        let plan = BlobPlan::new(&Blobs::new(&dir), due, &Verified::of(&dir, now()))?;
+        verify_blobs(&Blobs::new(&dir), &Eggs::new(), plan, progress)?.0
     };
     report.problems.insert(0, problem);
     Ok(report)
 }
 
-fn verify_cache(mut cache: Cache, repair: bool, progress: &dyn Progress) -> Result<Report> {
-    if repair {
+fn verify_cache(
+    mut cache: Cache,
+    repair: bool,
+    due: Option<Due>,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    if repair || due.is_some() {
         cache.check_writable()?;
     }
     let access = access::check(&mut cache, repair)?;
     let records = records::check(&mut cache, repair)?;
     let eggs: Eggs = cache.eggs()?.into_iter().map(|egg| (egg.digest, egg)).collect();
-    let (mut report, blobs) = verify_blobs(cache.blobs(), &eggs, progress)?;
+    let verified = Verified::of(cache.dir(), now());
+    let plan = BlobPlan::new(cache.blobs(), due, &verified)?;
+    let (mut report, blobs, done) = verify_blobs(cache.blobs(), &eggs, plan, progress)?;
+    if repair || due.is_some() {
+        cache.remember_verified(&remembered(verified, &report, &blobs, &done))?;
+    }
     report.orphans = orphans(&cache, &report, &blobs, &eggs)?;
     drop_solved(&mut cache, &mut report)?;
     let missing = missing_blobs(&cache, &blobs, &eggs)?;
@@ -231,34 +273,70 @@ fn missing_blobs(cache: &Cache, blobs: &BlobsByDigest, eggs: &Eggs) -> Result<Ve
     Ok(problems)
 }
 
-/// Verifies the blobs alone, and returns all of them.
+/// The blobs of a cache, and which of them are verified.
+struct BlobPlan {
+    /// The largest first, or the least recently verified first if there is no time for all.
+    verified: Vec<BlobFile>,
+    others: Vec<BlobFile>,
+    foreign: Vec<PathBuf>,
+    due: Option<Due>,
+    /// When the run before this one was.
+    before: Option<i64>,
+}
+
+impl BlobPlan {
+    fn new(blobs: &Blobs, due: Option<Due>, remembered: &Verified) -> Result<Self> {
+        let (mut files, foreign) = blobs.scan()?;
+        let before = remembered.run_at;
+        let (verified, others) = match due {
+            None => {
+                files.sort_unstable_by_key(|file| std::cmp::Reverse(file.bytes));
+                (files, Vec::new())
+            }
+            Some(due) => due::select(files, remembered, due.max_age, now()),
+        };
+        Ok(Self { verified, others, foreign, due, before })
+    }
+}
+
+/// Verifies the blobs alone, and returns all of them, and the digests of those that were verified.
 fn verify_blobs(
     blobs: &Blobs,
     eggs: &Eggs,
+    plan: BlobPlan,
     progress: &dyn Progress,
-) -> Result<(Report, BlobsByDigest)> {
-    let (mut files, foreign) = blobs.scan()?;
+) -> Result<(Report, BlobsByDigest, Vec<Digest>)> {
+    let BlobPlan { verified: mut files, others, foreign, due, before } = plan;
     progress.begin("verifying", files.iter().map(|file| file.bytes).sum(), progress::Unit::Bytes);
-    files.sort_unstable_by_key(|file| std::cmp::Reverse(file.bytes));
-    let checked: Vec<(BlobFile, Checked)> = files
-        .into_par_iter()
-        .map(|file| {
+    let end = due::end(due.as_ref());
+    // Without an end, all of them are one batch.
+    let batch = if end.is_some() { BATCH } else { files.len().max(1) };
+    let mut checked: Vec<(BlobFile, Checked)> = Vec::with_capacity(files.len());
+    while !files.is_empty() && (checked.is_empty() || end.is_none_or(|end| Instant::now() < end)) {
+        let rest = files.split_off(batch.min(files.len()));
+        let batch = std::mem::replace(&mut files, rest).into_par_iter().map(|file| {
             let checked = check(blobs, file, eggs.get(&file.digest));
             progress.advance(file.bytes);
             (file, checked)
-        })
-        .collect();
+        });
+        checked.extend(batch.collect::<Vec<_>>());
+    }
     progress.end();
+    let blob_bytes = checked.iter().map(|(file, _)| file.bytes).sum();
+    let left = due.map(|_| Left::new(others.len(), &files, blob_bytes, before, now()));
     let mut report = Report {
         blobs: checked.len(),
         frames: checked.iter().map(|(_, checked)| checked.frames).sum(),
         bytes: checked.iter().map(|(_, checked)| checked.bytes).sum(),
-        blob_bytes: checked.iter().map(|(file, _)| file.bytes).sum(),
+        blob_bytes,
         temporary_files: blobs.abandoned()?,
         quarantined: blobs.quarantined().len(),
+        left,
         ..Report::default()
     };
-    let mut by_digest = BlobsByDigest::with_capacity(checked.len());
+    let unchecked = others.into_iter().chain(files).map(|file| (file.digest, file));
+    let mut by_digest: BlobsByDigest = unchecked.collect();
+    let mut done = Vec::with_capacity(checked.len());
     for (file, checked) in checked {
         let digest = file.digest;
         report.problems.extend(checked.problems.into_iter().map(|(kind, what)| {
@@ -268,10 +346,26 @@ fn verify_blobs(
             report.stale_rows.push(digest);
         }
         by_digest.insert(digest, file);
+        done.push(digest);
     }
     report.stale_rows.sort_unstable();
     let foreign = foreign.into_iter();
     let foreign = foreign.map(|path| Problem::new(ProblemKind::Foreign, path, "not a blob"));
     report.problems.extend(foreign);
-    Ok((report, by_digest))
+    Ok((report, by_digest, done))
+}
+
+/// What the cache remembers after a run. Blobs with a problem are the first of the next run again.
+fn remembered(
+    before: Verified,
+    report: &Report,
+    blobs: &BlobsByDigest,
+    done: &[Digest],
+) -> Verified {
+    let now = now();
+    let bad: HashSet<Digest> = report.problems.iter().filter_map(|it| it.digest).collect();
+    let mut all = before.blobs;
+    all.extend(done.iter().map(|&digest| (digest, now)));
+    all.retain(|digest, _| blobs.contains_key(digest) && !bad.contains(digest));
+    Verified { run_at: Some(now), blobs: all }
 }

@@ -290,6 +290,7 @@ impl<'e> Case<'e> {
             max_age: youngest.map(|youngest| now() - youngest),
             max_size: policy.max_size.map(|percent| total * percent / 100),
             keep_versions: policy.keep_versions,
+            ..Rules::default()
         };
         let options = gc::Options { rules, ..gc::Options::default() };
         let goes = self.goes(listed, youngest, &rules);
