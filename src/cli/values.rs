@@ -1,8 +1,26 @@
 //! Parsers of option values.
 
+use std::env;
+
+use crate::error::Error;
 use crate::ops::bundle::Mtimes;
 use crate::util::clock;
 use crate::util::hash::sha256::Sha256;
+
+/// The variable that names the time of a reproducible build.
+pub(super) const SOURCE_DATE: &str = "SOURCE_DATE_EPOCH";
+
+/// The time that the environment sets, in seconds since the Unix epoch.
+pub(super) fn source_date() -> Result<Option<i64>, Error> {
+    /// The last second of the year 9999, which every standard can write.
+    const LATEST: i64 = 253_402_300_799;
+    let Some(text) = env::var_os(SOURCE_DATE) else { return Ok(None) };
+    let text = text.to_string_lossy();
+    match text.parse() {
+        Ok(time @ 0..=LATEST) => Ok(Some(time)),
+        _ => Err(Error::Usage(format!("{SOURCE_DATE}={text}: not seconds since 1970"))),
+    }
+}
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {

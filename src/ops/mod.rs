@@ -18,6 +18,7 @@ pub mod reindex;
 pub mod remote;
 pub mod remove;
 pub mod roots;
+pub mod sbom;
 pub mod show;
 pub mod stats;
 pub mod used_by;

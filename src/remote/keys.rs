@@ -208,6 +208,11 @@ impl Signer {
         shown_id(self.key.keynum())
     }
 
+    /// The secret key, in minisign's form.
+    pub(super) fn secret_bytes(&self) -> Vec<u8> {
+        self.key.to_bytes()
+    }
+
     /// # Errors
     /// [`Error::Signing`]
     pub fn sign(&self, entry: &str) -> Result<String> {

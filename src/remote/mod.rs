@@ -7,6 +7,7 @@ pub mod client;
 pub mod config;
 pub mod contended_write;
 pub mod entry;
+pub mod envelope;
 pub mod inventory;
 pub mod keys;
 pub mod line_filter;

@@ -21,6 +21,12 @@ pub fn shown_minute(seconds: i64) -> String {
     shown(seconds, "%Y-%m-%d %H:%M UTC")
 }
 
+/// A time in UTC as standards write it (ISO 8601): `2026-11-24T10:30:00Z`.
+#[must_use]
+pub fn standard(seconds: i64) -> String {
+    shown(seconds, "%Y-%m-%dT%H:%M:%SZ")
+}
+
 /// The beginning of a day such as `2026-11-24` in UTC, in seconds since the Unix epoch.
 #[must_use]
 pub fn day(text: &str) -> Option<i64> {

@@ -5,19 +5,22 @@ use std::env;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use super::sign::signer;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::{eggs, first_names, verdict};
 use crate::cli::hints::quoted;
 use crate::cli::print::{BAD, Data, GOOD, Text};
-use crate::cli::values::mtimes;
+use crate::cli::values::{SOURCE_DATE, mtimes, source_date};
 use crate::error::Error;
-use crate::ops::bundle::{self, Imports, Mtimes, Options, Problem, Report, Verified, Why};
-use crate::ops::check;
+use crate::ops::bundle::{
+    self, Imports, Mtimes, Options, Problem, Report, Verified, Why, provenance,
+};
+use crate::ops::{check, sbom};
+use crate::remote::keys;
+use crate::util::clock::now;
 use crate::util::units::{counted, shown_size};
 
-/// The variable that names the time of a reproducible build.
-const MTIME_VARIABLE: &str = "SOURCE_DATE_EPOCH";
 /// How many names a note has without `--verbose`.
 const FEW: usize = 3;
 
@@ -26,7 +29,8 @@ const FEW: usize = 3;
 #[command(
     after_help = "The archive is for an RPM, an image or another machine. The buildout is checked first, and not packed if there is a problem. \
     docs/reference/bundle.md lists what an archive contains, and when two archives differ. If the \
-    archive contains the path of the buildout, the report says that it works only there. PATTERN is a \
+    archive contains the path of the buildout, the report says that it works only there. \
+    docs/reference/sbom.md and provenance.md describe --sbom and --provenance. PATTERN is a \
     name (*.log), or a path from the top of the buildout (parts/*/log) in which ** matches any number \
     of folders. A pattern that matches a folder matches everything in it, too. \
     --exclude overrides --include.\n\n\
@@ -34,7 +38,9 @@ const FEW: usize = 3;
     Examples:\n  eggcache bundle -o ../app-1.0.tar.zst\n  \
     eggcache bundle /srv/app -o app.tar.zst --include var/templates\n  \
     eggcache bundle --verify app.tar.zst\n  \
-    eggcache bundle --verify app.tar.zst --import\n\n\
+    eggcache bundle --verify app.tar.zst --import\n  \
+    eggcache bundle -o ../app.tar.zst --sbom ../app.cdx.json --provenance ../app.intoto.json\n  \
+    eggcache bundle --verify app.tar.zst --provenance app.intoto.json --key team.pub\n\n\
     Exit code 4 if the check of the buildout or archive finds a problem."
 )]
 pub struct Bundle {
@@ -77,6 +83,17 @@ pub struct Bundle {
     // Without the second condition, clap forgets the first: `verify` conflicts with both.
     #[arg(long, requires = "verify", conflicts_with_all = ["buildout", "output"])]
     import: bool,
+    /// Also write a software bill of materials of the archive: SPDX if the name ends in .spdx.json, else
+    /// CycloneDX. With --verify, check that the provenance names this file.
+    #[arg(long, value_name = "FILE")]
+    sbom: Option<PathBuf>,
+    /// Also write a provenance of the archive, signed with the key that `EGGCACHE_SIGNING_KEY` names.
+    /// With --verify, check that KEY has signed this one and that it is of ARCHIVE.
+    #[arg(long, value_name = "FILE")]
+    provenance: Option<PathBuf>,
+    /// Public key that must have signed the provenance: the key, or a file with it.
+    #[arg(long, requires = "verify", requires = "provenance", conflicts_with_all = ["buildout", "output"])]
+    key: Option<String>,
 }
 
 impl Bundle {
@@ -92,9 +109,13 @@ impl Bundle {
             eggs,
             verify,
             import,
+            sbom,
+            provenance,
+            key,
         } = self;
+        let beside = Beside { sbom, provenance };
         if let Some(archive) = verify {
-            return verify_archive(context, &archive, import);
+            return verify_archive(context, &archive, import, &beside, key.as_deref());
         }
         let mtimes = mtime.map_or_else(default_mtimes, Ok)?;
         let buildout = buildout.unwrap_or_else(|| ".".into());
@@ -104,12 +125,27 @@ impl Bundle {
             context,
             &buildout,
             &Options { output, eggs, prefix, mtimes, exclude, include, unused },
+            &beside,
         )
     }
 }
 
+/// The files beside an archive.
+struct Beside {
+    sbom: Option<PathBuf>,
+    provenance: Option<PathBuf>,
+}
+
 /// Checks a buildout byte by byte, and packs it if there is no problem.
-fn pack(context: &Context, buildout: &Path, options: &Options) -> anyhow::Result<ExitCode> {
+fn pack(
+    context: &Context,
+    buildout: &Path,
+    options: &Options,
+    beside: &Beside,
+) -> anyhow::Result<ExitCode> {
+    // Nothing is packed for a provenance that nobody can sign.
+    let signer = beside.provenance.as_ref().map(|_| signer(context)).transpose()?;
+    let time = source_date()?;
     let cache = context.open_to_compare(buildout)?;
     let full = check::Options { eggs: options.eggs.clone(), full: true, repair: false };
     let checked = check::check(cache.as_ref(), buildout, &full, &context.bar)?;
@@ -117,13 +153,52 @@ fn pack(context: &Context, buildout: &Path, options: &Options) -> anyhow::Result
         context.printer.report(&checked, |report| refused_text(report, context.verbose))?;
         return Ok(ExitCode::Problems);
     }
-    let report = bundle::bundle(cache.as_ref(), &checked, options, &context.bar)?;
+    let mut report = bundle::bundle(cache.as_ref(), &checked, options, &context.bar)?;
+    if let Some(file) = &beside.sbom {
+        sbom::sbom(cache.as_ref(), &checked, &sbom_options(&report, options, file))?;
+        report.sbom = Some(file.clone());
+    }
+    if let Some((file, signer)) = beside.provenance.as_ref().zip(signer) {
+        let bills: Vec<&Path> = beside.sbom.iter().map(PathBuf::as_path).collect();
+        let time = time.unwrap_or_else(now);
+        provenance::write(file, &report, options, &bills, &signer, time)?;
+        report.provenance = Some(file.clone());
+    }
     context.printer.report(&report, |report| packed_text(report, context.verbose))?;
     Ok(ExitCode::Success)
 }
 
-fn verify_archive(context: &Context, archive: &Path, import: bool) -> anyhow::Result<ExitCode> {
+/// How a bill of materials describes an archive.
+fn sbom_options(report: &Report, options: &Options, file: &Path) -> sbom::Options {
+    let is_spdx = file.to_string_lossy().ends_with(".spdx.json");
+    sbom::Options {
+        format: if is_spdx { sbom::Format::Spdx } else { sbom::Format::CycloneDx },
+        eggs: options.eggs.clone(),
+        output: Some(file.to_owned()),
+        time: report.mtime.and_then(|mtime| i64::try_from(mtime).ok()),
+        only: Some(report.bundled.iter().map(|egg| egg.path.clone()).collect()),
+        archive: Some(report.sha256),
+    }
+}
+
+fn verify_archive(
+    context: &Context,
+    archive: &Path,
+    import: bool,
+    beside: &Beside,
+    key: Option<&str>,
+) -> anyhow::Result<ExitCode> {
+    let key = match (&beside.provenance, key) {
+        (Some(_), Some(key)) => Some(keys::public_key(key)?),
+        (None, None) if beside.sbom.is_none() => None,
+        (None, _) => return Err(usage("--sbom needs --provenance, which names it, and --key")),
+        (Some(_), None) => return Err(usage("--provenance needs --key, which has signed it")),
+    };
     let mut report = bundle::verify(archive, &context.bar)?;
+    if let Some((file, key)) = beside.provenance.as_ref().zip(key) {
+        let bills: Vec<&Path> = beside.sbom.iter().map(PathBuf::as_path).collect();
+        provenance::verify(&mut report, file, &key, &bills)?;
+    }
     if import && report.problems.is_empty() {
         bundle::import(&mut report, &context.bar)?;
     }
@@ -131,11 +206,15 @@ fn verify_archive(context: &Context, archive: &Path, import: bool) -> anyhow::Re
     Ok(ExitCode::of_check(report.problems.is_empty()))
 }
 
+fn usage(what: &str) -> anyhow::Error {
+    Error::Usage(what.to_owned()).into()
+}
+
 /// The mtime that the environment sets, or that of the newest file.
 fn default_mtimes() -> Result<Mtimes, Error> {
-    let Some(text) = env::var_os(MTIME_VARIABLE) else { return Ok(Mtimes::default()) };
+    let Some(text) = env::var_os(SOURCE_DATE) else { return Ok(Mtimes::default()) };
     let text = text.to_string_lossy();
-    mtimes(&text).map_err(|reason| Error::Usage(format!("{MTIME_VARIABLE}={text}: {reason}")))
+    mtimes(&text).map_err(|reason| Error::Usage(format!("{SOURCE_DATE}={text}: {reason}")))
 }
 
 fn refused_text(report: &check::Report, verbose: bool) -> Text {
@@ -147,6 +226,8 @@ fn refused_text(report: &check::Report, verbose: bool) -> Text {
 fn packed_text(report: &Report, verbose: bool) -> Text {
     let archive = report.archive.display();
     let mut notes = left_out(report, if verbose { usize::MAX } else { FEW });
+    let beside = [&report.sbom, &report.provenance].into_iter().flatten();
+    notes.extend(beside.map(|file| format!("beside it: {}", file.display())));
     let few = if verbose { usize::MAX } else { FEW };
     if let Some(path) = &report.path {
         notes.push(format!("the path {path} is in {}", first_names(&report.bound, few)));
@@ -225,12 +306,13 @@ fn verified_text(report: &Verified) -> Text {
         notes: not_imported(report).into_iter().collect(),
         problems: report.problems.iter().map(problem).collect(),
         summary: format!(
-            "{}, {}, {} checked{}{}: {}",
+            "{}, {}, {} checked{}{}{}: {}",
             eggs(report.eggs),
             counted(report.files, "file"),
             shown_size(report.bytes),
             report.path.as_ref().map(|path| format!(", works only at {path}")).unwrap_or_default(),
             imported(report),
+            report.signed_by.as_ref().map(|id| format!(", signed by {id}")).unwrap_or_default(),
             verdict(report.problems.len(), 0)
         ),
         ..Text::default()

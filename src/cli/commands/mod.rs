@@ -28,6 +28,7 @@ mod remote_verify;
 mod remote_withdraw;
 mod remove;
 mod roots;
+mod sbom;
 mod serve;
 mod show;
 mod sign;
@@ -60,6 +61,7 @@ pub enum Command {
     Check(check::Check),
     Lock(lock::Lock),
     Bundle(bundle::Bundle),
+    Sbom(sbom::Sbom),
     Doctor(doctor::Doctor),
     Verify(verify::Verify),
     Reindex(reindex::Reindex),
@@ -109,6 +111,7 @@ impl Command {
             | Self::List(_)
             | Self::Lock(_)
             | Self::Pins(_)
+            | Self::Sbom(_)
             | Self::Show(_)
             | Self::Stats(stats::Stats { reset: false, .. })
             | Self::UsedBy(_)
@@ -166,6 +169,7 @@ impl Command {
             Self::Check(command) => command.run(context),
             Self::Lock(command) => command.run(context),
             Self::Bundle(command) => command.run(context),
+            Self::Sbom(command) => command.run(context),
             Self::Doctor(_) => doctor::Doctor::run(context),
             Self::Verify(command) => command.run(context),
             Self::Reindex(_) => reindex::Reindex::run(context),

@@ -15,6 +15,7 @@ mod destination;
 mod import;
 mod manifest;
 mod members;
+pub mod provenance;
 mod safe_paths;
 mod select;
 mod stream;
@@ -45,7 +46,8 @@ use crate::util::threads;
 use bound::Bound;
 use destination::Destination;
 pub use import::{Imports, import};
-use manifest::{BundleEntry, BundledEgg, EntryKind, FORMAT, Manifest};
+pub use manifest::BundledEgg;
+use manifest::{BundleEntry, EntryKind, FORMAT, Manifest};
 pub use members::{LeftOut, Mtimes};
 use members::{Member, MemberKind, Members};
 use select::Rules;
@@ -94,6 +96,15 @@ pub struct Report {
     pub symlinks: usize,
     pub bytes: u64,
     pub left_out: Vec<LeftOut>,
+    /// The eggs in the archive.
+    #[serde(skip)]
+    pub bundled: Vec<BundledEgg>,
+    /// A bill of materials of the archive, if one was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sbom: Option<PathBuf>,
+    /// The provenance of the archive, if one was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<PathBuf>,
 }
 
 /// Writes the archive of the buildout that `checked` is the report of.
@@ -159,6 +170,9 @@ pub fn bundle(
         bound,
         records,
         left_out,
+        bundled: manifest.eggs,
+        sbom: None,
+        provenance: None,
     })
 }
 

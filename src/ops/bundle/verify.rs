@@ -54,6 +54,9 @@ pub struct Verified {
     /// Absent if no script was to be imported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub imports: Option<Imports>,
+    /// The id of the key that has signed its provenance, if that was checked and is right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
     /// The last member that was read.
     #[serde(skip)]
     last: String,
@@ -69,7 +72,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(path: &str, what: impl Into<String>) -> Self {
+    pub(super) fn new(path: &str, what: impl Into<String>) -> Self {
         Self { path: path.to_owned(), what: what.into() }
     }
 }
@@ -97,6 +100,7 @@ pub fn verify(archive: &Path, progress: &dyn Progress) -> Result<Verified> {
         bytes: 0,
         problems: Vec::new(),
         imports: None,
+        signed_by: None,
         last: String::new(),
     };
     let mut raw = Hashing::new(Watched { file, progress });
