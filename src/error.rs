@@ -144,6 +144,9 @@ pub enum Error {
         nearest: Vec<(String, Nearest)>,
     },
 
+    #[error("the cache has no record of a buildout in {} that installed eggs", path.display())]
+    NoRun { path: PathBuf },
+
     #[error("{} is not a buildout that uses this cache", path.display())]
     NotARoot {
         path: PathBuf,

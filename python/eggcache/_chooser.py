@@ -47,6 +47,8 @@ class Offer(object):
         self.arrived = None
         #: Whether the egg was not in the eggs directory before.
         self.is_new = False
+        #: The name of the remote that the egg came from in this run, or None.
+        self.remote = None
 
 
 class Chooser(object):

@@ -57,13 +57,12 @@ class Converter(object):
         self._uncompared = None
         #: The file name of the egg that was made last.
         self.made = None
+        #: Why the last wheel was not converted; None if it was, or if there was none.
+        self._obstacle = None
 
     def is_usable(self):
         """Whether buildout would let pip install wheels in the way that the program knows."""
-        if self._easy_install.logger.getEffectiveLevel() <= logging.DEBUG:
-            # Buildout logs what pip says.
-            return False
-        return self._found_functions() == self._functions and _pip.oddity(os.environ) is None
+        return self._obstacle_of_all() is None
 
     def prepare(self, wheel, sha256, dest):
         """Let the program make the egg of a wheel ahead, in an eggs directory, without its name."""
@@ -72,23 +71,33 @@ class Converter(object):
 
     def convert(self, wheel, dest):
         """Make the egg of a wheel in the empty directory ``dest``; return its path, or None."""
-        self.made = self._uncompared = None
+        self.made = self._uncompared = self._obstacle = None
         self.needs_completion = False
-        if not self._is_plain(wheel, dest):
+        if not str(wheel).endswith(".whl") or not os.path.isfile(wheel):
+            return None
+        self._obstacle = self._obstacle_in(dest)
+        if self._obstacle is not None:
             return None
         try:
             request = self._request(wheel, dest)
             answer = self._bridge.call("convert", **request)
         except (_bridge.Refusal, EnvironmentError) as error:
-            logger.debug("%s is not converted: %s", wheel, error)
+            self._obstacle = str(error)
             return None
         egg = answer.get("egg")
         if egg:
             self.made = os.path.basename(egg)
             return os.path.join(dest, self.made)
+        self._obstacle = answer.get("left")
         if answer.get("compare"):
             self._uncompared = request
+            self._obstacle = "the first wheel of this Python and pip is installed by pip, to compare the eggs"
         return None
+
+    def take_obstacle(self):
+        """Why the last wheel was not converted, if nobody has asked yet."""
+        obstacle, self._obstacle = self._obstacle, None
+        return obstacle
 
     def compare(self, found):
         """Let the program compare what buildout has made of the last wheel; return a warning or None."""
@@ -114,11 +123,20 @@ class Converter(object):
         finally:
             shutil.rmtree(other, ignore_errors=True)
 
-    def _is_plain(self, wheel, dest):
-        """Whether buildout would let pip install exactly this wheel, in the way that the program knows."""
-        if not str(wheel).endswith(".whl") or not os.path.isfile(wheel):
-            return False
-        return os.path.isdir(dest) and not os.listdir(dest) and self.is_usable()
+    def _obstacle_in(self, dest):
+        """Why pip may not install exactly the wheel, or in another way than the program knows; else None."""
+        if not os.path.isdir(dest) or os.listdir(dest):
+            return "the directory that pip installs into is not empty"
+        return self._obstacle_of_all()
+
+    def _obstacle_of_all(self):
+        """Why pip may install wheels in another way than the program knows; else None."""
+        if self._easy_install.logger.getEffectiveLevel() <= logging.DEBUG:
+            return "with -v, buildout logs what pip says"
+        if self._found_functions() != self._functions:
+            return "somebody has changed how buildout makes eggs"
+        oddity = _pip.oddity(os.environ)
+        return None if oddity is None else "%s may change what pip installs" % oddity
 
     def _found_functions(self):
         """The functions that make eggs after pip, in all modules that buildout may call them through."""

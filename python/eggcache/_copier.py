@@ -39,6 +39,7 @@ class Copier(object):
         if found is None:
             raise _bridge.BridgeError("%s does not contain %s" % (answer["path"], dist))
         dist.eggcache.is_new = answer.get("outcome") == "copied"
+        dist.eggcache.remote = answer.get("remote")
         self._tally.hits += 1
         self._tally.copied_bytes += answer.get("bytes", 0)
         return found

@@ -257,6 +257,8 @@ class Session(object):
             self.hashes.check_cached(dist.eggcache, dist.project_name, dist.eggcache.version)
         found = self._materialize(dist, dest)
         if found is not None:
+            if dist.eggcache.is_new:
+                _tell_of(found, "remote %s" % dist.eggcache.remote if dist.eggcache.remote else "cache")
             # An egg that is in place stays there, whatever fails now.
             self.conflicts.copied(found, dist.eggcache)
             self._expect_dependencies(found, dist.eggcache)
@@ -304,11 +306,20 @@ class Session(object):
 
     @guarded
     def built(self, dist, archive, dest, seconds):
-        """See `Storer.built`."""
+        """See `Storer.built`. The log says where the egg came from and, with -v, why it was a miss."""
         misses = self.tally.misses
-        self.storer.built(dist, archive, dest, seconds)
-        if self.converter is not None and self.converter.made == os.path.basename(dist.location):
-            self.tally.converted += self.tally.misses - misses
+        converter = self.converter
+        is_converted = converter is not None and converter.made == os.path.basename(dist.location)
+        not_converted = None if converter is None else converter.take_obstacle()
+        why = self.storer.built(dist, archive, dest, seconds, is_converted, not_converted)
+        if self.tally.misses == misses:
+            return
+        self.tally.converted += is_converted
+        _tell_of(dist, "converted" if is_converted else "built, %.1f s" % seconds)
+        if why and not_converted:
+            why += "; not converted: " + not_converted
+        if why:
+            logger.debug("%s was not in the cache: %s.", dist, why)
 
     @guarded
     def await_listing(self):
@@ -357,6 +368,11 @@ class Session(object):
             _warn(warning)
         self.tally.pushed = answer.get("pushed")
         return True
+
+
+def _tell_of(dist, origin):
+    """Log where an egg came from, at the level at which buildout logs that it gets and has got it."""
+    logger.info("%s (%s)", dist, origin)
 
 
 def warn_of_failure(error):

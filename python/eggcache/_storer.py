@@ -3,7 +3,7 @@
 import functools
 import os
 
-from eggcache import _archive, _host, _places
+from eggcache import _archive, _bridge, _host, _places
 from eggcache._log import logger
 from eggcache._requirements import sha256_of_link
 
@@ -33,19 +33,47 @@ class Storer(object):
         self._fetched = archive
         self._origins[archive] = _places.without_secrets(url), choice
 
-    def built(self, dist, archive, dest, seconds):
-        """Store the egg that buildout has put into ``dest``, built from ``archive``."""
+    def built(self, dist, archive, dest, seconds, is_converted=False, not_converted=None):
+        """Store the egg that buildout has put into ``dest``, built from ``archive``.
+
+        ``not_converted`` says why the program has not made the egg of a wheel. Return why the egg was a
+        miss; None if that is not known.
+        """
         location = self._easy_install.realpath(dist.location)
         if os.path.dirname(location) != self._easy_install.realpath(dest):
-            return
+            return None
         # Buildout 4 gets here twice for a wheel that it renames.
         if location in self._built:
-            return
+            return None
         self._built.add(location)
         self._tally.misses += 1
         # A custom build installs what it has unpacked and built, not an archive.
         origin = self._origin_of(archive) or self._origin_of(self._custom.archive) or {}
+        why = self._why(
+            dist,
+            source_sha256=origin.get("source_sha256", ""),
+            build_seconds=seconds,
+            is_converted=is_converted,
+            not_converted=not_converted,
+        )
         self._store(location, build_seconds=seconds, **origin)
+        return why
+
+    def _why(self, dist, **built):
+        """Note an egg that was built; return why the cache did not have it."""
+        try:
+            answer = self._bridge.call(
+                "built",
+                name=dist.project_name,
+                version=dist.version,
+                variant=self._custom.key_variant,
+                bound_variant=self._custom.bound_variant,
+                **built
+            )
+        except _bridge.Refusal as refusal:
+            logger.debug("%s was not in the cache, and it is not known why: %s", dist, refusal)
+            return None
+        return answer.get("why")
 
     def _origin_of(self, archive):
         """The fields of a ``store`` request about a file or a link; None if its SHA-256 is not known."""

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::cache::blobs::{Blobs, Staging};
 use crate::cache::index::{Day, Index, Patience, Regrets, Usage};
+use crate::cache::miss::Eviction;
 use crate::cache::trust::{self, Trust};
 use crate::cache::{Arrivals, Cache, Missing, Rebuilt};
 use crate::disk::dir::Dir;
@@ -12,6 +13,7 @@ use crate::disk::mmap::Mapped;
 use crate::egg::blob::reader::Blob;
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, IoContext, Result};
+use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 
 impl Cache {
@@ -122,6 +124,16 @@ impl Cache {
     /// Eggs that were evicted and then needed again. `now` is in seconds since the Unix epoch.
     pub fn regrets(&self, now: i64) -> Result<Regrets> {
         self.index.regrets(now)
+    }
+
+    /// The eggs of a project that were taken out in the last year, by its PEP 503 name, oldest first.
+    pub fn evictions_of_project(&self, name: &str) -> Result<Vec<Eviction>> {
+        self.index.evictions(name, now())
+    }
+
+    /// How many eggs have a time in the future, because a clock was wrong.
+    pub fn times_in_future(&self) -> Result<u64> {
+        self.index.times_after(now())
     }
 
     /// The usage of each day that has any, oldest first.

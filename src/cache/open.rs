@@ -15,6 +15,7 @@ use tracing::{debug, info};
 
 use crate::cache::blobs::Blobs;
 use crate::cache::index::{self, Index};
+use crate::cache::last_run;
 use crate::cache::marker::{self, Found, OPEN, TAG, TAG_NAME, Tag};
 use crate::cache::modes;
 use crate::cache::rebuild::rebuild;
@@ -271,6 +272,7 @@ impl Cache {
     pub fn forget_old_records(&self) -> Result<()> {
         torn_copies::forget_gone(&self.dir)?;
         prefetch_hints::forget_old(&self.dir)?;
+        last_run::forget_old(&self.dir)?;
         parity::forget_old(&self.dir)
     }
 }

@@ -12,6 +12,7 @@ use crate::cache::blobs::BlobFile;
 use crate::cache::trust;
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::{IoContext, Result};
+use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
 
 impl Cache {
@@ -23,7 +24,11 @@ impl Cache {
         let is_same =
             |now: Option<BlobFile>| now.is_some_and(|it| it.identity == examined.identity);
         self.index.write(|writer| {
-            if is_same(blobs.file(digest)?) { writer.delete(digest) } else { Ok(()) }
+            if !is_same(blobs.file(digest)?) {
+                return Ok(());
+            }
+            writer.remember_damaged(digest, now())?;
+            writer.delete(digest)
         })?;
         self.index.write(|writer| {
             if writer.has(digest)? || !is_same(blobs.file(digest)?) {
@@ -63,6 +68,7 @@ impl Cache {
                 return Ok(false);
             }
             debug!(%digest, "removed a row without a blob");
+            writer.remember_damaged(digest, now())?;
             writer.delete(digest).map(|()| true)
         })
     }

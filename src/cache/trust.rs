@@ -46,7 +46,7 @@ pub const VARIABLE: &str = "EGGCACHE_TRUST_CACHE";
 const SUDO_USER: &str = "SUDO_UID";
 
 /// Everything in a cache that decides which eggs it serves, or what is removed.
-const PARTS: [&str; 18] = [
+const PARTS: [&str; 19] = [
     "blobs",
     "tmp",
     "quarantine",
@@ -56,6 +56,7 @@ const PARTS: [&str; 18] = [
     "index.sqlite-journal",
     "pins",
     "roots",
+    "runs",
     "copies",
     "recall",
     "parity",

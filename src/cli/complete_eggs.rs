@@ -2,15 +2,18 @@
 //!
 //! A completion script runs `eggcache` with `EGGCACHE_COMPLETE` set to the name of the shell and with
 //! the words of the command line. The engine answers from the definition of the command line, and asks
-//! [`egg_names`] where an egg is wanted. Only names are completed: bash splits words at the `==` before
-//! a version. The index is only read: completion neither creates a cache nor prints an error.
+//! [`egg_names`] where an egg is wanted, and the functions beside it where a remote, a pin or a buildout is.
+//! Names are completed as they are typed, `zope.i` and `zope-i` alike; versions after `==` in zsh and fish,
+//! because bash splits words there. The index is only read: completion neither creates a cache nor prints an
+//! error.
 //!
 //! `clap_complete` calls its engine unstable, because script and program must be of the same version.
 //! Packages install both together, and a script that is out of date only completes nothing.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
@@ -20,8 +23,14 @@ use super::args::{CommandLine, visible};
 use super::cache_place::CachePlace;
 use super::exit_code::ExitCode;
 use crate::cache::Cache;
+use crate::cache::retention::{pins, roots};
 use crate::cache::trust::Trust;
+use crate::egg::name::normalize_name;
+use crate::remote::config;
+use crate::util::clock::now;
 use crate::util::environment::Environment;
+use crate::util::printable::is_printable;
+use crate::util::progress::Silent;
 
 /// Names the shell that asks for completion. Not clap's `COMPLETE`, which other programs may set.
 const VARIABLE: &str = "EGGCACHE_COMPLETE";
@@ -72,19 +81,81 @@ if [ "$funcstack[1]" = "_eggcache" ]; then
 fi
 "#;
 
-/// Completes the names of cached eggs.
+/// Completes the names of cached eggs, and their versions after `==`.
 pub fn egg_names() -> ArgValueCompleter {
-    ArgValueCompleter::new(|typed: &OsStr| candidates(typed).unwrap_or_default())
+    completer(|typed, root, trust| match typed.split_once("==") {
+        None => {
+            let names = Cache::project_names_at(root, trust).ok()?;
+            Some(names.iter().filter_map(|name| as_typed(name, typed)).collect())
+        }
+        Some((name, _)) => {
+            let cache = Cache::open_to_read_with(root, trust, &Silent).ok()?;
+            let eggs = cache.eggs_of_project(&normalize_name(name)).ok()?;
+            Some(eggs.iter().map(|egg| format!("{name}=={}", egg.key.version)).collect())
+        }
+    })
 }
 
-fn candidates(typed: &OsStr) -> Option<Vec<CompletionCandidate>> {
+/// Completes the names of remotes.
+pub fn remote_names() -> ArgValueCompleter {
+    completer(|_, root, trust| {
+        let remotes = config::read(root, trust).ok()?;
+        Some(remotes.into_iter().map(|remote| remote.name).collect())
+    })
+}
+
+/// Completes pins.
+pub fn pin_names() -> ArgValueCompleter {
+    completer(|_, root, trust| {
+        let cache = Cache::open_to_read_with(root, trust, &Silent).ok()?;
+        let pins = pins::all(cache.dir()).ok()?;
+        Some(pins.into_iter().map(|(pin, _)| pin.what).collect())
+    })
+}
+
+/// Completes the folders of registered buildouts.
+pub fn root_folders() -> ArgValueCompleter {
+    completer(|_, root, trust| {
+        let cache = Cache::open_to_read_with(root, trust, &Silent).ok()?;
+        let (roots, _) = roots::all(cache.dir(), now()).ok()?;
+        let folders = roots.into_iter().map(|known| known.root.directory.display().to_string());
+        Some(folders.collect())
+    })
+}
+
+/// Completes with those words of a cache that begin with what is typed, each once.
+fn completer(
+    words: impl Fn(&str, &Path, &Trust) -> Option<Vec<String>> + Send + Sync + 'static,
+) -> ArgValueCompleter {
+    ArgValueCompleter::new(move |typed: &OsStr| candidates(typed, &words).unwrap_or_default())
+}
+
+fn candidates(
+    typed: &OsStr,
+    words: impl Fn(&str, &Path, &Trust) -> Option<Vec<String>>,
+) -> Option<Vec<CompletionCandidate>> {
     let typed = typed.to_str()?;
     let option = cache_option(env::args_os().skip_while(|word| word != "--"));
     let environment: Environment = env::vars_os().collect();
     let trust = Trust::of(&environment);
     let root = CachePlace::new(option, &environment, &trust).ok()?.quietly()?;
-    let names = Cache::project_names_at(&root, &trust).ok()?;
-    Some(names.into_iter().filter(|it| it.starts_with(typed)).map(Into::into).collect())
+    let words: BTreeSet<String> = words(typed, &root, &trust)?.into_iter().collect();
+    // A word with other characters could change the line that is typed.
+    let is_offered = |word: &String| word.starts_with(typed) && word.chars().all(is_printable);
+    Some(words.into_iter().filter(is_offered).map(Into::into).collect())
+}
+
+/// A name that continues what is typed, with the separator that is typed: `zope.interface` for `zope.i`.
+fn as_typed(name: &str, typed: &str) -> Option<String> {
+    let is_same = |(left, right): (char, char)| {
+        left == right.to_ascii_lowercase() || (left == '-' && matches!(right, '.' | '_'))
+    };
+    let rest = name.get(typed.len()..)?;
+    if !name.chars().zip(typed.chars()).all(is_same) {
+        return None;
+    }
+    let separator = typed.chars().find(|c| matches!(c, '.' | '_')).unwrap_or('-');
+    Some(format!("{typed}{}", rest.replace('-', &separator.to_string())))
 }
 
 /// The directory that `--cache` names in a command line. bash makes `=` a word of its own.
@@ -99,6 +170,21 @@ fn cache_option(words: impl Iterator<Item = OsString>) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_completed_in_the_spelling_that_is_typed() {
+        for (typed, completed) in [
+            ("", Some("zope-interface")),
+            ("zop", Some("zope-interface")),
+            ("zope.i", Some("zope.interface")),
+            ("zope_", Some("zope_interface")),
+            ("Zope-In", Some("Zope-Interface")),
+            ("zope.x", None),
+            ("zope-interface-x", None),
+        ] {
+            assert_eq!(as_typed("zope-interface", typed).as_deref(), completed, "{typed}");
+        }
+    }
 
     #[test]
     fn the_cache_option_is_found_in_a_command_line() {

@@ -30,6 +30,7 @@ impl From<&anyhow::Error> for ExitCode {
             Some(
                 Error::Miss { .. }
                 | Error::NotARoot { .. }
+                | Error::NoRun { .. }
                 | Error::NotAPin { .. }
                 | Error::NotOnRemote { .. }
                 | Error::NoRemote { .. },

@@ -12,8 +12,10 @@ mod exit_code;
 mod format;
 mod hints;
 mod kept_by;
+mod line_format;
 mod log;
 mod log_file;
+mod look_alikes;
 mod print;
 mod progress_bar;
 #[cfg(test)]

@@ -22,9 +22,10 @@ impl Table {
 }
 
 /// An empty table with a header line.
-pub fn table<const N: usize>(header: [&str; N]) -> Table {
+pub fn table<'h>(header: impl IntoIterator<Item = &'h str>) -> Table {
     let mut table = comfy_table::Table::new();
-    table.load_style(presets::NOTHING).set_header(header.map(str::to_uppercase));
+    let header: Vec<String> = header.into_iter().map(str::to_uppercase).collect();
+    table.load_style(presets::NOTHING).set_header(header);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }

@@ -41,6 +41,16 @@ pub fn write_own<T: Serialize>(root: &Dir, path: &str, record: &T) -> Result<()>
     write_kind(root, path, record, Kind::Own)
 }
 
+/// As [`write()`], without waiting for the disk: after a crash, the record may be damaged or gone.
+pub fn write_briefly<T: Serialize>(root: &Dir, path: &str, record: &T) -> Result<()> {
+    let (dir, name) = match path.rsplit_once('/') {
+        None => (root.clone(), path),
+        Some((dir, name)) => (root.make_dir(dir).at("make directory", &root.join(dir))?.0, name),
+    };
+    let text = serde_json::to_vec(record).at("write", &root.join(path))?;
+    temp::write_briefly(&dir, name, &text, Kind::File)
+}
+
 fn write_kind<T: Serialize>(root: &Dir, path: &str, record: &T, kind: Kind) -> Result<()> {
     let (dir, name) = match path.rsplit_once('/') {
         None => (root.clone(), path),

@@ -285,6 +285,12 @@ pub fn write_durably(dir: &Dir, name: &str, content: &[u8], kind: Kind) -> Resul
     dir.sync().at("sync", dir.path())
 }
 
+/// As [`write_durably`], without waiting for the disk: after a crash, the file may have any content.
+pub fn write_briefly(dir: &Dir, name: &str, content: &[u8], kind: Kind) -> Result<()> {
+    let temp = write(dir, content, |file| dir.rights()?.give(file, kind))?;
+    temp.persist(dir, name).at("write", &dir.join(name))
+}
+
 /// Writes a small file durably, which everybody may read.
 pub fn write_durably_at(path: &Path, content: &[u8]) -> Result<()> {
     let parent = path.parent().unwrap_or(path);
@@ -299,12 +305,14 @@ fn write_synced(
     content: &[u8],
     give: impl FnOnce(&File) -> io::Result<()>,
 ) -> Result<Temp> {
+    let temp = write(dir, content, give)?;
+    temp.lock.sync_all().at("write", &temp.path)?;
+    Ok(temp)
+}
+
+fn write(dir: &Dir, content: &[u8], give: impl FnOnce(&File) -> io::Result<()>) -> Result<Temp> {
     let temp = Temp::file(dir)?;
-    (&temp.lock)
-        .write_all(content)
-        .and_then(|()| give(&temp.lock))
-        .and_then(|()| temp.lock.sync_all())
-        .at("write", &temp.path)?;
+    (&temp.lock).write_all(content).and_then(|()| give(&temp.lock)).at("write", &temp.path)?;
     Ok(temp)
 }
 

@@ -23,3 +23,4 @@ pub mod show;
 pub mod stats;
 pub mod used_by;
 pub mod verify;
+pub mod why;

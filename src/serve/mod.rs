@@ -28,7 +28,7 @@ use crate::egg::name::normalize_name;
 use crate::error::{Error, OrLog, Result};
 use crate::util::environment::Environment;
 use output::Output;
-use protocol::{Answer, RefusalKind, Request, ToBuild, ToFind};
+use protocol::{Answer, Built, RefusalKind, Request, ToBuild, ToFind};
 use session::{Session, is_unusable};
 use tracing::{debug, debug_span, warn};
 
@@ -189,6 +189,10 @@ fn handle(
         Request::Spool { into } => session.spool(&into),
         Request::Prepare(wanted) => Ok(session.prepare_wheel(*wanted)),
         Request::Convert(wanted) => Ok(session.convert(*wanted)),
+        Request::Built(built) => {
+            let project = normalize_name(&built.name);
+            session.built(&Built { project, ..*built })
+        }
         Request::Store(egg) => session.store(&egg),
         Request::Settle {} => Ok(session.settled()),
         Request::Root { directory, eggs_directory, eggs, whole } => {

@@ -40,6 +40,8 @@ pub enum Request {
     Prepare(Box<ToPrepare>),
     /// Make an egg of a wheel.
     Convert(Box<ToConvert>),
+    /// Note an egg that buildout has built because it was not found.
+    Built(Box<Built>),
     /// Queue a built egg to be stored.
     Store(Box<ToStore>),
     /// Wait until all queued eggs are stored, and return their outcomes.
@@ -72,6 +74,7 @@ impl Request {
             Self::Spool { .. } => "spool",
             Self::Prepare(_) => "prepare",
             Self::Convert(_) => "convert",
+            Self::Built(_) => "built",
             Self::Store(_) => "store",
             Self::Settle {} => "settle",
             Self::Root { .. } => "root",
@@ -97,6 +100,30 @@ pub struct Opening {
     /// Whether to use no network.
     #[serde(default)]
     pub offline: bool,
+}
+
+/// An egg that was a miss.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Built {
+    /// As its author writes it.
+    pub name: String,
+    /// The PEP 503 name, which the bridge derives.
+    #[serde(skip)]
+    pub project: String,
+    pub version: String,
+    /// Of its archive; empty if it is not known.
+    #[serde(default)]
+    pub source_sha256: String,
+    pub variant: String,
+    /// As in [`ToStore`].
+    pub bound_variant: Option<String>,
+    pub build_seconds: f64,
+    /// Whether the program has made it of a wheel.
+    #[serde(default)]
+    pub is_converted: bool,
+    /// Why a wheel was not converted.
+    pub not_converted: Option<String>,
 }
 
 /// A built egg.
@@ -256,6 +283,9 @@ pub enum Answer {
         path: PathBuf,
         #[serde(flatten)]
         outcome: Outcome,
+        /// The name of the remote that it came from in this session.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        remote: Option<String>,
         /// As in `open`, if this is the first request for the eggs directory.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         torn: Vec<String>,
@@ -269,6 +299,10 @@ pub enum Answer {
         torn: Vec<String>,
     },
     Preparing {},
+    /// Why an egg was a miss.
+    Explained {
+        why: String,
+    },
     Converted {
         #[serde(serialize_with = "crate::disk::files::lossy")]
         egg: PathBuf,

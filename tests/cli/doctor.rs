@@ -111,3 +111,18 @@ fn the_package_of_the_buildout_is_found_without_running_python() {
     doctor(&sandbox).says(&["pip install --force-reinstall"]);
     assert!(!sandbox.path("ran").exists());
 }
+
+#[test]
+fn a_time_in_the_future_is_a_problem_that_gc_mends() {
+    let sandbox = Sandbox::with_two();
+    sandbox.sql("UPDATE eggs SET used_at = unixepoch() + 86400 WHERE name = 'foo'");
+    sandbox.fails("doctor", 4).says(&[
+        "1 egg in",
+        "with a time in the future",
+        "` sets them to now",
+    ]);
+    sandbox.ok("gc");
+    assert!(!sandbox.run("doctor").get_output().stderr.is_empty());
+    let after = Output::of(&sandbox.run("--json doctor")).stdout;
+    assert!(!after.contains("\"times\""), "{after}");
+}

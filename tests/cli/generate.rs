@@ -60,8 +60,10 @@ fn bash_completes_commands_and_options() {
 }
 
 /// Lines, and the names of eggs to offer for their last words.
-const EGGS: [(&str, &[&str]); 9] = [
+const EGGS: [(&str, &[&str]); 11] = [
     ("show zop", &["zope-event", "zope-interface"]),
+    ("show zope.i", &["zope.interface"]),
+    ("why Zope_Ev", &["Zope_Event"]),
     ("show --files l", &["lxml"]),
     ("materialize --into out lxml zope-e", &["zope-event"]),
     ("--json list lx", &["lxml"]),
@@ -98,6 +100,8 @@ fn zsh_completes_the_names_of_eggs() {
         ("show --files l", "show --files lxml "),
         ("materialize --into out lxml zope-e", "materialize --into out lxml zope-event "),
         ("--json list lx", "--json list lxml "),
+        ("show zope.in", "show zope.interface "),
+        ("show lxml==", "show lxml==1.0 "),
         ("pin lx", "pin lxml "),
         ("show --python lx", "show --python lx"),
         ("gc lx", "gc lx"),
@@ -133,6 +137,44 @@ fn zsh_loads_completions_at_first_use() {
         "mkdir functions; cp file functions/_eggcache; fpath=(./functions $fpath); compinit -u -D";
     let Some(seen) = completed_by_zsh(load, "show lx") else { return };
     assert_eq!(seen, "eggcache show lxml |\n");
+}
+
+#[test]
+fn remotes_pins_and_buildouts_are_completed() {
+    let sandbox = Sandbox::with_two();
+    sandbox.ok("pin foo");
+    sandbox.ok("pin zope.*");
+    sandbox.ok(&format!("remote add team {} --push", sandbox.path("pool").display()));
+    let offered = |words: &str| {
+        let mut process = sandbox.process(EGGCACHE);
+        let words: Vec<&str> = words.split(' ').collect();
+        let last = words.len();
+        let output = process
+            .env("EGGCACHE_COMPLETE", "zsh")
+            .env("EGGCACHE_DIR", sandbox.path("cache"))
+            .env("_CLAP_COMPLETE_INDEX", last.to_string())
+            .env("_CLAP_IFS", "\n")
+            .args(["--", "eggcache"])
+            .args(words)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(offered("unpin z"), ["zope.*"]);
+    assert_eq!(offered("unpin f"), ["foo"]);
+    for line in
+        ["remote remove te", "push --to te", "pull --from te", "remote verify te", "trust te"]
+    {
+        assert_eq!(offered(line), ["team"], "{line}");
+    }
+    assert_eq!(offered("show foo==").len(), 1);
+    let app = sandbox.path("app");
+    let mut server = crate::serve::Server::open(&sandbox, &crate::support::host());
+    std::fs::create_dir_all(sandbox.path("out")).unwrap();
+    server.register(&sandbox, &[]);
+    server.close();
+    let app = app.canonicalize().unwrap().display().to_string();
+    assert_eq!(offered("roots --forget /"), [app]);
 }
 
 #[test]

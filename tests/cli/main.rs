@@ -104,6 +104,7 @@ mod untouched;
 mod users;
 mod verify;
 mod verify_due;
+mod why;
 mod withdrawal_attacks;
 mod withdrawal_memory;
 mod withdrawal_runs;

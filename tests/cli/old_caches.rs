@@ -83,6 +83,7 @@ fn evictions_and_uses_in_old_caches_are_kept() {
         ("format-1-schema-4", 1, 5, 2),
         ("format-2-schema-5", 2, 7, 3),
         ("format-3-schema-6", 2, 9, 4),
+        ("format-3-schema-7", 2, 10, 4),
     ] {
         let sandbox = with(old);
         let stats = sandbox.json("stats");

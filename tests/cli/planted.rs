@@ -21,7 +21,7 @@ const ADDRESS_SPACE: u32 = 2 << 20;
 
 /// Every file and folder of a cache. `{blob}` is the blob of an egg, and `{shard}` its folder; the
 /// other names in braces are the only file of a folder.
-const PATHS: [&str; 30] = [
+const PATHS: [&str; 32] = [
     "blobs",
     "blobs/{shard}",
     "blobs/{shard}/{blob}",
@@ -32,6 +32,8 @@ const PATHS: [&str; 30] = [
     "copies/{}",
     "roots",
     "roots/{}",
+    "runs",
+    "runs/{}",
     "pins",
     "pins/{}",
     "recall",

@@ -173,7 +173,8 @@ def test_a_built_egg_is_stored_and_counted(begin, caplog, tmp_path):
     build(run, tmp_path)
     run.close()
     assert (run.tally.misses, run.tally.stored) == (1, 1)
-    [line] = messages(caplog)
+    where, line = messages(caplog)
+    assert where == "alpha 1.0 (built, 1.5 s)"
     assert line.startswith("0 hits, 1 miss, 1 stored; 0.0 MB copied, 0.0")
 
 
@@ -181,7 +182,8 @@ def test_an_egg_that_is_refused_is_named(begin, caplog, tmp_path):
     run = begin(Bridge())
     run.bridge.answers["store"] = {"outcome": "refused", "reason": "it has a symlink"}
     build(run, tmp_path)
-    assert messages(caplog) == ["did not store alpha-1.0-py3.11.egg: it has a symlink."]
+    refused = "did not store alpha-1.0-py3.11.egg: it has a symlink."
+    assert messages(caplog) == [refused, "alpha 1.0 (built, 1.5 s)"]
 
 
 def test_a_cache_that_is_full_is_one_warning_and_still_serves(begin, caplog, tmp_path):
@@ -191,7 +193,8 @@ def test_a_cache_that_is_full_is_one_warning_and_still_serves(begin, caplog, tmp
     run.storer.settle()
     build(run, tmp_path, "beta")
     run.storer.settle()
-    assert messages(caplog) == ["it is full; storing no more eggs in this run."]
+    full = "it is full; storing no more eggs in this run."
+    assert messages(caplog) == ["alpha 1.0 (built, 1.5 s)", full, "beta 1.0 (built, 1.5 s)"]
     assert run.bridge.ops().count("store") == 1
     assert run.choose(Installer(), Requirement("gamma==1.0"), None)
 
@@ -203,7 +206,8 @@ def test_a_read_only_cache_is_one_warning_and_nothing_is_stored(begin, caplog, t
     build(run, tmp_path)
     build(run, tmp_path, "beta")
     assert run.bridge.ops().count("store") == 1 and run.tally.misses == 2
-    assert messages(caplog) == ["the cache is read-only; storing no more eggs in this run."]
+    refused = "the cache is read-only; storing no more eggs in this run."
+    assert messages(caplog) == [refused, "alpha 1.0 (built, 1.5 s)", "beta 1.0 (built, 1.5 s)"]
 
 
 # -- Other builders

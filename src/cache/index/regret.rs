@@ -1,11 +1,13 @@
-//! Regrets: evicted eggs that were needed again.
+//! Regrets: eggs that were taken out, why, and whether they were needed again.
 
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 
-use super::row::{count, key_of, key_values, signed, total};
+use super::row::{count, key_of, key_values, signed, time, total};
 use super::{Index, Writer, wrap};
-use crate::cache::retention::plan::{EvictReason, Evicted};
+use crate::cache::miss::{Eviction, Gone};
+use crate::cache::retention::plan::Evicted;
+use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
 use crate::error::Result;
 use crate::util::hash::digest::Digest;
@@ -15,6 +17,11 @@ const MEMORY: i64 = 365 * 86_400;
 
 /// The first column of the key.
 const KEY: usize = 1;
+/// The columns of a key, in the order of [`key_of`].
+const KEY_COLUMNS: &str = "name, version, python, abi, platform, libc, generation, source_sha256, variant, \
+                           environment, spelling";
+/// The most evictions of a project that are read.
+const MOST: usize = 10_000;
 
 /// The known cost of evictions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -35,12 +42,39 @@ impl Index {
         let sql = "SELECT count(*), count(asked_at), \
                    total(blob_bytes) FILTER (WHERE asked_at IS NOT NULL), \
                    ifnull(max(limit_bytes) FILTER (WHERE asked_at IS NOT NULL), 0) \
-                   FROM regrets WHERE evicted_at >= ?";
+                   FROM regrets WHERE evicted_at >= ? \
+                   AND reason IN ('max-age', 'keep-versions', 'max-size')";
         let regrets = |row: &Row<'_>| {
             let (evicted, asked) = (count(row, 0)?, count(row, 1)?);
             Ok(Regrets { evicted, asked, asked_bytes: total(row, 2)?, limit_bytes: count(row, 3)? })
         };
         self.read(|open| open.connection.query_row(sql, [now - MEMORY], regrets))
+    }
+
+    /// How many eggs were added or used after `now`, in seconds since the Unix epoch. This reads every row.
+    pub fn times_after(&self, now: i64) -> Result<u64> {
+        let sql = "SELECT count(*) FROM eggs WHERE used_at > ?1 OR added_at > ?1";
+        self.read(|open| open.connection.query_row(sql, [now], |row| count(row, 0)))
+    }
+
+    /// The eggs of a project that were taken out in the last year, by its PEP 503 name, oldest first. `now` is
+    /// in seconds since the Unix epoch.
+    pub fn evictions(&self, name: &str, now: i64) -> Result<Vec<Eviction>> {
+        let sql = format!(
+            "SELECT evicted_at, {KEY_COLUMNS}, reason FROM regrets WHERE name = ? LIMIT {MOST}"
+        );
+        let eviction = |row: &Row<'_>| {
+            let reason: String = row.get(KEY + 11)?;
+            Ok(Eviction { key: key_of(row, KEY)?, at: time(row, 0, now)?, why: Gone::of(&reason) })
+        };
+        let mut evictions = self.read(|open| {
+            let mut statement = open.connection.prepare_cached(&sql)?;
+            let rows = statement.query_map([name], eviction)?;
+            rows.collect::<rusqlite::Result<Vec<Eviction>>>()
+        })?;
+        evictions.retain(|it| it.at >= now - MEMORY);
+        evictions.sort_by_key(|it| it.at);
+        Ok(evictions)
     }
 
     /// Records that missing eggs of a project were needed, if they were evicted. Gives up as
@@ -75,23 +109,31 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Remembers an egg that is evicted, unless no limit would have kept it.
+    /// Remembers an egg that is evicted.
     pub fn remember(&self, evicted: &Evicted, now: i64) -> Result<()> {
-        let Evicted { egg, reason, limit_bytes, .. } = evicted;
+        self.remember_gone(&evicted.egg, Gone::from(evicted.reason), evicted.limit_bytes, now)
+    }
+
+    /// Remembers an egg whose blob is damaged or missing, if the index has it.
+    pub fn remember_damaged(&self, digest: Digest, now: i64) -> Result<()> {
+        match self.of_digest(digest)? {
+            Some(egg) => self.remember_gone(&egg, Gone::Damaged, 0, now),
+            None => Ok(()),
+        }
+    }
+
+    /// `limit_bytes` is the size limit that would have kept it; 0 if there is none.
+    fn remember_gone(&self, egg: &CachedEgg, why: Gone, limit_bytes: u64, now: i64) -> Result<()> {
         let digest = egg.digest.to_string();
-        let reason = match reason {
-            EvictReason::MaxAge => "max-age",
-            EvictReason::KeepVersions => "keep-versions",
-            EvictReason::MaxSize => "max-size",
-            // No limit would have kept it.
-            EvictReason::SignedBy | EvictReason::Withdrawn | EvictReason::Named => return Ok(()),
-        };
-        let rest = params![signed(egg.blob_bytes), egg.used_at, now, reason, signed(*limit_bytes)];
+        let (bytes, limit, why) = (signed(egg.blob_bytes), signed(limit_bytes), why.name());
+        let rest = params![bytes, egg.used_at, now, why, limit];
         let values = [params![digest, egg.file_name], &key_values(&egg.key), rest].concat();
+        let marks = vec!["?"; values.len()].join(", ");
         self.execute(
-            "INSERT INTO regrets (digest, file_name, name, version, python, abi, platform, libc, \
-             generation, source_sha256, variant, environment, spelling, blob_bytes, used_at, \
-             evicted_at, reason, limit_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            &format!(
+                "INSERT INTO regrets (digest, file_name, {KEY_COLUMNS}, blob_bytes, used_at, evicted_at, \
+                 reason, limit_bytes) VALUES ({marks})"
+            ),
             &values[..],
         )
     }
@@ -119,10 +161,9 @@ impl Writer<'_> {
 
 /// Evicted eggs of a project that have not been needed again.
 fn not_asked(connection: &Connection, name: &str) -> rusqlite::Result<Vec<(i64, EggKey)>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, name, version, python, abi, platform, libc, generation, source_sha256, variant, \
-         environment, spelling FROM regrets WHERE name = ? AND asked_at IS NULL",
-    )?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT id, {KEY_COLUMNS} FROM regrets WHERE name = ? AND asked_at IS NULL"
+    ))?;
     let rows = statement.query_map([name], |row| Ok((row.get(0)?, key_of(row, KEY)?)))?;
     rows.collect()
 }

@@ -14,13 +14,14 @@ use super::wrap;
 use crate::error::{Error, Result};
 use crate::util::hash::digest::Digest;
 
-pub const MIGRATIONS: [&str; 6] = [
+pub const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/0001_create_eggs.sql"),
     include_str!("../../../migrations/0002_create_evicted.sql"),
     include_str!("../../../migrations/0003_create_regrets.sql"),
     include_str!("../../../migrations/0004_create_days.sql"),
     include_str!("../../../migrations/0005_create_choices.sql"),
     include_str!("../../../migrations/0006_add_spelling.sql"),
+    include_str!("../../../migrations/0007_widen_regrets.sql"),
 ];
 /// The digest of the schema after each migration. A test compares them with the migrations: to run those
 /// for each index that is opened would take longer than everything else.
@@ -31,6 +32,7 @@ const SCHEMAS: [&str; MIGRATIONS.len()] = [
     "13ad18cd42882bdae9ee68077b806ee5f304ede33df452b55c082431c96bdc90",
     "d895999f015add962e771079f14f28f7ca252323fccae48f5038e6bcdb848a57",
     "1cade14f553b59152c8002503a81d01b921ca3ee81aa465fb06edf3e8a82e7fc",
+    "655a09b4afad69a66b9920dad549185bf160ac0a8c420534adc0ea26c3933f3e",
 ];
 /// The `PRAGMA application_id` of an index, `EggC`, which distinguishes it from other databases.
 pub const APPLICATION_ID: i64 = 0x4567_6743;

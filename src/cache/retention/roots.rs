@@ -104,8 +104,7 @@ impl Root {
     /// The file name of its record.
     #[must_use]
     pub fn name(&self) -> String {
-        let directory = self.directory.as_os_str().as_encoded_bytes();
-        json_file::name_of(&[directory, b"\0", self.machine.as_bytes()].concat())
+        name_of(&self.directory, &self.machine)
     }
 
     /// Whether its folder exists; `None` if it is on another machine. A folder that was restored has
@@ -152,6 +151,15 @@ impl KnownRoot {
 
 /// The directory of the records. Its name is part of the cache's format.
 pub const DIR: &str = "roots";
+
+/// The file name of the record of a folder, by its canonical path.
+pub(crate) fn name_of(directory: &Path, machine: &str) -> String {
+    let directory = directory.as_os_str().as_encoded_bytes();
+    json_file::name_of(&[directory, b"\0", machine.as_bytes()].concat())
+}
+
+/// The directory of the records of runs, which have the names of the records of roots.
+pub(crate) const RUNS: &str = "runs";
 
 /// The path of a record below the cache.
 fn path_of(record: &str) -> String {
@@ -209,6 +217,7 @@ pub fn unreadable(cache: &Dir) -> Result<Vec<(String, Error)>> {
 pub fn forget(cache: &Dir, known: &KnownRoot) -> Result<()> {
     json_file::remove(cache, &path_of(&known.name))?;
     json_file::remove(cache, &gone_file_of(&known.name)).or_log();
+    json_file::remove(cache, &format!("{RUNS}/{}", known.name)).or_log();
     Ok(())
 }
 

@@ -63,6 +63,7 @@ fn mend(finding: &Finding, report: &Report, hints: &Hints) -> Vec<String> {
         Kind::Owner => return hints.of_strangers(&report.cache),
         Kind::Leftovers => format!("{} removes them", command("gc")),
         Kind::Space => format!("{} shrinks the cache", command("gc --max-size SIZE")),
+        Kind::Times => format!("{} sets them to now", command("gc")),
         Kind::Clock => "set the clock of this machine".into(),
         Kind::Key => format!("{} trusts a key until another day", command("trust NAME KEY --until DAY")),
         Kind::Package | Kind::Hook => {

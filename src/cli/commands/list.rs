@@ -8,7 +8,9 @@ use crate::cli::complete_eggs::egg_names;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::{eggs, or_any};
-use crate::cli::print::Text;
+use crate::cli::line_format::LineFormat;
+use crate::cli::look_alikes::differences;
+use crate::cli::print::{Data, Text};
 use crate::cli::select_eggs::Filter;
 use crate::cli::table::{align_right, fitted, table};
 use crate::egg::cached_egg::CachedEgg;
@@ -16,15 +18,22 @@ use crate::ops::list::{self, Options, Report, Sort};
 use crate::util::clock::shown_day;
 use crate::util::units::{counted, shown_size};
 
+/// Help of `--format`, in one place with a test.
+pub(in crate::cli) const FIELDS_HELP: &str = "Print one line for each egg, without header and summary: text with \
+    fields in braces. Fields: name (as PEP 503 spells it), project (as the file name does), version, digest, \
+    file_name, python, platform, generation, bytes, blob_bytes, used_at, added_at, source, source_sha256, \
+    environment. Sizes are bytes, times are seconds since 1970. {{ and }} are braces, \\t is a tab";
+
 /// List the eggs in the cache.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "GEN is the layout of an egg: the major version of the zc.buildout that built it, \
     where 5 means 5 and later. USED is the day of the last use. With -v, KEPT BY counts the pins and buildouts \
-    that keep an egg; `eggcache used-by EGG` names them. Rows that differ only in DIGEST were \
-    built from different sources or in different environments; `eggcache diff` compares them.\n\n\
+    that keep an egg; `eggcache used-by EGG` names them. If rows look alike, DIFFERS IN says how their \
+    eggs do; `eggcache diff` compares them.\n\n\
     Examples:\n  eggcache list\n  eggcache list zope --python 3.11\n  \
     eggcache list 'zope.*' --sort size\n  eggcache list --unused -v\n  \
+    eggcache list --unused --format '{name}=={version}'\n  \
     eggcache --json list lxml | jq .eggs"
 )]
 pub struct List {
@@ -42,13 +51,15 @@ pub struct List {
     /// Only eggs that no pin and no registered buildout keeps.
     #[arg(long)]
     unused: bool,
+    #[arg(long, value_name = "TEMPLATE", value_parser = LineFormat::parse, help = FIELDS_HELP)]
+    format: Option<LineFormat>,
     #[command(flatten)]
     filter: Filter,
 }
 
 impl List {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let Self { query, sort, unused, filter } = self;
+        let Self { query, sort, unused, format, filter } = self;
         let is_filtered = unused || !filter.is_empty();
         let root = context.root()?;
         let kept_by = context.verbose || context.printer.is_json();
@@ -71,11 +82,24 @@ impl List {
         if context.printer.is_json() {
             report.arrivals = cache.arrivals()?;
         }
+        if let Some(format) = format {
+            context.printer.report(&report, |report| lines(report, &format))?;
+            return Ok(ExitCode::Success);
+        }
         context.printer.report(&report, |report| {
             text(report, query.as_deref(), is_filtered, context.verbose)
         })?;
         Ok(ExitCode::Success)
     }
+}
+
+/// A line for each egg, and nothing else.
+fn lines(report: &Report, format: &LineFormat) -> Text {
+    let mut data = Data::default();
+    for egg in &report.eggs {
+        data.line(&format.line(egg));
+    }
+    Text { data, ..Text::default() }
 }
 
 fn version(egg: &CachedEgg, report: &Report) -> String {
@@ -100,14 +124,13 @@ fn shown_keepers(kept_by: &KeptBy) -> String {
 }
 
 fn text(report: &Report, query: Option<&str>, is_filtered: bool, verbose: bool) -> Text {
-    let header =
-        ["egg", "version", "python", "platform", "gen", "size", "stored", "used", "digest"];
-    let mut table = if verbose {
-        let [egg, version, python, platform, generation, size, stored, used, digest] = header;
-        table([egg, version, python, platform, generation, size, stored, used, digest, "kept by"])
-    } else {
-        table(header)
-    };
+    let differences = differences(&report.eggs);
+    let is_different = differences.iter().any(|it| !it.is_empty());
+    let mut header =
+        vec!["egg", "version", "python", "platform", "gen", "size", "stored", "used", "digest"];
+    header.extend(is_different.then_some("differs in"));
+    header.extend(verbose.then_some("kept by"));
+    let mut table = table(header);
     for (at, egg) in report.eggs.iter().enumerate() {
         let key = &egg.key;
         let mut row = vec![
@@ -121,6 +144,7 @@ fn text(report: &Report, query: Option<&str>, is_filtered: bool, verbose: bool) 
             shown_day(egg.used_at),
             egg.digest.short(),
         ];
+        row.extend(is_different.then(|| differences[at].clone()));
         row.extend(report.kept_by.get(at).filter(|_| verbose).map(shown_keepers));
         table.add_row(row);
     }

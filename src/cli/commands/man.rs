@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use clap::{Command, CommandFactory};
+use clap::{Arg, Command, CommandFactory};
 use clap_mangen::Man as Mangen;
-use clap_mangen::roff::{Roff, roman};
+use clap_mangen::roff::{Roff, bold, roman};
 use serde::Serialize;
 
 use crate::cli::args::{CommandLine, all_visible};
@@ -72,7 +72,7 @@ fn page(command: &Command) -> anyhow::Result<String> {
     let mut text = Vec::new();
     man.render_title(&mut text)?;
     man.render_name_section(&mut text)?;
-    man.render_synopsis_section(&mut text)?;
+    synopsis(command).to_writer(&mut text)?;
     man.render_description_section(&mut text)?;
     man.render_options_section(&mut text)?;
     if command.has_subcommands() {
@@ -91,6 +91,25 @@ fn page(command: &Command) -> anyhow::Result<String> {
     roff.to_writer(&mut text)?;
     // clap_mangen puts an empty line before each list of values.
     Ok(String::from_utf8(text)?.replace(".br\n\n.br\n", ".br\n"))
+}
+
+/// The words of a command line, each option with its value. `clap_mangen` leaves the values out.
+fn synopsis(command: &Command) -> Roff {
+    let mut words = vec![bold(command.get_bin_name().unwrap_or(NAME))];
+    let shown = |arg: &&Arg| !arg.is_hide_set();
+    let (last, options): (Vec<&Arg>, Vec<&Arg>) =
+        command.get_arguments().filter(shown).partition(|arg| arg.is_positional());
+    for option in options {
+        let is_required = option.is_required_set();
+        words.push(roman(if is_required { format!(" {option}") } else { format!(" [{option}]") }));
+    }
+    words.extend(last.iter().map(|arg| roman(format!(" {arg}"))));
+    if command.has_subcommands() {
+        words.push(roman(" <COMMAND>"));
+    }
+    let mut roff = Roff::new();
+    roff.control("SH", ["SYNOPSIS"]).text(words);
+    roff
 }
 
 fn version() -> &'static str {
@@ -162,6 +181,20 @@ mod tests {
         let (_, date) = signature.lines().next().unwrap().split_once(">  ").unwrap();
         let date = jiff::fmt::rfc2822::parse(date).unwrap().date();
         assert_eq!(date.to_string(), RELEASE_DATE);
+    }
+
+    #[test]
+    fn a_synopsis_has_the_values_of_options() {
+        let mut main = CommandLine::command();
+        main.build();
+        let text = |name: &str| {
+            let command = all_visible(&main).into_iter().find(|it| it.get_name() == name);
+            synopsis(command.unwrap()).to_roff().replace('\\', "")
+        };
+        let gc = text("gc");
+        assert!(gc.contains("[--max-age <AGE>]") && gc.contains("[--dry-run]"), "{gc}");
+        let diff = text("diff");
+        assert!(diff.contains("eggcache diff") && diff.contains(" <EGG> <EGG>"), "{diff}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod doctor;
 mod gc;
 mod init;
 mod keygen;
-mod list;
+pub(in crate::cli) mod list;
 mod lock;
 mod man;
 mod materialize;
@@ -36,6 +36,7 @@ mod stats;
 mod trust;
 mod used_by;
 mod verify;
+mod why;
 
 use super::context::{Access, Context};
 use super::exit_code::ExitCode;
@@ -50,6 +51,7 @@ pub enum Command {
     List(list::List),
     Show(show::Show),
     Diff(diff::Diff),
+    Why(why::Why),
     Stats(stats::Stats),
     Gc(gc::Gc),
     Remove(remove::Remove),
@@ -115,6 +117,7 @@ impl Command {
             | Self::Show(_)
             | Self::Stats(stats::Stats { reset: false, .. })
             | Self::UsedBy(_)
+            | Self::Why(_)
             | Self::Check(check::Check { repair: false, .. })
             | Self::Gc(gc::Gc { dry_run: true, .. })
             | Self::Remove(remove::Remove { dry_run: true, .. })
@@ -158,6 +161,7 @@ impl Command {
             Self::List(command) => command.run(context),
             Self::Show(command) => command.run(context),
             Self::Diff(command) => command.run(context),
+            Self::Why(command) => command.run(context),
             Self::Stats(command) => command.run(context),
             Self::Gc(command) => command.run(context),
             Self::Remove(command) => command.run(context),

@@ -1,6 +1,6 @@
 //! `pin`, `unpin` and `pins`: eggs that `gc` never evicts.
 
-use crate::cli::complete_eggs::egg_names;
+use crate::cli::complete_eggs::{egg_names, pin_names};
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::print::Text;
@@ -33,7 +33,7 @@ pub struct Pin {
     eggcache unpin 'zope.*'\n\nExit code 3 if there is no such pin.")]
 pub struct Unpin {
     /// Pin, as `eggcache pins` lists it.
-    #[arg(required = true, value_name = "WHAT")]
+    #[arg(required = true, value_name = "WHAT", add = pin_names())]
     what: Vec<String>,
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cache::query::Narrow;
+use crate::cli::complete_eggs::remote_names;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::print::{Text, messages};
@@ -35,7 +36,7 @@ pub struct Pull {
     #[arg(long, value_name = "FILE")]
     requirements: Vec<PathBuf>,
     /// Remote to pull from (default: all remotes, in their order).
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = remote_names())]
     from: Option<String>,
     #[command(flatten)]
     filter: Filter,

@@ -1,6 +1,7 @@
 //! `push`: upload eggs to a remote.
 
 use crate::cache::query::Narrow;
+use crate::cli::complete_eggs::remote_names;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::print::Text;
@@ -25,7 +26,7 @@ pub struct Push {
     #[command(flatten)]
     selection: Selection,
     /// Remote to push to (default: all remotes that were added with --push).
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = remote_names())]
     to: Option<String>,
     /// Sign eggs that were pulled from a remote, too: your key then vouches for what others have built.
     #[arg(long)]

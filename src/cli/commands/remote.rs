@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::cache::trust;
+use crate::cli::complete_eggs::remote_names;
 use crate::cli::context::{Access, Context};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::print::{Message, Text};
@@ -170,6 +171,7 @@ impl List {
 #[command(after_help = "Examples:\n  eggcache remote remove team")]
 struct Remove {
     /// Name of the remote.
+    #[arg(add = remote_names())]
     name: String,
 }
 

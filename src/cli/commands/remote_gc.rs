@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::cache::retention::plan::Rules;
 use crate::cache::retention::policy::Policy;
+use crate::cli::complete_eggs::remote_names;
 use crate::cli::context::Context;
 use crate::cli::eviction_table::{AgeSince, eviction_table};
 use crate::cli::exit_code::ExitCode;
@@ -30,6 +31,7 @@ use super::gc::unreadable_root;
 )]
 pub struct Gc {
     /// Name of the remote.
+    #[arg(add = remote_names())]
     name: String,
     /// Evict eggs that were pushed longer than AGE ago: 90d, 12h, 1y (m means minutes, mo months).
     #[arg(long, value_name = "AGE", value_parser = age)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
+use crate::cli::complete_eggs::remote_names;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::verdict;
@@ -35,6 +36,7 @@ const FEW: usize = 10;
 )]
 pub struct Verify {
     /// Name of the remote.
+    #[arg(add = remote_names())]
     name: String,
     /// Read every blob, too, and compare its digest.
     #[arg(long)]

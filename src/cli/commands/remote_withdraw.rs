@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::cache::query::Narrow;
+use crate::cli::complete_eggs::remote_names;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::print::Text;
@@ -30,6 +31,7 @@ use super::sign::signer;
 )]
 pub struct Withdraw {
     /// Name of the remote.
+    #[arg(add = remote_names())]
     name: String,
     /// Builds: name==version, file name, or at least 6 digits of the digest.
     #[arg(value_name = "EGG")]
@@ -56,6 +58,7 @@ pub struct Withdraw {
     Exit code 4 if the list of the remote is expired, old, not signed or gone.")]
 pub struct Withdrawals {
     /// Name of the remote.
+    #[arg(add = remote_names())]
     name: String,
 }
 

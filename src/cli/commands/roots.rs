@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cache::retention::roots::RootState;
+use crate::cli::complete_eggs::root_folders;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::print::{Text, messages};
@@ -21,7 +22,7 @@ use crate::util::units::{counted, shown_size};
 )]
 pub struct Roots {
     /// Forget the buildout in DIR first; its next run registers it again.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", add = root_folders())]
     pub(super) forget: Option<PathBuf>,
 }
 

@@ -1,6 +1,7 @@
 //! `sign`: sign the entries of a remote with another key.
 
 use crate::cache::retention::pins::Pattern;
+use crate::cli::complete_eggs::remote_names;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::eggs;
@@ -23,6 +24,7 @@ use crate::remote::keys::Signer;
 )]
 pub struct Sign {
     /// Name of the remote.
+    #[arg(add = remote_names())]
     name: String,
     /// Also sign these eggs if a trusted key has signed them and the remote needs more signatures: names,
     /// name==version, patterns as for `pin`, or at least 6 digits of the digest. If this cache has another

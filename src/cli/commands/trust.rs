@@ -1,5 +1,6 @@
 //! `trust`: the keys whose signatures a remote's eggs need.
 
+use crate::cli::complete_eggs::remote_names;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::values::day;
@@ -17,6 +18,7 @@ use super::remote::change;
     eggcache trust team --remove E7620F1842B4E81F")]
 pub struct Trust {
     /// Name of the remote.
+    #[arg(add = remote_names())]
     name: String,
     /// Public key, or the file that contains it; with --remove also the id of the key.
     key: String,

@@ -82,6 +82,11 @@ fn content(cache: &Cache) -> Result<Vec<Finding>> {
         );
         findings.push(Finding::problem(Kind::Owner, what));
     }
+    let future = cache.times_in_future()?;
+    if future > 0 {
+        let what = format!("{} in {root} with a time in the future", counted(future, "egg"));
+        findings.push(Finding::problem(Kind::Times, what));
+    }
     let abandoned = cache.blobs().abandoned()?;
     if abandoned > 0 {
         let files = counted(abandoned, "temporary file");

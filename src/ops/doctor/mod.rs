@@ -62,8 +62,10 @@ pub enum Kind {
     Space,
     /// Files of processes that died.
     Leftovers,
-    /// Times in the future, or a clock that is wrong.
+    /// A clock that is wrong.
     Clock,
+    /// Times in the future.
+    Times,
     Remote,
     Key,
     /// The Python package.

@@ -22,6 +22,9 @@ impl Session {
     pub fn materialize(&mut self, digest: Digest, into: &Path) -> Result<Answer> {
         let outcome = self.copy(digest, into);
         let (digest, outcome) = self.replace_damaged(digest, into, outcome);
+        if let Err(error) = &outcome {
+            self.journal.failed(digest, error.to_string());
+        }
         match &outcome {
             Err(Error::DamagedBlob { .. } | Error::ReplacedLibrary { .. }) => {
                 self.damaged.push(digest);
@@ -37,7 +40,9 @@ impl Session {
         let (path, outcome, torn) =
             outcome.inspect_err(|error| debug!(%digest, %error, "not copied"))?;
         debug!(%digest, path = %path.display(), ?outcome, "copied");
+        let remote = self.remotes.as_ref().and_then(|remotes| remotes.source_of(digest));
         if let Outcome::Copied(counts) = &outcome {
+            self.journal.copied(&path, remote.clone());
             self.usage.hits.push(digest);
             self.usage.copied_bytes += counts.bytes;
         } else {
@@ -45,7 +50,7 @@ impl Session {
         }
         self.known.insert(path.clone(), digest);
         self.asked.push(Some(digest));
-        Ok(Answer::Materialized { path, outcome, torn })
+        Ok(Answer::Materialized { path, outcome, remote, torn })
     }
 
     /// If the cache has lost or damaged an egg, or it was withdrawn, copies one of the same key from a remote instead.

@@ -3,8 +3,10 @@
 use tracing::{Level, debug, enabled};
 
 use super::Session;
+use super::journal::UNFIT;
 use super::remotes::SessionRemotes;
 use crate::cache::Cache;
+use crate::cache::miss::{OTHER_BUILD, OTHER_FOLDER};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::{EggKey, Mismatch};
 use crate::egg::name::{normalize_name, same_version};
@@ -92,9 +94,9 @@ impl Session {
         let rejected = |egg: &CachedEgg| Rejected {
             file_name: egg.file_name.clone(),
             reason: if variant::is_bound_elsewhere(&egg.key.variant, variant, bound) {
-                "it contains the path of another folder and works only there"
+                OTHER_FOLDER
             } else {
-                "it was built with other options or against other files"
+                OTHER_BUILD
             },
         };
         if variant.is_empty() {
@@ -114,6 +116,9 @@ impl Session {
     /// Offers these eggs no more: buildout cannot use them. The next build of their key replaces them.
     pub fn reject(&mut self, digests: &[Digest]) -> Answer {
         debug!(?digests, "rejected");
+        for digest in digests {
+            self.journal.failed(*digest, UNFIT.to_owned());
+        }
         self.unusable.extend(digests);
         self.damaged.extend(digests);
         Answer::Rejected {}

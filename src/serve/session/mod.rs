@@ -4,6 +4,7 @@ mod connection;
 mod convert;
 mod copy;
 mod find;
+mod journal;
 mod remotes;
 mod store;
 mod time_budget;
@@ -64,6 +65,7 @@ pub struct Session {
     /// or not at all.
     asked: Vec<Option<Digest>>,
     usage: Usage,
+    journal: journal::Journal,
     /// Choices by which this buildout came to the archives of eggs.
     learned: Vec<(Digest, String)>,
     /// Eggs that this session has copied or stored, by their paths.
@@ -145,6 +147,7 @@ impl Session {
             settled: Vec::new(),
             asked: Vec::new(),
             usage: Usage { is_run: true, ..Usage::default() },
+            journal: journal::Journal::default(),
             learned: Vec::new(),
             known: HashMap::new(),
             registered: HashMap::new(),
@@ -211,13 +214,14 @@ impl Session {
         Ok(())
     }
 
-    /// Records in the index what the session has used.
+    /// Records in the index what the session has used, and where its eggs came from.
     pub fn record_use(&mut self) {
         let nothing = Usage { is_run: true, ..Usage::default() };
         let usage = std::mem::replace(&mut self.usage, nothing);
         let (hits, present, misses) = (usage.hits.len(), usage.present.len(), usage.misses);
         info!(hits, present, misses, copied_bytes = usage.copied_bytes, "used in the session");
         self.cache.record_use(&usage, now());
+        self.record_run();
         self.cache.learn_choices(&std::mem::take(&mut self.learned));
     }
 

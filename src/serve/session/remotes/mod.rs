@@ -216,6 +216,17 @@ impl SessionRemotes {
         self.offered.insert(offer.entry.egg, offer);
     }
 
+    /// The key of an egg that was offered to buildout.
+    pub fn offered_key(&self, digest: Digest) -> Option<&EggKey> {
+        self.offered.get(&digest).map(|offer| &offer.entry.key)
+    }
+
+    /// The name of the remote that has offered an egg.
+    pub fn source_of(&self, digest: Digest) -> Option<String> {
+        let (connection, offer) = (self.connection.as_ref()?, self.offered.get(&digest)?);
+        Some(connection.upstream.remote(offer).client.name().to_owned())
+    }
+
     /// Offers another egg of the same key in place of a damaged one in the cache.
     pub fn offer_replacement(&mut self, damaged: &CachedEgg) -> Option<Digest> {
         if self.is_over() {

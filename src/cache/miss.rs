@@ -1,0 +1,512 @@
+//! Why the cache did not have an egg that a buildout needed.
+//!
+//! [`Miss::of`] compares what was needed with everything that the cache knows about the project. The same
+//! reason is in the log of `buildout -v`, in the record of the run, and in the answer of `eggcache why`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache::retention::plan::EvictReason;
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::key::{EggKey, Mismatch};
+use crate::egg::name::{same_version, sort_versions};
+use crate::egg::variant;
+use crate::util::clock::shown_day;
+use crate::util::hash::digest::Digest;
+
+/// Why a build with other options than the wanted ones is not used.
+pub const OTHER_BUILD: &str = "it was built with other options or against other files";
+/// Why a build that is bound to a folder is not used in another one.
+pub const OTHER_FOLDER: &str = "it contains the path of another folder and works only there";
+/// How many versions, or values of a part of a key, a reason lists.
+const LISTED: usize = 8;
+/// Digits of a SHA-256 that people can compare.
+const DIGITS: usize = 12;
+/// The parts of a key in the order of [`crate::egg::key::Host::mismatch`], which finds the first that
+/// differs: the later the part, the nearer the egg. An egg that setuptools names otherwise is the nearest.
+const PARTS: [&str; 8] =
+    ["python", "platform", "abi", "libc", "generation", "spelling", "environment", SETUPTOOLS];
+/// The part of a [`Mismatch`] by the file name that another setuptools gives an egg.
+pub const SETUPTOOLS: &str = "setuptools";
+
+/// Why an egg was not served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum Miss {
+    /// The cache knows no egg of the project.
+    NeverSeen,
+    /// It has only other versions, in ascending order.
+    OtherVersion { cached: Vec<String> },
+    /// It has the version for another Python, platform, layout or environment, or with another spelling.
+    OtherHost { part: String, cached: Vec<String>, wanted: String },
+    /// It has the version from another archive: the SHA-256 of both.
+    OtherArchive { cached: String, wanted: String },
+    /// It has an egg that was added by hand, so that its archive is not known.
+    UnknownArchive,
+    /// It has a build with other options.
+    OtherBuild,
+    /// It has a build that works only in another folder.
+    OtherFolder,
+    /// It had the egg.
+    Evicted { at: i64, why: Gone },
+    /// A remote has withdrawn the egg.
+    Withdrawn { remote: String, why: String },
+    /// The egg could not be copied.
+    Unusable { why: String },
+    /// Another buildout has stored it meanwhile.
+    Raced,
+    /// The cache has it, and buildout came to it in another way.
+    NotAsked,
+}
+
+/// Why an egg was taken out of the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gone {
+    MaxAge,
+    KeepVersions,
+    MaxSize,
+    SignedBy,
+    Withdrawn,
+    Named,
+    Damaged,
+}
+
+impl Gone {
+    const ALL: [Self; 7] = [
+        Self::MaxAge,
+        Self::KeepVersions,
+        Self::MaxSize,
+        Self::SignedBy,
+        Self::Withdrawn,
+        Self::Named,
+        Self::Damaged,
+    ];
+
+    /// Its name in the index.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxAge => "max-age",
+            Self::KeepVersions => "keep-versions",
+            Self::MaxSize => "max-size",
+            Self::SignedBy => "signed-by",
+            Self::Withdrawn => "withdrawn",
+            Self::Named => "named",
+            Self::Damaged => "damaged",
+        }
+    }
+
+    /// The reason of this name. Only those that [`Gone::name`] returns are in an index.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        Self::ALL.into_iter().find(|it| it.name() == name).unwrap_or(Self::Named)
+    }
+}
+
+impl From<EvictReason> for Gone {
+    fn from(reason: EvictReason) -> Self {
+        match reason {
+            EvictReason::MaxAge => Self::MaxAge,
+            EvictReason::KeepVersions => Self::KeepVersions,
+            EvictReason::MaxSize => Self::MaxSize,
+            EvictReason::SignedBy => Self::SignedBy,
+            EvictReason::Withdrawn => Self::Withdrawn,
+            EvictReason::Named => Self::Named,
+        }
+    }
+}
+
+/// An egg that was taken out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Eviction {
+    pub key: EggKey,
+    /// In seconds since the Unix epoch.
+    pub at: i64,
+    pub why: Gone,
+}
+
+/// The egg that was needed.
+#[derive(Debug, Clone, Copy)]
+pub struct Needed<'a> {
+    pub version: &'a str,
+    /// Of its archive; empty if it is not known.
+    pub source_sha256: &'a str,
+    pub variant: &'a str,
+    pub bound_variant: Option<&'a str>,
+    /// When it was first needed, in seconds since the Unix epoch.
+    pub since: i64,
+}
+
+/// Everything that is known of the project of an egg.
+#[expect(missing_debug_implementations, reason = "it borrows functions")]
+pub struct Known<'a> {
+    pub eggs: &'a [CachedEgg],
+    /// Oldest first.
+    pub evictions: &'a [Eviction],
+    /// Why an egg of the version could not be copied, if one was offered.
+    pub unusable: Option<String>,
+    /// What keeps an egg from working where it is needed.
+    pub mismatch: &'a dyn Fn(&CachedEgg) -> Option<Mismatch>,
+    /// Whether an egg of this key would work there.
+    pub would_work: &'a dyn Fn(&EggKey) -> bool,
+    /// The remote that has withdrawn an egg, and why.
+    pub withdrawn: &'a dyn Fn(Digest) -> Option<(String, String)>,
+}
+
+impl Miss {
+    /// Why an egg was not served: for the reason that the least would have had to be otherwise.
+    #[must_use]
+    pub fn of(needed: &Needed<'_>, known: &Known<'_>) -> Self {
+        // An egg that could not be copied comes first: it was offered.
+        if let Some(why) = &known.unusable {
+            return Self::Unusable { why: why.clone() };
+        }
+        let of_version: Vec<&CachedEgg> =
+            known.eggs.iter().filter(|it| same_version(&it.key.version, needed.version)).collect();
+        let (works, elsewhere): (Vec<&CachedEgg>, Vec<&CachedEgg>) =
+            of_version.iter().partition(|it| (known.mismatch)(it).is_none());
+        let of_build = |it: &&&CachedEgg| needed.is_build(&it.key);
+        let of_archive = |it: &&&CachedEgg| needed.is_archive(&it.key);
+        let builds: Vec<&CachedEgg> = works.iter().filter(of_build).copied().collect();
+        let same: Vec<&CachedEgg> = builds.iter().filter(of_archive).copied().collect();
+        if let Some((remote, why)) = same.iter().find_map(|it| (known.withdrawn)(it.digest)) {
+            return Self::Withdrawn { remote, why };
+        }
+        if let Some(egg) = same.first() {
+            let is_new = egg.provenance.added_at >= needed.since;
+            return if is_new { Self::Raced } else { Self::NotAsked };
+        }
+        let is_it = |it: &&Eviction| {
+            same_version(&it.key.version, needed.version)
+                && needed.is_build(&it.key)
+                && needed.is_archive(&it.key)
+                && (known.would_work)(&it.key)
+        };
+        if let Some(Eviction { at, why, .. }) = known.evictions.iter().rfind(is_it) {
+            return Self::Evicted { at: *at, why: *why };
+        }
+        if let Some(egg) = builds.first() {
+            return Self::archive(needed, &egg.key.source_sha256);
+        }
+        if !works.is_empty() {
+            return Self::build(needed, &works);
+        }
+        if let Some(miss) = Self::host(&elsewhere, known) {
+            return miss;
+        }
+        let cached: BTreeSet<&str> = known.eggs.iter().map(|it| it.key.version.as_str()).collect();
+        if cached.is_empty() {
+            return Self::NeverSeen;
+        }
+        let mut cached: Vec<String> = cached.into_iter().map(str::to_owned).collect();
+        sort_versions(&mut cached);
+        Self::OtherVersion { cached }
+    }
+
+    fn archive(needed: &Needed<'_>, cached: &str) -> Self {
+        if cached.is_empty() {
+            return Self::UnknownArchive;
+        }
+        let wanted = needed.source_sha256.to_owned();
+        Self::OtherArchive { cached: cached.to_owned(), wanted }
+    }
+
+    fn build(needed: &Needed<'_>, works: &[&CachedEgg]) -> Self {
+        let is_elsewhere = |it: &&CachedEgg| {
+            variant::is_bound_elsewhere(&it.key.variant, needed.variant, needed.bound_variant)
+        };
+        if works.iter().any(is_elsewhere) { Self::OtherFolder } else { Self::OtherBuild }
+    }
+
+    /// The mismatch of the nearest eggs.
+    fn host(elsewhere: &[&CachedEgg], known: &Known<'_>) -> Option<Self> {
+        let mismatches: Vec<Mismatch> =
+            elsewhere.iter().filter_map(|it| (known.mismatch)(it)).collect();
+        let rank = |it: &Mismatch| PARTS.iter().position(|part| *part == it.part);
+        let nearest = mismatches.iter().max_by_key(|it| rank(it))?;
+        let cached: BTreeSet<String> = mismatches
+            .iter()
+            .filter(|it| it.part == nearest.part)
+            .map(|it| it.egg.clone())
+            .collect();
+        let mut cached: Vec<String> = cached.into_iter().collect();
+        sort_versions(&mut cached);
+        let (part, wanted) = (nearest.part.to_owned(), nearest.host.clone());
+        Some(Self::OtherHost { part, cached, wanted })
+    }
+}
+
+impl Needed<'_> {
+    fn is_build(&self, key: &EggKey) -> bool {
+        variant::is_one_of(&key.variant, self.variant, self.bound_variant)
+    }
+
+    fn is_archive(&self, key: &EggKey) -> bool {
+        self.source_sha256.is_empty() || key.source_sha256 == self.source_sha256
+    }
+}
+
+/// The end of a sentence that begins with the egg: `lxml 6.1.3 was not in the cache: …`.
+impl fmt::Display for Miss {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeverSeen => write!(out, "the cache has never had an egg of this project"),
+            Self::OtherVersion { cached } => {
+                write!(out, "the cache has only other versions: {}", listed(cached))
+            }
+            Self::OtherHost { part, cached, wanted } => {
+                write!(out, "{}", other_host(part, cached, wanted))
+            }
+            Self::OtherArchive { cached, wanted } => {
+                let digits = |sha256: &str| sha256.chars().take(DIGITS).collect::<String>();
+                let (cached, wanted) = (digits(cached), digits(wanted));
+                write!(out, "the cached egg was built from another archive")?;
+                write!(out, " (SHA-256 {cached}…, and this buildout needs {wanted}…)")
+            }
+            Self::UnknownArchive => {
+                write!(out, "the cached egg was added by hand, so its archive is not known")
+            }
+            Self::OtherBuild => write!(out, "the cached egg is not used: {OTHER_BUILD}"),
+            Self::OtherFolder => write!(out, "the cached egg is not used: {OTHER_FOLDER}"),
+            Self::Evicted { at, why } => write!(out, "{}", evicted(*at, *why)),
+            Self::Withdrawn { remote, why } => {
+                write!(out, "the cached egg was withdrawn by remote {remote}: {why}")
+            }
+            Self::Unusable { why } => write!(out, "{why}"),
+            Self::Raced => write!(out, "another buildout has stored it meanwhile"),
+            Self::NotAsked => {
+                write!(out, "the cache has it, but this buildout could not choose it from there")
+            }
+        }
+    }
+}
+
+fn evicted(at: i64, why: Gone) -> String {
+    let day = shown_day(at);
+    match why {
+        Gone::MaxAge => format!("evicted on {day}: it was not used for long"),
+        Gone::KeepVersions => format!("evicted on {day}: there were newer versions"),
+        Gone::MaxSize => format!("evicted on {day}: the cache was over its size limit"),
+        Gone::SignedBy => format!("evicted on {day}: a key that is not trusted had signed it"),
+        Gone::Withdrawn => format!("evicted on {day}: it was withdrawn"),
+        Gone::Named => format!("removed by hand on {day}"),
+        Gone::Damaged => format!("removed on {day}: it was damaged or incomplete"),
+    }
+}
+
+fn other_host(part: &str, cached: &[String], wanted: &str) -> String {
+    let list = listed(cached);
+    match part {
+        "python" => {
+            let cached: Vec<String> = cached.iter().map(|tag| shown_python(tag)).collect();
+            let (cached, wanted) = (listed(&cached), shown_python(wanted));
+            format!("the cache has it for {cached}, and this is {wanted}")
+        }
+        "platform" => format!("the cache has it for {list}, and this is {wanted}"),
+        "abi" => format!("the cache has it for the ABI {list}, and this Python has {wanted}"),
+        "libc" => format!("the cached egg needs {list}, and this machine has {wanted}"),
+        "generation" => {
+            format!("the cache has it in layout {list}, and this buildout uses layout {wanted}")
+        }
+        "spelling" => format!("the file name of the cached egg spells the project {list}"),
+        "environment" => {
+            let shown = |label: &str| match label {
+                "" => "no environment".to_owned(),
+                label => format!("environment {label}"),
+            };
+            let cached: Vec<String> = cached.iter().map(|label| shown(label)).collect();
+            format!("the cache has it for {}, and this is {}", listed(&cached), shown(wanted))
+        }
+        _ => "the setuptools of this buildout gives it another file name".to_owned(),
+    }
+}
+
+/// `Python 3.11` of `cp311` and of `3.11`, and `PyPy 3.9` of `pp39`.
+fn shown_python(tag: &str) -> String {
+    let tag = tag.replace('.', "");
+    let start = tag.find(|c: char| c.is_ascii_digit()).unwrap_or(tag.len());
+    let (implementation, digits) = tag.split_at(start);
+    let name = match implementation {
+        "cp" | "" => "Python",
+        "pp" => "PyPy",
+        _ => return tag,
+    };
+    if digits.len() < 2 || !digits.is_ascii() {
+        return format!("{name} {digits}");
+    }
+    let (major, minor) = digits.split_at(1);
+    format!("{name} {major}.{minor}")
+}
+
+/// A few of some values, and how many more there are: the last ones are the newest.
+fn listed(values: &[String]) -> String {
+    let hidden = values.len().saturating_sub(LISTED);
+    let shown = values[hidden..].join(", ");
+    if hidden == 0 { shown } else { format!("{shown} and {hidden} more") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egg::key::Host;
+    use crate::egg::key::tests::key;
+    use crate::egg::manifest::tests::manifest;
+    use crate::egg::provenance::Provenance;
+
+    fn host() -> Host {
+        Host {
+            implementation: "cp".into(),
+            python: "3.11".into(),
+            soabi: "cpython-311-x86_64-linux-gnu".into(),
+            platform: "linux-x86_64".into(),
+            libc: "glibc 2.36".into(),
+            generation: 5,
+            environment: String::new(),
+        }
+    }
+
+    fn egg(key: &EggKey) -> CachedEgg {
+        let mut manifest = manifest(Vec::new());
+        manifest.key = key.clone();
+        let digest = Digest::of(&manifest.encode());
+        CachedEgg::new(digest, &manifest, 1, Provenance { added_at: 10, ..Provenance::default() })
+    }
+
+    /// What a cache knows.
+    #[derive(Default)]
+    struct World {
+        eggs: Vec<CachedEgg>,
+        evictions: Vec<Eviction>,
+        unusable: Option<String>,
+        withdrawn: Option<Digest>,
+    }
+
+    impl World {
+        fn of(keys: &[EggKey]) -> Self {
+            Self { eggs: keys.iter().map(egg).collect(), ..Self::default() }
+        }
+
+        /// Why foo 1.0 of the archive `a` is a miss, as people read it.
+        fn why(&self) -> String {
+            self.why_with("", 20)
+        }
+
+        fn why_with(&self, variant: &str, since: i64) -> String {
+            let (host, source_sha256) = (host(), "a".repeat(64));
+            let needed = Needed {
+                version: "1.0",
+                source_sha256: &source_sha256,
+                variant,
+                bound_variant: None,
+                since,
+            };
+            let known = Known {
+                eggs: &self.eggs,
+                evictions: &self.evictions,
+                unusable: self.unusable.clone(),
+                mismatch: &|egg| egg.mismatch(&host),
+                would_work: &|key| host.may_accept(key),
+                withdrawn: &|digest| {
+                    (self.withdrawn == Some(digest)).then(|| ("team".into(), "broken".into()))
+                },
+            };
+            let miss = Miss::of(&needed, &known);
+            let text = serde_json::to_string(&miss).unwrap();
+            assert_eq!(serde_json::from_str::<Miss>(&text).unwrap(), miss);
+            miss.to_string()
+        }
+    }
+
+    fn wanted() -> EggKey {
+        EggKey { source_sha256: "a".repeat(64), ..key() }
+    }
+
+    #[test]
+    fn a_project_without_an_egg_was_never_seen() {
+        assert_eq!(World::default().why(), "the cache has never had an egg of this project");
+    }
+
+    #[test]
+    fn other_versions_are_listed_in_their_order() {
+        let of = |version: &str| EggKey { version: version.into(), ..wanted() };
+        let why = World::of(&[of("1.10"), of("1.9")]).why();
+        assert_eq!(why, "the cache has only other versions: 1.9, 1.10");
+    }
+
+    #[test]
+    fn the_nearest_egg_is_the_reason() {
+        let python = |tag: &str| EggKey { python: tag.into(), ..wanted() };
+        let why = World::of(&[python("cp312"), python("pp39")]).why();
+        assert_eq!(why, "the cache has it for Python 3.12, PyPy 3.9, and this is Python 3.11");
+        let layout = EggKey { generation: 4, ..wanted() };
+        let why = World::of(&[python("cp312"), layout]).why();
+        assert_eq!(why, "the cache has it in layout 4, and this buildout uses layout 5");
+        let label = EggKey { environment: "el9".into(), ..wanted() };
+        let why = World::of(&[label]).why();
+        assert_eq!(why, "the cache has it for environment el9, and this is no environment");
+    }
+
+    #[test]
+    fn another_archive_is_named_by_its_sha256() {
+        let other = EggKey { source_sha256: "b".repeat(64), ..key() };
+        assert_eq!(
+            World::of(&[other]).why(),
+            "the cached egg was built from another archive (SHA-256 bbbbbbbbbbbb…, and this \
+             buildout needs aaaaaaaaaaaa…)"
+        );
+        let why = World::of(&[key()]).why();
+        assert_eq!(why, "the cached egg was added by hand, so its archive is not known");
+    }
+
+    #[test]
+    fn a_build_with_options_is_another_build() {
+        let custom = EggKey { variant: "x".into(), ..wanted() };
+        let why = World::of(std::slice::from_ref(&custom)).why();
+        assert_eq!(why, format!("the cached egg is not used: {OTHER_BUILD}"));
+        let bound = EggKey { variant: "x.1".into(), ..wanted() };
+        let why = World::of(&[bound]).why_with("x", 20);
+        assert_eq!(why, format!("the cached egg is not used: {OTHER_FOLDER}"));
+    }
+
+    #[test]
+    fn an_eviction_of_the_egg_explains_more_than_an_egg_of_another_python() {
+        let mut world = World::of(&[EggKey { python: "cp312".into(), ..wanted() }]);
+        let eviction = |key: EggKey, at, why| Eviction { key, at, why };
+        world.evictions = vec![
+            eviction(wanted(), 0, Gone::Damaged),
+            eviction(wanted(), 86_400, Gone::MaxSize),
+            eviction(EggKey { python: "cp312".into(), ..wanted() }, 2 * 86_400, Gone::Named),
+        ];
+        assert_eq!(
+            world.why(),
+            "evicted on 1970-01-02: the cache was over its size limit",
+            "the last one of this Python"
+        );
+        world.evictions.truncate(1);
+        assert_eq!(world.why(), "removed on 1970-01-01: it was damaged or incomplete");
+    }
+
+    #[test]
+    fn what_happened_to_the_egg_itself_comes_first() {
+        let mut world = World::of(&[wanted()]);
+        assert_eq!(world.why_with("", 10), "another buildout has stored it meanwhile");
+        let not_asked = "the cache has it, but this buildout could not choose it from there";
+        assert_eq!(world.why_with("", 11), not_asked);
+        let digest = world.eggs[0].digest;
+        world.withdrawn = Some(digest);
+        assert_eq!(world.why(), "the cached egg was withdrawn by remote team: broken");
+        world.unusable = Some("its blob is damaged".into());
+        assert_eq!(world.why(), "its blob is damaged");
+    }
+
+    #[test]
+    fn reasons_have_the_names_that_the_index_accepts() {
+        for why in Gone::ALL {
+            assert_eq!(Gone::of(why.name()), why);
+            assert_eq!(serde_json::to_string(&why).unwrap(), format!("{:?}", why.name()));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `why`: where the eggs of a buildout came from, and why an egg was a miss.
+
+use std::path::Path;
+
+use crate::buildout::is_buildout;
+use crate::cache::last_run::Origin;
+use crate::cache::query::Narrow;
+use crate::cli::complete_eggs::egg_names;
+use crate::cli::context::Context;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::print::{Data, Text};
+use crate::cli::select_eggs::Filter;
+use crate::egg::cached_egg::CachedEgg;
+use crate::ops::why::{self, Egg, Explained, OfBuildout, OfEgg, Run};
+use crate::util::clock::{shown_day, shown_minute};
+use crate::util::units::{counted, shown_time};
+
+/// Explain why an egg was not in the cache.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A buildout with `egg-cache` records where each egg came from that it has installed, and why \
+    it was a miss. For a folder, this prints the misses of the last run there that installed eggs; with -v, \
+    the hits, too. For an egg, it prints what each recorded run did, and what the cache has now. In the folder of a \
+    buildout, that is for the Python of bin/buildout, unless --python names another one. `buildout -v` \
+    logs the same reasons.\n\n\
+    Examples:\n  eggcache why\n  eggcache why ~/src/app\n  eggcache why lxml\n  \
+    eggcache why lxml==6.1.3 --python 3.12\n  eggcache --json why | jq '.run.eggs[] | select(.why)'\n\n\
+    Exit code 3 if nothing is known of the egg, or no run is recorded for the folder."
+)]
+pub struct Why {
+    /// Egg (name, name==version, file name, or at least 6 digits of the digest), or the folder of a buildout.
+    #[arg(value_name = "EGG|BUILDOUT", default_value = ".", add = egg_names())]
+    what: String,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+impl Why {
+    pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let Self { what, filter } = self;
+        let folder = Path::new(&what);
+        if what == "." || what.contains('/') || is_buildout(folder) {
+            let root = context.root_of_buildout(folder)?;
+            let report = why::of_buildout(&context.open_at(&root)?, folder)?;
+            context.printer.report(&report, |report| of_buildout(report, context.verbose))?;
+        } else {
+            let mut narrow = Narrow::from(filter);
+            narrow.python = narrow.python.or_else(|| why::python_of(Path::new(".")));
+            let report = why::of_egg(&context.open()?, &what, &narrow)?;
+            context.printer.report(&report, |report| of_egg(report, &what))?;
+        }
+        Ok(ExitCode::Success)
+    }
+}
+
+fn of_buildout(OfBuildout { run }: &OfBuildout, verbose: bool) -> Text {
+    let mut data = Data::default();
+    for egg in run.eggs.iter().filter(|it| verbose || it.why.is_some()) {
+        data.line(&line(egg));
+    }
+    let outcome = if run.succeeded { "" } else { ", which failed" };
+    let (hits, misses) = (counted(run.hits, "hit"), misses(run.misses));
+    let summary = format!(
+        "{hits}, {misses} in the run of {} in {}{outcome}",
+        shown_minute(run.at),
+        run.directory.display()
+    );
+    Text { data, summary, ..Text::default() }
+}
+
+fn misses(count: usize) -> String {
+    if count == 1 { "1 miss".into() } else { format!("{count} misses") }
+}
+
+fn of_egg(OfEgg { runs, cached, missing }: &OfEgg, what: &str) -> Text {
+    let mut data = Data::default();
+    for Run { directory, at, eggs, .. } in runs {
+        for egg in eggs {
+            let (time, directory) = (shown_minute(*at), directory.display());
+            data.line(&format!("{time} in {directory}: {}", line(egg)));
+        }
+    }
+    for CachedEgg { file_name, digest, provenance, .. } in cached {
+        let (day, digest) = (shown_day(provenance.added_at), digest.short());
+        data.line(&format!("now: the cache has {file_name} ({digest}), added on {day}"));
+    }
+    if let Some(Explained { version, why, .. }) = missing {
+        let name = what.split("==").next().unwrap_or_default();
+        let name = name.strip_suffix(".egg").map_or(name, |it| it.split('-').next().unwrap_or(it));
+        let version = version.as_ref().map(|it| format!(" {it}")).unwrap_or_default();
+        data.line(&format!("now: {name}{version} is not in the cache: {why}"));
+    }
+    Text { data, ..Text::default() }
+}
+
+/// The time of a build, as the log of buildout has it.
+fn built_in(seconds: f64) -> String {
+    if seconds < 60.0 { format!("{seconds:.1} s") } else { shown_time(seconds) }
+}
+
+/// An egg, where it came from, and why.
+fn line(Egg { installed, why }: &Egg) -> String {
+    let (from, not_converted) = match &installed.origin {
+        Origin::Cache => ("cache".into(), None),
+        Origin::Remote { remote } => (format!("remote {remote}"), None),
+        Origin::Converted { .. } => ("converted".into(), None),
+        Origin::Built { seconds, not_converted, .. } => {
+            (format!("built, {}", built_in(*seconds)), not_converted.as_ref())
+        }
+    };
+    let mut line = format!("{} {} ({from})", installed.name, installed.version);
+    if let Some(why) = why {
+        line = format!("{line}: {why}");
+    }
+    if let Some(reason) = not_converted {
+        line = format!("{line}; not converted: {reason}");
+    }
+    line
+}

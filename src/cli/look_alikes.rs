@@ -1,0 +1,100 @@
+//! Eggs whose rows in a list look alike, and in what they differ.
+
+use std::collections::HashMap;
+
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::key::EggKey;
+
+/// Digits of a digest that people can compare.
+const DIGITS: usize = 8;
+
+/// A part of an egg that a list does not show, in words.
+type Part = fn(&CachedEgg) -> String;
+
+const PARTS: [Part; 6] = [
+    archive,
+    |egg| labelled("build options", &digits(&egg.key.variant)),
+    |egg| labelled("environment", &egg.key.environment),
+    |egg| labelled("ABI", &egg.key.abi),
+    |egg| labelled("C library", &egg.key.libc),
+    |egg| egg.file_name.clone(),
+];
+
+/// In what eggs differ whose rows look alike, for each egg: an empty text if its row is the only one.
+pub fn differences(eggs: &[CachedEgg]) -> Vec<String> {
+    let mut groups: HashMap<_, Vec<&CachedEgg>> = HashMap::new();
+    for egg in eggs {
+        groups.entry(row(egg)).or_default().push(egg);
+    }
+    eggs.iter().map(|egg| difference(egg, &groups[&row(egg)])).collect()
+}
+
+/// What the row of an egg shows of its key.
+fn row(egg: &CachedEgg) -> (&str, &str, &str, &str, u8) {
+    let EggKey { name, version, python, platform, generation, .. } = &egg.key;
+    (name, version, python, platform, *generation)
+}
+
+/// The parts of an egg that are not the same in all eggs of a group.
+fn difference(egg: &CachedEgg, group: &[&CachedEgg]) -> String {
+    let is_different = |part: &&Part| {
+        let own = part(egg);
+        group.iter().any(|other| part(other) != own)
+    };
+    let parts: Vec<String> = PARTS.iter().filter(is_different).map(|part| part(egg)).collect();
+    parts.join(", ")
+}
+
+fn archive(egg: &CachedEgg) -> String {
+    let name = egg.provenance.source.as_deref().unwrap_or("archive");
+    match &egg.key.source_sha256[..] {
+        "" => "unknown archive".into(),
+        sha256 => format!("{name} ({})", digits(sha256)),
+    }
+}
+
+fn labelled(what: &str, value: &str) -> String {
+    if value.is_empty() { format!("no {what}") } else { format!("{what} {value}") }
+}
+
+fn digits(text: &str) -> String {
+    text.chars().take(DIGITS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egg::manifest::tests::manifest;
+    use crate::egg::provenance::Provenance;
+    use crate::util::hash::digest::Digest;
+
+    fn egg(change: impl FnOnce(&mut CachedEgg)) -> CachedEgg {
+        let provenance = Provenance::default();
+        let mut egg = CachedEgg::new(Digest::of(b"x"), &manifest(Vec::new()), 1, provenance);
+        change(&mut egg);
+        egg
+    }
+
+    #[test]
+    fn only_rows_that_look_alike_are_explained() {
+        let eggs = [
+            egg(|egg| egg.key.version = "7".into()),
+            egg(|egg| egg.key.environment = "el9".into()),
+            egg(|egg| {
+                egg.key.source_sha256 = "ab".repeat(32);
+                egg.provenance.source = Some("foo.tar.gz".into());
+            }),
+            egg(|egg| egg.key.variant = "0123456789".into()),
+        ];
+        assert_eq!(
+            differences(&eggs),
+            [
+                "",
+                "unknown archive, no build options, environment el9",
+                "foo.tar.gz (abababab), no build options, no environment",
+                "unknown archive, build options 01234567, no environment",
+            ]
+        );
+        assert_eq!(differences(&eggs[..1]), [""]);
+    }
+}

@@ -1,0 +1,81 @@
+"""Where each egg came from: in the log, in the record of the run, and as `eggcache why` prints it."""
+
+import json
+import re
+
+PINS = "alpha = 1.0\nbeta = 1.0\nnative = 1.0"
+
+
+def origins(output):
+    """What the log says of each egg, apart from the recipe, without times."""
+    lines = re.findall(r"^eggcache: (\w+) 1\.0 \((.*)\)$", output, re.M)
+    return [(name, re.sub(r"\d+\.\d", "N", origin)) for name, origin in lines]
+
+
+def stock_lines(output):
+    """The lines that stock buildout logs about eggs."""
+    return [line for line in output.splitlines() if line.startswith(("Getting", "Got", "Installing"))]
+
+
+def misses(output):
+    return re.findall(r"^eggcache: (\w+ 1\.0 was not in the cache: .*)$", output, re.M)
+
+
+def fill(world):
+    world.wheel("alpha", "1.0", requires=["beta"])
+    world.wheel("beta", "1.0")
+    world.c_sdist("native", "1.0")
+    world.project("filling", "beta", versions=PINS).run()
+
+
+def test_the_log_says_where_each_egg_came_from(world):
+    fill(world)
+    plain = world.project("plain", "alpha\nnative", versions=PINS).run(cache=False)
+    output = world.project("app", "alpha\nnative", versions=PINS).run()
+    made = "converted" if world.buildout.generation >= 5 else "built, N s"
+    assert sorted(origins(output)) == [("alpha", made), ("beta", "cache"), ("native", "built, N s")]
+    assert stock_lines(output) == stock_lines(plain)
+    again = world.project("again", "alpha\nnative", versions=PINS)
+    assert {origin for _, origin in origins(again.run())} == {"cache"}
+    assert origins(again.run()) == [], "nothing was installed"
+
+
+def test_with_v_the_log_and_the_record_say_why_an_egg_was_a_miss(newest_world):
+    world = newest_world
+    fill(world)
+    world.project("second", "alpha\nnative", versions=PINS).run()
+    world.eggcache("remove", "alpha", "--force")
+    third = world.project("third", "alpha\nnative", versions=PINS, options="egg-cache-environment = el9")
+    output = third.run("-v")
+    why = {
+        "alpha": "the cache has never had an egg of this project",
+        "beta": "the cache has it for no environment, and this is environment el9",
+    }
+    lines = misses(output)
+    assert len(lines) == 3, lines
+    assert "native 1.0 was not in the cache: %s." % why["beta"] in lines
+    left = "; not converted: with -v, buildout logs what pip says."
+    assert all("%s 1.0 was not in the cache: %s%s" % (name, text, left) in lines for name, text in why.items())
+
+    run = json.loads(world.eggcache("--json", "why", str(third.path)).stdout)["run"]
+    assert run["succeeded"] and run["directory"] == str(third.path)
+    assert {egg["name"]: egg["why"] for egg in run["eggs"] if egg["name"] in why} == why
+    [line] = [line for line in world.eggcache("why", str(third.path)).stdout.splitlines() if "beta" in line]
+    assert why["beta"] in line
+
+    fourth = world.project("fourth", "alpha\nnative", versions=PINS)
+    fourth.run()
+    text = world.eggcache("why", "alpha").stdout
+    assert re.search(r"in %s: alpha 1\.0 \(converted\): removed by hand on \d{4}-" % fourth.path, text)
+
+
+def test_a_run_that_fails_leaves_a_record(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0", requires=["missing"])
+    project = world.project("app", versions="alpha = 1.0")
+    project.run(check=False)
+    assert project.returncode != 0
+    run = json.loads(world.eggcache("--json", "why", str(project.path)).stdout)["run"]
+    assert not run["succeeded"]
+    [alpha] = [egg for egg in run["eggs"] if egg["name"] == "alpha"]
+    assert alpha["miss"]["reason"] == "never-seen"

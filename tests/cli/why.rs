@@ -1,0 +1,152 @@
+//! `why`: the record of a run, and the reasons of misses.
+
+use serde_json::{Value, json};
+
+use crate::damage::flip_last_bit;
+use crate::serve::{Server, host_with};
+use crate::support::{Sandbox, host, names_in, write};
+
+/// Runs a command whose data has a text.
+fn prints(sandbox: &Sandbox, line: &str, text: &str) {
+    let stdout = sandbox.ok(line).stdout;
+    assert!(stdout.contains(text), "{text:?} is not in:\n{stdout}");
+}
+
+/// A request that says that buildout has built an egg.
+fn built(name: &str, version: &str) -> Value {
+    json!({
+        "op": "built", "name": name, "version": version, "source_sha256": "a".repeat(64), "variant": "",
+        "build_seconds": 12.3, "is_converted": false, "not_converted": null,
+    })
+}
+
+/// Why an egg is a miss for this host: from the bridge, and with the same words from the record.
+fn why_on(sandbox: &Sandbox, host: &Value, request: &Value) -> String {
+    let mut server = Server::open(sandbox, host);
+    let why = server.ask(request)["why"].as_str().unwrap().to_owned();
+    server.close();
+    let run = sandbox.json("why .")["run"].clone();
+    assert_eq!((&run["hits"], &run["misses"]), (&json!(0), &json!(1)));
+    assert_eq!(run["eggs"][0]["why"], why);
+    let name = request["name"].as_str().unwrap();
+    let version = request["version"].as_str().unwrap();
+    prints(sandbox, "why", &format!("{name} {version} (built, 12.3 s): {why}\n"));
+    why
+}
+
+fn why(sandbox: &Sandbox, request: &Value) -> String {
+    why_on(sandbox, &host(), request)
+}
+
+#[test]
+fn each_reason_of_a_miss_has_its_words() {
+    let sandbox = Sandbox::with_two();
+    write(&sandbox.path("buildout.cfg"), b"[buildout]\n");
+    assert_eq!(
+        why(&sandbox, &built("Nothing", "1")),
+        "the cache has never had an egg of this project"
+    );
+    let other = "the cache has only other versions: 1.0";
+    assert_eq!(why(&sandbox, &built("foo", "1.1")), other);
+    let by_hand = "the cached egg was added by hand, so its archive is not known";
+    assert_eq!(why(&sandbox, &built("foo", "1.0")), by_hand);
+    let newer = host_with("python", "3.12");
+    let python = "the cache has it for Python 3.11, and this is Python 3.12";
+    assert_eq!(why_on(&sandbox, &newer, &built("foo", "1.0")), python);
+    let custom = json!({"variant": "x", "source_sha256": ""});
+    let mut request = built("foo", "1.0");
+    request.as_object_mut().unwrap().extend(custom.as_object().unwrap().clone());
+    let options =
+        "the cached egg is not used: it was built with other options or against other files";
+    assert_eq!(why(&sandbox, &request), options);
+    sandbox.ok("remove foo");
+    request["variant"] = json!("");
+    assert!(why(&sandbox, &request).starts_with("removed by hand on 20"));
+}
+
+#[test]
+fn an_eviction_and_a_damaged_egg_are_remembered() {
+    let sandbox = Sandbox::with_two();
+    let now = |name: &str| sandbox.json(&format!("why {name}"))["missing"].clone();
+    assert_eq!(now("foo"), Value::Null, "it is there");
+    sandbox.ok("gc --max-size 1B");
+    let miss = now("foo");
+    assert_eq!(
+        (&miss["miss"]["reason"], &miss["miss"]["why"]),
+        (&json!("evicted"), &json!("max-size"))
+    );
+    let text = sandbox.ok("why foo==1.0").stdout;
+    assert!(text.contains("now: foo 1.0 is not in the cache: evicted on 20"), "{text}");
+    assert!(text.contains("the cache was over its size limit"), "{text}");
+    sandbox.ok("add eggs");
+    flip_last_bit(&sandbox.blob("bar"));
+    sandbox.run("verify --repair");
+    prints(&sandbox, "why bar", "it was damaged or incomplete");
+    assert_eq!(sandbox.json("stats")["regrets"]["evicted"], 2, "only what a limit would have kept");
+}
+
+#[test]
+fn the_index_alone_explains_an_egg_of_another_python() {
+    let sandbox = Sandbox::with_two();
+    let text = sandbox.ok("why foo==1.0 --python 3.12").stdout;
+    let line = "now: foo 1.0 is not in the cache: the cache has it for Python 3.11, and this is Python 3.12\n";
+    assert_eq!(text, line);
+    prints(&sandbox, "why foo", "now: the cache has foo-1.0-py3.11.egg");
+    prints(&sandbox, "why foo-1.0-py3.11.egg", "now: the cache has foo-1.0-py3.11.egg");
+    sandbox.fails("why fooo", 3).says(&["the cache has no egg fooo", "the nearest name is foo"]);
+}
+
+#[test]
+fn in_a_buildout_its_python_counts() {
+    let sandbox = Sandbox::with_two();
+    write(&sandbox.path("bin/buildout"), b"#!/usr/bin/python3.12\n");
+    prints(&sandbox, "why foo", "this is Python 3.12");
+    prints(&sandbox, "why foo --python 3.11", "the cache has foo-1.0-py3.11.egg");
+}
+
+#[test]
+fn a_run_that_installs_nothing_keeps_the_record_of_the_one_before() {
+    let sandbox = Sandbox::with_two();
+    write(&sandbox.path("buildout.cfg"), b"[buildout]\n");
+    sandbox
+        .fails("why", 3)
+        .says(&["the cache has no record of a buildout in ", " that installed eggs"]);
+    let into = sandbox.path("out");
+    let digest = sandbox.digest("foo");
+    for _ in 0..2 {
+        let mut server = Server::open(&sandbox, &host());
+        server.ask(&json!({"op": "materialize", "digest": digest, "into": into}));
+        server.close();
+        let run = sandbox.json("why")["run"].clone();
+        assert_eq!(
+            (&run["hits"], &run["misses"], &run["succeeded"]),
+            (&json!(1), &json!(0), &json!(false))
+        );
+        let egg = json!({"name": "foo", "version": "1.0", "from": "cache"});
+        assert_eq!(run["eggs"], json!([egg]));
+    }
+    prints(&sandbox, "why -v", "foo 1.0 (cache)\n");
+    sandbox.ok("why").says(&["1 hit, 0 misses in the run of 20", ", which failed"]);
+    assert_eq!(sandbox.ok("why").stdout, "");
+    prints(&sandbox, "why foo", ": foo 1.0 (cache)\n");
+}
+
+#[test]
+fn the_record_of_a_run_is_removed_with_its_root() {
+    let sandbox = Sandbox::with_two();
+    write(&sandbox.path("buildout.cfg"), b"[buildout]\n");
+    let into = sandbox.path("out");
+    let mut server = Server::open(&sandbox, &host());
+    server.ask(&built("new", "1"));
+    std::fs::create_dir(&into).unwrap();
+    server.ask(&json!({
+        "op": "root", "directory": sandbox.path("."), "eggs_directory": into, "eggs": [], "whole": true,
+    }));
+    server.close();
+    let records = |folder: &str| names_in(&sandbox.path("cache").join(folder));
+    assert_eq!(records("runs"), records("roots"), "a root and its run have one name");
+    assert_eq!(sandbox.json("why")["run"]["succeeded"], true);
+    sandbox.ok("roots --forget .");
+    assert_eq!(records("runs").len(), 0);
+    sandbox.fails("why", 3);
+}
