@@ -149,8 +149,8 @@ fn the_rollback_journal_of_a_dead_writer_is_read_and_kept() {
         .unwrap();
     for _ in 0..200 {
         let change = "INSERT INTO regrets SELECT NULL, digest, file_name, name, version, python, \
-                      abi, platform, libc, generation, source_sha256, variant, environment, 1, 1, \
-                      1, 'max-age', 1, NULL, spelling FROM eggs; UPDATE eggs SET uses = 99";
+                      abi, platform, libc, generation, source_sha256, variant, environment, \
+                      spelling, 1, 1, 1, 'max-age', 1, NULL FROM eggs; UPDATE eggs SET uses = 99";
         index.execute_batch(change).unwrap();
     }
     crash(&sandbox, index);
