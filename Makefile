@@ -3,6 +3,8 @@ PYTHON ?= python3
 # How long `make fuzz` tries each target, and `make reliability` lets processes fight over one cache.
 FUZZ_SECONDS ?= 60
 STRESS_SECONDS ?= 3600
+# Whether `make test` tries most tests of buildout on three of its five versions; empty for all.
+SAMPLE ?= 1
 TOOLS := build/tools/bin
 BENCH := build/bench/venv/bin
 
@@ -99,7 +101,7 @@ build/tools/cargo/bin/cargo-deb:
 
 test: wheel
 	cargo test --locked --quiet
-	$(TOOLS)/python -m pytest tests/python tests/buildout tests/benches tests/browser \
+	EGGCACHE_SAMPLE=$(SAMPLE) $(TOOLS)/python -m pytest tests/python tests/buildout tests/benches tests/browser \
 		tests/packages/test_editable.py tests/packages/test_release.py
 	$(TOOLS)/python -m pytest tests/remote
 

@@ -52,7 +52,6 @@ class Ahead(object):
     """Fetches ahead for one session. Only `_read_page` and `_read_archive` run in threads."""
 
     def __init__(self, session, package_index):
-        self._bridge = session.bridge
         self._pkg_resources = session.easy_install.pkg_resources
         self._chooser = session.chooser
         self._copier = session.copier
@@ -121,7 +120,7 @@ class Ahead(object):
 
     def _start(self, dest):
         opened = _opener(self._package_index.user_agent)
-        self.fetcher = _fetcher.Fetcher(self._bridge.call("spool", into=dest)["directory"], opened)
+        self.fetcher = _fetcher.Fetcher(self._copier.spool(dest), opened)
 
     def _is_plain(self, installer, project):
         """Whether buildout would look for the archives of a project in an index on the web, and nowhere else."""

@@ -123,6 +123,13 @@ class Copier(object):
         if len(wanted) > 1:
             self._bridge.call("look", wanted=wanted)
 
+    def spool(self, dest):
+        """Have the program make a directory for archives that are fetched ahead; return its path."""
+        self._directories.add(dest)
+        answer = self._bridge.call("spool", into=dest)
+        warn_of_torn_copies(answer)
+        return answer["directory"]
+
     def remove_temporary_copies(self):
         """Clean up after a program that was killed."""
         for directory in self._directories:

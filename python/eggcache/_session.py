@@ -357,7 +357,7 @@ class Session(object):
             logger.info(
                 "eggs that were added by hand are not used for %s, because their archives are not known; "
                 "egg-cache-unknown-archives = use serves them.",
-                projects[0] if len(projects) == 1 else "%d projects" % len(projects),
+                ", ".join(projects) if len(projects) <= 3 else "%d projects" % len(projects),
             )
 
     @guarded

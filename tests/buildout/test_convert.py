@@ -18,15 +18,14 @@ WHEELS = os.path.join(os.path.dirname(BUILD), "convert-wheels")
 
 #: Wheels of all backends, with what is special about them.
 PINS = {
-    "SQLAlchemy": "2.0.41",  # setuptools, compiled
     "attrs": "24.2.0",  # hatch, two packages
     "cffi": "1.17.1",  # compiled, a module at the top
+    "contourpy": "1.3.0",  # meson, no top_level.txt
     "flask": "3.0.3",  # flit, a console script
     "greenlet": "3.1.1",  # headers
     "idna": "3.10",  # flit
     "lxml": "5.3.0",  # compiled, many files
     "markdown-it-py": "3.0.0",  # flit, a console script
-    "numpy": "2.1.3",  # meson, bundled libraries, no top_level.txt
     "packaging": "24.2",  # flit
     "pillow": "10.4.0",  # compiled with bundled libraries
     "psutil": "6.1.0",  # abi3
@@ -36,9 +35,10 @@ PINS = {
     "rich": "13.9.4",  # poetry
     "six": "1.16.0",  # one module
     "sphinxcontrib-applehelp": "2.0.0",  # flit, in a namespace
+    "SQLAlchemy": "2.0.41",  # setuptools, compiled
     "urllib3": "2.2.3",  # hatch
-    "zope.interface": "7.1.1",  # setuptools, in a namespace, compiled
     "zope.event": "5.0",  # setuptools, in a namespace
+    "zope.interface": "7.1.1",  # setuptools, in a namespace, compiled
 }
 
 

@@ -215,7 +215,7 @@ def test_an_egg_that_was_added_by_hand_is_used_on_request(newest_world, folders)
     asking = of_links(world, "asking", folders[1])
     said = asking.run()
     assert code(asking) == "two"
-    assert "added by hand are not used for alpha, because" in said
+    assert "added by hand are not used for alpha, zc.recipe.egg, because" in said
     options = "egg-cache-unknown-archives = use\nfind-links = %s" % NOWHERE
     using = world.project("using", options=options, versions="alpha = 1.0")
     output = using.run()

@@ -23,7 +23,7 @@ use crate::util::units::{counted, shown_time};
     the hits, too. For an egg, it prints what each recorded run did, and what the cache has now. In the folder of a \
     buildout, that is for the Python of bin/buildout, unless --python names another one. `buildout -v` \
     logs the same reasons.\n\n\
-    Examples:\n  eggcache why\n  eggcache why ~/src/app\n  eggcache why lxml\n  \
+    Examples:\n  eggcache why\n  eggcache why /srv/app\n  eggcache why lxml\n  \
     eggcache why lxml==6.1.3 --python 3.12\n  eggcache --json why | jq '.run.eggs[] | select(.why)'\n\n\
     Exit code 3 if nothing is known of the egg, or no run is recorded for the folder."
 )]
