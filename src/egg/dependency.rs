@@ -1,8 +1,8 @@
 //! The requirements of a distribution: `Requires-Dist` of its core metadata, and `requires.txt` of an
 //! `EGG-INFO`.
 //!
-//! Of a marker, only the extra is read. Whoever wants to know what an egg of a buildout needs has the
-//! answer to the rest of it: what a marker excludes is usually not there.
+//! Of a marker, only the extra is read. The eggs of a buildout answer the rest of it: what a marker
+//! excludes is usually not there.
 
 use mailparse::{MailHeader, MailHeaderMap};
 

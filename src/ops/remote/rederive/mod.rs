@@ -1,7 +1,7 @@
 //! Rederive: make the eggs of a remote again that were made of wheels, and compare.
 //!
-//! A converted egg depends on nothing but its wheel and the version of Python, so whoever has the wheel can
-//! see whether the builder has changed something. The wheel is found by the SHA-256 in the key of the egg.
+//! A converted egg depends on nothing but its wheel and the version of Python, so the wheel shows
+//! whether the builder has changed something. The wheel is found by the SHA-256 in the key of the egg.
 //! The blob is only read if the digests of the two eggs differ, to name the files.
 //!
 //! An egg that pip has made has the time and place of its build in it. Its other files are compared.
