@@ -122,7 +122,7 @@ pub fn list_with(
         None => None,
     };
     match options.sort {
-        Sort::Name => {}
+        Sort::Name => order_builds(&mut eggs),
         Sort::Size => eggs.sort_by_key(|egg| Reverse(egg.blob_bytes)),
         Sort::Used => eggs.sort_by_key(|egg| Reverse(egg.used_at)),
         Sort::Added => eggs.sort_by_key(|egg| Reverse(egg.provenance.added_at)),
@@ -150,4 +150,17 @@ pub fn list_with(
         blob_bytes: eggs.iter().map(|egg| egg.blob_bytes).sum(),
         eggs,
     })
+}
+
+/// Puts the builds of one version into an order that does not depend on their digests.
+fn order_builds(eggs: &mut [CachedEgg]) {
+    let is_same = |one: &CachedEgg, other: &CachedEgg| {
+        one.key.name == other.key.name && one.key.version == other.key.version
+    };
+    for builds in eggs.chunk_by_mut(is_same) {
+        builds.sort_by_cached_key(|egg| {
+            let key = egg.key.clone();
+            (key.python, key.platform, key.generation, key.environment, key.variant)
+        });
+    }
 }
