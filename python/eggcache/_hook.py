@@ -5,19 +5,23 @@ package to the path, is ``eggcache.pth``; the hook's comes after it.
 
 It waits for the import of ``zc.buildout.buildout`` and wraps ``Buildout._load_extensions``, which
 runs before buildout installs anything. Thus the option ``egg-cache`` alone is enough, and extensions
-come from the cache as well.
+come from the cache as well. Before that, it waits for ``zc.buildout.patches``, whose import of pip can wait.
 """
 
 import sys
 
-_MODULE = "zc.buildout.buildout"
+_BUILDOUT = "zc.buildout.buildout"
+_PATCHES = "zc.buildout.patches"
 
 
 class _Finder(object):
     """Finds only the module that it waits for, and only once. Python 2 calls the last two methods."""
 
+    def __init__(self, name):
+        self._name = name
+
     def find_spec(self, name, path=None, target=None):
-        if name != _MODULE:
+        if name != self._name:
             return None
         sys.meta_path.remove(self)
         import importlib.util
@@ -28,7 +32,7 @@ class _Finder(object):
         return spec
 
     def find_module(self, name, path=None):
-        if name != _MODULE:
+        if name != self._name:
             return None
         sys.meta_path.remove(self)
         return self
@@ -55,12 +59,20 @@ class _Loader(object):
 
     def exec_module(self, module):
         module.__loader__ = module.__spec__.loader = self._loader
+        if module.__name__ == _PATCHES:
+            from eggcache import _deferred_pip
+
+            _deferred_pip.execute(module, self._execute)
+        else:
+            self._execute(module)
+            _wrap(module.Buildout)
+
+    def _execute(self, module):
         run = getattr(self._loader, "exec_module", None)
         if run is not None:
             run(module)
         else:  # a zip file before Python 3.10
-            exec(self._loader.get_code(_MODULE), module.__dict__)
-        _wrap(module.Buildout)
+            exec(self._loader.get_code(module.__name__), module.__dict__)
 
 
 def _wrap(buildout_class):
@@ -77,5 +89,8 @@ def _wrap(buildout_class):
     buildout_class._load_extensions = _load_extensions
 
 
-if _MODULE not in sys.modules:
-    sys.meta_path.insert(0, _Finder())
+if _BUILDOUT not in sys.modules:
+    sys.meta_path.insert(0, _Finder(_BUILDOUT))
+    # In Python 2, pip is imported where buildout does it.
+    if _PATCHES not in sys.modules and sys.version_info[0] > 2:
+        sys.meta_path.insert(0, _Finder(_PATCHES))

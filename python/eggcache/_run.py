@@ -4,7 +4,7 @@ import atexit
 import hashlib
 import sys
 
-from eggcache import _checks, _custom, _hashes, _options, _uv
+from eggcache import _checks, _custom, _deferred_pip, _hashes, _options, _uv
 from eggcache._log import logger
 from eggcache._session import Session, warn_of_failure
 from eggcache._speedups import Speedups
@@ -22,6 +22,8 @@ def start(buildout):
     directory = options.get("egg-cache", "").strip()
     _options.mark_used(options)
     hashes_file = _options.hashes_file(buildout)
+    if not directory:
+        _deferred_pip.import_pip()
     if _is_started or not (directory or hashes_file):
         return
     _is_started = True

@@ -1,0 +1,108 @@
+"""Puts off the import of pip, which buildout itself needs only to read a page of an index.
+
+``zc.buildout.patches`` imports pip for one method of the index, `process_url`. That import takes a fifth of
+the time of a run in which nothing is to do. With ``egg-cache``, it waits for the first page. Everything else
+that ``zc.buildout.patches`` does stays where it is.
+"""
+
+import functools
+import hashlib
+import importlib
+import io
+import logging
+import os
+import sys
+
+#: The begin of the SHA-256 of each ``zc/buildout/patches.py`` that imports pip in `patch_PackageIndex` alone,
+#: and does without it.
+SOURCES = (
+    "3f4c73ac9eecdf1b",  # 3.1 to 3.3
+    "1e9044f370db3c87",  # 3.4
+    "8204ee75f427843a",  # 4.0 to 4.1.2
+    "53d6efc2cd98a3ec",  # 4.1.3 and 4.1.4
+    "9cab54c2320b826e",  # 4.1.5 and 4.1.6
+    "f504cc79d67f68c1",  # 4.1.7
+    "952c679f7781bf6c",  # 4.1.8 to 4.1.10
+    "549dda5d03686ef0",  # 4.1.11 to 4.2
+    "93a0d8e3402e4df5",  # 5.0 to 5.2
+    "9496fd924d59792f",  # 5.3.0a1 and 5.3.0a2
+    "1e1fe594e704ea6c",  # 6.0
+)
+
+#: What buildout imports of pip. One that lacks a part is too old for it, which it says at once.
+_PARTS = ("index/collector.py", "index/package_finder.py", "models/target_python.py")
+
+#: What pip imports of packages of the standard library. Code may use it as if it had imported it itself.
+_SUBMODULES = (
+    "concurrent.futures",
+    "html.parser",
+    "http.cookiejar",
+    "http.cookies",
+    "logging.config",
+    "logging.handlers",
+    "xmlrpc.client",
+)
+
+#: Imports pip, if that was put off.
+_pending = []
+
+
+def execute(module, run):
+    """Execute ``zc.buildout.patches`` by ``run(module)``, without an import of pip if it can wait."""
+    if not _can_wait(module):
+        run(module)
+        return
+    # Buildout does without pip if it cannot be imported, and says so.
+    logger = logging.getLogger("zc.buildout.patches")
+    logger.disabled = True
+    sys.modules["pip._internal"] = None
+    try:
+        run(module)
+    finally:
+        del sys.modules["pip._internal"]
+        logger.disabled = False
+    for name in _SUBMODULES:
+        importlib.import_module(name)
+    _defer(module.patch_PackageIndex)
+
+
+def import_pip():
+    """Import pip now if it was put off."""
+    while _pending:
+        _pending.pop()()
+
+
+def _can_wait(module):
+    """Whether the import of pip would succeed, and buildout is one that needs it for pages only."""
+    try:
+        if "pip._internal" in sys.modules or _source_digest(module.__spec__.origin) not in SOURCES:
+            return False
+        # `zc.buildout` has imported the empty package.
+        folder = os.path.dirname(sys.modules["pip"].__file__)
+    except Exception:
+        return False
+    return all(os.path.isfile(os.path.join(folder, "_internal", part)) for part in _PARTS)
+
+
+def _source_digest(path):
+    with io.open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()[:16]
+
+
+def _defer(patch):
+    """Let the index call ``patch``, which replaces its `process_url`, before it reads its first page."""
+    own = sys.modules.get("zc.buildout._package_index")
+    index = (own or sys.modules["setuptools.package_index"]).PackageIndex
+    stock = index.process_url
+
+    def import_pip_and_patch():
+        index.process_url = stock
+        patch()
+
+    @functools.wraps(stock)
+    def process_url(self, *args, **kw):
+        import_pip()
+        return index.process_url(self, *args, **kw)
+
+    index.process_url = process_url
+    _pending.append(import_pip_and_patch)

@@ -1,0 +1,110 @@
+"""With the cache, buildout imports pip only if it reads a page of an index, and ends in the same state."""
+
+import json
+import os
+import subprocess
+
+#: Runs buildout, and says on the last line what is imported, and which function reads pages.
+RUN = """
+import json, sys
+import zc.buildout.buildout
+try:
+    zc.buildout.buildout.main(sys.argv[1:])
+finally:
+    try:
+        from zc.buildout._package_index import PackageIndex
+    except ImportError:
+        from setuptools.package_index import PackageIndex
+    print(json.dumps({
+        "pip": "pip._internal.index.collector" in sys.modules,
+        "reads pages": PackageIndex.process_url.__module__,
+        "standard": sorted(name for name in sys.modules if name.split(".")[0] in sys.stdlib_module_names),
+    }))
+"""
+
+#: Says where distutils comes from after the import of buildout.
+DISTUTILS = """
+import warnings
+warnings.simplefilter("ignore")
+import zc.buildout.buildout
+import distutils.core
+print(distutils.core.__file__)
+"""
+
+#: Takes the hook away, so that buildout is as it is without eggcache.
+NO_HOOK = """
+import sys
+sys.meta_path = [it for it in sys.meta_path if type(it).__module__ != "eggcache._hook"]
+"""
+
+
+def state_after(project, *args, cache=True):
+    """What `RUN` says after a run in a project."""
+    options = [] if cache else ["buildout:egg-cache="]
+    env = dict(os.environ, PIP_NO_INDEX="1", buildout_testing_index_url=project.world.index_url)
+    python = os.path.join(project.world.buildout.venv, "bin", "python")
+    command = [python, "-c", RUN] + options + list(args)
+    output = subprocess.check_output(command, cwd=str(project.path), env=env, universal_newlines=True)
+    return json.loads(output.splitlines()[-1])
+
+
+def has_patches(buildout):
+    """Whether a buildout imports pip at all."""
+    return buildout.version != "2.13.8"
+
+
+def python(buildout, code, **env):
+    """Run code beside a buildout; return what it prints, also to its standard error."""
+    path = os.path.join(buildout.venv, "bin", "python")
+    return subprocess.check_output(
+        [path, "-c", code], stderr=subprocess.STDOUT, env=dict(os.environ, **env), universal_newlines=True
+    )
+
+
+def test_a_run_that_reads_no_page_does_without_pip(filled):
+    project = filled.project("second", versions="alpha = 1.0")
+    assert not state_after(project)["pip"]
+    assert project.eggs() == ["alpha-1.0", "zc.recipe.egg-%s" % filled.buildout.recipe]
+    # Nor does one in which nothing is to do.
+    assert not state_after(project)["pip"]
+
+
+def test_a_run_that_reads_a_page_reads_it_as_stock_does(world):
+    world.wheel("alpha", "1.0")
+    state = state_after(world.project("with"))
+    assert state["pip"] == has_patches(world.buildout)
+    assert state["reads pages"] == state_after(world.project("without"), cache=False)["reads pages"]
+
+
+def test_without_a_cache_pip_is_imported_as_in_stock(filled):
+    project = filled.project("second", versions="alpha = 1.0")
+    state_after(project)
+    state = state_after(project, cache=False)
+    assert state["pip"] == has_patches(filled.buildout)
+    assert (state["reads pages"] == "zc.buildout.patches") == has_patches(filled.buildout)
+
+
+def test_what_pip_imports_of_the_standard_library_is_there(filled):
+    project = filled.project("second", versions="alpha = 1.0")
+    ours = state_after(project)["standard"]
+    stock = state_after(project, cache=False)["standard"]
+    # Code that imports a package and uses a submodule of it finds that only if somebody has imported it.
+    # Python itself imports encodings when they are used.
+    missing = set(stock) - set(ours)
+    assert [it for it in missing if it.rpartition(".")[0] in ours and not it.startswith("encodings.")] == []
+
+
+def test_a_pip_that_lacks_what_buildout_needs_is_reported_at_once(buildout, tmp_path):
+    for name in ("pip", "pip/_internal"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("")
+    both = [
+        python(buildout, code + "import zc.buildout", PYTHONPATH=str(tmp_path)) for code in (NO_HOOK, "")
+    ]
+    assert ("Requires-Python support missing" in both[1]) == has_patches(buildout)
+    assert both[0].splitlines()[:1] == both[1].splitlines()[:1]
+    assert both[0].splitlines()[-1:] == both[1].splitlines()[-1:]
+
+
+def test_distutils_is_that_of_stock(buildout):
+    assert python(buildout, DISTUTILS) == python(buildout, NO_HOOK + DISTUTILS)
