@@ -10,6 +10,7 @@ import functools
 import hashlib
 import io
 import logging
+import re
 
 from eggcache import _compat
 from eggcache._log import logger
@@ -41,6 +42,12 @@ class Speedups(object):
         self._requiring = {}
         #: Results of `_constrained_requirement`.
         self._constrained = {}
+        #: Requirements by their texts, and results of markers by their texts and extras.
+        self._requirements, self._evaluated = {}, {}
+        dist_info = easy_install.pkg_resources.DistInfoDistribution
+        dependencies = getattr(dist_info, "_compute_dependencies", None)
+        #: Whether this pkg_resources keeps requirements in the order in which METADATA has them.
+        self._keeps_order = _is_one_of(dependencies, SOURCES["_compute_dependencies"][1:])
 
     def apply(self):
         """Replace the functions whose source is known."""
@@ -101,19 +108,59 @@ class Speedups(object):
             return stock(constraint, requirement)
 
     def _compute_dependencies(self, stock, dist):
-        """Stock: parse METADATA, which ends with the long description of a project; compute what its
-        headers say about requirements.
+        """Stock: parse METADATA, which ends with the long description of a project; parse each requirement,
+        and evaluate its marker for each extra.
 
-        Changed: only the headers are parsed. Later, `_parsed_pkg_info` has all of METADATA.
+        Changed: only the headers are parsed. Later, `_parsed_pkg_info` has all of METADATA. A text that
+        several distributions have is parsed once, and each pair of a marker and an extra is evaluated once.
         """
         if "_pkg_info" in vars(dist):
             return stock(dist)
-        metadata = dist.get_metadata(dist.PKG_INFO)
-        dist._pkg_info = email.parser.Parser().parsestr(_headers(metadata))
+        headers = _headers(dist.get_metadata(dist.PKG_INFO))
+        if self._keeps_order:
+            try:
+                return self._dependencies(headers)
+            except Exception as error:
+                # Stock says what is wrong with a requirement.
+                logger.debug("buildout itself reads the requirements of %s: %s", dist.location, error)
+        dist._pkg_info = email.parser.Parser().parsestr(headers)
         try:
             return stock(dist)
         finally:
             del dist._pkg_info
+
+    def _dependencies(self, headers):
+        """What `_compute_dependencies` of setuptools since 66 returns; earlier ones keep no order."""
+        texts, extras = _dependency_fields(headers)
+        requirements = [
+            (copied(requirement), marker) for text in texts for requirement, marker in self._parsed(text)
+        ]
+        common = [it for it, marker in requirements if self._applies(it, marker, None)]
+        found = {None: list(dict.fromkeys(common))}
+        common = frozenset(common)
+        for extra in extras:
+            found[self._easy_install.pkg_resources.safe_extra(extra.strip())] = [
+                it for it, marker in requirements if self._applies(it, marker, extra) and it not in common
+            ]
+        return found
+
+    def _parsed(self, text):
+        """The requirements in a text, each with a text that stands for its marker."""
+        if text not in self._requirements:
+            requirements = self._easy_install.pkg_resources.parse_requirements(text)
+            # A semicolon can be part of an address.
+            marker = text if "@" in text else text.partition(";")[2]
+            self._requirements[text] = [(requirement, marker) for requirement in requirements]
+        return self._requirements[text]
+
+    def _applies(self, requirement, marker, extra):
+        """Whether a requirement, the text of whose marker is given, holds with an extra."""
+        if not requirement.marker:
+            return True
+        key = marker, extra
+        if key not in self._evaluated:
+            self._evaluated[key] = requirement.marker.evaluate({"extra": extra})
+        return self._evaluated[key]
 
 
 def copied(requirement):
@@ -133,10 +180,38 @@ def _headers(metadata):
     return metadata.partition("\n\n")[0] + "\n\n"
 
 
+#: Headers of which no reader of messages makes anything else: each has a name, and lines that continue it.
+_PLAIN = re.compile(r"(?:[!-9;-~]+:[^\r\n]*\n(?:[\t ][^\r\n]*\n)*)*\n")
+
+#: A header about dependencies, its value, and the begin of a line that continues it.
+_DEPENDENCY = re.compile(
+    r"^(?:(requires-dist)|provides-extra):[\t ]*([^\n]*)\n(?=([\t ])?)", re.IGNORECASE | re.MULTILINE
+)
+
+
+def _dependency_fields(headers):
+    """The values of ``Requires-Dist`` and of ``Provides-Extra`` in headers, as `email.parser` returns them.
+
+    Raises ValueError if that is not certain.
+    """
+    values = [], []
+    if not _PLAIN.match(headers) or _PLAIN.match(headers).end() != len(headers):
+        raise ValueError("unusual headers")
+    for is_requirement, value, continued in _DEPENDENCY.findall(headers):
+        if continued:
+            raise ValueError("a requirement of several lines")
+        values[0 if is_requirement else 1].append(value)
+    return values
+
+
 def is_known(function, name):
     """Whether the source of a function is one of those that are known by this name."""
+    return _is_one_of(function, SOURCES[name])
+
+
+def _is_one_of(function, digests):
     try:
-        return source_digest(function) in SOURCES[name]
+        return source_digest(function) in digests
     except Exception:
         return False
 

@@ -54,6 +54,66 @@ for text in texts:
                 print(text, constraint, round)
             got.key = "changed"
 """
+#: Headers of METADATA. Some are read by buildout itself, some are not valid.
+DEPENDENCIES = [
+    "Requires-Dist: b>=1\nProvides-Extra: x\nRequires-Dist: c; extra == 'x'\nRequires-Dist: b>=1",
+    "Requires-Dist: b; extra == 'x'\nRequires-Dist: c; extra == 'x'\nRequires-Dist: b; extra == 'x'\nProvides-Extra: x",
+    "Provides-Extra: A_b.c\nRequires-Dist: b; extra == 'a-b-c'\nRequires-Dist: c; extra == 'A_b.c'",
+    "Provides-Extra: x \nProvides-Extra: x\nProvides-Extra: y\nRequires-Dist: b; python_version > '3' or extra == 'y'",
+    "Requires-Dist: b (>=1,<2); sys_platform == 'win32'\nrequires-dist:c[y,x]~=1.0\nREQUIRES-DIST :d",
+    "Requires-Dist: b @ https://example.org/b;1.zip ; extra == 'x'\nRequires-Dist: c; extra == 'x'\nProvides-Extra: x",
+    "Requires-Dist: b;\n  extra == 'x'\nProvides-Extra: x",
+    "License: of\n  many\n\tlines\nRequires-Dist: b",
+    "Requires-Dist: b\nno header\nRequires-Dist: c",
+    " begins with a line that continues\nRequires-Dist: b",
+    "Requires-Dist: b\r\nRequires-Dist: c",
+    "From nobody\nRequires-Dist: b",
+    "Requires-Dist: b # a comment\nRequires-Dist: \nRequires-Dist:\nProvides-Extra:",
+    "Requires-Dist: b >= not a version",
+    "Requires-Dist: b; extra = 'x'",
+    "Requires-Dist: b; unknown == 'x'",
+    "Requires-Dist: b; extra == 'y'\nRequires-Dist: b >= not a version; extra == 'x'\nProvides-Extra: x",
+    "Name: d\u00e4\nRequires-Dist: b\u00e4",
+    "",
+]
+
+#: Says for which headers the dependencies that eggcache computes are others than those of stock, also of a
+#: second distribution after the first one has changed its own.
+DIFFERENT_DEPENDENCIES = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+from eggcache import _speedups
+from zc.buildout import easy_install
+kind = easy_install.pkg_resources.DistInfoDistribution
+stock = kind._compute_dependencies
+speedups = _speedups.Speedups(easy_install)
+class Dist(kind):
+    def __init__(self, text):
+        self.text = text
+        self.location = self.project_name = "d"
+    def get_metadata(self, name):
+        return self.text
+def attempt(compute, *args):
+    try:
+        found = compute(*args)
+    except Exception as error:
+        return type(error), str(error)
+    described = [
+        (extra, [(str(it), hash(it), it.key, it.extras, str(it.marker)) for it in requirements])
+        for extra, requirements in found.items()
+    ]
+    for requirements in found.values():
+        for requirement in requirements:
+            requirement.key = "changed"
+    return described
+for headers in json.loads(sys.stdin.read()):
+    text = headers + "\\n\\nA long description.\\n\\nRequires-Dist: nothing\\n"
+    wanted = attempt(stock, Dist(text))
+    for _ in range(2):
+        got = attempt(speedups._compute_dependencies, stock, Dist(text))
+        if got != wanted:
+            print(repr(headers), wanted, got)
+"""
 RUNS = [["-vv"], ["-v"], ["-q", "-N"], ["-vvo"]]
 
 #: The begin of lines of a verbose log that name the option, or the reason why the cache is unusable.
@@ -64,10 +124,10 @@ OF_CACHE = ("egg-cache = ", "Traceback (most recent call last)")
 CHANGING = re.compile("/tmp[a-z0-9_]{8}(?![a-z0-9_])|(?<=sha256=)[0-9a-f]{64}$|(?<=/pip/wheels/)[0-9a-f/]+$")
 
 
-def run(buildout, code):
-    """Run code beside a buildout; return what it prints."""
+def run(buildout, code, text=""):
+    """Run code beside a buildout, with a text for its input; return what it prints."""
     python = os.path.join(buildout.venv, "bin", "python")
-    return subprocess.check_output([python, "-c", code], universal_newlines=True)
+    return subprocess.check_output([python, "-c", code], input=text, universal_newlines=True)
 
 
 def test_each_supported_buildout_has_sources_that_are_known(buildout):
@@ -76,6 +136,10 @@ def test_each_supported_buildout_has_sources_that_are_known(buildout):
 
 def test_constrained_requirements_are_those_of_stock(buildout):
     assert run(buildout, DIFFERENT) == ""
+
+
+def test_dependencies_are_those_of_stock(buildout):
+    assert run(buildout, DIFFERENT_DEPENDENCIES, json.dumps(DEPENDENCIES)) == ""
 
 
 def test_verbose_logs_and_picked_versions_are_those_of_stock(buildout, web, tmp_path):
