@@ -1,8 +1,9 @@
 """Whole buildout runs, from the command to the last script.
 
 *cache* has the eggcache package and a cache with every egg; *shared* is stock buildout with a shared eggs
-directory. Each runs in a fresh folder, then once more in a finished one, where nothing is left to do.
-Finally each runs in fresh folders again, with instrumentation (benches/timed_buildout.py).
+directory. Each runs in fresh folders, and in a finished one, where nothing is left to do. So does *idle*, which
+has the package and a shared eggs directory, but not the option `egg-cache`. Finally cache and shared run in
+fresh folders again, with instrumentation (benches/timed_buildout.py).
 """
 
 import json
@@ -17,28 +18,38 @@ import filesystems
 import measure
 import results
 
-NAMES = ("web", "web-generation4")
+NAMES = ("web", "web-generation4", "scientific")
+#: Of these, the parts of the work are measured, too.
+PROFILED = ("web", "web-generation4")
+FRESH = "fresh folder"
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 DIST = os.path.join(os.path.dirname(corpora.HERE), "dist")
 TIMED = os.path.join(corpora.HERE, "timed_buildout.py")
 
 
 def buildouts():
-    ratios = []
+    fresh, nothing, idle = [], [], []
     for name in NAMES:
         version = corpora.PINNED[name][0]
         with filesystems.fresh(filesystems.chosen()[0]) as place:
             runs = made_ready(name, place.path)
             for what, figures in compared(name, runs, place.path).items():
-                results.put("buildouts", {"%s, %s" % (version, what): figures})
-                ratio = figures["cache"]["wall"] / figures["shared"]["wall"]
-                print("%s %s: %.2f %s" % (version, what, ratio, figures), flush=True)
-                if what == "fresh folder":
-                    ratios.append(round(ratio, 3))
-            figures = profiled(name, runs, place.path)
-            results.put("profile", {version: figures})
-            print("%s %s" % (version, figures), flush=True)
-    results.target("fresh buildout", *ratios)
+                results.put("buildouts", {"%s, %s, %s" % (name, version, what): figures})
+                print("%s %s: %s" % (name, what, figures), flush=True)
+                (fresh if what == FRESH else nothing).append(ratio(figures, "cache"))
+                if "idle" in figures:
+                    idle.append(ratio(figures, "idle"))
+            if name in PROFILED:
+                figures = profiled(name, runs, place.path)
+                results.put("profile", {version: figures})
+                print("%s %s" % (version, figures), flush=True)
+    results.target("fresh buildout", *fresh)
+    results.target("nothing to do", *nothing)
+    results.target("nothing to do, idle", *idle)
+
+
+def ratio(figures, who):
+    return round(figures[who]["wall"] / figures["shared"]["wall"], 3)
 
 
 def made_ready(name, folder):
@@ -54,12 +65,11 @@ def made_ready(name, folder):
     subprocess.check_call(["cp", "-a", corpora.eggs(name), eggs])
     add = [contenders.EGGCACHE, "-q", "--cache", cache, "add", "--generation"]
     subprocess.check_call(add + [buildout[0].replace("6", "5"), eggs])
+    ours, on_shared = with_package(stock, buildout, setuptools), ["buildout:eggs-directory=" + shared]
     return {
-        "cache": (
-            with_package(stock, buildout, setuptools),
-            ["buildout:egg-cache=" + cache, "buildout:egg-cache-unknown-archives=use"],
-        ),
-        "shared": (stock, ["buildout:eggs-directory=" + shared]),
+        "cache": (ours, ["buildout:egg-cache=" + cache, "buildout:egg-cache-unknown-archives=use"]),
+        "shared": (stock, on_shared),
+        "idle": (ours, on_shared),
     }
 
 
@@ -88,23 +98,20 @@ def compared(name, runs, folder):
         venv, options = runs[who]
         return lambda into: within(into, os.path.join(venv, "bin", "buildout"), "-U", *options)
 
-    def begin(into):
-        begun(name, into)
+    def fresh(who):
+        return measure.Contender(who, command(who), prepare=lambda into: begun(name, into), check=installed)
 
-    def begin_and_run(who):
-        def prepare(into):
-            begun(name, into)
-            subprocess.check_call(command(who)(into))
-
-        return prepare
-
-    def contender(who, prepare):
-        return measure.Contender(who, command(who), prepare=prepare, check=installed)
+    def finished(who):
+        """A run in a folder in which buildout has run, whichever folder it is given."""
+        done = os.path.join(folder, "finished-" + who)
+        begun(name, done)
+        subprocess.check_call(command(who)(done))
+        return measure.Contender(who, lambda into: command(who)(done), check=lambda into: installed(done))
 
     found = {}
     for what, kinds in {
-        "fresh folder": [contender(who, begin) for who in runs],
-        "nothing to do": [contender(who, begin_and_run(who)) for who in runs],
+        FRESH: [fresh(who) for who in ("cache", "shared")],
+        "nothing to do": [finished(who) for who in runs],
     }.items():
         below = os.path.join(folder, what.split()[0])
         os.mkdir(below)
@@ -117,9 +124,10 @@ def compared(name, runs, folder):
 
 def profiled(name, runs, folder):
     """Median seconds of each part of the work, and how often it was entered."""
-    taken = {who: [] for who in runs}
+    taken = {who: [] for who in ("cache", "shared")}
     for number in range(ROUNDS):
-        for who, (venv, options) in runs.items():
+        for who in taken:
+            venv, options = runs[who]
             into = os.path.join(folder, "profiled-%s-%d" % (who, number))
             begun(name, into)
             os.sync()
