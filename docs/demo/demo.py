@@ -1,9 +1,10 @@
 """Demonstrate eggcache with a real buildout: `make demo`.
 
-1. Run a buildout with eggs from PyPI, which fills a cache.
-2. Run the same buildout in another folder, without network, from the cache.
-3. Show that the second buildout shares nothing with the cache or the first folder.
-4. Move the cache and the first folder away, and run the application.
+1. Run a buildout with eggs from PyPI, without a cache.
+2. Run the same buildout with an empty cache, which it fills.
+3. Run it in another folder, without network, from the cache.
+4. Show that this buildout shares nothing with the cache or the other folders.
+5. Move the cache and the other folders away, and run the application.
 
     python3 docs/demo/demo.py [--config FILE] [--buildout VERSION] [--setuptools VERSION]
 
@@ -45,23 +46,28 @@ def run_demo(args):
     if not os.path.exists(header):
         sys.exit("The demo compiles a C extension and needs %s (Debian: apt install python3-dev)." % header)
     buildout = prepare(args.buildout, args.setuptools)
-    print("1. Run a buildout. It downloads from PyPI, builds the eggs and adds them to the cache.")
+    print("1. Run a buildout without the cache. It downloads from PyPI, and pip builds the eggs.")
+    stock = folder("stock", args.config)
+    without, _ = run_buildout(stock, buildout, option="buildout:egg-cache=")
+    print("   %.1f s for %d eggs\n" % (without, len(eggs(stock))))
+
+    print("2. Run it with an empty cache. It makes eggs of the wheels without pip, and stores all eggs.")
     first = folder("first", args.config)
     cold, output = run_buildout(first, buildout)
     show(output)
-    print("   %.1f s for %d eggs\n" % (cold, len(eggs(first))))
+    print("   %.1f s, %.1f times faster\n" % (cold, without / cold))
 
-    print("2. Run the same buildout in another folder, without network. Its eggs come from the cache.")
+    print("3. Run it in another folder, without network. Its eggs come from the cache.")
     second = folder("second", args.config)
     warm, output = run_buildout(second, buildout, *without_network())
     show(output)
-    print("   %.1f s, %.0f times faster\n" % (warm, cold / warm))
+    print("   %.1f s, %.0f times faster than without the cache\n" % (warm, without / warm))
 
-    print("3. Check that the second buildout is independent.")
+    print("4. Check that this buildout is independent.")
     check_independence(first, second)
 
-    print("4. Move the cache and the first folder away. The application still runs.")
-    for name in ("cache", "first"):
+    print("5. Move the cache and the other folders away. The application still runs.")
+    for name in ("cache", "stock", "first"):
         os.rename(os.path.join(DEMO, name), os.path.join(DEMO, name + "-moved-away"))
     if "netifaces" in open(args.config).read():
         code = "import netifaces; print('compiled:', netifaces.__file__)"
@@ -116,11 +122,12 @@ def without_network():
     return ["env", "http_proxy=" + nowhere, "https_proxy=" + nowhere]
 
 
-def run_buildout(path, buildout, *wrapper):
-    print("   $ cd %s; %s" % (relative(path), " ".join(wrapper + ("buildout",))))
+def run_buildout(path, buildout, *wrapper, option=None):
+    options = [option] if option else []
+    print("   $ cd %s; %s" % (relative(path), " ".join([*wrapper, "buildout", *options])))
     started = time.monotonic()
     done = subprocess.run(
-        list(wrapper) + [buildout],
+        [*wrapper, buildout, *options],
         cwd=path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -133,9 +140,10 @@ def run_buildout(path, buildout, *wrapper):
 
 
 def show(output):
-    for line in output.splitlines():
-        if line.startswith("eggcache:"):
-            print("   " + relative(line))
+    """Print the first lines of eggcache, which say where eggs come from, and its summary."""
+    lines = [line for line in output.splitlines() if line.startswith("eggcache:")]
+    for line in lines[:2] + (["..."] if len(lines) > 3 else []) + lines[2:][-1:]:
+        print("   " + relative(line))
 
 
 def check_independence(first, second):
@@ -152,7 +160,7 @@ def check_independence(first, second):
     same = contents(first) == contents(second)
     print("   files with hard links, to the cache or elsewhere: %d of %d" % (len(shared), len(files)))
     print("   symlinks that lead out of the buildout: %d" % len(leaving))
-    print("   same eggs as in the first folder (names, bytes, modes, mtimes): %s\n" % ("yes" if same else "no"))
+    print("   same eggs as in the folder before (names, bytes, modes, mtimes): %s\n" % ("yes" if same else "no"))
     if shared or leaving or not same:
         sys.exit("The second buildout is not independent: %s" % (shared or leaving or "its eggs differ"))
 
