@@ -61,8 +61,6 @@ def execute(module, run):
     finally:
         del sys.modules["pip._internal"]
         logger.disabled = False
-    for name in _SUBMODULES:
-        importlib.import_module(name)
     _defer(module.patch_PackageIndex)
 
 
@@ -70,6 +68,13 @@ def import_pip():
     """Import pip now if it was put off."""
     while _pending:
         _pending.pop()()
+
+
+def import_submodules():
+    """Import now what pip would have imported of the standard library."""
+    if _pending:
+        for name in _SUBMODULES:
+            importlib.import_module(name)
 
 
 def _can_wait(module):

@@ -1,13 +1,11 @@
-"""The start of a buildout run with a cache."""
+"""The start of a buildout run. Without a cache, it imports nothing that takes time."""
 
 import atexit
 import hashlib
 import sys
 
-from eggcache import _checks, _custom, _deferred_pip, _hashes, _options, _uv
+from eggcache import _deferred_pip, _options
 from eggcache._log import logger
-from eggcache._session import Session, warn_of_failure
-from eggcache._speedups import Speedups
 
 _is_started = False
 
@@ -22,7 +20,9 @@ def start(buildout):
     directory = options.get("egg-cache", "").strip()
     _options.mark_used(options)
     hashes_file = _options.hashes_file(buildout)
-    if not directory:
+    if directory:
+        _deferred_pip.import_submodules()
+    else:
         _deferred_pip.import_pip()
     if _is_started or not (directory or hashes_file):
         return
@@ -42,6 +42,7 @@ def start(buildout):
 
 def _checked_by(path, options):
     """Compare all archives with the hashes in a file, from here on. Raises `_hashes.Refused`."""
+    from eggcache import _checks, _hashes
     from zc.buildout import easy_install
 
     warns = _options.is_changed(options, "egg-cache-hashes-missing")
@@ -55,6 +56,7 @@ def _checked_by(path, options):
 def _speed_up():
     """Make buildout's own work faster, with the cache or without it."""
     try:
+        from eggcache._speedups import Speedups
         from zc.buildout import easy_install
 
         Speedups(easy_install).apply()
@@ -64,6 +66,9 @@ def _speed_up():
 
 def _patched_session(buildout, hashes):
     """Open the cache and patch buildout to use it; None if one of them fails."""
+    from eggcache import _custom, _uv
+    from eggcache._session import Session, warn_of_failure
+
     session = None
     try:
         directory = _options.cache_directory(buildout)

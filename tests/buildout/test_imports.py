@@ -1,4 +1,4 @@
-"""With the cache, buildout imports pip only if it reads a page of an index, and ends in the same state."""
+"""What a run imports: with the cache, pip only for a page of an index, and without it little of eggcache."""
 
 import json
 import os
@@ -17,6 +17,7 @@ finally:
         from setuptools.package_index import PackageIndex
     print(json.dumps({
         "pip": "pip._internal.index.collector" in sys.modules,
+        "eggcache": sorted(name for name in sys.modules if name.startswith("eggcache.")),
         "reads pages": PackageIndex.process_url.__module__,
         "standard": sorted(name for name in sys.modules if name.split(".")[0] in sys.stdlib_module_names),
     }))
@@ -82,6 +83,8 @@ def test_without_a_cache_pip_is_imported_as_in_stock(filled):
     state = state_after(project, cache=False)
     assert state["pip"] == has_patches(filled.buildout)
     assert (state["reads pages"] == "zc.buildout.patches") == has_patches(filled.buildout)
+    own = ["_compat", "_deferred_pip", "_hook", "_log", "_options", "_run"]
+    assert state["eggcache"] == ["eggcache." + name for name in own]
 
 
 def test_what_pip_imports_of_the_standard_library_is_there(filled):
