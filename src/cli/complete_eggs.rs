@@ -3,9 +3,9 @@
 //! A completion script runs `eggcache` with `EGGCACHE_COMPLETE` set to the name of the shell and with
 //! the words of the command line. The engine answers from the definition of the command line, and asks
 //! [`egg_names`] where an egg is wanted, and the functions beside it where a remote, a pin or a buildout is.
-//! Names are completed as they are typed, `zope.i` and `zope-i` alike; versions after `==` in zsh and fish,
-//! because bash splits words there. The index is only read: completion neither creates a cache nor prints an
-//! error.
+//! Names are completed as they are typed, `zope.i` and `zope-i` alike, and versions after `==`.
+//! [`super::complete_shells`] has what shells do differently. The index is only read: completion neither
+//! creates a cache nor prints an error.
 //!
 //! `clap_complete` calls its engine unstable, because script and program must be of the same version.
 //! Packages install both together, and a script that is out of date only completes nothing.
@@ -17,10 +17,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
-use clap_complete::env::{CompleteEnv, Shells};
+use clap_complete::env::CompleteEnv;
 
 use super::args::{CommandLine, visible};
 use super::cache_place::CachePlace;
+use super::complete_shells::SHELLS;
 use super::exit_code::ExitCode;
 use crate::cache::Cache;
 use crate::cache::retention::{pins, roots};
@@ -38,7 +39,7 @@ const NAME: &str = "eggcache";
 
 /// Answers a shell that asks for completion; `None` if this is another run.
 pub fn answer() -> Option<ExitCode> {
-    let engine = CompleteEnv::with_factory(offered).var(VARIABLE);
+    let engine = CompleteEnv::with_factory(offered).shells(SHELLS).var(VARIABLE);
     match engine.try_complete(env::args_os(), env::current_dir().ok().as_deref()) {
         Ok(false) => None,
         Ok(true) => Some(ExitCode::Success),
@@ -56,14 +57,12 @@ fn offered() -> Command {
 
 /// The names of the shells that have a completion script.
 pub fn shells() -> impl Iterator<Item = &'static str> {
-    const SHELLS: Shells<'static> = Shells::builtins();
     SHELLS.names()
 }
 
 /// The completion script of a shell; `None` if it is not one of [`shells`].
 pub fn script(shell: &str) -> Option<String> {
-    let shells = Shells::builtins();
-    let shell = shells.completer(shell)?;
+    let shell = SHELLS.completer(shell)?;
     let mut script = Vec::new();
     shell.write_registration(VARIABLE, NAME, NAME, NAME, &mut script).ok()?;
     let mut script = String::from_utf8(script).ok()?;

@@ -6,6 +6,7 @@ mod cache_place;
 mod command_groups;
 mod commands;
 mod complete_eggs;
+mod complete_shells;
 mod context;
 mod eviction_table;
 mod exit_code;

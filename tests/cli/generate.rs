@@ -7,7 +7,7 @@ use crate::support::{EGGCACHE, Sandbox, names_in, skip};
 
 /// Runs a script in a shell, with the completions in the file `file`; `None`, with a message, if
 /// that shell is not installed.
-fn in_shell(shell: &[&str], completions: &str, script: &str) -> Option<String> {
+pub fn in_shell(shell: &[&str], completions: &str, script: &str) -> Option<String> {
     let sandbox = Sandbox::new();
     for name in ["zope.interface", "zope.event", "lxml"] {
         sandbox.egg(name, "1.0");
@@ -29,14 +29,14 @@ fn in_shell(shell: &[&str], completions: &str, script: &str) -> Option<String> {
     Some(String::from_utf8(stdout).unwrap())
 }
 
-fn sorted(words: &str) -> Vec<&str> {
+pub fn sorted(words: &str) -> Vec<&str> {
     let mut words: Vec<&str> = words.lines().filter_map(|it| it.split('\t').next()).collect();
     words.sort_unstable();
     words
 }
 
 /// The completions that bash offers for the last word of a line.
-fn offered_by_bash(line: &str) -> String {
+pub fn offered_by_bash(line: &str) -> String {
     let words: Vec<String> = line.split(' ').map(|word| format!("'{word}'")).collect();
     let last = words.len() - 1;
     let script = format!(
@@ -114,7 +114,7 @@ fn zsh_completes_the_names_of_eggs() {
 }
 
 /// What zsh completes a line to, after the commands of `load`.
-fn completed_by_zsh(load: &str, line: &str) -> Option<String> {
+pub fn completed_by_zsh(load: &str, line: &str) -> Option<String> {
     // zsh completes only in a terminal. A key prints the line.
     let script = format!(
         r#"zmodload zsh/zpty

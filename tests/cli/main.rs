@@ -17,6 +17,7 @@ mod cache_places;
 mod check;
 mod checkout;
 mod clone;
+mod complete_words;
 mod convert;
 mod damage;
 mod diff;
