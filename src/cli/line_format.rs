@@ -1,41 +1,49 @@
-//! `--format`: one line for each egg, for scripts, from a template with fields in braces.
+//! `--format`: lines for scripts, from a template with fields in braces.
 
-use std::fmt::Write;
+use std::marker::PhantomData;
 
 use crate::egg::cached_egg::CachedEgg;
+use crate::util::printable::one_line;
 
-/// A parsed template.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LineFormat(Vec<Part>);
+/// A parsed template for lines about values of a type.
+#[derive(Debug, Clone)]
+pub struct LineFormat<T>(Vec<Part>, PhantomData<T>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a line can be about.
+pub trait Fields: 'static {
+    /// The fields with their values, in the order of the documentation.
+    const FIELDS: &'static [Field<Self>];
+}
+
+pub type Field<T> = (&'static str, fn(&T) -> String);
+
+#[derive(Debug, Clone)]
 enum Part {
     Text(String),
     Field(usize),
 }
 
-type Value = fn(&CachedEgg) -> String;
+impl Fields for CachedEgg {
+    const FIELDS: &'static [Field<Self>] = &[
+        ("name", |egg| egg.key.name.clone()),
+        ("project", CachedEgg::project),
+        ("version", |egg| egg.key.version.clone()),
+        ("digest", |egg| egg.digest.to_string()),
+        ("file_name", |egg| egg.file_name.clone()),
+        ("python", |egg| egg.key.python.clone()),
+        ("platform", |egg| egg.key.platform.clone()),
+        ("generation", |egg| egg.key.generation.to_string()),
+        ("bytes", |egg| egg.counts.bytes.to_string()),
+        ("blob_bytes", |egg| egg.blob_bytes.to_string()),
+        ("used_at", |egg| egg.used_at.to_string()),
+        ("added_at", |egg| egg.provenance.added_at.to_string()),
+        ("source", |egg| egg.provenance.source.clone().unwrap_or_default()),
+        ("source_sha256", |egg| egg.key.source_sha256.clone()),
+        ("environment", |egg| egg.key.environment.clone()),
+    ];
+}
 
-/// The fields, in the order of the documentation.
-const FIELDS: [(&str, Value); 15] = [
-    ("name", |egg| egg.key.name.clone()),
-    ("project", CachedEgg::project),
-    ("version", |egg| egg.key.version.clone()),
-    ("digest", |egg| egg.digest.to_string()),
-    ("file_name", |egg| egg.file_name.clone()),
-    ("python", |egg| egg.key.python.clone()),
-    ("platform", |egg| egg.key.platform.clone()),
-    ("generation", |egg| egg.key.generation.to_string()),
-    ("bytes", |egg| egg.counts.bytes.to_string()),
-    ("blob_bytes", |egg| egg.blob_bytes.to_string()),
-    ("used_at", |egg| egg.used_at.to_string()),
-    ("added_at", |egg| egg.provenance.added_at.to_string()),
-    ("source", |egg| egg.provenance.source.clone().unwrap_or_default()),
-    ("source_sha256", |egg| egg.key.source_sha256.clone()),
-    ("environment", |egg| egg.key.environment.clone()),
-];
-
-impl LineFormat {
+impl<T: Fields> LineFormat<T> {
     /// Parses a template. `{{` and `}}` are braces, `\t` is a tab.
     ///
     /// # Errors
@@ -52,8 +60,9 @@ impl LineFormat {
             };
             if length < 2 && c == '{' {
                 let (name, after) = rest[1..].split_once('}').ok_or("a { without }")?;
-                let field = FIELDS.iter().position(|(field, _)| *field == name);
-                let field = field.ok_or_else(|| format!("no field {{{name}}}: {}", listed()))?;
+                let field = T::FIELDS.iter().position(|(field, _)| *field == name);
+                let field =
+                    field.ok_or_else(|| format!("no field {{{name}}}: {}", listed::<T>()))?;
                 parts.push(Part::Text(std::mem::take(&mut text)));
                 parts.push(Part::Field(field));
                 rest = after;
@@ -65,29 +74,32 @@ impl LineFormat {
             }
         }
         parts.push(Part::Text(text));
-        Ok(Self(parts))
+        Ok(Self(parts, PhantomData))
     }
 
-    /// The line of an egg.
-    pub fn line(&self, egg: &CachedEgg) -> String {
-        self.0.iter().fold(String::new(), |mut line, part| {
+    /// The line of a value, with its end. What is not printable is escaped in fields, and not in the template.
+    pub fn line(&self, value: &T) -> String {
+        let mut line = self.0.iter().fold(String::new(), |mut line, part| {
             match part {
                 Part::Text(text) => line.push_str(text),
-                Part::Field(field) => drop(write!(line, "{}", FIELDS[*field].1(egg))),
+                Part::Field(field) => line.push_str(&one_line(&T::FIELDS[*field].1(value))),
             }
             line
-        })
+        });
+        line.push('\n');
+        line
     }
 }
 
-fn listed() -> String {
-    let names: Vec<&str> = FIELDS.iter().map(|(name, _)| *name).collect();
+fn listed<T: Fields>() -> String {
+    let names: Vec<&str> = T::FIELDS.iter().map(|(name, _)| *name).collect();
     format!("one of {}", names.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::commands::{list, used_by};
     use crate::egg::manifest::tests::manifest;
     use crate::egg::provenance::Provenance;
     use crate::util::hash::digest::Digest;
@@ -97,9 +109,9 @@ mod tests {
         let egg = CachedEgg::new(Digest::of(b"x"), &manifest(Vec::new()), 7, Provenance::default());
         let line = |template: &str| LineFormat::parse(template).map(|it| it.line(&egg));
         let (name, version) = (&egg.key.name, &egg.key.version);
-        assert_eq!(line("{name}=={version}").unwrap(), format!("{name}=={version}"));
-        assert_eq!(line("{{{blob_bytes}}}\\tä").unwrap(), "{7}\tä");
-        assert_eq!(line("").unwrap(), "");
+        assert_eq!(line("{name}=={version}").unwrap(), format!("{name}=={version}\n"));
+        assert_eq!(line("{{{blob_bytes}}}\\tä").unwrap(), "{7}\tä\n");
+        assert_eq!(line("").unwrap(), "\n");
         for wrong in ["{name", "name}", "{nam}", "{}"] {
             assert!(line(wrong).is_err(), "{wrong}");
         }
@@ -108,9 +120,16 @@ mod tests {
 
     #[test]
     fn every_field_is_in_the_help() {
-        let help = crate::cli::commands::list::FIELDS_HELP;
-        for (name, _) in FIELDS {
-            assert!(help.contains(name), "{name}");
+        fn names<T: Fields>() -> Vec<&'static str> {
+            T::FIELDS.iter().map(|(name, _)| *name).collect()
+        }
+        for (help, names) in [
+            (list::FIELDS_HELP, names::<CachedEgg>()),
+            (used_by::FIELDS_HELP, names::<used_by::Use>()),
+        ] {
+            for name in names {
+                assert!(help.contains(name), "{name}");
+            }
         }
     }
 }

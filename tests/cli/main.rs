@@ -102,6 +102,7 @@ mod time_budget;
 mod trust;
 mod umask;
 mod untouched;
+mod used_by_lines;
 mod users;
 mod verify;
 mod verify_due;

@@ -51,8 +51,8 @@ pub struct List {
     /// Only eggs that no pin and no registered buildout keeps.
     #[arg(long)]
     unused: bool,
-    #[arg(long, value_name = "TEMPLATE", value_parser = LineFormat::parse, help = FIELDS_HELP)]
-    format: Option<LineFormat>,
+    #[arg(long, value_name = "TEMPLATE", value_parser = LineFormat::<CachedEgg>::parse, help = FIELDS_HELP)]
+    format: Option<LineFormat<CachedEgg>>,
     #[command(flatten)]
     filter: Filter,
 }
@@ -94,10 +94,10 @@ impl List {
 }
 
 /// A line for each egg, and nothing else.
-fn lines(report: &Report, format: &LineFormat) -> Text {
+fn lines(report: &Report, format: &LineFormat<CachedEgg>) -> Text {
     let mut data = Data::default();
     for egg in &report.eggs {
-        data.line(&format.line(egg));
+        data.lines(&format.line(egg));
     }
     Text { data, ..Text::default() }
 }

@@ -34,7 +34,7 @@ mod show;
 mod sign;
 mod stats;
 mod trust;
-mod used_by;
+pub(in crate::cli) mod used_by;
 mod verify;
 mod why;
 
