@@ -17,6 +17,7 @@ mod line_format;
 mod log;
 mod log_file;
 mod look_alikes;
+mod options_page;
 mod print;
 mod progress_bar;
 #[cfg(test)]

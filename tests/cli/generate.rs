@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::{EGGCACHE, Sandbox, names_in, skip};
+use crate::support::{EGGCACHE, Sandbox, files_in, names_in, skip};
 
 /// Runs a script in a shell, with the completions in the file `file`; `None`, with a message, if
 /// that shell is not installed.
@@ -258,7 +258,7 @@ fn commands_of(sandbox: &Sandbox, words: &str) -> Vec<String> {
 #[test]
 fn every_command_has_a_man_page() {
     let sandbox = Sandbox::new();
-    sandbox.ok("man --out share/man1").says(&["man pages to share/man1"]);
+    sandbox.ok("man --out share").says(&["man pages to share"]);
     let pages = names_in(&sandbox.path("share/man1"));
     let commands = commands_of(&sandbox, "");
     assert!(commands.contains(&"remote add".to_owned()), "{commands:?}");
@@ -278,13 +278,14 @@ fn every_command_has_a_man_page() {
 #[test]
 fn man_pages_are_shown_without_a_warning() {
     let sandbox = Sandbox::new();
-    sandbox.ok("man --out man1");
-    for page in names_in(&sandbox.path("man1")) {
+    sandbox.ok("man --out man");
+    for page in ["man1", "man5"].map(|it| files_in(&sandbox.path("man").join(it))).concat() {
+        let page = page.display().to_string();
         let mandoc = ["-Tlint", "-W", "warning", &page];
         let man = ["--warnings=all", "-l", "-Tutf8", &page];
         for (program, words) in [("mandoc", mandoc.as_slice()), ("man", &man)] {
             let mut process: Command = sandbox.process(program);
-            let process = process.current_dir(sandbox.path("man1")).args(words);
+            let process = process.args(words);
             let Ok(Output { status, stdout, stderr }) = process.env("MANPAGER", "cat").output()
             else {
                 skip(&format!("there is no {program}"));

@@ -46,6 +46,7 @@ mod lock;
 mod locked_index;
 mod log;
 mod log_file;
+mod man_pages;
 mod materialize;
 mod nearest;
 mod not_a_cache;

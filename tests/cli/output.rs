@@ -338,12 +338,12 @@ fn a_command_without_eggs_fails_with_its_usage() {
 #[test]
 fn what_is_no_file_is_not_replaced() {
     let sandbox = Sandbox::with_two();
-    sandbox.shell("mkfifo page.html; mkdir man; echo mine >mine; ln -s ../mine man/eggcache.1");
+    sandbox.shell("mkfifo page.html; mkdir -p man/man1; echo mine >mine; ln -s ../../mine man/man1/eggcache.1");
     sandbox.fails("stats --html page.html", 1).says(&["page.html", "it exists and is not a file"]);
     assert!(std::os::unix::fs::FileTypeExt::is_fifo(
         &sandbox.path("page.html").symlink_metadata().unwrap().file_type()
     ));
     sandbox.ok("man --out man");
     assert_eq!(std::fs::read_to_string(sandbox.path("mine")).unwrap(), "mine\n");
-    assert!(sandbox.path("man/eggcache.1").symlink_metadata().unwrap().is_file());
+    assert!(sandbox.path("man/man1/eggcache.1").symlink_metadata().unwrap().is_file());
 }

@@ -50,6 +50,7 @@ def test_it_has_program_pages_completions_and_documents(root):
         "usr/share/man/man1/eggcache.1.gz",
         "usr/share/man/man1/eggcache-materialize.1.gz",
         "usr/share/man/man1/eggcache-remote-add.1.gz",
+        "usr/share/man/man5/egg-cache.5.gz",
         "usr/share/bash-completion/completions/eggcache",
         "usr/share/zsh/vendor-completions/_eggcache",
         "usr/share/fish/vendor_completions.d/eggcache.fish",

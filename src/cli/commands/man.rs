@@ -1,8 +1,10 @@
-//! `man`: man pages, made from the definition of the command line.
+//! `man`: man pages. Those of commands are made from the definition of the command line, and that of the
+//! options of buildout from their documentation ([`options_page`]).
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, Command, CommandFactory};
 use clap_mangen::Man as Mangen;
 use clap_mangen::roff::{Roff, bold, roman};
@@ -11,6 +13,7 @@ use serde::Serialize;
 use crate::cli::args::{CommandLine, all_visible};
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
+use crate::cli::options_page;
 use crate::cli::print::Text;
 use crate::disk::temp;
 use crate::error::IoContext;
@@ -20,19 +23,29 @@ const NAME: &str = "eggcache";
 /// The date of this version. A constant, so that the pages of a version are always the same.
 const RELEASE_DATE: &str = "2026-11-24";
 
-/// Print the man page, or write one for each command.
+/// Print a man page, or write all of them.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  eggcache man | man -l -\n  \
-    eggcache man --out ~/.local/share/man/man1")]
+#[command(
+    after_help = "Examples:\n  eggcache man | man -l -\n  eggcache man egg-cache | man -l -\n  \
+    eggcache man --out ~/.local/share/man"
+)]
 pub struct Man {
-    /// Write eggcache.1 and a page for each command to DIR; created if missing.
+    /// Page to print: that of the command, or that of the options of buildout.
+    #[arg(
+        default_value = NAME,
+        conflicts_with = "out",
+        value_parser = PossibleValuesParser::new([NAME, options_page::NAME])
+    )]
+    page: String,
+    /// Write eggcache.1 and a page for each command to DIR/man1, and egg-cache.5 to DIR/man5; created if
+    /// missing.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
 struct Report {
-    /// The main page, if no directory was given.
+    /// The page, if no directory was given.
     page: Option<String>,
     /// The files that were written.
     files: Vec<PathBuf>,
@@ -45,15 +58,14 @@ impl Man {
         main.build();
         let mut summary = String::new();
         match self.out {
+            None if self.page == options_page::NAME => report.page = Some(options()),
             None => report.page = Some(page(&main)?),
             Some(out) => {
-                fs::create_dir_all(&out).at("make directory", &out)?;
                 for command in all_visible(&main) {
                     let name = command.get_display_name().unwrap_or(NAME);
-                    let path = out.join(format!("{name}.1"));
-                    temp::write_durably_at(&path, page(command)?.as_bytes())?;
-                    report.files.push(path);
+                    report.files.push(write(&out, name, "1", &page(command)?)?);
                 }
+                report.files.push(write(&out, options_page::NAME, "5", &options())?);
                 let pages = counted(report.files.len(), "man page");
                 summary = format!("Wrote {pages} to {}", out.display());
             }
@@ -64,6 +76,19 @@ impl Man {
         })?;
         Ok(ExitCode::Success)
     }
+}
+
+/// Writes a page to the folder of its section, where `man` looks for it.
+fn write(out: &Path, name: &str, section: &str, text: &str) -> anyhow::Result<PathBuf> {
+    let folder = out.join(format!("man{section}"));
+    fs::create_dir_all(&folder).at("make directory", &folder)?;
+    let path = folder.join(format!("{name}.{section}"));
+    temp::write_durably_at(&path, text.as_bytes())?;
+    Ok(path)
+}
+
+fn options() -> String {
+    options_page::page(RELEASE_DATE, &format!("{NAME} {}", version()))
 }
 
 fn page(command: &Command) -> anyhow::Result<String> {
@@ -81,13 +106,12 @@ fn page(command: &Command) -> anyhow::Result<String> {
     let mut roff = Roff::new();
     let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     sections(&help, &mut roff);
-    // The pages of the commands above this one: `remote` for `remote add`.
+    // The pages of the commands above this one: `remote` for `remote add`. The main page has a list of those
+    // below it.
     let name = command.get_display_name().unwrap_or(NAME);
     let above = name.match_indices('-').map(|(at, _)| format!("{}(1)", &name[..at]));
-    let above: Vec<String> = above.collect();
-    if !above.is_empty() {
-        roff.control("SH", ["SEE ALSO"]).text([roman(above.join(", "))]);
-    }
+    let see_also: Vec<String> = above.chain([format!("{}(5)", options_page::NAME)]).collect();
+    roff.control("SH", ["SEE ALSO"]).text([roman(see_also.join(", "))]);
     roff.to_writer(&mut text)?;
     // clap_mangen puts an empty line before each list of values.
     Ok(String::from_utf8(text)?.replace(".br\n\n.br\n", ".br\n"))
