@@ -1,5 +1,6 @@
 //! Show: everything that the cache knows about one egg.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -7,8 +8,12 @@ use serde::Serialize;
 use crate::cache::Cache;
 use crate::cache::query::{self, Narrow};
 use crate::egg::arrival::Arrival;
+use crate::egg::blob::one_file;
+use crate::egg::blob::reader::Blob;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::manifest::{Entry, EntryKind, Mtime};
+use crate::egg::metadata::{self, MAX_METADATA};
+use crate::egg::name::normalize_name;
 use crate::egg::wheel::converted::is_converted_from;
 use crate::error::{Error, Result};
 use crate::remote::withdrawals::record::{Notice, Withdrawals};
@@ -17,6 +22,8 @@ use crate::remote::withdrawals::record::{Notice, Withdrawals};
 pub struct Report {
     #[serde(flatten)]
     pub egg: CachedEgg,
+    /// The name of the project as its author writes it: that of the metadata, or else of the file name.
+    pub project: String,
     #[serde(serialize_with = "crate::disk::files::lossy")]
     pub blob: PathBuf,
     pub frames: usize,
@@ -73,7 +80,21 @@ pub fn show(cache: &Cache, text: &str, narrow: &Narrow, entries: bool) -> Result
     let arrival = cache.arrivals()?.of_egg(egg.digest).cloned();
     let withdrawn = Withdrawals::of(cache.root())?.get(egg.digest).cloned();
     let frames = blob.frame_count();
-    Ok(Report { egg, blob: path, frames, arrival, is_converted, withdrawn, entries })
+    let project = name_in(&blob, &egg.key.name).unwrap_or_else(|| egg.project());
+    Ok(Report { egg, project, blob: path, frames, arrival, is_converted, withdrawn, entries })
+}
+
+/// The name of a project in the metadata of its egg. The index has only its PEP 503 form.
+fn name_in<B: Deref<Target = [u8]>>(blob: &Blob<B>, name: &str) -> Option<String> {
+    let entries = blob.manifest.entries.iter().enumerate();
+    let mut files = entries.filter(|(_, it)| metadata::is_metadata_path(it.path.as_str()));
+    files.find_map(|(entry, _)| {
+        // Damage is found by `verify`, and does not hide the rest.
+        let text = one_file::read(blob, entry, MAX_METADATA);
+        let text =
+            text.inspect_err(|error| tracing::debug!(%error, "no name in the metadata")).ok()??;
+        metadata::parse(&text).map(|it| it.name).filter(|it| normalize_name(it) == name)
+    })
 }
 
 fn shown(entry: &Entry) -> Shown {

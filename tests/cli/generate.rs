@@ -36,7 +36,7 @@ pub fn sorted(words: &str) -> Vec<&str> {
 }
 
 /// The completions that bash offers for the last word of a line.
-pub fn offered_by_bash(line: &str) -> String {
+fn offered_by_bash(line: &str) -> String {
     let words: Vec<String> = line.split(' ').map(|word| format!("'{word}'")).collect();
     let last = words.len() - 1;
     let script = format!(

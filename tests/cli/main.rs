@@ -5,6 +5,7 @@ mod add;
 mod add_builder;
 mod approve;
 mod arrival;
+mod author_names;
 mod bad_input;
 mod blob_changes;
 mod blob_races;

@@ -78,7 +78,7 @@ fn text(report: &Report) -> Text {
     let lines = [
         ("egg", file_name.clone()),
         ("digest", digest.to_string()),
-        ("name", key.name.clone()),
+        ("name", report.project.clone()),
         ("version", key.version.clone()),
         ("python", or_any(&key.python)),
         ("abi", key.abi.clone()),

@@ -237,9 +237,9 @@ fn largest_projects(report: &Report) -> String {
     let mut table =
         table(["largest projects", "eggs", "versions", "on disk", "share", "last used"]);
     for project in report.sizes.projects.iter().take(FEW) {
-        let Project { name, eggs, version_count, blob_bytes, used_at, .. } = project;
+        let Project { project, eggs, version_count, blob_bytes, used_at, .. } = project;
         table.add_row([
-            name.clone(),
+            project.clone(),
             shown_count(*eggs as u64),
             shown_count(*version_count as u64),
             shown_size(*blob_bytes),

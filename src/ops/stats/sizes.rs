@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::mem::take;
 
 use serde::Serialize;
 
@@ -41,7 +42,10 @@ pub struct Sizes {
 
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct Project {
+    /// The PEP 503 name.
     pub name: String,
+    /// The name for people ([`CachedEgg::project`]).
+    pub project: String,
     pub eggs: usize,
     pub version_count: usize,
     pub blob_bytes: u64,
@@ -74,17 +78,18 @@ pub struct Bucket {
 impl Sizes {
     /// `at` is in seconds since the Unix epoch.
     pub fn of(eggs: &[CachedEgg], at: i64) -> Self {
-        let mut projects: HashMap<&str, HashMap<&str, Version>> = HashMap::new();
+        let mut projects: HashMap<&str, Found<'_>> = HashMap::new();
         for egg in eggs {
-            let versions = projects.entry(&egg.key.name).or_default();
-            let version = versions.entry(&egg.key.version).or_default();
+            let found = projects.entry(&egg.key.name).or_default();
+            found.spelling = take(&mut found.spelling).max(spelling(egg));
+            let version = found.versions.entry(&egg.key.version).or_default();
             version.eggs += 1;
             version.blob_bytes += egg.blob_bytes;
             version.used_at = version.used_at.max(egg.used_at);
         }
         let blob_bytes = eggs.iter().map(|egg| egg.blob_bytes).sum();
         let project_count = projects.len();
-        let version_count = projects.values().map(HashMap::len).sum();
+        let version_count = projects.values().map(|it| it.versions.len()).sum();
         let mut projects: Vec<Project> = projects.into_iter().map(project).collect();
         projects.sort_unstable_by(|a, b| {
             (Reverse(a.blob_bytes), &a.name).cmp(&(Reverse(b.blob_bytes), &b.name))
@@ -116,9 +121,26 @@ impl Sizes {
     }
 }
 
-fn project((name, versions): (&str, HashMap<&str, Version>)) -> Project {
+/// What is known of a project.
+#[derive(Default)]
+struct Found<'a> {
+    /// The best of [`spelling`].
+    spelling: (bool, i64, String),
+    versions: HashMap<&'a str, Version>,
+}
+
+/// A name of a project for people, after what makes one better than another: that it is not the PEP 503 name,
+/// as in file names that newer setuptools gives, and the time since when the cache has it.
+fn spelling(egg: &CachedEgg) -> (bool, i64, String) {
+    let project = egg.project();
+    (project != egg.key.name, egg.provenance.added_at, project)
+}
+
+fn project((name, found): (&str, Found<'_>)) -> Project {
+    let Found { spelling: (_, _, spelt), versions } = found;
+    let version_count = versions.len();
     let mut project =
-        Project { name: name.to_owned(), version_count: versions.len(), ..Project::default() };
+        Project { name: name.to_owned(), project: spelt, version_count, ..Project::default() };
     for (version, found) in versions {
         project.eggs += found.eggs;
         project.blob_bytes += found.blob_bytes;

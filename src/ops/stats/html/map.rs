@@ -50,8 +50,8 @@ fn groups(sizes: &Sizes, at: i64) -> Vec<Vec<Tile<'_>>> {
 }
 
 /// The versions of a project, and one tile for all that are not listed.
-fn tiles(project: &Project, at: i64) -> Vec<Tile<'_>> {
-    let Project { name, version_count, versions, other_bytes, .. } = project;
+fn tiles(found: &Project, at: i64) -> Vec<Tile<'_>> {
+    let Project { project: name, version_count, versions, other_bytes, used_at, .. } = found;
     let mut tiles: Vec<Tile<'_>> =
         versions.iter().map(|version| version_tile(name, version, at)).collect();
     if *other_bytes > 0 {
@@ -61,7 +61,7 @@ fn tiles(project: &Project, at: i64) -> Vec<Tile<'_>> {
             version: format!("{} others", shown_count(others as u64)),
             title: format!("{name}: {} in {others} other versions", shown_size(*other_bytes)),
             bytes: *other_bytes,
-            shade: shade(at.saturating_sub(project.used_at)),
+            shade: shade(at.saturating_sub(*used_at)),
         });
         tiles.sort_by_key(|tile| std::cmp::Reverse(tile.bytes));
     }

@@ -18,7 +18,7 @@ pub fn projects(sizes: &Sizes) -> String {
             rows,
             "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td>\
              <td class=\"rare\">{}</td><td class=\"rare\">{}</td></tr>",
-            text(&project.name),
+            text(&project.project),
             shown_size(project.blob_bytes),
             shown_percent(project.blob_bytes, sizes.blob_bytes),
             shown_count(project.version_count as u64),
