@@ -18,6 +18,7 @@ use crate::ops::bundle::{
 };
 use crate::ops::{check, sbom};
 use crate::remote::keys;
+use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::clock::now;
 use crate::util::units::{counted, shown_size};
 
@@ -199,6 +200,9 @@ fn verify_archive(
         let bills: Vec<&Path> = beside.sbom.iter().map(PathBuf::as_path).collect();
         provenance::verify(&mut report, file, &key, &bills)?;
     }
+    if let Ok(root) = context.root() {
+        report.note_withdrawn(&Withdrawals::readable(&root).0);
+    }
     if import && report.problems.is_empty() {
         bundle::import(&mut report, &context.bar)?;
     }
@@ -301,9 +305,10 @@ fn verified_text(report: &Verified) -> Text {
         "" => format!("{}: {what}", report.archive.display()).into(),
         path => format!("{path}: {what}").into(),
     };
+    let withdrawn = report.withdrawn.iter().map(|(name, notice)| notice.error(name).to_string());
     Text {
         data: checksum(report.sha256, &report.archive),
-        notes: not_imported(report).into_iter().collect(),
+        notes: withdrawn.chain(not_imported(report)).collect(),
         problems: report.problems.iter().map(problem).collect(),
         summary: format!(
             "{}, {}, {} checked{}{}{}: {}",

@@ -3,7 +3,7 @@
 //! The archive is read once, as a stream, and nothing is unpacked. Memory is bounded by the manifest,
 //! whatever the length of the archive and of its decompressed content.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileTypeExt;
@@ -13,11 +13,13 @@ use serde::Serialize;
 use tar::{Archive, EntryType};
 
 use crate::error::{Error, IoContext, Result};
+use crate::remote::withdrawals::record::{Notice, Withdrawals};
+use crate::util::hash::digest::Digest;
 use crate::util::hash::sha256::{Hashing, Sha256};
 use crate::util::progress::{Progress, Unit};
 
 use super::import::Imports;
-use super::manifest::{BundleEntry, EntryKind, FILE_NAME, FORMAT, Manifest};
+use super::manifest::{BundleEntry, BundledEgg, EntryKind, FILE_NAME, FORMAT, Manifest};
 use super::safe_paths;
 use super::stream::{self, StreamEnd};
 use super::tar_members::{TarMember, Unreadable, next};
@@ -51,6 +53,12 @@ pub struct Verified {
     pub files: usize,
     pub bytes: u64,
     pub problems: Vec<Problem>,
+    /// The digests of its eggs, as far as the cache that bundled them had them, by file name.
+    #[serde(skip)]
+    digests: Vec<(String, Digest)>,
+    /// Eggs that the cache knows to be withdrawn, by file name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub withdrawn: BTreeMap<String, Notice>,
     /// Absent if no script was to be imported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub imports: Option<Imports>,
@@ -99,6 +107,8 @@ pub fn verify(archive: &Path, progress: &dyn Progress) -> Result<Verified> {
         files: 0,
         bytes: 0,
         problems: Vec::new(),
+        digests: Vec::new(),
+        withdrawn: BTreeMap::new(),
         imports: None,
         signed_by: None,
         last: String::new(),
@@ -129,6 +139,13 @@ fn read(raw: &mut impl Read, end: &StreamEnd, verified: &mut Verified) -> Result
 }
 
 impl Verified {
+    /// Adds to the report which eggs of the archive are withdrawn.
+    pub fn note_withdrawn(&mut self, known: &Withdrawals) {
+        let notice =
+            |(name, egg): &(String, Digest)| Some((name.clone(), known.get(*egg)?.clone()));
+        self.withdrawn = self.digests.iter().filter_map(notice).collect();
+    }
+
     fn add(&mut self, path: &str, what: impl Into<String>) {
         self.problems.push(Problem::new(path, what));
     }
@@ -162,6 +179,11 @@ impl Verified {
         self.prefix = manifest.prefix;
         self.path = manifest.path;
         self.eggs = manifest.eggs.len();
+        let digest = |egg: BundledEgg| {
+            let file_name = egg.path.rsplit('/').next().unwrap_or_default().to_owned();
+            Some((file_name, egg.digest?))
+        };
+        self.digests = manifest.eggs.into_iter().filter_map(digest).collect();
         Ok(self.compare_end(tar.into_inner())?)
     }
 
