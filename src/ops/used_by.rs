@@ -43,7 +43,9 @@ pub fn used_by(cache: &Cache, text: &str, narrow: &Narrow, grace: Option<i64>) -
     let cached: HashSet<Digest> = cache.eggs()?.iter().map(|egg| egg.digest).collect();
     let mut not_cached: BTreeMap<String, Vec<User>> = BTreeMap::new();
     for (file_name, digest, user) in keepers.used() {
-        if digest.is_none_or(|it| !cached.contains(&it)) && is_named(text, file_name) {
+        let is_of_digest = |it: Digest| Digest::is_prefix(text) && it.to_string().starts_with(text);
+        let is_meant = is_named(text, file_name) || digest.is_some_and(is_of_digest);
+        if digest.is_none_or(|it| !cached.contains(&it)) && is_meant {
             not_cached.entry(file_name.to_owned()).or_default().push(user);
         }
     }

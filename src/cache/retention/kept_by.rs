@@ -74,11 +74,14 @@ impl Keepers {
     #[must_use]
     pub fn of(&self, egg: &CachedEgg) -> KeptBy {
         let pins = self.pins.iter().filter(|(_, pattern)| pattern.matches(egg));
-        let users = self.users.get(&egg.digest).into_iter().flatten();
-        KeptBy {
-            pins: pins.map(|(pin, _)| pin.clone()).collect(),
-            roots: users.map(|&at| User::of(&self.roots[at])).collect(),
-        }
+        KeptBy { pins: pins.map(|(pin, _)| pin.clone()).collect(), roots: self.users(egg.digest) }
+    }
+
+    /// The roots that use an egg, whether the cache has it or not.
+    #[must_use]
+    pub fn users(&self, egg: Digest) -> Vec<User> {
+        let users = self.users.get(&egg).into_iter().flatten();
+        users.map(|&at| User::of(&self.roots[at])).collect()
     }
 
     /// The file names of all eggs that roots use, with the digest as far as it is known, each with its root.
