@@ -165,7 +165,12 @@ pub enum Error {
     },
 
     #[error("{query} is ambiguous: it matches {} eggs", candidates.len())]
-    Ambiguous { query: String, candidates: Vec<String> },
+    Ambiguous {
+        query: String,
+        candidates: Vec<String>,
+        /// Whether the command can take all of them.
+        has_all_builds: bool,
+    },
 
     /// Two eggs that cannot be in one directory.
     #[error("{one} and {other} are both named {file_name}")]
@@ -256,6 +261,10 @@ pub enum Error {
     /// An egg that must not be used any more.
     #[error("{what} was withdrawn from remote {name}: {reason}")]
     Withdrawn { what: String, name: String, reason: String },
+
+    /// An egg that was made again, exactly as it was when it was withdrawn.
+    #[error("it is a build that was withdrawn from remote {name}: {reason}")]
+    WithdrawnAgain { name: String, reason: String },
 
     #[error("neither remote {name} nor the cache has an egg {query}")]
     NotOnRemote { name: String, query: String },

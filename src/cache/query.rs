@@ -21,6 +21,8 @@ pub struct Narrow {
     pub python: Option<String>,
     pub platform: Option<String>,
     pub generation: Option<u8>,
+    /// The label of the build environment; empty for eggs without one.
+    pub environment: Option<String>,
 }
 
 impl Narrow {
@@ -43,7 +45,11 @@ impl Narrow {
             .platform
             .as_deref()
             .is_none_or(|wanted| key.platform.is_empty() || key.platform == wanted);
-        python && platform && self.generation.is_none_or(|wanted| key.generation == wanted)
+        let environment = self.environment.as_ref().is_none_or(|wanted| key.environment == *wanted);
+        python
+            && platform
+            && environment
+            && self.generation.is_none_or(|wanted| key.generation == wanted)
     }
 }
 
@@ -66,6 +72,7 @@ pub fn one(cache: &Cache, text: &str, narrow: &Narrow) -> Result<CachedEgg> {
         _ => Err(Error::Ambiguous {
             query: text.to_owned(),
             candidates: found.iter().map(describe).collect(),
+            has_all_builds: false,
         }),
     }
 }

@@ -130,8 +130,12 @@ impl Hints {
                 let all = [self.selects.hints(query), suggestions(nearest)];
                 all.concat()
             }
-            Error::Ambiguous { .. } => {
-                one("name one by its digest, or choose with --python, --platform or --generation")
+            Error::Ambiguous { has_all_builds, .. } => {
+                let all = if *has_all_builds { ", or take all with --all-builds" } else { "" };
+                vec![format!(
+                    "name one by its digest, or choose with --python, --platform, --generation or \
+                     --environment{all}"
+                )]
             }
             Error::SameFileName { .. } => one("materialize them into different directories"),
             Error::InTheWay { .. } => one("move it away, then run this again"),
@@ -224,6 +228,9 @@ impl Hints {
             }
             Error::Withdrawn { .. } => {
                 vec![format!("{} removes it; another build can be used", self.command("gc"))]
+            }
+            Error::WithdrawnAgain { .. } => {
+                one("use another version, or replace its archive, which gives this build again")
             }
             Error::WithdrawnInUse { .. } => {
                 let check = self.command("check");

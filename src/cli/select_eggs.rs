@@ -56,17 +56,21 @@ pub struct Filter {
     /// Only eggs of this layout: 2 for zc.buildout 2, 3 for 3.0 to 4.1.3, 4 for 4.1.4 to 4.2, 5 for later ones.
     #[arg(long, value_name = "N")]
     generation: Option<u8>,
+    /// Only eggs with this label of the build environment (`egg-cache-environment`); an empty one for eggs without.
+    #[arg(long, value_name = "LABEL")]
+    environment: Option<String>,
 }
 
 impl Filter {
     pub fn is_empty(&self) -> bool {
-        self.python.is_none() && self.platform.is_none() && self.generation.is_none()
+        let Self { python, platform, generation, environment } = self;
+        python.is_none() && platform.is_none() && generation.is_none() && environment.is_none()
     }
 }
 
 impl From<Filter> for Narrow {
-    fn from(Filter { python, platform, generation }: Filter) -> Self {
-        Self { python, platform, generation }
+    fn from(Filter { python, platform, generation, environment }: Filter) -> Self {
+        Self { python, platform, generation, environment }
     }
 }
 

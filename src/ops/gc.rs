@@ -22,7 +22,8 @@ use crate::cache::retention::signed_by;
 use crate::cache::{Arrivals, BlobFile, Cache, Regrets};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, OrLog, Result};
+use crate::remote::withdrawals::contents;
 use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
@@ -103,6 +104,10 @@ pub fn gc(cache: &mut Cache, options: &Options, progress: &dyn Progress) -> Resu
     let total_bytes: u64 = eggs.iter().map(|egg| egg.blob_bytes).sum();
     let withdrawals = Withdrawals::of(cache.root())?;
     let (withdrawn, eggs) = without_withdrawn(eggs, |egg| withdrawals.has(egg.digest));
+    if !options.dry_run && !withdrawn.is_empty() {
+        // For copies in buildouts.
+        contents::note(cache.root(), withdrawn.iter().map(|it| it.egg.digest)).or_log();
+    }
     let grace = options.grace.unwrap_or(GRACE);
     let (roots, unreadable) = roots::all(cache.dir(), now())?;
     let (kept_roots, gone_roots): (Vec<_>, Vec<_>) =

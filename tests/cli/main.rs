@@ -113,6 +113,7 @@ mod withdrawal_attacks;
 mod withdrawal_memory;
 mod withdrawal_runs;
 mod withdrawals;
+mod withdrawn_copies;
 
 #[test]
 fn every_file_in_this_folder_is_a_module() {

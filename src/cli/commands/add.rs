@@ -67,6 +67,7 @@ impl Add {
 
 fn text(report: &Report, verbose: bool, hints: &Hints) -> Text {
     let mut text = Text::default();
+    let mut withdrawn = None;
     let (mut stored, mut present, mut bytes, mut blob_bytes) = (0, 0, 0, 0);
     for added in &report.eggs {
         let path = added.path.display();
@@ -97,10 +98,18 @@ fn text(report: &Report, verbose: bool, hints: &Hints) -> Text {
                 text.problems.push(format!("{path}: {reason}").into());
                 continue;
             }
+            Outcome::Withdrawn { error } => {
+                text.problems.push(format!("{path}: {error}").into());
+                withdrawn.get_or_insert(error);
+                continue;
+            }
         };
         if verbose {
             text.data.line(&line);
         }
+    }
+    if let Some(error) = withdrawn {
+        text.hint(hints.of_library(error));
     }
     if let Some(Stopped { reason, left }) = &report.stopped {
         text.problems.push(format!("{reason}: {} not done", eggs(*left)).into());

@@ -77,6 +77,8 @@ fn summary(report: &Report, notes: usize) -> String {
     let problems = report.unsolved().count();
     let verdict = if problems == 0 {
         format!("{GOOD}self-contained{GOOD:#}")
+    } else if report.unsolved().all(|it| it.kind == FindingKind::Withdrawn) {
+        format!("{BAD}self-contained, but withdrawn{BAD:#}")
     } else if report.is_self_contained() {
         format!("{BAD}self-contained, but changed{BAD:#}")
     } else {

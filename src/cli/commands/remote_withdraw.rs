@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
+use crate::cache::Cache;
 use crate::cache::query::Narrow;
 use crate::cli::complete_eggs::remote_names;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
+use crate::cli::kept_by;
 use crate::cli::print::Text;
 use crate::cli::select_eggs::Filter;
 use crate::cli::table::{lines, table};
@@ -52,10 +54,15 @@ pub struct Withdraw {
     filter: Filter,
 }
 
-/// List the withdrawn builds of a remote.
+/// List the withdrawn builds of a remote, remember them, and show which buildouts use them.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  eggcache remote withdrawals team\n\n\
-    Exit code 4 if the list of the remote is expired, old, not signed or gone.")]
+#[command(
+    after_help = "The cache remembers the list: from then on, the builds are not used, `gc` evicts \
+    them, and `check` names copies of them. `used by` lists the buildouts that have run with this cache, and \
+    the pins of builds that it still has.\n\n\
+    Examples:\n  eggcache remote withdrawals team\n\n\
+    Exit code 4 if the list of the remote is expired, old, not signed or gone."
+)]
 pub struct Withdrawals {
     /// Name of the remote.
     #[arg(add = remote_names())]
@@ -81,7 +88,9 @@ impl Withdraw {
 impl Withdrawals {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let (root, remote) = (context.root()?, context.remote(&self.name)?);
-        let report = withdraw::list(&root, &remote, &context.environment)?;
+        // The list is shown without an index, too.
+        let cache = Cache::is_at(&root).then(|| context.open_at(&root)).and_then(Result::ok);
+        let report = withdraw::list(&root, cache.as_ref(), &remote, &context.environment)?;
         context.printer.report(&report, |report| {
             let builds = counted(report.withdrawn.len(), "withdrawn build");
             let summary = format!("Remote {}: {builds}{}", report.remote, validity(report));
@@ -124,10 +133,14 @@ fn validity(report: &Report) -> String {
 }
 
 fn listing(report: &Report) -> Text {
-    let mut rows = table(["egg", "version", "digest", "withdrawn", "reason"]);
+    let mut rows = table(["egg", "version", "digest", "withdrawn", "used by", "reason"]);
     for it in &report.withdrawn {
+        let users = report.kept_by.get(&it.egg).map(kept_by::lines).unwrap_or_default();
+        let cell = |text: &String| vec![text.clone()];
         let (digest, day) = (it.egg.short(), shown_day(it.at));
-        rows.add_row([&it.name, &it.version, &digest, &day, &it.reason]);
+        let cells = [&it.name, &it.version, &digest, &day].map(cell);
+        let [name, version, digest, day] = &cells;
+        rows.add_lines([name, version, digest, day, &users, &cell(&it.reason)].map(Vec::as_slice));
     }
     let problem = report.problem.as_ref();
     let problems = problem.map(|it| format!("remote {}: {it}", report.remote).into());

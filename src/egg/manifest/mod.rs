@@ -100,28 +100,38 @@ impl Mtime {
     }
 }
 
+/// Identifies what these files and symlinks contain.
+pub fn content<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |kind: u8, path: &str, content: &[u8]| {
+        hasher.update(&[kind]);
+        for part in [path.as_bytes(), content] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+    };
+    for Entry { path, kind, .. } in entries {
+        let path = path.as_str();
+        match kind {
+            EntryKind::Directory => {}
+            EntryKind::File { digest, .. } => add(b'f', path, digest.to_string().as_bytes()),
+            EntryKind::Symlink { target } => add(b'l', path, target.as_bytes()),
+        }
+    }
+    hasher.finalize().into()
+}
+
 impl Manifest {
     /// Identifies what the files and symlinks of the egg contain: equal for copies that differ only in
     /// times, modes, and the bytecode that Python adds.
     #[must_use]
     pub fn content(&self) -> Digest {
-        let mut hasher = blake3::Hasher::new();
-        let mut add = |kind: u8, path: &str, content: &[u8]| {
-            hasher.update(&[kind]);
-            for part in [path.as_bytes(), content] {
-                hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
-            }
-        };
-        for Entry { path, kind, .. } in &self.entries {
-            let path = path.as_str();
-            match kind {
-                _ if is_bytecode(path) => {}
-                EntryKind::Directory => {}
-                EntryKind::File { digest, .. } => add(b'f', path, digest.to_string().as_bytes()),
-                EntryKind::Symlink { target } => add(b'l', path, target.as_bytes()),
-            }
-        }
-        hasher.finalize().into()
+        content(self.entries.iter().filter(|it| !is_bytecode(it.path.as_str())))
+    }
+
+    /// As [`Manifest::content`], together with the bytecode.
+    #[must_use]
+    pub fn content_with_bytecode(&self) -> Digest {
+        content(&self.entries)
     }
 }
 

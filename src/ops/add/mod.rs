@@ -114,6 +114,12 @@ pub enum Outcome {
     Refused {
         reason: String,
     },
+    /// Refused because it is a withdrawn build.
+    #[serde(rename = "refused")]
+    Withdrawn {
+        #[serde(rename = "reason", serialize_with = "crate::error::as_text")]
+        error: Error,
+    },
     /// Not an egg that a cache stores, but no problem.
     #[serde(rename = "left")]
     Skipped {
@@ -130,7 +136,7 @@ impl Outcome {
             | Self::Replaced { egg, .. }
             | Self::Present { egg }
             | Self::Other { egg } => Some(egg),
-            Self::Refused { .. } | Self::Skipped { .. } => None,
+            Self::Refused { .. } | Self::Withdrawn { .. } | Self::Skipped { .. } => None,
         }
     }
 }
@@ -146,7 +152,10 @@ pub struct ScannedEgg {
 impl Report {
     /// Eggs that were not stored because of a problem.
     pub fn refused(&self) -> impl Iterator<Item = &Added> {
-        self.eggs.iter().filter(|added| matches!(added.outcome, Outcome::Refused { .. }))
+        let is_refused = |outcome: &Outcome| {
+            matches!(outcome, Outcome::Refused { .. } | Outcome::Withdrawn { .. })
+        };
+        self.eggs.iter().filter(move |added| is_refused(&added.outcome))
     }
 }
 
@@ -292,15 +301,16 @@ fn keep_each(
     let mut packed = Vec::new();
     let mut failure = None;
     for (staged, path) in staged.into_iter().zip(paths) {
-        let checked = staged.and_then(|staged| {
-            withdrawals.check(staged.written.digest, &staged.manifest.file_name).map(|()| staged)
-        });
-        packed.push(match checked.map_err(|error| refusal(error, path)) {
+        packed.push(match staged.map_err(|error| refusal(error, path)) {
             Ok(staged) => {
-                sound.push(staged);
-                Packed::Sound
+                if let Some(notice) = withdrawals.get(staged.written.digest) {
+                    Packed::Refused(Outcome::Withdrawn { error: notice.again_error() })
+                } else {
+                    sound.push(staged);
+                    Packed::Sound
+                }
             }
-            Err(Ok(reason)) => Packed::Refused(reason),
+            Err(Ok(reason)) => Packed::Refused(Outcome::Refused { reason }),
             Err(Err(error)) => {
                 failure.get_or_insert(error);
                 Packed::NotDone
@@ -316,7 +326,7 @@ fn keep_each(
         Err(error) => return Err(failure.unwrap_or(error)),
     };
     let outcome = |it| match it {
-        Packed::Refused(reason) => Some(Outcome::Refused { reason }),
+        Packed::Refused(outcome) => Some(outcome),
         Packed::Sound => commits.next().map(Outcome::from),
         Packed::NotDone => None,
     };
@@ -335,7 +345,7 @@ fn make_room(sound: &mut Vec<Staged>, packed: &mut [Packed]) {
 /// An egg before it is committed.
 enum Packed {
     Sound,
-    Refused(String),
+    Refused(Outcome),
     NotDone,
 }
 

@@ -232,7 +232,8 @@ impl<'a> Approval<'a> {
                 of_digest.map(|egg| (egg.digest, egg)).collect();
             if builds.len() > 1 {
                 let candidates = builds.into_values().map(query::describe).collect();
-                return Err(Error::Ambiguous { query: pattern.text().to_owned(), candidates });
+                let query = pattern.text().to_owned();
+                return Err(Error::Ambiguous { query, candidates, has_all_builds: false });
             }
         }
         let own = if patterns.is_empty() { Vec::new() } else { cache.eggs()? };

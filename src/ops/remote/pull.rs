@@ -96,7 +96,8 @@ fn find(upstream: &Upstream, text: &str, narrow: &Narrow) -> Result<Option<Offer
         1 => Ok(offers.pop()),
         _ => {
             let candidates = offers.iter().map(|it| query::describe(&it.entry.egg())).collect();
-            Err(Error::Ambiguous { query: text.to_owned(), candidates })
+            let query = text.to_owned();
+            Err(Error::Ambiguous { query, candidates, has_all_builds: false })
         }
     }
 }

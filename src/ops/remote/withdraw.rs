@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::cache::query::{self, Narrow};
+use crate::cache::retention::kept_by::{Keepers, KeptBy};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::name::{EggName, normalize_name, same_version};
 use crate::error::{Error, Result};
@@ -50,6 +51,9 @@ pub struct Report {
     pub signed_at: Option<i64>,
     pub expires_at: Option<i64>,
     pub withdrawn: Vec<Withdrawn>,
+    /// The buildouts that use withdrawn builds, and the pins of those that the cache still has.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept_by: BTreeMap<Digest, KeptBy>,
     /// How many trusted keys have signed it, and how many are needed. Absent if the list was only read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signatures: Option<(usize, usize)>,
@@ -60,25 +64,52 @@ pub struct Report {
     pub problem: Option<String>,
 }
 
-/// Shows what a remote has withdrawn, or else what the cache at `root` remembers of that.
+/// Shows what a remote has withdrawn, or else what the cache at `root` remembers of that, and which buildouts
+/// use it. The cache remembers the list from then on. `cache` is the opened one.
 ///
 /// # Errors
 /// [`Error::NoRemoteFolder`], or if the remote cannot be opened or a record of the cache cannot be read.
-pub fn list(root: &Path, remote: &Remote, environment: &Environment) -> Result<Report> {
+pub fn list(
+    root: &Path,
+    cache: Option<&Cache>,
+    remote: &Remote,
+    environment: &Environment,
+) -> Result<Report> {
     remote.check_folder()?;
     let client = Client::new(remote, Patience::COMMAND, environment)?;
     let run::Looked { list, withdrawn, problem } = run::look(&client, root, remote)?;
     let list = list.as_ref();
+    let kept_by = cache.map_or_else(|| Ok(BTreeMap::new()), |it| kept_by(it, &withdrawn))?;
     Ok(Report {
         remote: remote.name.clone(),
         number: list.map(|it| it.number),
         signed_at: list.map(|it| it.signed_at),
         expires_at: list.map(|it| it.expires_at),
         withdrawn,
+        kept_by,
         signatures: None,
         changed: 0,
         problem,
     })
+}
+
+/// What uses builds. A pin is that of an egg which the cache has.
+fn kept_by(cache: &Cache, builds: &[Withdrawn]) -> Result<BTreeMap<Digest, KeptBy>> {
+    let mut all = BTreeMap::new();
+    if builds.is_empty() {
+        return Ok(all);
+    }
+    let keepers = Keepers::read(cache.dir(), None, now())?;
+    for &Withdrawn { egg, .. } in builds {
+        let kept_by = match cache.egg(egg)? {
+            Some(cached) => keepers.of(&cached),
+            None => KeptBy { roots: keepers.users(egg), ..KeptBy::default() },
+        };
+        if !kept_by.is_empty() {
+            all.insert(egg, kept_by);
+        }
+    }
+    Ok(all)
 }
 
 /// Withdraws builds, or with `undo` allows them again.
@@ -125,6 +156,7 @@ pub fn withdraw(
         number: Some(statement.number),
         signed_at: Some(statement.signed_at),
         expires_at: Some(statement.expires_at),
+        kept_by: kept_by(cache, &statement.withdrawn)?,
         withdrawn: statement.withdrawn,
         signatures: Some((signatures, remote.signatures_needed)),
         changed: counted.get(),
@@ -161,7 +193,8 @@ fn without(before: &[Withdrawn], options: &Options) -> Result<Vec<Withdrawn>> {
                     format!("  {}  {}=={}  {}", it.egg.short(), it.name, it.version, it.reason)
                 };
                 let candidates = named.iter().map(line).collect();
-                return Err(Error::Ambiguous { query: text.clone(), candidates });
+                let query = text.clone();
+                return Err(Error::Ambiguous { query, candidates, has_all_builds: true });
             }
             _ => {}
         }
@@ -178,7 +211,7 @@ fn matches(text: &str, name: &str, version: &str, egg: Digest) -> bool {
     normalize_name(text) == name || (Digest::is_prefix(text) && egg.to_string().starts_with(text))
 }
 
-/// The builds that a text names, on the remote or in the cache.
+/// The builds that a text names, on the remote or else in the cache.
 fn builds(
     cache: &Cache,
     client: &Client,
@@ -213,11 +246,15 @@ fn builds(
             found.extend(egg.filter(is_named).map(|egg| (egg.digest, egg)));
         }
     }
-    let cached = cache.eggs()?.into_iter().filter(is_named);
-    found.extend(cached.map(|egg| (egg.digest, egg)));
+    // A build of the cache that is not on the remote is no reason to ask which one is meant.
+    if found.is_empty() || is_digest || options.all_builds {
+        let cached = cache.eggs()?.into_iter().filter(is_named);
+        found.extend(cached.map(|egg| (egg.digest, egg)));
+    }
     if found.len() > 1 && !options.all_builds {
         let candidates = found.values().map(query::describe).collect();
-        return Err(Error::Ambiguous { query: text.to_owned(), candidates });
+        let query = text.to_owned();
+        return Err(Error::Ambiguous { query, candidates, has_all_builds: true });
     }
     if found.is_empty() {
         return Err(Error::NotOnRemote { name: remote.name.clone(), query: text.to_owned() });

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::cache::retention::{pins, roots};
 use crate::cache::{Cache, Missing};
 use crate::error::{Error, Result};
+use crate::remote::withdrawals::contents;
 use crate::remote::withdrawals::record as withdrawals;
 
 use super::{Problem, ProblemKind, quarantined};
@@ -55,6 +56,11 @@ fn unreadable(cache: &Cache) -> Result<Vec<Unreadable>> {
         withdrawals::DIR,
         withdrawals::unreadable(dir)?,
         "the next run reads the list of this remote again",
+    );
+    add(
+        withdrawals::DIR,
+        contents::unreadable(dir).into_iter().collect(),
+        "copies of withdrawn builds that the cache no longer has are not known any more",
     );
     Ok(all)
 }

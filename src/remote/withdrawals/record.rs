@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::contents;
 use super::memory::Memory;
 use super::statement::{BadStatement, Checked, Withdrawn};
 use crate::cache::trust::Trust;
@@ -61,6 +62,7 @@ pub fn learn(
     let judged = memory.learn(remote, found, now());
     if before.is_some_and(|before| before != memory) {
         write(root, &remote.name, &memory).or_log();
+        contents::note_locked(root, memory.all_withdrawn().into_iter().map(|it| it.egg)).or_log();
     }
     (memory, judged)
 }
@@ -69,7 +71,7 @@ pub fn learn(
 ///
 /// # Errors
 /// If they cannot be locked, or another process keeps them locked: that only delays this one.
-fn lock(root: &Path) -> Result<File> {
+pub(super) fn lock(root: &Path) -> Result<File> {
     let root = Dir::open(root).at("open", root)?;
     let dir = json_file::make_dir(&root, DIR)?;
     let handle = dir.handle().try_clone().at("lock", dir.path())?;
@@ -235,6 +237,13 @@ impl Withdrawals {
 }
 
 impl Notice {
+    /// The error about an egg that was made again as it was when it was withdrawn.
+    #[must_use]
+    pub fn again_error(&self) -> Error {
+        let Self { remote: name, reason, .. } = self.clone();
+        Error::WithdrawnAgain { name, reason }
+    }
+
     /// The error about an egg that must not be used.
     #[must_use]
     pub fn error(&self, what: &str) -> Error {

@@ -212,15 +212,18 @@ pub struct Looked {
     pub problem: Option<String>,
 }
 
-/// Reads the list of a remote, and writes nothing.
+/// Reads the list of a remote, and remembers it as a run does, if it can.
 ///
 /// # Errors
 /// If the remote cannot be read, or a record of the cache.
 pub fn look(client: &Client, root: &Path, remote: &Remote) -> Result<Looked> {
     let found = client.get(object_names::WITHDRAWALS)?;
-    let mut memory = record::read(root, &remote.name)?;
-    let checked = found.map(|it| checked(&it.bytes, remote)).transpose();
-    let judged = checked.and_then(|found| memory.learn(remote, found.as_ref(), now()));
+    let before = record::read(root, &remote.name)?;
+    let (memory, judged) = match found.map(|it| checked(&it.bytes, remote)).transpose() {
+        Ok(found) => record::learn(root, remote, found.as_ref()),
+        Err(bad) => (before, Err(bad)),
+    };
+    record::note_looked(root, &remote.name).or_log();
     Ok(Looked {
         list: memory.newest(remote).cloned(),
         withdrawn: memory.withdrawn(remote).into_iter().cloned().collect(),

@@ -150,6 +150,12 @@ impl Session {
                 self.known.extend(parent.map(|parent| (parent.join(&egg.file_name), egg.digest)));
                 self.asked[number] = Some(egg.digest);
             }
+            let outcome = match outcome {
+                Outcome::Withdrawn { error } => {
+                    Outcome::Refused { reason: self.options.text(&error, self.cache.root()) }
+                }
+                outcome => outcome,
+            };
             self.settled.push(Added { path, outcome });
         }
     }
