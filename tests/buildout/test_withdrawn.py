@@ -1,0 +1,40 @@
+"""Eggs that a remote has withdrawn, and that buildout makes again."""
+
+import json
+import shutil
+
+from conftest import summary
+
+
+def test_a_withdrawn_egg_of_a_wheel_is_made_again_and_alone_not_stored(newest_world, monkeypatch):
+    world = newest_world
+    key = world.path / "key"
+    env = {"EGGCACHE_SIGNING_KEY": str(key)}
+    monkeypatch.setenv("EGGCACHE_SIGNING_KEY", str(key))
+    world.eggcache("keygen", str(key))
+    remote = ("remote", "add", "team", str(world.path / "pool"), "--key", "%s.pub" % key, "--push")
+    world.eggcache(*remote)
+    for name in ("alpha", "beta", "gamma"):
+        world.wheel(name, "1.0")
+    # The first wheel is compared with the egg of pip. The others are converted, the same each time.
+    world.project("first", eggs="alpha", versions="alpha = 1.0").run(env=env)
+    versions = "beta = 1.0\ngamma = 1.0"
+    app = world.project("app", eggs="beta", versions=versions)
+    app.run(env=env)
+    world.eggcache("remote", "withdraw", "team", "beta==1.0", "--reason", "evil")
+    world.eggcache("gc")
+    shutil.rmtree(str(app.path / "eggs"))
+    cfg = app.path / "buildout.cfg"
+    cfg.write_text(cfg.read_text().replace("eggs = beta\n", "eggs = beta\n    gamma\n"))
+    output = app.run(env=env)
+    warnings = [line for line in output.splitlines() if "did not store" in line]
+    assert len(warnings) == 1 and "beta-1.0" in warnings[0], output
+    assert "use another version" in warnings[0], output
+    assert "no more eggs" not in output, output
+    assert summary(output)["stored"] == 1, output
+    cached = {egg["name"] for egg in world.cached()}
+    assert "gamma" in cached and "beta" not in cached
+    # The content of the copy is known, although the cache does not have it.
+    report = json.loads(world.eggcache("--json", "check", str(app.path), check=False).stdout)
+    assert [it["egg"][:8] for it in report["problems"]] == ["beta-1.0"], report
+    assert report["problems"][0]["what"] == "withdrawn from remote team: evil"
