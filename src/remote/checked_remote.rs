@@ -11,7 +11,7 @@ use crate::egg::arrival::Arrival;
 use crate::egg::key::EggKey;
 use crate::error::{Error, OrLog, Result};
 use crate::remote::client::{Client, ListEnd, MAX_LIST, Patience, first_line};
-use crate::remote::config::Remote;
+use crate::remote::config::{self, Remote};
 use crate::remote::entry::{BadEntry, RemoteEntry, Signed};
 use crate::remote::line_filter::{Filtered, Line, LineFilter, Room};
 use crate::remote::object_names;
@@ -204,12 +204,7 @@ impl CheckedRemote {
     /// That an egg arrives now by an entry of this remote.
     pub(super) fn arrival(&self, signed: &Signed) -> Arrival {
         let Remote { name, url, trusted, .. } = &self.remote;
-        // A file that was written by hand may have a secret here.
-        let mut url = url.clone();
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        url.set_query(None);
-        url.set_fragment(None);
+        let url = config::without_secrets(url);
         let keys = signature::signer_ids(signed, trusted);
         let mut other_keys = signature::named_ids(signed);
         other_keys.retain(|id| !keys.contains(id));

@@ -252,6 +252,18 @@ fn address(text: &str) -> Result<Url> {
     Ok(url)
 }
 
+/// An address without user, password, query and fragment: a file that was written by hand may have a secret
+/// there.
+#[must_use]
+pub fn without_secrets(url: &Url) -> Url {
+    let mut url = url.clone();
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url
+}
+
 /// Whether an address of a file has an absolute path: `file:eggs`, which has none, is parsed as
 /// `file:///eggs`.
 fn is_absolute(text: &str) -> bool {

@@ -141,10 +141,17 @@ impl KnownRoot {
     /// Whether its eggs are protected. A missing folder protects them for `grace` seconds.
     #[must_use]
     pub fn is_kept(&self, grace: i64, now: i64) -> bool {
+        self.kept_until(grace).is_none_or(|until| now < until)
+    }
+
+    /// When a missing folder, or one on another machine, no longer protects its eggs, in seconds since the
+    /// Unix epoch; `None` for a folder that exists.
+    #[must_use]
+    pub fn kept_until(&self, grace: i64) -> Option<i64> {
         match self.state {
-            RootState::Live => true,
-            RootState::Gone { gone_since } => now.saturating_sub(gone_since) < grace,
-            RootState::Elsewhere => now.saturating_sub(self.root.last_run) < grace,
+            RootState::Live => None,
+            RootState::Gone { gone_since } => Some(gone_since.saturating_add(grace)),
+            RootState::Elsewhere => Some(self.root.last_run.saturating_add(grace)),
         }
     }
 }

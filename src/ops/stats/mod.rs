@@ -2,12 +2,15 @@
 //! evict.
 //!
 //! Time is linear in the number of eggs, apart from sorting. The report lists a bounded number of
-//! projects, eggs and days, whatever the cache contains, and counts the rest.
+//! projects, eggs, days, buildouts, pins and remotes, whatever the cache contains, and counts the rest.
 
 mod growth;
 mod html;
 pub mod openmetrics;
+mod pins;
 mod pulled;
+mod remotes;
+mod roots;
 mod sizes;
 
 use std::path::PathBuf;
@@ -16,10 +19,11 @@ use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::cache::parity::Parity;
-use crate::cache::retention::pins;
+use crate::cache::retention;
+use crate::cache::retention::pins::{Pattern, Pin};
 use crate::cache::retention::plan::{EvictReason, Evicted, Rules, plan};
 use crate::cache::retention::protected::protected;
-use crate::cache::retention::roots::{self, GRACE};
+use crate::cache::retention::roots::{GRACE, KnownRoot};
 use crate::cache::{DAY, Day, Regrets, Tally, day_of};
 use crate::disk::temp;
 use crate::egg::cached_egg::CachedEgg;
@@ -27,7 +31,10 @@ use crate::error::{Error, IoContext, Result};
 use crate::util::clock::now;
 
 pub use growth::Growth;
+pub use pins::{PinUse, Pins};
 pub use pulled::{Pulled, Source};
+pub use remotes::{RemoteUse, Remotes};
+pub use roots::{RootUse, Roots};
 pub use sizes::{Bucket, Project, Sizes, Version};
 
 /// How many of the largest eggs are listed.
@@ -54,6 +61,9 @@ pub struct Report {
     pub sizes: Sizes,
     pub largest: Vec<CachedEgg>,
     pub pulled: Pulled,
+    pub roots: Roots,
+    pub pins: Pins,
+    pub remotes: Remotes,
     pub usage: Usage,
     /// Whether converted eggs equal those of pip, the newest result first.
     pub parity: Vec<Parity>,
@@ -115,14 +125,25 @@ pub fn stats(cache: &Cache, options: &Options) -> Result<Report> {
     let growth = growth::growth(&eggs, &days);
     let sizes = Sizes::of(&eggs, at);
     let largest = largest(&eggs);
-    let pulled = Pulled::of(&eggs, &cache.arrivals()?);
-    let (next_gc, unreadable) = next_gc(cache, eggs, options, at)?;
+    let arrivals = cache.arrivals()?;
+    let grace = options.grace.unwrap_or(GRACE);
+    let pinned = retention::pins::all(cache.dir())?;
+    let (known, unreadable) = retention::roots::all(cache.dir(), at)?;
+    let pulled = Pulled::of(&eggs, &arrivals);
+    let roots = Roots::of(&known, &eggs, grace, at);
+    let pins = Pins::of(&pinned, &eggs);
+    let remotes = Remotes::of(cache, &eggs, &arrivals);
+    let kept: Vec<KnownRoot> = known.into_iter().filter(|root| root.is_kept(grace, at)).collect();
+    let next_gc = next_gc(eggs, options.rules, &pinned, &kept, at);
     let mut report = Report {
         cache: cache.root().to_owned(),
         at,
         sizes,
         largest,
         pulled,
+        roots,
+        pins,
+        remotes,
         usage: usage(&days, at),
         parity: cache.parities()?,
         days,
@@ -167,20 +188,20 @@ fn usage(days: &[Day], at: i64) -> Usage {
     usage
 }
 
+/// `roots` are those that keep their eggs.
 fn next_gc(
-    cache: &Cache,
     eggs: Vec<CachedEgg>,
-    options: &Options,
+    rules: Rules,
+    pins: &[(Pin, Pattern)],
+    roots: &[KnownRoot],
     at: i64,
-) -> Result<(NextGc, Vec<Error>)> {
-    let (mut roots, unreadable) = roots::all(cache.dir(), at)?;
-    roots.retain(|root| root.is_kept(options.grace.unwrap_or(GRACE), at));
-    let protected = protected(&pins::all(cache.dir())?, &eggs, &roots);
-    let plan = plan(eggs, &options.rules, &protected, at);
+) -> NextGc {
+    let protected = protected(pins, &eggs, roots);
+    let plan = plan(eggs, &rules, &protected, at);
     let evicted_by =
         |reason| plan.evicted.iter().filter(|evicted| evicted.reason == reason).count();
-    let next = NextGc {
-        rules: options.rules,
+    NextGc {
+        rules,
         eggs: plan.evicted.len(),
         bytes: plan.evicted.iter().map(|evicted| evicted.egg.blob_bytes).sum(),
         kept: plan.kept.len(),
@@ -189,8 +210,7 @@ fn next_gc(
         by_version: evicted_by(EvictReason::KeepVersions),
         by_size: evicted_by(EvictReason::MaxSize),
         first: plan.evicted.into_iter().take(NEXT_EVICTED).collect(),
-    };
-    Ok((next, unreadable))
+    }
 }
 
 #[cfg(test)]
