@@ -9,6 +9,7 @@ use crate::cache::trust::VARIABLE as TRUST_VARIABLE;
 use crate::disk::nofollow;
 use crate::error::{Error, Exposure, KeyProblem, NotPublic, Owner, Unwritable};
 use crate::remote::keys::{KEY_VARIABLE, PASSWORD_VARIABLE, READ_SIGNING_KEY};
+use crate::util::printable::quoted;
 use crate::util::suggest::Nearest;
 
 const SHARED: u32 = 0o2020;
@@ -432,16 +433,6 @@ fn name_in(file: &str, id: u32) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let is_id = |line: &&str| line.split(':').nth(2) == Some(&id.to_string());
     text.lines().find(is_id)?.split(':').next().map(str::to_owned)
-}
-
-/// A path as a shell takes it.
-pub fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text;
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ builds the program.
 
 import json
 import pathlib
+import platform
+import re
 import sqlite3
 import subprocess
 
@@ -51,13 +53,41 @@ def made(tmp_path_factory):
     index.executemany(
         "INSERT INTO days (day, runs, hits, misses, saved_seconds)"
         " VALUES (unixepoch() / 86400 * 86400 - ? * 86400, 2, ?, ?, ?)",
-        [(ago, ago * 7 % 50, ago % 5, ago * 3.5) for ago in range(1, 60)],
+        [(ago, ago * 7 % 50, ago % 5, ago * 3.5) for ago in range(1, 60) if ago not in (20, 22)],
     )
     index.commit()
     index.close()
     (cache / "eggcache.toml").write_text('[gc]\nmax-age = "60d"\nkeep-versions = 2\n')
+    make_users(folder, cache)
     eggcache(cache, "-q", "stats", "--html", page)
     return page, json.loads(eggcache(cache, "--json", "stats"))
+
+
+def make_users(folder, cache):
+    """Adds a buildout that exists, one on another machine, a pin with a note, and remotes."""
+    (cache / "roots").mkdir(exist_ok=True)
+    for name, machine in [("app", platform.node()), (HOSTILE, "another")]:
+        directory = folder / ("buildout of " + "a-name-of-some-length-" * 3) / name
+        if name == "app":
+            directory.mkdir(parents=True)
+        record = {
+            "directory": str(directory), "identity": [0, 0], "machine": machine,
+            "eggs_directory": str(directory), "python": "cp311", "buildout": "5.2.0",
+            "first_run": 0, "last_run": 86400, "eggs": [],
+        }
+        (cache / "roots" / ("%s.json" % machine)).write_text(json.dumps(record))
+    eggcache(cache, "pin", "project.number1*", "--note", HOSTILE)
+    eggcache(cache, "remote", "add", "team", "s3://eggs/" + "pool-of-some-length/" * 5, "--push")
+    eggcache(cache, "remote", "add", "mirror", "https://eggs.example/pool")
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """The page of an empty cache."""
+    folder = tmp_path_factory.mktemp("empty")
+    eggcache(folder / "cache", "init")
+    eggcache(folder / "cache", "-q", "stats", "--html", folder / "stats.html")
+    return folder / "stats.html"
 
 
 @pytest.fixture(scope="module")
@@ -115,15 +145,22 @@ def test_areas_are_proportional_to_sizes(page, made, width):
     assert sum(area for _, area, _ in tiles) > 0.85
 
 
-@pytest.mark.parametrize("width", [1280, 768, 390, 360])
-def test_nothing_is_wider_than_the_screen(page, width):
-    page.resize(width, 800)
+WIDER = """[...document.querySelectorAll('section *')]
+  .filter((it) => !it.closest('.map, svg') &&
+    it.getBoundingClientRect().right > it.closest('section').getBoundingClientRect().right + 0.5)
+  .map((it) => it.outerHTML.slice(0, 80))"""
+
+
+def assert_nothing_is_too_wide(page):
     page.run("document.querySelectorAll('details').forEach((it) => { it.open = true; })")
     assert page.run("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
-    wide = """[...document.querySelectorAll('section *')]
-      .filter((it) => !it.closest('.map, svg') && it.getBoundingClientRect().right > innerWidth)
-      .map((it) => it.outerHTML.slice(0, 80))"""
-    assert page.run(wide) == []
+    assert page.run(WIDER) == []
+
+
+@pytest.mark.parametrize("width", [1280, 768, 700, 390, 375, 360])
+def test_nothing_is_wider_than_the_screen(page, width):
+    page.resize(width, 800)
+    assert_nothing_is_too_wide(page)
 
 
 def test_labels_are_shown_where_they_fit(page):
@@ -174,6 +211,97 @@ def test_light_and_dark_differ(browser, made):
     assert len(seen) == 2
 
 
+def test_the_hit_rate_is_a_line_with_gaps(page):
+    lines = page.run("[...document.querySelectorAll('.rate.over')].map((it) => it.getAttribute('d'))")
+    # Nothing was requested 20, 22 and 50 days ago, and today.
+    assert [path.count("M") for path in lines] == [3, 1], lines
+    whole = page.run("""(() => {
+      const box = (it) => { const at = it.getBoundingClientRect(); return [at.top, at.bottom, at.left, at.right]; };
+      const svg = document.querySelector('.chart svg');
+      return [box(svg), ...[...svg.querySelectorAll('.rate.over')].map(box)];
+    })()""")
+    chart = whole[0]
+    for top, bottom, left, right in whole[1:]:
+        assert chart[0] - 3 <= top and bottom <= chart[1] + 3 and chart[2] <= left and right <= chart[3]
+
+
+def test_the_hit_rate_differs_from_the_bars_by_more_than_its_colour(page):
+    """The line has a rim whose contrast (WCAG 2) is enough for graphics, whatever is below it."""
+    colors = page.run("""(() => {
+      const stroke = (name) => getComputedStyle(document.querySelector(name)).stroke;
+      return [stroke('.rate.under'), stroke('.rate.over')];
+    })()""")
+    assert contrast_of(*colors) >= 7
+
+
+def contrast_of(*colors):
+    def lightness(color):
+        parts = [int(part) / 255 for part in re.findall(r"\d+", color)[:3]]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear))
+
+    low, high = sorted(map(lightness, colors))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_axes_have_units_at_the_heights_that_they_name(page):
+    charts = page.run("""[...document.querySelectorAll('.chart')].map((it) => {
+      const whole = it.querySelector('svg').getBoundingClientRect();
+      const height = (label) => {
+        const at = label.getBoundingClientRect();
+        return (whole.bottom - (at.top + at.bottom) / 2) / whole.height;
+      };
+      return [[...it.querySelectorAll('.units span')].map((it) => it.textContent),
+        [...it.querySelectorAll('.ticks span')].filter((it) => it.textContent).map((it) => [it.textContent, height(it)])];
+    })""")
+    (requests, rates), (sizes, _) = charts
+    assert requests == ["60 requests", "100% hit rate"]
+    assert [label for label, _ in rates] == ["30", "0", "50%", "0%"]
+    assert [abs(at - 0.5) < 0.02 for _, at in rates] == [True, False, True, False]
+    assert sizes[0].endswith("iB")
+
+
+def test_one_word_names_the_last_ages(page):
+    text = page.run("document.body.innerText")
+    assert len(re.findall(r"\bolder\b", text)) == 3 and "longer ago" not in text and "or more" not in text
+
+
+def test_every_chart_has_its_data_as_a_table(page):
+    for name in ["sizes", "hits", "growth"]:
+        page.run("document.querySelector('[aria-labelledby=%s] summary').click()" % name)
+        rows = page.run("document.querySelectorAll('[aria-labelledby=%s] tbody tr').length" % name)
+        assert rows > 0, name
+    assert page.run("document.querySelector('[aria-labelledby=hits] tbody').innerText.includes('%')")
+
+
+def section(page, name):
+    return page.run("document.querySelector('[aria-labelledby=%s]').innerText" % name)
+
+
+def test_buildouts_pins_and_remotes_are_listed(page):
+    buildouts = section(page, "buildouts")
+    assert "/app" in buildouts and "kept" in buildouts
+    assert HOSTILE in buildouts and "expired 1970-02-01: folder on another" in buildouts
+    assert "project.number1*" in section(page, "pins") and HOSTILE in section(page, "pins")
+    remotes = section(page, "remotes")
+    assert "s3://eggs/pool" in remotes and "eggcache trust mirror KEY" in remotes
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_of_an_empty_cache_says_what_to_do(browser, empty, width, scheme):
+    browser.resize(width, 800)
+    browser.prefer(scheme)
+    browser.open(empty.as_uri())
+    assert browser.received("Runtime.exceptionThrown") == []
+    text = section(browser, "sizes")
+    assert "egg-cache = %s" % (empty.parent / "cache") in text and "add EGGS_DIRECTORY" in text
+    assert browser.run("document.querySelectorAll('svg, table, details, .map, .legend').length") == 0
+    assert_nothing_is_too_wide(browser)
+    contrast, text = browser.run(CONTRAST)
+    assert contrast >= 4.5, text
+
+
 FOCUS = "document.activeElement.getAttribute('aria-label')"
 TIP = "(() => { const it = document.getElementById('tip'); return it.hidden ? null : it.textContent; })()"
 
@@ -206,7 +334,7 @@ def test_pointing_at_a_bar_shows_its_tip(page):
       return [at.left + at.width / 2, at.top + at.height / 2];
     })()""")
     page.call("Input.dispatchMouseEvent", type="mouseMoved", x=at[0], y=at[1])
-    assert "misses" in page.run(TIP)
+    assert re.search(r": \d+ hits?, \d+ miss(es)?, [\d.]+% hit rate, ", page.run(TIP))
     page.call("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
     assert page.run(TIP) is None
 

@@ -95,6 +95,7 @@ mod sign;
 mod signatures_needed;
 mod signs_of_life;
 mod stats;
+mod stats_lists;
 mod stats_reset;
 mod stolen_key;
 mod store;

@@ -9,7 +9,6 @@ use super::sign::signer;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::{eggs, first_names, verdict};
-use crate::cli::hints::quoted;
 use crate::cli::print::{BAD, Data, GOOD, Text};
 use crate::cli::values::{SOURCE_DATE, mtimes, source_date};
 use crate::error::Error;
@@ -20,6 +19,7 @@ use crate::ops::{check, sbom};
 use crate::remote::keys;
 use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::clock::now;
+use crate::util::printable::quoted;
 use crate::util::units::{counted, shown_size};
 
 /// How many names a note has without `--verbose`.

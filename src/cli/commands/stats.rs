@@ -24,7 +24,8 @@ const FEW: usize = 5;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A hit is an egg that was copied from the cache; a miss is one that was requested \
-    and had to be built. Time saved is the time that building the hits had taken.\n\nExamples:\n  \
+    and had to be built. Time saved is the time that building the hits had taken. The HTML page and the \
+    JSON report also have each day, and the buildouts, pins and remotes of the cache.\n\nExamples:\n  \
     eggcache stats\n  eggcache stats --html stats.html\n  \
     eggcache stats --reset\n  \
     eggcache stats --format openmetrics\n  eggcache --json stats | jq .usage.last_30_days"

@@ -1,223 +1,216 @@
-//! Charts: hits, misses and size over time as SVG, and ages as bars.
+//! Charts over time as SVG: hits, misses and hit rate, and the size of the cache.
 
 use std::fmt::Write;
 
-use super::super::growth::Growth;
-use super::super::sizes::Bucket;
+use super::axis::{top_of_counts, top_of_sizes};
 use super::escape::text;
-use crate::cache::{DAY, Day, Tally, day_of};
+use super::slots::Slot;
+use super::tables::hit_rate;
 use crate::util::clock::shown_day;
-use crate::util::units::{shown_count, shown_size, shown_time};
-
-/// Most days for which each day has a bar. A longer time has a bar for each week.
-const MOST_DAYS: i64 = 92;
-/// The fewest days of a chart, and the most weeks.
-const FEWEST_DAYS: i64 = 30;
-const MOST_WEEKS: i64 = 104;
+use crate::util::units::{counted, shown_count, shown_size, shown_time};
 
 /// The height of a chart, and the width of a bar with its gap. The browser stretches the chart.
 const HEIGHT: f64 = 100.0;
 const STEP: f64 = 10.0;
 const GAP: f64 = 2.0;
 
-/// A day or a week.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Slot {
-    /// Its first and its last day, in seconds since the Unix epoch.
-    pub first: i64,
-    pub last: i64,
-    pub tally: Tally,
-    /// The size of the cache at its end.
-    pub blob_bytes: u64,
+/// The labels of a vertical axis: at its top with the unit, half-way, and at its bottom.
+struct Axis {
+    top: String,
+    half: String,
+    bottom: &'static str,
 }
 
-impl Slot {
-    pub fn name(&self) -> String {
-        if self.first == self.last {
-            return shown_day(self.first);
-        }
-        format!("{} to {}", shown_day(self.first), shown_day(self.last))
+impl Axis {
+    fn ticks(&self, class: &str) -> String {
+        let Self { half, bottom, .. } = self;
+        format!(
+            "<p class=\"ticks {class}\"><span></span><span>{half}</span><span>{bottom}</span></p>"
+        )
     }
 }
 
-/// Consecutive days or weeks up to today.
-pub fn slots(days: &[Day], growth: &[Growth], at: i64) -> Vec<Slot> {
-    let today = day_of(at);
-    let days_of_growth = growth.iter().map(|growth| growth.day);
-    let first = days.iter().map(|day| day.day).chain(days_of_growth).min();
-    let length = first.map_or(0, |first| today.saturating_sub(first) / DAY + 1).max(FEWEST_DAYS);
-    let (width, count) =
-        if length <= MOST_DAYS { (1, length) } else { (7, ((length + 6) / 7).min(MOST_WEEKS)) };
-    let slot = |number: i64| {
-        let last = today - (count - 1 - number) * width * DAY;
-        let first = last - (width - 1) * DAY;
-        let mut tally = Tally::default();
-        let from = days.partition_point(|day| day.day < first);
-        let until = days.partition_point(|day| day.day <= last);
-        days[from..until].iter().for_each(|day| tally += day.tally);
-        Slot { first, last, tally, blob_bytes: size_at(growth, last) }
-    };
-    (0..count).map(slot).collect()
+/// Bars over time, and a line over them.
+struct Chart<'a> {
+    label: &'a str,
+    /// The number at the top of the left axis.
+    top: u64,
+    left: Axis,
+    right: Option<Axis>,
+    line: String,
 }
 
-/// The size of the cache at the end of a day.
-fn size_at(growth: &[Growth], day: i64) -> u64 {
-    match growth[..growth.partition_point(|growth| growth.day <= day)].last() {
-        Some(last) => last.blob_bytes,
-        None => growth.first().map_or(0, |first| {
-            (first.blob_bytes + first.evicted_bytes).saturating_sub(first.stored_bytes)
-        }),
-    }
-}
-
-/// Hits, with misses on top of them.
+/// Hits, with misses on top of them, and the hit rate as a line.
 pub fn hits_and_misses(slots: &[Slot]) -> String {
-    let most = slots.iter().map(|slot| slot.tally.hits + slot.tally.misses).max().unwrap_or(0);
-    let bars = |slot: &Slot| {
-        let Tally { hits, misses, saved_seconds, .. } = slot.tally;
-        let title = format!(
-            "{}: {} hits, {} misses, {} saved",
-            slot.name(),
-            shown_count(hits),
-            shown_count(misses),
-            shown_time(saved_seconds)
-        );
-        (title, vec![("hit", hits), ("miss", misses)])
+    let top = top_of_counts(slots.iter().map(Slot::requests).max().unwrap_or(0));
+    let chart = Chart {
+        label: "Hits, misses and hit rate over time",
+        top,
+        left: Axis { top: counted(top, "request"), half: shown_count(top / 2), bottom: "0" },
+        right: Some(Axis { top: "100% hit rate".into(), half: "50%".into(), bottom: "0%" }),
+        line: hit_rate_line(slots),
     };
-    chart("Hits and misses over time", slots, most, &shown_count(most), bars)
+    draw(&chart, slots, |slot| {
+        let tally = &slot.tally;
+        let title = format!(
+            "{}: {}, {}, {} hit rate, {} saved",
+            slot.name(),
+            counted(tally.hits, "hit"),
+            counted(tally.misses, "miss"),
+            hit_rate(tally),
+            shown_time(tally.saved_seconds)
+        );
+        let title =
+            if slot.requests() > 0 { title } else { format!("{}: no requests", slot.name()) };
+        (title, vec![("hit", tally.hits), ("miss", tally.misses)])
+    })
 }
 
 /// The size of the cache.
 pub fn size_over_time(slots: &[Slot]) -> String {
-    let most = slots.iter().map(|slot| slot.blob_bytes).max().unwrap_or(0);
-    let bars = |slot: &Slot| {
-        let Tally { stored, evicted, .. } = slot.tally;
+    let top = top_of_sizes(slots.iter().map(|slot| slot.blob_bytes).max().unwrap_or(0));
+    let chart = Chart {
+        label: "Size over time",
+        top,
+        left: Axis { top: shown_size(top), half: shown_size(top / 2), bottom: "0" },
+        right: None,
+        line: String::new(),
+    };
+    draw(&chart, slots, |slot| {
         let title = format!(
             "{}: {}, {} stored, {} evicted",
             slot.name(),
             shown_size(slot.blob_bytes),
-            shown_count(stored),
-            shown_count(evicted)
+            counted(slot.stored, "egg"),
+            shown_count(slot.evicted)
         );
         (title, vec![("size", slot.blob_bytes)])
+    })
+}
+
+/// The hit rate from the middle of each slot to that of the next. A slot without requests has none, and
+/// interrupts the line; one between two gaps is a dot.
+fn hit_rate_line(slots: &[Slot]) -> String {
+    let point = |(number, slot): (usize, &Slot)| {
+        let y = HEIGHT * (1.0 - slot.tally.hit_rate()?);
+        Some(format!("{} {y:.2}", middle(number)))
     };
-    chart("Size over time", slots, most, &shown_size(most), bars)
+    let points: Vec<Option<String>> = slots.iter().enumerate().map(point).collect();
+    let (mut line, mut dots) = (String::new(), String::new());
+    for run in points.split(Option::is_none) {
+        let run: Vec<&str> = run.iter().flatten().map(String::as_str).collect();
+        let _ = match run[..] {
+            [] => Ok(()),
+            [point] => write!(dots, "M{point}h0"),
+            _ => write!(line, "M{}", run.join("L")),
+        };
+    }
+    // The wide paths below keep the line apart from the bars.
+    let paths = [("under", &line), ("over", &line), ("under dots", &dots), ("over dots", &dots)];
+    let paths = paths.into_iter().filter(|(_, path)| !path.is_empty());
+    paths.fold(String::new(), |mut all, (class, path)| {
+        let _ = write!(all, "<path class=\"rate {class}\" d=\"{path}\"/>");
+        all
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a screen has fewer pixels")]
+fn middle(slot: usize) -> f64 {
+    (slot as f64 + 0.5) * STEP
 }
 
 /// A bar for each slot, of parts on top of each other.
-fn chart(
-    label: &str,
+fn draw(
+    chart: &Chart<'_>,
     slots: &[Slot],
-    most: u64,
-    most_label: &str,
     bars: impl Fn(&Slot) -> (String, Vec<(&'static str, u64)>),
 ) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a screen has fewer pixels")]
-    let scaled = |count: u64| count as f64 * HEIGHT / most.max(1) as f64;
     let mut marks = String::new();
-    let mut x = 0.0;
-    for slot in slots {
+    for (number, slot) in slots.iter().enumerate() {
         let (title, parts) = bars(slot);
-        let _ = write!(
-            marks,
-            "<g class=\"t\" role=\"img\"><title>{}</title><rect class=\"all\" x=\"{x}\" y=\"0\" \
-             width=\"{STEP}\" height=\"{HEIGHT}\"/>",
-            text(&title)
-        );
-        let mut top = HEIGHT;
-        for (class, count) in parts.into_iter().filter(|(_, count)| *count > 0) {
-            let height = scaled(count);
-            top -= height;
-            let _ = write!(
-                marks,
-                "<rect class=\"{class}\" x=\"{}\" y=\"{top:.2}\" width=\"{}\" \
-                 height=\"{height:.2}\"/>",
-                x + GAP / 2.0,
-                STEP - GAP
-            );
-        }
-        marks.push_str("</g>");
-        x += STEP;
+        write_bar(&mut marks, middle(number) - STEP / 2.0, &title, &parts, chart.top);
     }
+    let Chart { label, left, right, line, .. } = chart;
+    let units = right.as_ref().map(|axis| format!("<span>{}</span>", axis.top)).unwrap_or_default();
+    let right = right.as_ref().map(|axis| axis.ticks("right")).unwrap_or_default();
     let day = |slot: Option<&Slot>| slot.map(|slot| shown_day(slot.first)).unwrap_or_default();
+    let (first, half) = (day(slots.first()), day(slots.get(slots.len() / 2)));
+    let (end, left_ticks) = (middle(slots.len()) - STEP / 2.0, left.ticks("left"));
     format!(
-        "<div class=\"chart\" role=\"group\" aria-label=\"{}\" data-roving><p class=\"most\">{}</p>\
-         <svg viewBox=\"0 0 {x} {HEIGHT}\" preserveAspectRatio=\"none\">{marks}</svg>\
-         <p class=\"axis\"><span>{}</span><span>{}</span><span>today</span></p></div>",
-        text(label),
-        text(most_label),
-        day(slots.first()),
-        day(slots.get(slots.len() / 2)),
+        "<div class=\"chart\" role=\"group\" aria-label=\"{label}; the table below has the same data\" \
+         data-roving><p class=\"units\"><span>{}</span>{units}</p><div class=\"plot\">{left_ticks}\
+         <div><svg viewBox=\"0 0 {end} {HEIGHT}\" preserveAspectRatio=\"none\">\
+         <path class=\"grid\" d=\"M0 0H{end}M0 50H{end}\"/>{marks}{line}</svg>\
+         <p class=\"axis\"><span>{first}</span><span>{half}</span><span>today</span></p></div>\
+         {right}</div></div>",
+        left.top
     )
 }
 
-/// Ages as horizontal bars, each with its numbers beside it.
-pub fn ages(buckets: &[Bucket]) -> String {
-    let most = buckets.iter().map(|bucket| bucket.blob_bytes).max().unwrap_or(0).max(1);
-    let mut rows = String::new();
-    let mut before = None;
-    for bucket in buckets {
-        let name = match (before, bucket.below_days) {
-            (_, Some(1)) => "today".into(),
-            (_, Some(below)) => format!("under {below} days"),
-            (before, None) => format!("{} days or more", before.unwrap_or(0)),
-        };
-        before = bucket.below_days;
-        #[expect(clippy::cast_precision_loss, reason = "a screen has fewer pixels")]
-        let width = bucket.blob_bytes as f64 * 100.0 / most as f64;
+fn write_bar(marks: &mut String, x: f64, title: &str, parts: &[(&str, u64)], top: u64) {
+    let _ = write!(
+        marks,
+        "<g class=\"t\" role=\"img\"><title>{}</title><rect class=\"all\" x=\"{x}\" y=\"0\" \
+         width=\"{STEP}\" height=\"{HEIGHT}\"/>",
+        text(title)
+    );
+    #[expect(clippy::cast_precision_loss, reason = "a screen has fewer pixels")]
+    let scaled = |count: u64| count as f64 * HEIGHT / top.max(1) as f64;
+    let mut y = HEIGHT;
+    for (class, count) in parts.iter().filter(|(_, count)| *count > 0) {
+        let height = scaled(*count);
+        y -= height;
         let _ = write!(
-            rows,
-            "<tr><th scope=\"row\">{name}</th><td class=\"bar\"><i style=\"width:{width:.1}%\"></i></td>\
-             <td>{}</td><td>{}</td></tr>",
-            shown_count(bucket.eggs as u64),
-            shown_size(bucket.blob_bytes)
+            marks,
+            "<rect class=\"{class}\" x=\"{}\" y=\"{y:.2}\" width=\"{}\" height=\"{height:.2}\"/>",
+            x + GAP / 2.0,
+            STEP - GAP
         );
     }
-    format!(
-        "<table class=\"ages\"><thead><tr><td></td><td></td><th scope=\"col\">eggs</th>\
-         <th scope=\"col\">size</th></tr></thead><tbody>{rows}</tbody></table>"
-    )
+    marks.push_str("</g>");
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::slots::slots;
     use super::*;
+    use crate::cache::{DAY, Day, Tally};
 
-    fn day(day: i64, hits: u64) -> Day {
-        Day { day: day * DAY, tally: Tally { hits, ..Tally::default() } }
-    }
-
-    #[test]
-    fn a_short_time_has_a_slot_for_each_day_up_to_today() {
-        let slots = slots(&[day(95, 3), day(100, 4)], &[], 100 * DAY + 5);
-        assert_eq!(slots.len(), 30);
-        let last = slots.last().unwrap();
-        assert_eq!((last.first, last.last, last.tally.hits), (100 * DAY, 100 * DAY, 4));
-        assert_eq!(slots[24].tally.hits, 3);
-    }
-
-    #[test]
-    fn a_long_time_has_a_slot_for_each_week() {
-        let days: Vec<Day> = (0..200).map(|number| day(number, 1)).collect();
-        let slots = slots(&days, &[], 199 * DAY);
-        assert_eq!(slots.len(), 29);
-        assert_eq!(slots.iter().map(|slot| slot.tally.hits).sum::<u64>(), 200);
-        assert!(slots.windows(2).all(|two| two[0].last + DAY == two[1].first));
-        let ancient = super::slots(&[day(0, 1)], &[], 9999 * DAY);
-        assert_eq!(ancient.len(), 104);
-    }
-
-    #[test]
-    fn the_size_is_that_of_the_last_change() {
-        let at = |day: i64, blob_bytes, stored_bytes| Growth {
-            day: day * DAY,
-            blob_bytes,
-            stored_bytes,
-            ..Growth::default()
+    /// A chart of these hits and misses on consecutive days, the last of which is today.
+    fn chart(days: &[(u64, u64)]) -> String {
+        let day = |(number, &(hits, misses)): (usize, &(u64, u64))| Day {
+            day: i64::try_from(number).unwrap() * DAY,
+            tally: Tally { hits, misses, ..Tally::default() },
         };
-        let growth = [at(10, 50, 20), at(20, 80, 30)];
-        let at_ends = [9, 10, 19, 20, 30].map(|day| size_at(&growth, day * DAY));
-        assert_eq!(at_ends, [30, 50, 50, 80, 80]);
-        assert_eq!(size_at(&[], 0), 0);
+        let days: Vec<Day> = days.iter().enumerate().map(day).collect();
+        hits_and_misses(&slots(&days, &[], i64::try_from(days.len() - 1).unwrap() * DAY))
+    }
+
+    #[test]
+    fn the_hit_rate_has_a_gap_where_nothing_was_requested() {
+        let mut days = vec![(1, 1); 30];
+        days[3] = (0, 0);
+        days[5] = (0, 0);
+        (days[4], days[29]) = ((3, 1), (4, 0));
+        let chart = chart(&days);
+        let line = chart.split("rate over\" d=\"").nth(1).unwrap().split('"').next().unwrap();
+        assert!(line.starts_with("M5 50.00L15 50.00L25 50.00M65 50.00L75 50.00L"), "{line}");
+        assert!(line.ends_with("L285 50.00L295 0.00"), "{line}");
+        assert!(chart.contains("rate over dots\" d=\"M45 25.00h0\""), "{chart}");
+        assert!(chart.contains(": no requests<") && chart.contains(", 75.0% hit rate, "));
+    }
+
+    #[test]
+    fn the_axes_have_units_and_a_half_way_mark() {
+        let chart = chart(&[(9, 2); 30]);
+        for label in ["20 requests", "100% hit rate", ">10<", ">50%<", ">0<", ">0%<"] {
+            assert!(chart.contains(label), "{label}: {chart}");
+        }
+        // A bar is as high as its part of the axis.
+        assert!(chart.contains("class=\"hit\" x=\"1\" y=\"55.00\" width=\"8\" height=\"45.00\""));
+        let at = Slot { blob_bytes: 3 << 30, ..slots(&[], &[], 0)[0] };
+        let size = size_over_time(&[at]);
+        assert!(size.contains("3.0 GiB<") && size.contains(">1.5 GiB<"), "{size}");
+        assert!(!size.contains("rate"), "{size}");
     }
 }

@@ -23,6 +23,11 @@ pub fn text(text: &str) -> String {
     escaped
 }
 
+/// Text that may break after each slash, as in a path or an address.
+pub fn path(path: &str) -> String {
+    text(path).replace('/', "/<wbr>").replace(":/<wbr>/<wbr>", "://")
+}
+
 /// JSON for a script element. It has no `<`, so nothing in it ends the element or begins a comment.
 pub fn json(data: &impl Serialize) -> String {
     let json = serde_json::to_string(data).unwrap_or_else(|_| "null".into());
@@ -65,6 +70,12 @@ mod tests {
         assert_eq!(text("<b a=\"1\">&'"), "&lt;b a=&quot;1&quot;&gt;&amp;&#39;");
         assert_eq!(text("a\0b\u{202e}c\n"), "a\u{fffd}b\u{fffd}c\u{fffd}");
         assert_eq!(text("zope.interface 5.4.0+übung"), "zope.interface 5.4.0+übung");
+    }
+
+    #[test]
+    fn a_path_may_break_after_slashes() {
+        assert_eq!(path("/srv/<b>"), "/<wbr>srv/<wbr>&lt;b&gt;");
+        assert_eq!(path("s3://eggs/pool"), "s3://eggs/<wbr>pool");
     }
 
     #[test]

@@ -6,21 +6,30 @@
 use std::fmt::Write;
 
 use super::super::{NextGc, Pulled, Report, Sizes};
+use super::ages::ages;
 use super::chart;
 use super::escape::{fill, json, text};
+use super::lists;
 use super::map::maps;
-use super::tables;
+use super::slots::{Slot, slots};
+use super::tables::{self, folded, quiet};
+use super::totals::totals;
 use crate::cache::retention::plan::Rules;
 use crate::cache::{DAY, Regrets, Tally};
 use crate::util::clock::{shown_day, shown_minute};
-use crate::util::units::{counted, shown_count, shown_percent, shown_size, shown_time};
+use crate::util::printable::quoted;
+use crate::util::units::{counted, shown_count, shown_size};
 
 const TEMPLATE: &str = include_str!("page.html");
+const LEGEND_OF_AGES: &str = "<p class=\"legend\"><span><i class=\"u0\"></i>used within 7 days</span>\
+    <span><i class=\"u1\"></i>30 days</span><span><i class=\"u2\"></i>90 days</span>\
+    <span><i class=\"u3\"></i>older</span></p>";
+const LEGEND_OF_HITS: &str = "<p class=\"legend\"><span class=\"hit\"><i></i>hits</span>\
+    <span class=\"miss\"><i></i>misses</span><span class=\"rate\"><i></i>hit rate</span></p>";
 
 /// The page of a report.
 pub fn page(report: &Report) -> String {
-    let slots = chart::slots(&report.days, &report.growth, report.at);
-    let is_by_day = slots.first().is_none_or(|slot| slot.first == slot.last);
+    let slots = slots(&report.days, &report.growth, report.at);
     let sizes = &report.sizes;
     fill(
         TEMPLATE,
@@ -29,75 +38,48 @@ pub fn page(report: &Report) -> String {
             ("at", shown_minute(report.at)),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("totals", totals(report)),
-            ("sizes", map_caption(sizes)),
-            ("pulled", pulled(&report.pulled)),
-            ("map", maps(report)),
-            ("projects", tables::projects(sizes)),
-            ("hits", hits_caption(report)),
-            ("hits-chart", chart::hits_and_misses(&slots)),
-            ("slot", if is_by_day { "day" } else { "week" }.to_owned()),
-            ("days", tables::days(&slots)),
-            ("growth", growth_caption(report)),
-            ("growth-chart", chart::size_over_time(&slots)),
-            ("used", last_use_caption(sizes)),
-            ("used-chart", chart::ages(&sizes.last_uses)),
-            ("age-chart", chart::ages(&sizes.ages)),
+            ("contents", if sizes.eggs > 0 { contents(report) } else { first_steps(report) }),
+            ("hits", hits(report, &slots)),
+            ("growth", growth(report, &slots)),
+            ("used", last_uses(sizes)),
+            ("age", stored(sizes)),
+            ("buildouts", lists::buildouts(report)),
+            ("pins", lists::pins(&report.pins)),
+            ("remotes", lists::remotes(&report.remotes)),
             ("gc", gc(&report.next_gc, &report.regrets)),
             ("data", json(report)),
         ],
     )
 }
 
-fn totals(report: &Report) -> String {
-    let (sizes, usage) = (&report.sizes, &report.usage);
-    let month = &usage.last_30_days;
-    let saved = sizes.saved_bytes().unwrap_or(0);
-    let rate = month.hit_rate().map(|rate| format!("{:.1}%", rate * 100.0));
-    let tiles = [
-        (
-            "On disk",
-            shown_size(sizes.blob_bytes),
-            format!("for {} of content", shown_size(sizes.bytes)),
-        ),
-        ("Compression", shown_percent(saved, sizes.bytes), format!("{} saved", shown_size(saved))),
-        (
-            "Eggs",
-            shown_count(sizes.eggs as u64),
-            format!(
-                "{}, {}",
-                counted(sizes.project_count, "project"),
-                counted(sizes.version_count, "version")
-            ),
-        ),
-        (
-            "Hit rate, 30 days",
-            rate.unwrap_or_else(|| "–".into()),
-            format!("{}, {}", counted(month.hits, "hit"), counted(month.misses, "miss")),
-        ),
-        (
-            "Time saved, 30 days",
-            shown_time(month.saved_seconds),
-            format!("{} in total", shown_time(usage.all.saved_seconds)),
-        ),
-        (
-            "Runs, 30 days",
-            shown_count(month.runs),
-            format!("{} copied", shown_size(month.copied_bytes)),
-        ),
-    ];
-    tiles.iter().fold(String::new(), |mut page, (name, value, more)| {
-        let _ = write!(
-            page,
-            "<div><dt>{name}</dt><dd class=\"value\">{value}</dd><dd class=\"more\">{more}</dd></div>"
-        );
-        page
-    })
+/// The section of an empty cache.
+fn first_steps(report: &Report) -> String {
+    let cache = text(&report.cache.display().to_string());
+    let quoted = text(&quoted(&report.cache));
+    format!(
+        "<section aria-labelledby=\"sizes\"><h2 id=\"sizes\">This cache is empty</h2>\
+         <p>Set <code>egg-cache</code> in <code>buildout.cfg</code> and run buildout. The cache then stores \
+         each egg that buildout builds:</p><pre>[buildout]\negg-cache = {cache}</pre>\
+         <p>Or add the eggs of an eggs directory:</p>\
+         <pre>eggcache --cache {quoted} add EGGS_DIRECTORY</pre></section>"
+    )
+}
+
+/// The section of the eggs: the map, and the table of projects.
+fn contents(report: &Report) -> String {
+    let sizes = &report.sizes;
+    format!(
+        "<section aria-labelledby=\"sizes\"><h2 id=\"sizes\">Size by project and version</h2>{}{}{}{}{}\
+         </section>",
+        quiet(&map_caption(sizes)),
+        pulled(&report.pulled),
+        LEGEND_OF_AGES,
+        maps(report),
+        folded(&tables::projects(sizes))
+    )
 }
 
 fn map_caption(sizes: &Sizes) -> String {
-    if sizes.eggs == 0 {
-        return "The cache is empty.".into();
-    }
     let others = match sizes.project_count - sizes.projects.len() {
         0 => String::new(),
         1 => " The smallest project is in the area \"others\".".into(),
@@ -114,14 +96,29 @@ fn pulled(pulled: &Pulled) -> String {
     format!("<p class=\"quiet\">Pulled from remotes: {eggs} ({sources}).</p>")
 }
 
-fn hits_caption(report: &Report) -> String {
-    let Some(since) = report.usage.since else { return "No requests yet.".into() };
+fn hits(report: &Report, slots: &[Slot]) -> String {
+    let caption = quiet(&hits_caption(report, slots));
+    if slots.iter().all(|slot| slot.requests() == 0) {
+        return caption;
+    }
+    let (chart, table) = (chart::hits_and_misses(slots), folded(&tables::hits(slots)));
+    format!("{caption}{LEGEND_OF_HITS}{chart}{table}")
+}
+
+fn hits_caption(report: &Report, slots: &[Slot]) -> String {
+    let Some(since) = report.usage.since else {
+        return "No buildout has requested an egg yet.".into();
+    };
     let Tally { hits, untimed_hits, .. } = report.usage.all;
-    let mut caption = format!("Counted since {}.", shown_day(since));
+    let mut caption = format!(
+        "Eggs that buildouts requested per {}, since {}.",
+        tables::period(slots),
+        shown_day(since)
+    );
     if untimed_hits > 0 {
         let _ = write!(
             caption,
-            " The build time of {} of {} is unknown and not part of the time saved.",
+            " Time saved leaves out {} of {} with an unknown build time.",
             shown_count(untimed_hits),
             counted(hits, "hit")
         );
@@ -129,29 +126,47 @@ fn hits_caption(report: &Report) -> String {
     caption
 }
 
-fn growth_caption(report: &Report) -> String {
+fn growth(report: &Report, slots: &[Slot]) -> String {
+    if report.growth.is_empty() {
+        return quiet("No egg has been stored yet.");
+    }
     let recent = || report.growth.iter().filter(|growth| growth.day > report.at - 30 * DAY);
-    format!(
+    let caption = format!(
         "Last 30 days: {} stored, {} evicted.",
         shown_size(recent().map(|growth| growth.stored_bytes).sum()),
         shown_size(recent().map(|growth| growth.evicted_bytes).sum())
-    )
+    );
+    let (chart, table) = (chart::size_over_time(slots), folded(&tables::growth(slots)));
+    format!("{}{chart}{table}", quiet(&caption))
 }
 
-fn last_use_caption(sizes: &Sizes) -> String {
-    match sizes.never_used {
+fn last_uses(sizes: &Sizes) -> String {
+    if sizes.eggs == 0 {
+        return quiet("No eggs.");
+    }
+    let caption = match sizes.never_used {
         0 => "Time since an egg was last copied to a buildout.".into(),
         never => format!(
             "Time since an egg was last copied to a buildout, or stored if it never was ({}).",
             counted(never, "egg")
         ),
+    };
+    format!("{}{}", quiet(&caption), ages("last used", &sizes.last_uses))
+}
+
+fn stored(sizes: &Sizes) -> String {
+    if sizes.eggs == 0 {
+        return quiet("No eggs.");
     }
+    format!("{}{}", quiet("Time since an egg was stored."), ages("stored", &sizes.ages))
 }
 
 fn gc(next: &NextGc, regrets: &Regrets) -> String {
     let kept =
         || format!("{} ({}) would stay", counted(next.kept, "egg"), shown_size(next.kept_bytes));
-    let caption = if next.rules == Rules::default() {
+    let caption = if next.eggs + next.kept == 0 {
+        "Nothing: the cache is empty.".to_owned()
+    } else if next.rules == Rules::default() {
         "Nothing: <code>eggcache.toml</code> in the cache has no limits.".to_owned()
     } else if next.eggs == 0 {
         format!("Nothing: {}.", kept())
@@ -159,7 +174,7 @@ fn gc(next: &NextGc, regrets: &Regrets) -> String {
         let evicted = counted(next.eggs, "egg");
         format!("{evicted} ({}) would be evicted, {}.", shown_size(next.bytes), kept())
     };
-    let mut page = format!("<p class=\"quiet\">{caption}</p>");
+    let mut page = quiet(&caption);
     if next.eggs > 0 {
         page.push_str(&tables::evicted(next));
     }
