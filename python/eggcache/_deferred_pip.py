@@ -5,6 +5,7 @@ the time of a run in which nothing is to do. With ``egg-cache``, it waits for th
 that ``zc.buildout.patches`` does stays where it is.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -77,6 +78,17 @@ def import_submodules():
             importlib.import_module(name)
 
 
+@contextlib.contextmanager
+def _unlogged():
+    """Drop what is logged below the level of warnings, as Python does before buildout sets up its log."""
+    disabled = logging.root.manager.disable
+    logging.disable(max(disabled, logging.INFO))
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+
+
 def _can_wait(module):
     """Whether the import of pip would succeed, and buildout is one that needs it for pages only."""
     try:
@@ -102,7 +114,8 @@ def _defer(patch):
 
     def import_pip_and_patch():
         index.process_url = stock
-        patch()
+        with _unlogged():
+            patch()
 
     @functools.wraps(stock)
     def process_url(self, *args, **kw):

@@ -1,8 +1,11 @@
 """What a run imports: with the cache, pip only for a page of an index, and without it little of eggcache."""
 
+import copy
 import json
 import os
 import subprocess
+
+from conftest import without_eggcache
 
 #: Runs buildout, and says on the last line what is imported, and which function reads pages.
 RUN = """
@@ -85,6 +88,19 @@ def test_without_a_cache_pip_is_imported_as_in_stock(filled):
     assert (state["reads pages"] == "zc.buildout.patches") == has_patches(filled.buildout)
     own = ["_compat", "_deferred_pip", "_hook", "_log", "_options", "_run"]
     assert state["eggcache"] == ["eggcache." + name for name in own]
+
+
+def test_a_verbose_log_has_no_other_lines_of_pip_than_that_of_stock(world, tmp_path):
+    world.wheel("alpha", "1.0")
+    stock = copy.copy(world)
+    stock.buildout = without_eggcache(world.buildout, tmp_path / "bare")
+    outputs = [
+        stock.project("stock").run("-vv", cache=False),
+        world.project("without").run("-vv", cache=False),
+        world.project("with").run("-vv"),
+    ]
+    lines = [[line for line in output.splitlines() if line.startswith("pip._")] for output in outputs]
+    assert lines[1:] == [lines[0]] * 2
 
 
 def test_what_pip_imports_of_the_standard_library_is_there(filled):
