@@ -177,7 +177,7 @@ def copied(requirement):
 
 def _headers(metadata):
     """The part of METADATA that has its headers: they end at the first empty line."""
-    return metadata.partition("\n\n")[0] + "\n\n"
+    return metadata.partition("\n\n")[0].rstrip("\n") + "\n\n"
 
 
 #: Headers of which no reader of messages makes anything else: each has a name, and lines that continue it.

@@ -106,13 +106,13 @@ def attempt(compute, *args):
         for requirement in requirements:
             requirement.key = "changed"
     return described
-for headers in json.loads(sys.stdin.read()):
-    text = headers + "\\n\\nA long description.\\n\\nRequires-Dist: nothing\\n"
+endings = ["", "\\n", "\\n\\nA long description.\\n\\nRequires-Dist: nothing\\n"]
+for text in [headers + end for headers in json.loads(sys.stdin.read()) for end in endings]:
     wanted = attempt(stock, Dist(text))
     for _ in range(2):
         got = attempt(speedups._compute_dependencies, stock, Dist(text))
         if got != wanted:
-            print(repr(headers), wanted, got)
+            print(repr(text), wanted, got)
 """
 RUNS = [["-vv"], ["-v"], ["-q", "-N"], ["-vvo"]]
 

@@ -210,6 +210,12 @@ def test_headers_are_those_of_the_whole_metadata(text):
     assert headers_seen(Dist("alpha", text=text)) == whole.items()
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\n\nA long description.\n"])
+def test_dependencies_are_read_however_the_metadata_ends(end):
+    headers = _speedups._headers("Name: a\nRequires-Dist: b\nProvides-Extra: c" + end)
+    assert _speedups._dependency_fields(headers) == (["b"], ["c"])
+
+
 def test_parsed_metadata_stays_whole_for_others():
     dist = Dist("alpha")
     headers_seen(dist)
