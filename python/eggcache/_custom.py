@@ -9,7 +9,7 @@ import functools
 import os
 import re
 
-from eggcache import _variant
+from eggcache import _compat, _variant
 from eggcache._log import logger
 from eggcache._requirements import canonical
 
@@ -36,6 +36,8 @@ class CustomBuilds(object):
         self.bound_variant = None
         #: The path of the archive that is being built; None if not known.
         self.archive = None
+        #: When it was fetched, by the monotonic clock.
+        self._fetched_at = None
         #: The variant of eggs of wheels, if they are compiled in another way than in stock buildout.
         self.compile_variant = ""
 
@@ -59,11 +61,23 @@ class CustomBuilds(object):
         self.variant, self.bound_variant = _variant.of(
             build_ext, self._environ, self.folders, self._installer
         )
-        self.archive = None
+        self.archive = self._fetched_at = None
         try:
             yield
         finally:
-            self.variant, self.bound_variant, self.archive = "", None, None
+            self.variant, self.bound_variant = "", None
+            self.archive = self._fetched_at = None
+
+    def fetched(self, archive):
+        """Note the archive of the running build."""
+        self.archive, self._fetched_at = archive, _compat.monotonic()
+
+    def build_seconds(self, seconds):
+        """How long a build took of which the installation into the eggs directory took these seconds.
+
+        Buildout builds any other egg in that step, but a custom build before it.
+        """
+        return seconds if self._fetched_at is None else _compat.monotonic() - self._fetched_at
 
 
 def projects(buildout, pkg_resources):

@@ -217,7 +217,7 @@ class Session(object):
         choice = self.chooser.choice_of(installer, available, requirement, source)
         self.storer.fetched(archive, available.location, choice)
         if self.custom.variant:
-            self.custom.archive = archive
+            self.custom.fetched(archive)
 
     @guarded
     def requested(self, url):
@@ -308,6 +308,7 @@ class Session(object):
     def built(self, dist, archive, dest, seconds):
         """See `Storer.built`. The log says where the egg came from and, with -v, why it was a miss."""
         misses = self.tally.misses
+        seconds = self.custom.build_seconds(seconds)
         converter = self.converter
         is_converted = converter is not None and converter.made == os.path.basename(dist.location)
         not_converted = None if converter is None else converter.take_obstacle()

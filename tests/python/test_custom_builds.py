@@ -4,6 +4,7 @@ import types
 
 import pytest
 
+from eggcache import _compat
 from eggcache._custom import CustomBuilds, projects
 from fakes import RESOURCES
 
@@ -76,5 +77,18 @@ def test_the_variant_depends_on_options_and_environment(monkeypatch):
 def test_the_archive_is_forgotten_after_the_build():
     custom = CustomBuilds(set(), "/srv/app")
     with custom.building("alpha", {}):
-        custom.archive = "alpha-1.0.tar.gz"
+        custom.fetched("alpha-1.0.tar.gz")
+        assert custom.archive == "alpha-1.0.tar.gz"
     assert custom.archive is None
+
+
+def test_the_time_of_a_custom_build_begins_when_its_archive_is_there(monkeypatch):
+    custom = CustomBuilds(set(), "/srv/app")
+    now = iter([100.0, 107.5])
+    monkeypatch.setattr(_compat, "monotonic", lambda: next(now))
+    assert custom.build_seconds(0.5) == 0.5, "any other egg is built in the step that buildout times"
+    with custom.building("alpha", {}):
+        assert custom.build_seconds(0.5) == 0.5, "nothing was fetched"
+        custom.fetched("alpha-1.0.tar.gz")
+        assert custom.build_seconds(0.5) == 7.5
+    assert custom.build_seconds(0.5) == 0.5
