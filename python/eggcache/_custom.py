@@ -34,6 +34,8 @@ class CustomBuilds(object):
         self.variant = ""
         #: The variant if the egg works only in the folder of this buildout; None if no option names it.
         self.bound_variant = None
+        #: What the variant is a digest of, as people read it.
+        self.build_options = {}
         #: The path of the archive that is being built; None if not known.
         self.archive = None
         #: When it was fetched, by the monotonic clock.
@@ -58,14 +60,14 @@ class CustomBuilds(object):
         """Meanwhile, the cache is asked for this variant, and stores it."""
         if self._projects is not None:
             self._projects.add(canonical(project_name))
-        self.variant, self.bound_variant = _variant.of(
+        self.variant, self.bound_variant, self.build_options = _variant.of(
             build_ext, self._environ, self.folders, self._installer
         )
         self.archive = self._fetched_at = None
         try:
             yield
         finally:
-            self.variant, self.bound_variant = "", None
+            self.variant, self.bound_variant, self.build_options = "", None, {}
             self.archive = self._fetched_at = None
 
     def fetched(self, archive):

@@ -68,6 +68,8 @@ class Storer(object):
                 version=dist.version,
                 variant=self._custom.key_variant,
                 bound_variant=self._custom.bound_variant,
+                options=self._custom.build_options,
+                is_withheld=not self._custom.variant and self._custom.includes(dist.project_name),
                 **built
             )
         except _bridge.Refusal as refusal:

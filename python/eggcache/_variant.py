@@ -28,17 +28,24 @@ _OF_LIBRARIES = ("library-dirs", "rpath", "LIBRARY_PATH", "LD_LIBRARY_PATH", "LD
 _HEADER_FLAG = r"-I *|-isystem *|-idirafter *"
 _LIBRARY_FLAG = r"-L *|-R *|-rpath[ ,=](?:-Wl,)?|-rpath-link[ ,=](?:-Wl,)?"
 
+#: Variables of the environment whose values are shown to people.
+_OF_COMPILERS = re.compile(
+    "^(CC|CXX|CPP|LD|AR|LDSHARED|[A-Z]*FLAGS|PATH|CPATH|[A-Z_]*INCLUDE_PATH|[A-Z_]*LIBRARY_PATH|LD_RUN_PATH"
+    "|PKG_CONFIG_PATH|MACOSX_DEPLOYMENT_TARGET)$"
+)
+
 
 class _Unreadable(Exception):
     """It is not known what of a folder a build uses, or that is too much."""
 
 
 def of(build_ext, environ_before, folders, installer=""):
-    """The variant and the bound variant of a build in the folder that has these paths.
+    """The variant and the bound variant of a build in the folder that has these paths, and its options.
 
     The bound variant is None if neither options nor environment name the folder, or if it is not known
     which files in it the build uses. In this case, paths count as they are. ``installer`` is what installs
-    eggs, if it is not pip.
+    eggs, if it is not pip. The options are for people: they hold no value of the environment that may be a
+    secret.
     """
     plain = {"build_ext": build_ext, "environment": _host.environment_since(environ_before)}
     if installer:
@@ -46,13 +53,36 @@ def of(build_ext, environ_before, folders, installer=""):
     pattern = "(?:%s)" % "|".join(_path_pattern(folder) for folder in folders)
     portable = _replaced(plain, re.compile(pattern))
     if portable == plain:
-        return _digest(plain), None
+        return _digest(plain), None, _shown(plain)
     try:
         portable["files"] = _files(plain, pattern)
     except (EnvironmentError, UnicodeError, _Unreadable):
-        return _digest(plain), None
+        return _digest(plain), None, _shown(plain)
     variant = _digest(portable)
-    return variant, "%s.%s" % (variant, _digest(folders))
+    return variant, "%s.%s" % (variant, _digest(folders)), _shown(portable)
+
+
+def _shown(parts):
+    """What a variant is a digest of, as texts. Files count by a few digits."""
+    found = {name: _text(value) for name, value in parts["build_ext"].items()}
+    for name, value in parts["environment"].items():
+        is_open = value is None or _OF_COMPILERS.match(name)
+        found[name] = _text(value) if is_open else _digits(value)
+    if "installer" in parts:
+        found["installer"] = parts["installer"]
+    for name, files in parts.get("files", ()):
+        found["files of " + name] = _digits([files, found.get("files of " + name)])
+    return found
+
+
+def _text(value):
+    """A value on one line of ASCII: anything else may have no form in JSON."""
+    text = "unset" if value is None else " ".join(str(value).split())
+    return "".join(char if " " <= char <= "~" else "?" for char in text)
+
+
+def _digits(value):
+    return _digest(value)[:8]
 
 
 def _path_pattern(folder):

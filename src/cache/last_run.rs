@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
+use crate::cache::build_options::{self, BuildOptions};
 use crate::cache::miss::Miss;
 use crate::cache::retention::roots::{self, RUNS};
 use crate::disk::dir::Dir;
@@ -45,6 +46,9 @@ pub struct Installed {
     /// As its author writes it, as far as that is known.
     pub name: String,
     pub version: String,
+    /// Of a custom build that was not in the cache.
+    #[serde(default, skip_serializing_if = "BuildOptions::is_empty")]
+    pub options: BuildOptions,
     #[serde(flatten)]
     pub origin: Origin,
 }
@@ -99,6 +103,7 @@ impl Installed {
     fn within_limits(mut self) -> Self {
         cut(&mut self.name);
         cut(&mut self.version);
+        self.options = build_options::within_limits(self.options);
         if let Origin::Built { not_converted: Some(text), .. } = &mut self.origin {
             cut(text);
         }
@@ -162,7 +167,8 @@ mod tests {
     use super::*;
 
     fn installed(name: &str, origin: Origin) -> Installed {
-        Installed { name: name.into(), version: "1.0".into(), origin }
+        let options = BuildOptions::new();
+        Installed { name: name.into(), version: "1.0".into(), options, origin }
     }
 
     #[test]

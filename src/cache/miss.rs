@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cache::build_options::{self, BuildOptions, Differing};
 use crate::cache::retention::plan::EvictReason;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::{EggKey, Mismatch};
@@ -45,8 +46,11 @@ pub enum Miss {
     OtherArchive { cached: String, wanted: String },
     /// It has an egg that was added by hand, so that its archive is not known.
     UnknownArchive,
-    /// It has a build with other options.
-    OtherBuild,
+    /// It has a build with other options: those of the nearest build that differ, if they are known.
+    OtherBuild {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        differing: Vec<Differing>,
+    },
     /// It has a build that works only in another folder.
     OtherFolder,
     /// It had the egg.
@@ -57,6 +61,8 @@ pub enum Miss {
     Unusable { why: String },
     /// Another buildout has stored it meanwhile.
     Raced,
+    /// A part builds the project with options, so the buildout takes no plain egg of it from the cache.
+    BuiltWithOptions,
     /// The cache has it, and buildout came to it in another way.
     NotAsked,
 }
@@ -134,8 +140,11 @@ pub struct Needed<'a> {
     pub version: &'a str,
     /// Of its archive; empty if it is not known.
     pub source_sha256: &'a str,
-    pub variant: &'a str,
+    /// `None` if any build will do.
+    pub variant: Option<&'a str>,
     pub bound_variant: Option<&'a str>,
+    /// Whether the buildout takes no plain egg of the project.
+    pub is_withheld: bool,
     /// When it was first needed, in seconds since the Unix epoch.
     pub since: i64,
 }
@@ -154,6 +163,8 @@ pub struct Known<'a> {
     pub would_work: &'a dyn Fn(&EggKey) -> bool,
     /// The remote that has withdrawn an egg, and why.
     pub withdrawn: &'a dyn Fn(Digest) -> Option<(String, String)>,
+    /// The options of the builds of a variant, if they are known.
+    pub options: &'a dyn Fn(&str) -> Option<BuildOptions>,
 }
 
 impl Miss {
@@ -163,6 +174,9 @@ impl Miss {
         // An egg that could not be copied comes first: it was offered.
         if let Some(why) = &known.unusable {
             return Self::Unusable { why: why.clone() };
+        }
+        if needed.is_withheld {
+            return Self::BuiltWithOptions;
         }
         let of_version: Vec<&CachedEgg> =
             known.eggs.iter().filter(|it| same_version(&it.key.version, needed.version)).collect();
@@ -192,7 +206,7 @@ impl Miss {
             return Self::archive(needed, &egg.key.source_sha256);
         }
         if !works.is_empty() {
-            return Self::build(needed, &works);
+            return Self::build(needed, &works, known);
         }
         if let Some(miss) = Self::host(&elsewhere, known) {
             return miss;
@@ -214,11 +228,21 @@ impl Miss {
         Self::OtherArchive { cached: cached.to_owned(), wanted }
     }
 
-    fn build(needed: &Needed<'_>, works: &[&CachedEgg]) -> Self {
+    fn build(needed: &Needed<'_>, works: &[&CachedEgg], known: &Known<'_>) -> Self {
+        let variant = needed.variant.unwrap_or_default();
         let is_elsewhere = |it: &&CachedEgg| {
-            variant::is_bound_elsewhere(&it.key.variant, needed.variant, needed.bound_variant)
+            variant::is_bound_elsewhere(&it.key.variant, variant, needed.bound_variant)
         };
-        if works.iter().any(is_elsewhere) { Self::OtherFolder } else { Self::OtherBuild }
+        if works.iter().any(is_elsewhere) {
+            return Self::OtherFolder;
+        }
+        let wanted = (known.options)(variant);
+        let differing = works.iter().filter_map(|it| {
+            let cached = (known.options)(&it.key.variant)?;
+            Some(build_options::differing(&cached, wanted.as_ref()?))
+        });
+        let nearest = differing.filter(|it| !it.is_empty()).min_by_key(Vec::len);
+        Self::OtherBuild { differing: nearest.unwrap_or_default() }
     }
 
     /// The mismatch of the nearest eggs.
@@ -241,7 +265,8 @@ impl Miss {
 
 impl Needed<'_> {
     fn is_build(&self, key: &EggKey) -> bool {
-        variant::is_one_of(&key.variant, self.variant, self.bound_variant)
+        let is_it = |wanted| variant::is_one_of(&key.variant, wanted, self.bound_variant);
+        self.variant.is_none_or(is_it)
     }
 
     fn is_archive(&self, key: &EggKey) -> bool {
@@ -269,7 +294,13 @@ impl fmt::Display for Miss {
             Self::UnknownArchive => {
                 write!(out, "the cached egg was added by hand, so its archive is not known")
             }
-            Self::OtherBuild => write!(out, "the cached egg is not used: {OTHER_BUILD}"),
+            Self::OtherBuild { differing } if differing.is_empty() => {
+                write!(out, "the cached egg is not used: {OTHER_BUILD}")
+            }
+            Self::OtherBuild { differing } => {
+                let pairs: Vec<String> = differing.iter().map(shown_pair).collect();
+                write!(out, "the cached egg was built with other options: {}", listed(&pairs))
+            }
             Self::OtherFolder => write!(out, "the cached egg is not used: {OTHER_FOLDER}"),
             Self::Evicted { at, why } => write!(out, "{}", evicted(*at, *why)),
             Self::Withdrawn { remote, why } => {
@@ -277,11 +308,24 @@ impl fmt::Display for Miss {
             }
             Self::Unusable { why } => write!(out, "{why}"),
             Self::Raced => write!(out, "another buildout has stored it meanwhile"),
+            Self::BuiltWithOptions => {
+                write!(
+                    out,
+                    "a part of this buildout builds the project with options, so a plain egg "
+                )?;
+                write!(out, "of it is never taken from the cache")
+            }
             Self::NotAsked => {
                 write!(out, "the cache has it, but this buildout could not choose it from there")
             }
         }
     }
+}
+
+/// `define was A and is B here`
+fn shown_pair(Differing { option, cached, wanted }: &Differing) -> String {
+    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
+    format!("{option} was {} and is {} here", shown(cached), shown(wanted))
 }
 
 fn evicted(at: i64, why: Gone) -> String {
@@ -350,6 +394,8 @@ fn listed(values: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
     use crate::egg::key::Host;
     use crate::egg::key::tests::key;
@@ -382,6 +428,8 @@ mod tests {
         evictions: Vec<Eviction>,
         unusable: Option<String>,
         withdrawn: Option<Digest>,
+        is_withheld: bool,
+        options: HashMap<String, BuildOptions>,
     }
 
     impl World {
@@ -399,8 +447,9 @@ mod tests {
             let needed = Needed {
                 version: "1.0",
                 source_sha256: &source_sha256,
-                variant,
+                variant: Some(variant),
                 bound_variant: None,
+                is_withheld: self.is_withheld,
                 since,
             };
             let known = Known {
@@ -412,6 +461,7 @@ mod tests {
                 withdrawn: &|digest| {
                     (self.withdrawn == Some(digest)).then(|| ("team".into(), "broken".into()))
                 },
+                options: &|variant| self.options.get(variant).cloned(),
             };
             let miss = Miss::of(&needed, &known);
             let text = serde_json::to_string(&miss).unwrap();
@@ -469,6 +519,30 @@ mod tests {
         let bound = EggKey { variant: "x.1".into(), ..wanted() };
         let why = World::of(&[bound]).why_with("x", 20);
         assert_eq!(why, format!("the cached egg is not used: {OTHER_FOLDER}"));
+    }
+
+    #[test]
+    fn the_options_of_the_nearest_build_are_compared() {
+        let of = |variant: &str| EggKey { variant: variant.into(), ..wanted() };
+        let mut world = World::of(&[of("far"), of("near"), of("unknown")]);
+        let mut know = |variant: &str, options: &[(&str, &str)]| {
+            let options = options.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+            world.options.insert(variant.to_owned(), options.collect());
+        };
+        know("far", &[("define", "A"), ("undef", "Z")]);
+        know("near", &[("define", "B")]);
+        know("wanted", &[("define", "C")]);
+        know("", &[]);
+        assert_eq!(
+            world.why_with("wanted", 20),
+            "the cached egg was built with other options: define was B and is C here"
+        );
+        assert_eq!(
+            world.why(),
+            "the cached egg was built with other options: define was B and is not set here"
+        );
+        world.is_withheld = true;
+        assert!(world.why().starts_with("a part of this buildout builds the project with options"));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod access;
 mod arrivals;
 mod blobs;
+pub mod build_options;
 pub mod extract;
 mod index;
 pub mod last_run;

@@ -273,7 +273,8 @@ impl Cache {
         torn_copies::forget_gone(&self.dir)?;
         prefetch_hints::forget_old(&self.dir)?;
         last_run::forget_old(&self.dir)?;
-        parity::forget_old(&self.dir)
+        parity::forget_old(&self.dir)?;
+        self.forget_build_options()
     }
 }
 

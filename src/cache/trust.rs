@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{getegid, geteuid, getgroups};
 
-use crate::cache::{arrivals, index, verified};
+use crate::cache::{arrivals, build_options, index, verified};
 use crate::disk::acl::{self, Writer};
 use crate::disk::dir::Dir;
 use crate::disk::permissions::SHARED;
@@ -46,7 +46,7 @@ pub const VARIABLE: &str = "EGGCACHE_TRUST_CACHE";
 const SUDO_USER: &str = "SUDO_UID";
 
 /// Everything in a cache that decides which eggs it serves, or what is removed.
-const PARTS: [&str; 19] = [
+const PARTS: [&str; 20] = [
     "blobs",
     "tmp",
     "quarantine",
@@ -60,6 +60,7 @@ const PARTS: [&str; 19] = [
     "copies",
     "recall",
     "parity",
+    build_options::DIR,
     "gc",
     "remotes.json",
     arrivals::FILE_NAME,

@@ -151,8 +151,22 @@ fn too_many(root: &Dir, dir: &str) -> Error {
 /// Removes the records in a directory that were last written more than `age` seconds before `now`, and
 /// its temporary files.
 pub fn forget_old(root: &Dir, dir: &str, age: i64, now: i64) -> Result<()> {
+    forget_old_unless(root, dir, age, now, |_| false)
+}
+
+/// As [`forget_old`], except the records that are needed, by their names without `.json`.
+pub fn forget_old_unless(
+    root: &Dir,
+    dir: &str,
+    age: i64,
+    now: i64,
+    is_needed: impl Fn(&str) -> bool,
+) -> Result<()> {
     temp::sweep_below(root, dir)?;
     for name in list(root, dir)? {
+        if name.strip_suffix(".json").is_some_and(&is_needed) {
+            continue;
+        }
         let record = format!("{dir}/{name}");
         let written = root.stat(&record).map(|found| found.modified());
         if written.is_ok_and(|written| now.saturating_sub(written) > age) {

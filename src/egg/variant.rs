@@ -6,6 +6,10 @@
 //! Without a custom build, the variant says how a buildout wants its wheels compiled
 //! (`egg-cache-compile`). It is empty for that of stock buildout.
 
+use crate::util::hash::is_lower_hex;
+
+/// Eggs that uv has installed. The Python package gives it to those that it stores.
+pub const UV: &str = "uv";
 /// All sources of converted eggs have bytecode, which is checked by the time of the source.
 pub const COMPILE_ALL: &str = "compile-all";
 /// As [`COMPILE_ALL`], with bytecode that Python does not check.
@@ -22,6 +26,14 @@ pub fn is_one_of(variant: &str, wanted: &str, bound: Option<&str>) -> bool {
 pub fn is_bound_elsewhere(variant: &str, wanted: &str, bound: Option<&str>) -> bool {
     let folder = variant.strip_prefix(wanted).and_then(|rest| rest.strip_prefix('.'));
     !wanted.is_empty() && folder.is_some() && bound != Some(variant)
+}
+
+/// The digest of the options of a custom build, without the folder that it may be bound to; `None` if the
+/// variant is not that of a custom build.
+#[must_use]
+pub fn digest_of(variant: &str) -> Option<&str> {
+    let digest = variant.split('.').next().unwrap_or_default();
+    (digest.len() == 64 && is_lower_hex(digest)).then_some(digest)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::cache::Cache;
+use crate::cache::build_options::BuildOptions;
 use crate::cache::query::{self, Narrow};
 use crate::egg::arrival::Arrival;
 use crate::egg::blob::one_file;
@@ -32,6 +33,9 @@ pub struct Report {
     pub arrival: Option<Arrival>,
     /// Whether it was converted from its source archive, a wheel.
     pub is_converted: bool,
+    /// The options of a custom build, if they are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<BuildOptions>,
     /// Set if a remote has withdrawn it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<Notice>,
@@ -81,7 +85,18 @@ pub fn show(cache: &Cache, text: &str, narrow: &Narrow, entries: bool) -> Result
     let withdrawn = Withdrawals::of(cache.root())?.get(egg.digest).cloned();
     let frames = blob.frame_count();
     let project = name_in(&blob, &egg.key.name).unwrap_or_else(|| egg.project());
-    Ok(Report { egg, project, blob: path, frames, arrival, is_converted, withdrawn, entries })
+    let options = cache.custom_build_options(&egg.key.variant);
+    Ok(Report {
+        egg,
+        project,
+        blob: path,
+        frames,
+        arrival,
+        is_converted,
+        options,
+        withdrawn,
+        entries,
+    })
 }
 
 /// The name of a project in the metadata of its egg. The index has only its PEP 503 form.

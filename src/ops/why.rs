@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::buildout::interpreter::Interpreter;
 use crate::buildout::script::Script;
 use crate::cache::Cache;
+use crate::cache::build_options::BuildOptions;
 use crate::cache::last_run::{Installed, LastRun};
 use crate::cache::miss::{Eviction, Known, Miss, Needed};
 use crate::cache::query::{self, Narrow};
@@ -33,10 +34,20 @@ pub struct OfEgg {
     /// The runs that have installed it, the newest first.
     pub runs: Vec<Run>,
     /// The eggs of the cache that are wanted.
-    pub cached: Vec<CachedEgg>,
+    pub cached: Vec<Cached>,
     /// Why there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Explained>,
+}
+
+/// An egg of the cache.
+#[derive(Debug, Serialize)]
+pub struct Cached {
+    #[serde(flatten)]
+    pub egg: CachedEgg,
+    /// With which options it was built, if it is a custom build and they are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<BuildOptions>,
 }
 
 /// A run, and those of its eggs that are asked for.
@@ -132,6 +143,8 @@ pub fn of_egg(cache: &Cache, text: &str, narrow: &Narrow) -> Result<OfEgg> {
         let version = version.or_else(|| last_version(&eggs, &evictions, &runs));
         explain(version, &eggs, &evictions, &withdrawals, narrow)
     });
+    let options = |egg: &CachedEgg| cache.custom_build_options(&egg.key.variant);
+    let cached = cached.into_iter().map(|egg| Cached { options: options(&egg), egg }).collect();
     Ok(OfEgg { runs, cached, missing })
 }
 
@@ -181,8 +194,9 @@ fn explain(
     let needed = Needed {
         version: version.as_deref().unwrap_or_default(),
         source_sha256: "",
-        variant: "",
+        variant: None,
         bound_variant: None,
+        is_withheld: false,
         since: now().saturating_add(1),
     };
     let known = Known {
@@ -194,6 +208,7 @@ fn explain(
         withdrawn: &|digest| {
             withdrawals.get(digest).map(|it| (it.remote.clone(), it.reason.clone()))
         },
+        options: &|_| None,
     };
     let miss = Miss::of(&needed, &known);
     Explained { version, why: miss.to_string(), miss }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cache::build_options::BuildOptions;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::Host;
 use crate::ops::add::{self, Added};
@@ -118,6 +119,12 @@ pub struct Built {
     pub variant: String,
     /// As in [`ToStore`].
     pub bound_variant: Option<String>,
+    /// Of a custom build: what its variant is a digest of, as people read it.
+    #[serde(default)]
+    pub options: BuildOptions,
+    /// Whether the buildout takes no such egg from the cache: a part builds the project with options.
+    #[serde(default)]
+    pub is_withheld: bool,
     pub build_seconds: f64,
     /// Whether the program has made it of a wheel.
     #[serde(default)]

@@ -21,7 +21,7 @@ const ADDRESS_SPACE: u32 = 2 << 20;
 
 /// Every file and folder of a cache. `{blob}` is the blob of an egg, and `{shard}` its folder; the
 /// other names in braces are the only file of a folder.
-const PATHS: [&str; 32] = [
+const PATHS: [&str; 34] = [
     "blobs",
     "blobs/{shard}",
     "blobs/{shard}/{blob}",
@@ -40,6 +40,8 @@ const PATHS: [&str; 32] = [
     "recall/{}",
     "parity",
     "parity/{}",
+    "variants",
+    "variants/{}",
     "gc",
     "gc/last.json",
     "remotes.json",
@@ -129,6 +131,7 @@ fn furnished() -> Sandbox {
         "compared_at": 0,
     });
     write(&sandbox.path("cache/parity/x.json"), parity.to_string().as_bytes());
+    write(&sandbox.path("cache/variants").join("a".repeat(64) + ".json"), b"{}");
     fs::create_dir_all(sandbox.path("app")).unwrap();
     serve(&sandbox);
     // A session fails if it cannot do these, which the assertions below would not notice.

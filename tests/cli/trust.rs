@@ -21,8 +21,17 @@ fn with_all_parts() -> Sandbox {
     let sandbox = Sandbox::with_two();
     sandbox.ok("pin foo");
     sandbox.ok("materialize --into out foo");
-    for folder in ["roots", "runs", "recall", "parity", "gc", "quarantine", "copies", "withdrawals"]
-    {
+    for folder in [
+        "roots",
+        "runs",
+        "recall",
+        "parity",
+        "variants",
+        "gc",
+        "quarantine",
+        "copies",
+        "withdrawals",
+    ] {
         fs::create_dir_all(sandbox.path("cache").join(folder)).unwrap();
     }
     write(&sandbox.path("cache/remotes.json"), b"[]\n");
@@ -45,6 +54,7 @@ fn a_cache_with_a_part_that_everybody_can_write_is_refused() {
         "copies",
         "recall",
         "parity",
+        "variants",
         "gc",
         "index.sqlite",
         "remotes.json",

@@ -150,3 +150,48 @@ fn the_record_of_a_run_is_removed_with_its_root() {
     assert_eq!(records("runs").len(), 0);
     sandbox.fails("why", 3);
 }
+
+#[test]
+fn a_custom_build_names_its_options_and_those_that_differ() {
+    let sandbox = Sandbox::new();
+    write(&sandbox.path("buildout.cfg"), b"[buildout]\n");
+    let custom = |variant: char, flavour: &str| {
+        let mut request = built("foo", "1.0");
+        request["variant"] = json!(variant.to_string().repeat(64));
+        request["options"] = json!({"define": flavour, "libraries": "z"});
+        request
+    };
+    let egg = sandbox.egg("foo", "1.0");
+    let first = custom('a', "A");
+    let mut server = Server::open(&sandbox, &host());
+    server.ask(&first);
+    let store =
+        json!({"op": "store", "path": egg, "source_sha256": "", "variant": first["variant"]});
+    assert_eq!(server.stored(&store)["outcome"], "stored");
+    server.close();
+    prints(
+        &sandbox,
+        "why foo",
+        "foo 1.0 (built, 12.3 s), a custom build with define = A, libraries = z: ",
+    );
+    let line = ", a custom build with define = A, libraries = z, added on ";
+    prints(&sandbox, "why foo", line);
+    prints(&sandbox, "show foo", "options       define = A, libraries = z\n");
+
+    let mut server = Server::open(&sandbox, &host());
+    let why = |server: &mut Server, request: &Value| server.ask(request)["why"].clone();
+    let other = "the cached egg was built with other options: define was A and is B here";
+    assert_eq!(why(&mut server, &custom('b', "B")), other);
+    let mut plain = built("foo", "1.0");
+    let others = ": define was A and is not set here, libraries was z and is not set here";
+    let other = format!("the cached egg was built with other options{others}");
+    assert_eq!(why(&mut server, &plain), other);
+    plain["is_withheld"] = json!(true);
+    let withheld = "a part of this buildout builds the project with options, so a plain egg of it is \
+                    never taken from the cache";
+    assert_eq!(why(&mut server, &plain), withheld);
+    server.close();
+
+    std::fs::remove_dir_all(sandbox.path("cache/variants")).unwrap();
+    prints(&sandbox, "why foo", ", a custom build with options that are not known here, added on ");
+}

@@ -83,3 +83,20 @@ def test_a_folder_of_unknown_use_counts_as_it_is(variant):
 def test_too_many_headers_are_not_read(variant, monkeypatch):
     monkeypatch.setattr(_variant, "_MOST_FILES", 0)
     assert variant("one", **DIRS)[1] is None
+
+
+def test_people_read_the_options_and_no_secret(variant, monkeypatch, tmp_path):
+    before = dict(os.environ)
+    monkeypatch.setenv("CFLAGS", "-O3  -DNAME=\u00fc")
+    monkeypatch.setenv("TOKEN_OF_THIS_TEST", "hunter2")
+    _, _, options = _variant.of({"define": "A"}, before, [str(tmp_path)])
+    assert options["define"] == "A" and options["CFLAGS"] == "-O3 -DNAME=?"
+    assert len(options["TOKEN_OF_THIS_TEST"]) == 8, "a few digits of a digest"
+    assert "hunter2" not in str(options)
+
+
+def test_files_count_in_the_options_by_a_few_digits(variant):
+    one, same, other = variant("one", **DIRS), variant("same", **DIRS), variant("other", header="X\n", **DIRS)
+    assert one[2] == same[2]
+    assert one[2]["include-dirs"] == "${buildout:directory}/parts/include"
+    assert {name for name in one[2] if one[2][name] != other[2][name]} == {"files of include-dirs"}

@@ -1,5 +1,6 @@
 //! `show`: the details of one egg.
 
+use crate::cache::build_options;
 use crate::cli::complete_eggs::egg_names;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
@@ -91,6 +92,7 @@ fn text(report: &Report) -> Text {
         ("source url", provenance.archive_url.clone().unwrap_or_default()),
         ("converted", converted.unwrap_or_default()),
         ("variant", key.variant.clone()),
+        ("options", report.options.as_ref().map(build_options::shown).unwrap_or_default()),
         ("environment", key.environment.clone()),
         ("content", content),
         ("stored", stored),

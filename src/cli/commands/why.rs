@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::buildout::is_buildout;
+use crate::cache::build_options::shown;
 use crate::cache::last_run::Origin;
 use crate::cache::query::Narrow;
 use crate::cli::complete_eggs::egg_names;
@@ -11,7 +12,8 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::print::{Data, Text};
 use crate::cli::select_eggs::Filter;
 use crate::egg::cached_egg::CachedEgg;
-use crate::ops::why::{self, Egg, Explained, OfBuildout, OfEgg, Run};
+use crate::egg::variant;
+use crate::ops::why::{self, Cached, Egg, Explained, OfBuildout, OfEgg, Run};
 use crate::util::clock::{shown_day, shown_minute};
 use crate::util::units::{counted, shown_time};
 
@@ -80,9 +82,8 @@ fn of_egg(OfEgg { runs, cached, missing }: &OfEgg, what: &str) -> Text {
             data.line(&format!("{time} in {directory}: {}", line(egg)));
         }
     }
-    for CachedEgg { file_name, digest, provenance, .. } in cached {
-        let (day, digest) = (shown_day(provenance.added_at), digest.short());
-        data.line(&format!("now: the cache has {file_name} ({digest}), added on {day}"));
+    for egg in cached {
+        data.line(&format!("now: the cache has {}", now_cached(egg)));
     }
     if let Some(Explained { version, why, .. }) = missing {
         let name = what.split("==").next().unwrap_or_default();
@@ -91,6 +92,24 @@ fn of_egg(OfEgg { runs, cached, missing }: &OfEgg, what: &str) -> Text {
         data.line(&format!("now: {name}{version} is not in the cache: {why}"));
     }
     Text { data, ..Text::default() }
+}
+
+/// An egg of the cache, with what its file name does not show.
+fn now_cached(Cached { egg, options }: &Cached) -> String {
+    let CachedEgg { file_name, digest, key, provenance, .. } = egg;
+    let mut text = format!("{file_name} ({})", digest.short());
+    if !key.environment.is_empty() {
+        text = format!("{text} with the label {}", key.environment);
+    }
+    let is_custom = variant::digest_of(&key.variant).is_some();
+    match options {
+        Some(options) => text = format!("{text}, a custom build with {}", shown(options)),
+        None if is_custom => {
+            text = format!("{text}, a custom build with options that are not known here")
+        }
+        None => {}
+    }
+    format!("{text}, added on {}", shown_day(provenance.added_at))
 }
 
 /// The time of a build, as the log of buildout has it.
@@ -109,6 +128,9 @@ fn line(Egg { installed, why }: &Egg) -> String {
         }
     };
     let mut line = format!("{} {} ({from})", installed.name, installed.version);
+    if !installed.options.is_empty() {
+        line = format!("{line}, a custom build with {}", shown(&installed.options));
+    }
     if let Some(why) = why {
         line = format!("{line}: {why}");
     }

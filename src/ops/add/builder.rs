@@ -4,10 +4,9 @@ use crate::disk::files::read_opened;
 use crate::egg::elf;
 use crate::egg::files::EggFiles;
 use crate::egg::manifest::Entry;
+use crate::egg::variant::UV;
 use crate::error::Result;
 
-/// The variant of eggs that uv has installed. The Python package gives it to those that it stores.
-const UV: &str = "uv";
 /// The longest `INSTALLER` that is read, in bytes.
 const MAX_INSTALLER: u64 = 100;
 /// The prefix of symbols of a Python 2.7 with this size of characters, and its ABI tag. It is in the names of

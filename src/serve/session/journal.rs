@@ -7,6 +7,7 @@ use std::path::Path;
 use tracing::debug;
 
 use super::Session;
+use crate::cache::build_options::{self, BuildOptions};
 use crate::cache::last_run::{Installed, LastRun, Origin};
 use crate::cache::miss::{Known, Miss, Needed, SETUPTOOLS};
 use crate::egg::cached_egg::CachedEgg;
@@ -43,7 +44,8 @@ impl Journal {
         let file_name = path.file_name().unwrap_or_default().to_string_lossy();
         if let Ok(EggName { name, version, .. }) = file_name.parse() {
             let origin = remote.map_or(Origin::Cache, |remote| Origin::Remote { remote });
-            self.eggs.push(Installed { name: name.replace('_', "-"), version, origin });
+            let (name, options) = (name.replace('_', "-"), BuildOptions::new());
+            self.eggs.push(Installed { name, version, options, origin });
         }
     }
 
@@ -56,6 +58,10 @@ impl Journal {
 impl Session {
     /// Notes an egg that buildout has built, and answers why it was a miss.
     pub fn built(&mut self, built: &Built) -> Result<Answer> {
+        let options = build_options::within_limits(built.options.clone());
+        if !options.is_empty() {
+            self.cache.record_build_options(&built.variant, &options).or_log();
+        }
         let miss = self.miss(built)?;
         let (name, version) = (built.name.clone(), built.version.clone());
         let (why, seconds) = (miss.to_string(), built.build_seconds);
@@ -65,7 +71,7 @@ impl Session {
         } else {
             Origin::Built { seconds, miss, not_converted: built.not_converted.clone() }
         };
-        self.journal.eggs.push(Installed { name, version, origin });
+        self.journal.eggs.push(Installed { name, version, options, origin });
         Ok(Answer::Explained { why })
     }
 
@@ -86,8 +92,9 @@ impl Session {
         let needed = Needed {
             version: &built.version,
             source_sha256: &built.source_sha256,
-            variant: &built.variant,
+            variant: Some(&built.variant),
             bound_variant: built.bound_variant.as_deref(),
+            is_withheld: built.is_withheld,
             since: self.journal.begun,
         };
         let known = Known {
@@ -99,6 +106,7 @@ impl Session {
             withdrawn: &|digest| {
                 self.withdrawals.notice(digest).map(|notice| (notice.remote, notice.reason))
             },
+            options: &|variant| self.cache.build_options(variant),
         };
         Ok(Miss::of(&needed, &known))
     }
