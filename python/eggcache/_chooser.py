@@ -75,7 +75,7 @@ class Chooser(object):
         self._found = {}
         #: Projects and versions of which the log has said that the archive is not known.
         self._unknown = set()
-        #: Projects whose eggs are not offered, because their archives are not known (rule 2).
+        #: Projects whose eggs are not offered, because their archives are not known (rules 2 and 4).
         self.unvouched = set()
         #: Cached builds of which the log has said why they are not offered.
         self._explained = set()
@@ -127,7 +127,7 @@ class Chooser(object):
     def same_as(self, installer, available, requirement, source):
         """The offer of the egg that was built from the archive that buildout has chosen (rule 4).
 
-        ``available`` is the distribution that buildout would fetch.
+        With ``any_archive``, that may be an egg of this version whose archive is not known. ``available`` is the distribution that buildout would fetch.
         """
         if not self._may_offer(requirement, source):
             return None
@@ -156,17 +156,28 @@ class Chooser(object):
         return self._places.choice(installer, requirement, available.version, source)
 
     def _of_archive(self, installer, available, requirement, source, archive):
-        """The offer of an egg that was built from this archive."""
-        if not any(egg["source_sha256"] for egg in self._eggs_of_version(requirement, available.version)):
-            return None
-        sha256 = sha256_of_link(archive or available.location)
-        if not sha256:
-            return None
-        eggs = self._eggs_of_version(requirement, available.version, sha256=sha256)
-        eggs = [egg for egg in eggs if egg["source_sha256"] == sha256]
-        if eggs:
-            self._learn(eggs[0], self.choice_of(installer, available, requirement, source))
-        return self._offer(eggs, requirement, source, installer)
+        """The offer of an egg that was built from this archive, or of an archive that is not known."""
+        eggs = self._eggs_of_version(requirement, available.version)
+        if any(egg["source_sha256"] for egg in eggs):
+            sha256 = sha256_of_link(archive or available.location)
+            if not sha256:
+                return None
+            eggs = self._eggs_of_version(requirement, available.version, sha256=sha256)
+            same = [egg for egg in eggs if egg["source_sha256"] == sha256]
+            if same:
+                self._learn(same[0], self.choice_of(installer, available, requirement, source))
+                return self._offer(same, requirement, source, installer)
+        return self._offer(self._vouched(eggs, requirement), requirement, source, installer)
+
+    def _vouched(self, eggs, requirement):
+        """Those eggs of unknown archives that the user vouches for."""
+        eggs = [egg for egg in eggs if is_unvouched(egg)]
+        if eggs and not self._any_archive:
+            self.unvouched.add(requirement.key)
+            return []
+        if self._hashes is not None:
+            eggs = self._hashes.usable(eggs, requirement.project_name, is_offline=False)
+        return eggs
 
     def _learn(self, egg, choice):
         if choice is not None and choice not in egg["choices"]:

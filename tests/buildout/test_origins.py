@@ -225,6 +225,25 @@ def test_an_egg_that_was_added_by_hand_is_used_on_request(newest_world, folders)
     assert summary(output)["misses"] == 0
 
 
+def test_without_a_pin_the_index_decides_on_the_version_of_an_egg_that_was_added_by_hand(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0")
+    first = world.project("first")
+    first.run(cache=False)
+    world.eggcache("add", "--generation", str(world.buildout.generation), str(first.eggs_directory))
+    said = world.project("asking").run()
+    assert "added by hand are not used for alpha, zc.recipe.egg, because" in said
+    for name in ("alpha", "zc.recipe.egg"):
+        world.eggcache("remove", name, "--force")
+    world.eggcache("add", "--generation", str(world.buildout.generation), str(first.eggs_directory))
+    options = "egg-cache-unknown-archives = use"
+    assert summary(world.project("using", options=options).run())["misses"] == 0
+    world.wheel("alpha", "2.0")
+    newer = world.project("newer", options=options)
+    assert summary(newer.run())["misses"] == 1
+    assert newer.installed("alpha") == "2.0"
+
+
 def test_no_secret_of_a_query_is_stored_or_logged(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0")

@@ -50,6 +50,7 @@ fn each_reason_of_a_miss_has_its_words() {
     assert_eq!(why(&sandbox, &built("foo", "1.1")), other);
     let by_hand = "the cached egg was added by hand, so its archive is not known";
     assert_eq!(why(&sandbox, &built("foo", "1.0")), by_hand);
+    sandbox.ok("why").says(&["hint: `egg-cache-unknown-archives = use` in [buildout] serves"]);
     let newer = host_with("python", "3.12");
     let python = "the cache has it for Python 3.11, and this is Python 3.12";
     assert_eq!(why_on(&sandbox, &newer, &built("foo", "1.0")), python);

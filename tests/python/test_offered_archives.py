@@ -99,10 +99,10 @@ def test_unknown_archives_can_be_allowed():
 # -- What buildout has chosen itself
 
 
-def learn(eggs, location=LINK + "#sha256=" + A, archive=None):
+def learn(eggs, location=LINK + "#sha256=" + A, archive=None, **options):
     """Offer an egg of the archive that buildout has chosen; return its digest and what is learned."""
     bridge = Bridge(*eggs)
-    chooser = fakes.chooser(bridge=bridge, places=Places("third"))
+    chooser = fakes.chooser(bridge=bridge, places=Places("third"), **options)
     available = types.SimpleNamespace(version="1.0", location=location)
     if archive is None:
         offered = chooser.same_as(Installer(), available, Requirement("alpha==1.0"), None)
@@ -132,3 +132,25 @@ def test_an_archive_without_a_digest_in_its_link_is_compared_after_it_is_fetched
     assert learn([ELSEWHERE], LINK, str(archive)) == (None, [])
     # `same_as` has compared it already.
     assert learn([same], LINK + "#sha256=" + sha256, str(archive)) == (None, [])
+
+
+def test_a_version_that_the_index_has_chosen_may_be_of_an_unknown_archive(tmp_path):
+    archive = tmp_path / "alpha-1.0.tar.gz"
+    archive.write_bytes(b"code")
+    here = alpha("here", A)
+    assert learn([UNKNOWN]) == (None, [])
+    assert learn([UNKNOWN], any_archive=True) == ("alpha-unknown", [])
+    assert learn([UNKNOWN, ELSEWHERE], any_archive=True) == ("alpha-unknown", [])
+    assert learn([UNKNOWN, here], any_archive=True)[0] == "alpha-here", "the archive itself comes first"
+    # Only the archive shows whether the other egg was built from it.
+    assert learn([UNKNOWN, ELSEWHERE], LINK, any_archive=True) == (None, [])
+    assert learn([UNKNOWN, ELSEWHERE], LINK, str(archive), any_archive=True) == ("alpha-unknown", [])
+    assert learn([UNKNOWN], LINK, any_archive=True) == ("alpha-unknown", [])
+
+
+def test_an_unpinned_project_is_noted_if_only_the_unknown_archive_keeps_its_egg_from_use():
+    for eggs, expected in [([UNKNOWN], {"alpha"}), ([UNKNOWN, alpha("here", A)], set()), ([ELSEWHERE], set())]:
+        chooser = fakes.chooser(*eggs)
+        available = types.SimpleNamespace(version="1.0", location=LINK + "#sha256=" + A)
+        chooser.same_as(Installer(), available, Requirement("alpha"), None)
+        assert chooser.unvouched == expected

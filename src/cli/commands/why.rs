@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::buildout::is_buildout;
 use crate::cache::build_options::shown;
 use crate::cache::last_run::Origin;
+use crate::cache::miss::Miss;
 use crate::cache::query::Narrow;
 use crate::cli::complete_eggs::egg_names;
 use crate::cli::context::Context;
@@ -67,7 +68,17 @@ fn of_buildout(OfBuildout { run }: &OfBuildout, verbose: bool) -> Text {
         shown_minute(run.at),
         run.directory.display()
     );
-    Text { data, summary, ..Text::default() }
+    let mut text = Text { data, summary, ..Text::default() };
+    text.hint(hints(run.eggs.iter().filter_map(|egg| egg.installed.origin.miss())));
+    text
+}
+
+/// What to do about misses.
+fn hints<'a>(mut misses: impl Iterator<Item = &'a Miss>) -> Vec<String> {
+    let is_by_hand = misses.any(|miss| matches!(miss, Miss::UnknownArchive));
+    let hint =
+        "`egg-cache-unknown-archives = use` in [buildout] serves eggs that were added by hand";
+    is_by_hand.then(|| hint.to_owned()).into_iter().collect()
 }
 
 fn misses(count: usize) -> String {
