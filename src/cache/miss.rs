@@ -331,8 +331,8 @@ fn shown_pair(Differing { option, cached, wanted }: &Differing) -> String {
 fn evicted(at: i64, why: Gone) -> String {
     let day = shown_day(at);
     match why {
-        Gone::MaxAge => format!("evicted on {day}: it was not used for long"),
-        Gone::KeepVersions => format!("evicted on {day}: there were newer versions"),
+        Gone::MaxAge => format!("evicted on {day}: it was not used for longer than max-age"),
+        Gone::KeepVersions => format!("evicted on {day}: there were enough newer versions"),
         Gone::MaxSize => format!("evicted on {day}: the cache was over its size limit"),
         Gone::SignedBy => format!("evicted on {day}: a key that is not trusted had signed it"),
         Gone::Withdrawn => format!("evicted on {day}: it was withdrawn"),
@@ -357,12 +357,15 @@ fn other_host(part: &str, cached: &[String], wanted: &str) -> String {
         }
         "spelling" => format!("the file name of the cached egg spells the project {list}"),
         "environment" => {
-            let shown = |label: &str| match label {
-                "" => "no environment".to_owned(),
-                label => format!("environment {label}"),
+            let with = |label: &String| match &label[..] {
+                "" => "without an environment label".to_owned(),
+                label => format!("with the environment label {label}"),
             };
-            let cached: Vec<String> = cached.iter().map(|label| shown(label)).collect();
-            format!("the cache has it for {}, and this is {}", listed(&cached), shown(wanted))
+            let cached = listed(&cached.iter().map(with).collect::<Vec<String>>());
+            let own = if wanted.is_empty() { "none".into() } else { format!("the label {wanted}") };
+            format!(
+                "the cache has it {cached}, and this buildout has {own} (egg-cache-environment)"
+            )
         }
         _ => "the setuptools of this buildout gives it another file name".to_owned(),
     }
@@ -496,7 +499,11 @@ mod tests {
         assert_eq!(why, "the cache has it in layout 4, and this buildout uses layout 5");
         let label = EggKey { environment: "el9".into(), ..wanted() };
         let why = World::of(&[label]).why();
-        assert_eq!(why, "the cache has it for environment el9, and this is no environment");
+        assert_eq!(
+            why,
+            "the cache has it with the environment label el9, and this buildout has none \
+             (egg-cache-environment)"
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ type Part = fn(&CachedEgg) -> String;
 const PARTS: [Part; 6] = [
     archive,
     |egg| labelled("build options", &digits(&egg.key.variant)),
-    |egg| labelled("environment", &egg.key.environment),
+    |egg| labelled("environment label", &egg.key.environment),
     |egg| labelled("ABI", &egg.key.abi),
     |egg| labelled("C library", &egg.key.libc),
     |egg| egg.file_name.clone(),
@@ -90,9 +90,9 @@ mod tests {
             differences(&eggs),
             [
                 "",
-                "unknown archive, no build options, environment el9",
-                "foo.tar.gz (abababab), no build options, no environment",
-                "unknown archive, build options 01234567, no environment",
+                "unknown archive, no build options, environment label el9",
+                "foo.tar.gz (abababab), no build options, no environment label",
+                "unknown archive, build options 01234567, no environment label",
             ]
         );
         assert_eq!(differences(&eggs[..1]), [""]);

@@ -49,7 +49,7 @@ def test_with_v_the_log_and_the_record_say_why_an_egg_was_a_miss(newest_world):
     output = third.run("-v")
     why = {
         "alpha": "the cache has never had an egg of this project",
-        "beta": "the cache has it for no environment, and this is environment el9",
+        "beta": "the cache has it without an environment label, and this buildout has the label el9 (egg-cache-environment)",
     }
     lines = misses(output)
     assert len(lines) == 3, lines

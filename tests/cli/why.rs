@@ -77,7 +77,7 @@ fn an_eviction_and_a_damaged_egg_are_remembered() {
         (&json!("evicted"), &json!("max-size"))
     );
     let text = sandbox.ok("why foo==1.0").stdout;
-    assert!(text.contains("now: foo 1.0 is not in the cache: evicted on 20"), "{text}");
+    assert!(text.contains("now: the cache cannot serve foo 1.0: evicted on 20"), "{text}");
     assert!(text.contains("the cache was over its size limit"), "{text}");
     sandbox.ok("add eggs");
     flip_last_bit(&sandbox.blob("bar"));
@@ -90,7 +90,7 @@ fn an_eviction_and_a_damaged_egg_are_remembered() {
 fn the_index_alone_explains_an_egg_of_another_python() {
     let sandbox = Sandbox::with_two();
     let text = sandbox.ok("why foo==1.0 --python 3.12").stdout;
-    let line = "now: foo 1.0 is not in the cache: the cache has it for Python 3.11, and this is Python 3.12\n";
+    let line = "now: the cache cannot serve foo 1.0: the cache has it for Python 3.11, and this is Python 3.12\n";
     assert_eq!(text, line);
     prints(&sandbox, "why foo", "now: the cache has foo-1.0-py3.11.egg");
     prints(&sandbox, "why foo-1.0-py3.11.egg", "now: the cache has foo-1.0-py3.11.egg");

@@ -100,7 +100,7 @@ fn of_egg(OfEgg { runs, cached, missing }: &OfEgg, what: &str) -> Text {
         let name = what.split("==").next().unwrap_or_default();
         let name = name.strip_suffix(".egg").map_or(name, |it| it.split('-').next().unwrap_or(it));
         let version = version.as_ref().map(|it| format!(" {it}")).unwrap_or_default();
-        data.line(&format!("now: {name}{version} is not in the cache: {why}"));
+        data.line(&format!("now: the cache cannot serve {name}{version}: {why}"));
     }
     Text { data, ..Text::default() }
 }
@@ -110,13 +110,13 @@ fn now_cached(Cached { egg, options }: &Cached) -> String {
     let CachedEgg { file_name, digest, key, provenance, .. } = egg;
     let mut text = format!("{file_name} ({})", digest.short());
     if !key.environment.is_empty() {
-        text = format!("{text} with the label {}", key.environment);
+        text = format!("{text} with the environment label {}", key.environment);
     }
     let is_custom = variant::digest_of(&key.variant).is_some();
     match options {
         Some(options) => text = format!("{text}, a custom build with {}", shown(options)),
         None if is_custom => {
-            text = format!("{text}, a custom build with options that are not known here")
+            text = format!("{text}, a custom build with options that are not known here");
         }
         None => {}
     }
