@@ -96,6 +96,8 @@ class Session(object):
         self.ahead = None
         #: None if the run is not shown on a terminal.
         self.progress = None
+        #: Names of remotes that are not asked, because the run is offline. Emptied when the log has said so.
+        self._unasked_remotes = []
 
     @property
     def is_active(self):
@@ -132,6 +134,7 @@ class Session(object):
         if "warning" in answer:
             _warn(answer["warning"])
         warn_of_torn_copies(answer)
+        self._unasked_remotes = answer.get("unasked_remotes", [])
         #: ``reader``, ``builder``, or None without remotes.
         role = answer.get("remotes")
         any_archive = _options.is_changed(options, "egg-cache-unknown-archives")
@@ -199,6 +202,16 @@ class Session(object):
     def choose(self, installer, requirement, source):
         """See `Chooser.choose`."""
         return self.chooser.choose(installer, requirement, source)
+
+    def missing_offline(self, requirement):
+        """Say once, for the first egg that is missing offline, that a remote may have it."""
+        if self._unasked_remotes and self.is_active:
+            logger.info(
+                "%s is not in the cache, and offline no remote is asked for it (%s).",
+                requirement,
+                ", ".join(self._unasked_remotes),
+            )
+            self._unasked_remotes = []
 
     @guarded
     def same_as(self, installer, available, requirement, source):

@@ -261,6 +261,9 @@ pub enum Answer {
         /// Set if the cache has usable remotes.
         #[serde(skip_serializing_if = "Option::is_none")]
         remotes: Option<Role>,
+        /// The names of usable remotes that are not asked, because the run is offline.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        unasked_remotes: Vec<String>,
     },
     Found {
         eggs: Vec<Candidate>,

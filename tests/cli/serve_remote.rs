@@ -106,7 +106,8 @@ fn a_remote_is_asked_for_missing_versions_unless_offline() {
     drop(server);
     let mut opening = opening_with(&team.reader, "configuration", Path::new("some pins"));
     opening["offline"] = json!(true);
-    let mut server = Server::opened_by(&team.reader, &opening);
+    let (mut server, _) = Server::start(&team.reader);
+    assert_eq!(server.ask(&opening)["unasked_remotes"], json!(["team"]));
     assert_eq!(versions(&find(&mut server, "foo", "1.0")), ["2.0"]);
     server.close_with(&json!({}));
 }

@@ -195,6 +195,15 @@ def test_offline_a_cached_egg_is_copied_and_counts_as_installed():
     assert world.installer._env["alpha"] == [arrived]
 
 
+def test_only_a_missing_egg_of_an_offline_buildout_is_missing_offline():
+    world = World(is_active=True)
+    world.installer._satisfied(ALPHA)
+    assert ("missing_offline",) not in world.session.calls
+    world.installer._dest = None
+    world.installer._satisfied(ALPHA)
+    assert ("missing_offline",) in world.session.calls
+
+
 def test_an_offer_that_cannot_be_copied_comes_from_the_index():
     world = World(is_active=True)
     offered = world.offer()

@@ -250,6 +250,16 @@ def test_a_reader_takes_no_lease(begin):
     assert run.bridge.ops() == ["open"]
 
 
+def test_offline_one_line_says_that_remotes_are_not_asked(begin, caplog):
+    run = begin(Bridge(), unasked_remotes=["team", "mirror"])
+    for _ in range(2):
+        run.missing_offline(PIN)
+    said = "alpha==1.0 is not in the cache, and offline no remote is asked for it (team, mirror)."
+    assert messages(caplog) == [said]
+    begin(Bridge()).missing_offline(PIN)
+    assert len(messages(caplog)) == 1, "there is no remote"
+
+
 # -- The summary
 
 

@@ -106,8 +106,13 @@ impl Session {
         let remotes = configured.and_then(|remotes| {
             SessionRemotes::open(&cache, remotes, &withdrawals, &host, configuration, options)
         });
+        let mut unasked_remotes = Vec::new();
         let (remotes, failure) = match remotes {
-            _ if offline => (None, None),
+            Ok(remotes) if offline => {
+                unasked_remotes = remotes.iter().flat_map(SessionRemotes::names).collect();
+                (None, None)
+            }
+            Err(_) if offline => (None, None),
             Ok(remotes) => (remotes, None),
             Err(error) => (None, Some(text(&error))),
         };
@@ -131,6 +136,7 @@ impl Session {
             warning: (!warnings.is_empty()).then(|| warnings.join("; ")),
             full: full.map(|error| text(&error)),
             remotes: remotes.as_ref().map(SessionRemotes::role),
+            unasked_remotes,
         };
         let session = Self {
             cache,

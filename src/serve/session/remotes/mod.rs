@@ -114,6 +114,10 @@ impl SessionRemotes {
         }))
     }
 
+    pub fn names(&self) -> Vec<String> {
+        self.remotes.iter().map(|remote| remote.name.clone()).collect()
+    }
+
     pub fn role(&self) -> Role {
         if self.signer.is_some() { Role::Builder } else { Role::Reader }
     }
@@ -151,7 +155,7 @@ impl SessionRemotes {
     }
 
     fn stop(&mut self) {
-        let names: Vec<&str> = self.remotes.iter().map(|remote| remote.name.as_str()).collect();
+        let names = self.names();
         let noun = if names.len() == 1 { "remote" } else { "remotes" };
         let (names, balance) = (names.join(", "), self.budget.balance());
         let reason = format!("{noun} {names}: {balance}; continuing without");
