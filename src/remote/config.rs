@@ -4,7 +4,8 @@
 use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
 use crate::cache::trust::Trust;
@@ -27,9 +28,10 @@ pub const SCHEMES: [&str; 6] = ["s3", "gs", "az", "https", "http", "file"];
 #[serde(deny_unknown_fields)]
 pub struct Remote {
     pub name: String,
+    #[serde(deserialize_with = "read_address")]
     pub url: Url,
     /// The server of a store that is not at Amazon, Google or Azure.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "read_endpoint", skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Url>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
@@ -113,6 +115,14 @@ impl Remote {
             stale: Stale::default(),
             foreign: None,
         })
+    }
+
+    /// The remote as people see it: without secrets in its addresses.
+    #[must_use]
+    pub fn shown(self) -> Self {
+        let url = without_secrets(&self.url);
+        let endpoint = self.endpoint.as_ref().map(without_secrets);
+        Self { url, endpoint, ..self }
     }
 
     /// Checks that all its options apply to its kind of address.
@@ -250,6 +260,16 @@ fn address(text: &str) -> Result<Url> {
         return Err(Error::Usage("the address of a remote must not have a `?` or a `#`".into()));
     }
     Ok(url)
+}
+
+/// Reads an address. An error does not repeat it.
+fn read_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|error| D::Error::custom(format!("an address is invalid: {error}")))
+}
+
+fn read_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    read_address(deserializer).map(Some)
 }
 
 /// An address without user, password, query and fragment: a file that was written by hand may have a secret

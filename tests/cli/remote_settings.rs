@@ -1,6 +1,9 @@
 //! Settings of remotes that cannot work: an error names them, and shows no secret.
 
-use crate::support::{EGGCACHE, Output, Sandbox};
+use serde_json::Value;
+
+use crate::foreign_remotes::Store;
+use crate::support::{EGGCACHE, Output, Sandbox, write};
 
 const SECRET: &str = "hunter2";
 
@@ -72,4 +75,38 @@ fn an_address_that_means_something_else_is_refused() {
     process.arg("here\nthere");
     let output = Output::of(&assert_cmd::Command::from_std(process).assert().code(2));
     assert_says(&output, "--region has a control character");
+}
+
+#[test]
+fn a_secret_that_somebody_wrote_into_an_address_is_never_printed() {
+    let store = Store::start();
+    let local = format!("127.0.0.1:{}/pool", store.port);
+    let invalid = "an address is invalid: ";
+    for (field, url, says) in [
+        ("url", format!("http://me:{SECRET}@{local}?token={SECRET}"), local.as_str()),
+        ("endpoint", format!("http://me:{SECRET}@{local}?token={SECRET}"), local.as_str()),
+        ("url", format!("https://me:{SECRET}@no host/"), invalid),
+        ("endpoint", format!("{SECRET}@host"), invalid),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.ok("keygen key");
+        sandbox.ok(&format!("{} --region here --key key.pub", store.remote("team")));
+        let path = sandbox.path("cache/remotes.json");
+        let mut remotes: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        remotes[0][field] = url.into();
+        if field == "url" {
+            remotes[0].as_object_mut().unwrap().remove("endpoint");
+        }
+        write(&path, remotes.to_string().as_bytes());
+        let mut all = String::new();
+        for line in ["remote list", "--json remote list", "stats", "doctor", "list"] {
+            let mut process = sandbox.eggcache(line);
+            process.env("EGGCACHE_LOG", sandbox.path("log"));
+            let output = process.output().unwrap();
+            all += &String::from_utf8_lossy(&output.stdout);
+            all += &String::from_utf8_lossy(&output.stderr);
+        }
+        all += &std::fs::read_to_string(sandbox.path("log")).unwrap();
+        assert!(all.contains(says) && !all.contains(SECRET), "{all}");
+    }
 }

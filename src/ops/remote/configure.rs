@@ -106,7 +106,7 @@ pub fn configure(cache: &Cache, options: &Options) -> Result<Report> {
 
 fn with_key_ids(remote: Remote) -> Result<ConfiguredRemote> {
     let key_ids = remote.trusted.iter().map(Trusted::id).collect::<Result<_>>()?;
-    Ok(ConfiguredRemote { remote, key_ids })
+    Ok(ConfiguredRemote { remote: remote.shown(), key_ids })
 }
 
 /// Trusts a key, given as text or as a file. If it is trusted already, its limits are replaced. A key with

@@ -45,7 +45,7 @@ use tracing::{debug, warn};
 pub use web::Web;
 
 use crate::error::{Error, Result};
-use crate::remote::config::Remote;
+use crate::remote::config::{Remote, without_secrets};
 use crate::util::environment::Environment;
 
 /// The client of one remote. Clones share their state.
@@ -81,10 +81,9 @@ impl Client {
         // First, because it chooses the implementation of TLS.
         runtime()?;
         let Opened { store, prefix, unset } = open(remote, patience, environment).map_err(bad)?;
-        let url = remote.url.as_str();
         debug!(
             remote = remote.name,
-            url,
+            url = %without_secrets(&remote.url),
             anonymous = !unset.is_empty() || remote.foreign.is_some(),
             "opened a remote"
         );
