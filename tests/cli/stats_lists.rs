@@ -73,7 +73,7 @@ fn a_record_that_cannot_be_read_is_counted_on_the_page() {
     let sandbox = with_all();
     fs::write(sandbox.path("cache/roots/half.json"), "{").unwrap();
     assert_eq!(sandbox.json("stats")["unreadable"].as_array().unwrap().len(), 1);
-    assert!(page(&sandbox).contains("1 record cannot be read. <code>eggcache roots</code> shows"));
+    assert!(page(&sandbox).contains("1 record of a pin or a buildout cannot be read."));
 }
 
 /// The path and the content of the record of the only buildout.
@@ -154,4 +154,18 @@ fn the_page_of_an_empty_cache_says_what_to_do() {
     for part in ["<svg", "<table", "<details", "class=\"legend\"", "class=\"map"] {
         assert!(!page.contains(part), "{part}: {page}");
     }
+}
+
+#[test]
+fn a_pin_that_cannot_be_read_is_a_problem_beside_the_report() {
+    let sandbox = with_all();
+    fs::write(sandbox.path("cache/pins/half.json"), "{").unwrap();
+    for line in ["stats", "stats --format openmetrics"] {
+        sandbox.ok(line).says(&["problem: ", "pins/half.json"]);
+    }
+    let stats = sandbox.json("stats");
+    assert_eq!(stats["pins"]["first"][0]["what"], "bar");
+    assert!(stats["unreadable"][0].as_str().unwrap().contains("half.json"), "{stats}");
+    assert!(page(&sandbox).contains("1 record of a pin or a buildout cannot be read"));
+    sandbox.fails("gc", 1).says(&["half.json"]);
 }

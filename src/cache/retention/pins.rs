@@ -123,6 +123,9 @@ impl Pattern {
     }
 }
 
+/// A pin, and its pattern.
+pub type Pinned = (Pin, Pattern);
+
 /// The directory of the pins. Its name is part of the cache's format.
 pub const DIR: &str = "pins";
 
@@ -131,16 +134,27 @@ fn path_of(pattern: &Pattern) -> String {
 }
 
 /// All pins, sorted. Fails if one cannot be read, because its eggs would not be protected.
-pub fn all(cache: &Dir) -> Result<Vec<(Pin, Pattern)>> {
-    let mut pins = Vec::new();
+pub fn all(cache: &Dir) -> Result<Vec<Pinned>> {
+    let (pins, errors) = readable(cache)?;
+    errors.into_iter().next().map_or(Ok(pins), Err)
+}
+
+/// The pins that can be read, sorted, and why others cannot.
+pub fn readable(cache: &Dir) -> Result<(Vec<Pinned>, Vec<Error>)> {
+    let (mut pins, mut errors) = (Vec::new(), Vec::new());
     for (_, pin) in json_file::read_all::<Pin>(cache, DIR)? {
-        let mut pin = pin?;
-        pin.pinned_at = pin.pinned_at.min(now());
-        let pattern = Pattern::new(&pin.what)?;
-        pins.push((pin, pattern));
+        match pin.and_then(with_pattern) {
+            Ok(pin) => pins.push(pin),
+            Err(error) => errors.push(error),
+        }
     }
     pins.sort_by(|(a, _), (b, _)| a.what.cmp(&b.what));
-    Ok(pins)
+    Ok((pins, errors))
+}
+
+fn with_pattern(pin: Pin) -> Result<Pinned> {
+    let pattern = Pattern::new(&pin.what)?;
+    Ok((Pin { pinned_at: pin.pinned_at.min(now()), ..pin }, pattern))
 }
 
 /// Pins that cannot be read, by the name of their file.

@@ -73,7 +73,7 @@ pub struct Report {
     pub growth: Vec<Growth>,
     pub next_gc: NextGc,
     pub regrets: Regrets,
-    /// Why records of roots cannot be read.
+    /// Why records of pins and roots cannot be read.
     pub unreadable: Vec<String>,
     /// The path of the HTML page, if one was written.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,8 +127,9 @@ pub fn stats(cache: &Cache, options: &Options) -> Result<Report> {
     let largest = largest(&eggs);
     let arrivals = cache.arrivals()?;
     let grace = options.grace.unwrap_or(GRACE);
-    let pinned = retention::pins::all(cache.dir())?;
-    let (known, unreadable) = retention::roots::all(cache.dir(), at)?;
+    let (pinned, mut unreadable) = retention::pins::readable(cache.dir())?;
+    let (known, unreadable_roots) = retention::roots::all(cache.dir(), at)?;
+    unreadable.extend(unreadable_roots);
     let pulled = Pulled::of(&eggs, &arrivals);
     let roots = Roots::of(&known, &eggs, grace, at);
     let pins = Pins::of(&pinned, &eggs);

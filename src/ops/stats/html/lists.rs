@@ -30,7 +30,7 @@ pub fn buildouts(report: &Report) -> String {
     if !report.unreadable.is_empty() {
         let records = counted(report.unreadable.len(), "record");
         list.push_str(&quiet(&format!(
-            "{records} cannot be read. <code>eggcache roots</code> shows why."
+            "{records} of a pin or a buildout cannot be read. <code>eggcache stats</code> says why."
         )));
     }
     if roots.count > 0 {
