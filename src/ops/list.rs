@@ -1,7 +1,7 @@
 //! List: the eggs in the cache.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
@@ -29,8 +29,9 @@ pub struct Report {
     pub arrivals: Arrivals,
     /// Those that a remote has withdrawn.
     pub withdrawn: BTreeMap<Digest, Notice>,
-    /// What may have been meant, if no egg matches.
-    pub nearest: Option<Nearest>,
+    /// Texts that no egg matches, and what they may have meant.
+    pub unmatched: Vec<String>,
+    pub nearest: Vec<Nearest>,
     /// Bytes of content.
     pub bytes: u64,
     /// Bytes of the blobs.
@@ -96,31 +97,38 @@ pub enum Sort {
 
 /// Lists the eggs that `text` matches; all if it is absent.
 pub fn list(cache: &Cache, text: Option<&str>, narrow: &Narrow) -> Result<Report> {
-    list_with(cache, text, narrow, Options::default())
+    let texts: Vec<&str> = text.into_iter().collect();
+    list_with(cache, &texts, narrow, Options::default())
 }
 
-/// As [`list`], in an order, and with what keeps each egg.
+/// As [`list`], for the eggs that any of the texts matches, in an order, and with what keeps each egg.
 ///
 /// # Errors
 /// If the index cannot be read, or a pin if only unused eggs are wanted.
 pub fn list_with(
     cache: &Cache,
-    text: Option<&str>,
+    texts: &[&str],
     narrow: &Narrow,
     options: Options,
 ) -> Result<Report> {
-    let mut eggs = match text {
-        Some(text) => match query::of_pattern(cache, text)? {
-            Some(eggs) => eggs,
-            None => query::matching(cache, text)?,
-        },
-        None => cache.eggs()?,
-    };
-    eggs.retain(|egg| narrow.admits(egg));
-    let nearest = match text.filter(|_| eggs.is_empty()) {
-        Some(text) => query::nearest_to_part(cache, text, narrow)?,
-        None => None,
-    };
+    let (mut eggs, mut unmatched, mut nearest) = (Vec::new(), Vec::new(), Vec::new());
+    if texts.is_empty() {
+        eggs = cache.eggs()?;
+        eggs.retain(|egg| narrow.admits(egg));
+    }
+    for &text in texts {
+        let found = matching(cache, text, narrow)?;
+        if found.is_empty() {
+            unmatched.push(text.to_owned());
+            nearest.extend(query::nearest_to_part(cache, text, narrow)?);
+        }
+        eggs.extend(found);
+    }
+    if texts.len() > 1 {
+        let mut seen = HashSet::new();
+        eggs.retain(|egg| seen.insert(egg.digest));
+        eggs.sort_by(|a, b| in_index(a).cmp(&in_index(b)));
+    }
     match options.sort {
         Sort::Name => order_builds(&mut eggs),
         Sort::Size => eggs.sort_by_key(|egg| Reverse(egg.blob_bytes)),
@@ -144,12 +152,28 @@ pub fn list_with(
         kept_by,
         unreadable,
         arrivals: Arrivals::default(),
+        unmatched,
         nearest,
         withdrawn: eggs.iter().filter_map(notice).collect(),
         bytes: eggs.iter().map(|egg| egg.counts.bytes).sum(),
         blob_bytes: eggs.iter().map(|egg| egg.blob_bytes).sum(),
         eggs,
     })
+}
+
+/// The eggs that a text matches.
+fn matching(cache: &Cache, text: &str, narrow: &Narrow) -> Result<Vec<CachedEgg>> {
+    let mut eggs = match query::of_pattern(cache, text)? {
+        Some(eggs) => eggs,
+        None => query::matching(cache, text)?,
+    };
+    eggs.retain(|egg| narrow.admits(egg));
+    Ok(eggs)
+}
+
+/// The order of the index.
+fn in_index(egg: &CachedEgg) -> (&str, &str, i64) {
+    (&egg.key.name, &egg.key.version, egg.provenance.added_at)
 }
 
 /// Puts the builds of one version into an order that does not depend on their digests.

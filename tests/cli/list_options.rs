@@ -63,6 +63,16 @@ fn a_pattern_selects_by_name_and_version() {
 }
 
 #[test]
+fn several_texts_list_the_eggs_that_any_of_them_matches_once() {
+    let sandbox = with_three();
+    let all = sandbox.ok("list zope.foo zope.* pyyaml");
+    assert_eq!(rows(&all), ["PyYAML", "zope.foo", "zope.my-bar"]);
+    assert_eq!(rows(&sandbox.ok("list pyyaml nosuch")), ["PyYAML"]);
+    sandbox.ok("list pyyaml nosuch").says(&["note: No egg matches \"nosuch\"", "1 egg, "]);
+    sandbox.ok("list nosuch none").says(&["No egg matches \"nosuch\" or \"none\""]);
+}
+
+#[test]
 fn pinned_eggs_are_marked_and_not_unused() {
     let sandbox = with_three();
     sandbox.ok("pin zope.*");

@@ -32,14 +32,15 @@ pub(in crate::cli) const FIELDS_HELP: &str = "Print one line for each egg, witho
     that keep an egg; `eggcache used-by EGG` names them. If rows look alike, DIFFERS IN says how their \
     eggs do; `eggcache diff` compares them.\n\n\
     Examples:\n  eggcache list\n  eggcache list zope --python 3.11\n  \
-    eggcache list 'zope.*' --sort size\n  eggcache list --unused -v\n  \
+    eggcache list 'zope.*' lxml --sort size\n  eggcache list --unused -v\n  \
     eggcache list --unused --format '{name}=={version}'\n  \
     eggcache --json list lxml | jq .eggs"
 )]
 pub struct List {
-    /// Part of a name or file name, name==version, a pattern with *, or at least 6 digits of a digest.
-    #[arg(add = egg_names())]
-    query: Option<String>,
+    /// Eggs: part of a name or file name, name==version, a pattern with *, or at least 6 digits of a digest. By
+    /// default, all eggs.
+    #[arg(value_name = "EGG", add = egg_names())]
+    eggs: Vec<String>,
     /// Order of the eggs: by name, or the largest, the last used or the last added ones first.
     #[arg(
         long,
@@ -59,7 +60,7 @@ pub struct List {
 
 impl List {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let Self { query, sort, unused, format, filter } = self;
+        let Self { eggs, sort, unused, format, filter } = self;
         let is_filtered = unused || !filter.is_empty();
         let root = context.root()?;
         let kept_by = context.verbose || context.printer.is_json();
@@ -74,7 +75,8 @@ impl List {
         };
         let cache = context.open_at(&root)?;
         let options = Options { sort, unused, kept_by, grace };
-        let mut report = list::list_with(&cache, query.as_deref(), &filter.into(), options)?;
+        let texts: Vec<&str> = eggs.iter().map(String::as_str).collect();
+        let mut report = list::list_with(&cache, &texts, &filter.into(), options)?;
         if let Some(error) = &report.unreadable {
             context.printer.warning(&error.to_string());
         }
@@ -86,9 +88,9 @@ impl List {
             context.printer.report(&report, |report| lines(report, &format))?;
             return Ok(ExitCode::Success);
         }
-        context.printer.report(&report, |report| {
-            text(report, query.as_deref(), is_filtered, context.verbose)
-        })?;
+        context
+            .printer
+            .report(&report, |report| text(report, &texts, is_filtered, context.verbose))?;
         Ok(ExitCode::Success)
     }
 }
@@ -123,7 +125,7 @@ fn shown_keepers(kept_by: &KeptBy) -> String {
     parts.map(|&(count, what)| counted(count, what)).collect::<Vec<_>>().join(", ")
 }
 
-fn text(report: &Report, query: Option<&str>, is_filtered: bool, verbose: bool) -> Text {
+fn text(report: &Report, texts: &[&str], is_filtered: bool, verbose: bool) -> Text {
     let differences = differences(&report.eggs);
     let is_different = differences.iter().any(|it| !it.is_empty());
     let mut header =
@@ -149,10 +151,14 @@ fn text(report: &Report, query: Option<&str>, is_filtered: bool, verbose: bool) 
         table.add_row(row);
     }
     align_right(&mut table, [4, 5, 6]);
-    let summary = match (report.eggs.len(), query) {
-        (0, Some(query)) => format!("No egg matches \"{query}\""),
-        (0, None) if is_filtered => "No egg matches these options".into(),
-        (0, None) => "No eggs in the cache".into(),
+    let quoted: Vec<String> = report.unmatched.iter().map(|it| format!("\"{it}\"")).collect();
+    let unmatched = format!("No egg matches {}", quoted.join(" or "));
+    let has_some = !report.eggs.is_empty() && !quoted.is_empty();
+    let notes = has_some.then(|| unmatched.clone()).into_iter().collect();
+    let summary = match (report.eggs.len(), texts) {
+        (0, [_, ..]) if !quoted.is_empty() => unmatched,
+        (0, _) if is_filtered => "No egg matches these options".into(),
+        (0, _) => "No eggs in the cache".into(),
         (count, _) => format!(
             "{}, {} ({} on disk)",
             eggs(count),
@@ -163,5 +169,5 @@ fn text(report: &Report, query: Option<&str>, is_filtered: bool, verbose: bool) 
     // The least telling columns are hidden first: the layout, the size of the blob, the platform.
     let data = fitted(&mut table, &[4, 6, 3]);
     let hints = report.nearest.iter().map(ToString::to_string).collect();
-    Text { data: data.into(), hints, summary, ..Text::default() }
+    Text { data: data.into(), hints, notes, summary, ..Text::default() }
 }
