@@ -140,7 +140,7 @@ fn growth_counts_stored_and_evicted_eggs() {
 fn the_predicted_eviction_is_that_of_the_next_gc() {
     let sandbox = with_two();
     let text = sandbox.ok("stats").stdout;
-    assert!(text.contains("removes no egg: eggcache.toml in the cache has no rule"), "{text}");
+    assert!(text.contains("removes no egg: no limit is set in eggcache.toml"), "{text}");
     std::fs::write(sandbox.path("cache/eggcache.toml"), "[gc]\nmax-size = \"2kB\"\n").unwrap();
     let next = sandbox.json("stats")["next_gc"].clone();
     let text = sandbox.ok("stats").stdout;

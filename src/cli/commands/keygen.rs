@@ -30,7 +30,7 @@ impl Keygen {
 
 fn text(pair: &Generated) -> Text {
     Text {
-        data: format!("{}\n", pair.key).into(),
+        data: format!("public key: {}\n", pair.key).into(),
         notes: vec![format!(
             "keep the secret key {} where only your builds can read it: anyone who has it can sign eggs",
             pair.secret.display()

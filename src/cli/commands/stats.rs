@@ -130,8 +130,12 @@ fn converts(Parity { combination, wheel, compared_at, difference, .. }: &Parity)
     let Combination { python, buildout, pip, .. } = combination;
     let day = shown_day(*compared_at);
     let verdict = match difference {
-        None => format!("yes: {wheel} became the egg of pip, {day}"),
-        Some(difference) => format!("no: {wheel} became another egg ({difference}), {day}"),
+        None => format!("yes, the egg of {wheel} equals that of pip (compared on {day})"),
+        Some(difference) => {
+            format!(
+                "no, the egg of {wheel} differs from that of pip: {difference} (compared on {day})"
+            )
+        }
     };
     format!("zc.buildout {buildout}, pip {pip}, {python}: {verdict}")
 }
@@ -179,7 +183,7 @@ fn evicted(regrets: &Regrets) -> String {
 fn next_gc(next: &NextGc) -> String {
     let rules = &next.rules;
     if rules.max_age.is_none() && rules.max_size.is_none() && rules.keep_versions.is_none() {
-        return "removes no egg: eggcache.toml in the cache has no rule".into();
+        return "removes no egg: no limit is set in eggcache.toml (max-age, max-size, keep-versions)".into();
     }
     if next.eggs == 0 {
         return "removes no egg".into();
