@@ -22,10 +22,11 @@ use crate::util::units::{counted, shown_time};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A buildout with `egg-cache` records where each egg came from that it has installed, and why \
-    it was a miss. For a folder, this prints the misses of the last run there that installed eggs; with -v, \
-    the hits, too. For an egg, it prints what each recorded run did, and what the cache has now. In the folder of a \
-    buildout, that is for the Python of bin/buildout, unless --python names another one. `buildout -v` \
-    logs the same reasons.\n\n\
+    it was a miss. The record of a folder is that of the last run there that installed eggs. For a folder, this \
+    prints the misses of that run; with -v, the hits, too. For an egg, it prints what the last run in each folder \
+    did with it, and what the cache has now. In the folder of a buildout, that is for the Python of bin/buildout, \
+    unless --python names another one. Of a custom build (`zc.recipe.egg:custom`), the lines name the options. \
+    `buildout -v` logs the same reasons.\n\n\
     Examples:\n  eggcache why\n  eggcache why /srv/app\n  eggcache why lxml\n  \
     eggcache why lxml==6.1.3 --python 3.12\n  eggcache --json why | jq '.run.eggs[] | select(.why)'\n\n\
     Exit code 3 if nothing is known of the egg, or no run is recorded for the folder."
