@@ -81,6 +81,8 @@ def kind(page, language, text):
 def plain(line):
     """A line without what differs from run to run and from machine to machine."""
     for pattern, word in (
+        (r"\bRW[A-Za-z0-9+/]{54}", "KEY"),
+        (r"\b[0-9A-F]{16}\b", "KEY"),
         (r"\b[0-9a-f]{12,64}\b", "DIGEST"),
         (r"linux[-_]\w+", "PLATFORM"),
         (r"(?<![\w.~])~?/(?:[\w.+-]+/)*", "/"),

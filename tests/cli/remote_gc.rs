@@ -209,7 +209,7 @@ fn pushing_evicted_eggs_again_is_complete() {
     pool.ok("remote gc team --max-age 1d");
     assert_eq!(left(&pool), [""; 0]);
     pool.ok("push --all").says(&["4 eggs pushed"]);
-    pool.ok("remote verify team --full").says(&["4 entries, 4 blobs", "2 lists"]);
+    pool.ok("remote verify team --full").says(&["4 entries, 4 blobs", "2 project lists"]);
 }
 
 #[test]

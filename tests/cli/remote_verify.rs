@@ -27,7 +27,7 @@ fn entry(pool: &Pool, egg: &str) -> PathBuf {
 #[test]
 fn a_pushed_pool_has_no_problem() {
     let pool = Pool::with_two();
-    pool.ok("remote verify team").says(&["2 entries, 2 blobs", "2 lists", "no problem"]);
+    pool.ok("remote verify team").says(&["2 entries, 2 blobs", "2 project lists", "no problem"]);
     let report = pool.json("remote verify team --full");
     assert_eq!(report["bytes"], report["blob_bytes"]);
     assert_eq!((report["entries"].as_u64(), report["sets"].as_u64()), (Some(2), Some(0)));

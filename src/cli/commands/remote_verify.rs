@@ -22,8 +22,8 @@ const FEW: usize = 10;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Checks that a trusted key has signed each entry, that each entry is stored under its \
-    own key, that its blob exists, that lists and sets match \
-    the entries, and that the list of withdrawn eggs is current. The contents have to be \
+    own key, that its blob exists, that the lists of projects and of \
+    configurations match the entries, and that the list of withdrawn eggs is current. The contents have to be \
     listed: use the address of the store, not of a web server in front of it.\n\n\
     With --rederive, this also makes the eggs again that were made of wheels, from wheels with the recorded \
     SHA-256, and names each file that differs. Eggs that eggcache has converted are compared \
@@ -41,7 +41,7 @@ pub struct Verify {
     /// Read every blob, too, and compare its digest.
     #[arg(long)]
     full: bool,
-    /// Rewrite lists and sets from the entries; with --full, remove damaged blobs.
+    /// Rewrite the lists of projects and configurations from the entries; with --full, remove damaged blobs.
     #[arg(long)]
     repair: bool,
     #[command(flatten)]
@@ -130,8 +130,8 @@ fn text(report: &Report, verbose: bool) -> Text {
         report.remote,
         counted(report.entries, "entry"),
         counted(report.blobs, "blob"),
-        counted(report.lists, "list"),
-        counted(report.sets, "set"),
+        counted(report.lists, "project list"),
+        counted(report.sets, "configuration list"),
         verdict(text.problems.len(), text.notes.len())
     );
     if report.withdrawn > 0 {
