@@ -2,7 +2,9 @@
 
 *stock* is buildout without eggcache, which starts pip for each wheel. *converted* has the eggcache package
 and an empty cache, and converts the wheels; its first wheel is installed by pip and compared. Both take all
-archives from a download cache on the same file system.
+archives from a download cache on the same file system. For the corpora in `OTHERS`, *uv* is zc.buildout 5.3 with
+`installer = uv`, whose cache has all archives, and the compiling of all modules. It has links into that cache.
+These corpora are also built from the network.
 
 Then `eggcache convert` makes eggs of the same wheels as `uv pip install --compile-bytecode`, whose cache has
 all of them.
@@ -23,13 +25,21 @@ import measure
 import populate
 import results
 
+#: Corpora that are also built in other ways, and the zc.buildout and setuptools that can install with uv.
+OTHERS = ("web",)
+WITH_UV = "5.3.0a2", "80.9.0"
+INSTALL_WITH_UV = """
+cd "$0" && PATH=$1:$2:$PATH UV_CACHE_DIR=$3 buildout -U buildout:installer=uv $4 >log 2>&1 || exit
+# Some packages have templates of modules, which are no Python.
+python3 -m compileall -q -j 0 eggs >>log 2>&1 || true
+"""
 NAMES = os.environ.get("COLD", "web scientific").split()
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 CONVERTED = re.compile(r"^eggcache: .* (\d+) misses: (\d+) converted, (\d+) built", re.M)
 
 
 def cold():
-    walls, cpus, alone = [], [], []
+    walls, cpus, alone, others = [], [], [], []
     for name in NAMES:
         with filesystems.fresh(filesystems.chosen()[0]) as place:
             figures = compared(name, place.path)
@@ -38,6 +48,13 @@ def cold():
         ours, stock = figures["converted"], figures["stock"]
         walls.append(round(ours["wall"] / stock["wall"], 3))
         cpus.append(round(ours["cpu"] / stock["cpu"], 3))
+        if name in OTHERS:
+            others.append(round(ours["wall"] / figures["uv"]["wall"], 3))
+            with filesystems.fresh(filesystems.chosen()[0]) as place:
+                figures = compared(name, place.path, has_archives=False)
+            results.put("cold", {name + ", from the network": figures})
+            print("%s from the network %s" % (name, figures), flush=True)
+            others.append(round(figures["converted"]["wall"] / figures["stock"]["wall"], 3))
         with filesystems.fresh(filesystems.chosen()[0]) as place:
             figures = converted(name, place.path)
         results.put("conversion", {name: figures})
@@ -46,40 +63,65 @@ def cold():
     results.target("cold, wall", *walls)
     results.target("cold, processor", *cpus)
     results.target("conversion", *alone)
+    if others:
+        results.target("cold, uv", others[0])
+        results.target("cold, network", others[1])
 
 
-def compared(name, folder):
-    """Whole buildouts in fresh folders."""
+def compared(name, folder, has_archives=True):
+    """Whole buildouts in fresh folders, with all archives at hand or from the network."""
     buildout, setuptools, _ = corpora.PINNED[name]
     stock = corpora.venv(buildout, setuptools)
     venvs = {"stock": stock, "converted": buildouts.with_package(stock, buildout, setuptools)}
-    here = os.path.join(folder, "archives")
-    subprocess.check_call(["cp", "-a", populate.downloaded(name), here])
+    archives = []
+    if has_archives:
+        archives = [os.path.join(folder, "archives")]
+        subprocess.check_call(["cp", "-a", populate.downloaded(name)] + archives)
     counts = {}
 
     def contender(who):
         def command(into):
-            options = ["buildout:install-from-cache=true"]
+            options = ["buildout:download-cache=" + it for it in archives]
+            options += ["buildout:install-from-cache=true"] if archives else []
             options += ["buildout:egg-cache=cache"] if who == "converted" else []
             # Options of pip can change what it installs, so eggcache leaves wheels to pip.
             unset = [word for name in os.environ if name.startswith("PIP_") for word in ("-u", name)]
-            return ["env"] + unset + populate.build(venvs[who], into, here, *options)
+            program = os.path.join(venvs[who], "bin", "buildout")
+            return ["env"] + unset + buildouts.within(into, program, "-U", *options)
 
         def check(into):
             buildouts.installed(into)
             if who == "converted":
                 counts.update(counted(into))
 
-        begin = lambda into: buildouts.begun(name, into)  # noqa: E731
-        return measure.Contender(who, command, [here], begin, check)
+        return measure.Contender(who, command, archives, begun, check)
 
+    def begun(into):
+        buildouts.begun(name, into)
+
+    all_of_them = [contender(who) for who in venvs]
+    if has_archives and name in OTHERS:
+        all_of_them.append(with_uv(folder, begun))
     left_out = {}
-    both = [contender(who) for who in venvs]
-    figures = measure.alternate(both, folder, ROUNDS, "warm", left_out, warm_up=False)
+    figures = measure.alternate(all_of_them, folder, ROUNDS, "warm", left_out, warm_up=False)
     if left_out:
         raise SystemExit("a buildout failed: %s" % left_out)
     figures["converted"].update(counts)
     return figures
+
+
+def with_uv(folder, begun):
+    """A buildout that installs with uv, whose cache is filled here."""
+    places = [os.path.join(corpora.venv(*WITH_UV), "bin"), os.path.dirname(contenders.uv_program())]
+    cache = os.path.join(folder, "uv-cache")
+
+    def command(into, option="buildout:install-from-cache=true"):
+        return ["sh", "-c", INSTALL_WITH_UV, into] + places + [cache, option]
+
+    into = os.path.join(folder, "fills-the-cache-of-uv")
+    begun(into)
+    subprocess.check_call(command(into, ""))
+    return measure.Contender("uv", command, [cache], begun, buildouts.installed)
 
 
 def counted(into):

@@ -272,8 +272,14 @@ def cold(entries, plots):
         row = ["%s, %d eggs, %d built by pip" % (name, ours["eggs"], ours["built"])]
         row += ["%s (%s)" % (seconds(of["wall"]), seconds(of["cpu"])) for of in (stock, ours)]
         ratios = ours["wall"] / stock["wall"], ours["cpu"] / stock["cpu"]
-        rows.append(row + ["%.3f (%.3f)" % ratios, mebibytes(ours["memory"])])
-    return table(["", "stock", "converted", "ratio", "peak memory of one process"], rows)
+        row += ["%.3f (%.3f)" % ratios, mebibytes(ours["memory"])]
+        if "uv" in figures:
+            uv = figures["uv"]
+            times = seconds(uv["wall"]), seconds(uv["cpu"]), ours["wall"] / uv["wall"]
+            row.append("%s (%s), %.2f" % times)
+        rows.append(row + [""] * (6 - len(row)))
+    head = ["", "stock", "converted", "ratio", "peak memory of one process", "5.3 with uv, and the ratio to it"]
+    return table(head, rows)
 
 
 def conversion(entries, plots):
@@ -510,6 +516,9 @@ TARGETS = [
      (0.1, 0.167), told("cold, wall")),
     ("the same, processor time of all processes: web", "", (0.167,), (0.125,),
      lambda results: told("cold, processor")(results)[:1]),
+    ("first buildout of web, from the network, against stock", "", (0.333,), (0.167,), told("cold, network")),
+    ("first buildout of web, archives at hand, against zc.buildout 5.3 with `installer = uv`, compiled", "",
+     (1.2,), (0.9,), told("cold, uv")),
     ("convert against `uv pip install --compile-bytecode`, warm: web / scientific", "", (1.2,), (0.8,),
      told("conversion")),
     ("extra time of a cold buildout for filling the cache", "%", (2,), (1,), told("populating")),
