@@ -26,8 +26,8 @@ pub struct Difference<'a> {
 }
 
 /// All differences between an egg on disk and `manifest`, by name, kind, size, executable bit and mtime.
-/// The mtimes of directories do not count: adding a file changes them. Other permissions do not count
-/// either: they depend on the umask.
+/// The fraction of a second that an archive has lost does not count. The mtimes of directories do not count:
+/// adding a file changes them. Other permissions do not count either: they depend on the umask.
 #[must_use]
 pub fn differences<'a>(manifest: &'a Manifest, found: &'a [Entry]) -> Vec<Difference<'a>> {
     let by_path = |entries: &'a [Entry]| -> HashMap<&str, &Entry> {
@@ -53,7 +53,9 @@ fn entry_difference(expected: &Entry, found: &Entry) -> Option<DifferenceKind> {
         (EntryKind::File { size, .. }, EntryKind::File { size: other, .. }) if size != other => {
             DifferenceKind::Size
         }
-        (EntryKind::File { .. }, EntryKind::File { .. }) if expected.mtime != found.mtime => {
+        (EntryKind::File { .. }, EntryKind::File { .. })
+            if !found.mtime.is_copy_of(expected.mtime) =>
+        {
             DifferenceKind::Mtime
         }
         (EntryKind::Symlink { target }, EntryKind::Symlink { target: other })

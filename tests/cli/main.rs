@@ -4,6 +4,7 @@
 mod add;
 mod add_builder;
 mod approve;
+mod archive_mtimes;
 mod arrival;
 mod author_names;
 mod bad_input;

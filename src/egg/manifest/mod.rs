@@ -98,6 +98,17 @@ impl Mtime {
     pub fn parts(self) -> (i64, u32) {
         (self.0, self.1)
     }
+
+    /// Whether a copy of a file with the mtime `original` may have this one. GNU tar, bundles and some file
+    /// systems keep whole seconds. Python's `tarfile` computes with floats, which are wrong by less than a
+    /// microsecond.
+    #[must_use]
+    pub fn is_copy_of(self, original: Self) -> bool {
+        const MICROSECOND: u128 = 1000;
+        let nanos = |Self(seconds, nanos)| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        let is_close = nanos(self).abs_diff(nanos(original)) < MICROSECOND;
+        is_close || self == Self(original.0, 0)
+    }
 }
 
 /// Identifies what these files and symlinks contain.
@@ -310,6 +321,26 @@ pub(crate) mod tests {
                 r#"{"path":"b","kind":"symlink","mode":493,"mtime":[1600000000,5],"target":"a"}]}"#
             )
         );
+    }
+
+    #[test]
+    fn an_archive_may_lose_the_fraction_of_an_mtime() {
+        let original = Mtime(1_600_000_000, 999_999_950);
+        for (copy, expected) in [
+            (original, true),
+            // GNU tar cuts the fraction off; Python rounds, and its floats are not exact.
+            (Mtime(1_600_000_000, 0), true),
+            (Mtime(1_600_000_001, 0), true),
+            (Mtime(1_600_000_000, 999_999_870), true),
+            (Mtime(1_600_000_000, 999_000_000), false),
+            (Mtime(1_600_000_000, 1), false),
+            (Mtime(1_600_000_001, 1000), false),
+            (Mtime(1_600_000_002, 0), false),
+            (Mtime(i64::MIN, 0), false),
+        ] {
+            assert_eq!(copy.is_copy_of(original), expected, "{copy:?}");
+        }
+        assert!(!Mtime(1_600_000_000, 5).is_copy_of(Mtime(1_600_000_000, 2000)));
     }
 
     #[test]
