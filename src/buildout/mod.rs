@@ -9,6 +9,7 @@ pub mod hashes;
 pub mod ini;
 pub mod interpreter;
 pub mod path_files;
+pub mod relocation;
 pub mod script;
 pub mod text_files;
 
@@ -22,8 +23,12 @@ use crate::disk::boundary::Boundary;
 use crate::disk::files;
 use crate::error::{Error, IoContext, Result};
 
+use relocation::Unpacked;
+
 pub const INSTALLED: &str = ".installed.cfg";
 pub const CONFIGURATION: &str = "buildout.cfg";
+/// The manifest of the bundle that a buildout was unpacked from.
+pub const BUNDLE_MANIFEST: &str = ".eggcache-bundle.json";
 /// The folder of an eggs directory to which a repair moves files that it finds in an egg and that are
 /// not part of it.
 pub const SET_ASIDE: &str = "set-aside";
@@ -50,6 +55,7 @@ pub struct Buildout {
     pub installed: String,
     /// The content of `buildout.cfg`; empty if there is none.
     pub configuration: String,
+    pub unpacked: Unpacked,
 }
 
 impl Buildout {
@@ -89,6 +95,7 @@ impl Buildout {
             },
             installed,
             configuration,
+            unpacked: Unpacked::read(boundary.root()),
             boundary,
         })
     }

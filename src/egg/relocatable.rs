@@ -34,7 +34,7 @@ pub fn file_that_contains(tree: &Tree, paths: &[PathBuf]) -> Result<Option<Strin
             }
             EntryKind::File { .. } if entry.path.is_root() => true,
             EntryKind::File { .. } if counts(entry) => {
-                let searched = search(opened.files.read(entry)?, &sought);
+                let searched = contains_any(opened.files.read(entry)?, &sought);
                 searched.at("read", &path_of(tree.path(), entry))?
             }
             EntryKind::File { .. } | EntryKind::Directory => false,
@@ -52,7 +52,7 @@ fn counts(entry: &Entry) -> bool {
 }
 
 /// Whether a file contains one of the paths, outside of debugging information.
-fn search(mut file: File, sought: &[SoughtPath]) -> std::io::Result<bool> {
+pub fn contains_any(mut file: File, sought: &[SoughtPath]) -> std::io::Result<bool> {
     let mut magic = Vec::new();
     (&mut file).take(elf::MAGIC.len() as u64).read_to_end(&mut magic)?;
     let mut skipped =

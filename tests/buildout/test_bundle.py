@@ -131,7 +131,7 @@ def test_a_buildout_with_a_shared_eggs_directory_is_not_bundled(newest_world):
     assert not (world.path / "app.tar.zst").exists()
 
 
-def test_beside_its_original_only_installed_cfg_is_a_problem(newest_world):
+def test_beside_its_original_a_bundle_has_no_problem(newest_world):
     world = newest_world
     first = project(world, "first")
     for number, options in enumerate([[], ["--exclude", ".installed.cfg"]]):
@@ -139,8 +139,58 @@ def test_beside_its_original_only_installed_cfg_is_a_problem(newest_world):
         bundle(first, archive, *options)
         app = unpack(archive, world.path / ("unpacked-%d" % number))
         assert output(app / "bin" / "app") == "app 1.0"
-        names = {os.path.basename(problem["path"]) for problem in problems(world, app)}
-        assert names == ({".installed.cfg"} if not options else set())
+        assert problems(world, app) == []
+
+
+def develop_egg(folder, name, source="."):
+    """Write the source of a develop egg with a script, below a folder of a buildout."""
+    package = folder / "src" / name / source / name
+    package.mkdir(parents=True)
+    code = "import alpha\n\ndef main():\n    print(__name__, alpha.__name__, __file__)\n"
+    (package / "__init__.py").write_text(code)
+    (folder / "src" / name / "setup.py").write_text(
+        "from setuptools import setup\n"
+        "setup(name=%r, version='1.0', packages=[%r], package_dir={'': %r}, install_requires=['alpha'],\n"
+        "      entry_points={'console_scripts': ['%s = %s:main']})\n" % (name, name, source, name, name)
+    )
+
+
+def test_a_bundle_with_develop_eggs_runs_without_its_original(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0")
+    world.c_sdist("native", "1.0")
+    options = "relative-paths = true\ndevelop = src/flat src/nested"
+    custom = "[custom]\nrecipe = zc.recipe.egg:custom\negg = native\n"
+    made = world.project(
+        "app",
+        "flat nested native",
+        options=options,
+        sections="interpreter = py\n" + custom,
+        versions="alpha = 1.0\nnative = 1.0",
+        parts="custom app",
+    )
+    # One is found by a finder, the other by a line of a .pth file.
+    develop_egg(made.path, "flat")
+    develop_egg(made.path, "nested", "src")
+    made.run()
+    finders = list((made.path / "develop-eggs").glob("__editable__*"))
+    assert any(str(made.path) in path.read_text() for path in finders), finders
+    report = bundle(made, world.path / "app.tar")
+    assert report["path"] is None and report["bound"] == [], report["bound"]
+    assert {"develop-eggs/%s" % path.name for path in finders} & set(report["records"])
+    app = unpack(world.path / "app.tar", world.path / "unpacked")
+    assert problems(world, app) == [], "beside the original"
+    made.path.rename(world.path / "out-of-reach")
+    for name in "flat", "nested":
+        assert output(app / "bin" / name).startswith("%s alpha %s/src/" % (name, app))
+    assert output(app / "bin" / "py", "-c", "import native; print(native.__file__)").startswith(str(app))
+    done = world.eggcache("--json", "check", "--full", str(app))
+    report = json.loads(done.stdout)
+    assert report["problems"] == []
+    assert "touched" not in {note["kind"] for note in report["notes"]}
+    made.path = app
+    made.run("-N", "-o")
+    assert problems(world, app) == [], "built again"
 
 
 def test_an_unpacked_bundle_can_be_built_again(newest_world):

@@ -47,7 +47,6 @@ fn a_bundle_with_the_path_of_its_buildout_works_only_there() {
             "#!/usr/bin/env python3\nimport sys\nsys.path[0:0] = [\n  '",
             "/src/foo',\n]\n",
         ),
-        ("develop-eggs/foo.pth", "", "/src/foo\n"),
         ("src/foo/foo.dist-info/RECORD", "", "/src/foo,,\n"),
         ("parts/cmmi/lib/libfoo.so.1", "\u{7f}ELF\0\0", "/parts/cmmi/lib\0\0"),
         ("parts/cmmi/lib/pkgconfig/foo.pc", "prefix=", "\n"),

@@ -71,6 +71,7 @@ mod recovery;
 mod rederive;
 mod regrets;
 mod reindex;
+mod relocation;
 mod remote;
 mod remote_document;
 mod remote_gc;

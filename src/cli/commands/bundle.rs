@@ -24,6 +24,8 @@ use crate::util::units::{counted, shown_size};
 
 /// How many names a note has without `--verbose`.
 const FEW: usize = 3;
+/// The same for files that tie an archive to its path: all of them have to be mended.
+const FEW_BOUND: usize = 10;
 
 /// Pack a buildout into a reproducible archive.
 #[derive(Debug, clap::Args)]
@@ -206,7 +208,7 @@ fn verify_archive(
     if import && report.problems.is_empty() {
         bundle::import(&mut report, &context.bar)?;
     }
-    context.printer.report(&report, verified_text)?;
+    context.printer.report(&report, |report| verified_text(report, context.verbose))?;
     Ok(ExitCode::of_check(report.problems.is_empty()))
 }
 
@@ -234,7 +236,7 @@ fn packed_text(report: &Report, verbose: bool) -> Text {
     notes.extend(beside.map(|file| format!("beside it: {}", file.display())));
     let few = if verbose { usize::MAX } else { FEW };
     if let Some(path) = &report.path {
-        notes.push(format!("the path {path} is in {}", first_names(&report.bound, few)));
+        notes.push(bound(path, &report.bound, verbose));
     } else if verbose && !report.records.is_empty() {
         let records = first_names(&report.records, few);
         notes.push(format!("elsewhere, buildout installs its parts again, because of {records}"));
@@ -261,6 +263,13 @@ fn packed_text(report: &Report, verbose: bool) -> Text {
         ),
         ..Text::default()
     }
+}
+
+/// Which files contain the only path at which a buildout works.
+fn bound(path: &str, files: &[String], verbose: bool) -> String {
+    let few = if verbose { usize::MAX } else { FEW_BOUND };
+    let more = if files.len() > few { "; -v shows them" } else { "" };
+    format!("the path {path} is in {}{more}", first_names(files, few))
 }
 
 /// The command that tries an archive.
@@ -300,15 +309,17 @@ fn left_out(report: &Report, few: usize) -> Vec<String> {
     by_reason.into_iter().map(line).collect()
 }
 
-fn verified_text(report: &Verified) -> Text {
+fn verified_text(report: &Verified, verbose: bool) -> Text {
     let problem = |Problem { path, what, .. }: &Problem| match path.as_str() {
         "" => format!("{}: {what}", report.archive.display()).into(),
         path => format!("{path}: {what}").into(),
     };
     let withdrawn = report.withdrawn.iter().map(|(name, notice)| notice.error(name).to_string());
+    let path = report.path.iter().filter(|_| !report.bound.is_empty());
+    let bound = path.map(|path| bound(path, &report.bound, verbose));
     Text {
         data: checksum(report.sha256, &report.archive),
-        notes: withdrawn.chain(not_imported(report)).collect(),
+        notes: withdrawn.chain(not_imported(report)).chain(bound).collect(),
         problems: report.problems.iter().map(problem).collect(),
         summary: format!(
             "{}, {}, {} checked{}{}{}: {}",

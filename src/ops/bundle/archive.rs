@@ -6,17 +6,20 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
+use std::slice::from_ref;
 
 use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
+use crate::buildout::BUNDLE_MANIFEST;
 use crate::disk::dir::{Dir, Stat};
+use crate::egg::relocatable;
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::sha256::{Hashing, Sha256};
 use crate::util::path_search::SoughtPath;
 use crate::util::progress::Progress;
 
-use super::manifest::{BundleEntry, EntryKind, FILE_NAME, Manifest};
+use super::manifest::{BundleEntry, EntryKind, Manifest};
 
 /// How much is read at once, in bytes.
 const BUFFER: usize = 1 << 18;
@@ -38,7 +41,8 @@ pub fn write(
     let text = manifest.encode();
     let mtime = manifest.entries.iter().map(|entry| entry.mtime).max().unwrap_or_default();
     let mut header = header(EntryType::Regular, 0o644, mtime, text.len() as u64);
-    tar.append_data(&mut header, manifest.member(FILE_NAME), &text[..]).at("write", archive)?;
+    tar.append_data(&mut header, manifest.member(BUNDLE_MANIFEST), &text[..])
+        .at("write", archive)?;
     for entry in &manifest.entries {
         append(&mut tar, manifest, entry, root, archive, progress)?;
     }
@@ -126,7 +130,7 @@ fn open(root: &Dir, path: &str, size: u64) -> Result<File> {
 }
 
 /// The digest of a file of the buildout at `root` that had this size when it was listed, and whether it
-/// contains the path of the buildout.
+/// contains the path of the buildout outside of debugging information.
 ///
 /// # Errors
 /// [`Error::Changing`] if the file has changed since.
@@ -139,7 +143,7 @@ pub fn digest(
 ) -> Result<(Sha256, bool)> {
     let mut search = root_path.search();
     let mut content = Hashing::new(open(root, path, size)?);
-    let path = &root.join(path);
+    let whole = &root.join(path);
     let mut buffer = vec![0; BUFFER.min(usize::try_from(size).unwrap_or(BUFFER).max(1))];
     loop {
         match content.read(&mut buffer) {
@@ -149,13 +153,17 @@ pub fn digest(
                 search.add(&buffer[..read]);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            error => drop(error.at("read", path)?),
+            error => drop(error.at("read", whole)?),
         }
     }
-    match content.finish() {
-        (digest, length) if length == size => Ok((digest, search.finish())),
-        _ => Err(Error::Changing { path: path.to_owned() }),
+    let (digest, length) = content.finish();
+    if length != size {
+        return Err(Error::Changing { path: whole.to_owned() });
     }
+    let contains = search.finish()
+        && relocatable::contains_any(open(root, path, size)?, from_ref(root_path))
+            .at("read", whole)?;
+    Ok((digest, contains))
 }
 
 /// Reads exactly as many bytes of a file as its header says.

@@ -1,17 +1,17 @@
 //! Whether an archive works only at the path of its buildout: what in it contains that path.
 //!
 //! Every byte is searched (`crate::util::path_search`), not only what is known to hold paths: scripts,
-//! `.pth` files and run paths of libraries, but also what a recipe or `configure` has written. Bytecode does
-//! not count, since Python corrects the path in it at its import.
+//! `.pth` files and run paths of libraries, but also what a recipe or `configure` has written. Which files
+//! count is decided by `crate::buildout::relocation`, for a check of the unpacked archive too.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::buildout::INSTALLED;
-use crate::egg::bytecode;
+use crate::buildout::Buildout;
+use crate::buildout::relocation::Reader;
 use crate::ops::check;
 
-use super::manifest::{BundleEntry, EntryKind};
+use super::manifest::BundleEntry;
 
 /// What in an archive contains the path of the buildout.
 #[derive(Debug, Default)]
@@ -24,37 +24,39 @@ pub struct Bound {
 
 impl Bound {
     /// `contain` has for each entry whether it contains the path. `notes` are those of the check of the
-    /// buildout at `root`.
+    /// buildout.
     pub fn new(
-        root: &Path,
+        buildout: &Buildout,
         entries: &[BundleEntry],
         contain: &[bool],
         notes: &[check::Finding],
     ) -> Self {
         let mut all = Self::default();
-        if root.parent().is_none() {
+        if buildout.boundary.root().parent().is_none() {
             return all;
         }
-        // Symlinks that come back by the name of the buildout's folder are among them.
+        // Among them are those with another path of the folder, and symlinks that come back by its name.
         let notes = notes.iter().filter(|note| note.kind == check::FindingKind::NotRelocatable);
         let tied: HashSet<&Path> = notes.map(|note| note.path.as_path()).collect();
         for (entry, contains) in entries.iter().zip(contain) {
-            let path = entry.path.as_str();
-            let is_symlink = matches!(entry.kind, EntryKind::Symlink { .. });
-            if bytecode::is_bytecode(path) && !is_symlink {
+            if !contains && !tied.contains(Path::new(&entry.path)) {
                 continue;
             }
-            if *contains && is_record(path) {
-                all.records.push(path.to_owned());
-            } else if *contains || (is_symlink && tied.contains(Path::new(path))) {
-                all.bound.push(path.to_owned());
+            match buildout.reader_of(Path::new(&entry.path)) {
+                Reader::Application => all.bound.push(entry.path.clone()),
+                Reader::NextRun => all.records.push(entry.path.clone()),
+                Reader::Nobody => {}
             }
         }
         all
     }
-}
 
-/// Whether only buildout or pip reads a file, and not the application.
-fn is_record(path: &str) -> bool {
-    path == INSTALLED || path.ends_with(".egg-link") || path.ends_with(".dist-info/direct_url.json")
+    /// The folders that files of the archive may name as that of the buildout.
+    pub fn folders(&self, buildout: &Buildout) -> Vec<String> {
+        let root = buildout.boundary.root();
+        let own = (!self.bound.is_empty() || !self.records.is_empty()).then_some(root);
+        let earlier = buildout.unpacked.folders().iter().map(PathBuf::as_path);
+        let earlier = earlier.filter(|folder| *folder != root);
+        own.into_iter().chain(earlier).map(|folder| folder.to_string_lossy().into_owned()).collect()
+    }
 }

@@ -2,14 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::buildout::BUNDLE_MANIFEST;
 use crate::disk::temp::TEMP_PREFIX;
 use crate::util::hash::digest::Digest;
 use crate::util::hash::sha256::Sha256;
 
-/// Its name in the folder of the archive. It begins with [`TEMP_PREFIX`], as no other file of a bundle
-/// does.
-pub const FILE_NAME: &str = ".eggcache-bundle.json";
-const _: () = assert!(FILE_NAME.len() > TEMP_PREFIX.len());
+// It begins with the prefix of temporary files, as no other file of a bundle does.
+const _: () = assert!(BUNDLE_MANIFEST.len() > TEMP_PREFIX.len());
 /// The format that this eggcache writes and reads.
 pub const FORMAT: u32 = 1;
 
@@ -23,6 +22,12 @@ pub struct Manifest {
     /// The only path at which the buildout works; absent if it works anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Members that contain that path and that the application may read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bound: Vec<String>,
+    /// The folders that members may name as that of the buildout: its own, and those of earlier bundles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<String>,
     pub eggs: Vec<BundledEgg>,
     /// All members but the manifest itself, in the order of the archive.
     pub entries: Vec<BundleEntry>,
@@ -102,6 +107,8 @@ mod tests {
             eggcache: "1.0".into(),
             prefix: "app".into(),
             path: Some("/srv/app".into()),
+            bound: vec!["bin/a".into()],
+            folders: vec!["/srv/app".into()],
             eggs: vec![BundledEgg {
                 path: "eggs/a-1.egg".into(),
                 name: "a".into(),

@@ -139,13 +139,17 @@ pub fn bundle(
     let Members { taken: members, left_out, mtime } =
         members::members(&opened, &rules, &cached, options.mtimes)?;
     let (entries, contain) = entries(&opened, &members, &SoughtPath::new(root), progress)?;
-    let Bound { bound, records } = Bound::new(root, &entries, &contain, &checked.notes);
+    let tied = Bound::new(&buildout, &entries, &contain, &checked.notes);
+    let folders = tied.folders(&buildout);
+    let Bound { bound, records } = tied;
     let works_only_at = (!bound.is_empty()).then(|| root.to_string_lossy().into_owned());
     let manifest = Manifest {
         format: FORMAT,
         eggcache: env!("CARGO_PKG_VERSION").to_owned(),
         prefix,
         path: works_only_at,
+        bound,
+        folders,
         eggs: bundled_eggs(&rules, &cached, &entries),
         entries,
     };
@@ -167,7 +171,7 @@ pub fn bundle(
         bytes: bytes(&members),
         prefix: manifest.prefix,
         path: manifest.path,
-        bound,
+        bound: manifest.bound,
         records,
         left_out,
         bundled: manifest.eggs,

@@ -9,9 +9,10 @@ use std::collections::HashMap;
 
 use icu_normalizer::DecomposingNormalizer;
 
+use crate::buildout::BUNDLE_MANIFEST;
 use crate::egg::path::EggPath;
 
-use super::manifest::{EntryKind, FILE_NAME, Manifest};
+use super::manifest::{EntryKind, Manifest};
 use super::verify::Problem;
 
 /// Whether unpacking makes only folders below the current one, for the folder of the archive.
@@ -30,7 +31,7 @@ pub fn problems(manifest: &Manifest) -> Vec<Problem> {
         let path = entry.path.as_str();
         if EggPath::new(path).is_err() {
             add(path, "its path is not inside the archive".to_owned());
-        } else if path == FILE_NAME {
+        } else if path == BUNDLE_MANIFEST {
             add(path, "has the name of the manifest".to_owned());
         } else if kinds.insert(path, &entry.kind).is_some() {
             add(path, "twice in the manifest".to_owned());

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tar::{Archive, EntryType};
 
+use crate::buildout::BUNDLE_MANIFEST;
+use crate::buildout::relocation::MAX_MANIFEST;
 use crate::error::{Error, IoContext, Result};
 use crate::remote::withdrawals::record::{Notice, Withdrawals};
 use crate::util::hash::digest::Digest;
@@ -19,13 +21,11 @@ use crate::util::hash::sha256::{Hashing, Sha256};
 use crate::util::progress::{Progress, Unit};
 
 use super::import::Imports;
-use super::manifest::{BundleEntry, BundledEgg, EntryKind, FILE_NAME, FORMAT, Manifest};
+use super::manifest::{BundleEntry, BundledEgg, EntryKind, FORMAT, Manifest};
 use super::safe_paths;
 use super::stream::{self, StreamEnd};
 use super::tar_members::{TarMember, Unreadable, next};
 
-/// Longest manifest that is read, in bytes: far longer than any real one.
-const MAX_MANIFEST: u64 = 1 << 28;
 /// How many problems are listed: an archive of another manifest can have any number.
 const MAX_PROBLEMS: usize = 1000;
 /// How many zeros may follow the last member, in bytes. Tar programs fill up their last record, of 10 KiB
@@ -48,6 +48,8 @@ pub struct Verified {
     pub prefix: String,
     /// The only path at which the buildout works, according to the manifest.
     pub path: Option<String>,
+    /// What in the archive contains that path, according to the manifest.
+    pub bound: Vec<String>,
     pub eggs: usize,
     /// Files whose bytes are those of the manifest.
     pub files: usize,
@@ -103,6 +105,7 @@ pub fn verify(archive: &Path, progress: &dyn Progress) -> Result<Verified> {
         eggcache: String::new(),
         prefix: String::new(),
         path: None,
+        bound: Vec::new(),
         eggs: 0,
         files: 0,
         bytes: 0,
@@ -170,7 +173,7 @@ impl Verified {
                 return Ok(());
             }
         };
-        self.last = manifest.member(FILE_NAME);
+        self.last = manifest.member(BUNDLE_MANIFEST);
         if !self.compare_members(&manifest, &mut entries)? {
             self.add("", "more problems, not listed");
             return Ok(());
@@ -178,6 +181,7 @@ impl Verified {
         self.eggcache = manifest.eggcache;
         self.prefix = manifest.prefix;
         self.path = manifest.path;
+        self.bound = manifest.bound;
         self.eggs = manifest.eggs.len();
         let digest = |egg: BundledEgg| {
             let file_name = egg.path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -264,9 +268,12 @@ fn manifest(member: TarMember<'_, impl Read>) -> Result<Manifest, Problem> {
         format: u32,
     }
     let path = member.path();
-    let is_manifest = path.rsplit('/').next() == Some(FILE_NAME);
+    let is_manifest = path.rsplit('/').next() == Some(BUNDLE_MANIFEST);
     if !is_manifest || member.content.size() > MAX_MANIFEST {
-        return Err(Problem::new("", format!("not a bundle: it does not begin with {FILE_NAME}")));
+        return Err(Problem::new(
+            "",
+            format!("not a bundle: it does not begin with {BUNDLE_MANIFEST}"),
+        ));
     }
     let bad = |what: String| Problem::new(&path, what);
     let mtime = member.header().mtime().unwrap_or_default();
@@ -283,7 +290,7 @@ fn manifest(member: TarMember<'_, impl Read>) -> Result<Manifest, Problem> {
         return Err(bad(format!("format {format} is unknown; this eggcache reads {FORMAT}")));
     }
     let manifest: Manifest = serde_json::from_slice(&text).map_err(invalid)?;
-    if manifest.member(FILE_NAME) != path || !is_named {
+    if manifest.member(BUNDLE_MANIFEST) != path || !is_named {
         return Err(bad("in another folder than it says".to_owned()));
     }
     if !safe_paths::is_safe_prefix(&manifest.prefix) {

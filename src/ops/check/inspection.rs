@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::util::progress::{Progress, Unit};
 
 use super::Options;
+use super::bound;
 use super::compare::Match;
 use super::examine::{Examined, Examiner};
 use super::installed_egg::InstalledEgg;
@@ -184,6 +185,8 @@ impl Inspector<'_> {
         let mut all = Findings::default();
         all.extend(found);
         all.extend(&references.found);
+        let known = all.problems.iter().map(|problem| problem.path.clone()).collect();
+        all.problems.extend(bound::bound_elsewhere(self.buildout, &known));
         all.problems.extend(self.withdrawn_eggs(eggs));
         for (egg, examined) in eggs {
             all.extend(&examined.found);

@@ -2,6 +2,7 @@
 //!
 //! A check reads files and runs nothing of the buildout. docs/reference/check.md lists the problems and notes.
 
+mod bound;
 mod break_links;
 mod compare;
 mod examine;

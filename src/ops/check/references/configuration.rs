@@ -8,6 +8,7 @@ use crate::buildout::{Buildout, CONFIGURATION, INSTALLED, ini};
 
 use super::{Interpreters, target_outside};
 use crate::ops::check::report::{Finding, FindingKind, Findings};
+use crate::util::path_search::SoughtPath;
 
 /// The option of `.installed.cfg` with the files of a part.
 const INSTALLED_FILES: &str = "__buildout_installed__";
@@ -30,6 +31,23 @@ pub fn add_installed(buildout: &Buildout, interpreters: &Interpreters, found: &m
         };
         list.push(Finding::new(FindingKind::Path, Path::new(INSTALLED), what));
     }
+    found.notes.extend(beside_original(buildout));
+}
+
+/// Notes about folders that still exist and in which a bundle was made: buildout uninstalls parts and develop
+/// eggs where `.installed.cfg` lists them, before it installs them again.
+fn beside_original(buildout: &Buildout) -> impl Iterator<Item = Finding> {
+    let is_listed = |folder: &&PathBuf| {
+        let is_here = buildout.boundary.real(folder) == buildout.boundary.root();
+        !is_here && folder.is_dir() && SoughtPath::new(folder).is_in(buildout.installed.as_bytes())
+    };
+    buildout.unpacked.folders().iter().filter(is_listed).map(|folder| {
+        let what = format!(
+            "lists files of {}, where the bundle was made: a run of buildout here removes them there",
+            folder.display()
+        );
+        Finding::new(FindingKind::Path, Path::new(INSTALLED), what)
+    })
 }
 
 /// The folders outside in `.installed.cfg`, by option, with the number of paths in each.
@@ -44,7 +62,9 @@ fn installed_outside<'b>(
             if interpreters.values().any(|interpreter| interpreter.owns(path)) {
                 continue;
             }
-            if let Some(real) = target_outside(&buildout.boundary, path) {
+            if let Some(real) = target_outside(&buildout.boundary, path)
+                && buildout.meant_by(Path::new(INSTALLED), &real).is_none()
+            {
                 // One line for all scripts of a folder.
                 let is_folder = option != INSTALLED_FILES || real.is_dir();
                 let folder = if is_folder { Some(&*real) } else { real.parent() };

@@ -57,10 +57,10 @@ pub fn references(buildout: &Buildout, cache: Option<&Path>) -> Result<Reference
     }
     configuration::add_installed(buildout, &interpreters, found);
     configuration::add_configuration(buildout, cache, &interpreters, found);
-    found.notes.extend(absolute.note(boundary));
+    found.notes.extend(absolute.notes(boundary));
     develop_eggs::add_develop_eggs(buildout, found)?;
     for folder in &buildout.eggs_directories {
-        develop_eggs::add_pth_files(boundary, folder, found)?;
+        develop_eggs::add_pth_files(buildout, folder, found)?;
         if !boundary.holds(folder) {
             let what = "an eggs directory outside the buildout";
             found.problems.push(Finding::new(FindingKind::Path, folder, what));
@@ -121,12 +121,9 @@ impl AbsolutePaths {
         }
     }
 
-    fn note(&self, boundary: &Boundary) -> Option<Finding> {
-        let first = self.0.first()?;
-        let more = and_more(self.0.len() - 1, "file");
-        let what =
-            format!("contains the path {}, not relocatable{more}", boundary.root().display());
-        Some(Finding::new(FindingKind::NotRelocatable, first, what))
+    fn notes(&self, boundary: &Boundary) -> impl Iterator<Item = Finding> {
+        let what = format!("contains the path {}, not relocatable", boundary.root().display());
+        self.0.iter().map(move |text| Finding::new(FindingKind::NotRelocatable, text, &*what))
     }
 }
 
