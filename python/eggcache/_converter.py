@@ -132,7 +132,7 @@ class Converter(object):
     def _obstacle_of_all(self):
         """Why pip may install wheels in another way than the program knows; else None."""
         if self._easy_install.logger.getEffectiveLevel() <= logging.DEBUG:
-            return "with -v, buildout logs what pip says"
+            return "buildout runs with -v"
         if self._found_functions() != self._functions:
             return "somebody has changed how buildout makes eggs"
         oddity = _pip.oddity(os.environ)

@@ -68,7 +68,7 @@ impl Hints {
             Some(CliError::NoHome) => vec!["name a cache with --cache DIR or EGGCACHE_DIR".into()],
             Some(CliError::NotMade { path, .. }) => {
                 let make = Self { cache: Some(path.clone()), ..Self::default() }.command("init");
-                vec![format!("{make} makes it, and so does buildout")]
+                vec![format!("{make} makes it")]
             }
             Some(CliError::Stdout(source)) if is_full(source.kind()) => {
                 vec!["free some space where standard output goes".into()]

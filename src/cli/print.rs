@@ -90,6 +90,13 @@ pub fn messages(lines: &[String]) -> Vec<Message> {
 }
 
 impl Text {
+    /// Adds the records of the cache that cannot be read, and what to do about them.
+    pub fn with_unreadable(mut self, unreadable: &[String], hints: &Hints) -> Self {
+        self.problems.extend(messages(unreadable));
+        self.hint(unreadable.iter().map(|_| hints.repair()).collect());
+        self
+    }
+
     /// Adds hints, each once.
     pub fn hint(&mut self, hints: Vec<String>) {
         for hint in hints {

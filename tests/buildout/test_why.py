@@ -54,7 +54,7 @@ def test_with_v_the_log_and_the_record_say_why_an_egg_was_a_miss(newest_world):
     lines = misses(output)
     assert len(lines) == 3, lines
     assert "native 1.0 was not in the cache: %s." % why["beta"] in lines
-    left = "; not converted: with -v, buildout logs what pip says."
+    left = "; not converted: buildout runs with -v."
     assert all("%s 1.0 was not in the cache: %s%s" % (name, text, left) in lines for name, text in why.items())
 
     run = json.loads(world.eggcache("--json", "why", str(third.path)).stdout)["run"]

@@ -398,7 +398,7 @@ fn usage_errors_exit_with_two() {
         "add eggs --generation 1",
         "add eggs --source-sha256 abc",
         "list --frobnicate",
-        "list a b",
+        "dir a b",
         "show",
         "-q -v list",
         "--color sometimes list",

@@ -85,7 +85,7 @@ fn a_withdrawn_copy_is_known_without_its_blob() {
     pool.of("reader", LEARN);
     pool.of("reader", "gc").says(&["Removed 1 egg"]);
     let checked = pool.run("reader", "key", "check app", 4);
-    checked.says(&[WITHDRAWN, "self-contained, but withdrawn"]);
+    checked.says(&[WITHDRAWN, "self-contained, but 1 egg is withdrawn"]);
     assert!(!checked.stderr.contains("changed"), "{}", checked.stderr);
     // Copies with other times and with bytecode are the same build.
     let egg = app.join("eggs/foo-1.0-py3.11.egg");

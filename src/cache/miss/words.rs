@@ -98,7 +98,7 @@ fn other_host(part: &str, cached: &[String], wanted: &str) -> String {
                 "" => "without an environment label".to_owned(),
                 label => format!("with the environment label {label}"),
             };
-            let cached = listed(&cached.iter().map(with).collect::<Vec<String>>());
+            let cached = cached.iter().map(with).collect::<Vec<String>>().join(" and ");
             let own = if wanted.is_empty() { "none".into() } else { format!("the label {wanted}") };
             format!(
                 "the cache has it {cached}, and this buildout has {own} (egg-cache-environment)"

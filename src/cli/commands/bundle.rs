@@ -248,10 +248,17 @@ fn packed_text(report: &Report, verbose: bool) -> Text {
             eggs(report.eggs)
         ));
     }
-    let try_there = |_| format!("`{}` imports its scripts there", import_line(&report.archive));
+    let mut hints = Vec::new();
+    if let Some(path) = &report.path {
+        hints.push(format!("`{}` imports its scripts at {path}", import_line(&report.archive)));
+        if report.bound.iter().any(|file| file.starts_with("bin/")) {
+            hints
+                .push("`relative-paths = true` in [buildout] keeps the path out of scripts".into());
+        }
+    }
     Text {
         data: checksum(report.sha256, &report.archive),
-        hints: report.path.as_ref().map(try_there).into_iter().collect(),
+        hints,
         notes,
         summary: format!(
             "Wrote {archive}, {}: {}, {}, {} ({} compressed)",

@@ -78,7 +78,8 @@ fn summary(report: &Report, notes: usize) -> String {
     let verdict = if problems == 0 {
         format!("{GOOD}self-contained{GOOD:#}")
     } else if report.unsolved().all(|it| it.kind == FindingKind::Withdrawn) {
-        format!("{BAD}self-contained, but withdrawn{BAD:#}")
+        let verb = if problems == 1 { "is" } else { "are" };
+        format!("{BAD}self-contained, but {} {verb} withdrawn{BAD:#}", eggs(problems))
     } else if report.is_self_contained() {
         format!("{BAD}self-contained, but changed{BAD:#}")
     } else {

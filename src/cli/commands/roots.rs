@@ -6,7 +6,7 @@ use crate::cache::retention::roots::RootState;
 use crate::cli::complete_eggs::root_folders;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::print::{Text, messages};
+use crate::cli::print::Text;
 use crate::cli::table::{align_right, fitted, table};
 use crate::ops::roots::{self, Report};
 use crate::util::clock::{shown_day, shown_minute};
@@ -29,7 +29,10 @@ pub struct Roots {
 impl Roots {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let report = roots::roots(&context.open()?, self.forget.as_deref())?;
-        context.printer.report(&report, text)?;
+        let hints = context.printer.hints();
+        context
+            .printer
+            .report(&report, |report| text(report).with_unreadable(&report.unreadable, hints))?;
         Ok(ExitCode::of_check(report.unreadable.is_empty()))
     }
 }
@@ -57,7 +60,6 @@ fn text(report: &Report) -> Text {
     let forgotten = report.forgotten.iter();
     Text {
         data: fitted(&mut table, &[2, 4, 5]).into(),
-        problems: messages(&report.unreadable),
         notes: forgotten.map(|directory| format!("forgot {}", directory.display())).collect(),
         summary: counted(report.roots.len(), "buildout"),
         ..Text::default()

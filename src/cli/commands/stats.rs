@@ -8,7 +8,7 @@ use crate::cache::retention::policy::Policy;
 use crate::cache::{DAY, Regrets, Tally};
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::print::{Data, Text, messages};
+use crate::cli::print::{Data, Text};
 use crate::cli::table::{align_right, lines, table};
 use crate::egg::cached_egg::CachedEgg;
 use crate::ops::stats::{self, NextGc, Options, Project, Pulled, Report, openmetrics};
@@ -66,14 +66,17 @@ impl Stats {
             StatsFormat::Text => text,
             StatsFormat::Openmetrics => metrics,
         };
-        context.printer.report(&report, shown)?;
+        let hints = context.printer.hints();
+        context
+            .printer
+            .report(&report, |report| shown(report).with_unreadable(&report.unreadable, hints))?;
         Ok(ExitCode::Success)
     }
 }
 
 fn metrics(report: &Report) -> Text {
     let data = openmetrics::exposition(report).into();
-    Text { data, problems: messages(&report.unreadable), ..Text::default() }
+    Text { data, ..Text::default() }
 }
 
 fn text(report: &Report) -> Text {
@@ -109,7 +112,6 @@ fn text(report: &Report) -> Text {
     let wrote = report.html.as_ref().map(|path| format!("Wrote {}", path.display()));
     Text {
         data,
-        problems: messages(&report.unreadable),
         notes: untimed_hits(&report.usage.all).into_iter().collect(),
         summary: [wrote, reset].into_iter().flatten().collect::<Vec<_>>().join("; "),
         ..Text::default()
