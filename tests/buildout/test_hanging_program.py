@@ -8,7 +8,7 @@ import pytest
 
 ALONE = "continuing without the cache"
 
-GREETING = "print('{\"protocol\":12}', flush=True)\n"
+GREETING = "print('{\"protocol\":13}', flush=True)\n"
 
 
 @pytest.fixture
