@@ -39,7 +39,7 @@ CONVERTED = re.compile(r"^eggcache: .* (\d+) misses: (\d+) converted, (\d+) buil
 
 
 def cold():
-    walls, cpus, alone, others = [], [], [], []
+    walls, cpus, alone = [], [], []
     for name in NAMES:
         with filesystems.fresh(filesystems.chosen()[0]) as place:
             figures = compared(name, place.path)
@@ -49,12 +49,13 @@ def cold():
         walls.append(round(ours["wall"] / stock["wall"], 3))
         cpus.append(round(ours["cpu"] / stock["cpu"], 3))
         if name in OTHERS:
-            others.append(round(ours["wall"] / figures["uv"]["wall"], 3))
+            results.target("cold, uv", round(ours["wall"] / figures["uv"]["wall"], 3))
             with filesystems.fresh(filesystems.chosen()[0]) as place:
                 figures = compared(name, place.path, has_archives=False)
             results.put("cold", {name + ", from the network": figures})
             print("%s from the network %s" % (name, figures), flush=True)
-            others.append(round(figures["converted"]["wall"] / figures["stock"]["wall"], 3))
+            ratio = figures["converted"]["wall"] / figures["stock"]["wall"]
+            results.target("cold, network", round(ratio, 3))
         with filesystems.fresh(filesystems.chosen()[0]) as place:
             figures = converted(name, place.path)
         results.put("conversion", {name: figures})
@@ -63,9 +64,6 @@ def cold():
     results.target("cold, wall", *walls)
     results.target("cold, processor", *cpus)
     results.target("conversion", *alone)
-    if others:
-        results.target("cold, uv", others[0])
-        results.target("cold, network", others[1])
 
 
 def compared(name, folder, has_archives=True):

@@ -127,7 +127,8 @@ class Chooser(object):
     def same_as(self, installer, available, requirement, source):
         """The offer of the egg that was built from the archive that buildout has chosen (rule 4).
 
-        With ``any_archive``, that may be an egg of this version whose archive is not known. ``available`` is the distribution that buildout would fetch.
+        With ``any_archive``, that may be an egg of this version whose archive is not known. ``available`` is
+        the distribution that buildout would fetch.
         """
         if not self._may_offer(requirement, source):
             return None

@@ -16,6 +16,7 @@ pub mod text_files;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use walkdir::WalkDir;
 
@@ -55,7 +56,8 @@ pub struct Buildout {
     pub installed: String,
     /// The content of `buildout.cfg`; empty if there is none.
     pub configuration: String,
-    pub unpacked: Unpacked,
+    /// Read when it is first needed: a run of buildout does not need it.
+    unpacked: OnceLock<Unpacked>,
 }
 
 impl Buildout {
@@ -95,7 +97,7 @@ impl Buildout {
             },
             installed,
             configuration,
-            unpacked: Unpacked::read(boundary.root()),
+            unpacked: OnceLock::new(),
             boundary,
         })
     }

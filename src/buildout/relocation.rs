@@ -51,7 +51,7 @@ pub struct Unpacked {
 
 impl Unpacked {
     /// Those of the buildout in the folder `root`. A manifest that cannot be read names none.
-    pub(super) fn read(root: &Path) -> Self {
+    fn read(root: &Path) -> Self {
         let text = match files::read_short(&root.join(BUNDLE_MANIFEST), MAX_MANIFEST) {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             text => text.or_log(),
@@ -70,6 +70,11 @@ impl Unpacked {
 }
 
 impl Buildout {
+    /// What the manifest says, if the buildout is an unpacked bundle.
+    pub fn unpacked(&self) -> &Unpacked {
+        self.unpacked.get_or_init(|| Unpacked::read(self.boundary.root()))
+    }
+
     /// Who reads the path of the buildout in the file at `path`, which is relative to the buildout.
     #[must_use]
     pub fn reader_of(&self, path: &Path) -> Reader {
@@ -96,7 +101,7 @@ impl Buildout {
     /// only the next run of buildout reads it. `file` is relative to the buildout.
     #[must_use]
     pub fn meant_by(&self, file: &Path, outside: &Path) -> Option<PathBuf> {
-        let folders = self.unpacked.folders.iter().filter(|folder| folder.parent().is_some());
+        let folders = self.unpacked().folders.iter().filter(|folder| folder.parent().is_some());
         let mut within = folders.filter_map(|folder| outside.strip_prefix(folder).ok());
         let within = within.next().filter(|_| self.reader_of(file) == Reader::NextRun)?;
         let root = self.boundary.root();
@@ -109,9 +114,9 @@ impl Buildout {
     /// The files that tie an unpacked bundle to another folder than this one, and that folder. They may have
     /// changed since.
     pub fn bound_elsewhere(&self) -> impl Iterator<Item = (&Path, &Path)> {
-        let elsewhere = self.unpacked.path.as_deref();
+        let elsewhere = self.unpacked().path.as_deref();
         let elsewhere = elsewhere.filter(|path| self.boundary.real(path) != self.boundary.root());
-        let bound = self.unpacked.bound.iter();
+        let bound = self.unpacked().bound.iter();
         elsewhere
             .into_iter()
             .flat_map(move |path| bound.clone().map(move |it| (it.as_path(), path)))
@@ -176,7 +181,7 @@ mod tests {
             "folders": vec!["/srv/app"; 1000],
         });
         let (_dir, buildout) = buildout(&manifest.to_string());
-        assert_eq!(buildout.unpacked.folders().len(), MAX_FOLDERS);
+        assert_eq!(buildout.unpacked().folders().len(), MAX_FOLDERS);
         assert_eq!(buildout.bound_elsewhere().count(), 1);
     }
 
@@ -184,7 +189,7 @@ mod tests {
     fn a_damaged_manifest_names_nothing() {
         for manifest in ["", "[", r#"{"folders": 1}"#] {
             let (_dir, buildout) = buildout(manifest);
-            assert!(buildout.unpacked.folders().is_empty());
+            assert!(buildout.unpacked().folders().is_empty());
             assert_eq!(buildout.bound_elsewhere().count(), 0);
         }
     }

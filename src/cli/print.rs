@@ -93,7 +93,9 @@ impl Text {
     /// Adds the records of the cache that cannot be read, and what to do about them.
     pub fn with_unreadable(mut self, unreadable: &[String], hints: &Hints) -> Self {
         self.problems.extend(messages(unreadable));
-        self.hint(unreadable.iter().map(|_| hints.repair()).collect());
+        if !unreadable.is_empty() {
+            self.hint(vec![hints.repair()]);
+        }
         self
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Sandbox, text, write};
 
 /// A buildout `app` without eggs, whose script finds its code relative to itself.
-fn sandbox() -> Sandbox {
+pub fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.ok("init");
     let app = sandbox.path("app");

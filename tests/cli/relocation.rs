@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::bundle_place;
 use crate::support::{Sandbox, text, write};
 
 /// Who reads a file, according to the rule.
@@ -41,11 +42,8 @@ const CASES: [(Reader, &str, &str); 14] = [
 
 /// A buildout `app` without eggs, with the source of a develop egg.
 fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::new();
-    sandbox.ok("init");
+    let sandbox = bundle_place::sandbox();
     let app = sandbox.path("app");
-    fs::create_dir_all(app.join("eggs")).unwrap();
-    write(&app.join("buildout.cfg"), b"[buildout]\nparts = app\n");
     write(&app.join("bin/app"), b"#!/bin/sh\nexit\n");
     write(&app.join("src/foo/foo.py"), b"");
     sandbox

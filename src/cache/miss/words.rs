@@ -46,11 +46,8 @@ impl fmt::Display for Miss {
             Self::Unusable { why } => write!(out, "{why}"),
             Self::Raced => write!(out, "another buildout has stored it meanwhile"),
             Self::BuiltWithOptions => {
-                write!(
-                    out,
-                    "a part of this buildout builds the project with options, so a plain egg "
-                )?;
-                write!(out, "of it is never taken from the cache")
+                write!(out, "a part of this buildout builds the project with options, ")?;
+                write!(out, "so a plain egg of it is never taken from the cache")
             }
             Self::NotAsked => {
                 write!(out, "the cache has it, but this buildout could not choose it from there")

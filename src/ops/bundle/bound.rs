@@ -55,7 +55,7 @@ impl Bound {
     pub fn folders(&self, buildout: &Buildout) -> Vec<String> {
         let root = buildout.boundary.root();
         let own = (!self.bound.is_empty() || !self.records.is_empty()).then_some(root);
-        let earlier = buildout.unpacked.folders().iter().map(PathBuf::as_path);
+        let earlier = buildout.unpacked().folders().iter().map(PathBuf::as_path);
         let earlier = earlier.filter(|folder| *folder != root);
         own.into_iter().chain(earlier).map(|folder| folder.to_string_lossy().into_owned()).collect()
     }

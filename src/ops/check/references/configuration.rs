@@ -41,7 +41,7 @@ fn beside_original(buildout: &Buildout) -> impl Iterator<Item = Finding> {
         let is_here = buildout.boundary.real(folder) == buildout.boundary.root();
         !is_here && folder.is_dir() && SoughtPath::new(folder).is_in(buildout.installed.as_bytes())
     };
-    buildout.unpacked.folders().iter().filter(is_listed).map(|folder| {
+    buildout.unpacked().folders().iter().filter(is_listed).map(|folder| {
         let what = format!(
             "lists files of {}, where the bundle was made: a run of buildout here removes them there",
             folder.display()
