@@ -47,8 +47,8 @@ class Converter(object):
         self._homes = sorted(homes, key=lambda module: module.__name__)
         #: What is compiled, as the variant of the eggs; empty for what stock buildout compiles.
         self.variant = variant
-        #: Whether the last wheel was only compared, and its egg lacks bytecode.
-        self.needs_completion = False
+        #: Whether the last wheel was compared, and its egg equals the one that the program makes.
+        self.is_equal = False
         #: The functions that make eggs after pip, which somebody may replace later.
         self._functions = self._found_functions()
         #: What does not change during a run.
@@ -72,7 +72,7 @@ class Converter(object):
     def convert(self, wheel, dest):
         """Make the egg of a wheel in the empty directory ``dest``; return its path, or None."""
         self.made = self._uncompared = self._obstacle = None
-        self.needs_completion = False
+        self.is_equal = False
         if not str(wheel).endswith(".whl") or not os.path.isfile(wheel):
             return None
         self._obstacle = self._obstacle_in(dest)
@@ -105,15 +105,15 @@ class Converter(object):
         if request is None or len(found) != 1:
             return None
         warning = self._bridge.call("convert", **dict(request, stock=found[0])).get("warning")
-        self.needs_completion = bool(self.variant) and not warning
+        self.is_equal = not warning
         return warning
 
-    def complete(self, wheel, found, convert):
-        """Replace the egg of pip, which is equal but for its bytecode, by one with complete bytecode.
+    def replace(self, wheel, found, convert):
+        """Replace the egg of pip by the equal one that the program makes, which is the same on all machines.
 
         ``convert`` makes the egg of a wheel in a directory, and returns its path or None.
         """
-        self.needs_completion = False
+        self.is_equal = False
         [stock] = found
         other = tempfile.mkdtemp(dir=os.path.dirname(stock))
         try:

@@ -241,8 +241,8 @@ class Patches(object):
         """Stock: let pip install a distribution into a directory, and make an egg of the result.
 
         Changed: the program makes the egg of a wheel, with the same result. Where it has not been
-        compared with pip yet, it compares what pip has made. Everything else is left to pip. With
-        ``egg-cache-compile``, its egg has more bytecode.
+        compared with pip yet, it compares what pip has made, and replaces it if the two are equal.
+        Everything else is left to pip.
         """
         is_plain = not editable and not args and not kw
         if is_plain:
@@ -252,7 +252,7 @@ class Patches(object):
         found = self.stock.call_pip_install(spec, dest, editable, *args, **kw)
         if is_plain:
             self.session.compare(found)
-            self.session.complete(spec, found)
+            self.session.replace_compared(spec, found)
         return found
 
     def _env_rescan_dest(self, installer, *args, **kw):

@@ -308,14 +308,14 @@ class Session(object):
         if warning:
             _warn(warning)
 
-    def complete(self, wheel, found):
-        """See `Converter.complete`. If that fails, the egg of pip stays."""
-        if not self.is_active or not self.converter.needs_completion:
+    def replace_compared(self, wheel, found):
+        """See `Converter.replace`. If that fails, the egg of pip stays."""
+        if not self.is_active or not self.converter.is_equal:
             return
         try:
-            self.converter.complete(wheel, found, self.convert)
+            self.converter.replace(wheel, found, self.convert)
         except Exception as error:
-            logger.debug("%s keeps the bytecode of pip: %s", wheel, error)
+            logger.debug("the egg of %s stays as pip made it: %s", wheel, error)
 
     @guarded
     def built(self, dist, archive, dest, seconds):

@@ -14,16 +14,16 @@ def test_a_withdrawn_egg_of_a_wheel_is_made_again_and_alone_not_stored(newest_wo
     world.eggcache("keygen", str(key))
     remote = ("remote", "add", "team", str(world.path / "pool"), "--key", "%s.pub" % key, "--push")
     world.eggcache(*remote)
-    for name in ("alpha", "beta", "gamma"):
+    for name in ("beta", "gamma"):
         world.wheel(name, "1.0")
-    # The first wheel is compared with the egg of pip. The others are converted, the same each time.
-    world.project("first", eggs="alpha", versions="alpha = 1.0").run(env=env)
     versions = "beta = 1.0\ngamma = 1.0"
     app = world.project("app", eggs="beta", versions=versions)
     app.run(env=env)
     world.eggcache("remote", "withdraw", "team", "beta==1.0", "--reason", "evil")
     world.eggcache("gc")
     shutil.rmtree(str(app.path / "eggs"))
+    # As on a new machine, where pip installs the first wheel to compare the eggs.
+    shutil.rmtree(str(world.cache / "parity"))
     cfg = app.path / "buildout.cfg"
     cfg.write_text(cfg.read_text().replace("eggs = beta\n", "eggs = beta\n    gamma\n"))
     output = app.run(env=env)
