@@ -19,6 +19,10 @@ from eggcache._root import Root
 from eggcache._storer import Storer
 
 
+#: As float, which Python 2.7 divides by as Python 3 does.
+_MIB = float(1 << 20)
+
+
 class Tally(object):
     """What the cache did in a run."""
 
@@ -39,8 +43,8 @@ class Tally(object):
         counts.append("%d stored" % self.stored)
         if self.pushed is not None:
             counts.append("%d pushed" % self.pushed)
-        megabytes = self.copied_bytes / 1e6
-        return "%s; %.1f MB copied, %.2f s spent" % (", ".join(counts), megabytes, self.seconds)
+        copied = self.copied_bytes / _MIB
+        return "%s; %.1f MiB copied, %.2f s spent" % (", ".join(counts), copied, self.seconds)
 
 
 def _counted(number, singular, plural):
@@ -194,7 +198,7 @@ class Session(object):
 
     def _progress_text(self):
         ahead = self.ahead
-        fetched = "" if ahead is None else "%d fetched (%.1f MB), " % (ahead.archives, ahead.bytes / 1e6)
+        fetched = "" if ahead is None else "%d fetched (%.1f MiB), " % (ahead.archives, ahead.bytes / _MIB)
         remaining = 0 if ahead is None else max(0, ahead.wanted - self.tally.misses)
         return "eggcache: %s%d converted, %d remaining" % (fetched, self.tally.converted, remaining)
 

@@ -175,7 +175,7 @@ def test_a_built_egg_is_stored_and_counted(begin, caplog, tmp_path):
     assert (run.tally.misses, run.tally.stored) == (1, 1)
     where, line = messages(caplog)
     assert where == "alpha 1.0 (built, 1.5 s)"
-    assert line.startswith("0 hits, 1 miss, 1 stored; 0.0 MB copied, 0.0")
+    assert line.startswith("0 hits, 1 miss, 1 stored; 0.0 MiB copied, 0.0")
 
 
 def test_an_egg_that_is_refused_is_named(begin, caplog, tmp_path):
@@ -266,16 +266,16 @@ def test_offline_one_line_says_that_remotes_are_not_asked(begin, caplog):
 @pytest.mark.parametrize(
     "counts, expected",
     [
-        ({}, "0 hits, 0 misses, 0 stored; 0.0 MB copied, 0.00 s spent"),
-        (dict(hits=1, misses=1, stored=1), "1 hit, 1 miss, 1 stored; 0.0 MB copied, 0.00 s spent"),
-        (dict(hits=2, pushed=0), "2 hits, 0 misses, 0 stored, 0 pushed; 0.0 MB copied, 0.00 s spent"),
+        ({}, "0 hits, 0 misses, 0 stored; 0.0 MiB copied, 0.00 s spent"),
+        (dict(hits=1, misses=1, stored=1), "1 hit, 1 miss, 1 stored; 0.0 MiB copied, 0.00 s spent"),
+        (dict(hits=2, pushed=0), "2 hits, 0 misses, 0 stored, 0 pushed; 0.0 MiB copied, 0.00 s spent"),
         (
             dict(misses=20, copied_bytes=48930000, seconds=0.104),
-            "0 hits, 20 misses, 0 stored; 48.9 MB copied, 0.10 s spent",
+            "0 hits, 20 misses, 0 stored; 46.7 MiB copied, 0.10 s spent",
         ),
         (
             dict(misses=334, converted=330, stored=334),
-            "0 hits, 334 misses: 330 converted, 4 built, 334 stored; 0.0 MB copied, 0.00 s spent",
+            "0 hits, 334 misses: 330 converted, 4 built, 334 stored; 0.0 MiB copied, 0.00 s spent",
         ),
     ],
 )
