@@ -269,6 +269,9 @@ pub enum Error {
     #[error("neither remote {name} nor the cache has an egg {query}")]
     NotOnRemote { name: String, query: String },
 
+    #[error("remote {name} has not withdrawn {query}")]
+    NotWithdrawn { name: String, query: String },
+
     #[error("{what} of this buildout was withdrawn from remote {name}: {reason}")]
     WithdrawnInUse { what: String, name: String, reason: String },
     /// A list of withdrawn eggs that cannot be changed. The reason completes the sentence.

@@ -33,6 +33,7 @@ impl From<&anyhow::Error> for ExitCode {
                 | Error::NoRun { .. }
                 | Error::NotAPin { .. }
                 | Error::NotOnRemote { .. }
+                | Error::NotWithdrawn { .. }
                 | Error::NoRemote { .. },
             ) => Self::Miss,
             Some(

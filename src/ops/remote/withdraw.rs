@@ -138,7 +138,7 @@ pub fn withdraw(
         }
     }
     let change = |before: &[Withdrawn]| {
-        if options.undo { without(before, options) } else { with(before, &chosen, remote) }
+        if options.undo { without(before, remote, options) } else { with(before, &chosen, remote) }
     };
     let counted = std::cell::Cell::new(0);
     let counting = |before: &[Withdrawn]| {
@@ -181,13 +181,22 @@ fn with(
 }
 
 /// The list without the builds that are named.
-fn without(before: &[Withdrawn], options: &Options) -> Result<Vec<Withdrawn>> {
+///
+/// # Errors
+/// [`Error::NotWithdrawn`], or [`Error::Ambiguous`] with the candidates.
+fn without(before: &[Withdrawn], remote: &Remote, options: &Options) -> Result<Vec<Withdrawn>> {
     let mut all = before.to_vec();
     for text in &options.eggs {
-        let is_named = |it: &Withdrawn| matches(text, &it.name, &it.version, it.egg);
+        // The list does not have the file names of the builds.
+        let pin = text.parse().map(|it: EggName| format!("{}=={}", it.name, it.version));
+        let pin = pin.as_ref().unwrap_or(text);
+        let is_named = |it: &Withdrawn| matches(pin, &it.name, &it.version, it.egg);
         let named: Vec<&Withdrawn> = all.iter().filter(|it| is_named(it)).collect();
         match &named[..] {
-            [] => return Err(Error::miss(text)),
+            [] => {
+                let (name, query) = (remote.name.clone(), text.clone());
+                return Err(Error::NotWithdrawn { name, query });
+            }
             [_, _, ..] if !options.all_builds => {
                 let line = |it: &&Withdrawn| {
                     format!("  {}  {}=={}  {}", it.egg.short(), it.name, it.version, it.reason)
@@ -252,7 +261,7 @@ fn builds(
         found.extend(cached.map(|egg| (egg.digest, egg)));
     }
     if found.len() > 1 && !options.all_builds {
-        let candidates = found.values().map(query::describe).collect();
+        let candidates = found.values().map(|egg| query::describe(egg, cache.dir())).collect();
         let query = text.to_owned();
         return Err(Error::Ambiguous { query, candidates, has_all_builds: true });
     }
