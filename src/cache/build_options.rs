@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
+use crate::disk::dir::Dir;
 use crate::disk::json_file;
 use crate::egg::variant;
 use crate::error::{OrLog, Result};
@@ -20,6 +21,8 @@ const FORGOTTEN_AFTER: i64 = 180 * 86_400;
 /// The most options of a build, and the longest name or value, in bytes.
 const MOST: usize = 100;
 const LONGEST: usize = 1000;
+/// How much of a digest people compare.
+const SHOWN_DIGITS: usize = 12;
 
 /// Options and variables of the environment, and what they are.
 pub type BuildOptions = BTreeMap<String, String>;
@@ -54,6 +57,32 @@ pub fn shown(options: &BuildOptions) -> String {
     options.join(", ")
 }
 
+/// A variant in words: `define = FLAVOUR_7`, or the first digits of one whose options are not known. Empty
+/// for a build without options.
+#[must_use]
+pub fn shown_variant(cache: &Dir, variant: &str) -> String {
+    let (build, folder) = variant.split_once('.').unwrap_or((variant, ""));
+    let digits = |digest: &str| digest.chars().take(SHOWN_DIGITS).collect::<String>();
+    let options = of_variant(cache, build).map(|options| shown(&options));
+    let text = match options.filter(|text| build.is_empty() || !text.is_empty()) {
+        Some(options) => options,
+        None => format!("variant {}", digits(build)),
+    };
+    if folder.is_empty() { text } else { format!("{text}, only for folder {}", digits(folder)) }
+}
+
+/// As [`Cache::build_options`], of the cache in a directory.
+fn of_variant(cache: &Dir, variant: &str) -> Option<BuildOptions> {
+    let of = |name: &str, value: &str| Some([(name.to_owned(), value.to_owned())].into());
+    match variant {
+        "" => Some(BuildOptions::new()),
+        variant::UV => of("installer", "uv"),
+        variant::COMPILE_ALL => of("egg-cache-compile", "all"),
+        variant::COMPILE_ALL_UNCHECKED => of("egg-cache-compile", "all-unchecked-hash"),
+        custom => json_file::read(cache, &path(custom)?).or_log().flatten(),
+    }
+}
+
 /// Options without those that are too many or too long.
 #[must_use]
 pub fn within_limits(mut options: BuildOptions) -> BuildOptions {
@@ -65,14 +94,7 @@ impl Cache {
     /// The options of the builds of a variant; `None` if they are not known.
     #[must_use]
     pub fn build_options(&self, variant: &str) -> Option<BuildOptions> {
-        let of = |name: &str, value: &str| Some([(name.to_owned(), value.to_owned())].into());
-        match variant {
-            "" => Some(BuildOptions::new()),
-            variant::UV => of("installer", "uv"),
-            variant::COMPILE_ALL => of("egg-cache-compile", "all"),
-            variant::COMPILE_ALL_UNCHECKED => of("egg-cache-compile", "all-unchecked-hash"),
-            custom => json_file::read(&self.dir, &path(custom)?).or_log().flatten(),
-        }
+        of_variant(&self.dir, variant)
     }
 
     /// As [`Cache::build_options`], if the variant is that of a custom build.
@@ -132,6 +154,14 @@ mod tests {
         assert_eq!(cache.build_options(&format!("{variant}.b")), Some(define), "a bound one");
         assert_eq!(cache.build_options(""), Some(BuildOptions::new()), "a plain one");
         assert_eq!(cache.build_options("uv"), Some(options(&[("installer", "uv")])));
+        let shown = |variant: &str| shown_variant(cache.dir(), variant);
+        assert_eq!(shown(&variant), "define = A");
+        assert_eq!(
+            shown(&format!("{variant}.0123456789abcdef")),
+            "define = A, only for folder 0123456789ab"
+        );
+        assert_eq!(shown(&"b".repeat(64)), "variant bbbbbbbbbbbb");
+        assert_eq!((shown(""), shown("uv")), (String::new(), "installer = uv".to_owned()));
         std::fs::write(dir.path().join(path(&variant).unwrap()), "{").unwrap();
         assert_eq!(cache.build_options(&variant), None, "a damaged record is none");
         assert_eq!(path("../remotes"), None);

@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use crate::cache::Cache;
+use crate::cache::build_options;
 use crate::cache::index::Index;
 use crate::cache::retention::pins::Pattern;
+use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
 use crate::egg::name::{EggName, normalize_name, same_version, sort_versions};
@@ -71,7 +73,7 @@ pub fn one(cache: &Cache, text: &str, narrow: &Narrow) -> Result<CachedEgg> {
         1 => Ok(found.remove(0)),
         _ => Err(Error::Ambiguous {
             query: text.to_owned(),
-            candidates: found.iter().map(describe).collect(),
+            candidates: found.iter().map(|egg| describe(egg, cache.dir())).collect(),
             has_all_builds: false,
         }),
     }
@@ -212,9 +214,9 @@ pub fn record_miss(cache: &mut Cache, text: &str, narrow: &Narrow, now: i64) {
     }
 }
 
-/// One line that distinguishes an egg from others of its name.
+/// One line that distinguishes an egg from others of its name. The cache may know the options of its build.
 #[must_use]
-pub fn describe(egg: &CachedEgg) -> String {
+pub fn describe(egg: &CachedEgg, cache: &Dir) -> String {
     let key = &egg.key;
     let mut line = format!("  {}  {}", egg.digest.short(), egg.file_name);
     for (what, value) in [
@@ -223,12 +225,14 @@ pub fn describe(egg: &CachedEgg) -> String {
         ("abi", key.abi.clone()),
         ("libc", key.libc.clone()),
         ("source", key.source_sha256.chars().take(12).collect()),
-        ("variant", key.variant.chars().take(12).collect()),
         ("environment", key.environment.clone()),
     ] {
         if !value.is_empty() {
             let _ = write!(line, "  {what} {value}");
         }
+    }
+    if !key.variant.is_empty() {
+        let _ = write!(line, "  {}", build_options::shown_variant(cache, &key.variant));
     }
     line
 }

@@ -8,25 +8,28 @@ use crate::egg::key::EggKey;
 /// Digits of a digest that people can compare.
 const DIGITS: usize = 8;
 
+/// The variants of eggs, in words.
+pub type Variants = HashMap<String, String>;
+
 /// A part of an egg that a list does not show, in words.
-type Part = fn(&CachedEgg) -> String;
+type Part = fn(&CachedEgg, &Variants) -> String;
 
 const PARTS: [Part; 6] = [
-    archive,
-    |egg| labelled("build options", &digits(&egg.key.variant)),
-    |egg| labelled("environment label", &egg.key.environment),
-    |egg| labelled("ABI", &egg.key.abi),
-    |egg| labelled("C library", &egg.key.libc),
-    |egg| egg.file_name.clone(),
+    |egg, _| archive(egg),
+    build_options,
+    |egg, _| labelled("environment label", &egg.key.environment),
+    |egg, _| labelled("ABI", &egg.key.abi),
+    |egg, _| labelled("C library", &egg.key.libc),
+    |egg, _| egg.file_name.clone(),
 ];
 
 /// In what eggs differ whose rows look alike, for each egg: an empty text if its row is the only one.
-pub fn differences(eggs: &[CachedEgg]) -> Vec<String> {
+pub fn differences(eggs: &[CachedEgg], variants: &Variants) -> Vec<String> {
     let mut groups: HashMap<_, Vec<&CachedEgg>> = HashMap::new();
     for egg in eggs {
         groups.entry(row(egg)).or_default().push(egg);
     }
-    eggs.iter().map(|egg| difference(egg, &groups[&row(egg)])).collect()
+    eggs.iter().map(|egg| difference(egg, &groups[&row(egg)], variants)).collect()
 }
 
 /// What the row of an egg shows of its key.
@@ -36,12 +39,13 @@ fn row(egg: &CachedEgg) -> (&str, &str, &str, &str, u8) {
 }
 
 /// The parts of an egg that are not the same in all eggs of a group.
-fn difference(egg: &CachedEgg, group: &[&CachedEgg]) -> String {
+fn difference(egg: &CachedEgg, group: &[&CachedEgg], variants: &Variants) -> String {
     let is_different = |part: &&Part| {
-        let own = part(egg);
-        group.iter().any(|other| part(other) != own)
+        let own = part(egg, variants);
+        group.iter().any(|other| part(other, variants) != own)
     };
-    let parts: Vec<String> = PARTS.iter().filter(is_different).map(|part| part(egg)).collect();
+    let parts: Vec<String> =
+        PARTS.iter().filter(is_different).map(|part| part(egg, variants)).collect();
     parts.join(", ")
 }
 
@@ -51,6 +55,12 @@ fn archive(egg: &CachedEgg) -> String {
         "" => "unknown archive".into(),
         sha256 => format!("{name} ({})", digits(sha256)),
     }
+}
+
+fn build_options(egg: &CachedEgg, variants: &Variants) -> String {
+    let variant = &egg.key.variant;
+    let known = variants.get(variant);
+    if variant.is_empty() { "no build options".into() } else { known.unwrap_or(variant).clone() }
 }
 
 fn labelled(what: &str, value: &str) -> String {
@@ -85,16 +95,19 @@ mod tests {
                 egg.provenance.source = Some("foo.tar.gz".into());
             }),
             egg(|egg| egg.key.variant = "0123456789".into()),
+            egg(|egg| egg.key.variant = "abc".into()),
         ];
+        let variants = [("abc".to_owned(), "define = A".to_owned())].into();
         assert_eq!(
-            differences(&eggs),
+            differences(&eggs, &variants),
             [
                 "",
                 "unknown archive, no build options, environment label el9",
                 "foo.tar.gz (abababab), no build options, no environment label",
-                "unknown archive, build options 01234567, no environment label",
+                "unknown archive, 0123456789, no environment label",
+                "unknown archive, define = A, no environment label",
             ]
         );
-        assert_eq!(differences(&eggs[..1]), [""]);
+        assert_eq!(differences(&eggs[..1], &variants), [""]);
     }
 }

@@ -1,11 +1,12 @@
 //! List: the eggs in the cache.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
+use crate::cache::build_options;
 use crate::cache::query::{self, Narrow};
 use crate::cache::retention::kept_by::{Keepers, KeptBy};
 use crate::cache::{Arrivals, Cache};
@@ -32,6 +33,8 @@ pub struct Report {
     /// Texts that no egg matches, and what they may have meant.
     pub unmatched: Vec<String>,
     pub nearest: Vec<Nearest>,
+    /// The variants of the eggs, in words. Only for people: the serialized eggs have their variants.
+    pub variants: HashMap<String, String>,
     /// Bytes of content.
     pub bytes: u64,
     /// Bytes of the blobs.
@@ -155,10 +158,20 @@ pub fn list_with(
         unmatched,
         nearest,
         withdrawn: eggs.iter().filter_map(notice).collect(),
+        variants: shown_variants(cache, &eggs),
         bytes: eggs.iter().map(|egg| egg.counts.bytes).sum(),
         blob_bytes: eggs.iter().map(|egg| egg.blob_bytes).sum(),
         eggs,
     })
+}
+
+/// The variants of eggs, in words; those of plain builds are left out.
+fn shown_variants(cache: &Cache, eggs: &[CachedEgg]) -> HashMap<String, String> {
+    let variants: HashSet<&String> = eggs.iter().map(|egg| &egg.key.variant).collect();
+    let custom = variants.into_iter().filter(|variant| !variant.is_empty());
+    custom
+        .map(|variant| (variant.clone(), build_options::shown_variant(cache.dir(), variant)))
+        .collect()
 }
 
 /// The eggs that a text matches.

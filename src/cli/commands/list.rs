@@ -126,7 +126,7 @@ fn shown_keepers(kept_by: &KeptBy) -> String {
 }
 
 fn text(report: &Report, texts: &[&str], is_filtered: bool, verbose: bool) -> Text {
-    let differences = differences(&report.eggs);
+    let differences = differences(&report.eggs, &report.variants);
     let is_different = differences.iter().any(|it| !it.is_empty());
     let mut header =
         vec!["egg", "version", "python", "platform", "gen", "size", "stored", "used", "digest"];

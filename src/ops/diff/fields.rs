@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::cache::Cache;
+use crate::cache::build_options;
 use crate::egg::cached_egg::CachedEgg;
 
 /// A field that differs. `None` if an egg does not have it.
@@ -13,8 +15,8 @@ pub struct Field {
 }
 
 /// The parts of the egg key and of the origin that differ.
-pub(super) fn of_eggs(left: &CachedEgg, right: &CachedEgg) -> Vec<Field> {
-    let (of_left, of_right) = (values(left), values(right));
+pub(super) fn of_eggs(left: &CachedEgg, right: &CachedEgg, cache: &Cache) -> Vec<Field> {
+    let (of_left, of_right) = (values(left, cache), values(right, cache));
     let pairs = of_left.into_iter().zip(of_right);
     let differ = pairs.filter(|((_, left), (_, right))| left != right);
     differ
@@ -25,9 +27,10 @@ pub(super) fn of_eggs(left: &CachedEgg, right: &CachedEgg) -> Vec<Field> {
         .collect()
 }
 
-fn values(egg: &CachedEgg) -> [(&'static str, String); 17] {
+fn values(egg: &CachedEgg, cache: &Cache) -> [(&'static str, String); 18] {
     let (key, origin) = (&egg.key, &egg.provenance);
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let options = cache.build_options(&key.variant).map(|it| build_options::shown(&it));
     [
         ("file name", egg.file_name.clone()),
         ("name", key.name.clone()),
@@ -40,6 +43,7 @@ fn values(egg: &CachedEgg) -> [(&'static str, String); 17] {
         ("spelling", key.spelling.clone()),
         ("source sha256", key.source_sha256.clone()),
         ("variant", key.variant.clone()),
+        ("options", text(&options)),
         ("environment", key.environment.clone()),
         ("source", text(&origin.source)),
         ("source url", text(&origin.archive_url)),

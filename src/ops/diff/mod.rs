@@ -88,7 +88,7 @@ impl Report {
 pub fn diff(cache: &Cache, left: &str, right: &str, narrow: &Narrow) -> Result<Report> {
     let (left, right) = (Side::open(cache, left, narrow)?, Side::open(cache, right, narrow)?);
     let mut report = Report {
-        fields: fields::of_eggs(&left.egg, &right.egg),
+        fields: fields::of_eggs(&left.egg, &right.egg, cache),
         metadata: fields::of_metadata(&left.metadata(cache)?, &right.metadata(cache)?),
         files: Vec::new(),
         equal: 0,

@@ -231,7 +231,8 @@ impl<'a> Approval<'a> {
             let builds: BTreeMap<Digest, &CachedEgg> =
                 of_digest.map(|egg| (egg.digest, egg)).collect();
             if builds.len() > 1 {
-                let candidates = builds.into_values().map(query::describe).collect();
+                let candidates =
+                    builds.values().map(|egg| query::describe(egg, cache.dir())).collect();
                 let query = pattern.text().to_owned();
                 return Err(Error::Ambiguous { query, candidates, has_all_builds: false });
             }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::transfer::{EggTransfer, Outcome, failed};
 use crate::cache::query::{self, Narrow};
 use crate::cache::{Cache, Commit, Likeness, Staged, Staging};
+use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::python_tag;
 use crate::egg::name::{EggName, normalize_name, same_version};
@@ -57,8 +58,9 @@ pub fn pull(
     cache.check_writable()?;
     let pool = threads::pool("pull", DOWNLOADS)?;
     progress.begin("looking", names.len() as u64, Unit::Eggs);
+    let dir = cache.dir();
     let find = |name: &String| {
-        let found = find(upstream, name, narrow);
+        let found = find(upstream, name, narrow, dir);
         progress.advance(1);
         found
     };
@@ -84,7 +86,7 @@ pub fn pull(
 }
 
 /// The one egg with a name, or `None`.
-fn find(upstream: &Upstream, text: &str, narrow: &Narrow) -> Result<Option<Offer>> {
+fn find(upstream: &Upstream, text: &str, narrow: &Narrow, cache: &Dir) -> Result<Option<Offer>> {
     let is_version_or_file = text.contains("==") || text.parse::<EggName>().is_ok();
     let mut offers = if !is_version_or_file && Digest::is_prefix(text) {
         upstream.of_digest(text, |key| narrow.admits_key(key))?
@@ -95,7 +97,8 @@ fn find(upstream: &Upstream, text: &str, narrow: &Narrow) -> Result<Option<Offer
         0 => Ok(None),
         1 => Ok(offers.pop()),
         _ => {
-            let candidates = offers.iter().map(|it| query::describe(&it.entry.egg())).collect();
+            let candidates =
+                offers.iter().map(|it| query::describe(&it.entry.egg(), cache)).collect();
             let query = text.to_owned();
             Err(Error::Ambiguous { query, candidates, has_all_builds: false })
         }
