@@ -102,6 +102,8 @@ class Session(object):
         self.progress = None
         #: Names of remotes that are not asked, because the run is offline. Emptied when the log has said so.
         self._unasked_remotes = []
+        #: Requirements without an egg offline, as texts.
+        self._missing = set()
 
     @property
     def is_active(self):
@@ -207,14 +209,18 @@ class Session(object):
         """See `Chooser.choose`."""
         return self.chooser.choose(installer, requirement, source)
 
+    @guarded
     def missing_offline(self, requirement):
-        """Say once, for the first egg that is missing offline, that a remote may have it."""
-        if self._unasked_remotes and self.is_active:
-            logger.info(
-                "%s is not in the cache, and offline no remote is asked for it (%s).",
-                requirement,
-                ", ".join(self._unasked_remotes),
-            )
+        """Say why an egg is missing that buildout cannot install offline, and that a remote may have it."""
+        if str(requirement) in self._missing:
+            return
+        self._missing.add(str(requirement))
+        why = self.storer.missing(requirement)
+        if why:
+            logger.info("%s is not in the cache: %s.", requirement, why)
+        if self._unasked_remotes:
+            remotes = ", ".join(self._unasked_remotes)
+            logger.info("offline, no remote is asked for it (%s).", remotes)
             self._unasked_remotes = []
 
     @guarded

@@ -50,7 +50,8 @@ class Storer(object):
         # A custom build installs what it has unpacked and built, not an archive.
         origin = self._origin_of(archive) or self._origin_of(self._custom.archive) or {}
         why = self._why(
-            dist,
+            dist.project_name,
+            dist.version,
             source_sha256=origin.get("source_sha256", ""),
             build_seconds=seconds,
             is_converted=is_converted,
@@ -59,21 +60,27 @@ class Storer(object):
         self._store(location, build_seconds=seconds, **origin)
         return why
 
-    def _why(self, dist, **built):
-        """Note an egg that was built; return why the cache did not have it."""
+    def missing(self, requirement):
+        """Note an egg that buildout cannot install offline; return why the cache did not have it, or None."""
+        pins = [version for operator, version in requirement.specs if operator == "==" and "*" not in version]
+        version = pins[0] if len(pins) == 1 else ""
+        return self._why(requirement.project_name, version, build_seconds=0.0, is_missing=True)
+
+    def _why(self, name, version, **built):
+        """Note an egg that was not in the cache; return why it was not."""
         try:
             answer = self._bridge.call(
                 "built",
-                name=dist.project_name,
-                version=dist.version,
+                name=name,
+                version=version,
                 variant=self._custom.key_variant,
                 bound_variant=self._custom.bound_variant,
                 options=self._custom.build_options,
-                is_withheld=not self._custom.variant and self._custom.includes(dist.project_name),
+                is_withheld=not self._custom.variant and self._custom.includes(name),
                 **built
             )
         except _bridge.Refusal as refusal:
-            logger.debug("%s was not in the cache, and it is not known why: %s", dist, refusal)
+            logger.debug("%s %s was not in the cache, and it is not known why: %s", name, version, refusal)
             return None
         return answer.get("why")
 

@@ -40,11 +40,12 @@ pub struct LastRun {
     pub eggs: Vec<Installed>,
 }
 
-/// An egg that a run has put into an eggs directory.
+/// An egg that a run has put into an eggs directory, or has failed without.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Installed {
     /// As its author writes it, as far as that is known.
     pub name: String,
+    /// Empty if it was missing and no version was pinned.
     pub version: String,
     /// Of a custom build that was not in the cache.
     #[serde(default, skip_serializing_if = "BuildOptions::is_empty")]
@@ -74,6 +75,10 @@ pub enum Origin {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_converted: Option<String>,
     },
+    /// Buildout was offline, so that it could not build it.
+    Missing {
+        miss: Miss,
+    },
 }
 
 impl Origin {
@@ -82,7 +87,9 @@ impl Origin {
     pub fn miss(&self) -> Option<&Miss> {
         match self {
             Self::Cache | Self::Remote { .. } => None,
-            Self::Converted { miss, .. } | Self::Built { miss, .. } => Some(miss),
+            Self::Converted { miss, .. } | Self::Built { miss, .. } | Self::Missing { miss } => {
+                Some(miss)
+            }
         }
     }
 }
@@ -107,7 +114,10 @@ impl Installed {
         if let Origin::Built { not_converted: Some(text), .. } = &mut self.origin {
             cut(text);
         }
-        if let Origin::Built { miss, .. } | Origin::Converted { miss, .. } = &mut self.origin {
+        if let Origin::Built { miss, .. }
+        | Origin::Converted { miss, .. }
+        | Origin::Missing { miss } = &mut self.origin
+        {
             match miss {
                 Miss::Unusable { why } | Miss::Withdrawn { why, .. } => cut(why),
                 // The newest are the last.

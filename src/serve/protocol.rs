@@ -41,7 +41,7 @@ pub enum Request {
     Prepare(Box<ToPrepare>),
     /// Make an egg of a wheel.
     Convert(Box<ToConvert>),
-    /// Note an egg that buildout has built because it was not found.
+    /// Note an egg that buildout has built, or cannot install, because it was not found.
     Built(Box<Built>),
     /// Queue a built egg to be stored.
     Store(Box<ToStore>),
@@ -103,7 +103,7 @@ pub struct Opening {
     pub offline: bool,
 }
 
-/// An egg that was a miss.
+/// An egg that was a miss: buildout has built it, or cannot install it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Built {
@@ -112,6 +112,7 @@ pub struct Built {
     /// The PEP 503 name, which the bridge derives.
     #[serde(skip)]
     pub project: String,
+    /// Empty if it is missing and any version will do.
     pub version: String,
     /// Of its archive; empty if it is not known.
     #[serde(default)]
@@ -131,6 +132,9 @@ pub struct Built {
     pub is_converted: bool,
     /// Why a wheel was not converted.
     pub not_converted: Option<String>,
+    /// Whether buildout cannot install it, because it is offline.
+    #[serde(default)]
+    pub is_missing: bool,
 }
 
 /// A built egg.

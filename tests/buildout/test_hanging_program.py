@@ -6,9 +6,11 @@ import sys
 
 import pytest
 
+from eggcache import _bridge
+
 ALONE = "continuing without the cache"
 
-GREETING = "print('{\"protocol\":13}', flush=True)\n"
+GREETING = "print('{\"protocol\":%d}', flush=True)\n" % _bridge.PROTOCOL
 
 
 @pytest.fixture

@@ -79,3 +79,20 @@ def test_a_run_that_fails_leaves_a_record(newest_world):
     assert not run["succeeded"]
     [alpha] = [egg for egg in run["eggs"] if egg["name"] == "alpha"]
     assert alpha["miss"]["reason"] == "never-seen"
+
+
+def test_offline_the_log_and_the_record_name_the_missing_egg(world):
+    world.wheel("alpha", "1.0", requires=["beta"])
+    for version in ("1.0", "1.1"):
+        world.wheel("beta", version)
+    world.project("filling", versions="alpha = 1.0\nbeta = 1.0").run()
+    project = world.project("app", versions="alpha = 1.0\nbeta = 1.1")
+    output = project.run("-o", check=False)
+    assert project.returncode != 0
+    why = "the cache has only other versions: 1.0"
+    assert "eggcache: beta==1.1 is not in the cache: %s." % why in output, output
+    text = world.eggcache("why", str(project.path)).stdout
+    assert text == "beta 1.1 (missing): %s\n" % why
+    world.project("filled", versions="alpha = 1.0\nbeta = 1.1").run()
+    output = project.run("-o")
+    assert "is not in the cache" not in output

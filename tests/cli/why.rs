@@ -98,6 +98,24 @@ fn the_index_alone_explains_an_egg_of_another_python() {
 }
 
 #[test]
+fn an_egg_that_was_missing_offline_is_recorded() {
+    let sandbox = Sandbox::with_two();
+    write(&sandbox.path("buildout.cfg"), b"[buildout]\n");
+    let mut server = Server::open(&sandbox, &host());
+    for version in ["1.1", ""] {
+        let mut request = built("foo", version);
+        request["is_missing"] = json!(true);
+        server.ask(&request);
+    }
+    server.close();
+    let other = "the cache has only other versions: 1.0";
+    let lines = format!("foo 1.1 (missing): {other}\nfoo (missing): {other}\n");
+    assert_eq!(sandbox.ok("why .").stdout, lines);
+    let run = sandbox.json("why .")["run"].clone();
+    assert_eq!((&run["misses"], &run["eggs"][0]["from"]), (&json!(2), &json!("missing")));
+}
+
+#[test]
 fn in_a_buildout_its_python_counts() {
     let sandbox = Sandbox::with_two();
     write(&sandbox.path("bin/buildout"), b"#!/usr/bin/python3.12\n");

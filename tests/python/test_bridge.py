@@ -8,7 +8,7 @@ import pytest
 
 from eggcache import _bridge
 
-GREETING = 'print(\'{"protocol":13,"eggcache":"0.1.0"}\', flush=True)\n'
+GREETING = 'print(\'{"protocol":%d,"eggcache":"0.1.0"}\', flush=True)\n' % _bridge.PROTOCOL
 
 #: Answers each request with the request itself.
 ECHO = GREETING + "import sys\nfor line in sys.stdin:\n    print(line.strip(), flush=True)\n"
@@ -106,7 +106,10 @@ def test_another_protocol_is_refused_and_the_program_ended(program):
         """
     )
     message = failure(path)
-    assert message == "the eggcache program at %s speaks protocol 7 instead of 13: error: too old" % path
+    assert message == "the eggcache program at %s speaks protocol 7 instead of %d: error: too old" % (
+        path,
+        _bridge.PROTOCOL,
+    )
 
 
 def test_an_answer_that_is_not_json_is_quoted(program):

@@ -11,7 +11,7 @@ import pytest
 
 from eggcache import _bridge, _compat, _leases, _lines, _session
 
-GREETING = 'import json, os, signal, sys, time\nprint(\'{"protocol":13}\', flush=True)\n'
+GREETING = 'import json, os, signal, sys, time\nprint(\'{"protocol":%d}\', flush=True)\n' % _bridge.PROTOCOL
 
 #: Reads one request.
 READ = "sys.stdin.readline()\n"
@@ -136,11 +136,11 @@ def test_an_answer_of_another_form_is_an_error_of_the_program(program, form):
     assert "something other than JSON" in failure(program(GREETING + READ + write))
 
 
-@pytest.mark.parametrize("protocol", ["12", "null", '"13"', "{}", '"%s"' % ("x" * 5000)])
+@pytest.mark.parametrize("protocol", ["12", "null", '"%d"' % _bridge.PROTOCOL, "{}", '"%s"' % ("x" * 5000)])
 def test_a_greeting_with_another_protocol_is_refused(program, protocol):
     text = "import time\nprint('{\"protocol\":%s}', flush=True)\ntime.sleep(600)\n"
     message = failure(program(text % protocol))
-    assert "instead of 13" in message
+    assert "instead of %d" % _bridge.PROTOCOL in message
     assert len(message) < 500
 
 

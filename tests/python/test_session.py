@@ -250,14 +250,19 @@ def test_a_reader_takes_no_lease(begin):
     assert run.bridge.ops() == ["open"]
 
 
-def test_offline_one_line_says_that_remotes_are_not_asked(begin, caplog):
-    run = begin(Bridge(), unasked_remotes=["team", "mirror"])
-    for _ in range(2):
-        run.missing_offline(PIN)
-    said = "alpha==1.0 is not in the cache, and offline no remote is asked for it (team, mirror)."
-    assert messages(caplog) == [said]
-    begin(Bridge()).missing_offline(PIN)
-    assert len(messages(caplog)) == 1, "there is no remote"
+def test_offline_the_log_says_why_an_egg_is_missing_and_that_no_remote_is_asked(begin, caplog):
+    bridge = Bridge()
+    bridge.answers["built"] = {"why": "evicted"}
+    run = begin(bridge, unasked_remotes=["team", "mirror"])
+    for requirement in (PIN, PIN, Requirement("beta==1.*,<3")):
+        run.missing_offline(requirement)
+    assert messages(caplog) == [
+        "alpha==1.0 is not in the cache: evicted.",
+        "offline, no remote is asked for it (team, mirror).",
+        "beta<3,==1.* is not in the cache: evicted.",
+    ]
+    noted = [asked for op, asked in bridge.calls if op == "built"]
+    assert [(it["name"], it["version"], it["is_missing"]) for it in noted] == [("alpha", "1.0", True), ("beta", "", True)]
 
 
 # -- The summary

@@ -135,11 +135,17 @@ fn line(Egg { installed, why }: &Egg) -> String {
         Origin::Cache => ("cache".into(), None),
         Origin::Remote { remote } => (format!("remote {remote}"), None),
         Origin::Converted { .. } => ("converted".into(), None),
+        Origin::Missing { .. } => ("missing".into(), None),
         Origin::Built { seconds, not_converted, .. } => {
             (format!("built, {}", built_in(*seconds)), not_converted.as_ref())
         }
     };
-    let mut line = format!("{} {} ({from})", installed.name, installed.version);
+    let mut line = installed.name.clone();
+    for part in [&installed.version, &format!("({from})")] {
+        if !part.is_empty() {
+            line = format!("{line} {part}");
+        }
+    }
     if !installed.options.is_empty() {
         line = format!("{line}, a custom build with {}", shown(&installed.options));
     }

@@ -26,7 +26,7 @@ pub const UNFIT: &str =
 pub struct Journal {
     /// When the session was opened, in seconds since the Unix epoch.
     begun: i64,
-    /// In the order in which they were installed.
+    /// In the order in which they were installed, with those that were missing.
     eggs: Vec<Installed>,
     /// Why eggs could not be copied.
     unusable: HashMap<Digest, String>,
@@ -56,7 +56,7 @@ impl Journal {
 }
 
 impl Session {
-    /// Notes an egg that buildout has built, and answers why it was a miss.
+    /// Notes an egg that buildout has built or cannot install, and answers why it was a miss.
     pub fn built(&mut self, built: &Built) -> Result<Answer> {
         let options = build_options::within_limits(built.options.clone());
         if !options.is_empty() {
@@ -66,7 +66,9 @@ impl Session {
         let (name, version) = (built.name.clone(), built.version.clone());
         let (why, seconds) = (miss.to_string(), built.build_seconds);
         debug!(name, version, why, "a miss");
-        let origin = if built.is_converted {
+        let origin = if built.is_missing {
+            Origin::Missing { miss }
+        } else if built.is_converted {
             Origin::Converted { seconds, miss }
         } else {
             Origin::Built { seconds, miss, not_converted: built.not_converted.clone() }
