@@ -72,7 +72,7 @@ class Universe(World):
             )
             run(self, path, [])
             shutil.rmtree(str(path))
-            normal = re.sub("[-_.]+", "-", name).lower()
+            normal = canonical(name)
             self.known[name, version] = [
                 egg["digest"]
                 for egg in self.listed(self.all)
@@ -123,10 +123,10 @@ class PlainProject:
 class Outcome:
     """What a run has left."""
 
-    def __init__(self, path, status, output):
+    def __init__(self, path, status, output, generation):
         self.status = status
         self.output = normalized(output)
-        self.files = dict(files(path))
+        self.files = dict(files(path, generation))
 
 
 #: The begin of lines that the cache adds, or leaves out because nothing is requested or built: requests
@@ -142,8 +142,13 @@ def normalized(output):
     return [re.sub(r"/tmp\w*/(?!pytest)[^\s'\"]*|\btmp[a-z0-9_]{8}\b", "/tmp/...", line) for line in lines]
 
 
-def files(path):
-    """The content of each file that counts, by its path."""
+def files(path, generation):
+    """The mode and content of each file that counts, by its path.
+
+    Buildout before 5 gives the files of an egg the modes that its wheel says. With the cache, as with later
+    buildouts, the umask decides on all but the executable bit.
+    """
+    in_eggs = 0o777 if generation >= 5 else 0o100
     for folder, directories, names in os.walk(str(path)):
         for name in names + [it for it in directories if os.path.islink(os.path.join(folder, it))]:
             full = os.path.join(folder, name)
@@ -151,7 +156,8 @@ def files(path):
             if VOLATILE.match(relative) or not os.path.exists(full):
                 continue
             with open(full, "rb") as file:
-                yield relative, (os.stat(full).st_mode & 0o777, file.read())
+                bits = in_eggs if relative.startswith("eggs" + os.sep) else 0o777
+                yield relative, (os.stat(full).st_mode & bits, file.read())
 
 
 def outcomes(universe, configuration, cache):
@@ -171,7 +177,7 @@ def outcomes(universe, configuration, cache):
     (path / "buildout.cfg").write_text(configuration.text(universe.head(cache, configuration.has_links)))
     for arguments in configuration.runs:
         status, output = run(universe, path, arguments)
-        outcome = Outcome(path, status, output)
+        outcome = Outcome(path, status, output, universe.buildout.generation)
         # These name the option itself.
         outcome.files.pop("buildout.cfg", None)
         yield outcome
@@ -192,6 +198,19 @@ def differences(stock, ours, is_verbose):
     return found
 
 
+def lacks_spelling(output):
+    """Whether a run has failed because the index has no page of ``gamma.ns`` with another spelling.
+
+    For ``Gamma_NS``, buildout finds an installed egg all the same, and a cached egg counts as one.
+    """
+    found = re.search(r"Couldn't find a distribution for '([\w.-]+)", "\n".join(output))
+    return found is not None and canonical(found.group(1)) == "gamma-ns" and found.group(1) != "gamma.ns"
+
+
+def canonical(name):
+    return re.sub("[-_.]+", "-", name).lower()
+
+
 def compare(universe, configuration):
     """What differs between the runs of a configuration without the cache and with it."""
     stock = list(outcomes(universe, configuration, None))
@@ -200,8 +219,8 @@ def compare(universe, configuration):
     is_exact = configuration.is_exact
     for number, ours in enumerate(outcomes(universe, configuration, cache)):
         arguments = configuration.runs[number]
-        if "-o" in arguments and stock[number].status != 0:
-            # With the cache, `-o` can work where buildout fails by itself.
+        if stock[number].status != 0 and ("-o" in arguments or lacks_spelling(stock[number].output)):
+            # With the cache, buildout can work where it fails by itself.
             is_exact = False
         if is_exact:
             lines = differences(stock[number], ours, configuration.is_verbose(arguments))
