@@ -23,6 +23,9 @@ COUNT = 200 if "EGGCACHE_THOROUGH" in os.environ else 2
 #: Files in an egg that differ between two builds of it.
 VOLATILE = re.compile(r".*\.pyc$|.*/RECORD$|.*/direct_url\.json$")
 
+#: The time in a file of picked versions that a second run has extended.
+ADDED_AT = re.compile(rb"(?<=# Added by buildout at )[\d .:-]+")
+
 
 def seeds():
     if "EGGCACHE_SEEDS" in os.environ:
@@ -156,8 +159,9 @@ def files(path, generation):
             if VOLATILE.match(relative) or not os.path.exists(full):
                 continue
             with open(full, "rb") as file:
+                content = ADDED_AT.sub(b"", file.read())
                 bits = in_eggs if relative.startswith("eggs" + os.sep) else 0o777
-                yield relative, (os.stat(full).st_mode & bits, file.read())
+            yield relative, (os.stat(full).st_mode & bits, content)
 
 
 def outcomes(universe, configuration, cache):
