@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -98,7 +99,8 @@ def lines(output, project):
     """What buildout itself says."""
     own = [line for line in output.splitlines() if not line.startswith(("eggcache", "root: ", "egg-cache"))]
     own = [CHANGING.sub("...", line.replace(str(project.path), "PROJECT")) for line in own]
-    return [re.sub(r"/tmp/(\w+get_dist|pip-[\w-]+)", "TEMP", line) for line in own]
+    temporary = re.escape(tempfile.gettempdir())
+    return [re.sub(temporary + r"/(\w+get_dist|pip-[\w-]+)", "TEMP", line) for line in own]
 
 
 @pytest.fixture

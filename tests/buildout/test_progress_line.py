@@ -63,7 +63,7 @@ def log(lines, project):
     return [re.sub(r"[\d.]+ (MiB copied|s spent)", "N", line) for line in found]
 
 
-LINE = re.compile(r"eggcache: (\d+) fetched \(([\d.]+) MB\), (\d+) converted, (\d+) remaining")
+LINE = re.compile(r"eggcache: (\d+) fetched \(([\d.]+) MiB\), (\d+) converted, (\d+) remaining")
 
 
 def test_the_line_is_shown_on_a_terminal_and_erased(world, web):  # noqa: F811

@@ -44,7 +44,7 @@ def test_the_variant_is_part_of_the_request(easy_install, wheel, tmp_path):  # n
         found = converter(easy_install, bridge, **options)
         found.convert(wheel, str(tmp_path / "into"))
         assert bridge.calls[0][1]["variant"] == found.variant == variant
-        assert not found.needs_completion
+        assert not found.is_equal
 
 
 def compared(easy_install, wheel, tmp_path, options=OPTIONS, warning=None):  # noqa: F811
@@ -61,9 +61,12 @@ def compared(easy_install, wheel, tmp_path, options=OPTIONS, warning=None):  # n
     return found, stock
 
 
-def test_an_egg_that_was_compared_is_replaced_by_a_complete_one(easy_install, wheel, tmp_path):  # noqa: F811
-    found, stock = compared(easy_install, wheel, tmp_path)
-    assert found.needs_completion
+@pytest.mark.parametrize("options", [OPTIONS, {}])
+def test_an_egg_that_was_compared_is_replaced_by_the_equal_one(
+    easy_install, wheel, tmp_path, options  # noqa: F811
+):
+    found, stock = compared(easy_install, wheel, tmp_path, options)
+    assert found.is_equal
 
     def convert(path, into):
         assert path == wheel and os.listdir(into) == []
@@ -71,30 +74,27 @@ def test_an_egg_that_was_compared_is_replaced_by_a_complete_one(easy_install, wh
         os.mkdir(egg)
         return egg
 
-    found.complete(wheel, [str(stock)], convert)
+    found.replace(wheel, [str(stock)], convert)
     assert os.listdir(str(stock)) == [] and os.listdir(str(stock.parent)) == ["alpha.egg"]
-    assert not found.needs_completion
+    assert not found.is_equal
 
 
-def test_what_cannot_be_completed_stays(easy_install, wheel, tmp_path):  # noqa: F811
+def test_what_cannot_be_replaced_stays(easy_install, wheel, tmp_path):  # noqa: F811
     found, stock = compared(easy_install, wheel, tmp_path)
 
     def fails(path, into):
         raise OSError
 
     with pytest.raises(OSError):
-        found.complete(wheel, [str(stock)], fails)
+        found.replace(wheel, [str(stock)], fails)
     for answer in (None, os.path.join("x", "beta.egg"), os.path.join("missing", "alpha.egg")):
         try:
-            found.complete(wheel, [str(stock)], lambda path, into: answer)
+            found.replace(wheel, [str(stock)], lambda path, into: answer)
         except OSError:
             assert answer.startswith("missing")
         assert os.listdir(str(stock)) == ["of-pip"] and os.listdir(str(stock.parent)) == ["alpha.egg"]
 
 
-@pytest.mark.parametrize("options, warning", [({}, None), (OPTIONS, "it differs")])
-def test_an_egg_of_stock_or_another_one_is_not_completed(
-    easy_install, wheel, tmp_path, options, warning  # noqa: F811
-):
-    found, _ = compared(easy_install, wheel, tmp_path, options, warning)
-    assert not found.needs_completion
+def test_an_egg_that_differs_is_not_replaced(easy_install, wheel, tmp_path):  # noqa: F811
+    found, _ = compared(easy_install, wheel, tmp_path, warning="it differs")
+    assert not found.is_equal

@@ -302,7 +302,7 @@ def test_a_wheel_is_converted_or_left_to_pip():
     world.session.convert = lambda wheel, dest: None
     assert world.easy_install.call_pip_install("a.whl", "dest") == ["dest/of-pip.egg"]
     assert world.calls == [("call_pip_install", ("a.whl", "dest", False), {})]
-    assert world.session.calls == [("compare",), ("complete",)]
+    assert world.session.calls == [("compare",), ("replace_compared",)]
 
 
 def test_an_editable_project_is_left_to_pip():
