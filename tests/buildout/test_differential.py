@@ -15,6 +15,7 @@ import pytest
 
 from configurations import YANKED, Configuration, make_archives
 from conftest import World
+from eggcache._requirements import canonical
 
 #: Seeds that have found something, which are tried in every run.
 KEPT = [1]
@@ -212,10 +213,6 @@ def lacks_spelling(output):
     """
     found = re.search(r"Couldn't find a distribution for '([\w.-]+)", "\n".join(output))
     return found is not None and canonical(found.group(1)) == "gamma-ns" and found.group(1) != "gamma.ns"
-
-
-def canonical(name):
-    return re.sub("[-_.]+", "-", name).lower()
 
 
 def compare(universe, configuration):
