@@ -27,7 +27,7 @@ COUNT = int(os.environ.get("EGGCACHE_CONFIGURATIONS", 100 if "EGGCACHE_THOROUGH"
 
 
 class WatchedIndex(index.Index):
-    """An index that knows how many requests it answers at once."""
+    """An index that knows how many requests wait for an answer at once."""
 
     def __init__(self):
         super().__init__()
@@ -45,14 +45,13 @@ class WatchedIndex(index.Index):
             self._now += 1
             self.most = max(self.most, self._now)
         time.sleep(self.delay)
-        try:
-            if os.path.basename(request.path) in self.damaged:
-                self._damage(request)
-            else:
-                super().answer(request)
-        finally:
-            with self._lock:
-                self._now -= 1
+        # Before it is answered: a client that has the answer may ask again before this thread goes on.
+        with self._lock:
+            self._now -= 1
+        if os.path.basename(request.path) in self.damaged:
+            self._damage(request)
+        else:
+            super().answer(request)
 
     def _damage(self, request):
         """Answer with another content than the page says."""
