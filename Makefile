@@ -3,8 +3,9 @@ PYTHON ?= python3
 # How long `make fuzz` tries each target, and `make reliability` lets processes fight over one cache.
 FUZZ_SECONDS ?= 60
 STRESS_SECONDS ?= 3600
-# Whether `make test` tries most tests of buildout on three of its five versions; empty for all.
+# Whether `make test` tries most tests of buildout on two of its five versions; empty for all.
 SAMPLE ?= 1
+CORES := $(shell getconf _NPROCESSORS_ONLN)
 TOOLS := build/tools/bin
 BENCH := build/bench/venv/bin
 
@@ -97,13 +98,14 @@ deb: build build/tools/cargo/bin/cargo-deb $(TOOLS)/python
 	$(TOOLS)/python -m pytest tests/packages/test_deb.py
 
 build/tools/cargo/bin/cargo-deb:
-	cargo install --debug --quiet --locked --version '^3.8' --root build/tools/cargo cargo-deb
+	cargo install --config profile.dev.debug=false --debug --quiet --locked --version '^3.8' --root build/tools/cargo cargo-deb
 
+# More tests at once than cores: some wait for the disk, or for a limit of time.
 test: wheel
-	cargo test --locked --quiet
-	EGGCACHE_SAMPLE=$(SAMPLE) $(TOOLS)/python -m pytest tests/python tests/buildout tests/benches tests/browser \
+	cargo test --locked --quiet -- --test-threads $$((2 * $(CORES)))
+	EGGCACHE_SAMPLE=$(SAMPLE) $(TOOLS)/python -m pytest -n $$(($(CORES) + 1)) tests/python tests/buildout tests/benches tests/browser \
 		tests/packages/test_editable.py tests/packages/test_release.py
-	$(TOOLS)/python -m pytest tests/remote
+	$(TOOLS)/python -m pytest -n $$(($(CORES) + 1)) tests/remote
 
 matrix: wheel
 	$(TOOLS)/python tests/matrix/matrix.py "$(CELLS)"
@@ -154,7 +156,7 @@ deny: build/tools/cargo/bin/cargo-deny
 	build/tools/cargo/bin/cargo-deny --locked check licenses bans sources
 
 build/tools/cargo/bin/cargo-deny:
-	cargo install --debug --quiet --locked --version '^0.20' --root build/tools/cargo cargo-deny
+	cargo install --config profile.dev.debug=false --debug --quiet --locked --version '^0.20' --root build/tools/cargo cargo-deny
 
 reliability: COUNTS := $(CURDIR)/build/reliability.jsonl
 reliability:
@@ -169,7 +171,7 @@ fuzz: build/tools/cargo/bin/cargo-fuzz
 	FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run.sh
 
 build/tools/cargo/bin/cargo-fuzz:
-	cargo install --debug --quiet --locked --version '^0.13' --root build/tools/cargo cargo-fuzz
+	cargo install --config profile.dev.debug=false --debug --quiet --locked --version '^0.13' --root build/tools/cargo cargo-fuzz
 
 clean:
 	rm -rf build dist target python/eggcache/_bin fuzz/target fuzz/corpus fuzz/artifacts fuzz/logs

@@ -23,6 +23,7 @@ def works_without(world, **kw):
 
 def test_a_cache_that_is_a_file(world):
     world.wheel("alpha", "1.0")
+    world.remove_cache()
     world.cache.write_text("")
     assert "not a directory" in works_without(world)
 
@@ -50,6 +51,7 @@ def test_an_index_with_a_trigger_is_refused(newest_world):
 
 def test_a_directory_of_the_user_is_left_alone(newest_world):
     newest_world.wheel("alpha", "1.0")
+    newest_world.remove_cache()
     newest_world.cache.mkdir()
     notes = newest_world.cache / "ballast"
     notes.write_text("mine")
@@ -186,6 +188,7 @@ def test_an_egg_torn_by_a_power_cut_is_copied_again(filled):
 class TestMounts:
     @pytest.fixture
     def mounted(self, world):
+        world.remove_cache()
         world.cache.mkdir()
         mounted = []
 

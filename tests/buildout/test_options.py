@@ -9,6 +9,7 @@ from conftest import summary
 def test_without_the_option_nothing_happens(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0")
+    world.remove_cache()
     output = world.project("project").run(cache=False)
     assert "eggcache" not in output
     assert not world.cache.exists()

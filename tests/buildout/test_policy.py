@@ -69,6 +69,7 @@ def test_a_failed_buildout_runs_no_gc(filled):
 def test_an_invalid_policy_is_one_warning(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0")
+    world.remove_cache()
     world.cache.mkdir()
     (world.cache / "eggcache.toml").write_text("[gc]\nmax-sise = 3\n")
     project = world.project("project")

@@ -10,7 +10,7 @@ use crate::counts::chosen;
 
 /// The quick part tries one crash in this many. It is odd, so that both orders of the checks are
 /// tried, and not a multiple of 3, so that some crashes are followed by another.
-const STRIDE: usize = 7;
+const STRIDE: usize = 13;
 
 /// The process dies before its call `at`, described by `what`.
 struct Crash {
