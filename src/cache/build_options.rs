@@ -13,6 +13,7 @@ use crate::disk::json_file;
 use crate::egg::variant;
 use crate::error::{OrLog, Result};
 use crate::util::clock::now;
+use crate::util::hash::digest::shown_digits;
 
 /// The directory of the records. Its name is part of the cache's format.
 pub(super) const DIR: &str = "variants";
@@ -21,8 +22,6 @@ const FORGOTTEN_AFTER: i64 = 180 * 86_400;
 /// The most options of a build, and the longest name or value, in bytes.
 const MOST: usize = 100;
 const LONGEST: usize = 1000;
-/// How much of a digest people compare.
-const SHOWN_DIGITS: usize = 12;
 
 /// Options and variables of the environment, and what they are.
 pub type BuildOptions = BTreeMap<String, String>;
@@ -62,13 +61,16 @@ pub fn shown(options: &BuildOptions) -> String {
 #[must_use]
 pub fn shown_variant(cache: &Dir, variant: &str) -> String {
     let (build, folder) = variant.split_once('.').unwrap_or((variant, ""));
-    let digits = |digest: &str| digest.chars().take(SHOWN_DIGITS).collect::<String>();
     let options = of_variant(cache, build).map(|options| shown(&options));
     let text = match options.filter(|text| build.is_empty() || !text.is_empty()) {
         Some(options) => options,
-        None => format!("variant {}", digits(build)),
+        None => format!("variant {}", shown_digits(build)),
     };
-    if folder.is_empty() { text } else { format!("{text}, only for folder {}", digits(folder)) }
+    if folder.is_empty() {
+        text
+    } else {
+        format!("{text}, only for folder {}", shown_digits(folder))
+    }
 }
 
 /// As [`Cache::build_options`], of the cache in a directory.

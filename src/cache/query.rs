@@ -12,7 +12,7 @@ use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
 use crate::egg::name::{EggName, normalize_name, same_version, sort_versions};
 use crate::error::{Error, Result};
-use crate::util::hash::digest::Digest;
+use crate::util::hash::digest::{Digest, shown_digits};
 use crate::util::hash::is_lower_hex;
 use crate::util::suggest::{Nearest, nearest};
 
@@ -224,7 +224,7 @@ pub fn describe(egg: &CachedEgg, cache: &Dir) -> String {
         ("spelling", key.spelling.clone()),
         ("abi", key.abi.clone()),
         ("libc", key.libc.clone()),
-        ("source", key.source_sha256.chars().take(12).collect()),
+        ("source", shown_digits(&key.source_sha256).to_owned()),
         ("environment", key.environment.clone()),
     ] {
         if !value.is_empty() {

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::EggKey;
-
-/// Digits of a digest that people can compare.
-const DIGITS: usize = 8;
+use crate::util::hash::digest::shown_digits;
 
 /// The variants of eggs, in words.
 pub type Variants = HashMap<String, String>;
@@ -53,7 +51,7 @@ fn archive(egg: &CachedEgg) -> String {
     let name = egg.provenance.source.as_deref().unwrap_or("archive");
     match &egg.key.source_sha256[..] {
         "" => "unknown archive".into(),
-        sha256 => format!("{name} ({})", digits(sha256)),
+        sha256 => format!("{name} ({})", shown_digits(sha256)),
     }
 }
 
@@ -65,10 +63,6 @@ fn build_options(egg: &CachedEgg, variants: &Variants) -> String {
 
 fn labelled(what: &str, value: &str) -> String {
     if value.is_empty() { format!("no {what}") } else { format!("{what} {value}") }
-}
-
-fn digits(text: &str) -> String {
-    text.chars().take(DIGITS).collect()
 }
 
 #[cfg(test)]
@@ -103,7 +97,7 @@ mod tests {
             [
                 "",
                 "unknown archive, no build options, environment label el9",
-                "foo.tar.gz (abababab), no build options, no environment label",
+                "foo.tar.gz (abababababab), no build options, no environment label",
                 "unknown archive, 0123456789, no environment label",
                 "unknown archive, define = A, no environment label",
             ]

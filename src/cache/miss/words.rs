@@ -5,11 +5,10 @@ use std::fmt;
 use super::{Gone, Miss, OTHER_BUILD, OTHER_FOLDER};
 use crate::cache::build_options::Differing;
 use crate::util::clock::shown_day;
+use crate::util::hash::digest::shown_digits;
 
 /// How many versions, or values of a part of a key, a reason lists.
 const LISTED: usize = 8;
-/// Digits of a SHA-256 that people can compare.
-const DIGITS: usize = 12;
 
 /// The end of a sentence that begins with the egg: `lxml 6.1.3 was not in the cache: …`.
 impl fmt::Display for Miss {
@@ -23,8 +22,7 @@ impl fmt::Display for Miss {
                 write!(out, "{}", other_host(part, cached, wanted))
             }
             Self::OtherArchive { cached, wanted } => {
-                let digits = |sha256: &str| sha256.chars().take(DIGITS).collect::<String>();
-                let (cached, wanted) = (digits(cached), digits(wanted));
+                let (cached, wanted) = (shown_digits(cached), shown_digits(wanted));
                 write!(out, "the cached egg was built from another archive")?;
                 write!(out, " (SHA-256 {cached}…, and this buildout needs {wanted}…)")
             }

@@ -31,11 +31,17 @@ impl Digest {
         &self.0
     }
 
-    /// The first 12 digits, for display.
+    /// The digits that people compare.
     #[must_use]
     pub fn short(&self) -> String {
-        self.to_string()[..12].to_owned()
+        shown_digits(&self.to_string()).to_owned()
     }
+}
+
+/// The first 12 digits of a hash, which people can compare.
+#[must_use]
+pub fn shown_digits(hash: &str) -> &str {
+    hash.char_indices().nth(12).map_or(hash, |(end, _)| &hash[..end])
 }
 
 impl From<blake3::Hash> for Digest {
