@@ -18,7 +18,7 @@ from eggcache import _compat
 from eggcache._lines import Deadline, Lines, TimeIsUp, TooLong
 from eggcache._log import logger, printable
 
-PROTOCOL = 14
+PROTOCOL = 15
 
 #: How long the program may take to greet, in seconds.
 GREETING = 15

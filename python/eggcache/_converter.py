@@ -116,11 +116,14 @@ class Converter(object):
         self.is_equal = False
         [stock] = found
         other = tempfile.mkdtemp(dir=os.path.dirname(stock))
+        made = None
         try:
             egg = convert(wheel, other)
             if egg is not None and os.path.basename(egg) == os.path.basename(stock):
                 _replace(stock, egg, os.path.join(other, "stock"))
+                made = os.path.basename(egg)
         finally:
+            self.made = made
             shutil.rmtree(other, ignore_errors=True)
 
     def _obstacle_in(self, dest):

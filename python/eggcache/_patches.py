@@ -105,7 +105,7 @@ class Patches(object):
                 installer._env.add(dist)
                 return dist, None
         dist, available = self.stock._satisfied(installer, req, source, *args, **kw)
-        if dist is None and installer._dest is None:
+        if dist is None and installer._dest is None and self.is_offline:
             self.session.missing_offline(req)
         if available is not None:
             available = self.session.same_as(installer, available, req, source) or available

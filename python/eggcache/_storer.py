@@ -62,9 +62,8 @@ class Storer(object):
 
     def missing(self, requirement):
         """Note an egg that buildout cannot install offline; return why the cache did not have it, or None."""
-        pins = [version for operator, version in requirement.specs if operator == "==" and "*" not in version]
-        version = pins[0] if len(pins) == 1 else ""
-        return self._why(requirement.project_name, version, build_seconds=0.0, is_missing=True)
+        specs = ",".join(sorted(operator + version for operator, version in requirement.specs))
+        return self._why(requirement.project_name, "", build_seconds=0.0, missing=specs)
 
     def _why(self, name, version, **built):
         """Note an egg that was not in the cache; return why it was not."""

@@ -45,7 +45,7 @@ pub struct LastRun {
 pub struct Installed {
     /// As its author writes it, as far as that is known.
     pub name: String,
-    /// Empty if it was missing and no version was pinned.
+    /// Empty if it was missing, and the cache never had a version that buildout would have taken.
     pub version: String,
     /// Of a custom build that was not in the cache.
     #[serde(default, skip_serializing_if = "BuildOptions::is_empty")]
@@ -82,6 +82,12 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// Whether the run had to do without the egg.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing { .. })
+    }
+
     /// Why the egg was a miss; `None` if it was none.
     #[must_use]
     pub fn miss(&self) -> Option<&Miss> {

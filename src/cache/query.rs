@@ -17,7 +17,7 @@ use crate::util::hash::is_lower_hex;
 use crate::util::suggest::{Nearest, nearest};
 
 /// Further requirements on an egg, for a name that is ambiguous.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Narrow {
     /// `3.11`, or a tag with the implementation: `cp311`.
     pub python: Option<String>,

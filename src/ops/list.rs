@@ -15,7 +15,7 @@ use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, Result};
 use crate::remote::withdrawals::record::{Notice, Withdrawals};
 use crate::util::clock::now;
-use crate::util::hash::digest::Digest;
+use crate::util::hash::digest::{Digest, shown_digits};
 use crate::util::suggest::Nearest;
 
 /// Serializes with the arrival of each egg that has one.
@@ -165,13 +165,20 @@ pub fn list_with(
     })
 }
 
-/// The variants of eggs, in words; those of plain builds are left out.
+/// The variants of eggs, in words, and with digits where two have the same words: those do not say all of long
+/// options. Plain builds are left out.
 fn shown_variants(cache: &Cache, eggs: &[CachedEgg]) -> HashMap<String, String> {
     let variants: HashSet<&String> = eggs.iter().map(|egg| &egg.key.variant).collect();
     let custom = variants.into_iter().filter(|variant| !variant.is_empty());
-    custom
-        .map(|variant| (variant.clone(), build_options::shown_variant(cache.dir(), variant)))
-        .collect()
+    let in_words: Vec<(&String, String)> = custom
+        .map(|variant| (variant, build_options::shown_variant(cache.dir(), variant)))
+        .collect();
+    let is_alone = |words: &str| in_words.iter().filter(|(_, other)| other == words).count() == 1;
+    let shown = |(variant, words): &(&String, String)| {
+        let digits = shown_digits(variant);
+        if is_alone(words) { words.clone() } else { format!("{words} (variant {digits})") }
+    };
+    in_words.iter().map(|it| (it.0.clone(), shown(it))).collect()
 }
 
 /// The eggs that a text matches.

@@ -179,6 +179,7 @@ impl Question {
 fn last_version(eggs: &[CachedEgg], evictions: &[Eviction], runs: &[Run]) -> Option<String> {
     let installed = runs.first().and_then(|run| run.eggs.first());
     let installed = installed.map(|egg| egg.installed.version.clone());
+    let installed = installed.filter(|version| !version.is_empty());
     let evicted = || evictions.last().map(|it| it.key.version.clone());
     let cached = || eggs.last().map(|it| it.key.version.clone());
     installed.or_else(evicted).or_else(cached)

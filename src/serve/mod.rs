@@ -33,7 +33,7 @@ use session::{Session, is_unusable};
 use tracing::{debug, debug_span, warn};
 
 /// Version of the protocol. It changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 14;
+pub const PROTOCOL: u32 = 15;
 
 /// What the process decides that runs the bridge.
 #[derive(Debug, Clone)]

@@ -112,7 +112,7 @@ pub struct Built {
     /// The PEP 503 name, which the bridge derives.
     #[serde(skip)]
     pub project: String,
-    /// Empty if it is missing and any version will do.
+    /// Empty if it is missing.
     pub version: String,
     /// Of its archive; empty if it is not known.
     #[serde(default)]
@@ -132,9 +132,9 @@ pub struct Built {
     pub is_converted: bool,
     /// Why a wheel was not converted.
     pub not_converted: Option<String>,
-    /// Whether buildout cannot install it, because it is offline.
-    #[serde(default)]
-    pub is_missing: bool,
+    /// The versions that buildout would take, as version specifiers of PEP 440, if it cannot install any
+    /// because it is offline. Empty for all.
+    pub missing: Option<String>,
 }
 
 /// A built egg.

@@ -34,19 +34,19 @@ LINKED = {"alpha": {"1.5": ()}, "zeta": {"1.3": ()}, "mu": {"1.0": ["alpha<2"], 
 
 def make_archives(index, links):
     """Put the archives of all versions into the folders of an index, and of find-links."""
-    for name, versions in WHEELS.items():
-        extras = EXTRAS if name == "epsilon" else ()
-        for version, requires in versions.items():
-            dists.wheel(index, name, version, requires, extras=extras)
-    dists.wheel(index, "zeta", "1.1", build="2", marker="second build")
-    data = "kappa-1.0.data"
-    more = {
+    data = "Kappa-1.0.data"
+    schemes = {
         data + "/purelib/kappa_pure.py": "PURE = True\n",
         data + "/scripts/kappa-script": "#!python\nprint('kappa')\n",
         data + "/headers/kappa.h": "#define KAPPA\n",
         data + "/data/share/kappa.txt": "data\n",
     }
-    dists.wheel(index, "kappa", "1.0", ["zeta>=1.0"], more=more)
+    for name, versions in WHEELS.items():
+        extras = EXTRAS if name == "epsilon" else ()
+        more = schemes if name == "Kappa" else None
+        for version, requires in versions.items():
+            dists.wheel(index, name, version, requires, extras=extras, more=more)
+    dists.wheel(index, "zeta", "1.1", build="2", marker="second build")
     dists.sdist(index, "theta", "1.0", more="install_requires=['zeta']")
     dists.sdist(index, "theta", "1.1", more="setup_requires=['zeta<1.1']")
     dists.sdist(index, "iota", "1.0", setup=False)

@@ -184,7 +184,7 @@ pub fn host_with(field: &str, value: impl Into<Value>) -> Value {
 fn the_greeting_has_protocol_and_version() {
     let sandbox = Sandbox::new();
     let (mut server, greeting) = Server::start(&sandbox);
-    assert_eq!(greeting, json!({"protocol": 14, "eggcache": env!("CARGO_PKG_VERSION")}));
+    assert_eq!(greeting, json!({"protocol": 15, "eggcache": env!("CARGO_PKG_VERSION")}));
     server.end();
 }
 

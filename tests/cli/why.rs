@@ -20,6 +20,11 @@ fn built(name: &str, version: &str) -> Value {
     })
 }
 
+/// A request that says that buildout, offline, lacks an egg of a version that these specifiers admit.
+fn missing(name: &str, specifiers: &str) -> Value {
+    json!({"op": "built", "name": name, "version": "", "variant": "", "build_seconds": 0, "missing": specifiers})
+}
+
 /// Why an egg is a miss for this host: from the bridge, and with the same words from the record.
 fn why_on(sandbox: &Sandbox, host: &Value, request: &Value) -> String {
     let mut server = Server::open(sandbox, host);
@@ -102,17 +107,61 @@ fn an_egg_that_was_missing_offline_is_recorded() {
     let sandbox = Sandbox::with_two();
     write(&sandbox.path("buildout.cfg"), b"[buildout]\n");
     let mut server = Server::open(&sandbox, &host());
-    for version in ["1.1", ""] {
-        let mut request = built("foo", version);
-        request["is_missing"] = json!(true);
-        server.ask(&request);
+    sandbox.ok("remove bar");
+    for (name, specifiers) in
+        [("foo", "==1.1"), ("foo", ">=1.1,<2"), ("bar", ""), ("bar", "<3"), ("new", "")]
+    {
+        server.ask(&missing(name, specifiers));
     }
     server.close();
+    let text = sandbox.ok("why .").stdout;
+    let lines: Vec<&str> = text.lines().collect();
     let other = "the cache has only other versions: 1.0";
-    let lines = format!("foo 1.1 (missing): {other}\nfoo (missing): {other}\n");
-    assert_eq!(sandbox.ok("why .").stdout, lines);
+    assert_eq!(lines[0], format!("foo 1.1 (missing): {other}"));
+    assert_eq!(lines[1], format!("foo (missing): {other}"));
+    for line in &lines[2..4] {
+        assert!(line.starts_with("bar 2.0 (missing): removed by hand on 20"), "{text}");
+    }
+    assert_eq!(lines[4], "new (missing): the cache has never had an egg of this project");
     let run = sandbox.json("why .")["run"].clone();
-    assert_eq!((&run["misses"], &run["eggs"][0]["from"]), (&json!(2), &json!("missing")));
+    assert_eq!((&run["misses"], &run["eggs"][0]["from"]), (&json!(5), &json!("missing")));
+}
+
+/// Runs a session with a hit or without, and with a missing egg or without; returns what is recorded.
+fn recorded(sandbox: &Sandbox, hit: bool, lacks: bool, succeeds: bool) -> Vec<String> {
+    let mut server = Server::open(sandbox, &host());
+    let (into, digest) = (sandbox.path("out"), sandbox.digest("foo"));
+    if hit {
+        server.ask(&json!({"op": "materialize", "digest": digest, "into": into}));
+    }
+    if lacks {
+        server.ask(&missing("new", "==1"));
+    }
+    if succeeds {
+        server.ask(&json!({
+            "op": "root", "directory": sandbox.path("."), "eggs_directory": into, "eggs": [], "whole": true,
+        }));
+    }
+    server.close();
+    let eggs = sandbox.json("why")["run"]["eggs"].as_array().unwrap().clone();
+    eggs.iter().map(|egg| format!("{} {}", egg["name"], egg["from"]).replace('"', "")).collect()
+}
+
+#[test]
+fn what_a_run_lacked_is_added_to_the_record_of_the_one_before() {
+    let sandbox = Sandbox::with_two();
+    write(&sandbox.path("buildout.cfg"), b"[buildout]\n");
+    let (found, lacked) = ("foo cache".to_owned(), "new missing".to_owned());
+    assert_eq!(recorded(&sandbox, true, true, true), [found.clone()], "it found another way");
+    for _ in 0..2 {
+        assert_eq!(recorded(&sandbox, false, true, false), [found.clone(), lacked.clone()]);
+    }
+    assert_eq!(
+        recorded(&sandbox, false, false, false),
+        [found.clone(), lacked],
+        "nothing is known"
+    );
+    assert_eq!(recorded(&sandbox, false, false, true), [found]);
 }
 
 #[test]

@@ -44,6 +44,32 @@ fn find(server: &mut Server) -> Value {
     server.ask(&json!({"op": "find", "name": "foo", "variant": "", "version": "1.0"}))
 }
 
+/// A file name, and `--python`, say more than the list has: only the build of this Python is allowed again.
+#[test]
+fn a_build_for_another_python_stays_withdrawn() {
+    let pool = Pool::with_two();
+    let egg = pool.sandbox.path("eggs/foo-1.0-py3.11.egg");
+    let other = pool.sandbox.path("eggs/foo-1.0-py3.12.egg");
+    fs::rename(egg, &other).unwrap();
+    write(&other.join("foo.py"), b"other = True\n");
+    pool.ok("add eggs/foo-1.0-py3.12.egg");
+    pool.ok("push --all");
+    let withdrawn = |pool: &Pool| list(pool).withdrawn.len();
+    let fails = |line: &str, code: i32, words: &str| {
+        pool.run("cache", "key", line, code).says(&[words]);
+        assert_eq!(withdrawn(&pool), 1, "{line}");
+    };
+    pool.ok("remote withdraw team foo-1.0-py3.12.egg --reason evil");
+    for undo in ["foo-1.0-py3.11.egg", "foo==1.0 --python 3.11"] {
+        fails(&format!("remote withdraw team {undo} --undo"), 3, "has not withdrawn");
+    }
+    let unknown = "remote withdraw team foo-1.0-py3.13.egg --undo";
+    fails(unknown, 2, "evil");
+    pool.ok("remote withdraw team foo==1.0 --python 3.12 --undo").says(&["0 in all"]);
+    pool.ok("remote withdraw team foo-1.0-py3.12.egg --reason evil");
+    pool.ok("remote withdraw team foo-1.0-py3.12.egg --undo").says(&["0 in all"]);
+}
+
 #[test]
 fn builds_are_withdrawn_listed_and_allowed_again() {
     let pool = Pool::with_two();

@@ -197,11 +197,19 @@ def test_offline_a_cached_egg_is_copied_and_counts_as_installed():
 
 def test_only_a_missing_egg_of_an_offline_buildout_is_missing_offline():
     world = World(is_active=True)
+    world.patches.is_offline = True
     world.installer._satisfied(ALPHA)
     assert ("missing_offline",) not in world.session.calls
     world.installer._dest = None
     world.installer._satisfied(ALPHA)
     assert ("missing_offline",) in world.session.calls
+
+
+def test_a_recipe_that_only_looks_online_lacks_nothing():
+    world = World(is_active=True)
+    world.installer._dest = None
+    world.installer._satisfied(ALPHA)
+    assert ("missing_offline",) not in world.session.calls
 
 
 def test_an_offer_that_cannot_be_copied_comes_from_the_index():

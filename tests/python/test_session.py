@@ -262,7 +262,7 @@ def test_offline_the_log_says_why_an_egg_is_missing_and_that_no_remote_is_asked(
         "beta<3,==1.* is not in the cache: evicted.",
     ]
     noted = [asked for op, asked in bridge.calls if op == "built"]
-    assert [(it["name"], it["version"], it["is_missing"]) for it in noted] == [("alpha", "1.0", True), ("beta", "", True)]
+    assert [(it["name"], it["missing"]) for it in noted] == [("alpha", "==1.0"), ("beta", "<3,==1.*")]
 
 
 # -- The summary

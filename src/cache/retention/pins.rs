@@ -94,15 +94,28 @@ impl Pattern {
     pub fn matches(&self, egg: &CachedEgg) -> bool {
         let is_named =
             glob::matches(&self.name, &egg.key.name) || glob::matches(&self.text, &egg.file_name);
-        (is_named || self.is_digest_of(egg.digest))
-            && match &self.versions {
-                Versions::All => true,
-                Versions::Is(version) => same_version(&egg.key.version, version),
-                Versions::Specified(specifiers) => {
-                    let version = egg.key.version.parse::<Version>();
-                    version.is_ok_and(|version| specifiers.contains(&version))
-                }
+        (is_named || self.is_digest_of(egg.digest)) && self.admits_version(&egg.key.version)
+    }
+
+    /// Whether an egg of a version, of the right name, would match.
+    #[must_use]
+    pub fn admits_version(&self, version: &str) -> bool {
+        match &self.versions {
+            Versions::All => true,
+            Versions::Is(wanted) => same_version(version, wanted),
+            Versions::Specified(specifiers) => {
+                version.parse::<Version>().is_ok_and(|version| specifiers.contains(&version))
             }
+        }
+    }
+
+    /// The only version that matches, as it was given.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        match &self.versions {
+            Versions::Is(version) => Some(version),
+            Versions::All | Versions::Specified(_) => None,
+        }
     }
 
     /// A spelling that is equal for pins of the same eggs.

@@ -1,6 +1,6 @@
 //! Withdraw builds of a remote, undo that, and show what is withdrawn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Serialize;
@@ -132,13 +132,20 @@ pub fn withdraw(
     }
     let client = Client::new(remote, Patience::COMMAND, environment)?;
     let mut chosen: BTreeMap<Digest, Withdrawn> = BTreeMap::new();
-    if !options.undo {
-        for text in &options.eggs {
+    let mut allowed: Vec<Allowed> = Vec::new();
+    for text in &options.eggs {
+        if options.undo {
+            allowed.push(Allowed::of(cache, &client, remote, text, options)?);
+        } else {
             chosen.extend(builds(cache, &client, remote, text, options)?);
         }
     }
     let change = |before: &[Withdrawn]| {
-        if options.undo { without(before, remote, options) } else { with(before, &chosen, remote) }
+        if options.undo {
+            without(before, remote, &allowed, options.all_builds)
+        } else {
+            with(before, &chosen, remote)
+        }
     };
     let counted = std::cell::Cell::new(0);
     let counting = |before: &[Withdrawn]| {
@@ -180,34 +187,71 @@ fn with(
     Ok(all)
 }
 
+/// A text that names builds to allow again. The list has only their names, versions and digests.
+struct Allowed<'a> {
+    text: &'a str,
+    /// The builds of the remote and of the cache that it means, if it says more than the list has.
+    builds: Option<BTreeSet<Digest>>,
+}
+
+impl<'a> Allowed<'a> {
+    fn of(
+        cache: &Cache,
+        client: &Client,
+        remote: &Remote,
+        text: &'a str,
+        options: &Options,
+    ) -> Result<Self> {
+        let says_more = text.parse::<EggName>().is_ok() || options.narrow != Narrow::default();
+        if !says_more {
+            return Ok(Self { text, builds: None });
+        }
+        let mut found = on_remote(client, remote, text, &options.narrow)?;
+        found.extend(in_cache(cache, text, &options.narrow)?);
+        Ok(Self { text, builds: Some(found.into_keys().collect()) })
+    }
+
+    /// The builds of a list that it means, and whether they are only those of its name and version: neither
+    /// the remote nor the cache has the build that it says.
+    fn among<'b>(&self, withdrawn: &'b [Withdrawn]) -> (Vec<&'b Withdrawn>, bool) {
+        if let Some(builds) = self.builds.as_ref().filter(|builds| !builds.is_empty()) {
+            return (withdrawn.iter().filter(|it| builds.contains(&it.egg)).collect(), false);
+        }
+        let file_name: Option<EggName> = self.text.parse().ok();
+        let is_named = |it: &&Withdrawn| match &file_name {
+            Some(egg) => normalize_name(&egg.name) == it.name && egg.has_version(&it.version),
+            None => matches(self.text, &it.name, &it.version, it.egg),
+        };
+        (withdrawn.iter().filter(is_named).collect(), self.builds.is_some())
+    }
+}
+
 /// The list without the builds that are named.
 ///
 /// # Errors
 /// [`Error::NotWithdrawn`], or [`Error::Ambiguous`] with the candidates.
-fn without(before: &[Withdrawn], remote: &Remote, options: &Options) -> Result<Vec<Withdrawn>> {
+fn without(
+    before: &[Withdrawn],
+    remote: &Remote,
+    allowed: &[Allowed<'_>],
+    all_builds: bool,
+) -> Result<Vec<Withdrawn>> {
     let mut all = before.to_vec();
-    for text in &options.eggs {
-        // The list does not have the file names of the builds.
-        let pin = text.parse().map(|it: EggName| format!("{}=={}", it.name, it.version));
-        let pin = pin.as_ref().unwrap_or(text);
-        let is_named = |it: &Withdrawn| matches(pin, &it.name, &it.version, it.egg);
-        let named: Vec<&Withdrawn> = all.iter().filter(|it| is_named(it)).collect();
-        match &named[..] {
-            [] => {
-                let (name, query) = (remote.name.clone(), text.clone());
-                return Err(Error::NotWithdrawn { name, query });
-            }
-            [_, _, ..] if !options.all_builds => {
-                let line = |it: &&Withdrawn| {
-                    format!("  {}  {}=={}  {}", it.egg.short(), it.name, it.version, it.reason)
-                };
-                let candidates = named.iter().map(line).collect();
-                let query = text.clone();
-                return Err(Error::Ambiguous { query, candidates, has_all_builds: true });
-            }
-            _ => {}
+    for it in allowed {
+        let query = it.text.to_owned();
+        let (named, is_vague) = it.among(&all);
+        if named.is_empty() {
+            return Err(Error::NotWithdrawn { name: remote.name.clone(), query });
         }
-        all.retain(|it| !is_named(it));
+        if (named.len() > 1 || is_vague) && !all_builds {
+            let line = |it: &&Withdrawn| {
+                format!("  {}  {}=={}  {}", it.egg.short(), it.name, it.version, it.reason)
+            };
+            let candidates = named.iter().map(line).collect();
+            return Err(Error::Ambiguous { query, candidates, has_all_builds: true });
+        }
+        let named: BTreeSet<Digest> = named.iter().map(|it| it.egg).collect();
+        all.retain(|it| !named.contains(&it.egg));
     }
     Ok(all)
 }
@@ -228,37 +272,10 @@ fn builds(
     text: &str,
     options: &Options,
 ) -> Result<BTreeMap<Digest, Withdrawn>> {
-    let file_name: Option<EggName> = text.parse().ok();
-    let is_named = |egg: &CachedEgg| {
-        options.narrow.admits(egg)
-            && (egg.file_name == text || matches(text, &egg.key.name, &egg.key.version, egg.digest))
-    };
-    let mut found: BTreeMap<Digest, CachedEgg> = BTreeMap::new();
-    let is_digest = Digest::is_prefix(text);
-    let is_whole_digest = text.parse::<Digest>().is_ok();
-    let name =
-        file_name.map_or_else(|| text.split("==").next().unwrap_or(text).into(), |it| it.name);
-    let folder =
-        if is_digest { String::new() } else { format!("/{}", normalize_name(name.trim())) };
-    let trust = Trust::any(&remote.trusted);
-    for object in client.list(&format!("{VERSION}/{ENTRIES}{folder}"))? {
-        let bytes = client.get(&object.name)?.map(|it| it.bytes).unwrap_or_default();
-        for signed in entry::lines(&bytes) {
-            // A digest names exactly one build, signed or not. A name, and the beginning of a
-            // digest, could be anybody's.
-            let entry = match signature::verified(&signed, trust, now()) {
-                Err(_) if is_whole_digest => signed.unchecked(),
-                entry => entry,
-            };
-            let egg =
-                entry.ok().filter(|it| it.check_name().is_ok()).map(|it: RemoteEntry| it.egg());
-            found.extend(egg.filter(is_named).map(|egg| (egg.digest, egg)));
-        }
-    }
+    let mut found = on_remote(client, remote, text, &options.narrow)?;
     // A build of the cache that is not on the remote is no reason to ask which one is meant.
-    if found.is_empty() || is_digest || options.all_builds {
-        let cached = cache.eggs()?.into_iter().filter(is_named);
-        found.extend(cached.map(|egg| (egg.digest, egg)));
+    if found.is_empty() || Digest::is_prefix(text) || options.all_builds {
+        found.extend(in_cache(cache, text, &options.narrow)?);
     }
     if found.len() > 1 && !options.all_builds {
         let candidates = found.values().map(|egg| query::describe(egg, cache.dir())).collect();
@@ -276,4 +293,49 @@ fn builds(
         at: now(),
     };
     Ok(found.into_values().map(|egg| (egg.digest, withdrawn(egg))).collect())
+}
+
+/// The builds of a remote that a text names.
+fn on_remote(
+    client: &Client,
+    remote: &Remote,
+    text: &str,
+    narrow: &Narrow,
+) -> Result<BTreeMap<Digest, CachedEgg>> {
+    let file_name: Option<EggName> = text.parse().ok();
+    let is_whole_digest = text.parse::<Digest>().is_ok();
+    let name =
+        file_name.map_or_else(|| text.split("==").next().unwrap_or(text).into(), |it| it.name);
+    let is_digest = Digest::is_prefix(text);
+    let folder =
+        if is_digest { String::new() } else { format!("/{}", normalize_name(name.trim())) };
+    let trust = Trust::any(&remote.trusted);
+    let mut found = BTreeMap::new();
+    for object in client.list(&format!("{VERSION}/{ENTRIES}{folder}"))? {
+        let bytes = client.get(&object.name)?.map(|it| it.bytes).unwrap_or_default();
+        for signed in entry::lines(&bytes) {
+            // A digest names exactly one build, signed or not. A name, and the beginning of a
+            // digest, could be anybody's.
+            let entry = match signature::verified(&signed, trust, now()) {
+                Err(_) if is_whole_digest => signed.unchecked(),
+                entry => entry,
+            };
+            let egg =
+                entry.ok().filter(|it| it.check_name().is_ok()).map(|it: RemoteEntry| it.egg());
+            let egg = egg.filter(|egg| is_meant(egg, text, narrow));
+            found.extend(egg.map(|egg| (egg.digest, egg)));
+        }
+    }
+    Ok(found)
+}
+
+/// The builds of the cache that a text names.
+fn in_cache(cache: &Cache, text: &str, narrow: &Narrow) -> Result<BTreeMap<Digest, CachedEgg>> {
+    let named = cache.eggs()?.into_iter().filter(|egg| is_meant(egg, text, narrow));
+    Ok(named.map(|egg| (egg.digest, egg)).collect())
+}
+
+fn is_meant(egg: &CachedEgg, text: &str, narrow: &Narrow) -> bool {
+    narrow.admits(egg)
+        && (egg.file_name == text || matches(text, &egg.key.name, &egg.key.version, egg.digest))
 }

@@ -9,10 +9,11 @@ use tracing::debug;
 use super::Session;
 use crate::cache::build_options::{self, BuildOptions};
 use crate::cache::last_run::{Installed, LastRun, Origin};
-use crate::cache::miss::{Known, Miss, Needed, SETUPTOOLS};
+use crate::cache::miss::{Eviction, Known, Miss, Needed, SETUPTOOLS};
+use crate::cache::retention::pins::Pattern;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::Mismatch;
-use crate::egg::name::{EggName, same_version};
+use crate::egg::name::{EggName, same_version, version_order};
 use crate::error::{OrLog, Result};
 use crate::serve::protocol::{Answer, Built};
 use crate::util::clock::now;
@@ -62,11 +63,17 @@ impl Session {
         if !options.is_empty() {
             self.cache.record_build_options(&built.variant, &options).or_log();
         }
-        let miss = self.miss(built)?;
-        let (name, version) = (built.name.clone(), built.version.clone());
+        let eggs = self.cache.eggs_of_project(&built.project)?;
+        let evictions = self.cache.evictions_of_project(&built.project)?;
+        let version = match &built.missing {
+            Some(specifiers) => wanted_version(specifiers, &eggs, &evictions),
+            None => built.version.clone(),
+        };
+        let miss = self.miss(built, &version, &eggs, &evictions);
+        let name = built.name.clone();
         let (why, seconds) = (miss.to_string(), built.build_seconds);
         debug!(name, version, why, "a miss");
-        let origin = if built.is_missing {
+        let origin = if built.missing.is_some() {
             Origin::Missing { miss }
         } else if built.is_converted {
             Origin::Converted { seconds, miss }
@@ -77,9 +84,14 @@ impl Session {
         Ok(Answer::Explained { why })
     }
 
-    /// Why the cache did not have an egg.
-    fn miss(&self, built: &Built) -> Result<Miss> {
-        let eggs = self.cache.eggs_of_project(&built.project)?;
+    /// Why the cache did not have an egg of a version, where it has and had these of the project.
+    fn miss(
+        &self,
+        built: &Built,
+        version: &str,
+        eggs: &[CachedEgg],
+        evictions: &[Eviction],
+    ) -> Miss {
         let setuptools = self.provenance.setuptools.as_deref();
         let mismatch = |egg: &CachedEgg| {
             egg.mismatch(&self.host).or_else(|| {
@@ -92,7 +104,7 @@ impl Session {
             })
         };
         let needed = Needed {
-            version: &built.version,
+            version,
             source_sha256: &built.source_sha256,
             variant: Some(&built.variant),
             bound_variant: built.bound_variant.as_deref(),
@@ -100,9 +112,9 @@ impl Session {
             since: self.journal.begun,
         };
         let known = Known {
-            evictions: &self.cache.evictions_of_project(&built.project)?,
-            unusable: self.unusable_of(built, &eggs),
-            eggs: &eggs,
+            evictions,
+            unusable: self.unusable_of(&built.project, version, eggs),
+            eggs,
             mismatch: &mismatch,
             would_work: &|key| self.host.may_accept(key),
             withdrawn: &|digest| {
@@ -110,30 +122,58 @@ impl Session {
             },
             options: &|variant| self.cache.build_options(variant),
         };
-        Ok(Miss::of(&needed, &known))
+        Miss::of(&needed, &known)
     }
 
     /// Why an egg of a version could not be copied in this session, if one could not.
-    fn unusable_of(&self, built: &Built, eggs: &[CachedEgg]) -> Option<String> {
+    fn unusable_of(&self, project: &str, version: &str, eggs: &[CachedEgg]) -> Option<String> {
         let is_it = |digest: &Digest| {
             let cached = eggs.iter().find(|it| it.digest == *digest).map(|it| &it.key);
             let offered = || self.remotes.as_ref().and_then(|remotes| remotes.offered_key(*digest));
-            cached.or_else(offered).is_some_and(|key| {
-                key.name == built.project && same_version(&key.version, &built.version)
-            })
+            cached
+                .or_else(offered)
+                .is_some_and(|key| key.name == project && same_version(&key.version, version))
         };
         let unusable = &self.journal.unusable;
         unusable.iter().find(|(digest, _)| is_it(digest)).map(|(_, why)| why.clone())
     }
 
-    /// Records where the eggs of this run came from. A run that has installed none changes nothing.
+    /// Records where the eggs of this run came from.
+    ///
+    /// A run that has installed none keeps the record of the one before. It only says there what it lacked:
+    /// nothing, if it has succeeded.
     pub(super) fn record_run(&mut self) {
-        let eggs = std::mem::take(&mut self.journal.eggs);
-        let directory = self.options.directory.as_ref().and_then(|it| it.canonicalize().ok());
-        if let Some(directory) = directory.filter(|_| !eggs.is_empty()) {
-            let python = self.host.python_tag();
-            let run = LastRun::new(directory, python, self.has_succeeded, &eggs);
-            self.cache.record_run(&run).or_log();
+        let Some(directory) = self.options.directory.as_ref().and_then(|it| it.canonicalize().ok())
+        else {
+            return;
+        };
+        let is_missing = |it: &Installed| it.origin.is_missing();
+        let mut eggs = std::mem::take(&mut self.journal.eggs);
+        if self.has_succeeded {
+            eggs.retain(|it| !is_missing(it)); // buildout found another way
         }
+        if eggs.iter().all(is_missing) {
+            let before = self.cache.run_in(&directory).map_or_else(Vec::new, |run| run.eggs);
+            let (lacked, installed) = before.into_iter().partition::<Vec<_>, _>(is_missing);
+            if eggs.is_empty() && (lacked.is_empty() || !self.has_succeeded) {
+                return;
+            }
+            eggs.splice(0..0, installed);
+        }
+        let run = LastRun::new(directory, self.host.python_tag(), self.has_succeeded, &eggs);
+        self.cache.record_run(&run).or_log();
     }
+}
+
+/// The newest version that the cache has or had of those that version specifiers admit. Without one, it is the
+/// only version that they admit, or empty.
+fn wanted_version(specifiers: &str, eggs: &[CachedEgg], evictions: &[Eviction]) -> String {
+    // The name of a pattern is not used here.
+    let Ok(pattern) = Pattern::new(&format!("any{specifiers}")) else { return String::new() };
+    if let Some(version) = pattern.version() {
+        return version.to_owned();
+    }
+    let keys = eggs.iter().map(|it| &it.key).chain(evictions.iter().map(|it| &it.key));
+    let versions = keys.map(|key| &key.version).filter(|it| pattern.admits_version(it));
+    versions.max_by_key(|it| version_order(it)).cloned().unwrap_or_default()
 }
