@@ -143,6 +143,24 @@ const DAMAGES: [(&str, Damage, &[&str], bool); 15] = [
     ),
 ];
 
+/// The set of a buildout stays as it was while one of its builds is withdrawn and has no successor.
+#[test]
+fn the_lines_of_withdrawn_builds_in_a_set_are_no_problem() {
+    let pool = Pool::with_two();
+    pool.write_set(&[entry(&pool, "foo"), entry(&pool, "bar")]);
+    pool.ok("remote withdraw team foo==1.0 bar==2.0 --reason evil");
+    pool.sandbox.other_build("foo", "1.0");
+    pool.ok("add --replace other");
+    pool.ok("push foo");
+    pool.ok("remote verify team").says(&["2 builds withdrawn", "no problem"]);
+    pool.ok("remote withdraw team bar --undo");
+    let foo = pool.run("cache", "key", "remote withdrawals team --json", 0).json()["withdrawn"][0]
+        ["egg"]
+        .clone();
+    pool.ok(&format!("remote withdraw team {} --undo", foo.as_str().unwrap()));
+    assert_eq!(pool.problems("")[0].0, "set", "the line of another build that is allowed");
+}
+
 #[test]
 fn every_kind_of_damage_is_found_and_lists_are_repaired() {
     for (what, damage, kinds, is_mended) in DAMAGES {
