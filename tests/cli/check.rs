@@ -279,6 +279,29 @@ fn added_files_are_a_problem_and_are_never_lost() {
     assert!(kinds(&report["notes"]).contains(&"leftover".into()), "the leftover is noted");
 }
 
+/// Buildout takes packages of its Python where their version fits. They are not in the buildout.
+#[test]
+fn packages_of_the_python_that_scripts_import_are_noted() {
+    let app = App::new();
+    let bundle = "bundle app -o app.tar.zst";
+    assert_eq!(app.sandbox.json(bundle)["needs_packages"], false);
+    let script = fs::read_to_string(app.path("bin/app")).unwrap();
+    let packages = app.sandbox.path("venv/lib/python3.11/site-packages");
+    let more = format!("sys.path[0:0] = [\n  '{}',\n", packages.display());
+    let script = script.replace("sys.path[0:0] = [\n", &more);
+    write(&app.path("bin/app"), script.as_bytes());
+    write(&app.path("bin/other"), script.as_bytes());
+    let report = app.check("", 0);
+    assert_eq!(kinds(&report["notes"])[..2], ["interpreter", "packages"]);
+    let output = app.sandbox.ok("check app");
+    output.says(&["imports packages that are installed beside", "(and 1 more script)"]);
+    output.says(&["self-contained, but for packages of its Python: 3 eggs"]);
+    assert_eq!(app.sandbox.json(bundle)["needs_packages"], true);
+    app.sandbox
+        .ok(bundle)
+        .says(&["with packages of its Python: 3 eggs", "a pin of another version"]);
+}
+
 #[test]
 fn bytecode_that_python_adds_is_not_a_problem() {
     let app = App::new();

@@ -249,6 +249,11 @@ fn packed_text(report: &Report, verbose: bool) -> Text {
         ));
     }
     let mut hints = Vec::new();
+    if report.needs_packages {
+        let hint = "scripts import packages that are installed beside zc.buildout, and which the archive lacks; \
+            a pin of another version makes eggs of them";
+        hints.push(hint.into());
+    }
     if let Some(path) = &report.path {
         hints.push(format!("`{}` imports its scripts at {path}", import_line(&report.archive)));
         if report.bound.iter().any(|file| file.starts_with("bin/")) {
@@ -262,7 +267,7 @@ fn packed_text(report: &Report, verbose: bool) -> Text {
         notes,
         summary: format!(
             "Wrote {archive}, {}: {}, {}, {} ({} compressed)",
-            place(report.path.as_deref()),
+            place(report),
             eggs(report.eggs),
             counted(report.files, "file"),
             shown_size(report.bytes),
@@ -285,10 +290,15 @@ fn import_line(archive: &Path) -> String {
 }
 
 /// Where the unpacked buildout works.
-fn place(path: Option<&str>) -> String {
-    match path {
+fn place(Report { path, needs_packages, .. }: &Report) -> String {
+    let place = match path {
         None => format!("{GOOD}self-contained{GOOD:#}"),
         Some(path) => format!("which works only at {path}"),
+    };
+    match (path, needs_packages) {
+        (_, false) => place,
+        (None, true) => format!("{place} but for packages of its Python"),
+        (Some(_), true) => format!("{place} with packages of its Python"),
     }
 }
 

@@ -76,7 +76,9 @@ pub fn text(report: &Report, verbose: bool) -> Text {
 
 fn summary(report: &Report, notes: usize) -> String {
     let problems = report.unsolved().count();
-    let verdict = if problems == 0 {
+    let verdict = if problems == 0 && report.needs_packages() {
+        format!("{GOOD}self-contained{GOOD:#}, but for packages of its Python")
+    } else if problems == 0 {
         format!("{GOOD}self-contained{GOOD:#}")
     } else if report.unsolved().all(|it| it.kind == FindingKind::Withdrawn) {
         let verb = if problems == 1 { "is" } else { "are" };

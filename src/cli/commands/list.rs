@@ -27,8 +27,8 @@ pub(in crate::cli) const FIELDS_HELP: &str = "Print one line for each egg, witho
 /// List the eggs in the cache.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "GEN is the layout of an egg: the major version of the zc.buildout that built it, \
-    where 5 means 5 and later. USED is the day of the last use. With -v, KEPT BY counts the pins and buildouts \
+    after_help = "GEN is the layout of an egg: 2, 3 (zc.buildout 3.0 to 4.1.3), 4 (4.1.4 to 4.2) or 5 \
+    (later). USED is the day of the last use. With -v, KEPT BY counts the pins and buildouts \
     that keep an egg; `eggcache used-by EGG` names them. If rows look alike, DIFFERS IN says how their \
     eggs do; `eggcache diff` compares them.\n\n\
     Examples:\n  eggcache list\n  eggcache list zope --python 3.11\n  \

@@ -84,6 +84,8 @@ pub struct Report {
     pub path: Option<String>,
     /// What in the archive contains that path.
     pub bound: Vec<String>,
+    /// Whether scripts import packages that are installed in their Python, and so are not in the archive.
+    pub needs_packages: bool,
     /// Other files with the path of the buildout, which only the next run of buildout reads.
     pub records: Vec<String>,
     /// The mtime of files outside eggs, in seconds since the Unix epoch; absent if each has its own.
@@ -172,6 +174,7 @@ pub fn bundle(
         prefix: manifest.prefix,
         path: manifest.path,
         bound: manifest.bound,
+        needs_packages: checked.needs_packages(),
         records,
         left_out,
         bundled: manifest.eggs,

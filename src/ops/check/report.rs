@@ -77,6 +77,8 @@ pub enum FindingKind {
     OtherPython,
     /// The Python that the scripts run.
     Interpreter,
+    /// Packages that are installed in that Python, outside, and that scripts import.
+    Packages,
     /// The content is the same, the mtime is not.
     Touched,
     NotInCache,
@@ -139,6 +141,12 @@ impl Report {
     #[must_use]
     pub fn is_self_contained(&self) -> bool {
         !self.unsolved().any(|problem| problem.kind.is_leak())
+    }
+
+    /// Whether scripts import packages that are installed in their Python, outside.
+    #[must_use]
+    pub fn needs_packages(&self) -> bool {
+        self.notes.iter().any(|note| note.kind == FindingKind::Packages)
     }
 
     /// Sorts problems and notes by egg, kind, path and text.

@@ -46,12 +46,16 @@ pub fn add_interpreter(
     } else if !boundary.has_name(&interpreter.path) && !boundary.holds(&interpreter.path) {
         let python = interpreter.python.as_deref();
         let python = python.map(|python| format!(" (Python {python})")).unwrap_or_default();
-        let mut what = format!("runs with {path}{python}, outside the buildout");
-        if users.iter().any(|text| imports_packages_of(interpreter, text)) {
-            what.push_str(", and imports packages that are installed there");
-        }
-        what.push_str(&and_more(users.len() - 1, "script"));
+        let more = and_more(users.len() - 1, "script");
+        let what = format!("runs with {path}{python}, outside the buildout{more}");
         found.notes.push(Finding::new(FindingKind::Interpreter, &first.short, what));
+        let imports = |text: &&&Text| imports_packages_of(interpreter, text);
+        let importing: Vec<&&Text> = users.iter().filter(imports).collect();
+        if let Some(first) = importing.first() {
+            let more = and_more(importing.len() - 1, "script");
+            let what = format!("imports packages that are installed beside {path}{more}");
+            found.notes.push(Finding::new(FindingKind::Packages, &first.short, what));
+        }
     }
 }
 
