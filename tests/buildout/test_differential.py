@@ -135,7 +135,16 @@ class Outcome:
 
 #: The begin of lines that the cache adds, or leaves out because nothing is requested or built: requests
 #: to an index, in buildouts before 5, and the output of builds.
-OWN = ("eggcache", "egg-cache = ", "root: ", "warning: ", "WARNING: The easy_install command is deprecated")
+OWN = (
+    "eggcache",
+    "egg-cache = ",
+    "root: ",
+    "warning: ",
+    "WARNING: The easy_install command is deprecated",
+    "Couldn't find index page for ",
+)
+#: What setuptools writes when it builds an egg for buildout 2.
+ANALYSIS = re.compile(r"zip_safe flag not set|\S+: module references ")
 #: Lines of a traceback, where the cache has frames of its own.
 FRAMES = ("Traceback ", '  File "', "    ")
 
@@ -143,6 +152,7 @@ FRAMES = ("Traceback ", '  File "', "    ")
 def normalized(output):
     """The lines of a run that must be the same, without the names of temporary folders."""
     lines = [line for line in output.splitlines() if line and not line.startswith(OWN + FRAMES)]
+    lines = [line for line in lines if not ANALYSIS.match(line)]
     return [re.sub(r"/tmp\w*/(?!pytest)[^\s'\"]*|\btmp[a-z0-9_]{8}\b", "/tmp/...", line) for line in lines]
 
 
