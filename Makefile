@@ -5,8 +5,11 @@ FUZZ_SECONDS ?= 60
 STRESS_SECONDS ?= 3600
 # Whether `make test` tries most tests of buildout on two of its five versions; empty for all.
 SAMPLE ?= 1
-CORES := $(shell getconf _NPROCESSORS_ONLN)
 TOOLS := build/tools/bin
+INSTALL_TOOL := cargo install --config profile.dev.debug=false --debug --quiet --locked --root build/tools/cargo
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+# More tests at once than cores: some wait for the disk, or for a limit of time.
+PYTEST_AT_ONCE := $(TOOLS)/python -m pytest -n $(shell expr $(CORES) + 1)
 BENCH := build/bench/venv/bin
 
 .PHONY: help build wheel wheel-manylinux wheel-release release-check deb docs test matrix parity upstream azure bench \
@@ -98,14 +101,13 @@ deb: build build/tools/cargo/bin/cargo-deb $(TOOLS)/python
 	$(TOOLS)/python -m pytest tests/packages/test_deb.py
 
 build/tools/cargo/bin/cargo-deb:
-	cargo install --config profile.dev.debug=false --debug --quiet --locked --version '^3.8' --root build/tools/cargo cargo-deb
+	$(INSTALL_TOOL) --version '^3.8' cargo-deb
 
-# More tests at once than cores: some wait for the disk, or for a limit of time.
 test: wheel
-	cargo test --locked --quiet -- --test-threads $$((2 * $(CORES)))
-	EGGCACHE_SAMPLE=$(SAMPLE) $(TOOLS)/python -m pytest -n $$(($(CORES) + 1)) tests/python tests/buildout tests/benches tests/browser \
+	cargo test --locked --quiet -- --test-threads $(shell expr 2 \* $(CORES))
+	EGGCACHE_SAMPLE=$(SAMPLE) $(PYTEST_AT_ONCE) tests/python tests/buildout tests/benches tests/browser \
 		tests/packages/test_editable.py tests/packages/test_release.py
-	$(TOOLS)/python -m pytest -n $$(($(CORES) + 1)) tests/remote
+	$(PYTEST_AT_ONCE) tests/remote
 
 matrix: wheel
 	$(TOOLS)/python tests/matrix/matrix.py "$(CELLS)"
@@ -156,7 +158,7 @@ deny: build/tools/cargo/bin/cargo-deny
 	build/tools/cargo/bin/cargo-deny --locked check licenses bans sources
 
 build/tools/cargo/bin/cargo-deny:
-	cargo install --config profile.dev.debug=false --debug --quiet --locked --version '^0.20' --root build/tools/cargo cargo-deny
+	$(INSTALL_TOOL) --version '^0.20' cargo-deny
 
 reliability: COUNTS := $(CURDIR)/build/reliability.jsonl
 reliability:
@@ -171,7 +173,7 @@ fuzz: build/tools/cargo/bin/cargo-fuzz
 	FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run.sh
 
 build/tools/cargo/bin/cargo-fuzz:
-	cargo install --config profile.dev.debug=false --debug --quiet --locked --version '^0.13' --root build/tools/cargo cargo-fuzz
+	$(INSTALL_TOOL) --version '^0.13' cargo-fuzz
 
 clean:
 	rm -rf build dist target python/eggcache/_bin fuzz/target fuzz/corpus fuzz/artifacts fuzz/logs
