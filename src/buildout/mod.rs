@@ -4,10 +4,10 @@
 //! options. From version 5 on, eggs are in a folder `v5` of the eggs directory, and with
 //! `abi-tag-eggs = true` in a folder for the ABI below that.
 
-pub mod cache_option;
 pub mod hashes;
 pub mod ini;
 pub mod interpreter;
+pub mod options;
 pub mod path_files;
 pub mod relocation;
 pub mod script;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::buildout::CONFIGURATION;
-use crate::buildout::cache_option::{self, Found, Named, User};
+use crate::buildout::options::{self, Found, Named, User};
 use crate::cache::Cache;
 use crate::cache::trust::Trust;
 use crate::disk::boundary::Boundary;
@@ -119,6 +119,11 @@ impl CachePlace {
         Ok(self.found.get_or_init(|| place))
     }
 
+    /// Where the user's settings of buildout are.
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
     /// As [`CachePlace::get`], for completion.
     pub fn quietly(&self) -> Option<PathBuf> {
         let found = || Some(self.of_current_folder().ok()?.0.path);
@@ -130,7 +135,7 @@ impl CachePlace {
         if let Some(named) = &self.named {
             return Ok(named.clone());
         }
-        let (place, unused) = place_of(cache_option::of(buildout, &self.user))?;
+        let (place, unused) = place_of(options::cache(buildout, &self.user))?;
         if let Some(unused) = unused {
             announce(&unused, &place.path, printer);
         }
@@ -138,7 +143,7 @@ impl CachePlace {
     }
 
     fn of_current_folder(&self) -> anyhow::Result<(Place, Option<Unused>)> {
-        let found = cache_option::of(Path::new("."), &self.user);
+        let found = options::cache(Path::new("."), &self.user);
         if found.as_ref().is_some_and(|it| it.named.is_some() && !it.is_default)
             && let Some((exposure, owner)) = exposure_here(&self.trust)
         {

@@ -1,8 +1,10 @@
 //! `doctor`: each problem is found, with what mends it.
 
 use std::fs;
+use std::path::PathBuf;
 
 use assert_cmd::Command;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::support::{Output, Sandbox, chmod, write};
 
@@ -11,6 +13,7 @@ const HOOK: &str = include_str!("../../eggcache.data/purelib/eggcache_hook.pth")
 /// The problems of a kind, and whether the doctor found any problem of all.
 fn problems(sandbox: &Sandbox, kind: &str) -> Vec<String> {
     let mut doctor = sandbox.eggcache("--json doctor");
+    doctor.env("PATH", "");
     let output = doctor.output().unwrap();
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let findings = report["findings"].as_array().unwrap().iter();
@@ -22,7 +25,9 @@ fn problems(sandbox: &Sandbox, kind: &str) -> Vec<String> {
 }
 
 fn doctor(sandbox: &Sandbox) -> Output {
-    Output::of(&Command::from_std(sandbox.eggcache("doctor")).assert())
+    let mut doctor = sandbox.eggcache("doctor");
+    doctor.env("PATH", "");
+    Output::of(&Command::from_std(doctor).assert())
 }
 
 #[test]
@@ -50,6 +55,11 @@ fn each_problem_of_a_cache_is_found_with_what_mends_it() {
     assert!(problems(&sandbox, "cache")[0].contains("everybody can write to"));
     doctor(&sandbox).says(&["`chmod o-w "]);
     chmod(&sandbox.path("cache"), 0o700);
+    let dead = sandbox.path("cache/tmp/.eggcache-dead");
+    write(&dead, b"");
+    assert_eq!(problems(&sandbox, "leftovers"), ["1 temporary file of processes that died"]);
+    doctor(&sandbox).says(&["`eggcache gc --cache cache` removes them"]);
+    fs::remove_file(dead).unwrap();
     sandbox.lose_index();
     assert!(problems(&sandbox, "index")[0].contains("the index is missing"));
     doctor(&sandbox).says(&["`eggcache reindex --cache cache`"]);
@@ -71,7 +81,16 @@ fn remotes_that_do_not_answer_and_keys_that_expire_are_found() {
     let found = problems(&sandbox, "key");
     assert!(found[0].contains("none of its eggs are used"), "{found:?}");
     assert!(found[1].ends_with("of remote team expired on 2020-01-31"), "{found:?}");
-    doctor(&sandbox).says(&["`eggcache trust NAME KEY --until DAY --cache cache`"]);
+    let key = fs::read_to_string(sandbox.path("key.pub")).unwrap();
+    let key = key.lines().last().unwrap().trim();
+    let trust = format!("`eggcache trust team {key} --until DAY --cache cache`");
+    doctor(&sandbox).says(&[&trust, "`eggcache trust REMOTE KEY --cache cache` trusts one"]);
+    let in_days = |days: i64| (Timestamp::now() + SignedDuration::from_hours(24 * days)).to_string();
+    let [soon, later] = [20, 60].map(|days| in_days(days)[..10].to_owned());
+    sandbox.ok(&format!("trust team key.pub --until {soon}"));
+    assert!(problems(&sandbox, "key")[0].ends_with(&format!("expires on {soon}")));
+    sandbox.ok(&format!("trust team key.pub --until {later}"));
+    assert_eq!(problems(&sandbox, "key"), [""; 0]);
     fs::remove_dir(sandbox.path("pool")).unwrap();
     assert_eq!(problems(&sandbox, "remote").len(), 1);
     doctor(&sandbox).says(&["`eggcache remote remove team --cache cache`"]);
@@ -110,6 +129,78 @@ fn the_package_of_the_buildout_is_found_without_running_python() {
     assert!(problems(&sandbox, "package")[0].contains("installed 2 times"));
     doctor(&sandbox).says(&["pip install --force-reinstall"]);
     assert!(!sandbox.path("ran").exists());
+}
+
+/// A Python environment with the package, and a `buildout` of it.
+fn environment(sandbox: &Sandbox, name: &str) -> PathBuf {
+    let top = sandbox.path(name);
+    let python = top.join("bin/python");
+    write(&python, b"");
+    write(&top.join("pyvenv.cfg"), b"home = /usr/bin\nversion = 3.11.2\n");
+    write(&top.join("bin/buildout"), format!("#!{}\nimport sys\n", python.display()).as_bytes());
+    let packages = top.join("lib/python3.11/site-packages");
+    write(&packages.join("eggcache/__init__.py"), b"");
+    write(&packages.join("eggcache_hook.pth"), HOOK.as_bytes());
+    packages
+}
+
+#[test]
+fn the_package_is_examined_where_there_is_no_script_of_buildout() {
+    let sandbox = Sandbox::new();
+    let in_path = environment(&sandbox, "env");
+    let path = sandbox.path("env/bin");
+    let doctor = || {
+        let mut doctor = sandbox.eggcache("doctor");
+        doctor.env("PATH", &path);
+        Output::of(&Command::from_std(doctor).assert())
+    };
+    let shown = format!("has eggcache in {}", in_path.display());
+    assert!(doctor().stdout.contains(&shown));
+    fs::remove_file(in_path.join("eggcache_hook.pth")).unwrap();
+    let python = sandbox.path("env/bin/python").display().to_string();
+    let mend = format!("`{python} -m pip install --force-reinstall WHEEL`");
+    doctor().says(&["buildout does not load the package by itself", &mend]);
+
+    // The environment of the program itself comes before PATH.
+    let beside = environment(&sandbox, "own");
+    let program = sandbox.path("own/bin/eggcache");
+    fs::copy(assert_cmd::cargo::cargo_bin!("eggcache"), &program).unwrap();
+    let output = std::process::Command::new(&program)
+        .args(["doctor", "--cache"])
+        .arg(sandbox.path("cache"))
+        .current_dir(sandbox.path(""))
+        .env("PATH", &path)
+        .output()
+        .unwrap();
+    let shown = format!("has eggcache in {}", beside.display());
+    assert!(String::from_utf8_lossy(&output.stdout).contains(&shown), "{output:?}");
+
+    fs::remove_dir_all(sandbox.path("env")).unwrap();
+    assert!(doctor().stdout.contains("the Python package was not examined"));
+}
+
+#[test]
+fn a_buildout_with_the_extension_needs_no_package_beside_it() {
+    let sandbox = Sandbox::new();
+    let packages = environment(&sandbox, "env");
+    fs::rename(sandbox.path("env/bin/buildout"), sandbox.path("buildout")).unwrap();
+    fs::create_dir_all(sandbox.path("bin")).unwrap();
+    fs::rename(sandbox.path("buildout"), sandbox.path("bin/buildout")).unwrap();
+    fs::remove_dir_all(packages).unwrap();
+    assert_eq!(problems(&sandbox, "package").len(), 1);
+    write(&sandbox.path("buildout.cfg"), b"[buildout]\nextensions = eggcache\nparts =\n");
+    assert_eq!(problems(&sandbox, "package"), [""; 0]);
+    assert!(doctor(&sandbox).stdout.contains("the next run of buildout installs eggcache"));
+    write(&sandbox.path("eggs/v5/eggcache-1.0-py3.11.egg/eggcache/__init__.py"), b"");
+    assert!(doctor(&sandbox).stdout.contains("loads eggcache from"));
+    assert_eq!(problems(&sandbox, "hook"), [""; 0]);
+}
+
+#[test]
+fn a_place_where_no_cache_can_be_made_is_a_problem() {
+    let sandbox = Sandbox::new();
+    let output = Output::of(&sandbox.run("doctor --cache /proc/eggs"));
+    output.says(&["no cache can be made at /proc/eggs", "`eggcache init --cache DIRECTORY`"]);
 }
 
 #[test]

@@ -242,6 +242,8 @@ fn verify_says_how_entries_of_other_users_return_to_the_owner() {
         "(owned by user 0 and group 0, mode 0755)",
         "hint: root can run `chown -R 65001:65001 ",
     ]);
+    run(&sandbox, ANNE, "doctor", 4)
+        .says(&["cannot be written by all who use it", "root can run `chown -R 65001:65001 "]);
     let report = finish(as_user(&sandbox, ANNE, "022", "--json verify"), 4).json();
     assert_eq!(report["problems"][0]["kind"], "owner", "{report}");
     assert_eq!(report["problems"].as_array().unwrap().len(), 1, "{report}");

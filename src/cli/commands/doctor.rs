@@ -7,14 +7,15 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::format::verdict;
 use crate::cli::hints::Hints;
 use crate::cli::print::{Data, Message, Text};
-use crate::ops::doctor::{self, Finding, Kind, Options, Report};
+use crate::ops::doctor::{self, About, Finding, Kind, Options, Report};
+use crate::util::printable::quoted;
 
 /// Find what keeps eggcache from working here.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Looks at the cache, its permissions, disk and times, at the remotes and their keys, and, \
-    in the folder of a buildout, at the Python package of bin/buildout. Each problem comes with what mends it. \
-    Changes nothing and runs no Python; each remote gets one request. `eggcache verify` checks \
+    after_help = "Looks at the cache, its permissions, disk and times, at the remotes and their keys, and at the \
+    Python package: that of bin/buildout in the folder of a buildout, otherwise that of the buildout beside this \
+    command, or in PATH. Each problem comes with what mends it. Changes nothing and runs no Python; each remote gets one request. `eggcache verify` checks \
     every byte of the eggs.\n\n\
     Examples:\n  eggcache doctor\n  eggcache --json doctor | jq '.findings[] | select(.is_problem)'\n\n\
     Exit code 4 if there is a problem."
@@ -26,11 +27,14 @@ impl Doctor {
         let root = context.root()?;
         // A cache that cannot be used is a finding, and its remotes are not asked.
         let remotes = context.remotes().unwrap_or_default();
+        let program = std::env::current_exe().ok();
         let options = Options {
             trust: &context.trust,
             remotes: &remotes,
             environment: &context.environment,
             buildout: Path::new("."),
+            user: context.place.user(),
+            program: program.as_deref(),
         };
         let report = doctor::doctor(&root, &options, &context.bar);
         let hints = context.printer.hints();
@@ -53,22 +57,31 @@ fn text(report: &Report, hints: &Hints) -> Text {
 
 /// What mends a problem, a line each.
 fn mend(finding: &Finding, report: &Report, hints: &Hints) -> Vec<String> {
-    if let Some(error) = &finding.error {
-        return hints.of_library(error);
-    }
     let command = |words: &str| hints.command(words);
-    vec![match finding.kind {
-        Kind::Index => hints.rebuild(),
-        Kind::Access => format!("{} closes it", command("verify --repair --trust-cache")),
-        Kind::Owner => return hints.of_strangers(&report.cache),
-        Kind::Leftovers => format!("{} removes them", command("gc")),
-        Kind::Space => format!("{} shrinks the cache", command("gc --max-size SIZE")),
-        Kind::Times => format!("{} sets them to now", command("gc")),
-        Kind::Clock => "set the clock of this machine".into(),
-        Kind::Key => format!("{} trusts a key until another day", command("trust NAME KEY --until DAY")),
-        Kind::Package | Kind::Hook => {
-            "install the wheel of eggcache beside zc.buildout: `pip install --force-reinstall WHEEL`".into()
+    let line = match (&finding.about, finding.kind) {
+        (About::Error(error), _) => return hints.of_library(error),
+        (About::Python(python), _) => {
+            let pip = format!("{} -m pip install --force-reinstall WHEEL", quoted(python));
+            format!("`{pip}` installs the wheel of eggcache beside zc.buildout")
         }
-        Kind::Cache | Kind::Disk | Kind::Remote => return Vec::new(),
-    }]
+        (About::Key { remote, key }, _) => {
+            let trust = command(&format!("trust {remote} {key} --until DAY"));
+            format!("{trust} trusts it until another day")
+        }
+        (About::Kind, kind) => match kind {
+            Kind::Index => hints.rebuild(),
+            Kind::Access => format!("{} closes it", command("verify --repair --trust-cache")),
+            Kind::Owner => return hints.of_strangers(&report.cache),
+            Kind::Leftovers => format!("{} removes them", command("gc")),
+            Kind::Space => format!("{} shrinks the cache", command("gc --max-size SIZE")),
+            Kind::Times => format!("{} sets them to now", command("gc")),
+            Kind::Clock => "`timedatectl set-ntp true` sets the clock, where systemd runs".into(),
+            Kind::Key => format!("{} trusts one", command("trust REMOTE KEY")),
+            Kind::Place | Kind::Disk => {
+                "`eggcache init --cache DIRECTORY` makes one elsewhere, which the option egg-cache names then".into()
+            }
+            Kind::Cache | Kind::Remote | Kind::Package | Kind::Hook => return Vec::new(),
+        },
+    };
+    vec![line]
 }

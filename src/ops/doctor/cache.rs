@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::cache::trust::Trust;
 use crate::cache::{Cache, Missing};
-use crate::disk::filesystem;
+use crate::disk::{filesystem, permissions};
 use crate::error::{Owner, Result};
 use crate::util::clock::{day, now, shown_day};
 use crate::util::progress::Progress;
@@ -30,6 +30,7 @@ pub(super) fn examine(root: &Path, trust: &Trust, progress: &dyn Progress) -> Ve
     match cache.missing() {
         Some(Missing::Cache) => {
             findings.push(Finding::fine(Kind::Cache, format!("there is no cache at {shown} yet")));
+            findings.extend(place(root));
             return findings;
         }
         Some(Missing::Index) => {
@@ -49,9 +50,32 @@ pub(super) fn examine(root: &Path, trust: &Trust, progress: &dyn Progress) -> Ve
     findings
 }
 
+/// Where a cache will be made: in the first folder above it that exists.
+fn place(root: &Path) -> Vec<Finding> {
+    let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    let Some(folder) = absolute.ancestors().skip(1).find(|folder| folder.is_dir()) else {
+        return Vec::new();
+    };
+    let (shown, above) = (root.display(), folder.display());
+    let no_cache = |reason: String| {
+        vec![Finding::problem(Kind::Place, format!("no cache can be made at {shown}: {reason}"))]
+    };
+    if filesystem::space(folder).is_ok_and(|space| space.free_bytes.is_none()) {
+        return no_cache(format!("the file system of {above} keeps no files"));
+    }
+    if !permissions::is_writable(folder) {
+        return no_cache(format!("you cannot write to {above} ({})", Owner::of_entry(folder)));
+    }
+    disk(folder)
+}
+
 fn clock() -> Vec<Finding> {
-    let is_behind = day(BEGINNING).is_some_and(|beginning| now() < beginning);
-    let what = format!("the clock says {}", shown_day(now()));
+    clock_at(now())
+}
+
+fn clock_at(now: i64) -> Vec<Finding> {
+    let is_behind = day(BEGINNING).is_some_and(|beginning| now < beginning);
+    let what = format!("the clock says {}", shown_day(now));
     vec![if is_behind {
         Finding::problem(Kind::Clock, what)
     } else {
@@ -119,4 +143,16 @@ fn disk(root: &Path) -> Vec<Finding> {
         });
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_before_this_program_is_wrong() {
+        let is_problem = |today: &str| clock_at(day(today).unwrap())[0].is_problem;
+        assert!(is_problem("2020-01-01"));
+        assert!(!is_problem("2030-01-01"));
+    }
 }

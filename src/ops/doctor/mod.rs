@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::buildout::options::User;
 use crate::cache::trust::Trust;
 use crate::error::Error;
 use crate::remote::config::Remote;
@@ -22,6 +23,9 @@ pub struct Options<'a> {
     pub environment: &'a Environment,
     /// The folder of the buildout whose Python is examined.
     pub buildout: &'a Path,
+    pub user: &'a User,
+    /// This program: the Python package may be in the same environment.
+    pub program: Option<&'a Path>,
 }
 
 #[derive(Debug, Serialize)]
@@ -43,9 +47,23 @@ pub struct Finding {
     pub is_problem: bool,
     pub kind: Kind,
     pub what: String,
-    /// The error that a command would have.
     #[serde(skip)]
-    pub error: Option<Error>,
+    pub about: About,
+}
+
+/// What a problem is about, for the command that mends it.
+#[derive(Debug)]
+pub enum About {
+    /// Its kind says enough.
+    Kind,
+    /// The error that a command would have.
+    Error(Error),
+    /// A Python that lacks the package, or has another one.
+    Python(PathBuf),
+    Key {
+        remote: String,
+        key: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -53,6 +71,8 @@ pub struct Finding {
 pub enum Kind {
     /// The cache directory, and whether it can be used.
     Cache,
+    /// Where there is no cache yet.
+    Place,
     Index,
     /// Others can read or change the cache.
     Access,
@@ -76,22 +96,26 @@ pub enum Kind {
 
 impl Finding {
     fn fine(kind: Kind, what: String) -> Self {
-        Self { is_problem: false, kind, what, error: None }
+        Self { is_problem: false, kind, what, about: About::Kind }
     }
 
     fn problem(kind: Kind, what: String) -> Self {
-        Self { is_problem: true, kind, what, error: None }
+        Self { is_problem: true, kind, what, about: About::Kind }
     }
 
     fn of_error(kind: Kind, error: Error) -> Self {
-        Self { is_problem: true, kind, what: error.to_string(), error: Some(error) }
+        Self { is_problem: true, kind, what: error.to_string(), about: About::Error(error) }
+    }
+
+    fn about(self, about: About) -> Self {
+        Self { about, ..self }
     }
 }
 
 /// Examines the cache at `root` and what uses it.
 pub fn doctor(root: &Path, options: &Options<'_>, progress: &dyn Progress) -> Report {
     let mut findings = cache::examine(root, options.trust, progress);
-    findings.extend(package::examine(options.buildout));
+    findings.extend(package::examine(options));
     for remote in options.remotes {
         findings.extend(remotes::examine(remote, options.environment));
     }

@@ -7,7 +7,7 @@ use crate::remote::object_names;
 use crate::util::clock::{now, shown_day};
 use crate::util::environment::Environment;
 
-use super::{Finding, Kind};
+use super::{About, Finding, Kind};
 
 /// A key that expires within this time is a problem, in seconds.
 const SOON: i64 = 30 * 86_400;
@@ -31,7 +31,8 @@ pub(super) fn examine(remote: &Remote, environment: &Environment) -> Vec<Finding
         let id = key.id().unwrap_or_else(|_| key.key.clone());
         let (day, verb) = (shown_day(until), if until <= now() { "expired" } else { "expires" });
         let what = format!("key {id} of remote {name} {verb} on {day}");
-        findings.push(Finding::problem(Kind::Key, what));
+        let about = About::Key { remote: name.clone(), key: key.key.clone() };
+        findings.push(Finding::problem(Kind::Key, what).about(about));
     }
     findings
 }

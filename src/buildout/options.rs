@@ -1,6 +1,6 @@
-//! The cache of a buildout: the option `egg-cache` of its section `[buildout]`.
+//! Options of the section `[buildout]`: `egg-cache`, and those that say where eggcache itself is.
 //!
-//! It is looked up as buildout does, in `buildout.cfg`, the local files that it extends, and the
+//! They are looked up as buildout does, in `buildout.cfg`, the local files that it extends, and the
 //! user's defaults. Files that are fetched from a URL, options of buildout's command line, options in
 //! conditional sections, and values that refer to other sections are unknown.
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::buildout::{CONFIGURATION, MAX_CONFIGURATION, ini};
 use crate::disk::files;
 
-const OPTION: &str = "egg-cache";
+const CACHE: &str = "egg-cache";
 /// How deep one configuration may extend others, and how many files are read in all, so that a loop
 /// ends.
 const MAX_DEPTH: usize = 8;
@@ -31,7 +31,7 @@ pub enum Named {
     Unknown(String),
 }
 
-/// The option, where it is set.
+/// The option `egg-cache`, where it is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// `None` if the option is empty: it names no cache.
@@ -42,49 +42,84 @@ pub struct Found {
     pub is_default: bool,
 }
 
-/// The option of the buildout in the folder `root`; `None` if neither its configuration nor the user's
-/// defaults have it.
+/// The cache of the buildout in the folder `root`; `None` if neither its configuration nor the user's
+/// defaults name one.
 #[must_use]
-pub fn of(root: &Path, user: &User) -> Option<Found> {
-    let root = std::path::absolute(root).ok()?;
-    let mut lookup = Lookup { root: &root, user, files_left: MAX_FILES };
-    if let Some(found) = lookup.find(&root.join(CONFIGURATION), MAX_DEPTH) {
-        return Some(found);
-    }
-    let home = user.buildout_home.clone();
-    let home = home.or_else(|| Some(user.home.as_ref()?.join(".buildout")))?;
-    let found = lookup.find(&home.join("default.cfg"), MAX_DEPTH)?;
-    Some(Found { is_default: true, ..found })
+pub fn cache(root: &Path, user: &User) -> Option<Found> {
+    let mut lookup = Lookup::new(root, user)?;
+    let Set { value, file, is_default } = lookup.option(CACHE)?;
+    let named =
+        || lookup.expand(&value, &file).map_or_else(|| Named::Unknown(value.clone()), Named::Cache);
+    Some(Found { named: (!value.is_empty()).then(named), file, is_default })
+}
+
+/// Whether the buildout in the folder `root` has a package as one of its extensions.
+#[must_use]
+pub fn has_extension(root: &Path, user: &User, package: &str) -> bool {
+    let value = Lookup::new(root, user).and_then(|mut lookup| lookup.option("extensions"));
+    value.is_some_and(|set| set.value.split_whitespace().any(|it| it == package))
+}
+
+/// The folder of the eggs of the buildout in the folder `root`, as far as its configuration tells.
+#[must_use]
+pub fn eggs_directory(root: &Path, user: &User) -> PathBuf {
+    let configured = || {
+        let mut lookup = Lookup::new(root, user)?;
+        let set = lookup.option("eggs-directory")?;
+        lookup.expand(&set.value, &set.file)
+    };
+    configured().unwrap_or_else(|| root.join("eggs"))
+}
+
+/// A value, where it is set.
+struct Set {
+    value: String,
+    file: PathBuf,
+    is_default: bool,
 }
 
 struct Lookup<'a> {
-    root: &'a Path,
+    root: PathBuf,
     user: &'a User,
     files_left: usize,
 }
 
-impl Lookup<'_> {
+impl<'a> Lookup<'a> {
+    fn new(root: &Path, user: &'a User) -> Option<Self> {
+        Some(Self { root: std::path::absolute(root).ok()?, user, files_left: MAX_FILES })
+    }
+
+    /// An option, of the buildout or of the user's defaults.
+    fn option(&mut self, option: &str) -> Option<Set> {
+        self.files_left = MAX_FILES;
+        let own = self.root.join(CONFIGURATION);
+        if let Some((value, file)) = self.find(option, &own, MAX_DEPTH) {
+            return Some(Set { value, file, is_default: false });
+        }
+        let home = self.user.buildout_home.clone();
+        let home = home.or_else(|| Some(self.user.home.as_ref()?.join(".buildout")))?;
+        let (value, file) = self.find(option, &home.join("default.cfg"), MAX_DEPTH)?;
+        Some(Set { value, file, is_default: true })
+    }
+
     /// The option in a file or in one that it extends; `None` if none of them has it.
-    fn find(&mut self, file: &Path, depth: usize) -> Option<Found> {
+    fn find(&mut self, option: &str, file: &Path, depth: usize) -> Option<(String, PathBuf)> {
         self.files_left = self.files_left.checked_sub(1)?;
         let text = files::read_short(file, MAX_CONFIGURATION).ok()?;
         let text = String::from_utf8_lossy(&text);
-        let folder = file.parent().unwrap_or(file);
-        if let Some(value) = ini::value(&text, "buildout", OPTION) {
-            let unknown = || Named::Unknown(value.clone());
-            let named = || self.expand(&value, folder).map_or_else(unknown, Named::Cache);
-            let named = (!value.is_empty()).then(named);
-            return Some(Found { named, file: file.to_owned(), is_default: false });
+        if let Some(value) = ini::value(&text, "buildout", option) {
+            return Some((value, file.to_owned()));
         }
+        let folder = file.parent().unwrap_or(file);
         let extends = ini::value(&text, "buildout", "extends").filter(|_| depth > 0)?;
         // The last file overrides those before it.
         let mut local = extends.split_whitespace().rev().filter(|other| !other.contains("://"));
-        local.find_map(|other| self.find(&folder.join(other), depth - 1))
+        local.find_map(|other| self.find(option, &folder.join(other), depth - 1))
     }
 
-    /// The folder that a value in a file of `folder` means; `None` if it is unknown. Buildout refuses
-    /// environment variables.
-    fn expand(&self, value: &str, folder: &Path) -> Option<PathBuf> {
+    /// The folder that a value in a file means; `None` if it is unknown. Buildout refuses environment
+    /// variables.
+    fn expand(&self, value: &str, file: &Path) -> Option<PathBuf> {
         const DIRECTORY: &str = "${buildout:directory}";
         if value.replace(DIRECTORY, "").contains('$') {
             return None;
@@ -94,7 +129,7 @@ impl Lookup<'_> {
             let rest = rest.strip_prefix('/').or(rest.is_empty().then_some(""))?;
             return Some(self.user.home.as_ref()?.join(rest));
         }
-        Some(folder.join(value))
+        Some(file.parent()?.join(value))
     }
 }
 
@@ -118,7 +153,7 @@ mod tests {
     fn cache(files: &[(&str, &str)]) -> Option<String> {
         let (_dir, top) = folder(files);
         let user = User { home: Some(top.join("home")), buildout_home: None };
-        let found = match of(&top.join("app"), &user)?.named? {
+        let found = match super::cache(&top.join("app"), &user)?.named? {
             Named::Cache(found) => found,
             Named::Unknown(value) => return Some(format!("unknown: {value}")),
         };
@@ -176,6 +211,34 @@ mod tests {
             file: top.join("settings/default.cfg"),
             is_default: true,
         };
-        assert_eq!(of(&top.join("app"), &user), Some(found));
+        assert_eq!(super::cache(&top.join("app"), &user), Some(found));
+    }
+
+    #[test]
+    fn extensions_and_the_eggs_directory_are_found_where_they_are_set() {
+        let of = |text: &str, default: &str| {
+            let base = "[buildout]\nextensions = mr.developer\n";
+            let (_dir, top) = folder(&[
+                ("app/buildout.cfg", text),
+                ("app/base.cfg", base),
+                ("home/.buildout/default.cfg", default),
+            ]);
+            let user = User { home: Some(top.join("home")), buildout_home: None };
+            let app = top.join("app");
+            let eggs = eggs_directory(&app, &user).strip_prefix(&top).unwrap().to_owned();
+            (has_extension(&app, &user, "eggcache"), eggs.display().to_string())
+        };
+        let eggs = "app/eggs".to_owned();
+        assert_eq!(of("[buildout]\n", ""), (false, eggs.clone()));
+        for text in [
+            "[buildout]\nextensions =\n  mr.developer\n  eggcache\n",
+            "[buildout]\nextends = base.cfg\nextensions += eggcache\n",
+        ] {
+            assert_eq!(of(text, ""), (true, eggs.clone()), "{text}");
+        }
+        let shared = "[buildout]\neggs-directory = shared\nextensions = eggcache\n";
+        assert_eq!(of("[buildout]\n", shared), (true, "home/.buildout/shared".into()));
+        assert!(!of("[buildout]\nextends = base.cfg\n", shared).0);
+        assert_eq!(of("[buildout]\neggs-directory = ${x:y}\n", ""), (false, eggs));
     }
 }
