@@ -144,7 +144,10 @@ def _sdist(index, name, version, files):
 def _zip(path, files):
     with zipfile.ZipFile(path, "w") as archive:
         for member, text in files.items():
-            archive.writestr(zipfile.ZipInfo(member, (2020, 1, 2, 3, 4, 6)), text)
+            info = zipfile.ZipInfo(member, (2020, 1, 2, 3, 4, 6))
+            # Builders write this mode. Without one, buildout unpacks a zipped egg for its owner alone.
+            info.external_attr = 0o100644 << 16
+            archive.writestr(info, text)
 
 
 def _place(index, name, file_name):
