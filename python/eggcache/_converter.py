@@ -59,6 +59,8 @@ class Converter(object):
         self.made = None
         #: Why the last wheel was not converted; None if it was, or if there was none.
         self._obstacle = None
+        #: What is odd about the last wheel that was converted; None if nothing is.
+        self.warning = None
 
     def is_usable(self):
         """Whether buildout would let pip install wheels in the way that the program knows."""
@@ -71,7 +73,7 @@ class Converter(object):
 
     def convert(self, wheel, dest):
         """Make the egg of a wheel in the empty directory ``dest``; return its path, or None."""
-        self.made = self._uncompared = self._obstacle = None
+        self.made = self._uncompared = self._obstacle = self.warning = None
         self.is_equal = False
         if not str(wheel).endswith(".whl") or not os.path.isfile(wheel):
             return None
@@ -87,6 +89,7 @@ class Converter(object):
         egg = answer.get("egg")
         if egg:
             self.made = os.path.basename(egg)
+            self.warning = _summary(wheel, answer.get("warnings"))
             return os.path.join(dest, self.made)
         self._obstacle = answer.get("left")
         if answer.get("compare"):
@@ -180,6 +183,14 @@ class Converter(object):
             "buildout": self._version("zc.buildout"),
         }
         return {"python": python, "setuptools": self._version("setuptools"), "code": code.hexdigest()}
+
+
+def _summary(wheel, warnings):
+    """What is odd about a wheel, in one sentence without its end; None if nothing is."""
+    if not warnings:
+        return None
+    more = " (and %d more)" % (len(warnings) - 1) if len(warnings) > 1 else ""
+    return "%s: %s%s" % (os.path.basename(wheel), warnings[0], more)
 
 
 def _replace(path, new, aside):

@@ -309,7 +309,10 @@ class Session(object):
 
     @guarded
     def _convert(self, wheel, dest):
-        return self.converter.convert(wheel, dest)
+        egg = self.converter.convert(wheel, dest)
+        if self.converter.warning:
+            _warn(self.converter.warning)
+        return egg
 
     @guarded
     def compare(self, found):

@@ -1,7 +1,7 @@
 //! Converting ahead: makes eggs of wheels that were fetched ahead, while buildout does something else.
 //!
 //! Such an egg has a temporary name until buildout asks for the egg of a wheel of exactly this name and
-//! SHA-256. Whatever fails here is done again when buildout asks, and that attempt reports the error.
+//! SHA-256. A wheel that is left to buildout is not tried again. An error is: the second attempt reports it.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use tracing::debug;
 
 use crate::disk::dir::Dir;
 use crate::disk::temp::Temp;
+use crate::egg::wheel::Reason;
 use crate::error::OrLog;
 use crate::ops::convert::{Converter, Origin, Outcome};
 use crate::serve::worker::{Monitor, Worker};
@@ -40,8 +41,18 @@ pub struct Job {
 #[derive(Debug)]
 struct Ready {
     egg: String,
+    warnings: Vec<String>,
     temp: Temp,
     converter: Arc<Converter>,
+}
+
+/// What buildout gets of a wheel that was converted ahead.
+#[derive(Debug)]
+pub enum Taken {
+    /// The name of the egg, which is in the directory now.
+    Egg { name: String, warnings: Vec<String> },
+    /// Buildout installs the wheel itself.
+    Left(Reason),
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +60,7 @@ struct State {
     queue: VecDeque<Job>,
     running: Option<Wheel>,
     ready: HashMap<Wheel, Ready>,
+    left: HashMap<Wheel, Reason>,
 }
 
 impl State {
@@ -85,10 +97,13 @@ impl ConvertWorker {
     /// or is making it just now. If the wheel is still in the queue, it leaves the queue: the caller
     /// converts it sooner.
     #[must_use]
-    pub fn take(&self, wheel: &Wheel, into: &Path, converter: &Arc<Converter>) -> Option<String> {
+    pub fn take(&self, wheel: &Wheel, into: &Path, converter: &Arc<Converter>) -> Option<Taken> {
         let monitor = self.worker.monitor();
         monitor.update(|state| state.queue.retain(|queued| queued.wheel != *wheel));
         drop(monitor.wait_while(|state| state.running.as_ref() == Some(wheel)));
+        if let Some(reason) = monitor.update(|state| state.left.remove(wheel)) {
+            return Some(Taken::Left(reason));
+        }
         let ready = monitor.update(|state| state.ready.remove(wheel))?;
         if !Arc::ptr_eq(&ready.converter, converter) {
             return None;
@@ -96,7 +111,7 @@ impl ConvertWorker {
         let from = Dir::open(ready.temp.path()).or_log()?;
         let to = Dir::open(into).or_log()?;
         from.rename_new(ready.egg.as_str(), &to, ready.egg.as_str()).or_log()?;
-        Some(ready.egg)
+        Some(Taken::Egg { name: ready.egg, warnings: ready.warnings })
     }
 }
 
@@ -110,26 +125,33 @@ fn convert_ahead(monitor: &Monitor<State>) {
     monitor.run_jobs(
         State::take_job,
         |job| convert_one(job),
-        |job, ready| {
+        |job, result| {
             monitor.update(|state| {
                 state.running = None;
-                state.ready.extend(ready.flatten().map(|ready| (job.wheel, ready)));
+                match result.flatten() {
+                    Some(Ok(ready)) => drop(state.ready.insert(job.wheel, ready)),
+                    Some(Err(reason)) => drop(state.left.insert(job.wheel, reason)),
+                    None => {}
+                }
             });
         },
     );
 }
 
-fn convert_one(job: &Job) -> Option<Ready> {
+/// The egg of a wheel, or why it is left to buildout; `None` after an error.
+fn convert_one(job: &Job) -> Option<Result<Ready, Reason>> {
     let temp = Temp::dir_at(&job.into).or_log()?;
     let made = job.converter.convert(&job.path, temp.path(), Origin::Portable).or_log()?;
+    if made.source_sha256 != Some(job.wheel.sha256) {
+        return None;
+    }
+    debug!(wheel = job.wheel.file_name, outcome = ?made.outcome, "converted ahead");
+    let warnings = made.warnings;
     match made.outcome {
-        Outcome::Converted { egg, .. } if made.source_sha256 == Some(job.wheel.sha256) => {
-            debug!(egg, "converted ahead");
-            Some(Ready { egg, temp, converter: Arc::clone(&job.converter) })
+        Outcome::Converted { egg, .. } => {
+            Some(Ok(Ready { egg, warnings, temp, converter: Arc::clone(&job.converter) }))
         }
-        outcome => {
-            debug!(wheel = job.wheel.file_name, ?outcome, "not converted ahead");
-            None
-        }
+        Outcome::Left { reason } => Some(Err(reason)),
+        Outcome::Present { .. } => None,
     }
 }

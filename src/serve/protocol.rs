@@ -320,6 +320,9 @@ pub enum Answer {
     Converted {
         #[serde(serialize_with = "crate::disk::files::lossy")]
         egg: PathBuf,
+        /// What is odd about the wheel, though pip accepts it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
     },
     /// Why buildout installs a wheel itself.
     Left {

@@ -85,7 +85,8 @@ fn remotes_that_do_not_answer_and_keys_that_expire_are_found() {
     let key = key.lines().last().unwrap().trim();
     let trust = format!("`eggcache trust team {key} --until DAY --cache cache`");
     doctor(&sandbox).says(&[&trust, "`eggcache trust REMOTE KEY --cache cache` trusts one"]);
-    let in_days = |days: i64| (Timestamp::now() + SignedDuration::from_hours(24 * days)).to_string();
+    let in_days =
+        |days: i64| (Timestamp::now() + SignedDuration::from_hours(24 * days)).to_string();
     let [soon, later] = [20, 60].map(|days| in_days(days)[..10].to_owned());
     sandbox.ok(&format!("trust team key.pub --until {soon}"));
     assert!(problems(&sandbox, "key")[0].ends_with(&format!("expires on {soon}")));

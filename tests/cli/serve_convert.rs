@@ -140,17 +140,55 @@ fn what_is_not_certain_is_left_and_writes_nothing() {
 }
 
 #[test]
-fn after_a_compiler_has_failed_nothing_more_is_converted() {
+fn a_wheel_that_no_compiler_survives_is_left_and_the_next_one_is_converted() {
+    let (sandbox, request) = prepared();
+    let mut server = Server::open(&sandbox, &host());
+    prove(&sandbox, &mut server, &request, true);
+    server.close();
+    let good = fs::read(sandbox.path("python")).unwrap();
+    write(&sandbox.path("python"), b"#!/bin/sh\necho ready fake\nread line\n");
+    let mut server = Server::open(&sandbox, &host());
+    let left = server.ask(&request)["left"].to_string();
+    assert!(left.contains("does not survive to compile alpha/"), "{left}");
+    assert!(names_in(&sandbox.path("into")).is_empty());
+    write(&sandbox.path("python"), &good);
+    assert!(server.ask(&request)["egg"].is_string());
+    server.close();
+}
+
+#[test]
+fn after_three_errors_in_a_row_nothing_more_is_converted() {
     let (sandbox, request) = prepared();
     let mut server = Server::open(&sandbox, &host());
     prove(&sandbox, &mut server, &request, true);
     server.close();
     write(&sandbox.path("python"), b"#!/bin/sh\necho ready fake\nread line\n");
     let mut server = Server::open(&sandbox, &host());
+    for _ in 0..3 {
+        assert!(server.ask(&request)["left"].as_str().unwrap().contains("does not survive"));
+    }
     let left = server.ask(&request)["left"].to_string();
-    assert!(left.contains("does not survive to compile alpha/"), "{left}");
-    assert!(server.ask(&request)["left"].as_str().unwrap().contains("another wheel has failed"));
+    assert!(left.contains("too many wheels has failed"), "{left}");
     assert!(names_in(&sandbox.path("into")).is_empty());
+    server.close();
+}
+
+#[test]
+fn what_is_odd_about_a_wheel_is_part_of_the_answer() {
+    let (sandbox, request) = prepared();
+    let mut server = Server::open(&sandbox, &host());
+    prove(&sandbox, &mut server, &request, true);
+    server.close();
+    let metadata = ["METADATA", "WHEEL", "entry_points.txt", "top_level.txt", "RECORD"];
+    let rows = metadata.map(|name| format!("alpha-1.0.dist-info/{name},,\n")).concat();
+    let record = format!("alpha/__init__.py,sha256=of-something-else,5\nalpha/run.py,,\n{rows}");
+    let files = [PACKAGE[0], PACKAGE[1], ("alpha-1.0.dist-info/RECORD", &record)];
+    wheel(&sandbox, ".", &files, "alpha\n");
+    let mut server = Server::open(&sandbox, &host());
+    let answer = server.ask(&request);
+    let warnings = answer["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{answer}");
+    assert!(warnings[0].as_str().unwrap().contains("does not match its digest in RECORD"));
     server.close();
 }
 

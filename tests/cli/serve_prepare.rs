@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::serve::Server;
 use crate::serve_convert::{prepared, prove};
-use crate::support::{Sandbox, host, names_in};
+use crate::support::{Sandbox, host, names_in, write};
 
 const WHEEL: &str = "alpha-1.0-py3-none-any.whl";
 
@@ -130,5 +130,29 @@ fn a_wheel_that_cannot_be_converted_ahead_is_left_until_buildout_asks() {
     let prepare = json!({"op": "prepare", "sha256": sha256, "convert": missing});
     assert_eq!(server.ask(&prepare), json!({}));
     assert!(server.ask(&request)["egg"].is_string());
+    server.close();
+}
+
+#[test]
+fn a_wheel_that_was_left_ahead_is_not_tried_again() {
+    let (sandbox, request) = converting();
+    let tries = sandbox.path("tries");
+    let script =
+        format!("#!/bin/sh\necho ready fake\nread line\necho try >> {}\n", tries.display());
+    write(&sandbox.path("python"), script.as_bytes());
+    let mut server = Server::open(&sandbox, &host());
+    announce(&sandbox, &mut server, &request);
+    let left = || fs::read_to_string(&tries).is_ok_and(|text| text.lines().count() >= 2);
+    while !left() {
+        std::thread::yield_now();
+    }
+    let left = server.ask(&request)["left"].to_string();
+    assert!(left.contains("does not survive to compile"), "{left}");
+    // Two sources on one or more compilers, each with a second try for the first that fails.
+    let after_ahead = fs::read_to_string(&tries).unwrap().lines().count();
+    server.ask(&request);
+    let after_another = fs::read_to_string(&tries).unwrap().lines().count();
+    assert!(after_another >= after_ahead + 2, "asked again, it is tried again");
+    assert!(after_ahead < 2 * (after_another - after_ahead), "{after_ahead} {after_another}");
     server.close();
 }

@@ -67,6 +67,16 @@ def test_a_wheel_becomes_an_egg_of_the_program(easy_install, wheel, tmp_path):
     assert found.compare([into]) is None and len(bridge.calls) == 1
 
 
+@pytest.mark.parametrize("count, end", [(1, "a.py: odd"), (3, "a.py: odd (and 2 more)")])
+def test_what_is_odd_about_a_wheel_is_one_sentence(easy_install, wheel, tmp_path, count, end):
+    bridge = bridge_that_converts()
+    odd = {"egg": "/x/into/alpha.egg", "warnings": ["a.py: odd", "b.py: odd", "c.py: odd"][:count]}
+    bridge.answers["convert"] = [odd, {"left": "it is pip"}]
+    found = converter(easy_install, bridge)
+    assert found.convert(wheel, str(tmp_path / "into")) and found.warning == "alpha-1.0-py3-none-any.whl: " + end
+    assert found.convert(wheel, str(tmp_path / "into")) is None and found.warning is None
+
+
 def test_the_first_wheel_is_compared_with_what_pip_makes(easy_install, wheel, tmp_path):
     bridge = bridge_that_converts()
     bridge.answers["convert"] = [{"compare": True}, {"warning": "it differs"}]

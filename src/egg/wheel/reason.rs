@@ -44,6 +44,9 @@ pub enum Reason {
     #[error("pip {0} is not known")]
     Pip(String),
 
+    #[error("Python does not survive to compile its {0}")]
+    Compiler(String),
+
     /// The Python. The text completes the sentence.
     #[error("the Python {0}")]
     Python(String),

@@ -63,7 +63,7 @@ pub struct Settings {
     pub invalidation: Invalidation,
     /// The most CPU time for one file.
     pub deadline: Duration,
-    /// Whether a file that a compiler does not survive is an error.
+    /// Whether a file that a compiler does not survive ends the work ([`Failure::Source`]).
     pub is_strict: bool,
     pub environment: Vec<(String, OsString)>,
 }
@@ -86,6 +86,20 @@ pub struct Job {
     pub target: Option<PathBuf>,
 }
 
+/// Why files are not compiled.
+#[derive(Debug)]
+pub enum Failure {
+    /// No compiler survives this file, by its name.
+    Source(String),
+    Error(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
 /// Compilers that wait for work.
 #[derive(Debug)]
 pub struct Compilers {
@@ -104,7 +118,10 @@ impl Compilers {
     }
 
     /// Compiles files, one after another, and returns for each whether it has bytecode.
-    pub fn compile(&self, jobs: &[Job]) -> Result<Vec<bool>> {
+    ///
+    /// # Errors
+    /// [`Failure::Source`] only if the settings are strict.
+    pub fn compile(&self, jobs: &[Job]) -> Result<Vec<bool>, Failure> {
         let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
         let mut compiler = match idle {
             Some(compiler) => compiler,
@@ -126,7 +143,7 @@ impl Compilers {
             }
             if is_second_try || stopped == Stopped::TooSlow {
                 if self.settings.is_strict {
-                    return Err(self.failed(&job.name));
+                    return Err(Failure::Source(job.name.clone()));
                 }
                 results.push(false);
             }
@@ -137,11 +154,6 @@ impl Compilers {
             idle.push(compiler);
         }
         Ok(results)
-    }
-
-    fn failed(&self, name: &str) -> Error {
-        let reason = format!("it does not survive to compile {name}");
-        Error::BadPython { path: self.settings.python.clone(), reason }
     }
 }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::compilers::Job;
+use super::compilers::{Failure, Job};
 use super::{Compile, Converter};
 use crate::disk::dir::Dir;
 use crate::disk::files;
@@ -73,6 +73,15 @@ enum Stop {
 impl From<Reason> for Stop {
     fn from(reason: Reason) -> Self {
         Self::Left(reason)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Source(name) => Self::Left(Reason::Compiler(name)),
+            Failure::Error(error) => Self::Failed(error),
+        }
     }
 }
 
@@ -311,14 +320,14 @@ impl Writer<'_> {
     }
 
     /// Compiles all sources, and returns which succeeded.
-    fn compile(&self, sources: &[Source]) -> Result<(HashSet<String>, Written)> {
+    fn compile(&self, sources: &[Source]) -> Result<(HashSet<String>, Written), Failure> {
         let jobs: Vec<Job> = sources.iter().map(|source| source.job.clone()).collect();
         // So that every processor has some of them.
         let batch = jobs.len().div_ceil(rayon::current_num_threads()).clamp(1, BATCH);
         let results = jobs
             .par_chunks(batch)
             .map(|jobs| self.converter.compilers.compile(jobs))
-            .collect::<Result<Vec<Vec<bool>>>>()?;
+            .collect::<Result<Vec<Vec<bool>>, Failure>>()?;
         let mut written = Written::default();
         let mut compiled = HashSet::new();
         for (source, is_compiled) in sources.iter().zip(results.into_iter().flatten()) {

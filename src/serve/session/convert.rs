@@ -3,7 +3,7 @@
 //! The first egg of a combination of Python, zc.buildout and pip is made by both, and compared
 //! ([`crate::cache::parity`]). Whatever fails here is left to buildout.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +14,12 @@ use crate::cache::parity::{Combination, Parity};
 use crate::disk::files;
 use crate::disk::permissions;
 use crate::disk::temp::Temp;
-use crate::error::{IoContext, OrLog, Result};
+use crate::egg::wheel::Reason;
+use crate::error::{Error, IoContext, OrLog, Result};
 use crate::ops::convert::check::{self, Verdict};
 use crate::ops::convert::{Converter, Options, Origin, Outcome, Target};
 use crate::ops::materialize::Prepared;
-use crate::serve::convert_worker::{ConvertWorker, Job, Wheel};
+use crate::serve::convert_worker::{ConvertWorker, Job, Taken, Wheel};
 use crate::serve::protocol::{Answer, ToConvert, ToPrepare};
 use crate::util::clock::now;
 use crate::util::environment::Environment;
@@ -26,6 +27,10 @@ use crate::util::hash::sha256::{Hashing, Sha256};
 
 /// The CPU time that a file may take to compile. A wheel with one that takes longer is left to buildout.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// After so many wheels with an error, one after another, no more are converted: something is wrong with the
+/// machine, and each attempt takes time.
+const MOST_ERRORS: usize = 3;
 
 /// The converter of a session.
 #[derive(Debug, Default)]
@@ -39,7 +44,7 @@ pub enum Conversion {
         /// Starts with the first wheel that was fetched ahead.
         ahead: Option<ConvertWorker>,
     },
-    /// It has failed, so that it converts nothing more.
+    /// It has failed too often, so that it converts nothing more.
     Failed,
 }
 
@@ -47,9 +52,16 @@ impl Session {
     /// Makes the egg of a wheel, or compares it with the one that buildout has made.
     pub fn convert(&mut self, wanted: ToConvert) -> Answer {
         let wheel = wanted.wheel.clone();
-        let answer = self.try_convert(wanted).unwrap_or_else(|error| {
-            warn!(wheel = %wheel.display(), %error, "no more wheels are converted");
-            self.conversion = Conversion::Failed;
+        let answer = self.try_convert(wanted);
+        if answer.is_ok() {
+            self.conversion_errors = 0;
+        }
+        let answer = answer.unwrap_or_else(|error| {
+            warn!(wheel = %wheel.display(), %error, "a wheel is not converted");
+            self.conversion_errors += 1;
+            if self.conversion_errors == MOST_ERRORS {
+                self.conversion = Conversion::Failed;
+            }
             Answer::Left { left: error.to_string() }
         });
         if let Answer::Left { left } = &answer {
@@ -94,8 +106,8 @@ impl Session {
         Ok(())
     }
 
-    /// The file name of the egg if it was made ahead. It is in the directory now.
-    fn take_ready(&self, wheel: &Path, into: &Path, converter: &Arc<Converter>) -> Option<String> {
+    /// What was made of a wheel ahead. An egg is in the directory now.
+    fn take_ready(&self, wheel: &Path, into: &Path, converter: &Arc<Converter>) -> Option<Taken> {
         let Conversion::Started { ahead: Some(ahead), .. } = &self.conversion else { return None };
         let sha256 = digest(wheel).or_log()?;
         ahead.take(&Wheel { sha256, file_name: file_name(wheel) }, into, converter)
@@ -115,7 +127,7 @@ impl Session {
     fn try_convert(&mut self, wanted: ToConvert) -> Result<Answer> {
         let left = |reason: &str| Ok(Answer::Left { left: reason.to_owned() });
         if matches!(self.conversion, Conversion::Failed) {
-            return left("converting another wheel has failed");
+            return left("converting too many wheels has failed");
         }
         if wanted.umask != permissions::umask() {
             return left("buildout has another umask than this program");
@@ -141,14 +153,21 @@ impl Session {
         let Some(converter) = self.converter(python, environment, &variant)? else {
             return left(&format!("no wheels are converted for the variant {variant}"));
         };
-        if let Some(egg) = self.take_ready(&wheel, &into, &converter) {
-            return Ok(Answer::Converted { egg: into.join(egg) });
+        let taken = self.take_ready(&wheel, &into, &converter);
+        if let Some(Taken::Egg { name, warnings }) = taken {
+            return Ok(Answer::Converted { egg: into.join(name), warnings });
         }
-        Ok(match converter.convert(&wheel, &into, Origin::Portable)?.outcome {
-            Outcome::Converted { egg, .. } => Answer::Converted { egg: into.join(egg) },
-            Outcome::Present { .. } => Answer::Left { left: "its egg is there".into() },
-            Outcome::Left { reason } => Answer::Left { left: reason.to_string() },
-        })
+        if let Some(Taken::Left(reason)) = taken {
+            return left_by(reason, executable);
+        }
+        let made = converter.convert(&wheel, &into, Origin::Portable)?;
+        match made.outcome {
+            Outcome::Converted { egg, .. } => {
+                Ok(Answer::Converted { egg: into.join(egg), warnings: made.warnings })
+            }
+            Outcome::Present { .. } => left("its egg is there"),
+            Outcome::Left { reason } => left_by(reason, executable),
+        }
     }
 
     /// The converter for eggs of a variant; `None` if none are converted.
@@ -202,6 +221,20 @@ impl Session {
         }
         self.parities.push(parity);
         Answer::Compared { warning }
+    }
+}
+
+/// The answer for a wheel that is left to buildout.
+///
+/// # Errors
+/// [`Error::BadPython`] if no compiler survives one of its files.
+fn left_by(reason: Reason, python: PathBuf) -> Result<Answer> {
+    match reason {
+        Reason::Compiler(name) => {
+            let reason = format!("it does not survive to compile {name}");
+            Err(Error::BadPython { path: python, reason })
+        }
+        reason => Ok(Answer::Left { left: reason.to_string() }),
     }
 }
 

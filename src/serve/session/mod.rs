@@ -53,6 +53,8 @@ pub struct Session {
     /// What the last buildout of this configuration asked for.
     hints: Option<PrefetchHints>,
     conversion: convert::Conversion,
+    /// Wheels with an error, one after another.
+    conversion_errors: usize,
     /// Where archives are that were fetched ahead.
     spool: Option<Temp>,
     /// Comparisons of this session, in case the cache cannot keep them.
@@ -147,6 +149,7 @@ impl Session {
             prefetcher: None,
             hints,
             conversion: convert::Conversion::default(),
+            conversion_errors: 0,
             spool: None,
             parities: Vec::new(),
             storer: None,
