@@ -1,7 +1,11 @@
 """What a release checks, and that its workflow builds for the machines that the documentation names."""
 
+import io
 import os
+import re
+import subprocess
 import sys
+import tarfile
 
 import pytest
 import yaml
@@ -38,6 +42,30 @@ def test_a_version_that_differs_and_another_tag_are_problems():
 def test_a_release_has_its_changelog(changelog, count):
     assert len(list(release_check.problems_of_changelog(changelog, "1.1", True))) == count
     assert not list(release_check.problems_of_changelog(changelog, "1.1", False))
+
+
+def test_metadata_is_that_of_the_project_and_not_of_a_file_below(tmp_path):
+    with tarfile.open(str(tmp_path / "sdist.tar.gz"), "w:gz") as archive:
+        for name in ("a-1/tests/PKG-INFO", "a-1/PKG-INFO", "a-1/PKG-INFO.txt"):
+            member = tarfile.TarInfo(name)
+            member.size = len(name)
+            archive.addfile(member, io.BytesIO(name.encode()))
+    assert release_check.metadata_of(str(tmp_path / "sdist.tar.gz")) == "a-1/PKG-INFO"
+
+
+@pytest.mark.parametrize("target", ["release-check", "wheel-release"])
+def test_links_of_the_readme_are_absolute_in_what_is_released(target):
+    command = ["make", "-n", "-C", ROOT, target, "TARGET=t", "COMPATIBILITY=c", "LINKS=https://example.org/blob/v1"]
+    printed = subprocess.check_output(command, universal_newlines=True)
+    builders = [line for line in printed.splitlines() if "wheel.sh" in line or "release_check.py" in line]
+    assert builders and all('description.py README.md "https://example.org/blob/v1" ' in it for it in builders)
+
+
+def test_the_release_workflow_says_where_links_of_the_readme_lead():
+    with open(os.path.join(ROOT, ".github", "workflows", "release.yml")) as file:
+        links = yaml.safe_load(file)["env"]["LINKS"]
+    github = {"github.server_url": "https://g", "github.repository": "o/r", "github.ref_name": "v1"}
+    assert re.sub(r"\$\{\{ (.*?) \}\}", lambda it: github[it.group(1)], links) == "https://g/o/r/blob/v1"
 
 
 @pytest.mark.parametrize("name", ["tests", "release"])
