@@ -109,7 +109,7 @@ build/tools/cargo/bin/cargo-deb:
 test: wheel
 	cargo test --locked --quiet -- --test-threads $(shell expr 2 \* $(CORES))
 	EGGCACHE_SAMPLE=$(SAMPLE) $(PYTEST_AT_ONCE) tests/python tests/buildout tests/benches tests/browser \
-		$(addprefix tests/packages/test_,description.py editable.py release.py)
+		$(addprefix tests/packages/test_,description.py editable.py release.py workflows.py)
 	$(PYTEST_AT_ONCE) tests/remote
 
 matrix: wheel
