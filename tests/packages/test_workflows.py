@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -196,6 +197,23 @@ def test_every_python_that_the_package_supports_is_tried(tmp_path):
                 assert python in pythons_of(job, values)
                 tried.append(python)
     assert sorted(tried) == sorted(supported(rows))
+
+
+@pytest.mark.parametrize(
+    "results, code",
+    [
+        (["ok", "no such Python"], 0),
+        (["ok", "stock buildout fails: no"], 1),
+        (["no such Python"], 1),
+        ([], 1),
+    ],
+)
+def test_a_matrix_passes_only_if_a_cell_was_tried_and_all_are_ok(results, code):
+    # Its imports have names that other tests use for other modules.
+    program = "import sys, matrix; sys.exit(matrix.failure(%r))" % results
+    folder = os.path.join(ROOT, "tests", "matrix")
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, stderr=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
 
 
 def pythons_of(job, values):
