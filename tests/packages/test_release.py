@@ -42,13 +42,30 @@ def test_a_release_has_its_changelog(changelog, count):
     assert not list(release_check.problems_of_changelog(changelog, "1.1", False))
 
 
+def sdist(folder, texts):
+    """A source distribution with these files, in a folder that is created."""
+    os.makedirs(folder, exist_ok=True)
+    with tarfile.open(os.path.join(folder, "a-1.tar.gz"), "w:gz") as archive:
+        for name, text in texts.items():
+            member = tarfile.TarInfo("a-1/" + name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return archive.name
+
+
 def test_metadata_is_that_of_the_project_and_not_of_a_file_below(tmp_path):
-    with tarfile.open(str(tmp_path / "sdist.tar.gz"), "w:gz") as archive:
-        for name in ("a-1/tests/PKG-INFO", "a-1/PKG-INFO", "a-1/PKG-INFO.txt"):
-            member = tarfile.TarInfo(name)
-            member.size = len(name)
-            archive.addfile(member, io.BytesIO(name.encode()))
-    assert release_check.metadata_of(str(tmp_path / "sdist.tar.gz")) == "a-1/PKG-INFO"
+    texts = {"tests/PKG-INFO": "below", "PKG-INFO": "of the project", "PKG-INFO.txt": "beside"}
+    assert release_check.metadata_of(sdist(str(tmp_path), texts)) == "of the project"
+
+
+def test_a_source_distribution_whose_description_pypi_does_not_show_is_not_released(tmp_path, monkeypatch):
+    def run(words, **_):
+        if "sdist" in words:
+            sdist(words[-1], {"PKG-INFO": "Description-Content-Type: text/x-rst\n\n# Name\n"})
+
+    monkeypatch.setattr(release_check.subprocess, "check_call", run)
+    with pytest.raises(SystemExit, match="the description is text/x-rst"):
+        release_check.build(str(tmp_path / "release"), "1")
 
 
 @pytest.mark.parametrize("target", ["release-check", "wheel-release"])
