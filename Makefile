@@ -33,8 +33,8 @@ help:
 	@echo "make build  build the eggcache program: target/release/eggcache"
 	@echo "make wheel  build the Python package with the program in it: dist/"
 	@echo "make wheel-manylinux  build and test the same for other machines: build/manylinux/"
-	@echo "make wheel-release TARGET=T COMPATIBILITY=C  build it for another machine: build/release/T/"
-	@echo "make release-check TAG=vVERSION  check versions, metadata and the source distribution"
+	@echo "make wheel-release TARGET=T COMPATIBILITY=C LINKS=URL  build it for another machine: build/release/T/"
+	@echo "make release-check TAG=vVERSION LINKS=URL  check versions, metadata and the source distribution"
 	@echo "make deb    build and test a Debian package: build/deb/"
 
 build:
@@ -76,14 +76,17 @@ wheel-manylinux: $(TOOLS)/auditwheel
 		$(TOOLS)/python -m pytest tests/buildout/test_second_buildout.py tests/buildout/test_extension.py \
 		tests/buildout/test_old_pythons.py
 
+# Runs a command that builds a distribution, with the links of README.md leading to the files below the URL LINKS.
+WITH_LINKS := $(TOOLS)/python packaging/description.py README.md "$(LINKS)"
+
 # The same for another machine. It is not tried: it may not run here.
 wheel-release: $(TOOLS)/auditwheel
-	sh packaging/wheel.sh $(CURDIR)/$(TOOLS)/python $(TARGET) $(COMPATIBILITY) build/release/$(TARGET)
+	$(WITH_LINKS) sh packaging/wheel.sh $(CURDIR)/$(TOOLS)/python $(TARGET) $(COMPATIBILITY) build/release/$(TARGET)
 	$(TOOLS)/python -m twine check --strict build/release/$(TARGET)/*.whl
 
 # All of a release that can be checked before it. TAG is its tag, if it has one already.
 release-check: $(TOOLS)/auditwheel
-	$(TOOLS)/python packaging/release_check.py build/release $(TAG)
+	$(WITH_LINKS) $(TOOLS)/python packaging/release_check.py build/release $(TAG)
 
 $(TOOLS)/auditwheel: tests/packages/requirements.txt $(TOOLS)/python
 	$(TOOLS)/python -m pip install -q --disable-pip-version-check -r tests/packages/requirements.txt
@@ -106,7 +109,7 @@ build/tools/cargo/bin/cargo-deb:
 test: wheel
 	cargo test --locked --quiet -- --test-threads $(shell expr 2 \* $(CORES))
 	EGGCACHE_SAMPLE=$(SAMPLE) $(PYTEST_AT_ONCE) tests/python tests/buildout tests/benches tests/browser \
-		tests/packages/test_editable.py tests/packages/test_release.py
+		$(addprefix tests/packages/test_,description.py editable.py release.py workflows.py)
 	$(PYTEST_AT_ONCE) tests/remote
 
 matrix: wheel

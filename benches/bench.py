@@ -11,6 +11,7 @@ benches/report.py makes the tables and plots of docs/explanation/performance.md.
     POPULATE="web-generation4 web"    corpora of the section populate; by default the first
     COLD="web scientific"             corpora of the section cold; by default both
     GROWTH="1000 10000 100000"        cache sizes of the section growth, in eggs
+    SBOM=334                          eggs of the buildout of the section sbom
 """
 
 import importlib
@@ -36,6 +37,7 @@ SECTIONS = {
     "growth": ("growth", "growth"),
     "remote": ("remote", "remote"),
     "unreachable": ("unreachable", "unreachable"),
+    "sbom": ("sbom", "sbom"),
 }
 
 

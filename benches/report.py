@@ -325,6 +325,27 @@ def unreachable(entries, plots):
     return table(head, rows)
 
 
+def sbom(entries, plots):
+    parts = []
+    for corpus, [entry] in by_corpus(entries):
+        figures = entry["figures"]
+        rows = []
+        for name in [name for name in BILLS + BUNDLES if name in figures]:
+            taken = figures[name]
+            spread = "%s to %s" % (seconds(taken["min"]), seconds(taken["max"]))
+            row = ["`%s`" % name, seconds(taken["wall"]), spread, seconds(taken["cpu"]), mebibytes(taken["memory"])]
+            compared = name == BUNDLES[1] and BUNDLES[0] in figures
+            rows.append(row + [seconds(taken["wall"] - figures[BUNDLES[0]]["wall"]) if compared else ""])
+        head = [where(entry), "", "least to most", "user + system", "peak memory", "added to `bundle`"]
+        parts += [describe(corpus) + "\n", table(head, rows)]
+    return "\n".join(parts + left_out(entries))
+
+
+# The commands that sbom.py measures: for the two formats, and without and with files beside an archive.
+BILLS = ("sbom", "sbom --format spdx")
+BUNDLES = ("bundle", "bundle --sbom --provenance")
+
+
 def growth(entries, plots):
     sizes = sorted(entries, key=int)
     head = [""] + ["{:,} eggs".format(int(size)) for size in sizes]
@@ -423,6 +444,7 @@ SECTIONS = {
     "remote": remote,
     "push": remote,
     "unreachable": unreachable,
+    "sbom": sbom,
 }
 
 
@@ -484,6 +506,14 @@ def transferring(results):
     ]
 
 
+def billed(results):
+    """Seconds for a bill of materials of 334 eggs: CycloneDX and SPDX."""
+    entry = main_one(results.get("sbom", {}).get("entries", {}), "synthetic", "warm")
+    if not entry or entry["corpus"]["eggs"] != 334:
+        return []
+    return [entry["figures"][name]["wall"] for name in BILLS if name in entry["figures"]]
+
+
 def told(name):
     """The values that another section has stored with `results.target`."""
     return lambda results: results.get("targets", {}).get("entries", {}).get(name, [])
@@ -533,6 +563,7 @@ TARGETS = [
      pull),
     ("peak memory of push and pull: web / scientific", " MiB", (96,), (48,), transferring),
     ("extra time of a buildout when the remote is unreachable", " s", (3,), (2,), told("unreachable")),
+    ("bill of materials of 334 eggs: CycloneDX / SPDX", " s", (1,), (0.5,), billed),
     ("look-up of one egg in 100,000, inside the process", " ms", (1,), (0.1,), looked_up),
 ]
 

@@ -2,8 +2,8 @@
 
 Usage: release_check.py FOLDER [TAG]. It leaves the source distribution in the folder.
 
-It checks that the version is the same everywhere and has its changelog, that the metadata and the README are
-accepted by PyPI, and that the source distribution builds in a new environment. With a tag, such as v1.2.3, it also
+It checks that the version is the same everywhere and has its changelog, that PyPI accepts the metadata and shows
+the README, and that the source distribution builds in a new environment. With a tag, such as v1.2.3, it also
 checks that the version is that of the tag. Wheels for other machines are built by the release workflow.
 """
 
@@ -12,7 +12,10 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import tempfile
+
+import description
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 #: The files that have the version, each with how it is written there first.
@@ -57,6 +60,19 @@ def problems_of_versions(found, tag):
         yield "the tag %s is not v%s" % (tag, expected)
 
 
+def metadata_of(archive):
+    """The metadata in a source distribution."""
+    with tarfile.open(archive) as members:
+        [name] = [name for name in members.getnames() if re.fullmatch(r"[^/]+/PKG-INFO", name)]
+        return members.extractfile(name).read().decode()
+
+
+def stop_at(problems):
+    said = "\n".join(problems)
+    if said:
+        sys.exit(said)
+
+
 def build(folder, version):
     """Make the source distribution, check it as PyPI does, and install it in a new environment."""
     run = subprocess.check_call
@@ -66,6 +82,7 @@ def build(folder, version):
     tool("maturin", "sdist", "--out", folder)
     [archive] = glob.glob(os.path.join(folder, "*.tar.gz"))
     tool("twine", "check", "--strict", archive)
+    stop_at(description.problems(metadata_of(archive)))
     with tempfile.TemporaryDirectory() as scratch:
         run([sys.executable, "-m", "venv", scratch])
         program = lambda name: os.path.join(scratch, "bin", name)
@@ -79,10 +96,8 @@ def build(folder, version):
 def main(folder, tag=""):
     found = versions()
     version = found["Cargo.toml"]
-    problems = list(problems_of_versions(found, tag))
-    problems += problems_of_changelog(text_of("CHANGELOG.md"), version, bool(tag))
-    if problems:
-        sys.exit("\n".join(problems))
+    stop_at(problems_of_versions(found, tag))
+    stop_at(problems_of_changelog(text_of("CHANGELOG.md"), version, bool(tag)))
     os.makedirs(folder, exist_ok=True)
     build(folder, version)
     print("version %s is ready: %s" % (version, ", ".join(sorted(found))))

@@ -153,6 +153,18 @@ def test_a_pull_is_compared_with_another_program():
     assert "| aws s3 sync | 2.00 s (0.50) | 2.00 s to 2.00 s | 2.00 s | 40 MiB | 91 |" in text
 
 
+def test_a_bill_of_materials_is_compared_with_a_plain_bundle():
+    walls = {"sbom": 0.25, "sbom --format spdx": 0.5, "bundle": 2.0, "bundle --sbom --provenance": 2.25}
+    measured = entry("synthetic", "ext4", "warm", **walls)
+    text = report.sbom({"a": measured}, report.NoPlots())
+    assert "| `sbom` | 0.25 s | 0.25 s to 0.25 s | 0.25 s | 40 MiB |  |" in text
+    assert "| `bundle --sbom --provenance` | 2.25 s | 2.25 s to 2.25 s | 2.25 s | 40 MiB | 0.25 s |" in text
+    target = "| bill of materials of 334 eggs: CycloneDX / SPDX | 1 s | 0.50 s | "
+    assert target + "not measured" in report.targets(results(sbom={"a": measured}), None)
+    measured["corpus"]["eggs"] = 334
+    assert target + "0.25 / 0.50 s | yes, stretch too |" in report.targets(results(sbom={"a": measured}), None)
+
+
 def test_growth_has_the_time_per_egg():
     def grown(eggs, wall):
         names = [name for name, _ in report.OF_ONE_EGG + report.OF_ALL_EGGS]

@@ -1,5 +1,5 @@
-"""README.md, CONTRIBUTING.md and docs/ are right: every command runs and prints what its page shows, and every
-link and every source file that a page names exists.
+"""README.md, CONTRIBUTING.md, SECURITY.md and docs/ are right: every command runs and prints what its page shows,
+and every link and every source file that a page names exists.
 
 A page begins in the folder of a buildout that uses the cache, or in an empty folder (``FROM_NOTHING``).
 ``prepare`` sets up what the examples name. A block marked ``sh`` runs; a block marked ``output`` is what the
@@ -50,7 +50,7 @@ WORDS = {"BUILDOUT": ".", "3.11": "%d.%d" % sys.version_info[:2]}
 #: Languages of blocks that are read, not run.
 DATA = {"cfg", "groovy", "json", "nginx", "sql", "text", "toml", "yaml"}
 
-PAGES = ["README.md", "CONTRIBUTING.md"] + sorted(
+PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md"] + sorted(
     os.path.relpath(page, ROOT)
     for page in glob.glob(os.path.join(ROOT, "docs", "**", "*.md"), recursive=True)
 )

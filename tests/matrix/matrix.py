@@ -43,6 +43,8 @@ PAIRS = {
 #: normalized name that the wheels of newer recipes have.
 RECIPES = {"2": "2.0.7", "3": "2.0.7", "4.0": "2.0.7", "4": "3.0.0", "5": "4.0.0", "6": "6.0.0"}
 ORDERS = ("oldest first", "newest first")
+#: The result of a cell whose Python this machine does not have.
+MISSING = "no such Python"
 RESULTS = os.path.join(ROOT, "build", "matrix.json")
 PAGE = os.path.join(ROOT, "docs", "reference", "pythons.md")
 BEGIN, END = "<!-- begin: matrix -->", "<!-- end: matrix -->"
@@ -105,7 +107,7 @@ def result_of(cell, path, web, shared, url):
     try:
         buildout = prepare(cell)
         if buildout is None:
-            return "no such Python"
+            return MISSING
         world = MatrixWorld(path, buildout, web, shared, url)
         if not (shared / "index" / "flavour").exists():
             cells.add_distributions(world)
@@ -131,7 +133,7 @@ def table(results):
     yield "|---|---|---|---|---|"
     for cell in all_cells(""):
         tried = results.get(" ".join(cell), {})
-        if any(tried.get(order, "no such Python") != "no such Python" for order in ORDERS):
+        if any(tried.get(order, MISSING) != MISSING for order in ORDERS):
             yield "| %s |" % " | ".join(cell + [tried.get(order, "") for order in ORDERS])
 
 
@@ -142,6 +144,15 @@ def write_page(results):
     after = rest.split(END)[1]
     with open(PAGE, "w") as file:
         file.write("%s%s\n%s\n%s%s" % (before, BEGIN, "\n".join(table(results)), END, after))
+
+
+def failure(results):
+    """Why the matrix fails, or None."""
+    tried = [result for result in results if result != MISSING]
+    wrong = [result for result in tried if result != "ok"]
+    if not tried:
+        return "no cell was tried: this machine has none of the Pythons"
+    return "%d of %d results are not ok" % (len(wrong), len(tried)) if wrong else None
 
 
 def main():
@@ -155,8 +166,7 @@ def main():
         run(order, found if order == ORDERS[0] else found[::-1], results)
     print("\n".join(table(results)))
     write_page(results)
-    tried = [results[" ".join(cell)][order] for cell in found for order in ORDERS]
-    sys.exit(any(result not in ("ok", "no such Python") for result in tried))
+    sys.exit(failure([results[" ".join(cell)][order] for cell in found for order in ORDERS]))
 
 
 if __name__ == "__main__":

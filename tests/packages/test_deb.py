@@ -4,10 +4,14 @@ import glob
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "packaging"))
+
+import description  # noqa: E402
 
 #: Lintian tags that are ignored, each with the reason.
 LEFT = {
@@ -61,6 +65,7 @@ def test_it_has_program_pages_completions_and_documents(root):
     for name in (
         "README.md",
         "CONTRIBUTING.md",
+        "SECURITY.md",
         "changelog",
         "docs/README.md",
         "docs/tutorial.md",
@@ -71,6 +76,18 @@ def test_it_has_program_pages_completions_and_documents(root):
         "docs/images/stats.png",
     ):
         assert list((root / "usr/share/doc/eggcache").glob(name + "*")), name
+
+
+def test_every_link_of_an_installed_document_leads_to_a_file_of_the_package(root):
+    pages = list((root / "usr/share/doc/eggcache").rglob("*.md"))
+    links = [
+        (page, link.partition("#")[0])
+        for page in pages
+        for link in description.relative_links(page.read_text(encoding="utf-8"))
+    ]
+    assert len(links) > len(pages)
+    broken = [(page.name, link) for page, link in links if not (page.parent / link).exists()]
+    assert not broken
 
 
 def test_it_declares_its_dependencies(deb):

@@ -1,10 +1,12 @@
-"""What a release checks, and that its workflow builds for the machines that the documentation names."""
+"""What a release checks."""
 
+import io
 import os
+import subprocess
 import sys
+import tarfile
 
 import pytest
-import yaml
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "packaging"))
@@ -40,20 +42,35 @@ def test_a_release_has_its_changelog(changelog, count):
     assert not list(release_check.problems_of_changelog(changelog, "1.1", False))
 
 
-@pytest.mark.parametrize("name", ["tests", "release"])
-def test_a_workflow_may_write_only_where_it_says_so(name):
-    with open(os.path.join(ROOT, ".github", "workflows", name + ".yml")) as file:
-        workflow = yaml.safe_load(file)
-    assert workflow["permissions"] == {"contents": "read"}
-    writers = [job for job, it in workflow["jobs"].items() if it.get("permissions")]
-    assert writers == (["publish"] if name == "release" else [])
+def sdist(folder, texts):
+    """A source distribution with these files, in a folder that is created."""
+    os.makedirs(folder, exist_ok=True)
+    with tarfile.open(os.path.join(folder, "a-1.tar.gz"), "w:gz") as archive:
+        for name, text in texts.items():
+            member = tarfile.TarInfo("a-1/" + name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return archive.name
 
 
-def test_a_release_has_wheels_for_linux_and_macos():
-    with open(os.path.join(ROOT, ".github", "workflows", "release.yml")) as file:
-        jobs = yaml.safe_load(file)["jobs"]
-    built = jobs["wheels"]["strategy"]["matrix"]["include"]
-    machines = ("x86_64", "aarch64")
-    systems = ("unknown-linux-gnu", "unknown-linux-musl", "apple-darwin")
-    expected = {"%s-%s" % (machine, system) for machine in machines for system in systems}
-    assert {it["target"] for it in built} == expected
+def test_metadata_is_that_of_the_project_and_not_of_a_file_below(tmp_path):
+    texts = {"tests/PKG-INFO": "below", "PKG-INFO": "of the project", "PKG-INFO.txt": "beside"}
+    assert release_check.metadata_of(sdist(str(tmp_path), texts)) == "of the project"
+
+
+def test_a_source_distribution_whose_description_pypi_does_not_show_is_not_released(tmp_path, monkeypatch):
+    def run(words, **_):
+        if "sdist" in words:
+            sdist(words[-1], {"PKG-INFO": "Description-Content-Type: text/x-rst\n\n# Name\n"})
+
+    monkeypatch.setattr(release_check.subprocess, "check_call", run)
+    with pytest.raises(SystemExit, match="the description is text/x-rst"):
+        release_check.build(str(tmp_path / "release"), "1")
+
+
+@pytest.mark.parametrize("target", ["release-check", "wheel-release"])
+def test_links_of_the_readme_are_absolute_in_what_is_released(target):
+    command = ["make", "-n", "-C", ROOT, target, "TARGET=t", "COMPATIBILITY=c", "LINKS=https://example.org/blob/v1"]
+    printed = subprocess.check_output(command, universal_newlines=True)
+    builders = [line for line in printed.splitlines() if "wheel.sh" in line or "release_check.py" in line]
+    assert builders and all('description.py README.md "https://example.org/blob/v1" ' in it for it in builders)
