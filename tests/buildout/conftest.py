@@ -21,6 +21,7 @@ import zlib
 import pytest
 
 import dists
+import images
 from index import Index
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -357,10 +358,29 @@ def filled(world):
     return world
 
 
+@pytest.fixture(scope="session")
+def buildah(tmp_path_factory, newest_buildout):
+    """Buildah with a base image. What it makes is removed, because it is large."""
+    needs("buildah", "zstd")
+    is_used = os.path.exists("/var/lib/containers")
+    made = images.Buildah(tmp_path_factory.mktemp("buildah"))
+    why = images.make_base(made, newest_buildout.venv)
+    if why:
+        made.remove()
+        skip("buildah may not run commands here: " + why)
+    yield made
+    made.remove()
+    assert os.path.exists("/var/lib/containers") == is_used
+
+
 def needs(*programs):
     """Skip the test, with a message, if a program is missing or the user is not root."""
     missing = [program for program in programs if not shutil.which(program)]
     if missing or os.geteuid() != 0:
-        why = "no %s" % ", ".join(missing) if missing else "only root can install into another root"
-        sys.stderr.write("\nSKIPPED %s: %s\n" % (os.environ.get("PYTEST_CURRENT_TEST"), why))
-        pytest.skip(why)
+        skip("no %s" % ", ".join(missing) if missing else "only root can use %s here" % ", ".join(programs))
+
+
+def skip(why):
+    """Skip the test, and say so also where skipped tests are not listed."""
+    sys.stderr.write("\nSKIPPED %s: %s\n" % (os.environ.get("PYTEST_CURRENT_TEST"), why))
+    pytest.skip(why)
