@@ -151,6 +151,33 @@ def without_eggcache(buildout, path):
     return bare
 
 
+#: A part that fails after the others, for `World.project`.
+BROKEN = {"parts": "app broken", "sections": "[broken]\nrecipe = zc.recipe.egg\neggs = not-there\n"}
+
+
+def checkout(world, name, **kw):
+    """A buildout as CI systems check it out: without the option `egg-cache`, and with eggcache in `wheels/`."""
+    project = world.project(name, **kw)
+    file = project.path / "buildout.cfg"
+    lines = file.read_text().splitlines(True)
+    file.write_text("".join(line for line in lines if not line.startswith("egg-cache")))
+    (project.path / "wheels").mkdir()
+    shutil.copy(the_wheel(), str(project.path / "wheels"))
+    return project
+
+
+def environment(world, bin=None, wheels=None):
+    """The environment of a machine of a CI system, whose pip and buildout see only the packages of a world."""
+    return {
+        "PATH": os.pathsep.join([bin or os.path.join(world.buildout.venv, "bin"), os.environ["PATH"]]),
+        "HOME": str(world.path),
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": wheels or os.path.join(world.buildout.archives, "pip"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "buildout_testing_index_url": world.index_url,
+    }
+
+
 def serve_wheel(world):
     """Add the wheel of eggcache to the index of a world."""
     (world.index / "eggcache").mkdir()

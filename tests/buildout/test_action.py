@@ -5,10 +5,10 @@ import os
 import pytest
 import yaml
 
-from conftest import ROOT, summary, the_wheel
+from conftest import BROKEN, ROOT, checkout, environment, summary
 from github import Runner
 
-FOLDER = {"working-directory": "app"}
+INPUTS = {"working-directory": "app", "package": "app/wheels/eggcache-*.whl"}
 
 
 @pytest.fixture
@@ -19,38 +19,20 @@ def action():
 
 @pytest.fixture
 def runner(newest_world, action):
-    world = newest_world
-    world.wheel("alpha", "1.0")
-    bin = os.path.join(world.buildout.venv, "bin")
-    env = {
-        "PATH": os.pathsep.join([bin, os.environ["PATH"]]),
-        "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": os.path.join(world.buildout.archives, "pip"),
-        "buildout_testing_index_url": world.index_url,
-    }
-    return Runner(action, world.path, env)
+    newest_world.wheel("alpha", "1.0")
+    return Runner(action, newest_world.path, environment(newest_world))
 
 
 @pytest.fixture
 def job(newest_world, runner):
     """Start a job on a new machine, which checks out a buildout, and run the action there."""
 
-    def run(is_rerun=False, is_broken=False, **inputs):
+    def run(is_rerun=False, is_broken=False):
         runner.start(is_rerun)
-        commit(newest_world, is_broken)
-        return runner.run(package=the_wheel(), **dict(FOLDER, **inputs))
+        checkout(newest_world, "workspace/app", versions="alpha = 1.0", **(BROKEN if is_broken else {}))
+        return runner.run(**INPUTS)
 
     return run
-
-
-def commit(world, is_broken):
-    """Write a buildout into the workspace, without the option that the action sets for all buildouts."""
-    broken = "[broken]\nrecipe = zc.recipe.egg\neggs = not-there\n" if is_broken else ""
-    parts = "app broken" if is_broken else "app"
-    project = world.project("workspace/app", sections=broken, versions="alpha = 1.0", parts=parts)
-    file = project.path / "buildout.cfg"
-    lines = file.read_text().splitlines(True)
-    file.write_text("".join(line for line in lines if not line.startswith("egg-cache")))
 
 
 def counts(runner):
@@ -89,7 +71,7 @@ def test_a_cache_is_saved_with_the_key_that_the_job_began_with(runner, job):
     [(saved, _)] = runner.caches.saved
     assert saved == runner.outputs["restore"]["cache-primary-key"]
     # Used twice in a job: the cache of this key exists already.
-    assert runner.run(package=the_wheel(), **FOLDER), runner.said
+    assert runner.run(**INPUTS), runner.said
 
 
 def test_the_cache_is_restored_for_the_same_kind_of_machine_only(action):
@@ -101,11 +83,11 @@ def test_the_cache_is_restored_for_the_same_kind_of_machine_only(action):
 
 def test_other_options_of_the_user_stay(newest_world, runner):
     runner.start()
-    commit(newest_world, is_broken=False)
+    checkout(newest_world, "workspace/app", versions="alpha = 1.0")
     folder = runner.home / ".buildout"
     folder.mkdir()
     (folder / "default.cfg").write_text("[buildout]\nsocket-timeout = 7\n\n[Mine]\nKey = 1\n")
-    assert runner.run(package=the_wheel(), **FOLDER), runner.said
+    assert runner.run(**INPUTS), runner.said
     text = (folder / "default.cfg").read_text()
     assert "socket-timeout = 7" in text and "Key = 1" in text
     assert "egg-cache = %s" % (runner.workspace / ".eggcache") in text

@@ -1,9 +1,8 @@
 """docs/howto/Containerfile.build, unchanged: Buildah builds images of a buildout, and they run."""
 
 import os
-import shutil
 
-from conftest import ROOT, summary, the_wheel
+from conftest import ROOT, checkout, summary
 
 FILE = os.path.join(ROOT, "docs", "howto", "Containerfile.build")
 
@@ -12,9 +11,7 @@ def context(world, name):
     """A folder with a buildout and the wheel, as it is checked out."""
     if not (world.index / "app").exists():
         world.wheel("app", "1.0")
-    project = world.project(name, "app", versions="app = 1.0")
-    (project.path / "wheels").mkdir()
-    shutil.copy(the_wheel(), str(project.path / "wheels"))
+    project = checkout(world, name, eggs="app", versions="app = 1.0")
     (project.path / "eggs").mkdir()
     (project.path / "eggs" / "old").write_text("")
     (project.path / ".dockerignore").write_text("eggs\nparts\n")
