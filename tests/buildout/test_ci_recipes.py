@@ -1,9 +1,10 @@
-"""The recipes of docs/howto/ci-cache.md for GitLab and Jenkins: their steps run as these systems run them."""
+"""The recipes of docs/howto for CI systems: their steps run as these systems run them."""
 
 import glob
 import os
 import re
 import shutil
+import stat
 import string
 import subprocess
 import sys
@@ -14,13 +15,14 @@ import yaml
 import dists
 from conftest import BROKEN, ROOT, checkout, environment, summary
 
-with open(os.path.join(ROOT, "docs", "howto", "ci-cache.md")) as page:
-    PAGE = page.read()
+CI = "ci-cache.md"
 
 
-def block(heading, language):
-    """The first block in a language below a heading."""
-    section = PAGE[PAGE.index("\n## %s\n" % heading) :]
+def block(page, heading, language):
+    """The first block in a language below a heading of a how-to."""
+    with open(os.path.join(ROOT, "docs", "howto", page)) as file:
+        text = file.read()
+    section = text[text.index("\n## %s\n" % heading) :]
     return re.search(r"^```%s\n(.*?)^```$" % language, section, re.M | re.S).group(1)
 
 
@@ -89,7 +91,7 @@ class GitLab:
 def gitlab(newest_world):
     newest_world.wheel("alpha", "1.0")
     agent = Agent(newest_world, environment(newest_world))
-    return GitLab(agent, yaml.safe_load(block("GitLab CI", "yaml"))["build"])
+    return GitLab(agent, yaml.safe_load(block(CI, "GitLab CI", "yaml"))["build"])
 
 
 def test_the_second_job_of_gitlab_comes_from_the_cache(gitlab):
@@ -130,7 +132,7 @@ def jenkins(newest_world):
 
     def run(name):
         folder = checkout(world, name, versions="alpha = 1.0").path
-        pipeline = here(block("Jenkins", "groovy"))
+        pipeline = here(block(CI, "Jenkins", "groovy"))
         env = dict(re.findall(r"(\w+) = '(.*?)'", pipeline))
         agent.said = ""
         for step in re.findall(r"^ *sh '(.*)'$", pipeline, re.M):
@@ -138,7 +140,7 @@ def jenkins(newest_world):
         return agent.said
 
     administrator = environment(world)
-    assert agent.run(["sh", "-ec"], here(block("Jenkins", "text")), world.path, administrator), agent.said
+    assert agent.run(["sh", "-ec"], here(block(CI, "Jenkins", "text")), world.path, administrator), agent.said
     return run
 
 
@@ -147,3 +149,31 @@ def test_the_second_workspace_of_jenkins_comes_from_the_shared_cache(jenkins):
     assert summary(said)["stored"] == 2 and "self-contained" in said
     said = jenkins("second")
     assert summary(said) == {"hits": 2, "misses": 0, "stored": 0} and "self-contained" in said
+
+
+def test_a_job_with_a_secret_key_pushes_and_jobs_on_other_machines_pull(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0")
+    world.eggcache("keygen", str(world.path / "team"))
+    pool = str(world.path / "pool")
+    script = block("remote.md", "Use it in CI", "sh").replace("s3://my-eggs/pool --region eu-central-1", pool)
+    secret = (world.path / "team").read_text().strip()
+
+    def job(name, home):
+        folder = checkout(world, name, versions="alpha = 1.0").path
+        shutil.copy(str(world.path / "team.pub"), str(folder))
+        home = world.path / home
+        home.mkdir(exist_ok=True)
+        agent = Agent(world, environment(world))
+        env = {"HOME": str(home), "TEAM_KEY": secret}
+        assert agent.run(["bash", "-eo", "pipefail", "-c"], "umask 022\n" + script, folder, env), agent.said
+        assert stat.S_IMODE((home / "team").stat().st_mode) == 0o600
+        return folder, agent.said
+
+    folder, said = job("first", "kept")
+    assert summary(said)["stored"] == 2 and "2 pushed" in said
+    # Only the secret is private.
+    assert (folder / "bin" / "alpha").stat().st_mode & 0o044
+    for name, home in (("second", "kept"), ("third", "new")):
+        _, said = job(name, home)
+        assert summary(said) == {"hits": 2, "misses": 0, "stored": 0}
