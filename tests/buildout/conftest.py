@@ -21,6 +21,7 @@ import zlib
 import pytest
 
 import dists
+import images
 from index import Index
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -148,6 +149,33 @@ def without_eggcache(buildout, path):
     _, rest = script.read_text().split("\n", 1)
     script.write_text("#!%s/bin/python\n%s" % (bare.venv, rest))
     return bare
+
+
+#: A part that fails after the others, for `World.project`.
+BROKEN = {"parts": "app broken", "sections": "[broken]\nrecipe = zc.recipe.egg\neggs = not-there\n"}
+
+
+def checkout(world, name, **kw):
+    """A buildout as CI systems check it out: without the option `egg-cache`, and with eggcache in `wheels/`."""
+    project = world.project(name, **kw)
+    file = project.path / "buildout.cfg"
+    lines = file.read_text().splitlines(True)
+    file.write_text("".join(line for line in lines if not line.startswith("egg-cache")))
+    (project.path / "wheels").mkdir()
+    shutil.copy(the_wheel(), str(project.path / "wheels"))
+    return project
+
+
+def environment(world, bin=None, wheels=None):
+    """The environment of a machine of a CI system, whose pip and buildout see only the packages of a world."""
+    return {
+        "PATH": os.pathsep.join([bin or os.path.join(world.buildout.venv, "bin"), os.environ["PATH"]]),
+        "HOME": str(world.path),
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": wheels or os.path.join(world.buildout.archives, "pip"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "buildout_testing_index_url": world.index_url,
+    }
 
 
 def serve_wheel(world):
@@ -357,10 +385,29 @@ def filled(world):
     return world
 
 
+@pytest.fixture(scope="session")
+def buildah(tmp_path_factory, newest_buildout):
+    """Buildah with a base image. What it makes is removed, because it is large."""
+    needs("buildah", "zstd")
+    is_used = os.path.exists("/var/lib/containers")
+    made = images.Buildah(tmp_path_factory.mktemp("buildah"))
+    why = images.make_base(made, newest_buildout.venv)
+    if why:
+        made.remove()
+        skip("buildah may not run commands here: " + why)
+    yield made
+    made.remove()
+    assert os.path.exists("/var/lib/containers") == is_used
+
+
 def needs(*programs):
     """Skip the test, with a message, if a program is missing or the user is not root."""
     missing = [program for program in programs if not shutil.which(program)]
     if missing or os.geteuid() != 0:
-        why = "no %s" % ", ".join(missing) if missing else "only root can install into another root"
-        sys.stderr.write("\nSKIPPED %s: %s\n" % (os.environ.get("PYTEST_CURRENT_TEST"), why))
-        pytest.skip(why)
+        skip("no %s" % ", ".join(missing) if missing else "only root can use %s here" % ", ".join(programs))
+
+
+def skip(why):
+    """Skip the test, and say so also where skipped tests are not listed."""
+    sys.stderr.write("\nSKIPPED %s: %s\n" % (os.environ.get("PYTEST_CURRENT_TEST"), why))
+    pytest.skip(why)

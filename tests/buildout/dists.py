@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import importlib.metadata
 import io
 import os
+import re
 import sys
 import tarfile
 import zipfile
@@ -128,6 +130,28 @@ def zipped_egg(index, name, version, requires=()):
     }
     _zip(path, files)
     return path
+
+
+def wheels_of(site_packages, folder):
+    """Make a wheel of every pure distribution that pip has installed, except eggcache."""
+    for distribution in importlib.metadata.distributions(path=[site_packages]):
+        name = distribution.metadata["Name"].replace("-", "_").replace(".", "_")
+        if name != "eggcache":
+            path = os.path.join(str(folder), "%s-%s-py3-none-any.whl" % (name, distribution.version))
+            _wheel_of(distribution, path)
+
+
+def _wheel_of(distribution, path):
+    files = {str(file): file.locate() for file in distribution.files if ".." not in file.parts}
+    [info] = {file.split("/")[0] for file in files if re.match(r"[^/]+\.dist-info/METADATA$", file)}
+    for name in ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json"):
+        files.pop("%s/%s" % (info, name), None)
+    files = {file: source for file, source in files.items() if not file.endswith(".pyc")}
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, source in files.items():
+            archive.write(str(source), file)
+        record = ["%s,," % file for file in files] + ["%s/RECORD,," % info]
+        archive.writestr("%s/RECORD" % info, "\n".join(record) + "\n")
 
 
 def _sdist(index, name, version, files):

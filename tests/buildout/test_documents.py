@@ -33,9 +33,9 @@ LEFT = [
     ("docs/explanation/performance.md", "perf record", "needs perf, and root in some places"),
     ("docs/explanation/reliability.md", "make reliability", "takes half an hour"),
     ("docs/explanation/scale.md", "make scale", "takes most of a minute; tests/benches runs its parts"),
-    ("docs/howto/container.md", "docker build", "needs an engine; test_bundle.py runs its file"),
+    ("docs/howto/container.md", "docker build", "needs a registry; test_bundle.py builds its file"),
     ("docs/howto/remote.md", "python3 -m venv weed", "needs PyPI and a port; the store is tried elsewhere"),
-    ("docs/howto/remote.md", "umask 077", "needs a secret of a CI"),
+    ("docs/howto/remote.md", "(umask 077", "needs a secret and a store; test_ci_recipes.py runs it"),
 ]
 
 #: Pages that begin in an empty folder.
