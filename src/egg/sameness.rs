@@ -2,7 +2,8 @@
 //!
 //! An egg that was added from a file system may lack facts that its builder knew. It is the same egg if
 //! its other properties and its content are the same. Copies of one egg differ in more than that: Python
-//! adds bytecode to a copy that is in use, a umask removes permissions, and tools change times.
+//! adds bytecode to a copy that is in use, a umask removes permissions, and tools change times. So do eggs
+//! that pip makes of one archive: it writes down where the archive was.
 
 use crate::egg::bytecode::{is_python_output, source_of};
 use crate::egg::key::EggKey;
@@ -27,7 +28,7 @@ fn bare(key: &EggKey) -> EggKey {
 }
 
 /// Whether two eggs have one file name and the same content: the same files with the same executable bits,
-/// symlinks and directories, apart from what Python makes of a source.
+/// symlinks and directories, apart from what Python makes of a source and what pip notes about the archive.
 #[must_use]
 pub fn is_same_content(one: &Manifest, other: &Manifest) -> bool {
     one.file_name == other.file_name && own_entries(one).eq(own_entries(other))
@@ -36,11 +37,22 @@ pub fn is_same_content(one: &Manifest, other: &Manifest) -> bool {
 /// What counts as the content of an egg.
 fn own_entries(manifest: &Manifest) -> impl Iterator<Item = (&str, &EntryKind, bool)> {
     let entries = &manifest.entries;
-    let is_own = |entry: &&Entry| !is_derived(entry.path.as_str(), entries);
+    let is_own = |entry: &&Entry| {
+        let path = entry.path.as_str();
+        !is_derived(path, entries) && !is_note_of_pip(path)
+    };
     entries
         .iter()
         .filter(is_own)
         .map(|entry| (entry.path.as_str(), &entry.kind, entry.is_executable()))
+}
+
+/// Whether this file of an egg says where the archive was, or lists the files, and so says that too.
+#[must_use]
+pub fn is_note_of_pip(path: &str) -> bool {
+    path.split_once('/').is_some_and(|(directory, name)| {
+        directory.ends_with(".dist-info") && ["RECORD", "direct_url.json"].contains(&name)
+    })
 }
 
 /// Whether Python makes this file, or the directory for it, from a source. A compiled file without a source
@@ -112,6 +124,22 @@ mod tests {
             entry.mode &= 0o700;
         }
         assert!(is_same_content(&egg(vec![]), &other));
+    }
+
+    #[test]
+    fn what_pip_notes_about_the_archive_is_no_content() {
+        let info = |name: &str, content: &str| {
+            egg(vec![
+                directory("a-1.dist-info"),
+                file(&format!("a-1.dist-info/{name}"), content, 0o644),
+            ])
+        };
+        for name in ["RECORD", "direct_url.json"] {
+            assert!(is_same_content(&info(name, "x"), &info(name, "y")), "{name}");
+        }
+        for name in ["METADATA", "licenses/RECORD"] {
+            assert!(!is_same_content(&info(name, "x"), &info(name, "y")), "{name}");
+        }
     }
 
     #[test]

@@ -112,6 +112,45 @@ def test_a_shared_eggs_directory_works_with_a_cache(world):
     assert alone.script("alpha") == second.script("alpha") == "alpha 1.0"
 
 
+def rows(world):
+    """The eggs in the cache, as often as it has them."""
+    return sorted(egg["file_name"] for egg in world.cached())
+
+
+def test_eggs_that_were_there_before_are_not_doubled_by_the_next_run(world):
+    world.wheel("alpha", "1.0", requires=["beta"])
+    world.wheel("beta", "1.0")
+    before = world.project("before")
+    before.run(cache=False)
+    world.eggcache("add", str(before.path / "eggs"), *generation_of(world))
+    added = rows(world)
+    world.project("second").run()
+    assert rows(world) == added
+
+
+def generation_of(world):
+    """What `add` is told of eggs that do not show which buildout has made them."""
+    generation = world.buildout.generation
+    return ["--generation", str(generation)] if generation < 5 else []
+
+
+def test_eggs_of_wheels_that_were_there_before_are_as_good_as_built_ones(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0", requires=["beta"])
+    world.wheel("beta", "1.0")
+    before = world.project("before")
+    before.run(cache=False)
+    [patched] = before.path.glob("eggs/*/beta-1.0-*.egg/beta.py")
+    patched.write_text(patched.read_text() + "# patched\n")
+    world.eggcache("add", "--trust-records", str(before.path / "eggs"))
+    second = world.project("second")
+    output = second.run()
+    # The patched egg is not that of its wheel.
+    assert summary(output)["misses"] == 1 and summary(output)["hits"] == len(before.eggs()) - 1
+    [own] = second.path.glob("eggs/*/beta-1.0-*.egg/beta.py")
+    assert "patched" not in own.read_text()
+
+
 def test_requirements_of_an_extra_come_from_the_cache(world):
     """Eggs with a dist-info directory name the extra in the marker of a requirement."""
     name = "alpha-1.0-py%d.%d.egg" % sys.version_info[:2]

@@ -52,6 +52,7 @@ mod man_pages;
 mod materialize;
 mod nearest;
 mod not_a_cache;
+mod noted_wheels;
 mod old_caches;
 mod openmetrics;
 mod output;

@@ -20,6 +20,7 @@ use crate::util::units::shown_size;
 /// Add eggs to the cache.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  eggcache add eggs/v5\n  eggcache add /srv/buildout\n  \
+    eggcache add --trust-records /srv/shared-eggs\n  \
     eggcache add eggs/lxml-6.1.3-py3.11-linux-x86_64.egg\n\n\
     Exit code 1 if an egg was refused, or if the disk is full; the others are stored. After SIGINT or \
     SIGTERM, `add` stores the eggs that are complete, and ends by the signal.")]
@@ -37,6 +38,10 @@ pub struct Add {
     /// SHA-256 of the archive that the eggs were built from.
     #[arg(long, value_name = "HEX", value_parser = sha256)]
     source_sha256: Option<String>,
+    /// Believe what pip has noted in each egg: which wheel it made the egg of. Not for eggs that differ from
+    /// their RECORD, or were built from source.
+    #[arg(long, conflicts_with = "source_sha256")]
+    trust_records: bool,
     /// Replace another build of the same egg.
     #[arg(long)]
     replace: bool,
@@ -44,7 +49,7 @@ pub struct Add {
 
 impl Add {
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let Self { paths, generation, environment, source_sha256, replace } = self;
+        let Self { paths, generation, environment, source_sha256, trust_records, replace } = self;
         let source_sha256 = source_sha256.unwrap_or_default();
         let hints =
             scan::Hints { generation, source_sha256, environment, ..scan::Hints::default() };
@@ -52,7 +57,7 @@ impl Add {
         let mut cache = context.open()?;
         let signals = Signals::listen().context("cannot handle signals")?;
         let stop = signals.stop.clone();
-        let options = Options { hints, replace, stop, ..Options::default() };
+        let options = Options { hints, replace, trust_records, stop, ..Options::default() };
         let report = add::add(&mut cache, &paths, &options, &context.bar)?;
         drop(cache);
         let hints = context.printer.hints();

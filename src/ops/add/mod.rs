@@ -1,5 +1,6 @@
 //! Add: store eggs from a file system in the cache. [`crate::cache`] describes the order of writes.
 
+mod archive;
 mod builder;
 mod folders;
 mod offered;
@@ -39,6 +40,8 @@ pub struct Options {
     /// Where they come from. The time and the version of eggcache are filled in.
     pub provenance: Provenance,
     pub replace: Replace,
+    /// Whether the archive of an egg is the wheel that pip has noted in it.
+    pub trust_records: bool,
     /// A request to stop. Eggs that are complete then are stored.
     pub stop: Stop,
 }
@@ -219,8 +222,10 @@ fn add_batch(
     let listed = paths
         .par_iter()
         .map(|path| {
-            let tree = scan(path, options, folders)?;
-            Ok(ScannedEgg { tree, provenance: provenance.clone() })
+            let (tree, wheel) = scan(path, options, folders)?;
+            let mut provenance = provenance.clone();
+            provenance.source = provenance.source.or(wheel);
+            Ok(ScannedEgg { tree, provenance })
         })
         .collect();
     let kept = keep_each(cache, paths, listed, options, progress);
@@ -349,8 +354,9 @@ enum Packed {
     NotDone,
 }
 
-/// Lists an egg of unknown origin, and checks that it is complete.
-fn scan(path: &Path, options: &Options, folders: &OlderFolders) -> Result<Tree> {
+/// Lists an egg of unknown origin, and checks that it is complete. Returns also the file name of its wheel, if
+/// it shows that.
+fn scan(path: &Path, options: &Options, folders: &OlderFolders) -> Result<(Tree, Option<String>)> {
     let mut tree = Tree::scan(path, &options.hints)?;
     if options.hints.generation.is_none() && folders.contains(path) {
         folders::correct(&mut tree.manifest.key);
@@ -358,6 +364,7 @@ fn scan(path: &Path, options: &Options, folders: &OlderFolders) -> Result<Tree> 
     let name: Option<EggName> = tree.manifest.file_name.parse().ok();
     let python = name.map(|name| name.python).unwrap_or_default();
     complete_key(&mut tree, &python)?;
+    let wheel = if options.trust_records { add_wheel(&mut tree)? } else { None };
     let entries = &tree.manifest.entries;
     let other_python = completeness::other_python(&python, entries).into_iter().next();
     let reason = match other_python {
@@ -368,8 +375,17 @@ fn scan(path: &Path, options: &Options, folders: &OlderFolders) -> Result<Tree> 
     };
     match reason {
         Some(reason) => Err(Error::UnsoundEgg { path: path.to_owned(), reason }),
-        None => Ok(tree),
+        None => Ok((tree, wheel)),
     }
+}
+
+/// Adds the wheel to the key of an egg that shows it. Returns the file name of the wheel.
+fn add_wheel(tree: &mut Tree) -> Result<Option<String>> {
+    let wheel = archive::wheel(&tree.open()?.files, &tree.manifest.entries)?;
+    Ok(wheel.map(|wheel| {
+        tree.manifest.key.source_sha256 = wheel.sha256.to_string();
+        wheel.file_name
+    }))
 }
 
 /// Adds to a key what only the files of the egg show.

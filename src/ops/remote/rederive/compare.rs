@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::disk::files;
 use crate::egg::bytecode::is_bytecode;
 use crate::egg::manifest::{Entry, EntryKind, Manifest};
+use crate::egg::sameness::is_note_of_pip;
 use crate::egg::scan::{Hints, Tree, path_of};
 use crate::error::{IoContext, Result};
 use crate::remote::entry::RemoteEntry;
@@ -61,12 +62,7 @@ pub fn all(stored: &Manifest, found: &Found) -> Vec<Difference> {
 
 /// Differences from an egg of pip, except in what depends on the time and place of its build.
 pub fn apart_from_pip(stored: &Manifest, found: &Found) -> Vec<Difference> {
-    let is_own = |path: &str| {
-        let name = path.rsplit('/').next().unwrap_or_default();
-        let is_metadata = path.split('/').next().is_some_and(|top| top.ends_with(".dist-info"));
-        let is_changed = is_metadata && ["RECORD", "direct_url.json"].contains(&name);
-        !is_bytecode(path) && name != "__pycache__" && !is_changed
-    };
+    let is_own = |path: &str| !is_bytecode(path) && !is_note_of_pip(path);
     differences(stored, &found.0, is_own, false)
 }
 
