@@ -12,14 +12,18 @@ CORES := $(shell getconf _NPROCESSORS_ONLN)
 PYTEST_AT_ONCE := $(TOOLS)/python -m pytest -n $(shell expr $(CORES) + 1)
 BENCH := build/bench/venv/bin
 
-.PHONY: help build wheel wheel-manylinux wheel-release release-check deb docs test matrix parity upstream azure bench \
-	scale demo lint deny fuzz reliability check-macos clean
+# Random configurations of `make differential`.
+SEEDS := 100-299
+
+.PHONY: help build wheel wheel-manylinux wheel-release release-check deb docs test matrix parity differential \
+	upstream azure bench scale demo lint deny fuzz reliability check-macos clean
 
 help:
 	@echo "make demo   run a real buildout, then the same one without network from the cache"
 	@echo "make test   run all tests, with real buildouts of five versions"
 	@echo "make matrix try every Python of this machine with every zc.buildout, for hours; CELLS=REGEX tries some"
 	@echo "make parity compare the eggs of 330 wheels with those of pip; CELLS=REGEX and WHEELS=NUMBER choose some"
+	@echo "make differential  compare 200 random configurations with and without the cache; SEEDS=FIRST-LAST chooses"
 	@echo "make upstream run the tests of zc.buildout itself with the cache; RUNS=REGEX and TESTS=REGEX choose some"
 	@echo "make azure  test remotes with an emulator of Azure Storage as well (needs npm)"
 	@echo "make bench  run all measurements and write docs/explanation/performance.md"
@@ -117,6 +121,10 @@ matrix: wheel
 
 parity: build
 	$(PYTHON) tests/parity/parity.py "$(CELLS)" "$(WHEELS)"
+
+differential: wheel
+	EGGCACHE_SEEDS=$(SEEDS) EGGCACHE_CONFIGURATIONS=100 $(PYTEST_AT_ONCE) \
+		tests/buildout/test_differential.py tests/buildout/test_fetching_ahead.py
 
 upstream: wheel
 	$(TOOLS)/python tests/upstream/upstream.py "$(RUNS)" "$(TESTS)"

@@ -87,6 +87,8 @@ class Configuration:
         self.runs = rng.choice(
             [[[]], [[], []], [["-v"], []], [[], ["-N"]], [["-N"]], [["-o"]], [[], ["-o"]], [["-U"], ["-vv"]]]
         )
+        if rng.random() < 0.15:
+            self._use_macro()
 
     def text(self, head):
         """The text of the configuration file, with `head` at the begin of its `buildout` section."""
@@ -130,6 +132,12 @@ class Configuration:
         if rng.random() < 0.1:
             section["recipe"] = "zc.recipe.egg:eggs"
         return section
+
+    def _use_macro(self):
+        """Let a part take its options from another section."""
+        name = self.random.choice(self.parts)
+        self.sections["common"] = self.sections[name]
+        self.sections[name] = {"<": "common"}
 
     def _versions(self):
         rng, pins = self.random, {}
