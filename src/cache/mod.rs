@@ -35,7 +35,7 @@ use crate::error::Unwritable;
 
 pub use arrivals::Arrivals;
 pub use blobs::{BlobFile, Blobs, Staged, Staging};
-pub use index::{DAY, Day, FILE_NAME as INDEX_FILE_NAME, Regrets, Tally, Usage, day_of};
+pub use index::{DAY, Day, FILE_NAME as INDEX_FILE_NAME, Regrets, Tally, Usage, day_of, on_wait};
 pub use rebuild::Rebuilt;
 pub use repair::describes_same_egg;
 pub use verdict::Likeness;

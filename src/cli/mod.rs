@@ -50,7 +50,12 @@ pub fn main() -> process::ExitCode {
         Err(error) => return refused(&error),
     };
     let Global { json, quiet, .. } = args.global;
-    let printer = Printer::new(json, quiet, args.global.color(), args.global.log_format());
+    let (color, log) = (args.global.color(), args.global.log_format());
+    let printer = Printer::new(json, quiet, color, log);
+    crate::cache::on_wait(move || {
+        let note = "waiting for another process that writes to the index of the cache";
+        Printer::new(json, quiet, color, log).note(note);
+    });
     let environment: Environment = env::vars_os().collect();
     let warning = log_file::start(&environment);
     if let Some(warning) = &warning {

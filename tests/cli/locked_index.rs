@@ -1,5 +1,8 @@
 //! Another process holds the write lock of the index and does not release it.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use serde_json::json;
 
 use crate::serve::Server;
@@ -45,4 +48,21 @@ fn a_lock_that_is_released_in_time_delays_a_bridge_and_nothing_else() {
     drop(lock);
     assert_eq!(server.settle()["outcomes"][0]["outcome"], "stored");
     server.close();
+}
+
+#[test]
+fn a_command_says_that_it_waits_for_the_lock() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("foo", "1.0");
+    sandbox.ok("init");
+    let lock = lock(&sandbox);
+    let mut add = sandbox.eggcache("add eggs").stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(add.stderr.take().unwrap()).lines();
+    let note = "note: waiting for another process that writes to the index of the cache";
+    assert_eq!(said.next().unwrap().unwrap(), note);
+    drop(lock);
+    assert!(add.wait().unwrap().success());
+    let rest: Vec<String> = said.map(Result::unwrap).collect();
+    assert!(rest.iter().all(|line| line != note), "once: {rest:?}");
+    assert_eq!(sandbox.listed(), ["foo==1.0"]);
 }

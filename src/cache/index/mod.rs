@@ -25,6 +25,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, Row, TransactionBehavior};
@@ -56,6 +57,17 @@ const USE_TIMEOUT: Duration = Duration::from_millis(500);
 /// whichever process happens to try while it is free.
 const BUSY_STEP: Duration = Duration::from_millis(2);
 
+/// After how long a command says that it waits.
+const LONG: Duration = Duration::from_secs(2);
+
+/// What to do when a command has waited for the write lock for a while.
+static ON_WAIT: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
+
+/// Calls `tell` whenever a command has waited for the write lock for two seconds. The first call counts.
+pub fn on_wait(tell: impl Fn() + Send + Sync + 'static) {
+    let _ = ON_WAIT.set(Box::new(tell));
+}
+
 /// How long to wait for the locks of other processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
@@ -70,7 +82,12 @@ pub enum Patience {
 impl Patience {
     fn apply(self, connection: &mut Connection) -> rusqlite::Result<()> {
         connection.busy_handler(Some(match self {
-            Self::Command => |tries| wait_for(BUSY_TIMEOUT, tries),
+            Self::Command => |tries: i32| {
+                if BUSY_STEP * tries.unsigned_abs() == LONG {
+                    ON_WAIT.get().inspect(|tell| tell());
+                }
+                wait_for(BUSY_TIMEOUT, tries)
+            },
             Self::Run => |tries| wait_for(RUN_TIMEOUT, tries),
             Self::Brief => |tries| wait_for(USE_TIMEOUT, tries),
         }))
