@@ -16,7 +16,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory};
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::engine::{
+    ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
+};
 use clap_complete::env::CompleteEnv;
 
 use super::args::{CommandLine, visible};
@@ -100,6 +102,20 @@ pub fn remote_names() -> ArgValueCompleter {
     completer(|_, root, trust| {
         let remotes = config::read(root, trust).ok()?;
         Some(remotes.into_iter().map(|remote| remote.name).collect())
+    })
+}
+
+/// Completes the ids of trusted keys, and files, which a key can also be in.
+pub fn key_ids() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let ids = candidates(typed, |_, root, trust| {
+            let remotes = config::read(root, trust).ok()?;
+            let keys = remotes.iter().flat_map(|remote| &remote.trusted);
+            Some(keys.filter_map(|key| key.id().ok()).collect())
+        });
+        let mut all = ids.unwrap_or_default();
+        all.extend(PathCompleter::file().complete(typed));
+        all
     })
 }
 

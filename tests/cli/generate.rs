@@ -168,6 +168,7 @@ fn remotes_pins_and_buildouts_are_completed() {
         assert_eq!(offered(line), ["team"], "{line}");
     }
     assert_eq!(offered("show foo==").len(), 1);
+    assert_eq!(offered("remote withdraw team fo"), ["foo"]);
     let app = sandbox.path("app");
     let mut server = crate::serve::Server::open(&sandbox, &crate::support::host());
     std::fs::create_dir_all(sandbox.path("out")).unwrap();
@@ -175,6 +176,14 @@ fn remotes_pins_and_buildouts_are_completed() {
     server.close();
     let app = app.canonicalize().unwrap().display().to_string();
     assert_eq!(offered("roots --forget /"), [app]);
+    sandbox.ok("keygen key");
+    sandbox.ok("trust team key.pub");
+    let id = &sandbox.json("remote list")["remotes"][0]["key_ids"][0];
+    let id = id.as_str().unwrap();
+    for line in ["trust team --remove", "gc --signed-by", "remote gc team --signed-by"] {
+        assert_eq!(offered(&format!("{line} {}", &id[..4])), [id], "{line}");
+        assert!(offered(&format!("{line} ke")).contains(&"key.pub".to_owned()), "{line}");
+    }
 }
 
 #[test]

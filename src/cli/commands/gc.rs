@@ -6,6 +6,7 @@ use crate::cache::Cache;
 use crate::cache::Regrets;
 use crate::cache::retention::plan::{KeepReason, Rules, SizeOrder};
 use crate::cache::retention::policy::Policy;
+use crate::cli::complete_eggs::key_ids;
 use crate::cli::context::Context;
 use crate::cli::eviction_table::{AgeSince, eviction_table};
 use crate::cli::exit_code::ExitCode;
@@ -56,7 +57,7 @@ pub struct Gc {
     ci: bool,
     /// Evict eggs that were pulled from a remote and that KEY has signed, even if they are pinned or in
     /// use: a key id, a public key or its file. The rules of eggcache.toml do not apply then.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", add = key_ids())]
     signed_by: Vec<String>,
     /// Show what would be removed; change nothing.
     #[arg(long)]

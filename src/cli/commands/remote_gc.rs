@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::cache::retention::plan::Rules;
 use crate::cache::retention::policy::Policy;
-use crate::cli::complete_eggs::remote_names;
+use crate::cli::complete_eggs::{key_ids, remote_names};
 use crate::cli::context::Context;
 use crate::cli::eviction_table::{AgeSince, eviction_table};
 use crate::cli::exit_code::ExitCode;
@@ -48,7 +48,7 @@ pub struct Gc {
     untrusted: bool,
     /// Remove entries with a signature by KEY, even if they are pinned or others have signed them, too: a key
     /// id, a public key or its file.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", add = key_ids())]
     signed_by: Vec<String>,
     /// Show what would be removed; change nothing.
     #[arg(long)]

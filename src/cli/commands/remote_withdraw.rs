@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::cache::Cache;
 use crate::cache::query::Narrow;
-use crate::cli::complete_eggs::remote_names;
+use crate::cli::complete_eggs::{egg_names, remote_names};
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::kept_by;
@@ -36,7 +36,7 @@ pub struct Withdraw {
     #[arg(add = remote_names())]
     name: String,
     /// Builds: name==version, file name, or at least 6 digits of the digest.
-    #[arg(value_name = "EGG")]
+    #[arg(value_name = "EGG", add = egg_names())]
     eggs: Vec<String>,
     /// Why they are withdrawn; everybody who needs one of them reads this.
     #[arg(long, value_name = "TEXT", requires = "eggs")]

@@ -1,6 +1,6 @@
 //! `trust`: the keys whose signatures a remote's eggs need.
 
-use crate::cli::complete_eggs::remote_names;
+use crate::cli::complete_eggs::{key_ids, remote_names};
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::values::day;
@@ -21,6 +21,7 @@ pub struct Trust {
     #[arg(add = remote_names())]
     name: String,
     /// Public key, or the file that contains it; with --remove also the id of the key.
+    #[arg(add = key_ids())]
     key: String,
     /// Reject this key's signatures from DAY on (UTC).
     #[arg(long, value_name = "DAY", value_parser = day)]
