@@ -1,6 +1,5 @@
 //! The members of a wheel, checked: no name leaves the egg, nothing is a link, all sizes are bounded.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::Ordering;
@@ -8,6 +7,7 @@ use std::sync::atomic::Ordering;
 use zip::read::{ZipArchive, ZipReadOptions};
 use zip::{CompressionMethod, DateTime};
 
+use super::clashes;
 use super::reason::Reason;
 use super::source::Source;
 use crate::disk::MAX_PATH;
@@ -105,7 +105,7 @@ impl Archive {
         if total > MAX_TOTAL {
             return Err(Reason::TooMuch { what: "bytes", most: MAX_TOTAL });
         }
-        check_clashes(&members)?;
+        clashes::check(members.iter().map(|member| member.path.as_str()))?;
         budget.store(u64::MAX, Ordering::Relaxed);
         Ok(Self { zip, members, newest: newest.min(i32::MAX.into()) })
     }
@@ -214,25 +214,6 @@ fn check_sizes(
     };
     if !is_possible || size > MAX_MEMBER {
         return Err(Reason::member(path, "has an absurd size"));
-    }
-    Ok(())
-}
-
-/// Refuses two names that a file system may take for one, also those of directories.
-fn check_clashes(members: &[Member]) -> Result<(), Reason> {
-    let mut known: HashMap<String, (&str, bool)> = HashMap::new();
-    for member in members {
-        let path = member.path.as_str();
-        let directories = path.match_indices('/').map(|(at, _)| (&path[..at], true));
-        for (name, is_directory) in directories.chain([(path, false)]) {
-            let (other, was_directory) =
-                *known.entry(name.to_lowercase()).or_insert((name, is_directory));
-            let is_new = std::ptr::eq(other, name);
-            let is_same_directory = is_directory && was_directory && other == name;
-            if !is_new && !is_same_directory {
-                return Err(Reason::Clash { one: other.to_owned(), other: name.to_owned() });
-            }
-        }
     }
     Ok(())
 }

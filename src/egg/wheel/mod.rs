@@ -5,6 +5,7 @@
 //! buildout itself, with a [`Reason`].
 
 pub mod archive;
+pub mod clashes;
 pub mod converted;
 pub mod entry_points;
 pub mod file_name;

@@ -22,6 +22,8 @@ use crate::util::hash::sha256::Sha256;
 /// The longest WHEEL and `top_level.txt`, and the longest script whose first line is examined, in bytes.
 const MAX_TEXT: u64 = 1 << 20;
 pub const MAX_SCRIPT: u64 = 16 << 20;
+/// The most rows of RECORD for each file: some list bytecode that they do not contain.
+const MOST_ROWS: usize = 4;
 /// Metadata that pip writes.
 const INSTALLER: &str = "INSTALLER";
 const REQUESTED: &str = "REQUESTED";
@@ -101,7 +103,8 @@ impl Plan {
         headers::check_wheel(&text.required("WHEEL", MAX_TEXT)?)?;
         let name =
             headers::check_metadata(&text.required("METADATA", MAX_METADATA)?, &file, target)?;
-        let rows = record::parse(&text.required(RECORD, record::MAX_LENGTH)?)?;
+        let record = text.required(RECORD, record::MAX_LENGTH)?;
+        let rows = record::parse(&record, MOST_ROWS * text.archive.members.len())?;
         let entry_points = text.optional("entry_points.txt", entry_points::MAX_LENGTH)?;
         let entry_points = entry_points.unwrap_or_default();
         let scripts = entry_points::parse(&entry_points)?;
@@ -360,10 +363,15 @@ fn top_levels(text: &[u8]) -> Result<Vec<String>, Reason> {
 
 /// Refuses rows that buildout could take for other files of the wheel than they name.
 fn check_rows(rows: &[Row], members: &[Member]) -> Result<(), Reason> {
-    let directories: HashSet<&str> = members
-        .iter()
-        .flat_map(|member| member.path.match_indices('/').map(|(at, _)| &member.path[..at]))
-        .collect();
+    let mut directories: HashSet<&str> = HashSet::new();
+    for Member { path, .. } in members {
+        for (at, _) in path.rmatch_indices('/') {
+            if !directories.insert(&path[..at]) {
+                // All directories above it are known as well.
+                break;
+            }
+        }
+    }
     for Row { path, .. } in rows {
         if crate::egg::path::EggPath::new(path.as_str()).is_err() {
             return Err(Reason::metadata(RECORD, format!("names {path}, outside of the egg")));

@@ -275,6 +275,7 @@ fn unusual_wheels_are_left_to_buildout() {
         (&[(RECORD, "../x,,\n")], "outside of the egg"),
         (&[(RECORD, "a,,\n"), ("a/x.py", "1")], "names the directory a"),
         (&[(RECORD, "a,b,c,d\n")], "its RECORD has a row"),
+        (&[(RECORD, &"a,,\n".repeat(13))], "more than 12 rows in RECORD"),
         (&[(ENTRY_POINTS, "[console_scripts]\npip = a:b\n")], "it is pip"),
         (&[("ns/__init__.py", "# é")], "not ASCII"),
     ] {

@@ -227,8 +227,12 @@ impl Writer<'_> {
         let mut directories = BTreeSet::from([self.root.clone()]);
         let mut add = |path: &str| {
             let path = self.root.join(path);
-            let above = path.ancestors().skip(1).take_while(|path| path.starts_with(&self.root));
-            directories.extend(above.map(Path::to_owned));
+            for directory in path.ancestors().skip(1) {
+                if !directories.insert(directory.to_owned()) {
+                    // All directories above it are known as well.
+                    break;
+                }
+            }
         };
         for file in files {
             add(file.path);
