@@ -16,6 +16,7 @@ pub mod pip;
 pub mod plan;
 pub mod reason;
 pub mod record;
+pub mod requirement;
 pub mod scripts;
 pub mod source;
 pub mod target;

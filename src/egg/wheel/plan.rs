@@ -286,9 +286,7 @@ fn row_of(path: String, content: &[u8]) -> Row {
 
 /// The metadata directory, which must be that of the distribution in the file name.
 fn dist_info(archive: &Archive, file: &WheelName) -> Result<String, Reason> {
-    let tops = archive.members.iter().filter_map(|member| member.path.split('/').next());
-    let found: HashSet<&str> = tops.filter(|top| top.ends_with(".dist-info")).collect();
-    let mut found = found.into_iter();
+    let mut found = archive.tops.iter().filter(|top| top.ends_with(".dist-info"));
     let (Some(dist_info), None) = (found.next(), found.next()) else {
         return Err(Reason::DistInfo(if archive.members.is_empty() {
             "no files and no"
