@@ -163,6 +163,18 @@ fn a_wrong_digest_in_record_is_a_warning() {
 }
 
 #[test]
+fn only_long_scripts_that_pip_changes_are_left_to_it() {
+    let sandbox = Sandbox::new();
+    let program = "\x7fELF".to_owned() + &"0".repeat(17 << 20);
+    let script = "#!python\n".to_owned() + &program;
+    for (content, outcome) in [(&program, "converted"), (&script, "left")] {
+        wheel(&sandbox, ".", &[("alpha-1.0.data/scripts/run", content)], "");
+        let line = format!("alpha-1.0-py3-none-any.whl --into {outcome}");
+        assert_eq!(report(&convert(&sandbox, &line, "26.3", &[]))["outcome"], outcome);
+    }
+}
+
+#[test]
 fn bytecode_can_be_complete_and_unchecked() {
     let sandbox = Sandbox::new();
     wheel(&sandbox, ".", &PACKAGE, "");

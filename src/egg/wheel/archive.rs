@@ -1,6 +1,7 @@
 //! The members of a wheel, checked: no name leaves the egg, nothing is a link, all sizes are bounded.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::atomic::Ordering;
@@ -164,12 +165,28 @@ impl Archive {
             return Err(Reason::member(&member.path, "is too long"));
         }
         let mut content = Vec::new();
+        self.read_member(member, |piece| content.extend_from_slice(piece))?;
+        Ok(content)
+    }
+
+    /// The beginning of a member, which is read to its end to see whether it is damaged.
+    pub fn head(&mut self, member: &Member) -> Result<Vec<u8>, Reason> {
+        let mut head = Vec::new();
+        self.read_member(member, |piece| {
+            if head.is_empty() {
+                head.extend_from_slice(piece);
+            }
+        })?;
+        Ok(head)
+    }
+
+    fn read_member(&mut self, member: &Member, mut see: impl FnMut(&[u8])) -> Result<(), Reason> {
         let copied = self.copy(member, |piece| {
-            content.extend_from_slice(piece);
-            Ok::<(), std::convert::Infallible>(())
+            see(piece);
+            Ok::<(), Infallible>(())
         });
         match copied {
-            Ok(copied) => copied.map(|()| content),
+            Ok(copied) => copied,
             Err(never) => match never {},
         }
     }

@@ -281,17 +281,18 @@ impl Writer<'_> {
         let (mut changed, mut sources) = (ChangedScripts::new(), Vec::new());
         for dropped in self.plan.dropped(&self.archive.members) {
             let Dropped { member, record_path, is_script } = dropped;
-            if is_source(record_path) || is_script {
-                let mut content = archive.content(member, MAX_SCRIPT)?;
-                if is_script && let Some(fixed) = self.plan.changed_script(&content) {
-                    content.clone_from(&fixed);
-                    changed.insert(record_path.to_owned(), fixed);
-                }
-                if is_source(record_path) {
-                    sources.push(self.outside_source(record_path, &content)?);
-                }
-            } else {
-                archive.copy(member, |_| Ok::<(), Error>(()))??;
+            let head = archive.head(member)?;
+            let is_changed = is_script && self.plan.changed_script(&head).is_some();
+            if !is_changed && !is_source(record_path) {
+                continue;
+            }
+            let mut content = archive.content(member, MAX_SCRIPT)?;
+            if is_script && let Some(fixed) = self.plan.changed_script(&content) {
+                content.clone_from(&fixed);
+                changed.insert(record_path.to_owned(), fixed);
+            }
+            if is_source(record_path) {
+                sources.push(self.outside_source(record_path, &content)?);
             }
         }
         Ok((changed, sources))
