@@ -200,6 +200,24 @@ def test_wheels_on_which_versions_of_pip_disagree_are_left_to_it(stock, tmp_path
     assert [it for it in compared if it["verdict"] != "left"] == []
 
 
+def test_sources_are_compiled_if_pip_can_decode_them(stock, tmp_path):
+    # pip 26.3 imports nothing while it installs, also no module for an encoding.
+    python = os.path.join(stock.venv, "bin", "python")
+    pip = subprocess.check_output([python, "-m", "pip", "--version"]).decode().split()[1]
+    blocks = tuple(int(part) for part in pip.split(".")[:2]) >= (26, 3)
+    built_in = ["utf8", "UTF-8", "utf-8-sig", "latin-1", "latin1", "iso8859-1", "us-ascii"]
+    expected = dict.fromkeys(built_in, "same")
+    expected.update(dict.fromkeys(["cp1252", "gbk", "utf-7"], "left" if blocks else "same"))
+    wheels = {}
+    for encoding in expected:
+        (tmp_path / encoding).mkdir()
+        source = "# -*- coding: %s -*-\nx = 1\n" % encoding
+        wheels[make_wheel(tmp_path / encoding, "alpha", {"a/__init__.py": source}, "a\n")] = encoding
+    code, compared = convert(stock, "--check", *wheels)
+    assert code == 0
+    assert {wheels[it["wheel"]]: it["verdict"] for it in compared} == expected
+
+
 def test_the_environment_counts_as_for_pip(stock, tmp_path):
     wheel = make_wheel(tmp_path, "plain", {"a/__init__.py": "assert x\n"}, "a\n")
     for environ in [{"SOURCE_DATE_EPOCH": "1500000000"}, {"PYTHONOPTIMIZE": "1"}, {"PYTHONOPTIMIZE": "2"}]:

@@ -163,6 +163,22 @@ fn a_wrong_digest_in_record_is_a_warning() {
 }
 
 #[test]
+fn sources_that_the_newest_pip_cannot_decode_are_left_to_it() {
+    let sandbox = Sandbox::new();
+    let source = "# coding: cp1252\n";
+    for path in ["alpha/old.py", "alpha-1.0.data/data/share/old.py"] {
+        wheel(&sandbox, ".", &[PACKAGE[0], (path, source)], "alpha\n");
+        let line = "alpha-1.0-py3-none-any.whl --into";
+        let left = report(&convert(&sandbox, &format!("{line} new"), "26.3", &[]));
+        let reason = left["reason"].as_str().unwrap();
+        assert!(reason.contains("old.py has an encoding"), "{reason}");
+        assert!(names_in(&sandbox.path("new")).is_empty());
+        let made = report(&convert(&sandbox, &format!("{line} {path}.out"), "26.2.1", &[]));
+        assert_eq!(made["outcome"], "converted");
+    }
+}
+
+#[test]
 fn only_long_scripts_that_pip_changes_are_left_to_it() {
     let sandbox = Sandbox::new();
     let program = "\x7fELF".to_owned() + &"0".repeat(17 << 20);

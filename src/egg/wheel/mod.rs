@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod clashes;
+pub mod coding;
 pub mod converted;
 pub mod entry_points;
 pub mod file_name;

@@ -77,6 +77,8 @@ pub struct Plan {
     namespaces: HashSet<usize>,
     scripts: Scripts,
     pip: Pip,
+    /// Whether this pip cannot compile a source whose encoding needs a module.
+    pub blocks_imports: bool,
     executable: OsString,
     direct_url: String,
 }
@@ -145,6 +147,7 @@ impl Plan {
             namespaces,
             scripts,
             pip,
+            blocks_imports: known.blocks_imports,
             executable,
             direct_url,
         })

@@ -21,6 +21,7 @@ use crate::disk::files;
 use crate::disk::temp::Temp;
 use crate::egg::wheel::Reason;
 use crate::egg::wheel::archive::Archive;
+use crate::egg::wheel::coding;
 use crate::egg::wheel::plan::{Dropped, EggFile, MAX_SCRIPT, Origin, Original, Plan, is_source};
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::sha256::{Hashing, Sha256};
@@ -266,13 +267,30 @@ impl Writer<'_> {
         let path = self.root.join(file.path);
         let created = self.create(&path, file.member.is_executable).at("write", &path)?;
         let mut hashing = Hashing::new(&created);
-        archive.copy(file.member, |piece| hashing.write_all(piece).at("write", &path))??;
+        let mut is_first = true;
+        archive.copy(file.member, |piece| {
+            if std::mem::take(&mut is_first) && is_source(file.path) {
+                self.check_coding(file.path, piece, piece.len() as u64 == file.member.size)?;
+            }
+            hashing.write_all(piece).at("write", &path).map_err(Stop::from)
+        })??;
         let (digest, _) = hashing.finish();
         files::set_mtime(&created, None, (self.mtime, 0)).at("write", &path)?;
         let is_other = file.digest.starts_with("sha256=") && file.digest != digest.in_record();
         Ok(is_other.then(|| {
             format!("{}: its content does not match its digest in RECORD", file.member.path)
         }))
+    }
+
+    /// Leaves a wheel to buildout if its pip cannot compile a source that begins so.
+    fn check_coding(&self, path: &str, head: &[u8], is_whole: bool) -> Result<(), Reason> {
+        if self.plan.blocks_imports && !coding::is_built_in(head, is_whole) {
+            return Err(Reason::member(
+                path,
+                "has an encoding for which this pip imports no module",
+            ));
+        }
+        Ok(())
     }
 
     /// Reads what pip installs outside of the egg. Returns the scripts that it changes, and the sources.
@@ -299,7 +317,8 @@ impl Writer<'_> {
     }
 
     /// A source that is compiled only because RECORD says whether that succeeds.
-    fn outside_source(&self, key: &str, content: &[u8]) -> Result<Source> {
+    fn outside_source(&self, key: &str, content: &[u8]) -> Result<Source, Stop> {
+        self.check_coding(key, content, true)?;
         fs::create_dir_all(&self.outside).at("make", &self.outside)?;
         let source = self.outside.join(Sha256::of(key.as_bytes()).to_string());
         fs::write(&source, content).at("write", &source)?;
