@@ -149,16 +149,22 @@ fn an_egg_that_is_there_stays_and_abandoned_ones_are_removed() {
 }
 
 #[test]
-fn a_wrong_digest_in_record_is_a_warning() {
+fn wrong_rows_of_record_are_warnings() {
     let sandbox = Sandbox::new();
-    let record = format!("alpha/run.py,sha256=AAAA,1\n{INFO}/RECORD,,\n");
+    let rows =
+        "alpha/__init__.py,,1\nalpha/run.py,sha256=AAAA,16\nalpha/a,,\nalpha/b,,\nalpha/c,,\n";
+    let record = format!("{rows}{INFO}/RECORD,,\n");
     let record_path = format!("{INFO}/RECORD");
     let files = [PACKAGE[0], PACKAGE[1], (&record_path, &record)];
     wheel(&sandbox, ".", &files, "alpha\n");
     let made = report(&convert(&sandbox, "alpha-1.0-py3-none-any.whl --into out", "26.3", &[]));
     assert_eq!(
         made["warnings"],
-        serde_json::json!(["alpha/run.py: its content does not match its digest in RECORD"])
+        serde_json::json!([
+            "alpha/__init__.py: its size is not the one in RECORD",
+            "alpha/run.py: its content does not match its digest in RECORD",
+            "alpha/a and 2 more: RECORD lists them, and the wheel does not have them",
+        ])
     );
 }
 

@@ -56,8 +56,8 @@ pub struct EggFile<'a> {
     pub member: &'a Member,
     /// Its path in the egg.
     pub path: &'a str,
-    /// The digest that RECORD has for it, or an empty text.
-    pub digest: &'a str,
+    /// Its row in the RECORD of the wheel.
+    pub row: Option<&'a Row>,
     /// Whether stock buildout keeps its bytecode, if it is a source.
     pub keeps_bytecode: bool,
     /// Whether it only declares a namespace and is removed after it is compiled.
@@ -155,8 +155,8 @@ impl Plan {
 
     /// The files of the egg that come from the wheel.
     pub fn files<'a>(&'a self, members: &'a [Member]) -> impl Iterator<Item = EggFile<'a>> {
-        let rows: HashMap<&str, &str> =
-            self.rows.iter().map(|row| (row.path.as_str(), row.digest.as_str())).collect();
+        let rows: HashMap<&str, &Row> =
+            self.rows.iter().map(|row| (row.path.as_str(), row)).collect();
         let record = format!("{}/{RECORD}", self.dist_info);
         let placed = self.placed.iter().filter(move |it| members[it.member].path != record);
         placed.filter_map(move |it| {
@@ -165,7 +165,7 @@ impl Plan {
             Some(EggFile {
                 member,
                 path,
-                digest: rows.get(member.path.as_str()).copied().unwrap_or_default(),
+                row: rows.get(member.path.as_str()).copied(),
                 keeps_bytecode: *keeps_bytecode,
                 is_removed: self.namespaces.contains(&it.member),
             })
@@ -182,6 +182,12 @@ impl Plan {
             }),
             _ => None,
         })
+    }
+
+    /// The rows of RECORD for files that the wheel does not have.
+    pub fn rows_without_file<'a>(&'a self, members: &'a [Member]) -> impl Iterator<Item = &'a Row> {
+        let paths: HashSet<&str> = members.iter().map(|member| member.path.as_str()).collect();
+        self.rows.iter().filter(move |row| !paths.contains(row.path.as_str()))
     }
 
     /// The content of a dropped script after pip has changed its first line, if it does.

@@ -20,9 +20,10 @@ use crate::disk::dir::Dir;
 use crate::disk::files;
 use crate::disk::temp::Temp;
 use crate::egg::wheel::Reason;
-use crate::egg::wheel::archive::Archive;
+use crate::egg::wheel::archive::{Archive, Member};
 use crate::egg::wheel::coding;
 use crate::egg::wheel::plan::{Dropped, EggFile, MAX_SCRIPT, Origin, Original, Plan, is_source};
+use crate::egg::wheel::record::Row;
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::sha256::{Hashing, Sha256};
 
@@ -132,6 +133,7 @@ fn try_make(
     };
     let written = writer.write()?;
     warnings.extend(written.warnings);
+    warnings.extend(missing_files(&plan, &archive.members));
     let egg_dir = Dir::open(temp.path()).at("open", temp.path())?;
     match egg_dir.rename_new("egg", &dir, egg.as_str()) {
         Ok(()) => {}
@@ -146,6 +148,29 @@ fn try_make(
         bytes: written.bytes,
         compiled: written.compiled,
         not_compiled: written.not_compiled,
+    })
+}
+
+/// What is odd about a file, compared with its row in RECORD.
+fn problem(row: &Row, digest: Sha256, size: u64) -> Option<&'static str> {
+    if !row.size.is_empty() && row.size.parse() != Ok(size) {
+        Some("its size is not the one in RECORD")
+    } else if row.digest.starts_with("sha256=") && row.digest != digest.in_record() {
+        Some("its content does not match its digest in RECORD")
+    } else {
+        None
+    }
+}
+
+/// What is odd about rows of RECORD that have no file.
+fn missing_files(plan: &Plan, members: &[Member]) -> Option<String> {
+    let mut rows = plan.rows_without_file(members);
+    let first = &rows.next()?.path;
+    Some(match rows.count() {
+        0 => format!("{first}: RECORD lists it, and the wheel does not have it"),
+        more => {
+            format!("{first} and {more} more: RECORD lists them, and the wheel does not have them")
+        }
     })
 }
 
@@ -274,12 +299,10 @@ impl Writer<'_> {
             }
             hashing.write_all(piece).at("write", &path).map_err(Stop::from)
         })??;
-        let (digest, _) = hashing.finish();
+        let (digest, size) = hashing.finish();
         files::set_mtime(&created, None, (self.mtime, 0)).at("write", &path)?;
-        let is_other = file.digest.starts_with("sha256=") && file.digest != digest.in_record();
-        Ok(is_other.then(|| {
-            format!("{}: its content does not match its digest in RECORD", file.member.path)
-        }))
+        let problem = file.row.and_then(|row| problem(row, digest, size));
+        Ok(problem.map(|problem| format!("{}: {problem}", file.member.path)))
     }
 
     /// Leaves a wheel to buildout if its pip cannot compile a source that begins so.
