@@ -83,7 +83,8 @@ def make_wheel(folder, name, files, top_level=None, entry_points=None):
     """Write a wheel of version 1.0 with these files, and return its path."""
     info = "%s-1.0.dist-info" % name
     files = dict(files)
-    files[info + "/METADATA"] = "Metadata-Version: 2.1\nName: %s\nVersion: 1.0\n" % name.replace("_", ".")
+    metadata = "Metadata-Version: 2.1\nName: %s\nVersion: 1.0\n" % name.replace("_", ".")
+    files.setdefault(info + "/METADATA", metadata)
     files[info + "/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     if top_level is not None:
         files[info + "/top_level.txt"] = top_level
@@ -143,6 +144,78 @@ def test_odd_wheels_become_the_eggs_of_stock_buildout(stock, tmp_path):
     code, compared = convert(stock, "--check", *odd_wheels(tmp_path))
     wrong = [it for it in compared if it["verdict"] != "same"]
     assert (code, wrong) == (0, [])
+
+
+def refused_wheels(folder):
+    """Wheels that every pip refuses."""
+    start = "Metadata-Version: 2.1\nName: %s\nVersion: 1.0\n"
+    wheels = []
+    for name, metadata in [
+        ("mark", "\ufeff" + start),
+        ("garbage", start.replace("Version: 1", "garbage\nVersion: 1")),
+    ]:
+        files = {"a.py": "", name + "-1.0.dist-info/METADATA": metadata % name}
+        wheels.append(make_wheel(folder, name, files))
+    wheels.append(make_wheel(folder, "line", {"a.py": ""}, None, "[other]\njust a line\n"))
+    wheels.append(make_wheel(folder, "two", {"a.py": "", "other-1.0.dist-info/": ""}))
+    wheels.append(make_wheel(folder, "zip", {"a.py": ""}))
+    with open(wheels[-1], "r+b") as archive:
+        content = archive.read()
+        archive.seek(content.index(b"PK\1\2") + 6)
+        archive.write(b"\x40")
+    return wheels
+
+
+def installs(stock, wheel, folder):
+    """Whether the pip of a buildout installs a wheel."""
+    command = [os.path.join(stock.venv, "bin", "python"), "-m", "pip", "install", "-q", "--no-deps", "--no-index"]
+    command += ["--disable-pip-version-check", "-t", str(folder), wheel]
+    return subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def test_wheels_that_pip_refuses_are_left_to_it(stock, tmp_path):
+    wheels = refused_wheels(tmp_path)
+    _, compared = convert(stock, "--check", *wheels)
+    assert [it for it in compared if it["verdict"] != "left"] == []
+    assert [wheel for wheel in wheels if installs(stock, wheel, tmp_path / "into")] == []
+
+
+def test_wheels_on_which_versions_of_pip_disagree_are_left_to_it(stock, tmp_path):
+    wheels = [
+        make_wheel(tmp_path, "spaces", {"a.py": ""}, None, "[ console_scripts ]\nrun = a:main\n"),
+        make_wheel(tmp_path, "before", {"a.py": ""}, None, "run = a:main\n[console_scripts]\n"),
+        make_wheel(tmp_path, "sections", {"a.py": ""}, None, "[a]\nb = c\n[a]\nd = e\n"),
+    ]
+    start = "Metadata-Version: 2.1\nVersion: 1.0\nName: "
+    for name, header in [
+        ("bad", "bad\nRequires-Dist: !!!bad"),
+        ("compared", "compared\nRequires-Dist: a; platform_release >= '20'"),
+        ("encoded", "=?utf-8?q?encoded?="),
+        ("folded", "\n folded"),
+    ]:
+        metadata = "%s%s\n" % (start, header)
+        wheels.append(make_wheel(tmp_path, name, {name + "-1.0.dist-info/METADATA": metadata}))
+    code, compared = convert(stock, "--check", *wheels)
+    assert code == 0
+    assert [it for it in compared if it["verdict"] != "left"] == []
+
+
+def test_sources_are_compiled_if_pip_can_decode_them(stock, tmp_path):
+    # pip 26.3 imports nothing while it installs, also no module for an encoding.
+    python = os.path.join(stock.venv, "bin", "python")
+    pip = subprocess.check_output([python, "-m", "pip", "--version"]).decode().split()[1]
+    blocks = tuple(int(part) for part in pip.split(".")[:2]) >= (26, 3)
+    built_in = ["utf8", "UTF-8", "utf-8-sig", "latin-1", "latin1", "iso8859-1", "us-ascii"]
+    expected = dict.fromkeys(built_in, "same")
+    expected.update(dict.fromkeys(["cp1252", "gbk", "utf-7"], "left" if blocks else "same"))
+    wheels = {}
+    for encoding in expected:
+        (tmp_path / encoding).mkdir()
+        source = "# -*- coding: %s -*-\nx = 1\n" % encoding
+        wheels[make_wheel(tmp_path / encoding, "alpha", {"a/__init__.py": source}, "a\n")] = encoding
+    code, compared = convert(stock, "--check", *wheels)
+    assert code == 0
+    assert {wheels[it["wheel"]]: it["verdict"] for it in compared} == expected
 
 
 def test_the_environment_counts_as_for_pip(stock, tmp_path):

@@ -149,17 +149,51 @@ fn an_egg_that_is_there_stays_and_abandoned_ones_are_removed() {
 }
 
 #[test]
-fn a_wrong_digest_in_record_is_a_warning() {
+fn wrong_rows_of_record_are_warnings() {
     let sandbox = Sandbox::new();
-    let record = format!("alpha/run.py,sha256=AAAA,1\n{INFO}/RECORD,,\n");
+    let rows =
+        "alpha/__init__.py,,1\nalpha/run.py,sha256=AAAA,16\nalpha/a,,\nalpha/b,,\nalpha/c,,\n";
+    let record = format!("{rows}{INFO}/RECORD,,\n");
     let record_path = format!("{INFO}/RECORD");
     let files = [PACKAGE[0], PACKAGE[1], (&record_path, &record)];
     wheel(&sandbox, ".", &files, "alpha\n");
     let made = report(&convert(&sandbox, "alpha-1.0-py3-none-any.whl --into out", "26.3", &[]));
     assert_eq!(
         made["warnings"],
-        serde_json::json!(["alpha/run.py: its content does not match its digest in RECORD"])
+        serde_json::json!([
+            "alpha/__init__.py: its size is not the one in RECORD",
+            "alpha/run.py: its content does not match its digest in RECORD",
+            "alpha/a and 2 more: RECORD lists them, and the wheel does not have them",
+        ])
     );
+}
+
+#[test]
+fn sources_that_the_newest_pip_cannot_decode_are_left_to_it() {
+    let sandbox = Sandbox::new();
+    let source = "# coding: cp1252\n";
+    for path in ["alpha/old.py", "alpha-1.0.data/data/share/old.py"] {
+        wheel(&sandbox, ".", &[PACKAGE[0], (path, source)], "alpha\n");
+        let line = "alpha-1.0-py3-none-any.whl --into";
+        let left = report(&convert(&sandbox, &format!("{line} new"), "26.3", &[]));
+        let reason = left["reason"].as_str().unwrap();
+        assert!(reason.contains("old.py has an encoding"), "{reason}");
+        assert!(names_in(&sandbox.path("new")).is_empty());
+        let made = report(&convert(&sandbox, &format!("{line} {path}.out"), "26.2.1", &[]));
+        assert_eq!(made["outcome"], "converted");
+    }
+}
+
+#[test]
+fn only_long_scripts_that_pip_changes_are_left_to_it() {
+    let sandbox = Sandbox::new();
+    let program = "\x7fELF".to_owned() + &"0".repeat(17 << 20);
+    let script = "#!python\n".to_owned() + &program;
+    for (content, outcome) in [(&program, "converted"), (&script, "left")] {
+        wheel(&sandbox, ".", &[("alpha-1.0.data/scripts/run", content)], "");
+        let line = format!("alpha-1.0-py3-none-any.whl --into {outcome}");
+        assert_eq!(report(&convert(&sandbox, &line, "26.3", &[]))["outcome"], outcome);
+    }
 }
 
 #[test]

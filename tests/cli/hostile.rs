@@ -315,6 +315,19 @@ fn a_zipped_egg_of_bombs_needs_little_memory() {
 }
 
 #[test]
+fn a_wheel_of_deep_directories_needs_little_memory() {
+    let sandbox = Sandbox::new();
+    // The paths of the directories above each file have 4 MB.
+    let deep: Vec<String> = (0..200).map(|top| format!("{top}/{}x", "a/".repeat(2000))).collect();
+    let mut files: Vec<(&str, &str)> = deep.iter().map(|path| (path.as_str(), "")).collect();
+    // So that nothing is written even if the directories are accepted.
+    files.push(("alpha-1.0.dist-info/INSTALLER", ""));
+    let wheel = crate::convert::wheel(&sandbox, ".", &files, "");
+    bounded(&sandbox, &format!("convert {} --into out", wheel.display()), 0);
+    assert!(names_in(&sandbox.path("out")).is_empty());
+}
+
+#[test]
 fn a_shared_object_with_endless_entries_needs_little_memory() {
     let need = forge::verneed(1, 32, u16::MAX).repeat(2000);
     let strings = [&[0][..], &[b'G'; 4000], &[0]].concat();

@@ -181,7 +181,8 @@ fn what_is_odd_about_a_wheel_is_part_of_the_answer() {
     server.close();
     let metadata = ["METADATA", "WHEEL", "entry_points.txt", "top_level.txt", "RECORD"];
     let rows = metadata.map(|name| format!("alpha-1.0.dist-info/{name},,\n")).concat();
-    let record = format!("alpha/__init__.py,sha256=of-something-else,5\nalpha/run.py,,\n{rows}");
+    let size = PACKAGE[0].1.len();
+    let record = format!("alpha/__init__.py,sha256=of-another,{size}\nalpha/run.py,,\n{rows}");
     let files = [PACKAGE[0], PACKAGE[1], ("alpha-1.0.dist-info/RECORD", &record)];
     wheel(&sandbox, ".", &files, "alpha\n");
     let mut server = Server::open(&sandbox, &host());

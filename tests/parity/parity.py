@@ -28,8 +28,13 @@ BEGIN, END = "<!-- begin: parity -->", "<!-- end: parity -->"
 PROGRAM = os.path.join(ROOT, "target", "release", "eggcache")
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-#: zc.buildout -> setuptools, and the pip; None for the one that comes with the Python.
-BUILDOUTS = {"5.2.0": ("80.9.0", None), "6.0.1": ("81.0.0", "25.3")}
+#: Name of the stock buildout -> zc.buildout, setuptools and pip; None for the pip that comes with the Python.
+BUILDOUTS = {
+    "5.2.0": ("5.2.0", "80.9.0", None),
+    "6.0.1": ("6.0.1", "81.0.0", "25.3"),
+    # This pip blocks imports while it installs.
+    "6.0.1 pip 26.3": ("6.0.1", "81.0.0", "26.3"),
+}
 NO_WHEEL = "no wheel"
 #: How many processes compare, and how many wheels each gets at once.
 WORKERS, BATCH = 2, 10
@@ -38,7 +43,7 @@ DOWNLOADS = 50
 
 
 def all_cells(wanted):
-    """The cells as Python and zc.buildout."""
+    """The cells as Python and stock buildout."""
     for python in PYTHONS:
         for buildout in BUILDOUTS:
             if re.search(wanted, "%s %s" % (python, buildout)):
@@ -60,14 +65,14 @@ def run(command, **kw):
 
 def environment(path, python, buildout):
     """The Python of a virtual environment with zc.buildout."""
-    venv = os.path.join(BUILD, "venv-%s-%s" % (python, buildout))
+    venv = os.path.join(BUILD, "venv-%s-%s" % (python, buildout.replace(" ", "-")))
     program, stamp = os.path.join(venv, "bin", "python"), os.path.join(venv, "stamp")
     if not os.path.exists(stamp):
-        setuptools, pip = BUILDOUTS[buildout]
+        version, setuptools, pip = BUILDOUTS[buildout]
         run([path, "-m", "venv", "--clear", venv], check=True)
         if pip:
             run([program, "-m", "pip", "install", "-q", "pip==" + pip], check=True)
-        pins = ["zc.buildout==" + buildout, "setuptools==" + setuptools, "wheel==0.45.1"]
+        pins = ["zc.buildout==" + version, "setuptools==" + setuptools, "wheel==0.45.1"]
         run([program, "-m", "pip", "install", "-q"] + pins, check=True)
         open(stamp, "w").close()
     return program
@@ -182,7 +187,7 @@ def table(results):
         compiled = sum(it.get("compiled", 0) for it in found)
         numbers = [len(found), files, compiled, counts["same"]]
         numbers += [counts["differs"] + counts["failed"], counts["left"]]
-        row = [python, buildout, cell["pip"]] + [format(number, ",") for number in numbers]
+        row = [python, BUILDOUTS[buildout][0], cell["pip"]] + [format(number, ",") for number in numbers]
         yield "| %s |" % " | ".join(row)
 
 

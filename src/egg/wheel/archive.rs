@@ -1,13 +1,15 @@
 //! The members of a wheel, checked: no name leaves the egg, nothing is a link, all sizes are bounded.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::atomic::Ordering;
 
 use zip::read::{ZipArchive, ZipReadOptions};
 use zip::{CompressionMethod, DateTime};
 
+use super::clashes;
 use super::reason::Reason;
 use super::source::Source;
 use crate::disk::MAX_PATH;
@@ -27,6 +29,11 @@ const SLACK: u64 = 1 << 10;
 const KIND: u32 = 0o170_000;
 const REGULAR: u32 = 0o100_000;
 const SYMLINK: u32 = 0o120_000;
+/// The newest version of the format that the zipfile module of Python reads, times ten.
+const MAX_VERSION: u16 = 63;
+/// The flags that it reads: encryption, which is refused below, how much was compressed, sizes behind the
+/// content, and names in UTF-8.
+const KNOWN_FLAGS: u16 = 0x080f;
 /// 1980-01-01, where the time of zip files begins.
 const FIRST_TIME: i64 = 315_532_800;
 /// How much of a member is written at once, in bytes.
@@ -48,6 +55,8 @@ pub struct Member {
 pub struct Archive {
     zip: ZipArchive<Source>,
     pub members: Vec<Member>,
+    /// The first parts of all names, also of those of directories.
+    pub tops: BTreeSet<String>,
     /// The mtime of the newest member, in seconds since the Unix epoch, as if zip files had UTC.
     pub newest: i64,
 }
@@ -63,9 +72,9 @@ impl Archive {
         Self::read(Source::memory(bytes, MAX_DIRECTORY))
     }
 
-    fn read(source: Source) -> Result<Self, Reason> {
+    fn read(mut source: Source) -> Result<Self, Reason> {
         let budget = source.budget();
-        let mut zip = ZipArchive::new(source)?;
+        let mut zip = ZipArchive::new(source.clone())?;
         if zip.len() > MAX_MEMBERS {
             return Err(Reason::TooMuch { what: "files", most: MAX_MEMBERS as u64 });
         }
@@ -75,13 +84,22 @@ impl Archive {
         if zip.has_overlapping_files()? {
             return Err(Reason::Unreadable("its files overlap".into()));
         }
-        let mut members = Vec::with_capacity(zip.len());
+        let (mut members, mut tops) = (Vec::with_capacity(zip.len()), BTreeSet::new());
         let (mut newest, mut total) = (FIRST_TIME, 0);
         for index in 0..zip.len() {
             let entry = zip.by_index_data(index)?;
             let path = checked_name(entry.name_raw(), entry.flags().as_u16())?;
             if entry.name()? != path {
                 return Err(Reason::member(path, "has two names"));
+            }
+            if version_needed(&mut source, entry.central_header_start())? > MAX_VERSION
+                || entry.flags().as_u16() & !KNOWN_FLAGS != 0
+            {
+                return Err(Reason::member(path, "needs a newer version of zip"));
+            }
+            let top = path.split('/').next().unwrap_or_default();
+            if !tops.contains(top) {
+                tops.insert(top.to_owned());
             }
             if path.ends_with('/') {
                 continue;
@@ -105,9 +123,9 @@ impl Archive {
         if total > MAX_TOTAL {
             return Err(Reason::TooMuch { what: "bytes", most: MAX_TOTAL });
         }
-        check_clashes(&members)?;
+        clashes::check(members.iter().map(|member| member.path.as_str()))?;
         budget.store(u64::MAX, Ordering::Relaxed);
-        Ok(Self { zip, members, newest: newest.min(i32::MAX.into()) })
+        Ok(Self { zip, members, tops, newest: newest.min(i32::MAX.into()) })
     }
 
     #[must_use]
@@ -147,12 +165,28 @@ impl Archive {
             return Err(Reason::member(&member.path, "is too long"));
         }
         let mut content = Vec::new();
+        self.read_member(member, |piece| content.extend_from_slice(piece))?;
+        Ok(content)
+    }
+
+    /// The beginning of a member, which is read to its end to see whether it is damaged.
+    pub fn head(&mut self, member: &Member) -> Result<Vec<u8>, Reason> {
+        let mut head = Vec::new();
+        self.read_member(member, |piece| {
+            if head.is_empty() {
+                head.extend_from_slice(piece);
+            }
+        })?;
+        Ok(head)
+    }
+
+    fn read_member(&mut self, member: &Member, mut see: impl FnMut(&[u8])) -> Result<(), Reason> {
         let copied = self.copy(member, |piece| {
-            content.extend_from_slice(piece);
-            Ok::<(), std::convert::Infallible>(())
+            see(piece);
+            Ok::<(), Infallible>(())
         });
         match copied {
-            Ok(copied) => copied.map(|()| content),
+            Ok(copied) => copied,
             Err(never) => match never {},
         }
     }
@@ -170,6 +204,17 @@ fn fill(content: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
+}
+
+/// The version that a member needs, which the zip crate skips, from its header in the directory.
+fn version_needed(source: &mut Source, header: u64) -> Result<u16, Reason> {
+    let mut start = [0; 8];
+    source.seek(SeekFrom::Start(header))?;
+    source.read_exact(&mut start)?;
+    match start {
+        [b'P', b'K', 1, 2, _, _, low, high] => Ok(u16::from_le_bytes([low, high])),
+        _ => Err(Reason::Unreadable("its directory is not where it should be".into())),
+    }
 }
 
 /// The name of a member, as Python reads it.
@@ -214,25 +259,6 @@ fn check_sizes(
     };
     if !is_possible || size > MAX_MEMBER {
         return Err(Reason::member(path, "has an absurd size"));
-    }
-    Ok(())
-}
-
-/// Refuses two names that a file system may take for one, also those of directories.
-fn check_clashes(members: &[Member]) -> Result<(), Reason> {
-    let mut known: HashMap<String, (&str, bool)> = HashMap::new();
-    for member in members {
-        let path = member.path.as_str();
-        let directories = path.match_indices('/').map(|(at, _)| (&path[..at], true));
-        for (name, is_directory) in directories.chain([(path, false)]) {
-            let (other, was_directory) =
-                *known.entry(name.to_lowercase()).or_insert((name, is_directory));
-            let is_new = std::ptr::eq(other, name);
-            let is_same_directory = is_directory && was_directory && other == name;
-            if !is_new && !is_same_directory {
-                return Err(Reason::Clash { one: other.to_owned(), other: name.to_owned() });
-            }
-        }
     }
     Ok(())
 }

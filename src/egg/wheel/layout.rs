@@ -4,9 +4,10 @@
 //! moves whole directories that `top_level.txt` names, with the bytecode in them, and all other files
 //! one by one, without bytecode. What is outside `home/lib/python` is dropped.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::archive::Member;
+use super::clashes;
 use super::entry_points::Scripts;
 use super::reason::Reason;
 
@@ -60,12 +61,9 @@ pub fn place(members: &[Member], rules: &Rules<'_>) -> Result<Vec<Placed>, Reaso
         })
         .collect();
     check_top_levels(rules, &schemes, &library)?;
-    let whole = |path: &str| {
-        let top = path.split_once('/').map(|(top, _)| top);
-        top.is_some_and(|top| {
-            top == rules.dist_info || rules.top_levels.iter().any(|name| name == top)
-        })
-    };
+    let mut whole: HashSet<&str> = rules.top_levels.iter().map(String::as_str).collect();
+    whole.insert(rules.dist_info);
+    let is_whole = |path: &str| path.split_once('/').is_some_and(|(top, _)| whole.contains(top));
     let placed = schemes.iter().enumerate().map(|(member, scheme)| {
         let (record_path, place) = match *scheme {
             Scheme::Library(path) => {
@@ -73,7 +71,7 @@ pub fn place(members: &[Member], rules: &Rules<'_>) -> Result<Vec<Placed>, Reaso
                     Some(rest) if rest.starts_with('/') => format!("{}{rest}", rules.egg_info),
                     _ => path.to_owned(),
                 };
-                (path.to_owned(), Place::Egg { path: in_egg, keeps_bytecode: whole(path) })
+                (path.to_owned(), Place::Egg { path: in_egg, keeps_bytecode: is_whole(path) })
             }
             Scheme::Script(path) if is_wrapper(path, rules.scripts) => {
                 (members[member].path.clone(), Place::Skipped)
@@ -90,7 +88,8 @@ pub fn place(members: &[Member], rules: &Rules<'_>) -> Result<Vec<Placed>, Reaso
         Placed { member, record_path, place }
     });
     let placed: Vec<Placed> = placed.collect();
-    check_places(&placed)?;
+    let installed = placed.iter().filter(|it| it.place != Place::Skipped);
+    clashes::check(installed.map(|it| it.record_path.as_str()))?;
     Ok(placed)
 }
 
@@ -185,31 +184,6 @@ fn check_top_levels(
         return Err(Reason::member("bin", "is a package, and there are scripts"));
     }
     Ok(())
-}
-
-/// Refuses two files in one place, and a file in the place of a directory.
-fn check_places(placed: &[Placed]) -> Result<(), Reason> {
-    let mut files: HashMap<String, &str> = HashMap::new();
-    let mut directories: HashMap<String, &str> = HashMap::new();
-    let clash =
-        |one: &str, other: &str| Reason::Clash { one: one.to_owned(), other: other.to_owned() };
-    for it in placed.iter().filter(|it| it.place != Place::Skipped) {
-        let path = it.record_path.as_str();
-        if let Some(other) = files.insert(path.to_lowercase(), path) {
-            return Err(clash(other, path));
-        }
-        for (at, _) in path.match_indices('/') {
-            let directory = &path[..at];
-            let other = *directories.entry(directory.to_lowercase()).or_insert(directory);
-            if other != directory {
-                return Err(clash(other, directory));
-            }
-        }
-    }
-    match files.iter().find(|(path, _)| directories.contains_key(*path)) {
-        Some((directory, file)) => Err(clash(directory, file)),
-        None => Ok(()),
-    }
 }
 
 /// The members that are an `__init__.py` alone in its directory, which may declare a namespace.

@@ -5,6 +5,8 @@
 //! buildout itself, with a [`Reason`].
 
 pub mod archive;
+pub mod clashes;
+pub mod coding;
 pub mod converted;
 pub mod entry_points;
 pub mod file_name;
@@ -15,6 +17,7 @@ pub mod pip;
 pub mod plan;
 pub mod reason;
 pub mod record;
+pub mod requirement;
 pub mod scripts;
 pub mod source;
 pub mod target;

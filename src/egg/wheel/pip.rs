@@ -25,12 +25,19 @@ pub struct Pip {
     pub has_normalized_names: bool,
     /// Whether `direct_url.json` has the digest of an archive on this machine.
     pub has_digests: bool,
+    /// Whether it imports nothing more once it installs. Then it makes no bytecode of a source whose
+    /// encoding needs a module.
+    pub blocks_imports: bool,
 }
 
 impl Pip {
-    /// The newest known behaviour.
-    pub const NEWEST: Self =
-        Self { template: Template::RemoveSuffix, has_normalized_names: true, has_digests: true };
+    /// The newest known form of what pip writes. It compiles all sources.
+    pub const NEWEST: Self = Self {
+        template: Template::RemoveSuffix,
+        has_normalized_names: true,
+        has_digests: true,
+        blocks_imports: false,
+    };
 
     /// A version that behaves so.
     pub const NEWEST_VERSION: &str = "26";
@@ -57,6 +64,7 @@ impl Pip {
             template,
             has_normalized_names: (major, minor) >= (25, 1),
             has_digests: (major, minor) >= (23, 1),
+            blocks_imports: (major, minor) >= (26, 3),
         })
     }
 }
@@ -74,6 +82,8 @@ mod tests {
         assert_eq!(of("26.0.1").unwrap(), Pip::NEWEST);
         assert_eq!(of(Pip::NEWEST_VERSION).unwrap(), Pip::NEWEST);
         assert!(!of("23.0.1").unwrap().has_digests);
+        assert!(!of("26.2.1").unwrap().blocks_imports);
+        assert!(of("26.3").unwrap().blocks_imports);
         for version in ["22.3.1", "27.0", "26.0b1", "x"] {
             assert!(of(version).is_err(), "{version}");
         }

@@ -22,6 +22,8 @@ use crate::util::hash::sha256::Sha256;
 /// The longest WHEEL and `top_level.txt`, and the longest script whose first line is examined, in bytes.
 const MAX_TEXT: u64 = 1 << 20;
 pub const MAX_SCRIPT: u64 = 16 << 20;
+/// The most rows of RECORD for each file: some list bytecode that they do not contain.
+const MOST_ROWS: usize = 4;
 /// Metadata that pip writes.
 const INSTALLER: &str = "INSTALLER";
 const REQUESTED: &str = "REQUESTED";
@@ -54,8 +56,8 @@ pub struct EggFile<'a> {
     pub member: &'a Member,
     /// Its path in the egg.
     pub path: &'a str,
-    /// The digest that RECORD has for it, or an empty text.
-    pub digest: &'a str,
+    /// Its row in the RECORD of the wheel.
+    pub row: Option<&'a Row>,
     /// Whether stock buildout keeps its bytecode, if it is a source.
     pub keeps_bytecode: bool,
     /// Whether it only declares a namespace and is removed after it is compiled.
@@ -75,6 +77,8 @@ pub struct Plan {
     namespaces: HashSet<usize>,
     scripts: Scripts,
     pip: Pip,
+    /// Whether this pip cannot compile a source whose encoding needs a module.
+    pub blocks_imports: bool,
     executable: OsString,
     direct_url: String,
 }
@@ -101,7 +105,8 @@ impl Plan {
         headers::check_wheel(&text.required("WHEEL", MAX_TEXT)?)?;
         let name =
             headers::check_metadata(&text.required("METADATA", MAX_METADATA)?, &file, target)?;
-        let rows = record::parse(&text.required(RECORD, record::MAX_LENGTH)?)?;
+        let record = text.required(RECORD, record::MAX_LENGTH)?;
+        let rows = record::parse(&record, MOST_ROWS * text.archive.members.len())?;
         let entry_points = text.optional("entry_points.txt", entry_points::MAX_LENGTH)?;
         let entry_points = entry_points.unwrap_or_default();
         let scripts = entry_points::parse(&entry_points)?;
@@ -142,6 +147,7 @@ impl Plan {
             namespaces,
             scripts,
             pip,
+            blocks_imports: known.blocks_imports,
             executable,
             direct_url,
         })
@@ -149,8 +155,8 @@ impl Plan {
 
     /// The files of the egg that come from the wheel.
     pub fn files<'a>(&'a self, members: &'a [Member]) -> impl Iterator<Item = EggFile<'a>> {
-        let rows: HashMap<&str, &str> =
-            self.rows.iter().map(|row| (row.path.as_str(), row.digest.as_str())).collect();
+        let rows: HashMap<&str, &Row> =
+            self.rows.iter().map(|row| (row.path.as_str(), row)).collect();
         let record = format!("{}/{RECORD}", self.dist_info);
         let placed = self.placed.iter().filter(move |it| members[it.member].path != record);
         placed.filter_map(move |it| {
@@ -159,7 +165,7 @@ impl Plan {
             Some(EggFile {
                 member,
                 path,
-                digest: rows.get(member.path.as_str()).copied().unwrap_or_default(),
+                row: rows.get(member.path.as_str()).copied(),
                 keeps_bytecode: *keeps_bytecode,
                 is_removed: self.namespaces.contains(&it.member),
             })
@@ -176,6 +182,12 @@ impl Plan {
             }),
             _ => None,
         })
+    }
+
+    /// The rows of RECORD for files that the wheel does not have.
+    pub fn rows_without_file<'a>(&'a self, members: &'a [Member]) -> impl Iterator<Item = &'a Row> {
+        let paths: HashSet<&str> = members.iter().map(|member| member.path.as_str()).collect();
+        self.rows.iter().filter(move |row| !paths.contains(row.path.as_str()))
     }
 
     /// The content of a dropped script after pip has changed its first line, if it does.
@@ -283,9 +295,7 @@ fn row_of(path: String, content: &[u8]) -> Row {
 
 /// The metadata directory, which must be that of the distribution in the file name.
 fn dist_info(archive: &Archive, file: &WheelName) -> Result<String, Reason> {
-    let tops = archive.members.iter().filter_map(|member| member.path.split('/').next());
-    let found: HashSet<&str> = tops.filter(|top| top.ends_with(".dist-info")).collect();
-    let mut found = found.into_iter();
+    let mut found = archive.tops.iter().filter(|top| top.ends_with(".dist-info"));
     let (Some(dist_info), None) = (found.next(), found.next()) else {
         return Err(Reason::DistInfo(if archive.members.is_empty() {
             "no files and no"
@@ -360,10 +370,15 @@ fn top_levels(text: &[u8]) -> Result<Vec<String>, Reason> {
 
 /// Refuses rows that buildout could take for other files of the wheel than they name.
 fn check_rows(rows: &[Row], members: &[Member]) -> Result<(), Reason> {
-    let directories: HashSet<&str> = members
-        .iter()
-        .flat_map(|member| member.path.match_indices('/').map(|(at, _)| &member.path[..at]))
-        .collect();
+    let mut directories: HashSet<&str> = HashSet::new();
+    for Member { path, .. } in members {
+        for (at, _) in path.rmatch_indices('/') {
+            if !directories.insert(&path[..at]) {
+                // All directories above it are known as well.
+                break;
+            }
+        }
+    }
     for Row { path, .. } in rows {
         if crate::egg::path::EggPath::new(path.as_str()).is_err() {
             return Err(Reason::metadata(RECORD, format!("names {path}, outside of the egg")));

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::reason::Reason;
 
 /// The longest RECORD that is read, in bytes.
-pub const MAX_LENGTH: u64 = 64 << 20;
+pub const MAX_LENGTH: u64 = 16 << 20;
 const FILE: &str = "RECORD";
 
 /// Path, digest and size, as text: two of them may be empty. They are sorted as pip sorts them.
@@ -23,8 +23,8 @@ impl Row {
     }
 }
 
-/// Reads a RECORD.
-pub fn parse(text: &[u8]) -> Result<Vec<Row>, Reason> {
+/// Reads a RECORD, which must not have more than `most` rows.
+pub fn parse(text: &[u8], most: usize) -> Result<Vec<Row>, Reason> {
     let odd = |problem: &str| Reason::metadata(FILE, problem);
     let text = std::str::from_utf8(text).map_err(|_| odd("is not UTF-8"))?;
     // Python ends a line at more characters than these.
@@ -41,6 +41,9 @@ pub fn parse(text: &[u8]) -> Result<Vec<Row>, Reason> {
         let row = Row { path: next(), digest: next(), size: next() };
         if row.path.is_empty() || fields.next().is_some() {
             return Err(odd("has a row without a path or with more than three fields"));
+        }
+        if rows.len() == most {
+            return Err(Reason::TooMuch { what: "rows in RECORD", most: most as u64 });
         }
         rows.push(row);
     }
@@ -116,8 +119,9 @@ mod tests {
     #[test]
     fn rows_are_read_and_written_sorted() {
         let text = "b.py,sha256=x,1\r\n\"a,\"\"b\"\".py\",,\nc\n";
-        let rows = parse(text.as_bytes()).unwrap();
+        let rows = parse(text.as_bytes(), 3).unwrap();
         assert_eq!(rows, [row("b.py", "sha256=x", "1"), row("a,\"b\".py", "", ""), Row::bare("c")]);
+        assert!(parse(text.as_bytes(), 2).is_err());
         assert_eq!(write(rows), "\"a,\"\"b\"\".py\",,\r\nb.py,sha256=x,1\r\nc,,\r\n");
     }
 
@@ -126,8 +130,8 @@ mod tests {
         for text in
             ["a\"b,,\n", "\"a,,\n", "\"a\"b,,\n", "a,b,c,d\n", ",b,c\n", "a\x0bb,,\n", "a,,\na,,\n"]
         {
-            assert!(parse(text.as_bytes()).is_err(), "{text:?}");
+            assert!(parse(text.as_bytes(), 9).is_err(), "{text:?}");
         }
-        assert!(parse(b"\xff,,\n").is_err());
+        assert!(parse(b"\xff,,\n", 9).is_err());
     }
 }

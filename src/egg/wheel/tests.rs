@@ -250,6 +250,10 @@ fn unusual_wheels_are_left_to_buildout() {
         (&[(WHEEL, "Wheel-Version: 2.0\n")], "another Wheel-Version"),
         (&[(METADATA, "Name: other\nVersion: 1.0\n")], "its name is"),
         (&[("other-1.dist-info/x", "1")], "no or more than one"),
+        (&[("other-1.dist-info/", "")], "no or more than one"),
+        (&[(ENTRY_POINTS, "[other]\njust a line\n")], "unusual entry point"),
+        (&[(ENTRY_POINTS, "[ console_scripts ]\na = b:c\n")], "unusual section"),
+        (&[(METADATA, "Name: Foo.Bar\nVersion: 1.0\nRequires-Dist: !\n")], "unusual requirement"),
         (&[("foo.egg-info/PKG-INFO", "1")], "part of another distribution"),
         (&[("foo_bar-1.0.dist-info/INSTALLER", "x")], "pip's own files"),
         (&[("foo_bar-1.0.dist-info/direct_url.json", "x")], "pip's own files"),
@@ -275,6 +279,7 @@ fn unusual_wheels_are_left_to_buildout() {
         (&[(RECORD, "../x,,\n")], "outside of the egg"),
         (&[(RECORD, "a,,\n"), ("a/x.py", "1")], "names the directory a"),
         (&[(RECORD, "a,b,c,d\n")], "its RECORD has a row"),
+        (&[(RECORD, &"a,,\n".repeat(13))], "more than 12 rows in RECORD"),
         (&[(ENTRY_POINTS, "[console_scripts]\npip = a:b\n")], "it is pip"),
         (&[("ns/__init__.py", "# é")], "not ASCII"),
     ] {
@@ -336,6 +341,27 @@ fn two_members_with_one_name_are_refused() {
     let bytes = replaced(zip(&[("aaaa", b"1", 0), ("bbbb", b"2", 0)]), b"bbbb", b"aaaa");
     let error = Archive::from_bytes(bytes).unwrap_err().to_string();
     assert!(error.contains("the same name"), "{error}");
+}
+
+#[test]
+fn what_python_cannot_unpack_is_refused() {
+    let whole = zip(&[("a", b"1", 0), ("b", b"1", 0)]);
+    let last = (0..whole.len()).rfind(|&at| whole[at..].starts_with(b"PK\x01\x02")).unwrap();
+    // The version that is needed, and flags: patched data, strong encryption, a masked directory.
+    for (at, byte, is_refused) in [
+        (6, 63, false),
+        (6, 64, true),
+        (7, 1, true),
+        (8, 0x20, true),
+        (8, 0x40, true),
+        (9, 0x20, true),
+    ] {
+        let mut bytes = whole.clone();
+        bytes[last + at] = byte;
+        let found = Archive::from_bytes(bytes).map(|_| ()).map_err(|reason| reason.to_string());
+        let expected = Err("b needs a newer version of zip".to_owned());
+        assert_eq!(found, if is_refused { expected } else { Ok(()) }, "{at} {byte}");
+    }
 }
 
 #[test]

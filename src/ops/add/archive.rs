@@ -20,6 +20,9 @@ use crate::util::hash::sha256::{Hashing, Sha256};
 /// The longest `direct_url.json` that is read, in bytes.
 const MAX_DIRECT_URL: u64 = 1 << 16;
 
+/// RECORD also has files that buildout drops, and compiled ones.
+const MOST_ROWS_PER_ENTRY: usize = 8;
+
 /// A wheel.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Wheel {
@@ -56,7 +59,9 @@ pub fn wheel(files: &EggFiles, entries: &[Entry]) -> Result<Option<Wheel>> {
     let text = read_opened(files.read(direct_url)?, MAX_DIRECT_URL).unwrap_or_default();
     let Some(wheel) = wheel_in(&text) else { return Ok(None) };
     let rows = read_opened(files.read(record)?, record::MAX_LENGTH).unwrap_or_default();
-    let Ok(rows) = record::parse(&rows) else { return Ok(None) };
+    let Ok(rows) = record::parse(&rows, MOST_ROWS_PER_ENTRY * entries.len()) else {
+        return Ok(None);
+    };
     let info = record.path.as_str().trim_end_matches("/RECORD");
     let rows = in_egg(&rows, info);
     let is_file = |entry: &&Entry| *entry != record && !is_bytecode(entry.path.as_str());

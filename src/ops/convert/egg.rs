@@ -20,8 +20,10 @@ use crate::disk::dir::Dir;
 use crate::disk::files;
 use crate::disk::temp::Temp;
 use crate::egg::wheel::Reason;
-use crate::egg::wheel::archive::Archive;
+use crate::egg::wheel::archive::{Archive, Member};
+use crate::egg::wheel::coding;
 use crate::egg::wheel::plan::{Dropped, EggFile, MAX_SCRIPT, Origin, Original, Plan, is_source};
+use crate::egg::wheel::record::Row;
 use crate::error::{Error, IoContext, Result};
 use crate::util::hash::sha256::{Hashing, Sha256};
 
@@ -140,6 +142,7 @@ fn try_make(
     };
     let written = writer.write()?;
     warnings.extend(written.warnings);
+    warnings.extend(missing_files(&plan, &archive.members));
     let egg_dir = Dir::open(temp.path()).at("open", temp.path())?;
     match egg_dir.rename_new("egg", &dir, egg.as_str()) {
         Ok(()) => {}
@@ -154,6 +157,29 @@ fn try_make(
         bytes: written.bytes,
         compiled: written.compiled,
         not_compiled: written.not_compiled,
+    })
+}
+
+/// What is odd about a file, compared with its row in RECORD.
+fn problem(row: &Row, digest: Sha256, size: u64) -> Option<&'static str> {
+    if !row.size.is_empty() && row.size.parse() != Ok(size) {
+        Some("its size is not the one in RECORD")
+    } else if row.digest.starts_with("sha256=") && row.digest != digest.in_record() {
+        Some("its content does not match its digest in RECORD")
+    } else {
+        None
+    }
+}
+
+/// What is odd about rows of RECORD that have no file.
+fn missing_files(plan: &Plan, members: &[Member]) -> Option<String> {
+    let mut rows = plan.rows_without_file(members);
+    let first = &rows.next()?.path;
+    Some(match rows.count() {
+        0 => format!("{first}: RECORD lists it, and the wheel does not have it"),
+        more => {
+            format!("{first} and {more} more: RECORD lists them, and the wheel does not have them")
+        }
     })
 }
 
@@ -236,8 +262,12 @@ impl Writer<'_> {
         let mut directories = BTreeSet::from([self.root.clone()]);
         let mut add = |path: &str| {
             let path = self.root.join(path);
-            let above = path.ancestors().skip(1).take_while(|path| path.starts_with(&self.root));
-            directories.extend(above.map(Path::to_owned));
+            for directory in path.ancestors().skip(1) {
+                if !directories.insert(directory.to_owned()) {
+                    // All directories above it are known as well.
+                    break;
+                }
+            }
         };
         for file in files {
             add(file.path);
@@ -271,13 +301,28 @@ impl Writer<'_> {
         let path = self.root.join(file.path);
         let created = self.create(&path, file.member.is_executable).at("write", &path)?;
         let mut hashing = Hashing::new(&created);
-        archive.copy(file.member, |piece| hashing.write_all(piece).at("write", &path))??;
-        let (digest, _) = hashing.finish();
+        let mut is_first = true;
+        archive.copy(file.member, |piece| {
+            if std::mem::take(&mut is_first) && is_source(file.path) {
+                self.check_coding(file.path, piece, piece.len() as u64 == file.member.size)?;
+            }
+            hashing.write_all(piece).at("write", &path).map_err(Stop::from)
+        })??;
+        let (digest, size) = hashing.finish();
         files::set_mtime(&created, None, (self.mtime, 0)).at("write", &path)?;
-        let is_other = file.digest.starts_with("sha256=") && file.digest != digest.in_record();
-        Ok(is_other.then(|| {
-            format!("{}: its content does not match its digest in RECORD", file.member.path)
-        }))
+        let problem = file.row.and_then(|row| problem(row, digest, size));
+        Ok(problem.map(|problem| format!("{}: {problem}", file.member.path)))
+    }
+
+    /// Leaves a wheel to buildout if its pip cannot compile a source that begins so.
+    fn check_coding(&self, path: &str, head: &[u8], is_whole: bool) -> Result<(), Reason> {
+        if self.plan.blocks_imports && !coding::is_built_in(head, is_whole) {
+            return Err(Reason::member(
+                path,
+                "has an encoding for which this pip imports no module",
+            ));
+        }
+        Ok(())
     }
 
     /// Reads what pip installs outside of the egg. Returns the scripts that it changes, and the sources.
@@ -286,24 +331,26 @@ impl Writer<'_> {
         let (mut changed, mut sources) = (ChangedScripts::new(), Vec::new());
         for dropped in self.plan.dropped(&self.archive.members) {
             let Dropped { member, record_path, is_script } = dropped;
-            if is_source(record_path) || is_script {
-                let mut content = archive.content(member, MAX_SCRIPT)?;
-                if is_script && let Some(fixed) = self.plan.changed_script(&content) {
-                    content.clone_from(&fixed);
-                    changed.insert(record_path.to_owned(), fixed);
-                }
-                if is_source(record_path) {
-                    sources.push(self.outside_source(record_path, &content)?);
-                }
-            } else {
-                archive.copy(member, |_| Ok::<(), Error>(()))??;
+            let head = archive.head(member)?;
+            let is_changed = is_script && self.plan.changed_script(&head).is_some();
+            if !is_changed && !is_source(record_path) {
+                continue;
+            }
+            let mut content = archive.content(member, MAX_SCRIPT)?;
+            if is_script && let Some(fixed) = self.plan.changed_script(&content) {
+                content.clone_from(&fixed);
+                changed.insert(record_path.to_owned(), fixed);
+            }
+            if is_source(record_path) {
+                sources.push(self.outside_source(record_path, &content)?);
             }
         }
         Ok((changed, sources))
     }
 
     /// A source that is compiled only because RECORD says whether that succeeds.
-    fn outside_source(&self, key: &str, content: &[u8]) -> Result<Source> {
+    fn outside_source(&self, key: &str, content: &[u8]) -> Result<Source, Stop> {
+        self.check_coding(key, content, true)?;
         fs::create_dir_all(&self.outside).at("make", &self.outside)?;
         let source = self.outside.join(Sha256::of(key.as_bytes()).to_string());
         fs::write(&source, content).at("write", &source)?;
