@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 seconds=${FUZZ_SECONDS:-60}
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || targets=(manifest blob egg_name metadata zip_egg round_trip
-    elf entry_list statement policy buildout_file cache_file requests archive wheel)
+    elf entry_list statement policy buildout_file cache_file requests archive wheel
+    bytecode)
 
 # Sanitizers are a nightly feature, but they also work in a stable compiler.
 export RUSTC_BOOTSTRAP=1

@@ -175,7 +175,7 @@ pub mod internals {
     pub use crate::disk::dir::Dir;
     pub use crate::egg::blob::{frame_layout, reader, writer};
     pub use crate::egg::path::EggPath;
-    pub use crate::egg::{elf, manifest, metadata, name, native, scan, wheel};
+    pub use crate::egg::{canonical_bytecode, elf, manifest, metadata, name, native, scan, wheel};
     pub use crate::remote::withdrawals::statement;
     pub use crate::remote::{entry, keys, object_names, signature};
     pub use crate::serve::{Options as ServeOptions, serve};

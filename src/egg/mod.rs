@@ -4,6 +4,7 @@ pub mod arrival;
 pub mod blob;
 pub mod bytecode;
 pub mod cached_egg;
+pub mod canonical_bytecode;
 pub mod completeness;
 pub mod dependency;
 pub mod diff;

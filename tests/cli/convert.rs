@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use assert_cmd::assert::OutputAssertExt;
 use serde_json::Value;
@@ -18,21 +18,33 @@ pub const PACKAGE: [(&str, &str); 2] =
 
 /// Writes the wheel of alpha 1.0 with these files, and a list of packages if there is one.
 pub fn wheel(sandbox: &Sandbox, folder: &str, files: &[(&str, &str)], top_level: &str) -> PathBuf {
+    wheel_of(sandbox, "alpha", folder, files, top_level)
+}
+
+fn wheel_of(
+    sandbox: &Sandbox,
+    project: &str,
+    folder: &str,
+    files: &[(&str, &str)],
+    top_level: &str,
+) -> PathBuf {
+    let info = format!("{project}-1.0.dist-info");
     let mut all: Vec<(String, &str)> =
         files.iter().map(|(name, content)| ((*name).to_owned(), *content)).collect();
+    let name_and_version = format!("Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\n");
     let metadata = [
-        ("METADATA", "Metadata-Version: 2.1\nName: alpha\nVersion: 1.0\n"),
+        ("METADATA", name_and_version.as_str()),
         ("WHEEL", "Wheel-Version: 1.0\n"),
         ("entry_points.txt", "[console_scripts]\nalpha = alpha.run:main\n"),
         ("top_level.txt", top_level),
     ];
     let metadata = metadata.iter().filter(|(_, content)| !content.is_empty());
-    all.extend(metadata.map(|(name, content)| (format!("{INFO}/{name}"), *content)));
+    all.extend(metadata.map(|(name, content)| (format!("{info}/{name}"), *content)));
     let mut record: Vec<String> = all.iter().map(|(name, _)| format!("{name},,\n")).collect();
-    record.push(format!("{INFO}/RECORD,,\n"));
+    record.push(format!("{info}/RECORD,,\n"));
     let record = record.concat();
     if !all.iter().any(|(name, _)| name.ends_with("/RECORD")) {
-        all.push((format!("{INFO}/RECORD"), &record));
+        all.push((format!("{info}/RECORD"), &record));
     }
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let time = zip::DateTime::from_date_and_time(2024, 5, 6, 7, 8, 10).unwrap();
@@ -41,7 +53,7 @@ pub fn wheel(sandbox: &Sandbox, folder: &str, files: &[(&str, &str)], top_level:
         zip.start_file(name, options).unwrap();
         zip.write_all(content.as_bytes()).unwrap();
     }
-    let path = sandbox.path(folder).join("alpha-1.0-py3-none-any.whl");
+    let path = sandbox.path(folder).join(format!("{project}-1.0-py3-none-any.whl"));
     fs::create_dir_all(sandbox.path(folder)).unwrap();
     write(&path, &zip.finish().unwrap().into_inner());
     path
@@ -92,6 +104,43 @@ fn two_builders_make_the_same_egg() {
     one.ok("add out");
     other.ok("add eggs/v5");
     assert_eq!(one.digest("alpha"), other.digest("alpha"));
+}
+
+/// The Pythons of this machine that `convert` knows, in `PATH` and below `~/.pyenv`.
+fn pythons() -> Vec<PathBuf> {
+    let versions = std::env::home_dir().unwrap().join(".pyenv/versions");
+    let builds = fs::read_dir(versions).into_iter().flatten();
+    let builds = builds.map(|build| build.unwrap().path().join("bin/python"));
+    let named = (8..15).map(|minor| PathBuf::from(format!("python3.{minor}")));
+    let code = "import sys; sys.exit(sys.version_info < (3, 8))";
+    let is_known = |python: &PathBuf| {
+        let mut process = Command::new(python);
+        process.args(["-c", code]).stderr(Stdio::null()).status().is_ok_and(|it| it.success())
+    };
+    named.chain(builds).filter(is_known).collect()
+}
+
+#[test]
+fn an_egg_does_not_depend_on_what_was_compiled_before_it() {
+    // Python keeps one object for a text of one character, and marks it if it is a name anywhere.
+    let text = [("alpha/__init__.py", ""), ("alpha/text.py", "x = 'ä'\n")];
+    let name = [("beta/__init__.py", ""), ("beta/name.py", "ä = 1\n")];
+    let pythons = pythons();
+    assert!(!pythons.is_empty());
+    for python in pythons {
+        let convert = |threads: &str, wheels: &str| {
+            let sandbox = Sandbox::new();
+            wheel_of(&sandbox, "alpha", ".", &text, "alpha\n");
+            wheel_of(&sandbox, "beta", ".", &name, "beta\n");
+            let line = format!("{wheels} --into out --python {}", python.display());
+            report(&convert(&sandbox, &line, "26.3", &[("RAYON_NUM_THREADS", threads)]));
+            sandbox.ok("add out");
+            sandbox.digest("alpha")
+        };
+        let alone = convert("2", "alpha-1.0-py3-none-any.whl");
+        let after = convert("1", "beta-1.0-py3-none-any.whl alpha-1.0-py3-none-any.whl");
+        assert_eq!(alone, after, "{}", python.display());
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 ``make parity`` runs it, and writes a table into docs/reference/convert.md. The first argument is a regular
 expression: only cells whose names match it are tried, such as ``3.12 6.0.1``. The second one is how many
-wheels each cell tries at most. Results are kept in build/parity.json: another run tries the rest. Wheels
+wheels each cell tries at most. Two builders also convert the wheels, in another order: are their eggs equal? Results are kept in build/parity.json: another run tries the rest. Wheels
 and environments are below build/parity/.
 """
 
@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -124,7 +125,40 @@ def compare(program, paths):
     if done.returncode not in (0, 4):
         sys.exit("eggcache convert --check fails:\n" + done.stderr)
     wheels = json.loads(done.stdout)["wheels"]
-    return {it.pop("wheel"): it for it in wheels}
+    found = {it.pop("wheel"): it for it in wheels}
+    for path in unequal(program, [path for path in paths if found[path]["verdict"] == "same"]):
+        found[path] = {"verdict": "differs", "files": [{"path": "", "what": "another builder's egg"}]}
+    return found
+
+
+def unequal(program, paths):
+    """The wheels whose eggs depend on their order or on the number of compilers."""
+    if not paths:
+        return []
+    with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+        one, other = os.path.join(folder, "one"), os.path.join(folder, "other")
+        eggs = converted(program, paths, one, "2")
+        converted(program, paths[::-1], other, "1")
+        is_equal = lambda egg: contents(os.path.join(one, egg)) == contents(os.path.join(other, egg))
+        return [path for path, egg in eggs.items() if not is_equal(egg)]
+
+
+def converted(program, paths, into, threads):
+    """Convert wheels, and return the name of the egg for each path."""
+    command = ["env", "RAYON_NUM_THREADS=" + threads, PROGRAM, "--json", "convert", "--compile-all"]
+    command += ["--python", program, "--into", into]
+    done = run(command + paths, stdout=subprocess.PIPE, check=True)
+    return {it["wheel"]: it["egg"] for it in json.loads(done.stdout)["wheels"]}
+
+
+def contents(egg):
+    """The content of each file."""
+    found = {}
+    for folder, _, names in os.walk(egg):
+        for path in (os.path.join(folder, name) for name in names):
+            with open(path, "rb") as file:
+                found[os.path.relpath(path, egg)] = file.read()
+    return found
 
 
 def try_cell(python, buildout, pins, results):

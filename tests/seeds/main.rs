@@ -114,6 +114,11 @@ fn wheels_have_a_sound_plan_or_are_left_to_buildout() {
 }
 
 #[test]
+fn compiled_files_have_one_canonical_form() {
+    replay("bytecode");
+}
+
+#[test]
 fn every_seed_can_be_written_again() {
     let seeds = corpus::seeds();
     for (target, _) in properties::TARGETS {

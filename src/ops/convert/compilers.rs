@@ -1,14 +1,18 @@
 //! Compilers: long-lived processes of the target Python that compile files one after another.
 //!
 //! A compiler imports nothing of a package. It starts without `site` and with an empty environment,
-//! and no module comes from its current directory. A fixed hash seed makes the same bytecode each time.
+//! and no module comes from its current directory.
+//!
+//! Bytecode is the same each time: the hash seed is fixed, and what remains of other files in a process is
+//! removed from each compiled file ([`canonical`]).
 //!
 //! A file may take a limited CPU time, after which the system ends the process, and a longer time on the
 //! clock. If a process dies otherwise, another one tries its file once more. A file that cannot be
 //! compiled has no bytecode.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -20,6 +24,7 @@ use std::time::Duration;
 
 use tracing::debug;
 
+use crate::egg::canonical_bytecode::canonical;
 use crate::error::{Error, IoContext, OrLog, Result};
 use crate::util::environment::Environment;
 
@@ -152,6 +157,10 @@ impl Compilers {
         }
         if let Ok(mut idle) = self.idle.lock() {
             idle.push(compiler);
+        }
+        let written = jobs.iter().zip(&results).filter(|(_, is_compiled)| **is_compiled);
+        for target in written.filter_map(|(job, _)| job.target.as_deref()) {
+            make_canonical(target).at("write", target)?;
         }
         Ok(results)
     }
@@ -289,6 +298,29 @@ fn verdict(answer: &str) -> Option<bool> {
     (answer == "ok").then_some(true).or_else(|| FAULTS.contains(&answer).then_some(false))
 }
 
+/// Gives a compiled file its canonical form, and keeps its mtime. A compiler that writes no file is found
+/// where its eggs are compared with those of pip.
+fn make_canonical(path: &Path) -> std::io::Result<()> {
+    let mut file = match File::options().read(true).write(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)?;
+    let Some(canonical) = canonical(&content) else {
+        debug!(path = %path.display(), "bytecode that is not understood stays as it is");
+        return Ok(());
+    };
+    if canonical == content {
+        return Ok(());
+    }
+    let modified = file.metadata()?.modified()?;
+    file.rewind()?;
+    file.write_all(&canonical)?;
+    file.set_len(canonical.len() as u64)?;
+    file.set_modified(modified)
+}
+
 fn hex_path(path: &Path) -> String {
     hex(path.as_os_str().as_bytes())
 }
@@ -384,6 +416,40 @@ mod tests {
             let started = Compilers::start(settings(Path::new(program), Duration::from_secs(1)));
             assert!(started.is_err(), "{program}");
         }
+    }
+
+    #[test]
+    fn compiled_files_do_not_depend_on_those_before_them() {
+        let folder = tempfile::tempdir().unwrap();
+        // Python keeps one object for a text of one character, and marks it if it is a name anywhere.
+        let sources = [("name.py", "ä = 1\n"), ("text.py", "x = 'ä'\n")];
+        for (name, content) in sources {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        let described = super::super::describe(Path::new("python3")).unwrap();
+        let settings = Settings {
+            cache_tag: described.cache_tag,
+            ..settings(&described.executable, Duration::from_mins(1))
+        };
+        let modified = |path: &Path| path.metadata().unwrap().modified().unwrap();
+        let compile = |names: [&str; 2]| {
+            let sources = names.map(|name| folder.path().join(name));
+            let target = |source: &Path| source.with_extension("pyc");
+            let jobs = sources
+                .each_ref()
+                .map(|source| Job { target: Some(target(source)), ..job(source) });
+            let compilers = Compilers::start(settings.clone()).unwrap();
+            assert_eq!(compilers.compile(&jobs).unwrap(), [true, true]);
+            sources.map(|source| {
+                let target = target(&source);
+                assert_eq!(modified(&target), modified(&source));
+                let content = fs::read(&target).unwrap();
+                fs::remove_file(target).unwrap();
+                content
+            })
+        };
+        let [name, text] = compile(["name.py", "text.py"]);
+        assert_eq!([text, name], compile(["text.py", "name.py"]));
     }
 
     #[test]

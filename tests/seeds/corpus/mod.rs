@@ -34,6 +34,7 @@ pub fn seeds() -> Vec<Seed> {
     add("requests", others::requests());
     add("archive", others::archives());
     add("wheel", wheels::wheels());
+    add("bytecode", others::compiled_files());
     seeds
 }
 

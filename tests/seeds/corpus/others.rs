@@ -1,4 +1,5 @@
-//! ELF objects, lists of remotes, policies, files of buildouts and caches, requests and archives.
+//! ELF objects, compiled files, lists of remotes, policies, files of buildouts and caches,
+//! requests and archives.
 
 use std::fs;
 
@@ -33,6 +34,32 @@ pub fn objects() -> Seeds {
         ("bad-class", changed(4, &[9])),
         ("bad-sections-elsewhere", changed(40, &u64::MAX.to_le_bytes())),
         ("bad-no-sections", changed(60, &[0, 0])),
+    ]
+}
+
+pub fn compiled_files() -> Seeds {
+    let file = |magic: u16, code: &[u8]| {
+        [&magic.to_le_bytes()[..], b"\r\n\0\0\0\0mtimsize", code].concat()
+    };
+    let module = |numbers: usize, after_line: usize| {
+        let constants = b"\xa9\x04>\x02\0\0\0z\x02-az\x02-bg12345678i\x01\0\0\0N";
+        let names = b")\x01\xda\x01a";
+        let texts = b"z\x01-".repeat(after_line);
+        let empty = b")\0".repeat(3);
+        let parts = [b"s\0\0\0\0", &constants[..], names, &empty, b"z\x01-Z\x01-line", &texts];
+        [&b"c"[..], &vec![0; numbers], &parts.concat()].concat()
+    };
+    vec![
+        ("good-3.10", file(3439, &module(24, 1))),
+        ("good-3.11", file(3495, &module(20, 2))),
+        ("good-3.14-slice", file(3627, b":i\x01\0\0\0i\x01\0\0\0N")),
+        ("good-large-number", file(3531, b")\x02l\xfe\xff\xff\xff1234(\0\0\0\0")),
+        ("bad-empty", Vec::new()),
+        ("bad-cut-off", file(3495, &module(20, 1))),
+        ("bad-magic", file(3496, b"N")),
+        ("bad-object-in-itself", file(3495, b"\xa9\x01r\0\0\0\0")),
+        ("bad-many-objects", file(3495, b"(\xff\xff\xff\x7fN")),
+        ("bad-deep", file(3495, &b")\x01".repeat(1 << 15))),
     ]
 }
 

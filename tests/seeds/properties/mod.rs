@@ -4,6 +4,7 @@
 //! Each property takes the input and returns whether it was accepted as what it claims to be.
 
 pub mod blob;
+pub mod bytecode;
 pub mod elf;
 pub mod entry;
 pub mod on_disk;
@@ -22,7 +23,7 @@ use eggcache::internals::name::{EggName, normalize_name, same_version};
 
 pub type Property = fn(&[u8]) -> bool;
 
-pub const TARGETS: [(&str, Property); 15] = [
+pub const TARGETS: [(&str, Property); 16] = [
     ("manifest", manifest),
     ("blob", blob::blob),
     ("egg_name", egg_name),
@@ -38,6 +39,7 @@ pub const TARGETS: [(&str, Property); 15] = [
     ("requests", on_disk::requests),
     ("archive", on_disk::archive),
     ("wheel", wheel::wheel),
+    ("bytecode", bytecode::bytecode),
 ];
 
 /// The first line of a manifest.
