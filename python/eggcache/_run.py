@@ -13,8 +13,20 @@ _is_started = False
 def start(buildout):
     """Begin a run with the cache that ``egg-cache`` names, and the hashes that ``egg-cache-hashes`` names.
 
-    Without these options, do nothing. Only what concerns hashes fails a run.
+    Without these options, do nothing. Only what concerns hashes fails a run, and what buildout itself does not
+    understand in these options.
     """
+    try:
+        _start(buildout)
+    except Exception as error:
+        from eggcache import _hashes, _session
+
+        if isinstance(error, _hashes.UserError) or buildout["buildout"].get("egg-cache-hashes"):
+            raise
+        _session.warn_of_failure(error)
+
+
+def _start(buildout):
     global _is_started
     options = buildout["buildout"]
     directory = options.get("egg-cache", "").strip()
