@@ -62,8 +62,8 @@ class Ahead(object):
         self._requests = _requests.Requests(package_index.user_agent)
         self.fetcher = None
         self._is_over = False
-        #: How many projects were wanted, and how many archives have come.
-        self.wanted = self.archives = 0
+        #: How many archives have come.
+        self.archives = 0
         #: Names in folders of `find-links`, by path.
         self._names = {}
 
@@ -96,7 +96,6 @@ class Ahead(object):
             return
         if self.fetcher is None:
             self._start(installer._dest)
-        self.wanted += 1
         self.fetcher.want(url, "page", functools.partial(self._read_page, installer, requirement, pin))
 
     def take(self, url):
@@ -186,7 +185,6 @@ class Ahead(object):
         """Fetch the archive, unless the cache has its egg."""
         offered = self._chooser.of_link(installer, dist, requirement)
         if offered:
-            self.wanted -= 1
             self._copier.copy_ahead([offered], installer._dest)
             return
         url = dist.location

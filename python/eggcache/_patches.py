@@ -206,6 +206,11 @@ class Patches(object):
         Changed: without a download cache, `_fetch` makes that directory if it needs one. An egg from
         the cache needs none.
         """
+        dists = self._got(stock, installer, requirement, ws, *args, **kw)
+        self.session.arrived(installer, requirement, dists)
+        return dists
+
+    def _got(self, stock, installer, requirement, ws, *args, **kw):
         installer._eggcache_wanted = requirement, ws
         if installer._download_cache is not None:
             return stock(installer, requirement, ws, *args, **kw)
