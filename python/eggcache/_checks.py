@@ -9,13 +9,6 @@ import os
 from eggcache import _compat, _host, _places, _seam, _uv
 from eggcache._hashes import Refused
 
-#: What is replaced, and its parameters, as in `_patches`.
-_PARAMETERS = {
-    "_fetch": ["self dist tmp download_cache"],
-    "install_pinned_dists": ["pinned dest"],
-    "_unpack_dist_for_build": ["dist build_tmp"],
-}
-
 
 class Checks(object):
     """The replacements. Each method has the name of the one that it replaces."""
@@ -37,7 +30,7 @@ class Checks(object):
 
     def _replace(self, owner, name):
         try:
-            _seam.require_function(owner, name, _PARAMETERS[name])
+            _seam.require_function(owner, name)
         except _seam.Unfit as error:
             raise Refused("egg-cache-hashes cannot check what buildout installs: %s" % error)
         stock = getattr(owner, name)

@@ -17,41 +17,6 @@ from eggcache._hashes import Refused
 from eggcache._log import logger
 
 
-#: What is replaced, and its parameters in the zc.buildout that are known. None if its replacement reads none.
-_PARAMETERS = {
-    "install": ["self specs working_set"],
-    "_satisfied": ["self req source"],
-    "_get_dist": ["self requirement ws"],
-    "_fetch": ["self dist tmp download_cache"],
-    "_env_rescan_dest": None,
-    "_get_dest_dist_paths": None,
-    "_make_env": None,
-    "build": ["self spec build_ext"],
-    # The last two are those of 4.1.4 to 4.1.7.
-    "_move_to_eggs_dir_and_compile": ["dist dest", "dist dest project_name", "dist dest project_name version"],
-    "_unload_extensions": None,
-    "_call": None,
-    "call_pip_install": ["spec dest editable"],
-    "open_url": ["self url warning"],
-}
-
-#: What is used of an installer.
-_ATTRIBUTES = (
-    "_allow_hosts",
-    "_constrain",
-    "_dest",
-    "_download_cache",
-    "_env",
-    "_fix_file_links",
-    "_index",
-    "_install_from_cache",
-    "_links",
-    "_newest",
-    "_obtain",
-    "_path",
-    "_prefer_final",
-)
-
 #: What is raised if a function takes or returns something else than expected.
 _MISFITS = AttributeError, TypeError, ValueError
 
@@ -67,9 +32,6 @@ class Patches(object):
     ``Buildout``, the object that it was called on as its second. ``stock`` holds all originals. After the
     cache has failed, everything is left to them.
     """
-
-    #: The parameters of the originals, by their names.
-    parameters = _PARAMETERS
 
     def __init__(self, session, buildout, easy_install):
         self.session = session
@@ -105,8 +67,8 @@ class Patches(object):
     def apply(self):
         """Replace the methods; raise `_seam.Unfit` before that if this buildout is not one that is known."""
         for owner, name in self.places:
-            _seam.require_function(owner, name, self.parameters[name])
-        _seam.require_attributes(self.easy_install.Installer, _ATTRIBUTES)
+            _seam.require_function(owner, name)
+        _seam.require_attributes(self.easy_install.Installer, _seam.OF_INSTALLERS)
         for owner, name in self.places:
             setattr(self.stock, name, self._stock_of(owner, name))
         for owner, name in self.places:
@@ -131,6 +93,8 @@ class Patches(object):
         if self.session.is_active:
             is_misfit = isinstance(error, _MISFITS)
             self.session.give_up(_seam.Unfit(str(error)) if is_misfit else error)
+        else:
+            logger.debug("the cache has failed, and so has hiding its eggs: %s", error)
 
     # -- Choosing
 

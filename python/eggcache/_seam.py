@@ -10,6 +10,48 @@ function (`replacement`).
 from eggcache import _compat
 from eggcache._hashes import Refused
 
+#: The parameters of what is replaced, in each way in which a known zc.buildout has them. None if its
+#: replacement reads none.
+PARAMETERS = {
+    "install": ["self specs working_set"],
+    "_satisfied": ["self req source"],
+    "_get_dist": ["self requirement ws"],
+    "_fetch": ["self dist tmp download_cache"],
+    "_env_rescan_dest": None,
+    "_get_dest_dist_paths": None,
+    "_make_env": None,
+    "build": ["self spec build_ext"],
+    # The last two are those of 4.1.4 to 4.1.7.
+    "_move_to_eggs_dir_and_compile": ["dist dest", "dist dest project_name", "dist dest project_name version"],
+    "_unload_extensions": None,
+    "_call": None,
+    "call_pip_install": ["spec dest editable"],
+    "open_url": ["self url warning"],
+    # Of buildouts that install eggs with uv.
+    "install_pinned_dists": ["pinned dest"],
+    "_matching_dists": ["env req"],
+    "_run_pip": ["args env dest level"],
+    "_unpack_dist_for_build": ["dist build_tmp"],
+    "_uv_resolve_requirements": None,
+}
+
+#: What is used of an installer.
+OF_INSTALLERS = (
+    "_allow_hosts",
+    "_constrain",
+    "_dest",
+    "_download_cache",
+    "_env",
+    "_fix_file_links",
+    "_index",
+    "_install_from_cache",
+    "_links",
+    "_newest",
+    "_obtain",
+    "_path",
+    "_prefer_final",
+)
+
 _TAKES_MORE = 0x04  # inspect.CO_VARARGS
 
 
@@ -20,12 +62,9 @@ class Unfit(Exception):
         Exception.__init__(self, "this zc.buildout works in a way that eggcache does not know (%s)" % what)
 
 
-def require_function(owner, name, known):
-    """Raise `Unfit` unless a module or class has a function with parameters that are known.
-
-    ``known`` has them as texts, one for each way that is known; None if the replacement reads none.
-    """
-    function = getattr(owner, name, None)
+def require_function(owner, name):
+    """Raise `Unfit` unless a module or class has a function with known parameters (`PARAMETERS`)."""
+    function, known = getattr(owner, name, None), PARAMETERS[name]
     if function is None:
         raise Unfit("it has no %s" % name)
     if known is not None and not _is_known(function, [tuple(names.split()) for names in known]):

@@ -10,13 +10,8 @@ These eggs lack what pip adds, and hold what uv adds. They have a variant of the
 from eggcache import _compat, _seam
 from eggcache._patches import Patches
 
-#: What is replaced in ``zc.buildout.easy_install``, and its parameters, as in `_patches`.
-_PARAMETERS = {
-    "install_pinned_dists": ["pinned dest"],
-    "_matching_dists": ["env req"],
-    "_run_pip": ["args env dest level"],
-    "_uv_resolve_requirements": None,
-}
+#: What is replaced in ``zc.buildout.easy_install``.
+_REPLACED = "install_pinned_dists", "_matching_dists", "_run_pip", "_uv_resolve_requirements"
 
 
 def installer_of(easy_install):
@@ -35,11 +30,9 @@ def patches_for(installer):
 class UvPatches(Patches):
     """The replacements for a buildout that installs eggs with uv."""
 
-    parameters = dict(Patches.parameters, **_PARAMETERS)
-
     def __init__(self, session, buildout, easy_install):
         Patches.__init__(self, session, buildout, easy_install)
-        self.places += [(easy_install, name) for name in _PARAMETERS]
+        self.places += [(easy_install, name) for name in _REPLACED]
         #: SHA-256 of archives, by their URLs.
         self._digests = {}
         #: The installer that resolves requirements now.

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from eggcache import _seam
+from eggcache import _hashes, _run, _seam
 from eggcache._hashes import Refused
 
 
@@ -43,12 +43,16 @@ class Owner:
     builtin = len
 
 
-KNOWN = ["self url", "self dist tmp"]
+@pytest.fixture(autouse=True)
+def known(monkeypatch):
+    names = [name for name in vars(Owner) if not name.startswith("__")] + ["missing"]
+    monkeypatch.setattr(_seam, "PARAMETERS", dict.fromkeys(names, ["self url", "self dist tmp"]))
+    return _seam.PARAMETERS
 
 
 @pytest.mark.parametrize("name", ["fetch", "wrapper", "half", "wraps_known"])
 def test_a_function_with_known_parameters_fits(name):
-    _seam.require_function(Owner, name, KNOWN)
+    _seam.require_function(Owner, name)
 
 
 @pytest.mark.parametrize(
@@ -56,14 +60,15 @@ def test_a_function_with_known_parameters_fits(name):
 )
 def test_a_function_with_other_parameters_does_not_fit(name):
     with pytest.raises(_seam.Unfit, match=name):
-        _seam.require_function(Owner, name, KNOWN)
+        _seam.require_function(Owner, name)
 
 
-def test_any_parameters_fit_a_replacement_that_reads_none():
+def test_any_parameters_fit_a_replacement_that_reads_none(known):
+    known.update(dict.fromkeys(known))
     for name in ("fetch", "more", "builtin"):
-        _seam.require_function(Owner, name, None)
+        _seam.require_function(Owner, name)
     with pytest.raises(_seam.Unfit):
-        _seam.require_function(Owner, "missing", None)
+        _seam.require_function(Owner, "missing")
 
 
 def test_attributes_of_a_class_and_of_its_instances_are_found():
@@ -158,3 +163,35 @@ def test_a_refusal_and_an_interrupt_pass():
         with pytest.raises(type(error)):
             calls.replaced()
         assert calls.stock_calls == []
+
+
+class UserError(Exception):
+    pass
+
+
+@pytest.fixture
+def starting(monkeypatch):
+    """A function that starts a run in which this exception is raised."""
+    monkeypatch.setattr(_hashes, "UserError", UserError)
+
+    def start(error, **options):
+        def failing(buildout):
+            raise error
+
+        monkeypatch.setattr(_run, "_start", failing)
+        _run.start({"buildout": options})
+
+    return start
+
+
+def test_a_start_that_fails_is_one_warning(starting, caplog):
+    starting(AttributeError("no _raw"))
+    [record] = caplog.records
+    assert record.getMessage() == "no _raw; continuing without the cache."
+
+
+def test_a_start_that_fails_ends_a_run_whose_archives_are_to_be_compared(starting):
+    with pytest.raises(AttributeError):
+        starting(AttributeError("no _raw"), **{"egg-cache-hashes": "hashes.cfg"})
+    with pytest.raises(UserError):
+        starting(UserError("no such section"))
