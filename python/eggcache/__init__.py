@@ -10,3 +10,4 @@ def load(buildout):
     from eggcache import _run
 
     _run.start(buildout)
+    _run.advise_pin(buildout)

@@ -17,7 +17,7 @@ import os
 import re
 import zipfile
 
-from eggcache import _bridge, _compat, _fetcher
+from eggcache import _bridge, _compat, _fetcher, _requests
 from eggcache._folders import normalized
 from eggcache._log import logger
 from eggcache._places import _scheme
@@ -59,23 +59,28 @@ class Ahead(object):
         self._converter = session.converter
         self._package_index = package_index
         self._show_progress = session.show_progress
+        self._requests = _requests.Requests(package_index.user_agent)
         self.fetcher = None
         self._is_over = False
-        #: How many projects were wanted, and how many archives have come.
-        self.wanted = self.archives = 0
+        #: How many archives have come.
+        self.archives = 0
         #: Names in folders of `find-links`, by path.
         self._names = {}
 
     def want(self, installer, requirement):
         """Fetch the page of a pinned project, whose egg the cache does not have, and then its archive."""
+        self._attempt(self._want, installer, requirement)
+
+    def _attempt(self, method, *args):
+        """Call a method. If it fails, buildout does without what is fetched ahead."""
         try:
-            self._want(installer, requirement)
+            return method(*args)
         except _bridge.BridgeError:
             raise
         except Exception as error:
-            # Whatever it is, buildout does without it.
-            logger.debug("nothing more is fetched ahead: %s", error)
+            logger.warning("nothing more is fetched ahead (%s: %s).", type(error).__name__, error)
             self.stop()
+            return None
 
     def _want(self, installer, requirement):
         pin = pinned_version(requirement)
@@ -91,11 +96,15 @@ class Ahead(object):
             return
         if self.fetcher is None:
             self._start(installer._dest)
-        self.wanted += 1
         self.fetcher.want(url, "page", functools.partial(self._read_page, installer, requirement, pin))
 
     def take(self, url):
         """The answer of an address that was requested ahead; else None."""
+        return self._attempt(self._take, url)
+
+    def _take(self, url):
+        if self._is_over:
+            return None
         self.pump()
         return None if self.fetcher is None else self.fetcher.take(url, self.pump)
 
@@ -119,8 +128,8 @@ class Ahead(object):
     # -- What buildout would request
 
     def _start(self, dest):
-        opened = _opener(self._package_index.user_agent)
-        self.fetcher = _fetcher.Fetcher(self._copier.spool(dest), opened)
+        self._requests.prepare()
+        self.fetcher = _fetcher.Fetcher(self._copier.spool(dest), self._requests.open)
 
     def _is_plain(self, installer, project):
         """Whether buildout would look for the archives of a project in an index on the web, and nowhere else."""
@@ -151,7 +160,9 @@ class Ahead(object):
         is_known = parts.scheme == "https" or (
             parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS
         )
-        if not is_known or "@" in parts.netloc or parts.query or not _is_plain_urllib(index.opener):
+        if not is_known or "@" in parts.netloc or parts.query:
+            return False
+        if not self._requests.equal_those_of(index.opener):
             return False
         try:
             return not self._package_index.PyPIConfig().find_credential(url)
@@ -174,7 +185,6 @@ class Ahead(object):
         """Fetch the archive, unless the cache has its egg."""
         offered = self._chooser.of_link(installer, dist, requirement)
         if offered:
-            self.wanted -= 1
             self._copier.copy_ahead([offered], installer._dest)
             return
         url = dist.location
@@ -269,31 +279,3 @@ def _is_own(package_index, index_class):
     functions = [getattr(index_class, name, None) for name in _METHODS]
     functions += [getattr(package_index, name, None) for name in ("open_with_auth", "PyPIConfig", "HashChecker")]
     return all(getattr(function, "__module__", None) in own for function in functions)
-
-
-def _is_plain_urllib(opener):
-    """Whether a request is made by ``urllib`` as it is, without handlers that somebody has added."""
-    import urllib.request
-
-    if opener is not urllib.request.urlopen or opener.__module__ != "urllib.request":
-        return False
-    handlers = getattr(urllib.request._opener, "handlers", ())
-    return all(type(handler).__module__ == "urllib.request" for handler in handlers)
-
-
-def _opener(user_agent):
-    """A function that makes requests as buildout's index does. All have one TLS context, which takes
-    long to make."""
-    import ssl
-    import urllib.request
-
-    context = ssl._create_default_https_context()
-    context.set_alpn_protocols(["http/1.1"])
-    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
-
-    def opened(url):
-        request = urllib.request.Request(url)
-        request.add_header("User-Agent", user_agent)
-        return opener.open(request, timeout=_fetcher.SILENCE)
-
-    return opened

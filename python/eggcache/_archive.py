@@ -9,10 +9,9 @@ import sysconfig
 import tarfile
 import zipfile
 
-from eggcache import _host
+from eggcache import _compat
 
 _SOURCES = (".c", ".cc", ".cpp", ".cxx", ".m", ".pyx")
-_COMPILERS = ["cc", "gcc", "clang", "c++", "g++"]
 #: How the names of folders begin whose files do not become part of an egg.
 _BESIDE = ("test", "doc", "example", "bench")
 
@@ -22,7 +21,7 @@ def needs_missing_compiler(path):
 
     The archive is read only where there is no compiler. A wheel or an egg needs none.
     """
-    if path.endswith((".whl", ".egg")) or _host.has_program(_compilers()):
+    if path.endswith((".whl", ".egg")) or _compat.which(_compiler()):
         return False
     return any(_is_source(name) for name in _names_in(path))
 
@@ -33,10 +32,13 @@ def _is_source(name):
     )
 
 
-def _compilers():
-    """Names or paths of the C compilers that a build may use: ``CC`` alone if it is set."""
-    configured = os.environ.get("CC", "").split()[:1]
-    return configured or (sysconfig.get_config_var("CC") or "").split()[:1] + _COMPILERS
+def _compiler():
+    """Name or path of the C compiler of a build: ``CC``, or else that with which this Python was compiled.
+
+    A build tries no other, whatever this machine has.
+    """
+    command = os.environ.get("CC", "").split() or (sysconfig.get_config_var("CC") or "").split()
+    return command[0] if command else "cc"
 
 
 def _names_in(path):

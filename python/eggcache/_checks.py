@@ -4,11 +4,9 @@ These replacements are in place whenever ``egg-cache-hashes`` is set: without a 
 has failed. They are called by those of the cache (`_patches`), which compare cached eggs.
 """
 
-import functools
-import inspect
 import os
 
-from eggcache import _host, _places, _uv
+from eggcache import _compat, _host, _places, _seam, _uv
 from eggcache._hashes import Refused
 
 
@@ -31,10 +29,12 @@ class Checks(object):
             self._replace(easy_install, "_unpack_dist_for_build")
 
     def _replace(self, owner, name):
-        stock = getattr(owner, name, None)
-        if stock is None:
-            raise Refused("egg-cache-hashes cannot check what this zc.buildout installs (%s)" % name)
-        setattr(owner, name, getattr(self, name)(stock))
+        try:
+            _seam.require_function(owner, name)
+        except _seam.Unfit as error:
+            raise Refused("egg-cache-hashes cannot check what buildout installs: %s" % error)
+        stock = getattr(owner, name)
+        setattr(owner, name, _compat.wraps(stock)(getattr(self, name)(stock)))
 
     def _fetch(self, stock):
         """Stock: download the archive of a distribution.
@@ -42,7 +42,6 @@ class Checks(object):
         Changed: it is compared. With uv, which would download it later, buildout downloads it now.
         """
 
-        @functools.wraps(stock)
         def _fetch(installer, dist, tmp, *args, **kw):
             fetched = stock(installer, dist, tmp, *args, **kw)
             if fetched is None:
@@ -60,7 +59,6 @@ class Checks(object):
         Changed: it is compared.
         """
 
-        @functools.wraps(stock)
         def _unpack_dist_for_build(dist, *args, **kw):
             self._check(dist, dist.location, dist.location)
             return stock(dist, *args, **kw)
@@ -73,10 +71,6 @@ class Checks(object):
         Changed: the SHA-256 that the index has for them are compared, and uv compares these with what it
         downloads.
         """
-        if inspect.getfullargspec(stock).args != ["pinned", "dest"]:
-            raise Refused("egg-cache-hashes cannot check what this zc.buildout installs with uv")
-
-        @functools.wraps(stock)
         def install_pinned_dists(pinned, dest):
             return stock([self._checked(pin) for pin in pinned], dest)
 

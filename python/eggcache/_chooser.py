@@ -82,6 +82,8 @@ class Chooser(object):
         #: The last question to which the cache had no egg, and when it was asked.
         self._missed = None, 0.0
         self.is_paused = False
+        #: Whether anything was offered in this run.
+        self.has_offered = False
         #: Versions of projects that led to a conflict (`_conflicts`), by project.
         self._rejected = {}
         #: Digests of eggs whose projects are not found by their file names.
@@ -335,6 +337,7 @@ class Chooser(object):
             eggs[0]["file_name"], precedence=self._pkg_resources.EGG_DIST
         )
         dist.eggcache = Offer(eggs[0], requirement, source, installer, is_guess)
+        self.has_offered = True
         return dist
 
 

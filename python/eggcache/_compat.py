@@ -154,6 +154,17 @@ def poll(descriptors, seconds):
 # -- Functions
 
 
+def wraps(function):
+    """As ``functools.wraps``. Python 2 does not note which function is wrapped."""
+
+    def decorate(wrapper):
+        wrapper = functools.wraps(function)(wrapper)
+        wrapper.__wrapped__ = function
+        return wrapper
+
+    return decorate
+
+
 def memoized(function):
     """A function that is called once for each argument."""
     known = {}

@@ -41,6 +41,11 @@ class Conflicts(object):
         if offer.is_guess:
             self._guesses[dist.location] = dist
 
+    @property
+    def are_open(self):
+        """Whether an egg that is in place may lead to a conflict, or has led to one."""
+        return bool(self._guesses or self._hidden)
+
     def hide(self, env):
         """Remove rejected eggs from an environment."""
         for location, hidden in self._hidden.items():
@@ -48,8 +53,11 @@ class Conflicts(object):
                 if dist.location == location:
                     env.remove(dist)
 
-    def resolve(self, installer, working_set, chooser, install):
-        """Call ``install``, and call it again after each conflict to which a guess has led."""
+    def resolve(self, installer, working_set, chooser, install, is_misled):
+        """Call ``install``, and call it again after each conflict to which a guess has led.
+
+        It is also called again if ``is_misled(installer, error)``, after which no egg is offered any more.
+        """
         first = None
         before = _State(self._easy_install, installer, working_set)
         outer, self._copied = self._copied, []
@@ -62,12 +70,14 @@ class Conflicts(object):
                 except Exception as error:
                     blamed = self._blamed(error, installer)
                     is_offline = installer._dest is None
-                    if not blamed:
+                    if blamed:
+                        first = first or error
+                    elif not is_misled(installer, error):
                         if first is not None and is_offline:
                             raise first
                         raise
-                    first = first or error
-                self._reject(blamed, installer, chooser, is_offline)
+                if blamed:
+                    self._reject(blamed, installer, chooser, is_offline)
                 before.restore()
         finally:
             if first is not None:

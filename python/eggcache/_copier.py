@@ -7,7 +7,7 @@ import shutil
 
 from eggcache import _bridge
 from eggcache._log import logger
-from eggcache._requirements import extras_of, pinned_version
+from eggcache._requirements import canonical, extras_of, pinned_version
 
 
 class Copier(object):
@@ -81,6 +81,7 @@ class Copier(object):
             self._expected.add(requirement.key)
             if requirement.key not in working_set and not installer._env[requirement.project_name]:
                 wanted += self.constrained(installer, requirement)
+        self._tally.remaining.update(canonical(requirement.project_name) for requirement in wanted)
         self.announce(wanted, installer._newest)
         offers = [self._chooser.choose(installer, requirement, None) for requirement in wanted]
         self.copy_ahead([offered for offered in offers if offered], installer._dest)

@@ -62,7 +62,11 @@ def execute(module, run):
     finally:
         del sys.modules["pip._internal"]
         logger.disabled = False
-    _defer(module.patch_PackageIndex)
+    try:
+        _defer(module.patch_PackageIndex)
+    except Exception:
+        # The index is not the one that is known.
+        module.patch_PackageIndex()
 
 
 def import_pip():

@@ -39,7 +39,7 @@ class _Finder(object):
 
     def load_module(self, name):
         __import__(name)
-        _wrap(sys.modules[name].Buildout)
+        _wrap(sys.modules[name])
         return sys.modules[name]
 
 
@@ -65,7 +65,7 @@ class _Loader(object):
             _deferred_pip.execute(module, self._execute)
         else:
             self._execute(module)
-            _wrap(module.Buildout)
+            _wrap(module)
 
     def _execute(self, module):
         run = getattr(self._loader, "exec_module", None)
@@ -75,16 +75,17 @@ class _Loader(object):
             exec(self._loader.get_code(module.__name__), module.__dict__)
 
 
-def _wrap(buildout_class):
+def _wrap(module):
+    buildout_class = getattr(module, "Buildout", None)
     load_extensions = getattr(buildout_class, "_load_extensions", None)
     if load_extensions is None:
-        return  # this buildout is too old
+        return  # this buildout is not known
 
-    def _load_extensions(self):
+    def _load_extensions(self, *args, **kw):
         from eggcache import _run
 
         _run.start(self)
-        return load_extensions(self)
+        return load_extensions(self, *args, **kw)
 
     buildout_class._load_extensions = _load_extensions
 

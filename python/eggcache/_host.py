@@ -70,13 +70,3 @@ def environment_since(environ_before):
         for name in set(environ_before) | set(os.environ)
         if environ_before.get(name) != os.environ.get(name) and name not in _LEAKING
     }
-
-
-def has_program(names):
-    """Whether one of these programs is on the path of executables."""
-    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        for name in names:
-            path = os.path.join(folder, name)
-            if os.path.isfile(path) and os.access(path, os.X_OK):
-                return True
-    return False

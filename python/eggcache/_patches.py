@@ -1,6 +1,7 @@
 """The methods of buildout that eggcache replaces: where eggs are chosen, fetched and installed.
 
-They exist in zc.buildout 2.13 to 6 and are looked up on each call. A cached egg is offered as
+They are looked up on each call. A buildout in which they, or what they use, are not as in zc.buildout 2.13
+to 6 stays as it is (`_seam`). A cached egg is offered as
 *available*, not as *installed*. Thus buildout itself decides what it logs, which versions it
 reports as picked, and in which order it writes scripts.
 """
@@ -11,9 +12,13 @@ import os
 import shutil
 import tempfile
 
-from eggcache import _compat, _custom, _options
+from eggcache import _compat, _custom, _options, _seam
 from eggcache._hashes import Refused
 from eggcache._log import logger
+
+
+#: What is raised if a function takes or returns something else than expected.
+_MISFITS = AttributeError, TypeError, ValueError
 
 
 class _Stock(object):
@@ -23,9 +28,9 @@ class _Stock(object):
 class Patches(object):
     """The replacements. Each method has the name of the one that it replaces.
 
-    A method of ``Installer``, ``Options`` or ``Buildout`` gets the object that it was called on as
-    its first argument. ``stock`` holds the originals. After the cache has failed, the replacements
-    leave everything to them.
+    A method gets the original as its first argument and, if it replaces one of ``Installer``, ``Options`` or
+    ``Buildout``, the object that it was called on as its second. ``stock`` holds all originals. After the
+    cache has failed, everything is left to them.
     """
 
     def __init__(self, session, buildout, easy_install):
@@ -60,15 +65,40 @@ class Patches(object):
         self._added = []
 
     def apply(self):
-        """Replace the methods; none at all if this buildout lacks one of them."""
+        """Replace the methods; raise `_seam.Unfit` before that if this buildout is not one that is known."""
         for owner, name in self.places:
-            setattr(self.stock, name, getattr(owner, name))
+            _seam.require_function(owner, name)
+        _seam.require_attributes(self.easy_install.Installer, _seam.OF_INSTALLERS)
         for owner, name in self.places:
-            setattr(owner, name, _function(getattr(self, name), getattr(self.stock, name)))
+            setattr(self.stock, name, self._stock_of(owner, name))
+        for owner, name in self.places:
+            stock, method = getattr(self.stock, name), getattr(self, name)
+            setattr(owner, name, _seam.replacement(stock, method, self._is_left, self._fail))
+
+    def _stock_of(self, owner, name):
+        """An original. Of two, it is what they do if an argument comes from another replacement."""
+        stock = getattr(owner, name)
+        plain = {
+            "_fetch": self._plain_fetch,
+            "_move_to_eggs_dir_and_compile": self._plain_move,
+        }.get(name)
+        return stock if plain is None else _compat.wraps(stock)(functools.partial(plain, stock))
+
+    def _is_left(self):
+        """Whether everything is left to the originals. Eggs that led to a conflict stay hidden for long."""
+        return not self.session.is_active and not self.session.conflicts.are_open
+
+    def _fail(self, error):
+        """Continue without the cache after a replacement has failed."""
+        if self.session.is_active:
+            is_misfit = isinstance(error, _MISFITS)
+            self.session.give_up(_seam.Unfit(str(error)) if is_misfit else error)
+        else:
+            logger.debug("the cache has failed, and so has hiding its eggs: %s", error)
 
     # -- Choosing
 
-    def install(self, installer, specs, working_set=None, *args, **kw):
+    def install(self, stock, installer, specs, working_set=None, *args, **kw):
         """Stock: resolve specs and everything that they require, and return the working set.
 
         Changed: the cached eggs of these specs are copied ahead, and the result is noted as used. After
@@ -76,23 +106,44 @@ class Patches(object):
         that were built are listed before the caller can change them.
         """
         specs = list(specs)
-        wanted = map(self.pkg_resources.Requirement.parse, specs)
-        wanted = [it for it in wanted if not it.marker or it.marker.evaluate()]
-        self.session.expect(installer, wanted, working_set.by_key if working_set else ())
-        resolve = functools.partial(self.stock.install, installer, specs, working_set, *args, **kw)
+        self.session.expect(installer, self._wanted(specs), working_set.by_key if working_set else ())
+        resolve = functools.partial(stock, installer, specs, working_set, *args, **kw)
         with self._listed():
-            found = self.session.conflicts.resolve(installer, working_set, self.session.chooser, resolve)
+            found = self.session.conflicts.resolve(
+                installer, working_set, self.session.chooser, resolve, self._is_misled
+            )
         self.session.erase_progress()
         self.session.root.add_locations(dist.location for dist in found)
         return found
 
-    def _satisfied(self, installer, req, source=None, *args, **kw):
+    def _wanted(self, specs):
+        """The requirements among specs that hold here. If one is not valid, buildout says so."""
+        try:
+            wanted = [self.pkg_resources.Requirement.parse(spec) for spec in specs]
+            return [it for it in wanted if not it.marker or it.marker.evaluate()]
+        except ValueError:
+            return []
+
+    def _is_misled(self, installer, error):
+        """Whether to resolve once more, without the cache: buildout may have stumbled over an offered egg.
+
+        No user causes these exceptions. They mean that buildout expects another result of a replacement.
+        """
+        session = self.session
+        if type(error) not in _MISFITS or not session.is_active or not session.chooser.has_offered:
+            return False
+        session.give_up(_seam.Unfit("it fails with a cached egg: %s" % error))
+        # What was copied is installed.
+        self.stock._env_rescan_dest(installer)
+        return True
+
+    def _satisfied(self, stock, installer, req, source=None, *args, **kw):
         """Stock: return an installed distribution and None, or None and what the index has.
 
         Changed: a cached egg counts as what the index has. Offline, where buildout accepts only an
         installed egg, it is copied at once. This package itself is not looked for where it runs.
         """
-        if req.key == "eggcache" and not source and self.session.is_active:
+        if req.key == "eggcache" and not source:
             running = [dist for dist in installer._env[req.project_name] if dist in req]
             if running:
                 return running[0], None
@@ -104,7 +155,7 @@ class Patches(object):
             if dist is not None:
                 installer._env.add(dist)
                 return dist, None
-        dist, available = self.stock._satisfied(installer, req, source, *args, **kw)
+        dist, available = stock(installer, req, source, *args, **kw)
         if dist is None and installer._dest is None and self.is_offline:
             self.session.missing_offline(req)
         if available is not None:
@@ -113,26 +164,31 @@ class Patches(object):
 
     # -- Fetching
 
-    def _get_dist(self, installer, requirement, ws, *args, **kw):
+    def _get_dist(self, stock, installer, requirement, ws, *args, **kw):
         """Stock: make a temporary directory, fetch and install a distribution, and remove the directory.
 
         Changed: without a download cache, `_fetch` makes that directory if it needs one. An egg from
         the cache needs none.
         """
+        dists = self._got(stock, installer, requirement, ws, *args, **kw)
+        self.session.arrived(installer, requirement, dists)
+        return dists
+
+    def _got(self, stock, installer, requirement, ws, *args, **kw):
         installer._eggcache_wanted = requirement, ws
-        if installer._download_cache is not None or not self.session.is_active:
-            return self.stock._get_dist(installer, requirement, ws, *args, **kw)
+        if installer._download_cache is not None:
+            return stock(installer, requirement, ws, *args, **kw)
         # Buildout makes no directory where there is a download cache, which it keeps.
         installer._download_cache = ""
         installer._eggcache_directories = directories = []
         try:
-            return self.stock._get_dist(installer, requirement, ws, *args, **kw)
+            return stock(installer, requirement, ws, *args, **kw)
         finally:
             del installer._download_cache
             for directory in directories:
                 shutil.rmtree(directory)
 
-    def _fetch(self, installer, dist, tmp, download_cache, *args, **kw):
+    def _fetch(self, stock, installer, dist, tmp, download_cache, *args, **kw):
         """Stock: download the archive of a distribution.
 
         Changed: an offered egg is copied from the cache instead. If that fails, buildout fetches
@@ -152,13 +208,8 @@ class Patches(object):
         offered = self._built_elsewhere(installer, dist)
         if offered and self._arrives(installer, offered):
             return offered
-        if not tmp:
-            tmp = tempfile.mkdtemp("get_dist")
-            installer._eggcache_directories.append(tmp)
-        fetched = self.stock._fetch(installer, dist, tmp, download_cache or None, *args, **kw)
-        if fetched is None:
-            return None
-        if not self.session.is_active:
+        fetched = stock(installer, dist, tmp, download_cache, *args, **kw)
+        if fetched is None or not self.session.is_active:
             return fetched
         requirement, _ = installer._eggcache_wanted
         if not self.session.custom.variant:
@@ -168,12 +219,22 @@ class Patches(object):
         self.session.fetched(installer, dist, self._archive_of(fetched), requirement)
         return fetched
 
-    def open_url(self, index, url, *args, **kw):
+    def _plain_fetch(self, stock, installer, dist, tmp, download_cache, *args, **kw):
+        """Fetch without the cache what it may have offered, into the directory that `_get_dist` has not made."""
+        offer = getattr(dist, "eggcache", None)
+        if offer is not None:
+            dist = self._without_offer(installer, offer)
+        if not tmp:
+            tmp = tempfile.mkdtemp("get_dist")
+            installer._eggcache_directories.append(tmp)
+        return stock(installer, dist, tmp, download_cache or None, *args, **kw)
+
+    def open_url(self, stock, index, url, *args, **kw):
         """Stock: request a page of the index, or an archive.
 
         Changed: the answer of a request that was made ahead is returned.
         """
-        return self.session.requested(url) or self.stock.open_url(index, url, *args, **kw)
+        return self.session.requested(url) or stock(index, url, *args, **kw)
 
     def _archive_of(self, dist):
         """Where the archive of a distribution is."""
@@ -186,14 +247,14 @@ class Patches(object):
 
     def _without_offer(self, installer, offer):
         """What buildout would have fetched if it had not been offered a cached egg."""
-        dist = self.stock._satisfied(installer, offer.requirement, offer.source)[1]
+        dist = _seam.of_stock(self.stock._satisfied, installer, offer.requirement, offer.source)[1]
         if dist is None:
-            raise self.easy_install.MissingDistribution(*installer._eggcache_wanted)
+            raise _seam.passing(self.easy_install.MissingDistribution(*installer._eggcache_wanted))
         return dist
 
     def _built_elsewhere(self, installer, dist):
         """The offer of an egg that another builder has built meanwhile; else None."""
-        if not self.session.is_active or self.session.custom.variant:
+        if self.session.custom.variant:
             return None
         return self.session.await_build(installer, dist)
 
@@ -222,7 +283,7 @@ class Patches(object):
 
     # -- Installing
 
-    def _move_to_eggs_dir_and_compile(self, dist, dest, *args, **kw):
+    def _move_to_eggs_dir_and_compile(self, stock, dist, dest, *args, **kw):
         """Stock: install a fetched archive into the eggs directory, and return what is there.
 
         Changed: an egg from the cache is there already. Any other is stored in the cache afterwards.
@@ -232,12 +293,17 @@ class Patches(object):
             moved = offer.arrived
         else:
             started, archive = _compat.monotonic(), self._archive_of(dist)
-            moved = self.stock._move_to_eggs_dir_and_compile(dist, dest, *args, **kw)
+            moved = stock(dist, dest, *args, **kw)
             self.session.built(moved, archive, dest, _compat.monotonic() - started)
         self._added.append(moved)
         return moved
 
-    def call_pip_install(self, spec, dest, editable=False, *args, **kw):
+    def _plain_move(self, stock, dist, dest, *args, **kw):
+        """Install a fetched archive. An egg that has come from the cache is in place."""
+        offer = getattr(dist, "eggcache", None)
+        return stock(dist, dest, *args, **kw) if offer is None else offer.arrived
+
+    def call_pip_install(self, stock, spec, dest, editable=False, *args, **kw):
         """Stock: let pip install a distribution into a directory, and make an egg of the result.
 
         Changed: the program makes the egg of a wheel, with the same result. Where it has not been
@@ -249,21 +315,21 @@ class Patches(object):
             egg = self.session.convert(spec, dest)
             if egg is not None:
                 return [egg]
-        found = self.stock.call_pip_install(spec, dest, editable, *args, **kw)
+        found = stock(spec, dest, editable, *args, **kw)
         if is_plain:
             self.session.compare(found)
             self.session.replace_compared(spec, found)
         return found
 
-    def _env_rescan_dest(self, installer, *args, **kw):
+    def _env_rescan_dest(self, stock, installer, *args, **kw):
         """Stock: read all eggs in the eggs directory again, after each one that was installed.
 
         Changed: only the new eggs are added to the environment, which has the same result.
         """
         added, self._added = self._added, []
-        is_known = added and all(os.path.dirname(dist.location) == installer._dest for dist in added)
-        if not self.session.is_active or not is_known:
-            self.stock._env_rescan_dest(installer, *args, **kw)
+        is_known = self.session.is_active and added
+        if not is_known or any(os.path.dirname(dist.location) != installer._dest for dist in added):
+            stock(installer, *args, **kw)
             self.session.conflicts.hide(installer._env)
             return
         for dist in added:
@@ -280,23 +346,22 @@ class Patches(object):
             raise
         self.session.await_listing()
 
-    def _get_dest_dist_paths(self, installer, *args, **kw):
+    def _get_dest_dist_paths(self, stock, installer, *args, **kw):
         """Stock: list what looks like a distribution in the eggs directory.
 
         Changed: leave out what pip has installed into a temporary directory there, before it gets its
-        name as an egg. It belongs to a buildout that runs in parallel or was killed. This does not
-        depend on the cache.
+        name as an egg. It belongs to a buildout that runs in parallel or was killed.
         """
-        paths = self.stock._get_dest_dist_paths(installer, *args, **kw)
+        paths = stock(installer, *args, **kw)
         return [path for path in paths if not _is_temporary(path)]
 
-    def _make_env(self, installer, *args, **kw):
+    def _make_env(self, stock, installer, *args, **kw):
         """Stock: make the environment of installed distributions.
 
         Changed: offline, add the eggs that hold only a dist-info directory. Buildout 5.0 to 5.2 and 6
         do not see them. Leave out eggs that were rejected because of a conflict.
         """
-        env = self.stock._make_env(installer, *args, **kw)
+        env = stock(installer, *args, **kw)
         is_blind = hasattr(installer, "_eggify_env_dest_dists")
         if installer._dest is None and is_blind and self.session.is_active:
             for directory in self.eggs_directories:
@@ -307,30 +372,30 @@ class Patches(object):
 
     # -- Custom builds
 
-    def build(self, installer, spec, build_ext, *args, **kw):
+    def build(self, stock, installer, spec, build_ext, *args, **kw):
         """Stock: build an egg with options, and return the locations of the result.
 
         Changed: the cached egg of the same options and environment is copied instead. The result is
         noted as used. As in `install`, it is listed before the caller can change it.
         """
         with self._listed():
-            locations = self._build(installer, spec, build_ext, *args, **kw)
+            locations = self._build(stock, installer, spec, build_ext, *args, **kw)
         self.session.root.add_locations(locations or ())
         return locations
 
-    def _build(self, installer, spec, build_ext, *args, **kw):
+    def _build(self, stock, installer, spec, build_ext, *args, **kw):
         if not self.session.is_active:
-            return self.stock.build(installer, spec, build_ext, *args, **kw)
-        requirement = self.pkg_resources.Requirement.parse(spec)
+            return stock(installer, spec, build_ext, *args, **kw)
+        requirement = _seam.of_stock(self.pkg_resources.Requirement.parse, spec)
         with self.session.custom.building(requirement.project_name, build_ext):
-            requirement = installer._constrain(requirement)
+            requirement = _seam.of_stock(installer._constrain, requirement)
             dist = self._custom_from_cache(installer, requirement)
             if dist is not None:
                 return [dist.location]
             installer._eggcache_wanted = requirement, ()
             # Buildout chooses again, and can unpack nothing but an archive.
             with self.session.chooser.paused():
-                return self.stock.build(installer, spec, build_ext, *args, **kw)
+                return stock(installer, spec, build_ext, *args, **kw)
 
     def _custom_from_cache(self, installer, requirement):
         """The egg of a custom build, copied from the cache; None if it must be built."""
@@ -356,16 +421,16 @@ class Patches(object):
 
     # -- The run
 
-    def _call(self, options, function, *args, **kw):
+    def _call(self, stock, options, *args, **kw):
         """Stock: call ``install`` or ``update`` of a part's recipe.
 
         Changed: note that the part was installed. Offline, restore the egg of a custom part.
         """
         with self.session.places.of_part(options):
-            return self._call_part(options, function, *args, **kw)
+            return self._call_part(stock, options, *args, **kw)
 
-    def _call_part(self, options, function, *args, **kw):
-        installed = self.stock._call(options, function, *args, **kw)
+    def _call_part(self, stock, options, *args, **kw):
+        installed = stock(options, *args, **kw)
         self.session.root.add_part(options.name)
         if not (self.is_offline and self.session.is_active and _custom.is_custom_part(options)):
             return installed
@@ -378,25 +443,15 @@ class Patches(object):
             restored = []
         return list(installed or ()) + restored
 
-    def _unload_extensions(self, buildout, *args, **kw):
+    def _unload_extensions(self, stock, buildout, *args, **kw):
         """Stock: the last step of a successful run; call what extensions want to do at its end.
 
         Changed: the session ends after that, and the buildout is registered as a root.
         """
         self.session.root.finish(buildout["buildout"].get("parts", "").split())
-        self.stock._unload_extensions(buildout, *args, **kw)
+        stock(buildout, *args, **kw)
         self.session.register()
         self.session.close()
-
-
-def _function(method, stock):
-    """Wrap a bound method in a function, which becomes a method of the class that it is assigned to."""
-
-    @functools.wraps(stock)
-    def function(*args, **kw):
-        return method(*args, **kw)
-
-    return function
 
 
 def _is_temporary(path):

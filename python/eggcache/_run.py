@@ -2,6 +2,7 @@
 
 import atexit
 import hashlib
+import os
 import sys
 
 from eggcache import _deferred_pip, _options
@@ -13,8 +14,20 @@ _is_started = False
 def start(buildout):
     """Begin a run with the cache that ``egg-cache`` names, and the hashes that ``egg-cache-hashes`` names.
 
-    Without these options, do nothing. Only what concerns hashes fails a run.
+    Without these options, do nothing. Only what concerns hashes fails a run, and what buildout itself does not
+    understand in these options.
     """
+    try:
+        _start(buildout)
+    except Exception as error:
+        from eggcache import _hashes, _session
+
+        if isinstance(error, _hashes.UserError) or buildout["buildout"].get("egg-cache-hashes"):
+            raise
+        _session.warn_of_failure(error)
+
+
+def _start(buildout):
     global _is_started
     options = buildout["buildout"]
     directory = options.get("egg-cache", "").strip()
@@ -38,6 +51,39 @@ def start(buildout):
         sys.dont_write_bytecode = True
         session.store_installed()
         atexit.register(session.close)
+
+
+def advise_pin(buildout):
+    """Log which pin saves time, where buildout looks for a newer version of this package in each run."""
+    try:
+        from zc.buildout import easy_install
+
+        own = _own_distribution(easy_install)
+        if _is_searched(easy_install, buildout, own.location):
+            logger.info(
+                "buildout looks for a newer eggcache in each run, and reads the list of all packages if the index "
+                "has no page of it; eggcache = %s in [versions] avoids that.",
+                own.version,
+            )
+    except Exception as error:
+        logger.debug("not known whether buildout looks for a newer eggcache: %s", error)
+
+
+def _is_searched(easy_install, buildout, location):
+    """Whether buildout has installed this package, from ``find-links``, and looks for it in each run."""
+    options = buildout["buildout"]
+    if buildout.offline or not buildout.newest or "eggcache" in easy_install.default_versions():
+        return False
+    # Without `find-links`, the index has a page.
+    if not options.get("find-links", "").strip():
+        return False
+    realpath = easy_install.realpath
+    return realpath(os.path.dirname(location)) == realpath(options["eggs-directory"])
+
+
+def _own_distribution(easy_install):
+    requirement = easy_install.pkg_resources.Requirement.parse("eggcache")
+    return easy_install.pkg_resources.working_set.find(requirement)
 
 
 def _checked_by(path, options):

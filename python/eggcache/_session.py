@@ -15,6 +15,7 @@ from eggcache._copier import Copier, warn_of_torn_copies
 from eggcache._leases import Leases
 from eggcache._log import logger
 from eggcache._places import Places
+from eggcache._requirements import canonical
 from eggcache._root import Root
 from eggcache._storer import Storer
 
@@ -30,6 +31,8 @@ class Tally(object):
         self.hits = self.misses = self.stored = self.copied_bytes = 0
         #: How many of the misses the program has made of wheels.
         self.converted = 0
+        #: Projects that are known to be needed, but not in place yet.
+        self.remaining = set()
         #: How many eggs a remote did not have before; None if this cache pushes to none.
         self.pushed = None
         #: Time that buildout has spent in this package.
@@ -199,10 +202,25 @@ class Session(object):
             self.progress.erase()
 
     def _progress_text(self):
-        ahead = self.ahead
-        fetched = "" if ahead is None else "%d fetched (%.1f MiB), " % (ahead.archives, ahead.bytes / _MIB)
-        remaining = 0 if ahead is None else max(0, ahead.wanted - self.tally.misses)
-        return "eggcache: %s%d converted, %d remaining" % (fetched, self.tally.converted, remaining)
+        ahead, tally = self.ahead, self.tally
+        is_ahead = ahead is not None and ahead.fetcher is not None
+        fetched = "%d fetched (%.1f MiB), " % (ahead.archives, ahead.bytes / _MIB) if is_ahead else ""
+        return "eggcache: %s%d converted, %d remaining" % (fetched, tally.converted, len(tally.remaining))
+
+    def arrived(self, installer, requirement, dists):
+        """Note that buildout has what it has asked for. What that requires is needed next."""
+        if self.progress is None:
+            return
+        remaining = self.tally.remaining
+        remaining.discard(canonical(requirement.project_name))
+        try:
+            needed = [it.project_name for dist in dists for it in dist.requires(requirement.extras)]
+            remaining.update(canonical(name) for name in needed if not installer._env[name])
+        except Exception as error:
+            # Buildout says so if it cannot do with that.
+            logger.debug("not known what %s requires: %s", requirement, error)
+        if self.tally.converted:
+            self.show_progress()
 
     @guarded
     def choose(self, installer, requirement, source):

@@ -1,7 +1,8 @@
 """Work of buildout itself that eggcache does faster, with the same result.
 
 Each replacement leaves to the original whatever it has not computed before, errors included. It replaces
-only a function whose source it knows (`SOURCES`): in a buildout where that differs, the original stays.
+only a function whose source it knows (`SOURCES`): in a buildout where that differs, the original stays. So it
+is after a replacement has failed (`_seam`).
 None of them needs the cache. They are in place in each run with ``egg-cache``.
 """
 
@@ -12,7 +13,7 @@ import io
 import logging
 import re
 
-from eggcache import _compat
+from eggcache import _compat, _seam
 from eggcache._log import logger
 
 #: The begin of the SHA-256 of each source that a function has in zc.buildout 2.13 to 6, or in
@@ -46,6 +47,8 @@ class Speedups(object):
         self._requirements, self._evaluated = {}, {}
         dist_info = easy_install.pkg_resources.DistInfoDistribution
         dependencies = getattr(dist_info, "_compute_dependencies", None)
+        #: Names of replacements that have failed.
+        self._failed = set()
         #: Whether this pkg_resources keeps requirements in the order in which METADATA has them.
         self._keeps_order = _is_one_of(dependencies, SOURCES["_compute_dependencies"][1:])
 
@@ -54,11 +57,17 @@ class Speedups(object):
         for owner, name in self._places:
             stock = getattr(owner, name, None)
             if is_known(stock, name):
-                setattr(owner, name, _function(getattr(self, name), stock))
+                is_left = functools.partial(self._failed.__contains__, name)
+                fail = functools.partial(self._fail, name)
+                setattr(owner, name, _seam.replacement(stock, getattr(self, name), is_left, fail))
             else:
                 logger.debug("buildout's own %s stays: its source is not known.", name)
 
-    def _log_requirement(self, stock, installer, working_set, requirement):
+    def _fail(self, name, error):
+        self._failed.add(name)
+        logger.warning("buildout's own %s is used, since eggcache's has failed (%s).", name, error)
+
+    def _log_requirement(self, stock, installer, ws, req):
         """Stock: sort the working set; log and keep which of its distributions have a requirement.
 
         Changed: it gets only those that have it. Most often there is none or one. Without debug log and
@@ -69,8 +78,8 @@ class Speedups(object):
             easy_install.logger.isEnabledFor(logging.DEBUG)
             or easy_install.Installer._store_required_by
         ):
-            working_set = self._requirers(working_set, requirement)
-        stock(installer, working_set, requirement)
+            ws = self._requirers(ws, req)
+        return stock(installer, ws, req)
 
     def _requirers(self, working_set, requirement):
         """The distributions of a working set that have a requirement; all if one of them is broken."""
@@ -239,13 +248,3 @@ def _block(lines):
     while not lines[-1]:
         lines = lines[:-1]
     return lines
-
-
-def _function(method, stock):
-    """Wrap a bound method in a function, which becomes a method of the class that it is assigned to."""
-
-    @functools.wraps(stock)
-    def function(*args, **kw):
-        return method(stock, *args, **kw)
-
-    return function

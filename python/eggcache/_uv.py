@@ -7,22 +7,11 @@ copied, and uv installs the rest.
 These eggs lack what pip adds, and hold what uv adds. They have a variant of their own in the cache.
 """
 
-import inspect
-
-from eggcache import _compat
+from eggcache import _compat, _seam
 from eggcache._patches import Patches
 
-#: The functions of ``zc.buildout.easy_install`` that are replaced, and their parameters.
-_SEAM = {
-    "install_pinned_dists": ["pinned", "dest"],
-    "_matching_dists": ["env", "req"],
-    "_run_pip": ["args", "env", "dest", "level"],
-    "_uv_resolve_requirements": None,
-}
-
-
-class Unfit(Exception):
-    """This zc.buildout installs eggs in a way that eggcache does not know."""
+#: What is replaced in ``zc.buildout.easy_install``.
+_REPLACED = "install_pinned_dists", "_matching_dists", "_run_pip", "_uv_resolve_requirements"
 
 
 def installer_of(easy_install):
@@ -34,7 +23,7 @@ def installer_of(easy_install):
 def patches_for(installer):
     """The class of the patches for what a buildout installs eggs with."""
     if installer not in ("", "uv"):
-        raise Unfit("this zc.buildout installs eggs with %s, which eggcache does not know" % installer)
+        raise _seam.Unfit("it installs eggs with %s" % installer)
     return UvPatches if installer else Patches
 
 
@@ -42,12 +31,8 @@ class UvPatches(Patches):
     """The replacements for a buildout that installs eggs with uv."""
 
     def __init__(self, session, buildout, easy_install):
-        for name, parameters in _SEAM.items():
-            function = getattr(easy_install, name, None)
-            if function is None or parameters not in (None, inspect.getfullargspec(function).args):
-                raise Unfit("this zc.buildout uses uv in a way that eggcache does not know (%s)" % name)
         Patches.__init__(self, session, buildout, easy_install)
-        self.places += [(easy_install, name) for name in _SEAM]
+        self.places += [(easy_install, name) for name in _REPLACED]
         #: SHA-256 of archives, by their URLs.
         self._digests = {}
         #: The installer that resolves requirements now.
@@ -55,34 +40,34 @@ class UvPatches(Patches):
 
     # -- Resolving
 
-    def install(self, installer, *args, **kw):
+    def install(self, stock, installer, *args, **kw):
         """Stock: as in `Patches`.
 
         Changed: note the installer, which is not passed to where eggs are installed.
         """
         before, self._installer = self._installer, installer
         try:
-            return Patches.install(self, installer, *args, **kw)
+            return Patches.install(self, stock, installer, *args, **kw)
         finally:
             self._installer = before
 
-    def _uv_resolve_requirements(self, *args, **kw):
+    def _uv_resolve_requirements(self, stock, *args, **kw):
         """Stock: let uv choose an archive of each project.
 
         Changed: note the SHA-256 of the archives, which distributions do not carry.
         """
-        pinned = self.stock._uv_resolve_requirements(*args, **kw)
+        pinned = stock(*args, **kw)
         for pin in getattr(pinned, "dists", ()):
             for kind in ("", "sdist_"):
                 self._digests[getattr(pin, kind + "url", None)] = getattr(pin, kind + "sha256", None)
         return pinned
 
-    def _satisfied(self, installer, req, source=None, *args, **kw):
+    def _satisfied(self, stock, installer, req, source=None, *args, **kw):
         """Stock: as in `Patches`. Only custom builds and setuptools get here.
 
         Changed: the SHA-256 of the archive is what uv knows.
         """
-        dist, available = Patches._satisfied(self, installer, req, source, *args, **kw)
+        dist, available = Patches._satisfied(self, stock, installer, req, source, *args, **kw)
         if available is None or getattr(available, "eggcache", None):
             return dist, available
         linked = available.clone(location=self._archive_of(available))
@@ -98,22 +83,22 @@ class UvPatches(Patches):
 
     # -- Offline
 
-    def _make_env(self, installer, *args, **kw):
+    def _make_env(self, stock, installer, *args, **kw):
         """Stock: as in `Patches`.
 
         Changed: offline, the environment knows its installer.
         """
-        env = Patches._make_env(self, installer, *args, **kw)
+        env = Patches._make_env(self, stock, installer, *args, **kw)
         if installer._dest is None:
             env._eggcache_installer = installer
         return env
 
-    def _matching_dists(self, env, req):
+    def _matching_dists(self, stock, env, req):
         """Stock: list the distributions in an environment that satisfy a requirement.
 
         Changed: offline, where there are none, the cached egg is copied.
         """
-        found = self.stock._matching_dists(env, req)
+        found = stock(env, req)
         installer = getattr(env, "_eggcache_installer", None)
         if found or installer is None:
             return found
@@ -126,18 +111,18 @@ class UvPatches(Patches):
 
     # -- Installing
 
-    def install_pinned_dists(self, pinned, dest):
+    def install_pinned_dists(self, stock, pinned, dest):
         """Stock: let uv install archives, and turn the result into eggs.
 
         Changed: the eggs of archives that the cache has are copied. The others are stored afterwards.
         """
         if not self.session.is_active or self._installer is None:
-            return self.stock.install_pinned_dists(pinned, dest)
+            return stock(pinned, dest)
         links = [self._link_of(pin) for pin in pinned]
         found = self._copied(links, dest)
         missing = [index for index, dist in enumerate(found) if dist is None]
         started = _compat.monotonic()
-        built = self.stock.install_pinned_dists([pinned[index] for index in missing], dest)
+        built = stock([pinned[index] for index in missing], dest)
         seconds = (_compat.monotonic() - started) / max(1, len(built))
         for index, dist in zip(missing, built):
             found[index] = dist
@@ -164,7 +149,7 @@ class UvPatches(Patches):
         session.copy_ahead([offered for offered in offers if offered], dest)
         return [session.materialize(offered, dest) if offered else None for offered in offers]
 
-    def _run_pip(self, args, env, dest, level):
+    def _run_pip(self, stock, args, env, dest, level):
         """Stock: run pip or, with these arguments, uv.
 
         Changed: uv copies files. By itself, it would link them into its own cache, so that a change of
@@ -172,4 +157,4 @@ class UvPatches(Patches):
         """
         if self.session.is_active:
             env = dict(env, UV_LINK_MODE="copy")
-        return self.stock._run_pip(args, env, dest, level)
+        return stock(args, env, dest, level)

@@ -32,7 +32,7 @@ def seen(text):
     return lines
 
 
-def on_terminal(project, *command, term="xterm"):
+def on_terminal(project, *command, term="xterm", **more):
     """Run buildout on a terminal; return what it has written."""
     run = os.path.join(project.world.buildout.venv, "bin", "buildout")
     child, terminal = pty.fork()
@@ -40,7 +40,7 @@ def on_terminal(project, *command, term="xterm"):
         os.chdir(str(project.path))
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
         pip = os.path.join(project.world.buildout.archives, "pip")
-        environ.update(TERM=term, HOME=str(project.world.path), PIP_NO_INDEX="1", PIP_FIND_LINKS=pip)
+        environ.update(more, TERM=term, HOME=str(project.world.path), PIP_NO_INDEX="1", PIP_FIND_LINKS=pip)
         os.execve(run, [run] + list(command), environ)
     written = b""
     while True:
@@ -63,24 +63,49 @@ def log(lines, project):
     return [re.sub(r"[\d.]+ (MiB copied|s spent)", "N", line) for line in found]
 
 
-LINE = re.compile(r"eggcache: (\d+) fetched \(([\d.]+) MiB\), (\d+) converted, (\d+) remaining")
+LINE = re.compile(r"eggcache: (?:(\d+) fetched \(([\d.]+) MiB\), )?(\d+) converted, (\d+) remaining")
 
 
-def test_the_line_is_shown_on_a_terminal_and_erased(world, web):  # noqa: F811
+@pytest.fixture
+def every_change(tmp_path):
+    """The environment of a buildout that shows every change of the line."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import eggcache._progress\neggcache._progress.EVERY = 0\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_the_line_is_shown_on_a_terminal_and_erased(world, web, every_change):  # noqa: F811
     web.delay = 0.2
     plain = world.project("plain", eggs=EGGS, versions=PINS, options="egg-cache-environment = one")
     expected = log(plain.run().splitlines(), plain)
     assert not any(LINE.search(line) for line in expected)
     # Eggs of another environment are others, so that this run fetches all of them again.
     project = world.project("project", eggs=EGGS, versions=PINS, options="egg-cache-environment = other")
-    written = on_terminal(project)
+    written = on_terminal(project, **every_change)
     states = LINE.findall(written)
-    assert len(states) > 1, written
-    # It is all fetched at the end, or converted, and nothing is left.
-    assert int(states[-1][3]) < 4
+    assert states[-1][0] == "4", written
+    falls_to_zero(states)
     lines = log(seen(written), project)
     assert not any(LINE.search(line) or "\x1b" in line for line in lines), lines
     assert lines == expected
+
+
+def falls_to_zero(states):
+    """Check that something remains at first, and nothing after the last egg was converted."""
+    remaining = [int(state[3]) for state in states]
+    assert max(remaining) > 1 and remaining[-1] == 0 and int(states[-1][2]) >= 4, states
+
+
+def test_without_fetching_ahead_the_line_has_what_is_known_to_remain(world, every_change):  # noqa: F811
+    # With a download cache, nothing is fetched ahead.
+    options = "download-cache = downloads\negg-cache-fetch-archives = false"
+    project = world.project("project", eggs=EGGS, versions=PINS, options=options)
+    (project.path / "downloads").mkdir()
+    written = on_terminal(project, **every_change)
+    states = LINE.findall(written)
+    assert {state[0] for state in states} == {""}, written
+    falls_to_zero(states)
 
 
 def test_a_terminal_that_cannot_erase_has_no_line(world):  # noqa: F811

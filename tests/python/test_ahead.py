@@ -108,6 +108,25 @@ def test_only_functions_of_buildout_are_trusted():
     assert not _ahead._is_own(types.ModuleType("zc.buildout._package_index"), None)
 
 
+def test_a_failure_ends_only_what_is_fetched_ahead(caplog):
+    index = types.SimpleNamespace(user_agent="agent")
+    names = "chooser", "copier", "custom", "converter", "easy_install", "show_progress"
+    session = types.SimpleNamespace(**dict.fromkeys(names, types.SimpleNamespace(pkg_resources=None)))
+    ahead = _ahead.Ahead(session, index)
+    stopped = []
+
+    def failing():
+        raise AttributeError("no _index")
+
+    ahead.fetcher = types.SimpleNamespace(
+        events=lambda: [(failing, ())], stop=lambda: stopped.append(1), take=lambda url, pump: "answer"
+    )
+    assert [ahead.take("https://example.org/") for _ in range(2)] == [None, None]
+    assert stopped == [1]
+    [record] = caplog.records
+    assert record.getMessage() == "nothing more is fetched ahead (AttributeError: no _index)."
+
+
 def test_a_forked_process_ends_nothing_of_its_parent(monkeypatch):
     # A thread of the parent may have held the lock of the fetcher when it forked.
     folders = dict.fromkeys(("directory", "eggs-directory", "develop-eggs-directory"), "x")

@@ -56,6 +56,18 @@ def test_cc_names_the_compiler(archive, programs, monkeypatch):
     assert not _archive.needs_missing_compiler(c)
 
 
+@pytest.mark.parametrize("configured, expected", [("gcc -pthread", "gcc"), ("/opt/mycc", None), (None, "cc")])
+def test_without_cc_only_the_compiler_of_this_python_counts(archive, programs, monkeypatch, configured, expected):
+    c = archive("c-1.0.tar.gz", "_a.c")
+    monkeypatch.setattr(_archive.sysconfig, "get_config_var", {"CC": configured}.get)
+    for name in {"cc", "gcc", "clang", "c++", "g++"} - {expected}:
+        programs(name)
+    assert _archive.needs_missing_compiler(c)
+    if expected:
+        programs(expected)
+        assert not _archive.needs_missing_compiler(c)
+
+
 def test_a_wheel_needs_no_compiler(archive, programs):
     assert not _archive.needs_missing_compiler(archive("alpha-1.0-py3-none-any.whl", "_a.c"))
 

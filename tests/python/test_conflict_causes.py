@@ -60,6 +60,8 @@ class World:
         self.installer._index, self.installer._picked_versions = "index", {}
         self.working_set = WorkingSet()
         self.tries = 0
+        #: Errors to which an offered egg has led otherwise than by a conflict.
+        self.misled = []
 
     def install(self, *tries):
         """Resolve: each try is a function that returns an error, or None if it has succeeded."""
@@ -71,7 +73,9 @@ class World:
                 raise error
             return self.working_set
 
-        return self.conflicts.resolve(self.installer, self.working_set, self.chooser, install)
+        return self.conflicts.resolve(
+            self.installer, self.working_set, self.chooser, install, lambda _, error: error in self.misled
+        )
 
     def copy(self, text, folder="buildout/eggs", is_new=True, requires=()):
         """Copy what the cache offers for a requirement, as buildout does; return its distribution."""
@@ -181,6 +185,20 @@ def test_an_error_that_is_no_conflict_is_buildouts_own(world):
 
     with pytest.raises(ValueError):
         world.install(failing)
+
+
+def test_after_an_error_to_which_an_offer_has_led_everything_is_as_before(world):
+    world.misled = [TypeError("not iterable")]
+
+    def first():
+        world.copy("alpha==1.0")
+        return world.misled[0]
+
+    def second():
+        assert (world.working_set.entries, world.working_set.by_key) == ([], {})
+
+    world.install(first, second)
+    assert world.tries == 2
 
 
 def test_a_conflict_that_the_index_has_too_is_buildouts_own(world):

@@ -11,12 +11,11 @@ def hits(tmp_path, *have, **options):
     world = World(is_active=True)
     world.buildout["buildout"].update(options)
     world.patches.__init__(world.session, world.buildout, world.easy_install)
-    world.patches.stock = world.stock = type("Stock", (), {})()
     world.session.places.has_archive = lambda folder, dist: dist.project_name in have
     world.session.arrived = Distribution("alpha", "1.0", "eggs/alpha.egg")
     for name in ("alpha", "beta"):
         offered = world.offer(name)
-        assert world.patches._fetch(world.installer, offered, str(tmp_path), str(tmp_path)) is offered
+        assert world.patches._fetch(None, world.installer, offered, str(tmp_path), str(tmp_path)) is offered
 
 
 @pytest.mark.parametrize("have, named", [((), "alpha 1.0"), (("alpha",), "beta 1.0")])

@@ -263,3 +263,22 @@ def test_the_digest_is_of_one_function_without_what_follows(tmp_path):
         exec(compile(path.read_text(), str(path), "exec"), names)
         digests.add(_speedups.source_digest(names["A"].f))
     assert len(digests) == 1
+
+
+def test_a_replacement_that_fails_leaves_its_work_to_buildout_with_one_warning(monkeypatch, caplog):
+    module, calls = easy_install(), []
+
+    def _log_requirement(self, ws, req):
+        calls.append((ws, req))
+
+    digest = _speedups.source_digest(_log_requirement)
+    monkeypatch.setitem(_speedups.SOURCES, "_log_requirement", (digest,))
+    module.Installer._log_requirement = _log_requirement
+    _speedups.Speedups(module).apply()
+    installer = module.Installer()
+    del module.Installer._store_required_by
+    for _ in range(2):
+        installer._log_requirement(ws=["alpha"], req="beta")
+    assert calls == [(["alpha"], "beta")] * 2
+    [record] = caplog.records
+    assert "buildout's own _log_requirement is used" in record.getMessage()

@@ -230,7 +230,7 @@ def test_what_uv_would_download_later_is_downloaded_and_compared(tmp_path):
     module = easy_install(
         "uv",
         install_pinned_dists=lambda pinned, dest: pinned,
-        _unpack_dist_for_build=lambda dist, tmp: dist,
+        _unpack_dist_for_build=lambda dist, build_tmp: dist,
     )
     calls = []
     found = types.SimpleNamespace(check=lambda *args: calls.append(args))

@@ -47,26 +47,27 @@ def order():
     return []
 
 
-@pytest.fixture
-def world(order):
-    world = World()
+def listing(order, name, method):
+    """A world whose installer has this method, and which notes when eggs are listed."""
+    world = World(is_active=True, methods={name: method})
+    world.installer._constrain = lambda requirement: requirement
     world.session.await_listing = lambda: order.append("listed")
     return world
 
 
 @pytest.mark.parametrize("name, args", [("install", (["alpha"],)), ("build", ("alpha", {}))])
-def test_eggs_are_listed_before_buildout_returns_to_a_recipe(world, order, name, args):
-    setattr(world.patches.stock, name, lambda *args, **kw: order.append(name) or [])
+def test_eggs_are_listed_before_buildout_returns_to_a_recipe(order, name, args):
+    world = listing(order, name, lambda *args, **kw: order.append(name) or [])
     getattr(world.installer, name)(*args)
     assert order == [name, "listed"]
 
 
 @pytest.mark.parametrize("name, args", [("install", (["alpha"],)), ("build", ("alpha", {}))])
-def test_eggs_are_listed_after_a_failure_that_a_recipe_may_catch(world, order, name, args):
+def test_eggs_are_listed_after_a_failure_that_a_recipe_may_catch(order, name, args):
     def failing(*args, **kw):
         raise ValueError("no such project")
 
-    setattr(world.patches.stock, name, failing)
+    world = listing(order, name, failing)
     with pytest.raises(ValueError):
         getattr(world.installer, name)(*args)
     assert order == ["listed"]

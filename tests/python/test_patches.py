@@ -7,7 +7,7 @@ import types
 import pytest
 
 import fakes
-from eggcache import _chooser, _patches
+from eggcache import _chooser, _patches, _seam
 from fakes import Distribution, Environment, Requirement, egg
 
 
@@ -25,14 +25,19 @@ class Session:
             add_part=lambda name: self.calls.append(("part", name)),
             finish=lambda parts: self.calls.append(("parts", parts)),
         )
-        self.chooser = types.SimpleNamespace(paused=contextlib.nullcontext)
+        self.chooser = types.SimpleNamespace(paused=contextlib.nullcontext, has_offered=False)
         self.places = types.SimpleNamespace(of_part=contextlib.nullcontext)
         self.conflicts = types.SimpleNamespace(
-            resolve=lambda installer, working_set, chooser, install: install(),
+            resolve=lambda installer, working_set, chooser, install, is_misled: install(),
             hide=lambda env: None,
+            are_open=False,
         )
         self.await_listing = lambda: None
         self.ahead = None
+
+    def give_up(self, error):
+        self.calls.append(("give_up", str(error)))
+        self.is_active = False
 
     @contextlib.contextmanager
     def _building(self, name, build_ext):
@@ -65,7 +70,9 @@ def stock():
     class Installer:
         _download_cache = None
         _dest = "eggs"
-        _path = ()
+        _path = _links = ()
+        _allow_hosts = _index = _install_from_cache = _newest = _prefer_final = None
+        _constrain = _fix_file_links = _obtain = None
         install = noted("install", list)
         _satisfied = noted("_satisfied", (None, None))
         _get_dist = noted("_get_dist", list)
@@ -108,10 +115,12 @@ def stock():
 
 
 class World:
-    """Patched fakes."""
+    """Patched fakes. ``methods`` are some of the methods of stock, by name."""
 
-    def __init__(self, **kw):
+    def __init__(self, methods=(), **kw):
         self.easy_install, self.buildout, self.calls = stock()
+        for name, method in dict(methods).items():
+            setattr(self.easy_install.Installer, name, method)
         self.session = Session(**kw)
         self.patches = _patches.Patches(self.session, self.buildout, self.easy_install)
         self.patches.apply()
@@ -166,7 +175,7 @@ def test_nothing_is_replaced_if_a_method_is_missing():
     easy_install, buildout, _ = stock()
     del easy_install.Installer._get_dest_dist_paths
     before = dict(vars(easy_install.Installer))
-    with pytest.raises(AttributeError):
+    with pytest.raises(_seam.Unfit, match="_get_dest_dist_paths"):
         _patches.Patches(Session(), buildout, easy_install).apply()
     assert dict(vars(easy_install.Installer)) == before
 
@@ -213,7 +222,7 @@ def test_a_recipe_that_only_looks_online_lacks_nothing():
 
 
 def test_an_offer_that_cannot_be_copied_comes_from_the_index():
-    world = World(is_active=True)
+    world = World(is_active=True, methods={"_get_dist": get_dist})
     offered = world.offer()
     world.patches.stock._satisfied = lambda installer, requirement, source: (None, DIST)
     directories(world, offered)
@@ -222,7 +231,7 @@ def test_an_offer_that_cannot_be_copied_comes_from_the_index():
 
 
 def test_an_offer_that_cannot_be_copied_nor_fetched_is_missing():
-    world = World(is_active=True)
+    world = World(is_active=True, methods={"_get_dist": get_dist})
     offered = world.offer()
     # The fake index has nothing.
     with pytest.raises(LookupError):
@@ -230,7 +239,7 @@ def test_an_offer_that_cannot_be_copied_nor_fetched_is_missing():
 
 
 def test_an_egg_from_the_cache_needs_no_temporary_directory():
-    world = World(is_active=True)
+    world = World(is_active=True, methods={"_get_dist": get_dist})
     offered = world.offer()
     world.session.arrived = Distribution("alpha", "1.0", "eggs/alpha.egg")
     assert directories(world, offered) == [""]
@@ -238,25 +247,26 @@ def test_an_egg_from_the_cache_needs_no_temporary_directory():
 
 
 def test_an_archive_gets_a_temporary_directory_that_is_removed():
-    world = World(is_active=True)
+    world = World(is_active=True, methods={"_get_dist": get_dist})
     assert directories(world, DIST) == [""]
     [(_, (_, directory, download_cache), _)] = [call for call in world.calls if call[0] == "_fetch"]
     assert "get_dist" in directory and not os.path.exists(directory) and download_cache is None
 
 
+def get_dist(self, requirement, ws):
+    """As `_get_dist` of buildout; ``ws`` has what is available, and gets what counts as the download cache."""
+    [dist] = ws
+    ws.append(self._download_cache)
+    self._fetch(dist, self._download_cache, self._download_cache)
+
+
 def directories(world, dist):
-    """Fetch as `_get_dist` of buildout does; return what it takes for the download cache."""
-    seen = []
-
-    def get_dist(installer, requirement, ws):
-        seen.append(installer._download_cache)
-        installer._fetch(dist, installer._download_cache, installer._download_cache)
-
-    world.patches.stock._get_dist = get_dist
-    world.installer._get_dist(ALPHA, "ws")
+    """Fetch a distribution; return what buildout takes for the download cache meanwhile."""
+    seen = [dist]
+    world.installer._get_dist(ALPHA, seen)
     # Buildout finds its own setting again.
     assert world.installer._download_cache is None
-    return seen
+    return seen[1:]
 
 
 def test_only_new_eggs_are_added_to_the_environment():

@@ -299,3 +299,18 @@ def test_warnings_at_the_end_come_before_the_summary(begin, caplog):
     assert warning == "remote team: no answer." and "0 stored, 2 pushed; " in summary
     run.close()
     assert len(messages(caplog)) == 2
+
+
+def test_what_is_known_to_remain_falls_to_zero(begin):
+    run = begin(Bridge())
+    run.progress = types.SimpleNamespace(show=lambda text: None, erase=lambda: None, end=lambda: None)
+    installer = Installer()
+    remaining = lambda: run._progress_text().rpartition(", ")[2]  # noqa: E731
+    run.expect(installer, [PIN, Requirement("beta")])
+    assert remaining() == "2 remaining"
+    alpha = Distribution("alpha", "1.0", requires=[Requirement("Gamma_Delta")])
+    run.arrived(installer, PIN, [alpha])
+    run.arrived(installer, Requirement("beta"), [Distribution("beta", "1.0")])
+    assert remaining() == "1 remaining"
+    run.arrived(installer, Requirement("gamma-delta"), [Distribution("gamma-delta", "1.0")])
+    assert run._progress_text() == "eggcache: 0 converted, 0 remaining"
