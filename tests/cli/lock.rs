@@ -151,7 +151,8 @@ fn an_egg_of_an_unknown_archive_is_a_problem_and_the_others_are_listed() {
     found.says(&[
         "problem: gone-1.0-py3.11.egg: the cache does not have it",
         "problem: unknown-1.0-py3.11.egg: the cache has no record of its archive",
-        "hint: remove these 2 eggs from the eggs directory, run buildout",
+        "hint: remove these 2 eggs from the eggs directory, run `buildout \
+         buildout:egg-cache-unknown-archives=check`, then run this again",
     ]);
     assert_eq!(read(&sandbox, "hashes.cfg"), expected());
     let report = sandbox.fails("--json lock app -o hashes.cfg", 4).json();

@@ -121,7 +121,8 @@ fn of_unknown(unknown: &[Unknown]) -> Text {
     }
     if !unknown.is_empty() {
         text.hint(vec![format!(
-            "remove {} from the eggs directory, run buildout, then run this again",
+            "remove {} from the eggs directory, run `buildout \
+             buildout:egg-cache-unknown-archives=check`, then run this again",
             if unknown.len() == 1 {
                 "it".to_owned()
             } else {
