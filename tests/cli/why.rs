@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::damage::flip_last_bit;
+use crate::pool::Pool;
 use crate::serve::{Server, host_with};
 use crate::support::{Sandbox, host, names_in, write};
 
@@ -266,4 +267,41 @@ fn a_custom_build_names_its_options_and_those_that_differ() {
 
     std::fs::remove_dir_all(sandbox.path("cache/variants")).unwrap();
     prints(&sandbox, "why foo", ", a custom build with options that are not known here, added on ");
+}
+
+#[test]
+fn a_session_tells_another_archive_a_damaged_copy_and_a_withdrawn_build_apart() {
+    let pool = Pool::empty();
+    let sandbox = &pool.sandbox;
+    sandbox.egg("foo", "1.0");
+    let of_other = "b".repeat(64);
+    pool.ok(&format!("add eggs --source-sha256 {of_other}"));
+    let why = |built: &Value, digest: Option<&str>| {
+        let mut server = Server::open(sandbox, &host());
+        if let Some(digest) = digest {
+            assert!(server.materialize(sandbox, digest)["outcome"].is_null());
+        }
+        let why = server.ask(built)["why"].as_str().unwrap().to_owned();
+        server.close_with(&json!({"pushed": 0}));
+        why
+    };
+    let mut wanted = built("foo", "1.0");
+    assert_eq!(
+        why(&wanted, None),
+        "the cached egg was built from another archive \
+         (SHA-256 bbbbbbbbbbbb…, and this buildout needs aaaaaaaaaaaa…)"
+    );
+    wanted["source_sha256"] = json!(of_other);
+    let digest = sandbox.digest("foo");
+    let blob = sandbox.blob("foo");
+    let sound = std::fs::read(&blob).unwrap();
+    flip_last_bit(&blob);
+    std::fs::create_dir_all(sandbox.path("out")).unwrap();
+    let damaged = why(&wanted, Some(&digest));
+    assert!(damaged.contains("damaged"), "{damaged}");
+    std::fs::remove_file(&blob).unwrap();
+    write(&blob, &sound);
+    pool.ok("push --all");
+    pool.ok("remote withdraw team foo==1.0 --reason evil");
+    assert_eq!(why(&wanted, None), "the cached egg was withdrawn by remote team: evil");
 }
