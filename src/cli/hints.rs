@@ -128,8 +128,12 @@ impl Hints {
                 vec![self.to_write(&Unwritable::Permissions(owner.clone()))]
             }
             Error::Miss { query, nearest } => {
-                let all = [self.selects.hints(query), suggestions(nearest)];
-                all.concat()
+                let mut hints = [self.selects.hints(query), suggestions(nearest)].concat();
+                if query.contains(['*', '?']) && !query.contains(',') {
+                    let list = self.command(&format!("list '{query}'"));
+                    hints.push(format!("{list} lists the eggs that a pattern matches"));
+                }
+                hints
             }
             Error::Ambiguous { has_all_builds, .. } => {
                 let all = if *has_all_builds { ", or take all with --all-builds" } else { "" };
@@ -522,6 +526,8 @@ mod tests {
         assert_eq!(two.len(), 2);
         assert!(two[1].starts_with("c: "), "{two:?}");
         assert!(hints(&Error::miss(&"numpy")).is_empty());
+        let pattern = "`eggcache list 'num*'` lists the eggs that a pattern matches";
+        assert_eq!(hints(&Error::miss(&"num*")), [pattern]);
     }
 
     #[test]
