@@ -28,11 +28,11 @@ VOLATILE = re.compile(r".*\.pyc$|.*/RECORD$|.*/direct_url\.json$")
 ADDED_AT = re.compile(rb"(?<=# Added by buildout at )[\d .:-]+")
 
 
-def seeds():
+def seeds(kept=KEPT):
     if "EGGCACHE_SEEDS" in os.environ:
         first, _, last = os.environ["EGGCACHE_SEEDS"].partition("-")
         return range(int(first), int(last or first) + 1)
-    return sorted(set(KEPT) | set(range(100, 100 + COUNT)))
+    return sorted(set(kept) | set(range(100, 100 + COUNT)))
 
 
 class Universe(World):

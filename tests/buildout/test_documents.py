@@ -216,7 +216,7 @@ def test_every_link_of_a_page_leads_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_source_file_that_a_page_names_exists(page):
-    named = re.findall(r"\b((?:src|python|tests|benches|fuzz|migrations)/[\w./-]+)", read(page))
+    named = re.findall(r"(?<![\w/])((?:src|python|tests|benches|fuzz|migrations)/[\w./-]+)", read(page))
     gone = [path for path in named if not os.path.exists(os.path.join(ROOT, path.rstrip(".")))]
     assert not gone
 
