@@ -1,6 +1,7 @@
 """What a run imports: with the cache, pip only for a page of an index, and without it little of eggcache."""
 
 import copy
+import gc
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from conftest import without_eggcache
 
 #: Runs buildout, and says on the last line what is imported, and which function reads pages.
 RUN = """
-import json, sys
+import gc, json, sys
 import zc.buildout.buildout
 try:
     zc.buildout.buildout.main(sys.argv[1:])
@@ -22,6 +23,7 @@ finally:
         "pip": "pip._internal.index.collector" in sys.modules,
         "eggcache": sorted(name for name in sys.modules if name.startswith("eggcache.")),
         "reads pages": PackageIndex.process_url.__module__,
+        "thresholds": gc.get_threshold(),
         "standard": sorted(name for name in sys.modules if name.split(".")[0] in sys.stdlib_module_names),
     }))
 """
@@ -88,6 +90,12 @@ def test_without_a_cache_pip_is_imported_as_in_stock(filled):
     assert (state["reads pages"] == "zc.buildout.patches") == has_patches(filled.buildout)
     own = ["_compat", "_deferred_pip", "_hook", "_log", "_options", "_run"]
     assert state["eggcache"] == ["eggcache." + name for name in own]
+
+
+def test_only_a_run_with_the_cache_collects_garbage_less_often(filled):
+    project = filled.project("second", versions="alpha = 1.0")
+    assert state_after(project)["thresholds"] == [50000, 20, 100]
+    assert state_after(project, cache=False)["thresholds"] == list(gc.get_threshold())
 
 
 def test_a_verbose_log_has_no_other_lines_of_pip_than_that_of_stock(world, tmp_path):
