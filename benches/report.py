@@ -514,9 +514,14 @@ def billed(results):
     return [entry["figures"][name]["wall"] for name in BILLS if name in entry["figures"]]
 
 
-def told(name):
-    """The values that another section has stored with `results.target`."""
-    return lambda results: results.get("targets", {}).get("entries", {}).get(name, [])
+def told(name, count=1):
+    """The values that another section has stored with `results.target`, if it has measured so many."""
+
+    def measured(results):
+        values = results.get("targets", {}).get("entries", {}).get(name, [])
+        return values if len(values) >= count else []
+
+    return measured
 
 
 def looked_up(results):
@@ -543,14 +548,14 @@ TARGETS = [
     ("nothing to do, without `egg-cache`, with the package against stock: the same", "", (1.01,), (1.0,),
      told("nothing to do, idle")),
     ("first buildout, archives at hand, against stock: web / scientific", "", (0.167, 0.333),
-     (0.1, 0.167), told("cold, wall")),
+     (0.1, 0.167), told("cold, wall", len(CORPORA))),
     ("the same, processor time of all processes: web", "", (0.167,), (0.125,),
      lambda results: told("cold, processor")(results)[:1]),
     ("first buildout of web, from the network, against stock", "", (0.333,), (0.167,), told("cold, network")),
     ("first buildout of web, archives at hand, against zc.buildout 5.3 with `installer = uv`, compiled", "",
      (1.2,), (0.9,), told("cold, uv")),
     ("convert against `uv pip install --compile-bytecode`, warm: web / scientific", "", (1.2,), (0.8,),
-     told("conversion")),
+     told("conversion", len(CORPORA))),
     ("extra time of a cold buildout for filling the cache", "%", (2,), (1,), told("populating")),
     ("add against `tar \\| zstd -3 -T0`: web / scientific", "", (1.3,), (1.0,),
      against("add", "warm", ["tar | zstd"])),

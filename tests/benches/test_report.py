@@ -202,3 +202,10 @@ def test_contenders_alternate_and_one_that_fails_has_no_figure(tmp_path, monkeyp
     assert sorted(taken) == ["good"] and taken["good"]["rounds"] == 2
     assert sorted(left_out) == ["bad"]
     assert [into for name, into in ran if name == "good"] == ["warm-good-%d" % n for n in range(3)]
+
+
+def test_a_target_for_several_corpora_is_not_reached_with_one():
+    one, both = ({"targets": {"entries": {"cold, wall": values}}} for values in ([0.1], [0.1, 0.2]))
+    measured = report.told("cold, wall", 2)
+    assert measured(one) == [] and measured(both) == [0.1, 0.2]
+    assert report.told("cold, wall")(one) == [0.1] and report.told("other")(one) == []
