@@ -129,7 +129,7 @@ def test_eggs_that_were_there_before_are_not_doubled_by_the_next_run(world):
 
 
 def generation_of(world):
-    """What `add` is told of eggs that do not show which buildout has made them."""
+    """The options of `add` for the eggs of this buildout."""
     generation = world.buildout.generation
     return ["--generation", str(generation)] if generation < 5 else []
 

@@ -68,6 +68,15 @@ pub fn prove(sandbox: &Sandbox, server: &mut Server, request: &Value, is_equal: 
     }
 }
 
+/// As [`prepared`], with a cache that converts: its eggs were compared with those of pip.
+pub fn proven() -> (Sandbox, Value) {
+    let (sandbox, request) = prepared();
+    let mut server = Server::open(&sandbox, &host());
+    prove(&sandbox, &mut server, &request, true);
+    server.close();
+    (sandbox, request)
+}
+
 /// Stores a converted egg; `show` says what it was made of.
 fn store_and_show(sandbox: &Sandbox, server: &mut Server, egg: &Path) {
     let wheel = fs::read(sandbox.path("alpha-1.0-py3-none-any.whl")).unwrap();
@@ -106,10 +115,7 @@ fn the_first_wheel_is_compared_and_a_difference_is_remembered() {
 
 #[test]
 fn a_wheel_becomes_an_egg_once_another_one_was_compared() {
-    let (sandbox, request) = prepared();
-    let mut server = Server::open(&sandbox, &host());
-    prove(&sandbox, &mut server, &request, true);
-    server.close();
+    let (sandbox, request) = proven();
     let mut server = Server::open(&sandbox, &host());
     let answer = server.ask(&request);
     let [name] = &names_in(&sandbox.path("into"))[..] else { panic!("one egg") };
@@ -123,10 +129,7 @@ fn a_wheel_becomes_an_egg_once_another_one_was_compared() {
 
 #[test]
 fn what_is_not_certain_is_left_and_writes_nothing() {
-    let (sandbox, request) = prepared();
-    let mut server = Server::open(&sandbox, &host());
-    prove(&sandbox, &mut server, &request, true);
-    server.close();
+    let (sandbox, request) = proven();
     let mut server = Server::open(&sandbox, &host());
     let mut other = request.clone();
     other["umask"] = json!(0o7);
@@ -141,10 +144,7 @@ fn what_is_not_certain_is_left_and_writes_nothing() {
 
 #[test]
 fn a_wheel_that_no_compiler_survives_is_left_and_the_next_one_is_converted() {
-    let (sandbox, request) = prepared();
-    let mut server = Server::open(&sandbox, &host());
-    prove(&sandbox, &mut server, &request, true);
-    server.close();
+    let (sandbox, request) = proven();
     let good = fs::read(sandbox.path("python")).unwrap();
     write(&sandbox.path("python"), b"#!/bin/sh\necho ready fake\nread line\n");
     let mut server = Server::open(&sandbox, &host());
@@ -158,10 +158,7 @@ fn a_wheel_that_no_compiler_survives_is_left_and_the_next_one_is_converted() {
 
 #[test]
 fn after_three_errors_in_a_row_nothing_more_is_converted() {
-    let (sandbox, request) = prepared();
-    let mut server = Server::open(&sandbox, &host());
-    prove(&sandbox, &mut server, &request, true);
-    server.close();
+    let (sandbox, request) = proven();
     write(&sandbox.path("python"), b"#!/bin/sh\necho ready fake\nread line\n");
     let mut server = Server::open(&sandbox, &host());
     for _ in 0..3 {
@@ -175,10 +172,7 @@ fn after_three_errors_in_a_row_nothing_more_is_converted() {
 
 #[test]
 fn what_is_odd_about_a_wheel_is_part_of_the_answer() {
-    let (sandbox, request) = prepared();
-    let mut server = Server::open(&sandbox, &host());
-    prove(&sandbox, &mut server, &request, true);
-    server.close();
+    let (sandbox, request) = proven();
     let metadata = ["METADATA", "WHEEL", "entry_points.txt", "top_level.txt", "RECORD"];
     let rows = metadata.map(|name| format!("alpha-1.0.dist-info/{name},,\n")).concat();
     let size = PACKAGE[0].1.len();
@@ -195,10 +189,7 @@ fn what_is_odd_about_a_wheel_is_part_of_the_answer() {
 
 #[test]
 fn a_variant_that_nobody_knows_is_left() {
-    let (sandbox, request) = prepared();
-    let mut server = Server::open(&sandbox, &host());
-    prove(&sandbox, &mut server, &request, true);
-    server.close();
+    let (sandbox, request) = proven();
     let mut server = Server::open(&sandbox, &host());
     let mut other = request.clone();
     other["variant"] = json!("compile-some");

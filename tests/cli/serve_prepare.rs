@@ -7,7 +7,7 @@ use eggcache::internals::sha256::Sha256;
 use serde_json::{Value, json};
 
 use crate::serve::Server;
-use crate::serve_convert::{prepared, prove};
+use crate::serve_convert::proven;
 use crate::support::{Sandbox, host, names_in, write};
 
 const WHEEL: &str = "alpha-1.0-py3-none-any.whl";
@@ -15,10 +15,7 @@ const WHEEL: &str = "alpha-1.0-py3-none-any.whl";
 /// A sandbox whose cache converts wheels, an eggs directory `eggs`, and a temporary directory `eggs/tmp` of
 /// buildout in it, into which the request wants its egg.
 fn converting() -> (Sandbox, Value) {
-    let (sandbox, mut request) = prepared();
-    let mut server = Server::open(&sandbox, &host());
-    prove(&sandbox, &mut server, &request, true);
-    server.close();
+    let (sandbox, mut request) = proven();
     fs::create_dir_all(sandbox.path("eggs/tmp")).unwrap();
     request["into"] = json!(sandbox.path("eggs/tmp"));
     (sandbox, request)

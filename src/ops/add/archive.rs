@@ -1,7 +1,7 @@
 //! The wheel that an egg was made of, as pip has noted it.
 //!
 //! pip writes the SHA-256 of the archive that buildout gave it to `direct_url.json` (PEP 610), and the digests
-//! of all files to RECORD. If all files still have them, the egg is what the wheel makes. An egg of a source
+//! of all files but bytecode to RECORD. If they still have them, the egg is what the wheel makes. An egg of a source
 //! archive depends on its builder, too, such as on its compiler: its archive stays unknown.
 
 use std::collections::HashMap;
