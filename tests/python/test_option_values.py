@@ -58,10 +58,20 @@ def test_a_value_that_means_something_is_not_mentioned(caplog, name, value, is_c
     assert caplog.records == []
 
 
+@pytest.fixture
+def first_run(monkeypatch):
+    """A run that is the first of its process, and that changes nothing of the process of the tests."""
+    monkeypatch.setattr(_run, "_is_started", False)
+    for name in ("import_submodules", "import_pip"):
+        monkeypatch.setattr(_run._deferred_pip, name, lambda: None)
+    for name in ("_collect_less", "_speed_up"):
+        monkeypatch.setattr(_run, name, lambda: None)
+
+
+@pytest.mark.usefixtures("first_run")
 @pytest.mark.parametrize("value", ["$HOME/eggs", "${HOME}/eggs", "/srv/$USER/eggs", "~/$x"])
 def test_an_environment_variable_in_the_path_is_refused(monkeypatch, tmp_path, caplog, value):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_run, "_is_started", False)
     _run.start(Buildout(egg_cache=value))
     [record] = caplog.records
     assert record.getMessage().startswith("egg-cache = %s: " % value)
@@ -77,8 +87,8 @@ def test_a_dollar_sign_in_the_folder_of_the_buildout_is_a_part_of_its_name(monke
     assert _options.cache_directory(buildout) == directory + "/cache"
 
 
+@pytest.mark.usefixtures("first_run")
 def test_the_values_are_checked_only_with_a_cache(monkeypatch, caplog):
-    monkeypatch.setattr(_run, "_is_started", False)
     _run.start(Buildout(egg_cache_fetch_archives="yes"))
     assert caplog.records == [] and not _run._is_started
     begun = types.SimpleNamespace(store_installed=lambda: None, close=lambda: None)
