@@ -34,15 +34,16 @@ SOURCES = (
 _PARTS = ("index/collector.py", "index/package_finder.py", "models/target_python.py")
 
 #: What pip imports of packages of the standard library. Code may use it as if it had imported it itself.
-_SUBMODULES = (
-    "concurrent.futures",
-    "html.parser",
-    "http.cookiejar",
-    "http.cookies",
-    "logging.config",
-    "logging.handlers",
-    "xmlrpc.client",
-)
+_SUBMODULES = {
+    "concurrent": ("futures",),
+    "html": ("parser",),
+    "http": ("cookiejar", "cookies"),
+    "logging": ("config", "handlers"),
+    "xmlrpc": ("client",),
+}
+
+#: Whether modules may have a ``__getattr__`` (PEP 562).
+_HAS_GETATTR = sys.version_info >= (3, 7)
 
 #: Imports pip, if that was put off.
 _pending = []
@@ -76,10 +77,21 @@ def import_pip():
 
 
 def import_submodules():
-    """Import now what pip would have imported of the standard library."""
-    if _pending:
-        for name in _SUBMODULES:
-            importlib.import_module(name)
+    """Let what pip would have imported of the standard library be imported when somebody uses it."""
+    for package, names in _SUBMODULES.items() if _pending else ():
+        module = importlib.import_module(package)
+        if _HAS_GETATTR and not hasattr(module, "__getattr__"):
+            module.__getattr__ = functools.partial(_submodule, package, names)
+        else:
+            for name in names:
+                importlib.import_module(package + "." + name)
+
+
+def _submodule(package, names, name):
+    """The ``__getattr__`` of a package, which imports some of its submodules."""
+    if name in names:
+        return importlib.import_module(package + "." + name)
+    raise AttributeError("module %r has no attribute %r" % (package, name))
 
 
 @contextlib.contextmanager

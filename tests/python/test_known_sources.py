@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from eggcache import _speedups
+from eggcache import _dependencies, _speedups
 
 METADATA = u"""Metadata-Version: 2.1
 Name: alpha
@@ -157,7 +157,7 @@ class WithSlots(Slots):
 def test_a_copy_of_a_requirement_has_all_attributes():
     requirement = WithSlots()
     requirement.specifier, requirement.key = ">=1", "alpha"
-    copy = _speedups.copied(requirement)
+    copy = _dependencies.copied(requirement)
     copy.key = copy.key + "-changed"
     assert (copy.specifier, copy.key) == (">=1", "alpha-changed")
     assert requirement.key == "alpha"
@@ -208,12 +208,6 @@ def headers_seen(dist):
 def test_headers_are_those_of_the_whole_metadata(text):
     whole = email.parser.Parser().parsestr(text)
     assert headers_seen(Dist("alpha", text=text)) == whole.items()
-
-
-@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\n\nA long description.\n"])
-def test_dependencies_are_read_however_the_metadata_ends(end):
-    headers = _speedups._headers("Name: a\nRequires-Dist: b\nProvides-Extra: c" + end)
-    assert _speedups._dependency_fields(headers) == (["b"], ["c"])
 
 
 def test_parsed_metadata_stays_whole_for_others():
