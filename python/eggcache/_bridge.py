@@ -18,7 +18,7 @@ from eggcache import _compat
 from eggcache._lines import Deadline, Lines, TimeIsUp, TooLong
 from eggcache._log import logger, printable
 
-PROTOCOL = 15
+PROTOCOL = 16
 
 #: How long the program may take to greet, in seconds.
 GREETING = 15

@@ -121,7 +121,7 @@ def _speed_up():
 
 def _patched_session(buildout, hashes):
     """Open the cache and patch buildout to use it; None if one of them fails."""
-    from eggcache import _custom, _uv
+    from eggcache import _custom, _signatures, _uv
     from eggcache._session import Session, warn_of_failure
 
     session = None
@@ -138,6 +138,7 @@ def _patched_session(buildout, hashes):
         if not session.is_active:
             return None
         patches(session, buildout, easy_install).apply()
+        _signatures.Signatures(session, sys.modules["zc.buildout.buildout"]).apply()
         return session
     except Exception as error:
         warn_of_failure(error)

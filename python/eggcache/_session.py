@@ -289,6 +289,16 @@ class Session(object):
         """See `Copier.copy_ahead`."""
         self.copier.copy_ahead(offers, dest)
 
+    @guarded
+    def signature(self, state):
+        """What buildout has computed of a directory in a state (`_signatures`); None if that is not known."""
+        return self.bridge.call("sign", state=state).get("signature")
+
+    @guarded
+    def note_signature(self, state, signature):
+        """Let `signature` return what buildout has computed."""
+        self.bridge.call("sign", state=state, signature=signature)
+
     def materialize(self, dist, dest):
         """See `Copier.materialize`. The dependencies of the egg are copied ahead.
 

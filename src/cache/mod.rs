@@ -24,6 +24,7 @@ mod rebuild;
 mod repair;
 pub mod requirements;
 pub mod retention;
+pub mod signatures;
 mod torn_copies;
 pub mod trust;
 mod verdict;

@@ -20,7 +20,7 @@ use crate::cache::marker::{self, Found, OPEN, TAG, TAG_NAME, Tag};
 use crate::cache::modes;
 use crate::cache::rebuild::rebuild;
 use crate::cache::trust::{self, Trust};
-use crate::cache::{Cache, Missing, parity, prefetch_hints, torn_copies};
+use crate::cache::{Cache, Missing, parity, prefetch_hints, signatures, torn_copies};
 use crate::disk::dir::Dir;
 use crate::disk::files;
 use crate::disk::filesystem;
@@ -274,6 +274,7 @@ impl Cache {
         prefetch_hints::forget_old(&self.dir)?;
         last_run::forget_old(&self.dir)?;
         parity::forget_old(&self.dir)?;
+        signatures::forget_old(&self.dir)?;
         self.forget_build_options()
     }
 }

@@ -46,7 +46,7 @@ pub const VARIABLE: &str = "EGGCACHE_TRUST_CACHE";
 const SUDO_USER: &str = "SUDO_UID";
 
 /// Everything in a cache that decides which eggs it serves, or what is removed.
-const PARTS: [&str; 20] = [
+const PARTS: [&str; 21] = [
     "blobs",
     "tmp",
     "quarantine",
@@ -60,6 +60,7 @@ const PARTS: [&str; 20] = [
     "copies",
     "recall",
     "parity",
+    "signatures",
     build_options::DIR,
     "gc",
     "remotes.json",

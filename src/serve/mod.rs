@@ -33,7 +33,7 @@ use session::{Session, is_unusable};
 use tracing::{debug, debug_span, warn};
 
 /// Version of the protocol. It changes with every change that an older client would misread.
-pub const PROTOCOL: u32 = 15;
+pub const PROTOCOL: u32 = 16;
 
 /// What the process decides that runs the bridge.
 #[derive(Debug, Clone)]
@@ -193,6 +193,7 @@ fn handle(
             let project = normalize_name(&built.name);
             session.built(&Built { project, ..*built })
         }
+        Request::Sign { state, signature } => Ok(session.sign(state, signature)),
         Request::Store(egg) => session.store(&egg),
         Request::Settle {} => Ok(session.settled()),
         Request::Root { directory, eggs_directory, eggs, whole } => {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::build_options::BuildOptions;
+use crate::cache::signatures::Signature;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::Host;
 use crate::ops::add::{self, Added};
@@ -43,6 +44,8 @@ pub enum Request {
     Convert(Box<ToConvert>),
     /// Note an egg that buildout has built, or cannot install, because it was not found.
     Built(Box<Built>),
+    /// Ask for the signature of a directory in a state, or note it.
+    Sign { state: Sha256, signature: Option<Signature> },
     /// Queue a built egg to be stored.
     Store(Box<ToStore>),
     /// Wait until all queued eggs are stored, and return their outcomes.
@@ -76,6 +79,7 @@ impl Request {
             Self::Prepare(_) => "prepare",
             Self::Convert(_) => "convert",
             Self::Built(_) => "built",
+            Self::Sign { .. } => "sign",
             Self::Store(_) => "store",
             Self::Settle {} => "settle",
             Self::Root { .. } => "root",
@@ -280,6 +284,10 @@ pub enum Answer {
     },
     Looking {},
     Learned {},
+    Signed {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signature: Option<Signature>,
+    },
     Rejected {},
     Leased {
         lease: Leased,

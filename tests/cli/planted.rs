@@ -21,7 +21,7 @@ const ADDRESS_SPACE: u32 = 2 << 20;
 
 /// Every file and folder of a cache. `{blob}` is the blob of an egg, and `{shard}` its folder; the
 /// other names in braces are the only file of a folder.
-const PATHS: [&str; 34] = [
+const PATHS: [&str; 36] = [
     "blobs",
     "blobs/{shard}",
     "blobs/{shard}/{blob}",
@@ -40,6 +40,8 @@ const PATHS: [&str; 34] = [
     "recall/{}",
     "parity",
     "parity/{}",
+    "signatures",
+    "signatures/{}",
     "variants",
     "variants/{}",
     "gc",
@@ -135,7 +137,8 @@ fn furnished() -> Sandbox {
     fs::create_dir_all(sandbox.path("app")).unwrap();
     serve(&sandbox);
     // A session fails if it cannot do these, which the assertions below would not notice.
-    for (name, files) in [("copies", 1), ("roots", 1), ("pins", 1), ("recall", 1), ("gc", 2)] {
+    let folders = ["copies", "roots", "pins", "recall", "signatures"].map(|name| (name, 1));
+    for (name, files) in folders.into_iter().chain([("gc", 2)]) {
         assert_eq!(names_in(&sandbox.path("cache").join(name)).len(), files, "{name}");
     }
     for name in ["ballast", "CACHEDIR.TAG"] {
@@ -177,6 +180,7 @@ fn serve(sandbox: &Sandbox) -> std::process::Output {
             "op": "open", "cache": sandbox.path("cache"), "host": host(), "buildout": "5.0",
             "setuptools": "80", "eggs_directory": &into, "configuration": "x", "offline": false,
         }),
+        json!({"op": "sign", "state": "0".repeat(64), "signature": "00"}),
         json!({"op": "find", "name": "foo", "variant": ""}),
         json!({"op": "materialize", "digest": digest, "into": &into}),
         json!({

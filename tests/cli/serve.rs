@@ -184,7 +184,7 @@ pub fn host_with(field: &str, value: impl Into<Value>) -> Value {
 fn the_greeting_has_protocol_and_version() {
     let sandbox = Sandbox::new();
     let (mut server, greeting) = Server::start(&sandbox);
-    assert_eq!(greeting, json!({"protocol": 15, "eggcache": env!("CARGO_PKG_VERSION")}));
+    assert_eq!(greeting, json!({"protocol": 16, "eggcache": env!("CARGO_PKG_VERSION")}));
     server.end();
 }
 
@@ -866,4 +866,21 @@ fn a_full_disk_is_reported_once_and_ends_storing() {
     assert_eq!(sandbox.listed(), ["small==1.0"]);
     sandbox.assert_tidy();
     drop(mount);
+}
+
+#[test]
+fn a_signature_is_kept_for_the_next_session() {
+    let sandbox = Sandbox::with_two();
+    let state = "1".repeat(64);
+    let mut server = Server::open(&sandbox, &host());
+    assert_eq!(server.ask(&json!({"op": "sign", "state": state})), json!({}));
+    let noted = json!({"op": "sign", "state": state, "signature": "0a"});
+    assert_eq!(server.ask(&noted), json!({}));
+    let mut server = Server::open(&sandbox, &host());
+    assert_eq!(server.ask(&json!({"op": "sign", "state": state})), json!({"signature": "0a"}));
+    let other = json!({"op": "sign", "state": "2".repeat(64)});
+    assert_eq!(server.ask(&other), json!({}));
+    let wrong = json!({"op": "sign", "state": state, "signature": "../x"});
+    assert!(server.ask(&wrong)["error"].is_string());
+    assert_eq!(names_in(&sandbox.path("cache/signatures")).len(), 1);
 }

@@ -7,6 +7,7 @@ use super::journal::UNFIT;
 use super::remotes::SessionRemotes;
 use crate::cache::Cache;
 use crate::cache::miss::{OTHER_BUILD, OTHER_FOLDER};
+use crate::cache::signatures::Signature;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::{EggKey, Mismatch};
 use crate::egg::name::{normalize_name, same_version};
@@ -17,6 +18,7 @@ use crate::serve::protocol::{
 };
 use crate::serve::store_worker::StoreWorker;
 use crate::util::hash::digest::Digest;
+use crate::util::hash::sha256::Sha256;
 
 impl Session {
     /// The eggs of a project that work here. Remotes are asked if the cache has none of the version, or
@@ -111,6 +113,17 @@ impl Session {
     pub fn learn(&mut self, digest: Digest, Choice(choice): Choice) -> Answer {
         self.learned.push((digest, choice));
         Answer::Learned {}
+    }
+
+    /// Answers with the signature of a directory in this state, or records it.
+    pub fn sign(&self, state: Sha256, signature: Option<Signature>) -> Answer {
+        match signature {
+            None => Answer::Signed { signature: self.cache.signature(state) },
+            Some(signature) => {
+                self.cache.record_signature(state, signature);
+                Answer::Signed { signature: None }
+            }
+        }
     }
 
     /// Offers these eggs no more: buildout cannot use them. The next build of their key replaces them.
