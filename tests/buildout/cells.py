@@ -1,6 +1,6 @@
 """One cell of the matrix: a Python with a zc.buildout and a setuptools, stock and with the cache.
 
-The test of the oldest Pythons tries a few cells, and ``make matrix`` tries all of them.
+``make test`` tries a few cells (test_old_pythons.py and test_matrix.py), and ``make matrix`` tries all of them.
 """
 
 import os
@@ -68,6 +68,11 @@ def scripts(project):
     }
 
 
+def error_of(said):
+    """The last line that buildout itself has printed: its error. The summary of eggcache follows it."""
+    return [line for line in said.splitlines() if line.strip() and not line.startswith("eggcache: ")][-1]
+
+
 def faults_of_cell(world):
     """What is wrong in a cell. The index of the world must have the distributions.
 
@@ -76,7 +81,7 @@ def faults_of_cell(world):
     stock = project(world, "stock")
     said = stock.run(cache=False, check=False)
     if stock.returncode != 0:
-        raise Unusable(said.strip().splitlines()[-1])
+        raise Unusable(error_of(said))
     faults = []
     first, second = project(world, "first"), project(world, "second")
     for buildout, is_cut in ((first, False), (second, True)):
@@ -88,7 +93,7 @@ def faults_of_cell(world):
             if is_cut:
                 world.restore_network()
         if buildout.returncode != 0:
-            return faults + ["%s folder: %s" % (buildout.path.name, said.strip().splitlines()[-1])]
+            return faults + ["%s folder: %s" % (buildout.path.name, error_of(said))]
         if is_cut and summary(said) != {"hits": COUNT, "misses": 0, "stored": 0}:
             faults.append("the second folder has %(hits)d hits and %(misses)d misses" % summary(said))
         faults += ["%s folder: %s" % (buildout.path.name, it) for it in faults_of(stock, buildout)]

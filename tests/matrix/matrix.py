@@ -20,7 +20,7 @@ import pathlib  # noqa: E402
 
 import cells  # noqa: E402
 import pythons  # noqa: E402
-from conftest import Buildout, World  # noqa: E402
+from conftest import VERSIONS, Buildout, World  # noqa: E402
 from index import Index  # noqa: E402
 
 #: Python -> zc.buildout/setuptools, from the oldest to the newest buildout.
@@ -34,14 +34,17 @@ PAIRS = {
     "3.10": "2.13.8/51.3.3 3.3/75.8.0 3.4/79.0.1 4.2.0/81.0.0 5.2.0/81.0.0 6.0.1/81.0.0",
     "3.11": "2.13.8/51.3.3 3.3/75.8.0 3.4/79.0.1 4.2.0/81.0.0 5.2.0/81.0.0 6.0.1/81.0.0",
     "3.12": "3.0.1/75.8.0 3.1.1/75.8.0 3.3/75.8.0 3.4/79.0.1 4.0/75.8.0 4.1.3/75.8.0 4.1.4/75.8.2 "
-    "4.1.5/79.0.1 4.1.8/79.0.1 4.1.12/80.9.0 4.2.0/81.0.0 5.0.0/80.9.0 5.1.3/81.0.0 5.2.0/81.0.0 "
+    "4.1.5/79.0.1 4.1.6/79.0.1 4.1.7/79.0.1 4.1.8/79.0.1 4.1.12/80.9.0 4.2.0/81.0.0 5.0.0/80.9.0 5.1.3/81.0.0 5.2.0/81.0.0 "
     "5.3.0a2/80.9.0 6.0.0/81.0.0 6.0.1/81.0.0",
     "3.13": "3.0.1/75.8.0 3.1.1/75.8.0 3.3/75.8.0 3.4/79.0.1 4.0/75.8.0 4.1.12/80.9.0 4.2.0/81.0.0 "
     "5.0.0/80.9.0 5.1.3/81.0.0 5.2.0/81.0.0 5.3.0a2/80.9.0 6.0.0/81.0.0 6.0.1/81.0.0 6.0.1/84.2.1",
+    "pypy3.9": "2.13.8/51.3.3 3.3/75.8.0 3.4/79.0.1 4.2.0/79.0.1 4.2.0/81.0.0 5.2.0/81.0.0",
+    "pypy3.11": "4.2.0/81.0.0 5.2.0/81.0.0 6.0.1/81.0.0",
 }
 #: The version of zc.recipe.egg, by zc.buildout or its major version. zc.buildout 4.0 does not find an egg with the
 #: normalized name that the wheels of newer recipes have.
 RECIPES = {"2": "2.0.7", "3": "2.0.7", "4.0": "2.0.7", "4": "3.0.0", "5": "4.0.0", "6": "6.0.0"}
+THIS_PYTHON = "%d.%d" % sys.version_info[:2]
 ORDERS = ("oldest first", "newest first")
 #: The result of a cell whose Python this machine does not have.
 MISSING = "no such Python"
@@ -75,30 +78,42 @@ def all_cells(wanted):
                 yield cell
 
 
+def in_order(order, found):
+    """Cells, given with the oldest first, in one of the orders."""
+    return found if order == ORDERS[0] else found[::-1]
+
+
 def prepare(cell):
     """The environment of a cell; None if this machine does not have the Python."""
     python, version, setuptools = cell
     path = pythons.find(python)
     if path is None:
         return None
-    name = "py%s-%s-%s" % (python, version, setuptools)
-    return Buildout(version, path, setuptools, name, RECIPES.get(version, RECIPES[version[0]]))
+    recipe = RECIPES.get(version, RECIPES[version[0]])
+    if python == THIS_PYTHON and VERSIONS.get(version) == (setuptools, recipe):
+        return Buildout(version)  # as all tests use it
+    return Buildout(version, path, setuptools, "py%s-%s-%s" % (python, version, setuptools), recipe)
 
 
 def run(order, found, results):
-    """Try all cells in this order with a new cache."""
+    """Try all cells in this order, and save each result."""
+    started = time.monotonic()
+    for cell, result in results_of(found):
+        results.setdefault(" ".join(cell), {})[order] = result
+        save(results)
+        seconds, started = time.monotonic() - started, time.monotonic()
+        print("%-12s  %-24s %3d s  %s" % (order, " ".join(cell), seconds, result), flush=True)
+
+
+def results_of(found):
+    """Try cells one after the other with a new cache for all. Each cell comes with its result."""
     with tempfile.TemporaryDirectory() as folder:
         shared = pathlib.Path(folder)
         (shared / "index" / "zc.recipe.egg").mkdir(parents=True)
         web = Index()
         url = web.serve(shared / "index")
         for number, cell in enumerate(found):
-            started = time.monotonic()
-            result = result_of(cell, shared / str(number), web, shared, url)
-            results.setdefault(" ".join(cell), {})[order] = result
-            save(results)
-            seconds = time.monotonic() - started
-            print("%-12s  %-24s %3d s  %s" % (order, " ".join(cell), seconds, result), flush=True)
+            yield cell, result_of(cell, shared / str(number), web, shared, url)
 
 
 def result_of(cell, path, web, shared, url):
@@ -163,7 +178,7 @@ def main():
             results = json.load(file)
     found = list(all_cells(wanted))
     for order in ORDERS:
-        run(order, found if order == ORDERS[0] else found[::-1], results)
+        run(order, in_order(order, found), results)
     print("\n".join(table(results)))
     write_page(results)
     sys.exit(failure([results[" ".join(cell)][order] for cell in found for order in ORDERS]))

@@ -11,11 +11,16 @@ OLD = ("2.7", "3.6", "3.7")
 
 
 def find(version):
-    """The path of a Python of this version, in PATH or below ``~/.pyenv``; None if there is none."""
+    """The path of a Python of this version, in PATH or below ``~/.pyenv``; None if there is none.
+
+    ``3.9`` is CPython, and ``pypy3.9`` is PyPy.
+    """
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    found = [os.path.join(folder, "python" + version) for folder in folders]
+    name, separator = (version, "-") if version.startswith("pypy") else ("python" + version, ".")
+    found = [os.path.join(folder, name) for folder in folders]
     root = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
-    builds = glob.glob(os.path.join(glob.escape(root), "versions", version + ".*", "bin", "python"))
+    pattern = version + separator + "*"
+    builds = glob.glob(os.path.join(glob.escape(root), "versions", pattern, "bin", "python"))
     builds.sort(key=lambda path: [int(part) for part in re.findall(r"\d+", path[len(root) :])])
     return next((path for path in found + builds[::-1] if _is_of(path, version)), None)
 
@@ -24,7 +29,10 @@ def _is_of(path, version):
     """Whether a Python can be run and has this version; a shim of pyenv may have none."""
     if not os.access(path, os.X_OK):
         return False
-    code = "import sys; sys.stdout.write('%d.%d' % sys.version_info[:2])"
+    code = (
+        "import sys; pypy = 'pypy' if hasattr(sys, 'pypy_version_info') else ''; "
+        "sys.stdout.write(pypy + '%d.%d' % sys.version_info[:2])"
+    )
     done = subprocess.run([path, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return done.stdout.decode() == version
 
