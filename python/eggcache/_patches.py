@@ -63,6 +63,8 @@ class Patches(object):
         self.stock = _Stock()
         #: Distributions that were put into an eggs directory since its last rescan.
         self._added = []
+        #: The exception with which buildout itself has failed to build an archive.
+        self._failed_build = None
 
     def apply(self):
         """Replace the methods; raise `_seam.Unfit` before that if this buildout is not one that is known."""
@@ -127,10 +129,13 @@ class Patches(object):
     def _is_misled(self, installer, error):
         """Whether to resolve once more, without the cache: buildout may have stumbled over an offered egg.
 
-        No user causes these exceptions. They mean that buildout expects another result of a replacement.
+        They mean that buildout expects another result of a replacement. No user causes them, except by an
+        archive that cannot be built: buildout 2 fails with a ValueError then.
         """
         session = self.session
-        if type(error) not in _MISFITS or not session.is_active or not session.chooser.has_offered:
+        if type(error) not in _MISFITS or error is self._failed_build:
+            return False
+        if not session.is_active or not session.chooser.has_offered:
             return False
         session.give_up(_seam.Unfit("it fails with a cached egg: %s" % error))
         # What was copied is installed.
@@ -293,7 +298,11 @@ class Patches(object):
             moved = offer.arrived
         else:
             started, archive = _compat.monotonic(), self._archive_of(dist)
-            moved = stock(dist, dest, *args, **kw)
+            try:
+                moved = stock(dist, dest, *args, **kw)
+            except Exception as error:
+                self._failed_build = error
+                raise
             self.session.built(moved, archive, dest, _compat.monotonic() - started)
         self._added.append(moved)
         return moved

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+import dists
 from conftest import summary
 
 ALONE = "continuing without the cache"
@@ -168,6 +169,18 @@ def test_a_missing_blob_is_a_miss(filled):
     project = filled.project("project", versions="alpha = 1.0")
     assert summary(project.run())["misses"] == 1
     filled.eggcache("verify")
+
+
+def test_a_build_that_fails_after_a_cached_egg_is_not_repeated(filled):
+    dists.sdist(filled.index, "theta", "1.0", more="**None")
+    outputs = []
+    for cache in (False, True):
+        project = filled.project("project-%s" % cache, "alpha theta", versions="alpha = 1.0\ntheta = 1.0")
+        outputs.append(project.run(check=False, cache=cache))
+        assert project.returncode != 0
+    assert "eggcache: alpha 1.0 (cache)" in outputs[1] and ALONE not in outputs[1]
+    for text in ("Getting distribution for 'theta==1.0'.", "An error occurred"):
+        assert outputs[1].count(text) == outputs[0].count(text), outputs
 
 
 def test_an_egg_torn_by_a_power_cut_is_copied_again(filled):

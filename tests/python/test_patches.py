@@ -171,6 +171,32 @@ def test_version_specific_arguments_reach_the_stock_function():
     assert moved is arrived and len(world.calls) == 1
 
 
+@pytest.mark.parametrize("is_build", [True, False])
+def test_a_build_that_fails_is_not_blamed_on_an_offered_egg(is_build):
+    # The build of buildout 2 fails with a ValueError.
+    error = ValueError("not enough values to unpack")
+
+    def install(self, specs, working_set):
+        if is_build:
+            patched._move_to_eggs_dir_and_compile(DIST, "eggs")
+        raise error
+
+    def fail(*args):
+        raise error
+
+    patched, buildout, _ = stock()
+    patched.Installer.install, patched._move_to_eggs_dir_and_compile = install, fail
+    session = Session(is_active=True)
+    session.chooser.has_offered = True
+    session.conflicts.resolve = lambda installer, working_set, chooser, install, is_misled: (
+        misled.append(is_misled(installer, pytest.raises(ValueError, install).value)) or []
+    )
+    misled = []
+    _patches.Patches(session, buildout, patched).apply()
+    patched.Installer().install(["alpha"], None)
+    assert misled == [not is_build] and session.is_active == is_build
+
+
 def test_nothing_is_replaced_if_a_method_is_missing():
     easy_install, buildout, _ = stock()
     del easy_install.Installer._get_dest_dist_paths
