@@ -47,11 +47,13 @@ class Conflicts(object):
         return bool(self._guesses or self._hidden)
 
     def hide(self, env):
-        """Remove rejected eggs from an environment."""
+        """Remove rejected eggs from an environment.
+
+        Its own method for that does not find ``alpha-one``: buildout 3 and later keep it as ``alpha_one``.
+        """
         for location, hidden in self._hidden.items():
-            for dist in list(env[hidden.project_name]):
-                if dist.location == location:
-                    env.remove(dist)
+            dists = env[hidden.project_name]
+            dists[:] = [dist for dist in dists if dist.location != location]
 
     def resolve(self, installer, working_set, chooser, install, is_misled):
         """Call ``install``, and call it again after each conflict to which a guess has led.

@@ -3,6 +3,8 @@ never the end of a buildout that succeeds without the cache."""
 
 import re
 
+import pytest
+
 from test_versions import fill
 
 #: A wheel with an extra that requires beta.
@@ -29,14 +31,15 @@ def lines(output, text):
     return [line for line in output.splitlines() if text in line]
 
 
-def test_a_conflict_with_a_cached_version_is_resolved_with_the_index(world):
-    world.wheel("alpha", "1.0")
-    fill(world, "1.0")
-    world.wheel("alpha", "1.1")
-    world.wheel("beta", "1.1", requires=["alpha>=1.1"])
-    output = assert_same_as_stock(world, "alpha beta")
-    expected = "eggcache: alpha 1.0 from the cache cannot be used with the other eggs; asking the index for alpha."
-    assert lines(output, "from the cache") == [expected]
+@pytest.mark.parametrize("name", ["alpha", "alpha-one"])
+def test_a_conflict_with_a_cached_version_is_resolved_with_the_index(world, name):
+    world.wheel(name, "1.0")
+    fill(world, "1.0", name=name)
+    world.wheel(name, "1.1")
+    world.wheel("beta", "1.1", requires=[name + ">=1.1"])
+    output = assert_same_as_stock(world, name + " beta")
+    expected = "eggcache: %s 1.0 from the cache cannot be used with the other eggs; asking the index for %s."
+    assert lines(output, "from the cache") == [expected % (name, name)]
 
 
 def test_a_cached_version_that_conflicts_with_a_constraint_is_not_the_end(world):

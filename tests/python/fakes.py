@@ -52,7 +52,7 @@ class Distribution:
     @classmethod
     def from_filename(cls, name, precedence=None):
         project_name, version = name.split("-")[:2]
-        return cls(project_name, version, name, precedence)
+        return cls(project_name.replace("_", "-"), version, name, precedence)
 
     def as_requirement(self):
         return Requirement("%s==%s" % (self.project_name, self.version))
@@ -108,7 +108,7 @@ def egg(name, version, digest=None, source_sha256="", choices=(HERE,)):
     return {
         "digest": digest or "%s-%s" % (name, version),
         "version": version,
-        "file_name": "%s-%s-py3.11.egg" % (name, version.replace("-", "_")),
+        "file_name": "%s-%s-py3.11.egg" % (name.replace("-", "_"), version.replace("-", "_")),
         "source_sha256": source_sha256,
         "choices": list(choices),
     }
@@ -175,19 +175,21 @@ class Installer:
 
 
 class Environment:
-    """Installed distributions by name."""
+    """Installed distributions by name, which buildout 3 and later spell with underscores."""
 
     def __init__(self, dists=()):
-        self._dists = list(dists)
+        self._distmap = {}
+        for dist in dists:
+            self.add(dist)
 
     def __getitem__(self, name):
-        return [dist for dist in self._dists if dist.key == name.lower()]
+        return self._distmap.get(name.lower().replace("-", "_"), [])
 
     def add(self, dist):
-        self._dists.append(dist)
+        self._distmap.setdefault(dist.key.replace("-", "_"), []).append(dist)
 
     def remove(self, dist):
-        self._dists.remove(dist)
+        self._distmap[dist.key].remove(dist)
 
 
 def chooser(*eggs, **kw):

@@ -54,7 +54,7 @@ class World:
         self.path = tmp_path
         self.used = set()
         self.conflicts = _conflicts.Conflicts(easy_install, str(tmp_path / "buildout"), self.used)
-        eggs = [egg("alpha", "1.0"), egg("alpha", "0.9"), egg("beta", "1.0")]
+        eggs = [egg("alpha", "1.0"), egg("alpha", "0.9"), egg("beta", "1.0"), egg("beta-two", "1.0")]
         self.chooser = fakes.chooser(*eggs)
         self.installer = Installer(newest=False)
         self.installer._index, self.installer._picked_versions = "index", {}
@@ -224,6 +224,14 @@ def test_only_a_new_egg_of_this_buildout_that_no_part_uses_is_removed(world):
     env = Environment(kept)
     world.conflicts.hide(env)
     assert env["alpha"] == env["beta"] == [], "what was rejected stays hidden"
+
+
+def test_a_rejected_egg_is_hidden_if_its_name_has_a_dash(world):
+    def first():
+        return VersionConflict(world.copy("beta-two"), Requirement("beta-two>1"))
+
+    world.install(first, lambda: None)
+    assert world.installer._env["beta-two"] == []
 
 
 def test_a_guess_of_an_earlier_part_stays_in_place_for_it(world):
