@@ -23,11 +23,13 @@ def wheel(
     extras=(),
     build="",
     more=None,
+    platform="none-any",
 ):
-    """Make a pure wheel with one module and a console script of the same name.
+    """Make a wheel with one module and a console script of the same name.
 
     `recipe` is the code of a class `Recipe`, which makes it a buildout recipe. `extras` are the names of
-    the extras that `requires` mentions, `build` is a build tag, and `more` are further files, by path.
+    the extras that `requires` mentions, `build` is a build tag, and `more` are further files, by path:
+    texts, or bytes. The wheel is pure unless `platform` has the tags of another ABI and platform.
     """
     module = name.replace("-", "_").replace(".", "_")
     info = "%s-%s.dist-info" % (module, version)
@@ -45,8 +47,8 @@ def wheel(
             "".join("Provides-Extra: %s\n" % it for it in extras),
             "".join("Requires-Dist: %s\n" % it for it in requires),
         ),
-        "%s/WHEEL" % info: "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\n"
-        "Tag: %s-none-any\n" % python,
+        "%s/WHEEL" % info: "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: %s\n"
+        "Tag: %s-%s\n" % (str(platform == "none-any").lower(), python, platform),
         "%s/top_level.txt" % info: module + "\n",
     }
     if script:
@@ -56,10 +58,11 @@ def wheel(
     files.update(more or {})
     record = ""
     for path, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
-        record += "%s,sha256=%s,%d\n" % (path, digest.decode(), len(text))
+        content = text if isinstance(text, bytes) else text.encode()
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
+        record += "%s,sha256=%s,%d\n" % (path, digest.decode(), len(content))
     files["%s/RECORD" % info] = record + "%s/RECORD,,\n" % info
-    tags = "%s%s-none-any" % (build and build + "-", python)
+    tags = "%s%s-%s" % (build and build + "-", python, platform)
     path = _place(index, name, "%s-%s-%s.whl" % (module, version, tags))
     _zip(path, files)
     return path

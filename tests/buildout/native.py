@@ -1,7 +1,8 @@
-"""A C library, and source distributions of extension modules that use it."""
+"""A C library, and source distributions of extension modules that use it. Wheels of the stable ABI."""
 
 import os
 import subprocess
+import sysconfig
 
 import dists
 
@@ -40,6 +41,31 @@ def sdist(index, arguments="libraries=['depth']", code=CODE):
         "PKG-INFO": "Metadata-Version: 2.1\nName: native\nVersion: 1.0\n",
     }
     return dists._sdist(index, "native", "1.0", files)
+
+
+#: An extension module of the stable ABI of Python 3.8, which has the name of its project.
+STABLE = """#define Py_LIMITED_API 0x03080000
+#include <Python.h>
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_%(n)s", 0, -1, 0};
+PyMODINIT_FUNC PyInit__%(n)s(void) { return PyModule_Create(&module); }
+"""
+
+
+def abi3_wheel(index, name, version, requires=()):
+    """Make a wheel for several Pythons, with an extension module that is compiled for the stable ABI."""
+    folder = os.path.join(str(index), name)
+    os.makedirs(folder, exist_ok=True)
+    source, module = os.path.join(folder, "_.c"), os.path.join(folder, "_.so")
+    with open(source, "w") as file:
+        file.write(STABLE % {"n": name})
+    include = sysconfig.get_paths()["include"]
+    subprocess.check_call(["cc", "-shared", "-fPIC", "-I", include, "-o", module, source])
+    with open(module, "rb") as file:
+        more = {"_%s.abi3.so" % name: file.read()}
+    os.unlink(source)
+    os.unlink(module)
+    platform = "abi3-" + sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    return dists.wheel(index, name, version, requires, python="cp38", platform=platform, more=more)
 
 
 def library(folder, number):

@@ -19,8 +19,9 @@ import pytest
 import index
 from conftest import Buildout, World
 from configurations import WHEELS, Configuration
+from outcomes import differences, outcomes
 from test_converting import contents, counts, hook, lines, scripts
-from test_differential import Universe, differences, outcomes
+from universe import Universe
 
 #: The number of random configurations; `make differential` tries 100.
 COUNT = int(os.environ.get("EGGCACHE_CONFIGURATIONS", 2))
@@ -322,7 +323,7 @@ def pins_of(configuration):
     """The pins of a configuration, in its section of versions or among the eggs of a part."""
     pins = dict(configuration.versions)
     for section in configuration.sections.values():
-        for text in section["eggs"].split():
+        for text in section.get("eggs", "").split():
             name, _, pin = text.partition("==")
             if pin:
                 pins[name.split("[")[0]] = pin
