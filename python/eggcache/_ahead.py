@@ -6,7 +6,8 @@ make the same requests before it does, and buildout gets the answers in place of
 buildout would read, of a project that something requires, and the wheel of the pinned version on it. A wrong
 guess costs the request.
 
-A wheel that has come says what it requires, and the program makes its egg before buildout asks for it.
+A wheel that has come says what it requires. Where wheels are converted, the program makes its egg before
+buildout asks for it.
 
 Only buildouts are served whose requests this module understands; see `Ahead._is_plain`.
 """
@@ -15,9 +16,10 @@ import functools
 import hashlib
 import os
 import re
+import sys
 import zipfile
 
-from eggcache import _bridge, _compat, _fetcher, _requests
+from eggcache import _bridge, _compat, _fetcher, _host, _options, _requests
 from eggcache._folders import normalized
 from eggcache._log import logger
 from eggcache._places import _scheme
@@ -25,6 +27,9 @@ from eggcache._requirements import pinned_version, sha256_of_link
 
 #: Methods of buildout's index that make requests. If somebody has replaced one, its requests are others.
 _METHODS = ("open_url", "process_url", "download", "_download_to", "_attempt_download")
+
+#: The module of the index that zc.buildout before 4 uses.
+_OF_SETUPTOOLS = "setuptools.package_index"
 
 #: Hosts for which an index needs no https.
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -39,13 +44,27 @@ _METADATA = re.compile(r"[^/]+\.dist-info/METADATA\Z")
 
 
 def ahead_for(session):
-    """The `Ahead` of a session; None if this buildout requests archives in a way that is not known."""
-    if session.converter is None:
+    """The `Ahead` of a session; None if this run is to fetch nothing ahead.
+
+    So it is if this buildout requests archives in a way that is not known.
+    """
+    if not _is_wanted(session):
         return None
     package_index = session.places.package_index
     if not _is_own(package_index, getattr(session.easy_install, "AllowHostsPackageIndex", None)):
         return None
     return Ahead(session, package_index)
+
+
+def _is_wanted(session):
+    """Whether wheels are converted in this run, or buildout unpacks them itself, as it does before 5.
+
+    In Python 2, an import in a thread waits until buildout has imported the recipe that waits for the thread.
+    """
+    if session.converter is not None:
+        return True
+    unpacks = _host.generation(session.easy_install) < 5 and sys.version_info[0] > 2
+    return unpacks and not _options.is_changed(session.options, "egg-cache-convert")
 
 
 class Ahead(object):
@@ -56,10 +75,11 @@ class Ahead(object):
         self._chooser = session.chooser
         self._copier = session.copier
         self._custom = session.custom
+        #: None if buildout unpacks wheels itself.
         self._converter = session.converter
         self._package_index = package_index
         self._show_progress = session.show_progress
-        self._requests = _requests.Requests(package_index.user_agent)
+        self._requests = _requests.Requests(package_index)
         self.fetcher = None
         self._is_over = False
         #: How many archives have come.
@@ -89,9 +109,7 @@ class Ahead(object):
         if not self._is_plain(installer, normalized(requirement.project_name)):
             return
         index = installer._index
-        # As `find_packages` of the index spells it.
-        name = normalized(getattr(requirement, "unsafe_name", requirement.project_name))
-        url = index.index_url + name + "/"
+        url = index.index_url + _name_of_page(index, requirement) + "/"
         if url in index.fetched_urls or not self._may_request(index, url):
             return
         if self.fetcher is None:
@@ -138,7 +156,7 @@ class Ahead(object):
             return False
         if tuple(installer._allow_hosts) != ("*",) or not index.allows("any.example/"):
             return False
-        if not self._converter.is_usable():
+        if self._converter is not None and not self._converter.is_usable():
             return False
         return not any(self._may_have(link, project) for link in installer._links)
 
@@ -208,11 +226,17 @@ class Ahead(object):
         return self._archive_has_come, (installer, answer.path, sha256, required)
 
     def _archive_has_come(self, installer, path, sha256, required):
-        """Let the program make the egg, and expect what the wheel requires."""
+        """Expect what the wheel requires. If wheels are converted, let the program make the egg."""
         self.archives += 1
-        if os.path.exists(path):
+        if self._converter is not None and os.path.exists(path):
             self._converter.prepare(path, sha256, installer._dest)
         self._copier.expect(installer, required)
+
+
+def _name_of_page(index, requirement):
+    """The name of a project as `find_packages` of an index spells it: that of setuptools does not normalize it."""
+    name = getattr(requirement, "unsafe_name", requirement.project_name)
+    return name if index.find_packages.__module__ == _OF_SETUPTOOLS else normalized(name)
 
 
 def best_wheel(package_index, page, base, project, version):
@@ -272,10 +296,11 @@ def _holds(marker, extras):
 
 
 def _is_own(package_index, index_class):
-    """Whether the functions that make requests are those that buildout defines."""
-    if not str(package_index.__name__).startswith("zc.buildout."):
+    """Whether the functions that make requests are those of buildout, or of setuptools before buildout 4."""
+    name = str(package_index.__name__)
+    if name != _OF_SETUPTOOLS and not name.startswith("zc.buildout."):
         return False
-    own = package_index.__name__, "zc.buildout.patches"
+    own = name, "zc.buildout.patches"
     functions = [getattr(index_class, name, None) for name in _METHODS]
     functions += [getattr(package_index, name, None) for name in ("open_with_auth", "PyPIConfig", "HashChecker")]
     return all(getattr(function, "__module__", None) in own for function in functions)

@@ -15,50 +15,82 @@ _OF_TLS = (
     "verify_mode",
 )
 
+#: The modules of the handlers that an index gives to an opener of its own.
+_MODULES = {"urllib.request", "setuptools.ssl_support"}
+
 
 class Requests(object):
-    """Makes requests with one opener of its own. Its TLS context takes long to make."""
+    """Makes requests with one opener of its own, as the indexes of a module make them."""
 
-    def __init__(self, user_agent):
-        self._user_agent = user_agent
+    def __init__(self, package_index):
+        self._package_index = package_index
 
     def prepare(self):
-        """Make the opener, before several threads use it."""
-        return self._opener
+        """Make the opener, before several threads use it. Its TLS context takes long to make."""
+        return self._state, self._opener
 
     def open(self, url):
         import urllib.request
 
         request = urllib.request.Request(url)
-        request.add_header("User-Agent", self._user_agent)
+        request.add_header("User-Agent", self._package_index.user_agent)
         return self._opener.open(request, timeout=_fetcher.SILENCE)
 
-    def equal_those_of(self, urlopen):
-        """Whether this function makes the same requests: that of ``urllib`` does, unless somebody has
-        installed an opener with other handlers, headers, proxies or certificates."""
+    def equal_those_of(self, opened):
+        """Whether this object makes the requests that an index makes with the function ``opened``.
+
+        That is ``urlopen`` or, with setuptools before 57, a method of an opener of the index's own. It makes
+        other requests if somebody has installed or set an opener with other handlers, headers, proxies or
+        certificates.
+        """
         import urllib.request
 
-        if urlopen is not urllib.request.urlopen or urlopen.__module__ != "urllib.request":
+        if opened is not urllib.request.urlopen:
+            opener = getattr(opened, "__self__", None)
+            is_opener = isinstance(opener, urllib.request.OpenerDirector) and opened == opener.open
+            is_known = self._has_opener and is_opener and _modules_of(opener) <= _MODULES
+            return is_known and _state(opener) == self._state
+        if self._has_opener or opened.__module__ != "urllib.request":
             return False
         installed = urllib.request._opener
-        return installed is None or _state(installed) == _state(self._default)
+        return installed is None or _state(installed) == self._state
+
+    @_compat.cached_property
+    def _usual(self):
+        """The function with which a new index makes requests."""
+        return self._package_index.PackageIndex(search_path=()).opener
+
+    @property
+    def _has_opener(self):
+        """Whether each index has an opener of its own."""
+        return hasattr(self._usual, "__self__")
 
     @_compat.cached_property
     def _default(self):
         import urllib.request
 
-        return urllib.request.build_opener()
+        return self._usual.__self__ if self._has_opener else urllib.request.build_opener()
+
+    @_compat.cached_property
+    def _state(self):
+        return _state(self._default)
 
     @_compat.cached_property
     def _opener(self):
         import ssl
         import urllib.request
 
-        if sys.version_info >= (3, 12):
-            return self._default  # its connections have one context
-        context = ssl._create_default_https_context()
-        context.set_alpn_protocols(["http/1.1"])
-        return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+        opener = self._default
+        if not self._has_opener and sys.version_info < (3, 12):
+            # Otherwise each connection of urllib makes a context.
+            context = ssl._create_default_https_context()
+            context.set_alpn_protocols(["http/1.1"])
+            opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+        return opener
+
+
+def _modules_of(opener):
+    return {type(handler).__module__ for handler in opener.handlers}
 
 
 def _state(opener):

@@ -38,11 +38,15 @@ VERSIONS = {
 ALL = sorted(VERSIONS, key=lambda version: [-int(part) for part in version.split(".")])
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "one_version: EGGCACHE_SAMPLE tries this on one of all versions.")
+
+
 def pytest_collection_modifyitems(config, items):
     """With EGGCACHE_SAMPLE, try each test on the newest version, and on one of the others.
 
-    Which one is decided by the name of the test. ``make test`` does so, for time; ``EGGCACHE_LONG=1
-    .ci/run`` tries all.
+    A test that is marked by ``one_version`` is tried on one of all. Which one is decided by the name of the
+    test. ``make test`` does so, for time; ``EGGCACHE_LONG=1 .ci/run`` tries all.
     """
     if not os.environ.get("EGGCACHE_SAMPLE"):
         return
@@ -53,7 +57,7 @@ def pytest_collection_modifyitems(config, items):
 
 def _is_in_sample(item):
     version = item.callspec.params.get("buildout") if hasattr(item, "callspec") else None
-    others = ALL[1:]
+    others = ALL if item.get_closest_marker("one_version") else ALL[1:]
     if version not in others:
         return True
     name = item.name.replace(version, "")

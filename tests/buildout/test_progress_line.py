@@ -7,7 +7,7 @@ import re
 import pytest
 
 from conftest import Buildout
-from test_fetching_ahead import EGGS, PINS, web, world  # noqa: F401
+from test_fetching_ahead import EGGS, PINS, recipes, web, with_recipe, world  # noqa: F401
 
 
 @pytest.fixture(scope="module", params=["6.0.1", "5.2.0"])
@@ -77,11 +77,11 @@ def every_change(tmp_path):
 
 def test_the_line_is_shown_on_a_terminal_and_erased(world, web, every_change):  # noqa: F811
     web.delay = 0.2
-    plain = world.project("plain", eggs=EGGS, versions=PINS, options="egg-cache-environment = one")
+    plain = with_recipe(world, "plain", eggs=EGGS, versions=PINS, options="egg-cache-environment = one")
     expected = log(plain.run().splitlines(), plain)
     assert not any(LINE.search(line) for line in expected)
     # Eggs of another environment are others, so that this run fetches all of them again.
-    project = world.project("project", eggs=EGGS, versions=PINS, options="egg-cache-environment = other")
+    project = with_recipe(world, "project", eggs=EGGS, versions=PINS, options="egg-cache-environment = other")
     written = on_terminal(project, **every_change)
     states = LINE.findall(written)
     assert states[-1][0] == "4", written
@@ -100,7 +100,7 @@ def falls_to_zero(states):
 def test_without_fetching_ahead_the_line_has_what_is_known_to_remain(world, every_change):  # noqa: F811
     # With a download cache, nothing is fetched ahead.
     options = "download-cache = downloads\negg-cache-fetch-archives = false"
-    project = world.project("project", eggs=EGGS, versions=PINS, options=options)
+    project = with_recipe(world, "project", eggs=EGGS, versions=PINS, options=options)
     (project.path / "downloads").mkdir()
     written = on_terminal(project, **every_change)
     states = LINE.findall(written)
@@ -109,6 +109,6 @@ def test_without_fetching_ahead_the_line_has_what_is_known_to_remain(world, ever
 
 
 def test_a_terminal_that_cannot_erase_has_no_line(world):  # noqa: F811
-    project = world.project("project", eggs=EGGS, versions=PINS)
+    project = with_recipe(world, "project", eggs=EGGS, versions=PINS)
     written = on_terminal(project, term="dumb")
     assert "\x1b" not in written and not LINE.search(written)

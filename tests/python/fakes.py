@@ -96,6 +96,9 @@ HERE = "here"
 class Places:
     """Places among which a buildout chooses by one choice for all versions."""
 
+    #: The module of an index that is not known.
+    package_index = types.ModuleType("unknown")
+
     def __init__(self, choice=HERE):
         self._choice = choice
 

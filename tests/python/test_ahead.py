@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import types
 import zipfile
 
@@ -102,10 +103,59 @@ def test_a_wheel_that_cannot_be_read_requires_nothing(tmp_path, monkeypatch):
     assert required(tmp_path, METADATA) == []
 
 
-def test_only_functions_of_buildout_are_trusted():
-    # In zc.buildout before 4, the index is one of setuptools.
-    assert not _ahead._is_own(types.ModuleType("setuptools.package_index"), None)
-    assert not _ahead._is_own(types.ModuleType("zc.buildout._package_index"), None)
+#: What makes requests in a module of an index, and in a class of it.
+IN_MODULE = "open_with_auth", "PyPIConfig", "HashChecker"
+
+
+def functions(names, module):
+    found = {name: types.FunctionType(module_of.__code__, {}, name) for name in names}
+    for function in found.values():
+        function.__module__ = module
+    return found
+
+
+def module_of(name, functions_of=None):
+    """A module of an index, and its index class, whose functions are of another module."""
+    module = types.ModuleType(name)
+    vars(module).update(functions(IN_MODULE, functions_of or name))
+    return module, type("Index", (), functions(_ahead._METHODS, functions_of or name))
+
+
+@pytest.mark.parametrize("name", ["setuptools.package_index", "zc.buildout._package_index"])
+def test_only_functions_of_buildout_and_setuptools_are_trusted(name):
+    assert _ahead._is_own(*module_of(name))
+    assert not _ahead._is_own(*module_of(name, "somebody"))
+    assert not _ahead._is_own(types.ModuleType(name), None)
+    assert not _ahead._is_own(*module_of("somebody"))
+
+
+def test_a_page_has_the_name_that_the_index_asks_for():
+    requirement = types.SimpleNamespace(unsafe_name="Gamma.NS", project_name="Gamma.NS")
+
+    def name_of(module):
+        index = module_of(module)[1]
+        index.find_packages = functions(["find_packages"], module)["find_packages"]
+        return _ahead._name_of_page(index(), requirement)
+
+    assert name_of("setuptools.package_index") == "Gamma.NS"
+    assert name_of("zc.buildout._package_index") == "gamma-ns"
+
+
+def wants(converter, generation, **options):
+    easy_install = types.SimpleNamespace(UNPACKERS={".whl": None} if generation < 5 else {})
+    if generation > 2:
+        easy_install.call_pip_install = None
+    session = types.SimpleNamespace(converter=converter, easy_install=easy_install, options=options)
+    return _ahead._is_wanted(session)
+
+
+def test_archives_are_fetched_ahead_where_no_pip_installs_wheels(monkeypatch):
+    off = {"egg-cache-convert": "false"}
+    assert wants("converter", 5) and not wants(None, 5)
+    assert wants(None, 3) and wants(None, 2)
+    assert not wants(None, 3, **off) and not wants(None, 2, **off)
+    monkeypatch.setattr(sys, "version_info", (2, 7, 18))
+    assert not wants(None, 2)
 
 
 def test_a_failure_ends_only_what_is_fetched_ahead(caplog):
