@@ -86,7 +86,25 @@ class Requests(object):
             context = ssl._create_default_https_context()
             context.set_alpn_protocols(["http/1.1"])
             opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+        opener.add_handler(_forgetting())
         return opener
+
+
+def _forgetting():
+    """A handler that does not send the password for a proxy to where an answer redirects, as urllib does.
+
+    If that is asked through the proxy as well, it gets the password there.
+    """
+    import urllib.request
+
+    class Forgetting(urllib.request.BaseHandler):
+        def http_request(self, request):
+            request.headers.pop("Proxy-authorization", None)
+            return request
+
+        https_request = http_request
+
+    return Forgetting()
 
 
 def _modules_of(opener):

@@ -14,13 +14,13 @@ class Index:
         self._folders = {}
         #: The names of files that are yanked.
         self.yanked = set()
-        #: The paths of all requests.
+        #: What was noted of all requests: their paths.
         self.requests = []
         index = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                index.requests.append(self.path)
+                index.requests.append(index.note(self))
                 index.answer(self)
 
             # As uv asks before it reads the metadata of a wheel.
@@ -37,6 +37,9 @@ class Index:
         name = "%s%d" % (os.path.basename(str(folder)), len(self._folders))
         self._folders[name] = str(folder), has_digests
         return "http://127.0.0.1:%d/%s/" % (self._server.server_port, name)
+
+    def note(self, request):
+        return request.path
 
     def answer(self, request):
         path = urllib.parse.unquote(urllib.parse.urlsplit(request.path).path)
