@@ -40,8 +40,8 @@ pub struct Parity {
     pub wheel: String,
     /// When, in seconds since the Unix epoch.
     pub compared_at: i64,
-    /// The first difference; `None` if there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The first difference; `None` if there is none. A record without this field is damaged.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub difference: Option<String>,
 }
 
@@ -119,8 +119,12 @@ mod tests {
         assert_eq!(cache.parity(&same.combination), Some(same.clone()));
         assert_eq!(cache.parity(&other.combination), Some(other));
         assert_eq!(cache.parities().unwrap().len(), 2);
-        std::fs::write(dir.path().join(path(&same.combination)), "{").unwrap();
-        assert_eq!(cache.parity(&same.combination), None, "a damaged record is none");
+        let record = dir.path().join(path(&same.combination));
+        let text = std::fs::read_to_string(&record).unwrap();
+        for damaged in [text.replace("difference", "eifference"), "{".into()] {
+            std::fs::write(&record, damaged).unwrap();
+            assert_eq!(cache.parity(&same.combination), None, "a damaged record is none");
+        }
         assert_eq!(cache.parities().unwrap().len(), 1);
         forget_old(cache.dir()).unwrap();
         assert_eq!(cache.parities().unwrap().len(), 1);

@@ -36,7 +36,7 @@ def test_converted_eggs_and_scripts_are_those_of_stock(world, tmp_path):
     first, output = world.run("first", eggs=eggs, options=PIP)
     assert counts(output) == (len(eggs.split()) + 1, 0), output
     [result] = parity(world)
-    assert "difference" not in result
+    assert result["difference"] is None
     assert contents(first) == contents(stock)
     assert scripts(first) == scripts(stock)
     assert lines(output, first) == lines(said, stock)

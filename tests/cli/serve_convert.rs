@@ -63,7 +63,7 @@ pub fn prove(sandbox: &Sandbox, server: &mut Server, request: &Value, is_equal: 
         let [record] = &names_in(&sandbox.path("cache/parity"))[..] else { panic!("one record") };
         let record = sandbox.path("cache/parity").join(record);
         let mut parity: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
-        parity.as_object_mut().unwrap().remove("difference").unwrap();
+        parity["difference"] = Value::Null;
         write(&record, parity.to_string().as_bytes());
     }
 }
