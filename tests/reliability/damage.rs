@@ -68,7 +68,7 @@ impl Template {
     }
 }
 
-fn copy_of(template: &Sandbox) -> Sandbox {
+pub fn copy_of(template: &Sandbox) -> Sandbox {
     let sandbox = Sandbox::new();
     let from = template.path("");
     sandbox.shell(&format!("rm -r eggs other && cp -a '{}/.' .", from.display()));
@@ -76,7 +76,7 @@ fn copy_of(template: &Sandbox) -> Sandbox {
 }
 
 /// Changes a file regardless of its mode, and restores that mode.
-fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+pub fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mode = path.metadata().unwrap().permissions();
     let mut content = fs::read(path).unwrap();
     change(&mut content);
@@ -94,7 +94,7 @@ fn came_out(sandbox: &Sandbox, out: &str) -> Vec<String> {
     names
 }
 
-fn exit(sandbox: &Sandbox, line: &str) -> (i32, String, String) {
+pub fn exit(sandbox: &Sandbox, line: &str) -> (i32, String, String) {
     let output = sandbox.eggcache(line).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))

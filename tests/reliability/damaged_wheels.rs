@@ -10,10 +10,10 @@ use crate::counts::{chosen, record};
 use crate::support::{Sandbox, files_in, names_in, write};
 use crate::wheels::{PYTHON, write_python, write_wheels};
 
-type Damage = fn(&mut Vec<u8>, usize);
+pub type Damage = fn(&mut Vec<u8>, usize);
 
 /// What is done to a wheel at an offset.
-const DAMAGES: [(&str, Damage); 3] = [
+pub const DAMAGES: [(&str, Damage); 3] = [
     ("flipped", |bytes, at| bytes[at] ^= 1 << (at % 8)),
     ("cut", Vec::truncate),
     ("zeroed", |bytes, at| {

@@ -4,6 +4,7 @@
 
 mod counts;
 mod damage;
+mod damaged_conversions;
 mod damaged_wheels;
 mod model;
 mod random;

@@ -142,7 +142,8 @@ impl Expected<'_> {
         assert_eq!(report["orphans"], json!([]));
         assert_eq!(report["temporary_files"], 0);
         assert_eq!(names_in(&sandbox.path("cache/tmp")), [""; 0]);
-        for records in ["cache/roots", "cache/pins"].map(|dir| names_in(&sandbox.path(dir))) {
+        let folders = ["cache/roots", "cache/pins", "cache/parity"];
+        for records in folders.map(|dir| names_in(&sandbox.path(dir))) {
             assert!(records.iter().all(|name| !name.starts_with(".eggcache-")), "{records:?}");
         }
         let listed = self.assert_materializes(sandbox, into);

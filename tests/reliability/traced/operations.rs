@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{
     EGGCACHE, Sandbox, Seen, chmod, files_in, host, names_in, noise, text, touch, tree, write,
 };
-use crate::wheels::{PYTHON, write_python, write_wheels};
+use crate::wheels::{PYTHON, Requests, write_python, write_wheels};
 
 /// The exit code for problems found.
 const PROBLEMS: i32 = 4;
@@ -20,7 +20,8 @@ const PROBLEMS: i32 = 4;
 pub struct Operation {
     pub name: &'static str,
     prepare: fn(&Sandbox),
-    /// The arguments after `--cache`; `serve` reads its requests from the file `requests`.
+    /// The arguments after `--cache`; `serve` reads its requests from the file `requests`, and then
+    /// from `requests-after`, if there is one, when something is being made in `out`.
     pub line: &'static str,
     /// Whether it repairs an unsound cache: nothing can be asserted about that cache before the
     /// operation has run to its end.
@@ -69,6 +70,15 @@ pub const CONVERT: Operation = operation(
     false,
 );
 pub const SERVE: Operation = operation("serve", with_requests, "serve", false);
+pub const SERVE_CONVERTING: Operation =
+    operation("serve that converts", with_requests_to_convert, "serve", false);
+
+/// Sends requests, and the others once a thread makes something, after which the order of calls is the same in
+/// every run. If the thread has failed, or the program has died, it sends them after a while, or not at all.
+const FEED: &str = "cat requests; tries=0; \
+    until ls -d out/.eggcache-* >/dev/null 2>&1 || [ $((tries += 1)) -gt 50 ]; do \
+      kill -0 $$ || exit; sleep 0.02; done; \
+    cat requests-after";
 
 /// Operations that run one after another in one sandbox, which the first one prepares.
 pub const SEVERAL: [Operation; 6] = [
@@ -172,6 +182,10 @@ impl Operation {
         if self.line == "serve" {
             let mut shell = sandbox.process("sh");
             shell.args(["-c", "exec \"$0\" serve <requests", EGGCACHE]);
+            if sandbox.path("requests-after").exists() {
+                shell = sandbox.process("bash");
+                shell.args(["-c", &format!("exec \"$0\" serve < <({FEED})"), EGGCACHE]);
+            }
             return shell;
         }
         sandbox.eggcache(self.line)
@@ -192,11 +206,12 @@ impl Operation {
         code == Some(0) || self.mends && code == Some(PROBLEMS)
     }
 
-    /// The errors in the answers of a server.
+    /// The errors in the answers of a server, and why it has not stored an egg.
     pub fn refusals(&self, stdout: &str) -> Vec<String> {
         let errors = |line: &str| {
             let answer: Value = serde_json::from_str(line).unwrap();
-            answer["error"].as_str().or(answer["failure"].as_str()).map(str::to_owned)
+            let reason = ["error", "failure", "reason"].map(|field| answer[field].as_str());
+            reason.into_iter().flatten().next().map(str::to_owned)
         };
         if self.line == "serve" { stdout.lines().filter_map(errors).collect() } else { Vec::new() }
     }
@@ -436,6 +451,34 @@ fn with_requests(sandbox: &Sandbox) {
         json!({"op": "root", "directory": "eggs", "eggs_directory": "out", "eggs": [], "whole": false}),
         json!({"op": "close"}),
     ];
+    write_requests(sandbox, "requests", &requests);
+}
+
+/// One wheel is converted ahead and one when its egg is wanted, and one is compared. The eggs that they become
+/// are in `other`.
+fn with_requests_to_convert(sandbox: &Sandbox) {
+    two_in_a_cache(sandbox);
+    let requests = Requests::prepared(sandbox);
+    sandbox.shell(&format!("\"$EGGCACHE\" convert wheels/* --into other --python {PYTHON}"));
+    let names = names_in(&sandbox.path("other"));
+    let [flat, packaged] = &names[..] else { panic!("two eggs: {names:?}") };
+    let settle = json!({"op": "settle"});
+    write_requests(sandbox, "requests", &[Requests::open(), requests.prepare(sandbox, "flat")]);
+    let after = [
+        requests.convert("flat"),
+        json!({"op": "spool", "into": "out"}),
+        Requests::store(sandbox, "flat", flat),
+        settle.clone(),
+        requests.convert("packaged"),
+        Requests::store(sandbox, "packaged", packaged),
+        settle,
+        requests.compare_other_pip("flat"),
+        json!({"op": "close"}),
+    ];
+    write_requests(sandbox, "requests-after", &after);
+}
+
+fn write_requests(sandbox: &Sandbox, file: &str, requests: &[Value]) {
     let lines: Vec<String> = requests.iter().map(|request| format!("{request}\n")).collect();
-    write(&sandbox.path("requests"), lines.concat().as_bytes());
+    write(&sandbox.path(file), lines.concat().as_bytes());
 }
