@@ -9,7 +9,7 @@ benches/report.py makes the tables and plots of docs/explanation/performance.md.
     FILESYSTEMS="ext4 btrfs xfs"      file systems to measure on; `folder` is a plain folder
     ROUNDS=5                          rounds of each set; a large corpus has fewer by default
     POPULATE="web-generation4 web"    corpora of the section populate; by default the first
-    COLD="web scientific"             corpora of the section cold; by default both
+    COLD="web scientific"             corpora of the sections cold and memory; by default both
     GROWTH="1000 10000 100000"        cache sizes of the section growth, in eggs
     SBOM=334                          eggs of the buildout of the section sbom
 """
@@ -34,6 +34,7 @@ SECTIONS = {
     "buildouts": ("buildouts", "buildouts"),
     "populate": ("populate", "populate"),
     "cold": ("cold", "cold"),
+    "memory": ("cold", "memory"),
     "growth": ("growth", "growth"),
     "remote": ("remote", "remote"),
     "unreachable": ("unreachable", "unreachable"),

@@ -9,9 +9,12 @@ These corpora are also built from the network.
 Then `eggcache convert` makes eggs of the same wheels as `uv pip install --compile-bytecode`, whose cache has
 all of them.
 
+The section *memory* runs *converted* once more, and adds up the memory of all processes.
+
     COLD="web"      corpora; by default web and scientific
 """
 
+import functools
 import os
 import re
 import subprocess
@@ -23,6 +26,7 @@ import corpora
 import filesystems
 import measure
 import populate
+import processes
 import results
 
 #: Corpora that are also built in other ways, and the zc.buildout and setuptools that can install with uv.
@@ -68,44 +72,70 @@ def cold():
 
 def compared(name, folder, has_archives=True):
     """Whole buildouts in fresh folders, with all archives at hand or from the network."""
-    buildout, setuptools, _ = corpora.PINNED[name]
-    stock = corpora.venv(buildout, setuptools)
-    venvs = {"stock": stock, "converted": buildouts.with_package(stock, buildout, setuptools)}
-    archives = []
-    if has_archives:
-        archives = [os.path.join(folder, "archives")]
-        subprocess.check_call(["cp", "-a", populate.downloaded(name)] + archives)
+    archives = at_hand(name, folder) if has_archives else []
     counts = {}
-
-    def contender(who):
-        def command(into):
-            options = ["buildout:download-cache=" + it for it in archives]
-            options += ["buildout:install-from-cache=true"] if archives else []
-            options += ["buildout:egg-cache=cache"] if who == "converted" else []
-            # Options of pip can change what it installs, so eggcache leaves wheels to pip.
-            unset = [word for name in os.environ if name.startswith("PIP_") for word in ("-u", name)]
-            program = os.path.join(venvs[who], "bin", "buildout")
-            return ["env"] + unset + buildouts.within(into, program, "-U", *options)
-
-        def check(into):
-            buildouts.installed(into)
-            if who == "converted":
-                counts.update(counted(into))
-
-        return measure.Contender(who, command, archives, begun, check)
-
-    def begun(into):
-        buildouts.begun(name, into)
-
-    all_of_them = [contender(who) for who in venvs]
+    all_of_them = [contender(who, name, archives, counts) for who in ("stock", "converted")]
     if has_archives and name in OTHERS:
-        all_of_them.append(with_uv(folder, begun))
+        all_of_them.append(with_uv(folder, functools.partial(buildouts.begun, name)))
     left_out = {}
     figures = measure.alternate(all_of_them, folder, ROUNDS, "warm", left_out, warm_up=False)
     if left_out:
         raise SystemExit("a buildout failed: %s" % left_out)
     figures["converted"].update(counts)
     return figures
+
+
+def at_hand(name, folder):
+    """The folder of all archives, in a list."""
+    archives = os.path.join(folder, "archives")
+    subprocess.check_call(["cp", "-a", populate.downloaded(name), archives])
+    return [archives]
+
+
+def contender(who, name, archives, counts):
+    """A buildout that is `stock` or `converted`. Of the latter, `counts` gets how many eggs it made."""
+    buildout, setuptools, _ = corpora.PINNED[name]
+    venv = corpora.venv(buildout, setuptools)
+    if who == "converted":
+        venv = buildouts.with_package(venv, buildout, setuptools)
+    # Options of pip can change what it installs, so eggcache leaves wheels to pip.
+    unset = [word for name in os.environ if name.startswith("PIP_") for word in ("-u", name)]
+    options = ["buildout:download-cache=" + it for it in archives]
+    options += ["buildout:install-from-cache=true"] if archives else []
+    options += ["buildout:egg-cache=cache"] if who == "converted" else []
+
+    def command(into):
+        program = os.path.join(venv, "bin", "buildout")
+        return ["env"] + unset + buildouts.within(into, program, "-U", *options)
+
+    def check(into):
+        buildouts.installed(into)
+        if who == "converted":
+            counts.update(counted(into))
+
+    return measure.Contender(who, command, archives, functools.partial(buildouts.begun, name), check)
+
+
+def memory():
+    """The most memory of eggcache's processes together, in runs that are not timed: to look takes time."""
+    peaks = []
+    for name in NAMES:
+        for has_archives in (True, False) if name in OTHERS else (True,):
+            with filesystems.fresh(filesystems.chosen()[0]) as place:
+                archives = at_hand(name, place.path) if has_archives else []
+                figures = {}
+                buildout = contender("converted", name, archives, figures)
+                into = os.path.join(place.path, "app")
+                buildout.prepare(into)
+                with processes.Peaks("eggcache") as found:
+                    measure.run(buildout.command(into))
+                buildout.check(into)
+            figures.update(ours=found.of_program, all=found.of_all, most=found.processes)
+            run = name if has_archives else name + ", from the network"
+            results.put("memory", {run: {"converted": figures}})
+            print("%s %s" % (run, figures), flush=True)
+            peaks.append(round(found.of_program / (1 << 20), 2))
+    results.target("cold, memory", *peaks)
 
 
 def with_uv(folder, begun):

@@ -282,6 +282,16 @@ def cold(entries, plots):
     return table(head, rows)
 
 
+def memory(entries, plots):
+    rows = []
+    for name, figures in sorted(entries.items(), reverse=True):
+        ours = figures["converted"]
+        row = ["%s, %d eggs, %d built by pip" % (name, ours["eggs"], ours["built"])]
+        row += ["%s, %d processes" % (mebibytes(ours["ours"]), ours["most"])]
+        rows.append(row + [mebibytes(ours["all"])])
+    return table(["", "eggcache's processes", "all processes, with buildout and pip"], rows)
+
+
 def conversion(entries, plots):
     rows = []
     for name, figures in sorted(entries.items(), reverse=True):
@@ -439,6 +449,7 @@ SECTIONS = {
     "profile": profile,
     "populate": populate,
     "cold": cold,
+    "memory": memory,
     "conversion": conversion,
     "growth": growth,
     "remote": remote,
@@ -554,6 +565,8 @@ TARGETS = [
     ("first buildout of web, from the network, against stock", "", (0.333,), (0.167,), told("cold, network")),
     ("first buildout of web, archives at hand, against zc.buildout 5.3 with `installer = uv`, compiled", "",
      (1.2,), (0.9,), told("cold, uv")),
+    ("peak memory of all of eggcache's processes in a first buildout: web / from the network / scientific",
+     " MiB", (256,), (128,), told("cold, memory", 3)),
     ("convert against `uv pip install --compile-bytecode`, warm: web / scientific", "", (1.2,), (0.8,),
      told("conversion", len(CORPORA))),
     ("extra time of a cold buildout for filling the cache", "%", (2,), (1,), told("populating")),

@@ -143,6 +143,15 @@ def test_filling_the_cache_is_compared_with_a_plain_buildout():
     assert "| zc.buildout 4.2.0, 90 eggs " + row in text
 
 
+def test_memory_of_all_processes_has_a_target():
+    taken = {"ours": 150 << 20, "all": 250 << 20, "most": 3, "eggs": 90, "built": 1}
+    text = report.page("<!-- memory -->\n<!-- end -->\n", results(memory={"web": {"converted": taken}}), None)
+    assert "| web, 90 eggs, 1 built by pip | 150 MiB, 3 processes | 250 MiB |" in text
+    rows = report.targets(results(targets={"cold, memory": [150, 100, 300]}), None).splitlines()
+    [row] = [row for row in rows if row.startswith("| peak memory of all of eggcache's processes")]
+    assert row.endswith("| 256 MiB | 128 MiB | 150 / 100 / 300 MiB | **no** |")
+
+
 def test_a_pull_is_compared_with_another_program():
     pulled = entry("web", "ext4", "warm", eggcache=1.0, aws=2.0)
     pulled["figures"]["eggcache"]["requests"] = 180
