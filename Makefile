@@ -15,14 +15,15 @@ BENCH := build/bench/venv/bin
 # Random configurations of `make differential`.
 SEEDS := 100-299
 
-.PHONY: help build wheel wheel-manylinux wheel-release release-check deb docs test matrix parity differential \
-	upstream azure bench scale demo lint deny fuzz reliability check-macos clean
+.PHONY: help build wheel wheel-manylinux wheel-release release-check deb docs test matrix parity application \
+	differential upstream azure bench scale demo lint deny fuzz reliability check-macos clean
 
 help:
 	@echo "make demo   run a real buildout, then the same one without network from the cache"
 	@echo "make test   run all tests, with real buildouts of five versions"
 	@echo "make matrix try every Python of this machine with every zc.buildout, for hours; CELLS=REGEX tries some"
 	@echo "make parity compare the eggs of 330 wheels with those of pip; CELLS=REGEX and WHEELS=NUMBER choose some"
+	@echo "make application  run Zope from converted eggs and from those of pip, and compare all that they do"
 	@echo "make differential  compare 200 random configurations with and without the cache; SEEDS=FIRST-LAST chooses"
 	@echo "make upstream run the tests of zc.buildout itself with the cache; RUNS=REGEX and TESTS=REGEX choose some"
 	@echo "make azure  test remotes with an emulator of Azure Storage as well (needs npm)"
@@ -121,6 +122,9 @@ matrix: wheel
 
 parity: build
 	$(PYTHON) tests/parity/parity.py "$(CELLS)" "$(WHEELS)"
+
+application: wheel
+	$(PYTHON) tests/application/application.py
 
 differential: wheel
 	EGGCACHE_SEEDS=$(SEEDS) EGGCACHE_CONFIGURATIONS=100 $(PYTEST_AT_ONCE) \
