@@ -304,3 +304,41 @@ def test_a_program_that_dies_while_it_converts_is_replaced_by_pip(proven, how):
     project = proven.project("project")
     output = project.run(env=hook(proven, code))
     assert_built(proven, project, output, is_alone=True)
+
+
+def killed_run(world, op, is_done):
+    """The environment of a buildout that is killed with the program, before this is asked for or when it is done."""
+    code = (
+        "import os\n"
+        "import eggcache._bridge as bridge\n"
+        "call = bridge.Bridge.call\n"
+        "def dying(self, op, **kw):\n"
+        "    answer = call(self, op, **kw) if op != %r or %r else None\n"
+        "    if op == %r:\n"
+        "        os.kill(self._process.pid, 9)\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    return answer\n"
+        "bridge.Bridge.call = dying\n" % (op, is_done, op)
+    )
+    return hook(world, code)
+
+
+def test_after_a_killed_run_the_next_one_makes_the_same_egg_and_leaves_nothing(proven):
+    whole = proven.project("whole", versions="alpha = 1.0")
+    whole.run()
+    digests = {egg["name"]: egg["digest"] for egg in proven.cached()}
+    for op, is_done in [("spool", True), ("convert", False), ("convert", True), ("settle", False)]:
+        proven.eggcache("remove", "--force", "alpha")
+        project = proven.project("killed-%s-%s" % (op, is_done), versions="alpha = 1.0")
+        project.run(check=False, env=killed_run(proven, op, is_done))
+        assert project.returncode == -signal.SIGKILL
+        proven.eggcache("verify")
+        project.run()
+        for folder in project.eggs_directory.glob("tmp*"):
+            # Buildout itself installs into such a folder first, and leaves it.
+            shutil.rmtree(str(folder))
+        assert contents(project) == contents(whole), op
+        # An egg that is in the eggs directory before it is stored is not made again.
+        cached = {egg["name"]: egg["digest"] for egg in proven.cached()}
+        assert cached == digests or (op == "settle" and cached.items() < digests.items()), op
+        proven.eggcache("verify")

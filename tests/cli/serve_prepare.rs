@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use eggcache::internals::sha256::Sha256;
 use serde_json::{Value, json};
 
-use crate::serve::Server;
+use crate::serve::{Server, opening_with};
 use crate::serve_convert::proven;
 use crate::support::{Sandbox, host, names_in, write};
 
@@ -103,6 +103,20 @@ fn an_egg_for_another_environment_is_not_used() {
     let source = Path::new(answer["egg"].as_str().unwrap()).join("alpha/__init__.py");
     let mtime = std::os::unix::fs::MetadataExt::mtime(&source.metadata().unwrap());
     assert_eq!(mtime, 1_000_000_000);
+    server.close();
+}
+
+#[test]
+fn what_a_killed_run_has_left_is_removed_by_one_that_copies_nothing() {
+    let (sandbox, request) = converting();
+    let mut server = Server::open(&sandbox, &host());
+    announce(&sandbox, &mut server, &request);
+    wait_until_ready(&sandbox);
+    server.kill();
+    assert_eq!(names_in(&sandbox.path("eggs")).len(), 3, "the spool and an egg");
+    let opening = opening_with(&sandbox, "eggs_directory", &sandbox.path("eggs"));
+    let mut server = Server::opened_by(&sandbox, &opening);
+    assert_eq!(names_in(&sandbox.path("eggs")), ["tmp"]);
     server.close();
 }
 

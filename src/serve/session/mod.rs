@@ -22,7 +22,8 @@ use crate::cache::parity::Parity;
 use crate::cache::prefetch_hints::PrefetchHints;
 use crate::cache::retention::policy::Policy;
 use crate::cache::{Cache, Usage};
-use crate::disk::temp::Temp;
+use crate::disk::dir::Dir;
+use crate::disk::temp::{self, Temp};
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::Host;
 use crate::egg::loader::Loader;
@@ -96,7 +97,7 @@ impl Session {
         let read_only = cache.is_read_only();
         let full = cache.check_writable().err().filter(Error::is_disk_full);
         let torn = match eggs_directory.as_ref().and_then(|dir| dir.canonicalize().ok()) {
-            Some(dir) => cache.remove_torn_copies(&dir),
+            Some(dir) => clean_up(&cache, &dir),
             None => Vec::new(),
         };
         let hints = configuration.as_ref().map(|it| PrefetchHints::of(cache.dir(), it, &host));
@@ -279,6 +280,13 @@ impl Session {
             auto_gc::collect(&mut cache);
         }
     }
+}
+
+/// Removes what killed runs and a power cut have left in an eggs directory: this run may copy nothing, which
+/// would remove it, too. Returns the names of torn copies.
+fn clean_up(cache: &Cache, eggs: &Path) -> Vec<String> {
+    Dir::open(eggs).or_log().and_then(|dir| temp::sweep(&dir).or_log());
+    cache.remove_torn_copies(eggs)
 }
 
 /// The remotes of a cache.
