@@ -11,6 +11,7 @@ use crate::disk::dir::Dir;
 use crate::disk::json_file;
 use crate::error::{OrLog, Result};
 use crate::util::clock::now;
+use crate::util::hash::digest::Digest;
 use crate::util::hash::is_lower_hex;
 use crate::util::hash::sha256::Sha256;
 
@@ -40,22 +41,31 @@ impl TryFrom<String> for Signature {
 
 #[derive(Serialize, Deserialize)]
 struct Record {
-    state: Sha256,
     signature: Signature,
+    /// Of the state and the signature: another one means damage, or another state.
+    digest: Digest,
+}
+
+impl Record {
+    fn new(state: Sha256, signature: Signature) -> Self {
+        let digest = Digest::of(format!("{state} {}", signature.0).as_bytes());
+        Self { signature, digest }
+    }
 }
 
 impl Cache {
     /// The signature of a directory in a state; `None` if it is not known.
     #[must_use]
     pub fn signature(&self, state: Sha256) -> Option<Signature> {
-        let found: Record = json_file::read(&self.dir, &path(state)).or_log().flatten()?;
-        (found.state == state).then_some(found.signature)
+        let found = json_file::read(&self.dir, &path(state)).or_log().flatten()?;
+        let Record { signature, digest } = found;
+        (Record::new(state, signature.clone()).digest == digest).then_some(signature)
     }
 
     /// Records a signature. Does nothing if this process cannot write the cache.
     pub fn record_signature(&self, state: Sha256, signature: Signature) {
         if self.check_writable().is_ok() {
-            let record = Record { state, signature };
+            let record = Record::new(state, signature);
             json_file::write_briefly(&self.dir, &path(state), &record).or_log();
         }
     }
@@ -87,12 +97,15 @@ mod tests {
         cache.record_signature(a, signature("0a").unwrap());
         assert_eq!(cache.signature(a), signature("0a").ok());
         assert_eq!(cache.signature(b), None);
-        // A record under another name, and one that a crash has cut, count as none.
+        // A record under another name, one that was damaged, and one that a crash has cut count as none.
         let record = dir.path().join(path(a));
         std::fs::copy(&record, dir.path().join(path(b))).unwrap();
         assert_eq!(cache.signature(b), None);
-        std::fs::write(&record, "{\"state\":").unwrap();
-        assert_eq!(cache.signature(a), None);
+        let text = std::fs::read_to_string(&record).unwrap();
+        for damaged in [&text.replace("\"0a\"", "\"0b\""), "{\"signature\":"] {
+            std::fs::write(&record, damaged).unwrap();
+            assert_eq!(cache.signature(a), None, "{damaged}");
+        }
     }
 
     #[test]
