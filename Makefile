@@ -128,7 +128,8 @@ application: wheel
 
 differential: wheel
 	EGGCACHE_SEEDS=$(SEEDS) EGGCACHE_CONFIGURATIONS=100 $(PYTEST_AT_ONCE) \
-		tests/buildout/test_differential.py tests/buildout/test_fetching_ahead.py
+		tests/buildout/test_differential.py tests/buildout/test_fetching_ahead.py \
+		tests/buildout/test_speedups.py
 
 upstream: wheel
 	$(TOOLS)/python tests/upstream/upstream.py "$(RUNS)" "$(TESTS)"

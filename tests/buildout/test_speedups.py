@@ -10,8 +10,9 @@ import random
 import re
 import subprocess
 
-from configurations import Configuration
-from test_differential import Universe, differences, outcomes, seeds
+from configurations import Configuration, seeds
+from outcomes import differences, outcomes
+from universe import Universe
 
 #: Says which functions stay as they are in a buildout.
 UNKNOWN = """
@@ -146,7 +147,8 @@ for text in [headers + end for headers in json.loads(sys.stdin.read()) for end i
         if got != wanted:
             print(repr(text), wanted, got)
 """
-RUNS = [["-vv"], ["-v"], ["-q", "-N"], ["-vvo"]]
+#: The arguments of runs in one folder, and of those in another one, at the verbosity of every day.
+RUNS = [[["-vv"], ["-v"], ["-q", "-N"], ["-vvo"]], [[], ["-N"]]]
 
 #: The begin of lines of a verbose log that name the option, or the reason why the cache is unusable.
 OF_CACHE = ("egg-cache = ", "Traceback (most recent call last)")
@@ -174,22 +176,25 @@ def test_dependencies_are_those_of_stock(buildout):
     assert run(buildout, DIFFERENT_DEPENDENCIES, json.dumps(DEPENDENCIES + random_headers(1000))) == ""
 
 
-def test_verbose_logs_and_picked_versions_are_those_of_stock(buildout, web, tmp_path):
-    universe = Universe(tmp_path, buildout, web)
-    unusable = tmp_path / "unusable"
+def compare(universe, configuration):
+    """What differs between the runs of a configuration with the faster functions and without them."""
+    unusable = universe.path / "unusable"
     unusable.write_text("not a cache")
-    wrong = {}
-    for seed in seeds(kept=[1]):
-        configuration = Configuration(seed)
-        configuration.runs = RUNS
-        configuration.options["show-picked-versions"] = "true"
-        stock = list(outcomes(universe, configuration, None))
-        ours = list(outcomes(universe, configuration, unusable))
+    configuration.options["show-picked-versions"] = "true"
+    found = []
+    for runs in RUNS:
+        stock = list(outcomes(universe, configuration, None, runs))
+        ours = list(outcomes(universe, configuration, unusable, runs))
         for outcome in stock + ours:
             lines = [CHANGING.sub("...", it) for it in outcome.output]
             outcome.output = [it for it in lines if not it.startswith(OF_CACHE)]
-        for arguments, before, after in zip(RUNS, stock, ours):
-            found = differences(before, after, False)
-            if found:
-                wrong["%d %s" % (seed, arguments)] = found
+        for arguments, before, after in zip(runs, stock, ours):
+            found += ["%s: %s" % (arguments, line) for line in differences(before, after, False)]
+    return found
+
+
+def test_logs_at_all_verbosities_and_picked_versions_are_those_of_stock(buildout, web, tmp_path):
+    universe = Universe(tmp_path, buildout, web)
+    wrong = {seed: compare(universe, Configuration(seed)) for seed in seeds(kept=[1])}
+    wrong = {seed: found for seed, found in wrong.items() if found}
     assert not wrong, "set EGGCACHE_SEEDS to repeat one:\n" + json.dumps(wrong, indent=1)[:20000]
