@@ -107,22 +107,26 @@ class Fetcher(object):
             self._start()
 
     def take(self, url, meanwhile):
-        """The answer of an address, if it was requested, or is being requested just now; else None.
+        """The answer of an address, if it was requested, or is or will be requested just now; else None.
 
         ``meanwhile`` is called when there may be events. An answer is returned once.
         """
         with self._changed:
             job = self._jobs.get(url)
             if job is not None and job.state == _QUEUED:
-                # Who asks makes the request sooner.
+                # It is the next one.
                 self._queue.remove(job)
-                job.state = _FAILED
+                self._queue.appendleft(job)
         if job is None:
             return None
         while True:
             meanwhile()
             with self._changed:
-                if job.state != _RUNNING:
+                if job.state == _QUEUED and self._threads <= self._running:
+                    # No thread is free: who asks makes the request sooner.
+                    self._queue.remove(job)
+                    job.state = _FAILED
+                if job.state in (_DONE, _FAILED):
                     break
                 if not self._events:
                     # With a limit, so that an interrupt ends it in Python 2 too.
@@ -165,6 +169,7 @@ class Fetcher(object):
             with self._changed:
                 if self._is_over or not self._queue or self._kept >= MOST_BYTES:
                     self._threads -= 1
+                    self._changed.notify_all()
                     return
                 job = self._queue.popleft()
                 job.state = _RUNNING

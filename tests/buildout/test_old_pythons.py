@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "python"))
 
 import pythons  # noqa: E402
 from cells import scripts  # noqa: E402
+from test_fetching_ahead import WatchedIndex  # noqa: E402
 import cells  # noqa: E402
 
 #: Python, zc.buildout and setuptools.
@@ -67,6 +68,18 @@ def test_a_second_folder_is_served_completely_and_as_without_the_cache(old_world
     world.eggcache("check", str(second.path))
     [flavour] = [egg for egg in world.cached() if egg["name"] == "flavour"]
     assert flavour["abi"].startswith("cp27" if is_2(world) else "cpython-3")
+
+
+def test_archives_are_fetched_ahead_except_with_python_2(tmp_path, old_buildout):
+    web = WatchedIndex()
+    world = World(tmp_path, old_buildout, web)
+    world.wheel("alpha", "1.0", requires=["beta", "gamma"], python="py2.py3")
+    for name in "beta", "gamma":
+        world.wheel(name, "1.0", python="py2.py3")
+    project = world.project("project", versions="alpha = 1.0\nbeta = 1.0\ngamma = 1.0\n")
+    web.delay = 0.05
+    assert summary(project.run())["misses"] == 4
+    assert (web.most > 1) == (not is_2(world))
 
 
 def test_a_cell_of_the_matrix_is_right(old_world):

@@ -95,6 +95,23 @@ def test_who_asks_for_a_running_request_waits_and_acts_meanwhile(tmp_path):
     assert acted and fetcher.events() == ["a"]
 
 
+def test_who_asks_waits_for_a_thread_that_has_not_begun_yet(fetcher, monkeypatch):
+    begin, work = threading.Event(), fetcher._work
+    monkeypatch.setattr(fetcher, "_work", lambda: begin.wait(60) and work())
+    fetcher.want("a", "file", seen)
+    assert content_of(fetcher.take("a", begin.set)) == b"a"
+    assert fetcher.events() == ["a"]
+
+
+def test_a_request_for_which_there_is_no_thread_is_left_to_who_asks(fetcher, monkeypatch):
+    monkeypatch.setattr(_fetcher, "MOST_BYTES", 1)
+    fetcher.want("a", "file", seen)
+    while fetcher.remaining or fetcher._threads:
+        pass
+    fetcher.want("b", "file", seen)
+    assert fetcher.take("b", lambda: None) is None
+
+
 def test_a_request_that_still_waits_is_left_to_who_asks(tmp_path):
     go, asked = threading.Event(), []
 
