@@ -96,7 +96,7 @@ pub struct Opening {
     pub host: Host,
     pub buildout: Option<String>,
     pub setuptools: Option<String>,
-    /// Torn copies in it are removed.
+    /// Torn copies in it, and what killed runs have left, are removed.
     pub eggs_directory: Option<PathBuf>,
     /// A text that is equal for buildouts that use the same eggs.
     pub configuration: Option<String>,
