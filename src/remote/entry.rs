@@ -44,16 +44,17 @@ pub struct RemoteEntry {
 }
 
 impl RemoteEntry {
-    /// The entry of an egg whose blob has this digest.
+    /// The entry of an egg whose blob has this digest and this many bytes. The index may have another length:
+    /// a blob is replaced when its egg gets more provenance.
     #[must_use]
-    pub fn new(egg: &CachedEgg, blob: Digest) -> Self {
+    pub fn new(egg: &CachedEgg, blob: Digest, blob_bytes: u64) -> Self {
         Self {
             format: format_of(egg),
             key: egg.key.clone(),
             file_name: egg.file_name.clone(),
             egg: egg.digest,
             blob,
-            blob_bytes: egg.blob_bytes,
+            blob_bytes,
             provenance: egg.provenance.clone(),
         }
     }
@@ -235,7 +236,7 @@ pub(crate) mod tests {
         let format = |change: fn(&mut CachedEgg)| {
             let mut egg = entry().egg();
             change(&mut egg);
-            RemoteEntry::new(&egg, Digest::of(b"blob")).format
+            RemoteEntry::new(&egg, Digest::of(b"blob"), 1).format
         };
         assert_eq!(format(|_| ()), 1);
         assert_eq!(format(|egg| egg.provenance.choice = Some("a".into())), 2);

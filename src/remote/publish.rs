@@ -151,7 +151,7 @@ pub fn publish(
         existing => existing.map(|(_, version)| version),
     };
     let Some(signer) = signer else { return Ok(None) };
-    let entry = RemoteEntry::new(egg, blob.digest);
+    let entry = RemoteEntry::new(egg, blob.digest, blob.length());
     let published = Published { signed: signer.signed(&entry)?, entry, is_new: true };
     let text = entry::text(std::slice::from_ref(&published.signed));
     let published = until_written(client, &name, || {

@@ -55,6 +55,16 @@ fn a_push_writes_blob_entry_and_list_in_this_order() {
 }
 
 #[test]
+fn an_entry_has_the_length_of_the_blob_that_was_pushed() {
+    let (pool, store) = stored();
+    store.objects().all.clear();
+    // As if another process had completed these eggs after the push has read the index.
+    pool.sandbox.sql("UPDATE eggs SET blob_bytes = blob_bytes - 45");
+    pool.ok("push --all");
+    assert_whole(&pool, &store);
+}
+
+#[test]
 fn a_gc_removes_line_entry_and_blob_in_this_order() {
     let (pool, store) = stored();
     let set = format!("v1/sets/{}", "5e".repeat(32));
