@@ -99,12 +99,13 @@ class _Line(object):
             self._requirements = self._parsed()
         return [
             it
-            for it, marker in self._requirements
-            if not it.marker or dependencies.holds(marker, it.marker, extra)
+            for it, marker, text in self._requirements
+            if not marker or dependencies.holds(text, marker, extra)
         ]
 
     def _parsed(self):
-        return [(copied(it), marker) for it, marker in self._dependencies.parsed(self._text)]
+        """Copies of the requirements, and their markers: who has a copy may take its marker away."""
+        return [(copied(it), it.marker, text) for it, text in self._dependencies.parsed(self._text)]
 
 
 class _Requirements(MutableMapping):

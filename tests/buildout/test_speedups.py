@@ -131,14 +131,13 @@ def attempt(compute, *args):
         found = compute(*args)
     except Exception as error:
         return type(error), str(error)
-    described = [
-        (extra, [(str(it), hash(it), it.key, it.extras, str(it.marker)) for it in requirements])
-        for extra, requirements in found.items()
-    ]
-    for requirements in found.values():
-        for requirement in requirements:
-            requirement.key = "changed"
-    return described
+    described = []
+    for extra in found:
+        for it in found[extra]:
+            described.append((extra, str(it), hash(it), it.key, it.extras, str(it.marker)))
+            # As WorkingSet.find does, and setuptools when it unpacks a wheel.
+            it.key, it.marker = "changed", None
+    return list(found), described
 endings = ["", "\\n", "\\n\\nA long description.\\n\\nRequires-Dist: nothing\\n"]
 for text in [headers + end for headers in json.loads(sys.stdin.read()) for end in endings]:
     wanted = attempt(stock, Dist(text))
