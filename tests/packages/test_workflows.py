@@ -242,5 +242,5 @@ def test_a_long_check_includes_that_of_a_release(tmp_path):
     short = runner.run(step, {}).split()
     long = runner.run(dict(step, env={"EGGCACHE_LONG": "1"}), {}).split()
     assert {"lint", "deny", "test", "deb"} == set(short) < set(long)
-    expected = {"wheel-manylinux", "reliability", "azure", "differential", "release-check"}
+    expected = {"wheel-manylinux", "reliability", "azure", "differential", "application", "release-check"}
     assert expected == set(long) - set(short)
