@@ -18,7 +18,7 @@ import filesystems
 import measure
 import results
 
-NAMES = ("web", "web-generation4", "scientific")
+NAMES = ("web", "web-generation4", "plone", "scientific")
 #: Of these, the parts of the work are measured, too.
 PROFILED = ("web", "web-generation4")
 FRESH = "fresh folder"

@@ -17,6 +17,7 @@ BUILD = os.path.join(os.path.dirname(HERE), "build", "bench")
 PINNED = {
     "web": ("6.0.1", "81.0.0", "eggs/v5"),
     "web-generation4": ("4.2.0", "79.0.1", "eggs"),
+    "plone": ("6.0.1", "81.0.0", "eggs/v5"),
     "scientific": ("6.0.1", "81.0.0", "eggs/v5"),
 }
 
