@@ -152,9 +152,9 @@ RUNS = [[["-vv"], ["-v"], ["-q", "-N"], ["-vvo"]], [[], ["-N"]]]
 #: The begin of lines of a verbose log that name the option, or the reason why the cache is unusable.
 OF_CACHE = ("egg-cache = ", "Traceback (most recent call last)")
 
-#: What differs from run to run: a folder in the eggs directory into which pip installs, the digest of a
+#: What differs from run to run: a folder into which pip or a develop egg is installed, the digest of a
 #: wheel that pip builds, and the folder in which pip keeps it.
-CHANGING = re.compile("/tmp[a-z0-9_]{8}(?![a-z0-9_])|(?<=sha256=)[0-9a-f]{64}$|(?<=/pip/wheels/)[0-9a-f/]+$")
+CHANGING = re.compile("/tmp[a-z0-9_]{8}(?:build)?(?![a-z0-9_])|(?<=sha256=)[0-9a-f]{64}$|(?<=/pip/wheels/)[0-9a-f/]+$")
 
 
 def run(buildout, code, text=""):
