@@ -85,6 +85,11 @@ def within(into, *words):
     return ["sh", "-c", 'cd "$0" && "$@" >log 2>&1', into, *words]
 
 
+def without_pip_options(command):
+    """The same command without variables that set options of pip, with which eggcache leaves wheels to it."""
+    return ["env"] + [word for name in os.environ if name.startswith("PIP_") for word in ("-u", name)] + command
+
+
 def installed(into):
     if not os.path.exists(os.path.join(into, ".installed.cfg")):
         raise measure.Failed("buildout installed nothing")

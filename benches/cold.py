@@ -98,15 +98,13 @@ def contender(who, name, archives, counts):
     venv = corpora.venv(buildout, setuptools)
     if who == "converted":
         venv = buildouts.with_package(venv, buildout, setuptools)
-    # Options of pip can change what it installs, so eggcache leaves wheels to pip.
-    unset = [word for name in os.environ if name.startswith("PIP_") for word in ("-u", name)]
     options = ["buildout:download-cache=" + it for it in archives]
     options += ["buildout:install-from-cache=true"] if archives else []
     options += ["buildout:egg-cache=cache"] if who == "converted" else []
 
     def command(into):
         program = os.path.join(venv, "bin", "buildout")
-        return ["env"] + unset + buildouts.within(into, program, "-U", *options)
+        return buildouts.without_pip_options(buildouts.within(into, program, "-U", *options))
 
     def check(into):
         buildouts.installed(into)

@@ -87,8 +87,7 @@ def main():
         def command(into):
             program = os.path.join(package if OPTIONS[who] else stock, "bin", "buildout")
             options = ["buildout:index=" + url] + (OPTIONS[who] or [])
-            unset = [word for it in os.environ if it.startswith("PIP_") for word in ("-u", it)]
-            return ["env"] + unset + buildouts.within(into, program, "-U", *options)
+            return buildouts.without_pip_options(buildouts.within(into, program, "-U", *options))
 
         begin = lambda into: buildouts.begun(name, into)  # noqa: E731
         return measure.Contender(who, command, [], begin, buildouts.installed)
