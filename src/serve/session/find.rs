@@ -3,11 +3,9 @@
 use tracing::{Level, debug, enabled};
 
 use super::Session;
-use super::journal::UNFIT;
 use super::remotes::SessionRemotes;
 use crate::cache::Cache;
 use crate::cache::miss::{OTHER_BUILD, OTHER_FOLDER};
-use crate::cache::signatures::Signature;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::{EggKey, Mismatch};
 use crate::egg::name::{normalize_name, same_version};
@@ -18,7 +16,6 @@ use crate::serve::protocol::{
 };
 use crate::serve::store_worker::StoreWorker;
 use crate::util::hash::digest::Digest;
-use crate::util::hash::sha256::Sha256;
 
 impl Session {
     /// The eggs of a project that work here. Remotes are asked if the cache has none of the version, or
@@ -107,34 +104,6 @@ impl Session {
         let mut all: Vec<Rejected> = eggs.iter().filter(is_rejected).map(rejected).collect();
         all.dedup();
         all
-    }
-
-    /// Notes the choice by which this buildout came to the archive of an egg.
-    pub fn learn(&mut self, digest: Digest, Choice(choice): Choice) -> Answer {
-        self.learned.push((digest, choice));
-        Answer::Learned {}
-    }
-
-    /// Answers with the signature of a directory in this state, or records it.
-    pub fn sign(&self, state: Sha256, signature: Option<Signature>) -> Answer {
-        match signature {
-            None => Answer::Signed { signature: self.cache.signature(state) },
-            Some(signature) => {
-                self.cache.record_signature(state, signature);
-                Answer::Signed { signature: None }
-            }
-        }
-    }
-
-    /// Offers these eggs no more: buildout cannot use them. The next build of their key replaces them.
-    pub fn reject(&mut self, digests: &[Digest]) -> Answer {
-        debug!(?digests, "rejected");
-        for digest in digests {
-            self.journal.failed(*digest, UNFIT.to_owned());
-        }
-        self.unusable.extend(digests);
-        self.damaged.extend(digests);
-        Answer::Rejected {}
     }
 
     /// Logs why an egg of the cache is not offered.

@@ -5,6 +5,7 @@ mod convert;
 mod copy;
 mod find;
 mod journal;
+mod notes;
 mod remotes;
 mod store;
 mod time_budget;
