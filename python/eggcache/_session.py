@@ -209,16 +209,25 @@ class Session(object):
 
     def arrived(self, installer, requirement, dists):
         """Note that buildout has what it has asked for. What that requires is needed next."""
-        if self.progress is None:
+        is_fetching = self.ahead is not None and self.ahead.fetcher is not None
+        if self.progress is None and not is_fetching:
             return
-        remaining = self.tally.remaining
-        remaining.discard(canonical(requirement.project_name))
         try:
-            needed = [it.project_name for dist in dists for it in dist.requires(requirement.extras)]
-            remaining.update(canonical(name) for name in needed if not installer._env[name])
+            needed = [it for dist in dists for it in dist.requires(requirement.extras)]
         except Exception as error:
             # Buildout says so if it cannot do with that.
             logger.debug("not known what %s requires: %s", requirement, error)
+            needed = []
+        if is_fetching:
+            # Of an archive that buildout itself has fetched, nobody has seen that yet.
+            self.expect(installer, needed)
+        if self.progress is not None:
+            self._count_remaining(installer, requirement, [it.project_name for it in needed])
+
+    def _count_remaining(self, installer, requirement, needed):
+        remaining = self.tally.remaining
+        remaining.discard(canonical(requirement.project_name))
+        remaining.update(canonical(name) for name in needed if not installer._env[name])
         if self.tally.converted:
             self.show_progress()
 

@@ -146,6 +146,18 @@ def test_the_requirements_of_an_egg_are_copied_ahead(begin):
     assert bridge.calls[-1] == ("prefetch", {"digests": ["beta-2.0"], "into": "eggs"})
 
 
+def test_the_requirements_of_an_egg_that_buildout_has_fetched_itself_are_fetched_ahead(begin):
+    run, wanted = begin(Bridge()), []
+    ahead = types.SimpleNamespace(fetcher=None, want=lambda installer, it: wanted.append(it.project_name))
+    run.ahead = run.copier.ahead = ahead
+    alpha = Distribution("alpha", "1.0", requires=[Requirement("beta==2.0")])
+    run.arrived(Installer(), PIN, [alpha])
+    assert not wanted, "nothing is fetched ahead in this run"
+    ahead.fetcher = object()
+    run.arrived(Installer(), PIN, [alpha])
+    assert wanted == ["beta"]
+
+
 def test_incomplete_eggs_that_were_removed_are_named(begin, caplog):
     begin(Bridge(), torn=["alpha-1.0-py3.11.egg", "beta-1.0-py3.11.egg"])
     assert messages(caplog) == [
