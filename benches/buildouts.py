@@ -23,6 +23,8 @@ NAMES = ("web", "web-generation4", "plone", "scientific")
 PROFILED = ("web", "web-generation4")
 FRESH = "fresh folder"
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
+#: Of runs in finished folders: they are short, and some differ by less than single runs vary.
+ROUNDS_FINISHED = 3 * ROUNDS
 DIST = os.path.join(os.path.dirname(corpora.HERE), "dist")
 TIMED = os.path.join(corpora.HERE, "timed_buildout.py")
 
@@ -114,14 +116,14 @@ def compared(name, runs, folder):
         return measure.Contender(who, lambda into: command(who)(done), check=lambda into: installed(done))
 
     found = {}
-    for what, kinds in {
-        FRESH: [fresh(who) for who in ("cache", "shared")],
-        "nothing to do": [finished(who) for who in runs],
-    }.items():
+    for what, kinds, rounds in (
+        (FRESH, [fresh(who) for who in ("cache", "shared")], ROUNDS),
+        ("nothing to do", [finished(who) for who in runs], ROUNDS_FINISHED),
+    ):
         below = os.path.join(folder, what.split()[0])
         os.mkdir(below)
         left_out = {}
-        found[what] = measure.alternate(kinds, below, ROUNDS, "warm", left_out)
+        found[what] = measure.alternate(kinds, below, rounds, "warm", left_out)
         if left_out:
             raise SystemExit("a buildout failed: %s" % left_out)
     return found
