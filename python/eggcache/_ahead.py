@@ -40,6 +40,10 @@ _LONGEST_PAGE = 64 << 20
 #: The longest METADATA that is read, in bytes.
 _LONGEST_METADATA = 4 << 20
 
+#: An index that answers so soon, in seconds, is as near as a mirror on this machine. Unless wheels are converted
+#: meanwhile, fetching ahead from it takes more time than it saves.
+_NEAR = 0.005
+
 _METADATA = re.compile(r"[^/]+\.dist-info/METADATA\Z")
 
 
@@ -84,6 +88,8 @@ class Ahead(object):
         self._is_over = False
         #: How many archives have come.
         self.archives = 0
+        #: The shortest time that a page took to begin to come, in seconds.
+        self._nearest = float("inf")
         #: Names in folders of `find-links`, by path.
         self._names = {}
 
@@ -104,7 +110,7 @@ class Ahead(object):
 
     def _want(self, installer, requirement):
         pin = pinned_version(requirement)
-        if pin is None or self._is_over or self._custom.includes(requirement.project_name):
+        if pin is None or self._is_over or self._is_vain or self._custom.includes(requirement.project_name):
             return
         if not self._is_plain(installer, normalized(requirement.project_name)):
             return
@@ -115,6 +121,11 @@ class Ahead(object):
         if self.fetcher is None:
             self._start(installer._dest)
         self.fetcher.want(url, "page", functools.partial(self._read_page, installer, requirement, pin))
+
+    @property
+    def _is_vain(self):
+        """Whether buildout would have to wait too little."""
+        return self._converter is None and self._nearest < _NEAR
 
     def take(self, url):
         """The answer of an address that was requested ahead; else None."""
@@ -192,6 +203,7 @@ class Ahead(object):
 
     def _read_page(self, installer, requirement, pin, answer):
         """In a thread: find the wheel that buildout would choose on a page of the index."""
+        self._nearest = min(self._nearest, answer.seconds)
         if "html" not in answer.headers.get("content-type", "").lower() or answer.bytes > _LONGEST_PAGE:
             return None
         with open(answer.path, "rb") as file:
@@ -204,6 +216,8 @@ class Ahead(object):
         offered = self._chooser.of_link(installer, dist, requirement)
         if offered:
             self._copier.copy_ahead([offered], installer._dest)
+            return
+        if self._is_vain:
             return
         url = dist.location
         parts = _compat.urlsplit(url)

@@ -5,6 +5,8 @@ import os
 import shutil
 import threading
 
+from eggcache import _compat
+
 #: How many requests are made at once.
 CONNECTIONS = 8
 
@@ -31,10 +33,14 @@ class _Job(object):
 
 
 class Answer(object):
-    """An answer that has come, as ``urllib`` returns it. Closing it removes its file."""
+    """An answer that has come, as ``urllib`` returns it. Closing it removes its file.
 
-    def __init__(self, path, response, released):
+    ``seconds`` is how long its request took until it began to come.
+    """
+
+    def __init__(self, path, response, seconds, released):
         self.path = path
+        self.seconds = seconds
         self.url = response.geturl()
         self.headers = response.info()
         self.code = self.status = response.getcode()
@@ -194,6 +200,7 @@ class Fetcher(object):
     def _fetch(self, job):
         """Make a request, and write the answer to its file; None if it is not a complete one."""
         os.mkdir(os.path.dirname(job.path), 0o700)
+        started = _compat.monotonic()
         try:
             response = self._opened(job.url)
         except EnvironmentError as error:
@@ -201,7 +208,7 @@ class Fetcher(object):
             if getattr(error, "code", None) is None:
                 self.stop()
             return None
-        answer = Answer(job.path, response, self._release)
+        answer = Answer(job.path, response, _compat.monotonic() - started, self._release)
         try:
             is_complete = answer.code == 200 and self._write(response, answer)
         except BaseException:

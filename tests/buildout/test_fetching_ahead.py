@@ -32,7 +32,8 @@ class WatchedIndex(index.Index):
 
     def __init__(self):
         super().__init__()
-        self.delay = 0
+        #: As from a machine that is not near.
+        self.delay = 0.01
         self.damaged = set()
         self.most = self._now = 0
         self._lock = threading.Lock()

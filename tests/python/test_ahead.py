@@ -158,12 +158,37 @@ def test_archives_are_fetched_ahead_where_no_pip_installs_wheels(monkeypatch):
     assert not wants(None, 2)
 
 
-def test_a_failure_ends_only_what_is_fetched_ahead(caplog):
-    index = types.SimpleNamespace(user_agent="agent")
+def ahead_with(**attributes):
     names = "chooser", "copier", "custom", "converter", "easy_install", "show_progress"
     session = types.SimpleNamespace(**dict.fromkeys(names, types.SimpleNamespace(pkg_resources=None)))
-    ahead = _ahead.Ahead(session, index)
-    stopped = []
+    vars(session).update(attributes)
+    return _ahead.Ahead(session, types.SimpleNamespace(user_agent="agent"))
+
+
+@pytest.mark.parametrize("converter", [None, "converter"])
+def test_from_an_index_that_is_near_only_what_is_converted_is_fetched_ahead(converter, monkeypatch):
+    wanted = []
+    offers = types.SimpleNamespace(of_link=lambda *args: wanted.append("archive"))
+    ahead = ahead_with(converter=converter, chooser=offers)
+    installer = types.SimpleNamespace(_index=types.SimpleNamespace(index_url="https://example.org/"))
+    dist = types.SimpleNamespace(location="https://example.org/alpha-1.0-py3-none-any.whl")
+    monkeypatch.setattr(ahead, "_may_request", lambda index, url: True)
+    ahead.fetcher = types.SimpleNamespace(want=lambda url, *args: wanted.append(url))
+
+    def answered_within(seconds):
+        del wanted[:]
+        ahead._read_page(installer, None, "1.0", types.SimpleNamespace(headers={}, seconds=seconds))
+        ahead._page_has_come(installer, None, dist)
+        return wanted
+
+    assert answered_within(0.02) == ["archive", dist.location]
+    # The shortest time tells how near it is: others were waiting for something else.
+    for seconds in (0.001, 0.02):
+        assert answered_within(seconds) == ["archive", dist.location][: 2 if converter else 1]
+
+
+def test_a_failure_ends_only_what_is_fetched_ahead(caplog):
+    ahead, stopped = ahead_with(), []
 
     def failing():
         raise AttributeError("no _index")
