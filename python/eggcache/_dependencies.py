@@ -14,7 +14,7 @@ except ImportError:
     from collections import MutableMapping
 
 #: Headers of which no reader of messages makes anything else: each has a name, and lines that continue it.
-_PLAIN = re.compile(r"(?:[!-9;-~]+:[^\r\n]*\n(?:[\t ][^\r\n]*\n)*)*\n")
+_PLAIN = re.compile(r"(?:[!-9;-~]+:[^\r\n]*\n(?:[\t ][^\r\n]*\n)*)*\n\Z")
 
 #: A header about dependencies, its value, and the begin of a line that continues it.
 _DEPENDENCY = re.compile(
@@ -140,6 +140,13 @@ class _Requirements(MutableMapping):
     def __len__(self):
         return len(self._found)
 
+    def __reduce__(self):
+        """Copies and pickles are what pkg_resources has: a dictionary."""
+        return dict, ([(extra, self[extra]) for extra in self],)
+
+    def __repr__(self):
+        return repr(dict(self))
+
 
 def copied(requirement):
     """A copy of a requirement, whose attributes can be changed apart from it.
@@ -147,10 +154,24 @@ def copied(requirement):
     `copy.copy` loses those of pkg_resources where packaging, from which it inherits, keeps its own in slots.
     """
     copy = object.__new__(type(requirement))
+    for name in _slots_of(type(requirement)):
+        if hasattr(requirement, name):
+            setattr(copy, name, getattr(requirement, name))
     vars(copy).update(vars(requirement))
-    for name in getattr(type(requirement), "__slots__", ()):
-        setattr(copy, name, getattr(requirement, name))
     return copy
+
+
+@_compat.memoized
+def _slots_of(kind):
+    """The names of all slots of a class, as they are outside of it."""
+    found = []
+    for owner in kind.__mro__:
+        slots = vars(owner).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name.startswith("__") and not name.endswith("__"):
+                name = "_%s%s" % (owner.__name__.lstrip("_"), name)
+            found.append(name)
+    return [name for name in found if name not in ("__dict__", "__weakref__")]
 
 
 def headers_of(metadata):
@@ -164,7 +185,7 @@ def fields(headers):
     Raises ValueError if that is not certain.
     """
     values = [], []
-    if not _PLAIN.match(headers) or _PLAIN.match(headers).end() != len(headers):
+    if not _PLAIN.match(headers):
         raise ValueError("unusual headers")
     for is_requirement, value, continued in _DEPENDENCY.findall(headers):
         if continued:

@@ -1,5 +1,8 @@
 """The requirements of a distribution are those of its METADATA; what only an extra requires is parsed when asked for."""
 
+import copy
+import pickle
+
 import pytest
 
 from eggcache import _dependencies
@@ -77,3 +80,35 @@ def test_requirements_can_be_replaced_and_removed():
 def test_dependencies_are_read_however_the_metadata_ends(end):
     headers = _dependencies.headers_of("Name: a\nRequires-Dist: b\nProvides-Extra: c" + end)
     assert _dependencies.fields(headers) == (["b"], ["c"])
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_a_copy_is_what_pkg_resources_has(copied):
+    found = _dependencies.Dependencies(PkgResources()).read(HEADERS)
+    copies = copied(found)
+    assert type(copies) is dict
+    of = lambda these: {extra: texts(it) for extra, it in these.items()}  # noqa: E731
+    assert of(copies) == of(found) and texts(copies["x"]) == ["c>=1", "d[y]~=1.0", "f"]
+
+
+class Parent(object):
+    __slots__ = ("name", "unset")
+
+
+class Child(Parent):
+    __slots__ = "__secret", "__dict__"
+
+    def __init__(self):
+        self.name, self.__secret, self.key = "a", "b", "c"
+
+    @property
+    def secret(self):
+        return self.__secret
+
+
+def test_a_copy_of_a_requirement_has_the_slots_of_all_its_classes():
+    original = Child()
+    copies = _dependencies.copied(original)
+    assert (copies.name, copies.secret, copies.key) == ("a", "b", "c")
+    copies.key = copies.name = "d"
+    assert (original.name, original.key) == ("a", "c") and not hasattr(copies, "unset")
