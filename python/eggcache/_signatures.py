@@ -5,7 +5,8 @@ each develop egg: a tenth of the time of a run in which nothing is to do. The ca
 state of the directory: the names, sizes, times and inodes of its files. Whatever changes a file changes its
 ``ctime``, which no program can set. Only a file that was changed within the last seconds can change again
 without a trace, since file systems count time in steps. Such a directory is read, and so is that of a develop
-egg, of which each run writes files anew.
+egg, of which each run writes files anew. So is one on a file system that has no ``ctime`` of its own, or counts it
+in seconds: images that a program has made, FAT and sshfs.
 """
 
 import hashlib
@@ -54,7 +55,8 @@ class Signatures(object):
     def _state(self, directory):
         """A digest of what decides the result for a directory; None if it may change without a trace."""
         parser = self._buildout.zc.buildout.configparser
-        found = [sys.version, os.getuid(), locale.getpreferredencoding(False), parser.__file__, directory]
+        who = os.geteuid(), os.getegid(), sorted(os.getgroups())
+        found = [sys.version, who, locale.getpreferredencoding(False), parser.__file__, directory]
         found.append(_stamp(os.stat(parser.__file__)))
         newest = 0
         for folder, folders, names in os.walk(directory):
@@ -67,7 +69,7 @@ class Signatures(object):
                     status = os.stat(os.path.join(folder, name))
                 except OSError:
                     continue  # buildout leaves out what does not exist
-                if not stat.S_ISREG(status.st_mode):
+                if not stat.S_ISREG(status.st_mode) or status.st_ctime_ns % 10**9 == 0:
                     return None
                 newest = max(newest, status.st_mtime_ns, status.st_ctime_ns)
                 found.append((name, _stamp(status)))

@@ -139,3 +139,19 @@ def test_a_cache_that_has_failed_knows_nothing(folder):
     session, read = Session(), []
     session.note_signature = lambda state, signature: None
     assert [signature(session, folder, read) for _ in range(2)] == ["%032x" % 1, "%032x" % 2]
+
+
+@pytest.mark.usefixtures("later")
+def test_a_directory_whose_file_system_counts_in_seconds_is_read_each_time(folder, monkeypatch):
+    session, read, real = Session(), [], os.stat
+
+    def whole_seconds(path):
+        status = real(path)
+        names = [name for name in dir(status) if name.startswith("st_")]
+        found = types.SimpleNamespace(**{name: getattr(status, name) for name in names})
+        found.st_ctime_ns -= found.st_ctime_ns % 10**9
+        return found
+
+    monkeypatch.setattr(os, "stat", whole_seconds)
+    assert [signature(session, folder, read) for _ in range(2)] == ["%032x" % 1, "%032x" % 2]
+    assert not session.kept
