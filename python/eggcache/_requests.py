@@ -24,10 +24,13 @@ class Requests(object):
 
     def __init__(self, package_index):
         self._package_index = package_index
+        self._opener = self._context = None
 
     def prepare(self):
         """Make the opener, before several threads use it. Its TLS context takes long to make."""
-        return self._state, self._opener
+        state = self._state
+        self._adopt(None)
+        return state
 
     def open(self, url):
         import urllib.request
@@ -35,6 +38,11 @@ class Requests(object):
         request = urllib.request.Request(url)
         request.add_header("User-Agent", self._package_index.user_agent)
         return self._opener.open(request, timeout=_fetcher.SILENCE)
+
+    def _adopt(self, context):
+        """Make requests with the TLS context of an installed opener: nobody can see which client certificate it has."""
+        if self._opener is None or context is not None and context is not self._context:
+            self._context, self._opener = context, self._opener_with(context)
 
     def equal_those_of(self, opened):
         """Whether this object makes the requests that an index makes with the function ``opened``.
@@ -53,7 +61,12 @@ class Requests(object):
         if self._has_opener or opened.__module__ != "urllib.request":
             return False
         installed = urllib.request._opener
-        return installed is None or _state(installed) == self._state
+        if installed is None:
+            return self._context is None
+        if _state(installed) != self._state:
+            return False
+        self._adopt(_context_of(installed))
+        return True
 
     @_compat.cached_property
     def _usual(self):
@@ -75,16 +88,18 @@ class Requests(object):
     def _state(self):
         return _state(self._default)
 
-    @_compat.cached_property
-    def _opener(self):
+    def _opener_with(self, context):
+        """An opener like that of an index, with this context if it is not None."""
         import ssl
         import urllib.request
 
-        opener = self._default
-        if not self._has_opener and sys.version_info < (3, 12):
+        if context is None and not self._has_opener and sys.version_info < (3, 12):
             # Otherwise each connection of urllib makes a context.
             context = ssl._create_default_https_context()
             context.set_alpn_protocols(["http/1.1"])
+        if context is None:
+            opener = self._usual.__self__ if self._has_opener else urllib.request.build_opener()
+        else:
             opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
         opener.add_handler(_forgetting())
         return opener
@@ -122,6 +137,12 @@ def _options(handler):
     if "_context" in found:
         found["_context"] = _tls(found["_context"])
     return found
+
+
+def _context_of(opener):
+    """The TLS context of an opener; None if each of its connections makes one."""
+    contexts = [vars(handler)["_context"] for handler in opener.handlers if "_context" in vars(handler)]
+    return contexts[0] if contexts else None
 
 
 @_compat.memoized

@@ -116,3 +116,17 @@ def test_an_opener_with_proxies_that_have_changed_makes_others(monkeypatch):
     opened = own()
     monkeypatch.setenv("https_proxy", "http://proxy")
     assert not _requests.Requests(WITH_OPENERS).equal_those_of(opened)
+
+
+def test_the_tls_context_of_an_installed_opener_is_used(monkeypatch):
+    # From Python 3.12 on, a new opener has a context. Nobody can see the client certificate in another one.
+    opener = lambda: build_opener(HTTPSHandler(context=ssl.create_default_context()))  # noqa: E731
+    requests = _requests.Requests(PLAIN)
+    monkeypatch.setattr(requests, "_default", opener(), raising=False)
+    requests.prepare()
+    installed = opener()
+    urllib.request.install_opener(installed)
+    assert requests.equal_those_of(urllib.request.urlopen)
+    assert _requests._context_of(requests._opener) is _requests._context_of(installed)
+    monkeypatch.setattr(urllib.request, "_opener", None)
+    assert not requests.equal_those_of(urllib.request.urlopen), "buildout makes another one"
