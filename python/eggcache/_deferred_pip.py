@@ -42,6 +42,9 @@ _SUBMODULES = {
     "xmlrpc": ("client",),
 }
 
+#: What pip has once it is imported.
+_OF_PIP = "_internal", "_vendor"
+
 #: Whether modules may have a ``__getattr__`` (PEP 562).
 _HAS_GETATTR = sys.version_info >= (3, 7)
 
@@ -85,6 +88,16 @@ def import_submodules():
         else:
             for name in names:
                 importlib.import_module(package + "." + name)
+    if _pending and _HAS_GETATTR:
+        sys.modules["pip"].__getattr__ = _part_of_pip
+
+
+def _part_of_pip(name):
+    """The ``__getattr__`` of pip, which imports it."""
+    if name in _OF_PIP and _pending:
+        import_pip()
+        return importlib.import_module("pip." + name)
+    raise AttributeError("module 'pip' has no attribute %r" % name)
 
 
 def _submodule(package, names, name):
@@ -126,17 +139,23 @@ def _defer(patch):
     """Let the index call ``patch``, which replaces its `process_url`, before it reads its first page."""
     own = sys.modules.get("zc.buildout._package_index")
     index = (own or sys.modules["setuptools.package_index"]).PackageIndex
-    stock = index.process_url
+    stock, patched = index.process_url, []
 
     def import_pip_and_patch():
-        index.process_url = stock
-        with _unlogged():
-            patch()
+        placed, index.process_url = index.process_url, stock
+        try:
+            with _unlogged():
+                patch()
+            patched.append(index.process_url)
+        finally:
+            if placed is not process_url:
+                # An extension has replaced it meanwhile.
+                index.process_url = placed
 
     @functools.wraps(stock)
     def process_url(self, *args, **kw):
         import_pip()
-        return index.process_url(self, *args, **kw)
+        return (patched or [stock])[0](self, *args, **kw)
 
     index.process_url = process_url
     _pending.append(import_pip_and_patch)
