@@ -17,6 +17,7 @@ import hashlib
 import os
 import re
 import sys
+import time
 import zipfile
 
 from eggcache import _bridge, _compat, _fetcher, _host, _options, _requests
@@ -43,6 +44,12 @@ _LONGEST_METADATA = 4 << 20
 #: An index that answers so soon, in seconds, is as near as a mirror on this machine. Unless wheels are converted
 #: meanwhile, fetching ahead from it takes more time than it saves.
 _NEAR = 0.005
+
+#: How long to wait before each further attempt after a refusal that does not say how long, in seconds.
+_WAITS = 1, 2, 4, 8
+
+#: The longest such time that a server may demand, in seconds.
+_LONGEST_WAIT = 30
 
 _METADATA = re.compile(r"[^/]+\.dist-info/METADATA\Z")
 
@@ -82,12 +89,15 @@ class Ahead(object):
         #: None if buildout unpacks wheels itself.
         self._converter = session.converter
         self._package_index = package_index
+        self._index_class = getattr(session.easy_install, "AllowHostsPackageIndex", None)
         self._show_progress = session.show_progress
         self._requests = _requests.Requests(package_index)
         self.fetcher = None
         self._is_over = False
         #: How many archives have come.
         self.archives = 0
+        #: Whether a server has gone on refusing requests.
+        self._has_waited = False
         #: The shortest time that a page took to begin to come, in seconds.
         self._nearest = float("inf")
         #: Names in folders of `find-links`, by path.
@@ -136,6 +146,22 @@ class Ahead(object):
             return None
         self.pump()
         return None if self.fetcher is None else self.fetcher.take(url, self.pump)
+
+    def unless_refused(self, request):
+        """The answer of ``request()``, made again some times if the server refuses it because it got too many ahead."""
+        answer = request()
+        for seconds in _WAITS:
+            code = getattr(answer, "code", None)
+            if code is None or not _fetcher.is_refusal(code) or self._is_patient_in_vain():
+                return answer
+            answer.close()
+            time.sleep(_retry_after(answer) or seconds)
+            answer = request()
+        self._has_waited = True
+        return answer
+
+    def _is_patient_in_vain(self):
+        return self._has_waited or self.fetcher is None or not self.fetcher.was_refused
 
     def pump(self):
         """Act on what has come."""
@@ -191,6 +217,9 @@ class Ahead(object):
         )
         if not is_known or "@" in parts.netloc or parts.query:
             return False
+        if not _is_own(self._package_index, self._index_class):
+            # An extension has replaced them meanwhile.
+            return False
         if not self._requests.equal_those_of(index.opener):
             return False
         try:
@@ -235,7 +264,7 @@ class Ahead(object):
                 digest.update(block)
         sha256 = digest.hexdigest()
         if sha256 != sha256_of_link(url):
-            raise ValueError("another archive has come")
+            raise _fetcher.Unwanted()
         required = requirements_of(self._pkg_resources, answer.path, requirement.extras)
         return self._archive_has_come, (installer, answer.path, sha256, required)
 
@@ -245,6 +274,15 @@ class Ahead(object):
         if self._converter is not None and os.path.exists(path):
             self._converter.prepare(path, sha256, installer._dest)
         self._copier.expect(installer, required)
+
+
+def _retry_after(answer):
+    """How many seconds a refusal says to wait, within limits; None if it says nothing like that."""
+    try:
+        seconds = int(answer.headers.get("Retry-After"))
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return min(seconds, _LONGEST_WAIT) if seconds > 0 else None
 
 
 def _name_of_page(index, requirement):
@@ -311,10 +349,10 @@ def _holds(marker, extras):
 
 def _is_own(package_index, index_class):
     """Whether the functions that make requests are those of buildout, or of setuptools before buildout 4."""
-    name = str(package_index.__name__)
-    if name != _OF_SETUPTOOLS and not name.startswith("zc.buildout."):
+    module = str(package_index.__name__)
+    if module != _OF_SETUPTOOLS and not module.startswith("zc.buildout."):
         return False
-    own = name, "zc.buildout.patches"
+    own = module, "zc.buildout.patches"
     functions = [getattr(index_class, name, None) for name in _METHODS]
     functions += [getattr(package_index, name, None) for name in ("open_with_auth", "PyPIConfig", "HashChecker")]
     return all(getattr(function, "__module__", None) in own for function in functions)

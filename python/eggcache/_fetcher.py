@@ -6,9 +6,14 @@ import shutil
 import threading
 
 from eggcache import _compat
+from eggcache._log import logger
 
-#: How many requests are made at once.
+#: How many requests are made at once, at most and at first. Each answer allows one more.
 CONNECTIONS = 8
+FIRST_CONNECTIONS = 2
+
+#: How long a server counts as one that gets too many requests, in seconds.
+MEMORY = 60
 
 #: How much is kept that buildout has not asked for, in bytes. What does not fit is left to buildout.
 MOST_BYTES = 512 << 20
@@ -19,6 +24,10 @@ SILENCE = 15
 _BLOCK = 1 << 16
 
 _QUEUED, _RUNNING, _DONE, _FAILED = range(4)
+
+
+class Unwanted(Exception):
+    """An answer is not what was requested: buildout is to make the request again."""
 
 
 class _Job(object):
@@ -91,7 +100,9 @@ class Fetcher(object):
         self._events = []
         self._threads = 0
         self._running = 0
+        self._allowed = FIRST_CONNECTIONS
         self._is_over = False
+        self._refused_at = None
         #: Bytes of answers that were not asked for yet.
         self._kept = 0
         #: How many answers have come, and their bytes.
@@ -123,9 +134,7 @@ class Fetcher(object):
                 # It is the next one.
                 self._queue.remove(job)
                 self._queue.appendleft(job)
-        if job is None:
-            return None
-        while True:
+        while job is not None:
             meanwhile()
             with self._changed:
                 if job.state == _QUEUED and self._threads <= self._running:
@@ -137,8 +146,25 @@ class Fetcher(object):
                 if not self._events:
                     # With a limit, so that an interrupt ends it in Python 2 too.
                     self._changed.wait(1)
-        answer, job.answer = job.answer, None
+        answer = None
+        if job is not None:
+            answer, job.answer = job.answer, None
+        if answer is None:
+            self._leave_server()
         return answer
+
+    def _leave_server(self):
+        """Wait for requests that end because the server gets too many, before one more is made."""
+        deadline = _compat.monotonic() + SILENCE
+        with self._changed:
+            while self._is_over and self._running and _compat.monotonic() < deadline:
+                self._changed.wait(1)
+
+    @property
+    def was_refused(self):
+        """Whether a server has refused a request lately: it may refuse one of buildout itself because of that."""
+        with self._changed:
+            return self._refused_at is not None and _compat.monotonic() - self._refused_at < MEMORY
 
     def events(self):
         """What ``read`` has returned since the last call."""
@@ -159,7 +185,7 @@ class Fetcher(object):
 
     def _start(self):
         """Start a thread if there is work for one more. A thread ends when there is no more work."""
-        if self._queue and self._threads < CONNECTIONS and self._kept < MOST_BYTES:
+        if self._queue and self._threads < self._allowed and self._kept < MOST_BYTES:
             thread = threading.Thread(target=self._work, name="eggcache-fetch")
             thread.daemon = True
             try:
@@ -180,34 +206,47 @@ class Fetcher(object):
                 job = self._queue.popleft()
                 job.state = _RUNNING
                 self._running += 1
-            answer = event = None
-            try:
-                answer = self._fetch(job)
-                event = answer and job.read(answer)
-            except Exception:
-                # Buildout makes the request again, and reports the error.
-                if answer is not None:
-                    answer.close()
-                answer = None
+            answer, event = self._answer(job)
             with self._changed:
                 self._running -= 1
                 job.answer = answer
                 job.state = _DONE if answer is not None else _FAILED
                 if event is not None:
                     self._events.append(event)
+                if answer is not None and self._allowed < CONNECTIONS:
+                    self._allowed += 1
+                    self._start()
                 self._changed.notify_all()
+
+    def _answer(self, job):
+        """The answer of a request, and what ``read`` returns for it. Without one, buildout makes the request."""
+        answer = None
+        try:
+            answer = self._fetch(job)
+            return answer, answer and job.read(answer)
+        except Unwanted:
+            answer.close()
+            return None, None
+        except BaseException as error:
+            # Also what would end the thread: somebody waits for it.
+            logger.debug("what follows from %s is not known: %s: %s", job.url, type(error).__name__, error)
+            if answer is None and isinstance(error, EnvironmentError) and is_refusal(getattr(error, "code", None)):
+                self._refuse()
+            # An answer that was not understood is one for buildout all the same.
+            return answer, None
+
+    def _refuse(self):
+        """Make no more requests: the server does not answer them, or it gets too many."""
+        with self._changed:
+            self._refused_at = _compat.monotonic()
+            self._end()
+            self._changed.notify_all()
 
     def _fetch(self, job):
         """Make a request, and write the answer to its file; None if it is not a complete one."""
         os.mkdir(os.path.dirname(job.path), 0o700)
         started = _compat.monotonic()
-        try:
-            response = self._opened(job.url)
-        except EnvironmentError as error:
-            # A status of the server is about this address. Otherwise others would fail too, and slowly.
-            if getattr(error, "code", None) is None:
-                self.stop()
-            return None
+        response = self._opened(job.url)
         answer = Answer(job.path, response, _compat.monotonic() - started, self._release)
         try:
             is_complete = answer.code == 200 and self._write(response, answer)
@@ -246,3 +285,8 @@ class Fetcher(object):
         with self._changed:
             self._kept -= count
             self._start()
+
+
+def is_refusal(code):
+    """Whether a server that answers with a status, or with none, may answer otherwise if it gets fewer requests."""
+    return code is None or code == 429 or code >= 500

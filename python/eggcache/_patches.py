@@ -59,7 +59,7 @@ class Patches(object):
         if session.converter is not None:
             self.places.append((easy_install, "call_pip_install"))
         if session.ahead is not None:
-            self.places.append((easy_install.AllowHostsPackageIndex, "open_url"))
+            self.places.append((_seam.owner_of(easy_install.AllowHostsPackageIndex, "open_url"), "open_url"))
         self.stock = _Stock()
         #: Distributions that were put into an eggs directory since its last rescan.
         self._added = []
@@ -237,9 +237,11 @@ class Patches(object):
     def open_url(self, stock, index, url, *args, **kw):
         """Stock: request a page of the index, or an archive.
 
-        Changed: the answer of a request that was made ahead is returned.
+        Changed: the answer of a request that was made ahead is returned. If the server refuses this one because
+        it got too many ahead, it is made again a little later.
         """
-        return self.session.requested(url) or stock(index, url, *args, **kw)
+        request = functools.partial(stock, index, url, *args, **kw)
+        return self.session.requested(url) or self.session.unless_refused(request)
 
     def _archive_of(self, dist):
         """Where the archive of a distribution is."""

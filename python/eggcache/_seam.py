@@ -97,6 +97,11 @@ def _innermost(function):
     return function
 
 
+def owner_of(kind, name):
+    """The class that defines a method of a class. Who replaces it later does so there."""
+    return next((owner for owner in kind.__mro__ if name in vars(owner)), kind)
+
+
 def replacement(stock, method, is_left, fail):
     """A function that calls ``method`` in place of ``stock``, and becomes a method of a class it is set on.
 

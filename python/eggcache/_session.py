@@ -278,6 +278,10 @@ class Session(object):
         finally:
             self.tally.seconds = spent - (_compat.monotonic() - started)
 
+    def unless_refused(self, request):
+        """See `Ahead.unless_refused`."""
+        return request() if self.ahead is None else self.ahead.unless_refused(request)
+
     @guarded
     def await_build(self, installer, dist, source=None):
         """See `Leases.await_build`."""

@@ -34,6 +34,9 @@ class WatchedIndex(index.Index):
         super().__init__()
         #: As from a machine that is not near.
         self.delay = 0.01
+        #: How many requests it answers at once. It refuses others.
+        self.limit = None
+        self.refused = 0
         self.damaged = set()
         self.most = self._now = 0
         self._lock = threading.Lock()
@@ -46,11 +49,15 @@ class WatchedIndex(index.Index):
         with self._lock:
             self._now += 1
             self.most = max(self.most, self._now)
-        time.sleep(self.delay)
+            is_refused = self.limit is not None and self._now > self.limit
+        time.sleep(0 if is_refused else self.delay)
         # Before it is answered: a client that has the answer may ask again before this thread goes on.
         with self._lock:
             self._now -= 1
-        if os.path.basename(request.path) in self.damaged:
+        if is_refused:
+            self.refused += 1
+            request.send_error(503)
+        elif os.path.basename(request.path) in self.damaged:
             self._damage(request)
         else:
             super().answer(request)
@@ -152,6 +159,12 @@ def test_pinned_projects_are_fetched_ahead_with_the_requests_of_stock(world, web
     assert sorted(ours) == sorted(stock) and len(ours) == 8
     assert web.most > 1
     assert project.script("alpha") == "alpha 1.0"
+
+
+def test_an_index_that_refuses_several_requests_at_once_is_asked_as_by_stock(world, web):
+    web.limit = 1
+    _, output, stock, _ = both(world, web)
+    assert web.refused and has_missed(world, output, 4)
 
 
 def test_what_is_required_by_an_extra_is_fetched_only_with_it(world, web):

@@ -187,6 +187,34 @@ def test_from_an_index_that_is_near_only_what_is_converted_is_fetched_ahead(conv
         assert answered_within(seconds) == ["archive", dist.location][: 2 if converter else 1]
 
 
+def answers(*codes, **headers):
+    """A function that answers with these statuses, one after the other."""
+    waiting = [types.SimpleNamespace(code=code, headers=headers, close=lambda: None) for code in codes]
+    return lambda: waiting.pop(0)
+
+
+def test_a_request_that_is_refused_because_of_others_is_made_again(monkeypatch):
+    ahead, waited = ahead_with(), []
+    monkeypatch.setattr(_ahead.time, "sleep", waited.append)
+    request = lambda *codes, **headers: ahead.unless_refused(answers(*codes, **headers)).code  # noqa: E731
+    assert request(503, 200) == 503, "nothing was requested ahead"
+    ahead.fetcher = types.SimpleNamespace(was_refused=True)
+    assert (request(200), request(404, 200), waited) == (200, 404, [])
+    assert request(429, 503, 200) == 200 and waited == [1, 2]
+    assert request(429, 200, **{"Retry-After": "7"}) == 200 and waited[2:] == [7]
+    assert request(429, 200, **{"Retry-After": "999999"}) == 200 and waited[3:] == [_ahead._LONGEST_WAIT]
+    ahead.fetcher.was_refused = False
+    assert request(503, 200) == 503, "that was long ago"
+
+
+def test_nobody_waits_twice_for_a_server_that_goes_on_refusing(monkeypatch):
+    ahead, waited = ahead_with(fetcher=None), []
+    ahead.fetcher = types.SimpleNamespace(was_refused=True)
+    monkeypatch.setattr(_ahead.time, "sleep", waited.append)
+    assert ahead.unless_refused(answers(*[503] * 9)).code == 503 and waited == [1, 2, 4, 8]
+    assert ahead.unless_refused(answers(503, 200)).code == 503 and len(waited) == 4
+
+
 def test_a_failure_ends_only_what_is_fetched_ahead(caplog):
     ahead, stopped = ahead_with(), []
 

@@ -121,10 +121,10 @@ def test_a_request_that_still_waits_is_left_to_who_asks(tmp_path):
         return Response(url, b"")
 
     fetcher = _fetcher.Fetcher(str(tmp_path), opened)
-    urls = [str(number) for number in range(_fetcher.CONNECTIONS + 3)]
+    urls = [str(number) for number in range(5)]
     for url in urls:
         fetcher.want(url, "file", seen)
-    while len(asked) < _fetcher.CONNECTIONS:
+    while len(asked) < _fetcher.FIRST_CONNECTIONS:
         pass
     assert fetcher.remaining == len(urls)
     assert fetcher.take(urls[-1], lambda: None) is None
@@ -136,8 +136,30 @@ def test_a_request_that_still_waits_is_left_to_who_asks(tmp_path):
     assert urls[-1] not in asked, "it was not requested twice"
 
 
+def test_each_answer_allows_one_more_request_at_once(tmp_path):
+    go, asked = threading.Semaphore(0), []
+
+    def opened(url):
+        asked.append(url)
+        assert go.acquire(timeout=60)
+        return Response(url, b"")
+
+    fetcher = _fetcher.Fetcher(str(tmp_path), opened)
+    for number in range(20):
+        fetcher.want(str(number), "file", seen)
+    at_once = _fetcher.FIRST_CONNECTIONS
+    for answered in range(12):
+        while len(asked) < answered + at_once:
+            pass
+        assert fetcher._running <= at_once == len(asked) - answered
+        at_once = min(at_once + 1, _fetcher.CONNECTIONS)
+        go.release()
+    go.release(20)
+
+
 def test_no_more_is_fetched_than_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(_fetcher, "MOST_BYTES", 10)
+    monkeypatch.setattr(_fetcher, "FIRST_CONNECTIONS", 1)
     monkeypatch.setattr(_fetcher, "CONNECTIONS", 1)
     fetcher = _fetcher.Fetcher(str(tmp_path), lambda url: Response(url, b"x" * 10))
     fetcher.want("a", "file", seen)
@@ -177,15 +199,28 @@ def test_an_incomplete_answer_is_none(tmp_path, response):
     assert fetcher.events() == [] and os.listdir(str(tmp_path)) == []
 
 
-def test_an_answer_that_cannot_be_read_is_none(fetcher, tmp_path):
-    def fails(answer):
-        raise ValueError("it makes no sense")
+def read_by(fetcher, read):
+    """The answer of a request after its thread has read it."""
+    fetcher.want("a", "file", read)
+    return fetcher.take("a", lambda: None)
 
-    fetcher.want("a", "file", fails)
-    while fetcher.remaining:
-        pass
-    assert fetcher.take("a", lambda: None) is None
+
+def test_an_answer_of_another_content_is_none(fetcher, tmp_path):
+    def fails(answer):
+        raise _fetcher.Unwanted
+
+    assert read_by(fetcher, fails) is None
     assert os.listdir(str(tmp_path)) == [] and fetcher._kept == 0
+
+
+@pytest.mark.parametrize("error", [ValueError("it makes no sense"), SystemExit(), OSError("of its own file")])
+def test_an_answer_that_is_not_understood_is_returned_all_the_same(fetcher, error):
+    def fails(answer):
+        raise error
+
+    assert content_of(read_by(fetcher, fails)) == b"a"
+    fetcher.want("b", "file", seen)
+    assert content_of(fetcher.take("b", lambda: None)) == b"b", "the thread goes on"
 
 
 def failing(error):
@@ -214,6 +249,38 @@ def test_after_a_connection_has_failed_nothing_more_is_requested(tmp_path):
         pass
     fetcher.want("good", "file", seen)
     assert fetcher.take("good", lambda: None) is None and fetcher.remaining == 0
+
+
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_server_that_gets_too_many_requests_gets_no_more(tmp_path, code):
+    going, go = threading.Event(), threading.Event()
+
+    def opened(url):
+        if url == "slow":
+            going.set()
+            assert go.wait(60)
+            raise OSError("it is over")
+        assert going.wait(60)
+        raise type("Refusal", (OSError,), {"code": code})
+
+    fetcher = _fetcher.Fetcher(str(tmp_path), opened)
+    for url in "slow", "refused", "waiting":
+        fetcher.want(url, "file", seen)
+    while not fetcher.was_refused:
+        pass
+    assert fetcher.take("slow", go.set) is None
+    assert not fetcher._running, "nobody asks while it still has requests"
+    assert fetcher.take("waiting", lambda: None) is None and fetcher.remaining == 0
+
+
+def test_a_refusal_is_forgotten_after_a_while(tmp_path, monkeypatch):
+    fetcher = _fetcher.Fetcher(str(tmp_path), failing(OSError("no route")))
+    assert not fetcher.was_refused
+    fetcher.want("bad", "file", seen)
+    assert fetcher.take("bad", lambda: None) is None and fetcher.was_refused
+    now = _fetcher._compat.monotonic()
+    monkeypatch.setattr(_fetcher._compat, "monotonic", lambda: now + 2 * _fetcher.MEMORY)
+    assert not fetcher.was_refused
 
 
 def test_a_system_without_threads_fetches_nothing_ahead(fetcher, monkeypatch):
