@@ -6,7 +6,6 @@
 //! checkout are foreign ([`super::context::Context`]).
 
 use std::cell::OnceCell;
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -61,44 +60,46 @@ enum Unused {
 /// Finds the cache when a command needs it.
 #[derive(Debug)]
 pub struct CachePlace {
-    /// What the command line or the environment names.
-    named: Option<Place>,
+    /// What the command line or the environment names, or what is wrong with that: only a command that needs a
+    /// cache fails because of it.
+    named: Result<Option<Place>, String>,
     user: User,
     trust: Trust,
     found: OnceCell<Place>,
 }
 
 impl CachePlace {
-    /// # Errors
-    /// [`Error::Usage`] if the variable is empty.
-    pub fn new(
-        option: Option<PathBuf>,
-        environment: &Environment,
-        trust: &Trust,
-    ) -> Result<Self, Error> {
-        let variable = environment.get_os(DIR_VARIABLE);
-        if option.is_none() && variable.is_some_and(OsStr::is_empty) {
-            let reason = format!("{DIR_VARIABLE} is empty: it names the cache directory");
-            return Err(Error::Usage(reason));
-        }
-        let named = |path: PathBuf, source| Place { path, source };
-        let of_option = option.map(|path| named(path, Source::Option));
-        let of_variable = || variable.map(|path| named(path.into(), Source::Environment));
-        Ok(Self {
-            named: of_option.or_else(of_variable),
+    pub fn new(option: Option<PathBuf>, environment: &Environment, trust: &Trust) -> Self {
+        let named = match (option, environment.get_os(DIR_VARIABLE)) {
+            (Some(path), _) => Ok(Some(Place { path, source: Source::Option })),
+            (None, Some(path)) if path.is_empty() => {
+                Err(format!("{DIR_VARIABLE} is empty: it names the cache directory"))
+            }
+            (None, path) => {
+                Ok(path.map(|path| Place { path: path.into(), source: Source::Environment }))
+            }
+        };
+        Self {
+            named,
             user: User {
                 home: etcetera::home_dir().ok(),
                 buildout_home: environment.get_os("BUILDOUT_HOME").map(PathBuf::from),
             },
             trust: trust.clone(),
             found: OnceCell::new(),
-        })
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Usage`] if the variable is empty.
+    fn named(&self) -> Result<Option<&Place>, Error> {
+        self.named.as_ref().map(Option::as_ref).map_err(|reason| Error::Usage(reason.clone()))
     }
 
     /// The cache of a command in the current folder. The first call says why an option does not count, and
     /// which cache is used if that may be a surprise: if the command changes it, because it is in this folder.
     pub fn get(&self, access: Access, printer: &Printer) -> anyhow::Result<&Place> {
-        if let Some(found) = &self.named {
+        if let Some(found) = self.named()? {
             return Ok(found);
         }
         if let Some(found) = self.found.get() {
@@ -127,12 +128,12 @@ impl CachePlace {
     /// As [`CachePlace::get`], for completion.
     pub fn quietly(&self) -> Option<PathBuf> {
         let found = || Some(self.of_current_folder().ok()?.0.path);
-        self.named.as_ref().map(|named| named.path.clone()).or_else(found)
+        self.named().ok()?.map(|named| named.path.clone()).or_else(found)
     }
 
     /// The cache of a command on a buildout.
     pub fn of_buildout(&self, buildout: &Path, printer: &Printer) -> anyhow::Result<Place> {
-        if let Some(named) = &self.named {
+        if let Some(named) = self.named()? {
             return Ok(named.clone());
         }
         let (place, unused) = place_of(options::cache(buildout, &self.user))?;

@@ -153,7 +153,7 @@ fn candidates(
     let option = cache_option(env::args_os().skip_while(|word| word != "--"));
     let environment: Environment = env::vars_os().collect();
     let trust = Trust::of(&environment);
-    let root = CachePlace::new(option, &environment, &trust).ok()?.quietly()?;
+    let root = CachePlace::new(option, &environment, &trust).quietly()?;
     let words: BTreeSet<String> = words(typed, &root, &trust)?.into_iter().collect();
     // A word with other characters could change the line that is typed.
     let is_offered = |word: &String| word.starts_with(typed) && word.chars().all(is_printable);

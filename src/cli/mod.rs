@@ -108,7 +108,7 @@ fn run(
     let access = command.access();
     let trust = Trust::of(&environment);
     let trust = if global.trust.trust_cache { trust.all() } else { trust };
-    let place = CachePlace::new(global.cache, &environment, &trust)?;
+    let place = CachePlace::new(global.cache, &environment, &trust);
     command.run(&Context { access, place, printer, bar, verbose, environment, trust, warning })
 }
 

@@ -4,7 +4,8 @@ use std::io::pipe;
 
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, text};
+use crate::serve::{Server, opening};
+use crate::support::{Sandbox, host, text};
 
 const COMMANDS: [&str; 13] = [
     "add eggs",
@@ -288,6 +289,18 @@ fn usage_does_not_require_what_the_environment_sets() {
     let mut process = sandbox.process(crate::support::EGGCACHE);
     let output = process.args(["list"]).env("EGGCACHE_DIR", "").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn commands_that_need_no_cache_of_their_own_ignore_an_empty_variable() {
+    let sandbox = Sandbox::with_two();
+    let mut process = sandbox.process(crate::support::EGGCACHE);
+    assert!(process.args(["man"]).env("EGGCACHE_DIR", "").output().unwrap().status.success());
+    // Buildout uses its own option.
+    let mut process = sandbox.process(crate::support::EGGCACHE);
+    process.arg("serve").env("EGGCACHE_DIR", "");
+    let (mut server, _) = Server::start_by(process);
+    assert_eq!(server.ask(&opening(&sandbox, &host()))["read_only"], false);
 }
 
 #[test]

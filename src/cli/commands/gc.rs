@@ -22,7 +22,7 @@ use crate::util::units::{age, counted, limit_argument, shown_limit, shown_size, 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Pinned eggs and eggs that a registered buildout uses are kept, unless they are \
-    withdrawn or an option below says otherwise. Defaults come from \
+    withdrawn or an option says otherwise. Defaults come from \
     eggcache.toml in the cache directory:\n\n  [gc]\n  \
     max-age = \"90d\"\n  max-size = \"20GiB\"\n  keep-versions = 3\n  grace = \"30d\"\n  \
     auto = true    # after a buildout, at most once a day\n\nExamples:\n  \
