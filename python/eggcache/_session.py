@@ -29,6 +29,8 @@ class Tally(object):
 
     def __init__(self):
         self.hits = self.misses = self.stored = self.copied_bytes = 0
+        #: How many eggs buildout lacks, because it is offline.
+        self.missing = 0
         #: How many of the misses the program has made of wheels.
         self.converted = 0
         #: Projects that are known to be needed, but not in place yet.
@@ -43,6 +45,8 @@ class Tally(object):
         if self.converted:
             counts[1] += ": %d converted" % self.converted
             counts.append("%d built" % (self.misses - self.converted))
+        if self.missing:
+            counts.append("%d missing" % self.missing)
         counts.append("%d stored" % self.stored)
         if self.pushed is not None:
             counts.append("%d pushed" % self.pushed)
@@ -242,6 +246,7 @@ class Session(object):
         if str(requirement) in self._missing:
             return
         self._missing.add(str(requirement))
+        self.tally.missing += 1
         why = self.storer.missing(requirement)
         if why:
             logger.info("%s is not in the cache: %s.", requirement, why)

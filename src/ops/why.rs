@@ -62,6 +62,8 @@ pub struct Run {
     pub succeeded: bool,
     pub hits: usize,
     pub misses: usize,
+    /// How many eggs it lacked, because it was offline.
+    pub missing: usize,
     pub eggs: Vec<Egg>,
 }
 
@@ -87,8 +89,9 @@ pub struct Explained {
 
 impl Run {
     fn of(run: LastRun, is_wanted: impl Fn(&Installed) -> bool) -> Self {
-        let misses = run.eggs.iter().filter(|it| it.origin.miss().is_some()).count();
-        let hits = run.eggs.len() - misses;
+        let missing = run.eggs.iter().filter(|it| it.origin.is_missing()).count();
+        let not_cached = run.eggs.iter().filter(|it| it.origin.miss().is_some()).count();
+        let (hits, misses) = (run.eggs.len() - not_cached, not_cached - missing);
         let eggs = run.eggs.into_iter().filter(|it| is_wanted(it));
         let explained = |installed: Installed| {
             let why = installed.origin.miss().map(ToString::to_string);
@@ -102,6 +105,7 @@ impl Run {
             succeeded: run.succeeded,
             hits,
             misses,
+            missing,
             eggs: eggs.map(explained).collect(),
         }
     }
@@ -233,12 +237,26 @@ fn mismatch(key: &EggKey, narrow: &Narrow) -> Option<Mismatch> {
     }
 }
 
-/// The version of the Python that runs `bin/buildout` in a folder, as far as files show it: `3.12`.
+/// The version of the Python of a buildout, such as `3.12`: that which runs `bin/buildout`, as far as files show it,
+/// or else that of the last run.
 #[must_use]
-pub fn python_of(buildout: &Path) -> Option<String> {
+pub fn python_of(cache: &Cache, buildout: &Path) -> Option<String> {
+    let of_run = || version_of(&cache.run_in(&buildout.canonicalize().ok()?)?.python);
+    of_script(buildout).or_else(of_run)
+}
+
+fn of_script(buildout: &Path) -> Option<String> {
     let text = files::read_short(&buildout.join("bin/buildout"), MOST).ok()?;
     let script = Script::parse(&String::from_utf8_lossy(&text));
     let program = script.interpreter?;
     let program = program.split(' ').next().filter(|it| it.starts_with('/'))?;
     Interpreter::new(Path::new(program)).python
+}
+
+/// Makes `3.12` from `cp312`; `None` for anything else than a tag of a Python.
+fn version_of(tag: &str) -> Option<String> {
+    let digits = tag.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
+    let (major, minor) = digits.split_at_checked(1)?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    (is_number(major) && is_number(minor)).then(|| format!("{major}.{minor}"))
 }

@@ -360,7 +360,7 @@ class Project:
 
 def summary(output):
     """Hits, misses and stored eggs, from the last line of a run."""
-    how = r"(?:: \d+ converted, \d+ built)?"
+    how = r"(?:: \d+ converted, \d+ built)?(?:, \d+ missing)?"
     line = r"^eggcache: (\d+) hits?, (\d+) miss(?:es)?%s, (\d+) stored" % how
     [found] = re.findall(line, output, re.M)
     return dict(zip(("hits", "misses", "stored"), map(int, found)))

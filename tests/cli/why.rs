@@ -125,7 +125,9 @@ fn an_egg_that_was_missing_offline_is_recorded() {
     }
     assert_eq!(lines[4], "new (missing): the cache has never had an egg of this project");
     let run = sandbox.json("why .")["run"].clone();
-    assert_eq!((&run["misses"], &run["eggs"][0]["from"]), (&json!(5), &json!("missing")));
+    assert_eq!((&run["missing"], &run["eggs"][0]["from"]), (&json!(5), &json!("missing")));
+    assert_eq!((&run["hits"], &run["misses"]), (&json!(0), &json!(0)));
+    sandbox.ok("why").says(&["0 hits, 0 misses, 5 missing in the run of "]);
 }
 
 /// Runs a session with a hit or without, and with a missing egg or without; returns what is recorded.
@@ -175,6 +177,44 @@ fn in_a_buildout_its_python_counts() {
     write(&sandbox.path("bin/buildout"), b"#!/usr/bin/python3.12\n");
     prints(&sandbox, "why foo", "this is Python 3.12");
     prints(&sandbox, "why foo --python 3.11", "the cache has foo-1.0-py3.11.egg");
+}
+
+#[test]
+fn in_a_buildout_without_a_script_the_python_of_the_last_run_counts() {
+    let sandbox = Sandbox::with_two();
+    prints(&sandbox, "why foo", "the cache has foo-1.0-py3.11.egg");
+    let mut newer = host();
+    newer["python"] = json!("3.12");
+    let mut server = Server::open(&sandbox, &newer);
+    server.ask(&missing("foo", "==1.0"));
+    server.close();
+    prints(
+        &sandbox,
+        "why foo",
+        "now: the cache cannot serve foo 1.0: the cache has it for Python 3.11",
+    );
+}
+
+#[test]
+fn a_custom_build_that_was_missing_offline_is_recorded_though_buildout_succeeds() {
+    let sandbox = Sandbox::with_two();
+    write(&sandbox.path("buildout.cfg"), b"[buildout]\n");
+    assert_eq!(recorded(&sandbox, true, false, true), ["foo cache"]);
+    let mut custom = missing("bar", "");
+    custom["variant"] = json!("a".repeat(64));
+    custom["options"] = json!({"define": "A"});
+    let mut server = Server::open(&sandbox, &host());
+    server.ask(&custom);
+    server.ask(&missing("new", "==1"));
+    let out = sandbox.path("out");
+    server.ask(&json!({
+        "op": "root", "directory": sandbox.path("."), "eggs_directory": out, "eggs": [], "whole": true,
+    }));
+    server.close();
+    let report = sandbox.json("why");
+    let eggs = report["run"]["eggs"].as_array().unwrap();
+    assert_eq!(eggs.len(), 2, "buildout found another way to new: {report}");
+    assert_eq!((&eggs[1]["name"], &eggs[1]["from"]), (&json!("bar"), &json!("missing")));
 }
 
 #[test]

@@ -273,6 +273,7 @@ def test_offline_the_log_says_why_an_egg_is_missing_and_that_no_remote_is_asked(
         "offline, no remote is asked for it (team, mirror).",
         "beta<3,==1.* is not in the cache: evicted.",
     ]
+    assert str(run.tally).startswith("0 hits, 0 misses, 2 missing, 0 stored;")
     noted = [asked for op, asked in bridge.calls if op == "built"]
     assert [(it["name"], it["missing"]) for it in noted] == [("alpha", "==1.0"), ("beta", "<3,==1.*")]
 

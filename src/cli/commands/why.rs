@@ -25,8 +25,8 @@ use crate::util::units::{counted, shown_time};
     it was a miss. The record of a folder is that of the last run there that installed eggs, with the eggs that a later \
     run lacked offline. For a folder, this \
     prints the misses of that run; with -v, the hits, too. For an egg, it prints what the last run in each folder \
-    did with it, and what the cache has now. In the folder of a buildout, that is for the Python of bin/buildout, \
-    unless --python names another one. Of a custom build (`zc.recipe.egg:custom`), the lines name the options. \
+    did with it, and what the cache has now. In the folder of a buildout, that is for the Python of bin/buildout or \
+    else of the last run, unless --python names another one. Of a custom build (`zc.recipe.egg:custom`), the lines name the options. \
     `buildout -v` logs the same reasons.\n\n\
     Examples:\n  eggcache why\n  eggcache why /srv/app\n  eggcache why lxml\n  \
     eggcache why lxml==6.1.3 --python 3.12\n  eggcache --json why | jq '.run.eggs[] | select(.why)'\n\n\
@@ -49,9 +49,10 @@ impl Why {
             let report = why::of_buildout(&context.open_at(&root)?, folder)?;
             context.printer.report(&report, |report| of_buildout(report, context.verbose))?;
         } else {
+            let cache = context.open()?;
             let mut narrow = Narrow::from(filter);
-            narrow.python = narrow.python.or_else(|| why::python_of(Path::new(".")));
-            let report = why::of_egg(&context.open()?, &what, &narrow)?;
+            narrow.python = narrow.python.or_else(|| why::python_of(&cache, Path::new(".")));
+            let report = why::of_egg(&cache, &what, &narrow)?;
             context.printer.report(&report, |report| of_egg(report, &what))?;
         }
         Ok(ExitCode::Success)
@@ -65,8 +66,10 @@ fn of_buildout(OfBuildout { run }: &OfBuildout, verbose: bool) -> Text {
     }
     let outcome = if run.succeeded { "" } else { ", which failed" };
     let (hits, misses) = (counted(run.hits, "hit"), misses(run.misses));
+    let missing =
+        if run.missing > 0 { format!(", {} missing", run.missing) } else { String::new() };
     let summary = format!(
-        "{hits}, {misses} in the run of {} in {}{outcome}",
+        "{hits}, {misses}{missing} in the run of {} in {}{outcome}",
         shown_minute(run.at),
         run.directory.display()
     );

@@ -140,8 +140,8 @@ impl Session {
 
     /// Records where the eggs of this run came from.
     ///
-    /// A run that has installed none keeps the record of the one before. It only says there what it lacked:
-    /// nothing, if it has succeeded.
+    /// A run that has installed none keeps the record of the one before. It only says there what it lacked. If it has
+    /// succeeded, that can only be custom builds.
     pub(super) fn record_run(&mut self) {
         let Some(directory) = self.options.directory.as_ref().and_then(|it| it.canonicalize().ok())
         else {
@@ -150,7 +150,8 @@ impl Session {
         let is_missing = |it: &Installed| it.origin.is_missing();
         let mut eggs = std::mem::take(&mut self.journal.eggs);
         if self.has_succeeded {
-            eggs.retain(|it| !is_missing(it)); // buildout found another way
+            // Buildout found another way, but offline a custom part does nothing, and that is no failure.
+            eggs.retain(|it| !is_missing(it) || !it.options.is_empty());
         }
         if eggs.iter().all(is_missing) {
             let before = self.cache.run_in(&directory).map_or_else(Vec::new, |run| run.eggs);
