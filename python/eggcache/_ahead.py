@@ -21,10 +21,8 @@ import time
 import zipfile
 
 from eggcache import _bridge, _compat, _fetcher, _host, _options, _requests
-from eggcache._folders import normalized
 from eggcache._log import logger
-from eggcache._places import _scheme
-from eggcache._requirements import pinned_version, sha256_of_link
+from eggcache._requirements import canonical, pinned_version, scheme_of, sha256_of_link
 
 #: Methods of buildout's index that make requests. If somebody has replaced one, its requests are others.
 _METHODS = ("open_url", "process_url", "download", "_download_to", "_attempt_download")
@@ -122,7 +120,7 @@ class Ahead(object):
         pin = pinned_version(requirement)
         if pin is None or self._is_over or self._is_vain or self._custom.includes(requirement.project_name):
             return
-        if not self._is_plain(installer, normalized(requirement.project_name)):
+        if not self._is_plain(installer, canonical(requirement.project_name)):
             return
         index = installer._index
         url = index.index_url + _name_of_page(index, requirement) + "/"
@@ -199,13 +197,13 @@ class Ahead(object):
 
     def _may_have(self, link, project):
         """Whether an entry of ``find-links`` may have an archive of a project."""
-        scheme = _scheme(link)
+        scheme = scheme_of(link)
         if scheme not in ("", "file"):
             return True
         path = link if not scheme else _compat.url2pathname(_compat.urlsplit(link).path)
         if path not in self._names:
             is_folder = os.path.isdir(path) and not os.path.exists(os.path.join(path, "index.html"))
-            self._names[path] = [normalized(name) for name in os.listdir(path)] if is_folder else None
+            self._names[path] = [canonical(name) for name in os.listdir(path)] if is_folder else None
         names = self._names[path]
         return names is None or any(name.startswith(project + "-") for name in names)
 
@@ -288,7 +286,7 @@ def _retry_after(answer):
 def _name_of_page(index, requirement):
     """The name of a project as `find_packages` of an index spells it: that of setuptools does not normalize it."""
     name = getattr(requirement, "unsafe_name", requirement.project_name)
-    return name if index.find_packages.__module__ == _OF_SETUPTOOLS else normalized(name)
+    return name if index.find_packages.__module__ == _OF_SETUPTOOLS else canonical(name)
 
 
 def best_wheel(package_index, page, base, project, version):
@@ -307,7 +305,7 @@ def best_wheel(package_index, page, base, project, version):
             continue
         # For a wheel that does not fit this Python there is none.
         for dist in package_index.distros_for_url(link):
-            if normalized(dist.project_name) == normalized(project) and dist.version == version:
+            if canonical(dist.project_name) == canonical(project) and dist.version == version:
                 found.append(dist)
     # Of one version and one kind, the greatest location.
     return max(found, key=lambda dist: dist.hashcmp) if found else None

@@ -9,9 +9,8 @@ import os
 import re
 
 from eggcache import _compat, _host
+from eggcache._requirements import canonical
 
-#: What separates the words of a name; file names of archives begin with the name of the project.
-_SEPARATORS = re.compile(r"[-_.]+")
 #: A page lists links to anywhere; what it leads to is only known once it is read.
 _PAGES = (".html", ".htm")
 #: File names that are the same in the address of a file.
@@ -82,7 +81,7 @@ class Folders(object):
         """The names in a folder that begin with the name of a project."""
         known = folder, _compat.mtime_ns(os.stat(folder))
         if known not in self._names:
-            self._names[known] = sorted((normalized(name), name) for name in os.listdir(folder))
+            self._names[known] = sorted((canonical(name), name) for name in os.listdir(folder))
         names = self._names[known]
         prefix = project + "-"
         first = bisect.bisect_left(names, (prefix,))
@@ -96,7 +95,7 @@ class Folders(object):
         if not os.path.exists(path):
             return
         for dist in self._distros_for_filename(path):
-            if normalized(dist.project_name) == project and self._is_of(dist, version):
+            if canonical(dist.project_name) == project and self._is_of(dist, version):
                 if not os.path.isfile(path):
                     raise CannotTell
                 yield dist
@@ -121,8 +120,3 @@ class Folders(object):
         if known not in self._digests:
             self._digests[known] = _host.sha256_of(path)
         return self._digests[known]
-
-
-def normalized(name):
-    """A name with its words separated by single dashes, in lower case."""
-    return _SEPARATORS.sub("-", name).lower()

@@ -18,11 +18,9 @@ import re
 import sys
 
 from eggcache import _compat
-from eggcache._folders import CannotTell, Folders, normalized
-from eggcache._requirements import egg_of_link, excludes_local_versions
+from eggcache._folders import CannotTell, Folders
+from eggcache._requirements import canonical, egg_of_link, excludes_local_versions, scheme_of
 
-#: As in setuptools: one letter is a drive.
-_SCHEME = re.compile("([-+.a-z0-9]{2,}):", re.I)
 #: The longest URL that is recorded.
 _LONGEST_URL = 2000
 #: Hexadecimal digits that stand for a part of a URL that may be a secret.
@@ -59,8 +57,8 @@ class Places(object):
         places = self._places_of(installer)
         if any(_is_moving(link, requirement.project_name) for link in places.links):
             return None
-        remote = [(link, "link") for link in places.links if _scheme(link) not in ("", "file")]
-        if _scheme(places.index):
+        remote = [(link, "link") for link in places.links if scheme_of(link) not in ("", "file")]
+        if scheme_of(places.index):
             remote.append((places.index.rstrip("/"), "index"))
         try:
             # The location of an archive begins with user and password, if the place has them.
@@ -70,7 +68,7 @@ class Places(object):
             # Whether it matters that something cannot be read, or is no URL, is up to buildout.
             return None
         content = [
-            (_scheme(location), os.path.basename(location), sha256, self._is_preferred(location, places))
+            (scheme_of(location), os.path.basename(location), sha256, self._is_preferred(location, places))
             for location, sha256 in sorted(local)
         ]
         remote = list(collections.OrderedDict.fromkeys(remote))
@@ -80,7 +78,7 @@ class Places(object):
     def has_archive(self, folder, dist):
         """Whether a folder has an archive of this version of a project, or this cannot be known."""
         try:
-            return self._folders.has(folder, normalized(dist.project_name), dist.version)
+            return self._folders.has(folder, canonical(dist.project_name), dist.version)
         except (CannotTell, OSError):
             return True
 
@@ -108,11 +106,11 @@ class Places(object):
 
     def _local(self, places, requirement, version):
         """The archives of the version in local places: their locations and SHA-256."""
-        project = normalized(requirement.project_name)
-        paths = [link for link in places.links if not _scheme(link)]
-        if _scheme(places.index) == "file":
+        project = canonical(requirement.project_name)
+        paths = [link for link in places.links if not scheme_of(link)]
+        if scheme_of(places.index) == "file":
             raise CannotTell
-        if not _scheme(places.index):
+        if not scheme_of(places.index):
             # Buildout looks for the project's folder by these names, then in the index itself.
             names = {project, requirement.unsafe_name, requirement.project_name, requirement.key}
             paths += [os.path.join(places.index, name) for name in sorted(names)] + [places.index]
@@ -120,7 +118,7 @@ class Places(object):
             for archive in self._folders.archives_at_path(path, project, version):
                 yield archive
         for url in places.links:
-            if _scheme(url) == "file":
+            if scheme_of(url) == "file":
                 path = _compat.url2pathname(_compat.urlsplit(url).path)
                 for archive in self._folders.archives_at_url(url, path, project, version):
                     yield archive
@@ -177,16 +175,10 @@ def without_secrets(url, digest=False):
 
 def _is_moving(link, project_name):
     """Whether the archives of a project may be what is behind a link at any one time."""
-    egg = normalized(egg_of_link(link) or "")
-    project = normalized(project_name)
+    egg = canonical(egg_of_link(link) or "")
+    project = canonical(project_name)
     return egg == project or egg.startswith(project + "-")
 
 
 def _short_digest(text):
     return hashlib.sha256(_compat.to_bytes(text)).hexdigest()[:_SECRET_DIGITS]
-
-
-def _scheme(address):
-    """The scheme of a URL, in lower case; empty for a path."""
-    found = _SCHEME.match(address)
-    return found.group(1).lower() if found else ""

@@ -1,8 +1,12 @@
 """Pure functions on requirements and links. They need neither a buildout run nor a cache."""
 
 import os
+import re
 
 from eggcache import _compat, _host
+
+#: As in setuptools: one letter is a drive.
+_SCHEME = re.compile("([-+.a-z0-9]{2,}):", re.I)
 
 
 def canonical(name):
@@ -81,3 +85,9 @@ def sha256_of_link(location):
     if os.path.isfile(path):
         return _host.sha256_of(path)
     return None
+
+
+def scheme_of(address):
+    """The scheme of a URL, in lower case; empty for a path."""
+    found = _SCHEME.match(address)
+    return found.group(1).lower() if found else ""
