@@ -16,7 +16,7 @@ from eggcache._dependencies import Dependencies, copied, headers_of
 from eggcache._log import logger
 
 #: The begin of the SHA-256 of each source that a function has in zc.buildout 2.13 to 6, or in
-#: pkg_resources beside it.
+#: pkg_resources beside it. 5.3, whose releases are alphas so far, has others and keeps its own functions.
 SOURCES = {
     "_log_requirement": ("233b1b482e03c903",),
     # Of 2.13 to 3, and of 4.0 to 6.0.
