@@ -4,6 +4,7 @@
 //! options. From version 5 on, eggs are in a folder `v5` of the eggs directory, and with
 //! `abi-tag-eggs = true` in a folder for the ABI below that.
 
+pub mod develop_eggs;
 pub mod hashes;
 pub mod ini;
 pub mod interpreter;

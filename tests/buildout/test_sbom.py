@@ -14,6 +14,8 @@ from cyclonedx.validation.json import JsonStrictValidator
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
 
 def metadata(*lines):
     """A wheel's METADATA with these further lines; {} stands for name and version."""
@@ -48,6 +50,8 @@ def site(newest_world):
         "from setuptools import setup\nsetup(name='own', version='2.0', py_modules=[],"
         " install_requires=['delta'], license='MIT')\n"
     )
+    (own / ".git").mkdir()
+    (own / ".git" / "HEAD").write_text(COMMIT + "\n")
     project.run()
     return project
 
@@ -87,7 +91,12 @@ def test_a_bill_is_valid_cyclonedx(site):
     assert not components["native"].external_references
     [module] = components["native"].components
     assert module.name.startswith("_native") and module.name.endswith(".so")
-    assert str(components["be-ta"].purl) == "pkg:pypi/be-ta@1.0" and components["own"].purl is None
+    purl = components["be-ta"].purl
+    assert (purl.type, purl.name, purl.version) == ("pypi", "be-ta", "1.0")
+    assert purl.qualifiers["download_url"].startswith(site.world.index_url + "be-ta/")
+    assert components["own"].purl is None
+    [commit] = components["own"].external_references
+    assert (commit.type.value, str(commit.url)) == ("vcs", "swh:1:rev:" + COMMIT)
     by_ref = {it.bom_ref: it.name for it in document.components}
     needs = {by_ref.get(it.ref): {by_ref[of.ref] for of in it.dependencies} for it in document.dependencies}
     assert (needs["alpha"], needs["be-ta"], needs["own"]) == ({"be-ta"}, {"gamma"}, {"delta"})
@@ -101,6 +110,8 @@ def test_a_bill_is_valid_spdx(site):
     names = {it.license_name for it in document.extracted_licensing_info}
     assert names == {"BSD License", "Acme License", "LicenseRef-own"}
     assert packages["native"].checksums[0].value
+    [commit] = packages["own"].external_references
+    assert (commit.category.name, commit.locator) == ("PERSISTENT_ID", "swh:1:rev:" + COMMIT)
 
 
 def test_two_runs_give_the_same_bill(site):
@@ -154,6 +165,7 @@ def test_the_signature_of_a_provenance_is_verified_by_another_program(site, monk
     sources = {it["name"].split("-")[0]: it.get("digest") for it in definition["resolvedDependencies"]}
     native = site.world.index / "native" / "native-1.0.tar.gz"
     assert sources["native"] == {"sha256": hashlib.sha256(native.read_bytes()).hexdigest()}
+    assert sources["own"] == {"gitCommit": COMMIT}
 
 
 def test_a_changed_provenance_is_refused(site, monkeypatch):

@@ -29,7 +29,7 @@ fn read(sandbox: &Sandbox, name: &str) -> Value {
 }
 
 /// The decoded payload of an envelope.
-fn statement(sandbox: &Sandbox) -> Value {
+pub fn statement(sandbox: &Sandbox) -> Value {
     let script = "python3 -c \"import base64, json; \
         print(base64.b64decode(json.load(open('a.intoto.json'))['payload']).decode())\"";
     Output::json(&sandbox.shell(script))

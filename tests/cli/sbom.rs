@@ -7,7 +7,9 @@ use std::path::Path;
 use assert_cmd::Command;
 use serde_json::{Value, json};
 
-use crate::support::{Output, Sandbox, chmod, text, touch, write};
+use crate::provenance::statement;
+use crate::serve::Server;
+use crate::support::{Output, Sandbox, chmod, host, text, touch, write};
 
 const TIME: i64 = 1_600_000_000;
 const ELF: &[u8] = b"\x7fELF is how an object begins";
@@ -214,6 +216,94 @@ fn develop_eggs_and_zipped_eggs_are_in_a_bill() {
     let dependencies = document["dependencies"].as_array().unwrap();
     let of_own = dependencies.iter().find(|it| text(&it["ref"]).ends_with("own.egg-link")).unwrap();
     assert_eq!(of_own["dependsOn"], json!(["eggs/zipped-5-py3.11.egg"]));
+}
+
+/// Stores an egg that was built from the archive at an address, and returns its file name.
+fn stored_from(sandbox: &Sandbox, name: &str, address: &str) -> String {
+    let egg = sandbox.egg(name, "1.0");
+    let mut server = Server::open(sandbox, &host());
+    let outcome = server.stored(&json!({
+        "op": "store", "path": egg, "source_sha256": ARCHIVE, "variant": "",
+        "source": format!("{name}-1.0.tar.gz"), "archive_url": address,
+    }));
+    assert_eq!(outcome["outcome"], "stored", "{outcome}");
+    server.close();
+    egg.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+/// A buildout with an egg of each address, whose bundle has all files beside it.
+fn of_addresses(addresses: &[(&str, &str)]) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let eggs = addresses.iter().map(|(name, address)| stored_from(&sandbox, name, address));
+    let eggs: Vec<String> = eggs.collect();
+    sandbox.ok("materialize --into app/eggs --all");
+    write(&sandbox.path("app/buildout.cfg"), b"[buildout]\n");
+    let installed = format!("[app]\neggs = {}\n", eggs.join(" "));
+    write(&sandbox.path("app/.installed.cfg"), installed.as_bytes());
+    sandbox.ok("keygen key");
+    sandbox.ok("bundle app -o a.tar --sbom a.spdx.json --provenance a.intoto.json");
+    sandbox
+}
+
+#[test]
+fn an_egg_of_a_local_archive_has_no_purl_and_one_of_another_host_names_it() {
+    let sandbox = of_addresses(&[
+        ("local", "/srv/dist/local-1.0.tar.gz"),
+        ("mapped", "file:///srv/dist/mapped-1.0.tar.gz"),
+        ("other", "https://pypi.acme.test/other-1.0.tar.gz"),
+        ("public", "https://files.pythonhosted.org/packages/public-1.0.tar.gz"),
+    ]);
+    let expected = [
+        None,
+        None,
+        Some("pkg:pypi/other@1.0?download_url=https:%2F%2Fpypi.acme.test%2Fother-1.0.tar.gz"),
+        Some("pkg:pypi/public@1.0"),
+    ];
+    let bill = document(&sandbox, "");
+    let names = ["local", "mapped", "other", "public"];
+    assert_eq!(names.map(|name| component(&bill, name)["purl"].as_str()), expected);
+    let bill = fs::read(sandbox.path("a.spdx.json")).unwrap();
+    let bill: Value = serde_json::from_slice(&bill).unwrap();
+    let packages = bill["packages"].as_array().unwrap();
+    let of_spdx = names.map(|name| {
+        let package = packages.iter().find(|it| it["name"] == name).unwrap();
+        package["externalRefs"][0]["referenceLocator"].as_str()
+    });
+    assert_eq!(of_spdx, expected);
+    let statement = statement(&sandbox);
+    let sources = &statement["predicate"]["buildDefinition"]["resolvedDependencies"];
+    let of_provenance = [0, 1, 2, 3].map(|at: usize| sources[at]["uri"].as_str());
+    assert_eq!(of_provenance, expected);
+}
+
+#[test]
+fn the_git_commit_of_a_develop_egg_is_stated() {
+    let sandbox = of_addresses(&[("foo", "https://pypi.org/foo-1.0.tar.gz")]);
+    let info = sandbox.path("app/src/own/own.egg-info/PKG-INFO");
+    write(&info, b"Metadata-Version: 2.1\nName: own\nVersion: 6\n");
+    let link = format!("{}\n.", sandbox.path("app/src/own").display());
+    write(&sandbox.path("app/develop-eggs/own.egg-link"), link.as_bytes());
+    let bundle = "bundle app -o a.tar --sbom a.spdx.json --provenance a.intoto.json";
+    let sources = |statement: &Value| {
+        statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+            .as_array()
+            .unwrap()
+            .clone()
+    };
+    sandbox.ok(bundle);
+    assert_eq!(sources(&statement(&sandbox)).len(), 1, "the archive has its sources");
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    write(&sandbox.path("app/.git/HEAD"), b"ref: refs/heads/main\n");
+    write(&sandbox.path("app/.git/refs/heads/main"), format!("{commit}\n").as_bytes());
+    sandbox.ok(bundle);
+    let own = &sources(&statement(&sandbox))[1];
+    assert_eq!((&own["name"], &own["digest"]), (&json!("own"), &json!({"gitCommit": commit})));
+    let swhid = format!("swh:1:rev:{commit}");
+    let bill = document(&sandbox, "");
+    let expected = json!([{"type": "vcs", "url": swhid}]);
+    assert_eq!(component(&bill, "own")["externalReferences"], expected);
+    let bill = fs::read_to_string(sandbox.path("a.spdx.json")).unwrap();
+    assert!(bill.contains(&swhid), "{bill}");
 }
 
 #[test]

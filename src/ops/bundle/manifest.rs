@@ -45,6 +45,9 @@ pub struct BundledEgg {
     /// The digest of the archive that it was built from, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_sha256: Option<String>,
+    /// The address of that archive, if known; not part of the manifest.
+    #[serde(skip)]
+    pub archive_url: Option<String>,
 }
 
 /// One member of the archive.
@@ -115,6 +118,7 @@ mod tests {
                 version: "1".into(),
                 digest: Some(Digest::of(b"")),
                 source_sha256: None,
+                archive_url: None,
             }],
             entries: vec![
                 entry("bin", EntryKind::Directory),

@@ -30,6 +30,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::buildout::Buildout;
+use crate::buildout::develop_eggs::DevelopEgg;
 use crate::cache::Cache;
 use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
@@ -101,6 +102,9 @@ pub struct Report {
     /// The eggs in the archive.
     #[serde(skip)]
     pub bundled: Vec<BundledEgg>,
+    /// The develop eggs in the archive that are in a git repository.
+    #[serde(skip)]
+    pub checkouts: Vec<Checkout>,
     /// A bill of materials of the archive, if one was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sbom: Option<PathBuf>,
@@ -155,6 +159,7 @@ pub fn bundle(
         eggs: bundled_eggs(&rules, &cached, &entries),
         entries,
     };
+    let checkouts = checkouts(&buildout, &manifest.entries)?;
     let destination = Destination { path, format };
     let (sha256, archive_bytes) = destination.write(&manifest, &opened, progress)?;
     let count = |is: fn(&EntryKind) -> bool| {
@@ -178,6 +183,7 @@ pub fn bundle(
         records,
         left_out,
         bundled: manifest.eggs,
+        checkouts,
         sbom: None,
         provenance: None,
     })
@@ -274,6 +280,26 @@ fn entries(
     Ok(entries?.into_iter().unzip())
 }
 
+/// A develop egg and the git commit of its folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkout {
+    pub name: String,
+    /// Of the link, relative to the buildout.
+    pub path: String,
+    pub commit: String,
+}
+
+/// The develop eggs whose links are in the archive and whose commits are known.
+fn checkouts(buildout: &Buildout, entries: &[BundleEntry]) -> Result<Vec<Checkout>> {
+    let checkout = |egg: DevelopEgg| {
+        let path = buildout.boundary.short(&egg.link).to_string_lossy().into_owned();
+        let is_bundled = entries.iter().any(|entry| entry.path == path);
+        let commit = egg.commit(&buildout.boundary).filter(|_| is_bundled)?;
+        Some(Checkout { name: egg.name, path, commit })
+    };
+    Ok(buildout.develop_eggs()?.into_iter().filter_map(checkout).collect())
+}
+
 /// The eggs in the archive.
 fn bundled_eggs(
     rules: &Rules,
@@ -295,11 +321,12 @@ fn bundled_egg(path: &str, cached: Option<&CachedEgg>) -> BundledEgg {
             version: egg.key.version.clone(),
             digest: Some(egg.digest),
             source_sha256: (!source.is_empty()).then(|| source.clone()),
+            archive_url: egg.provenance.archive_url.clone(),
         };
     }
     let file_name = path.rsplit('/').next().unwrap_or_default();
     let (name, version) = file_name
         .parse()
         .map_or_else(|_| <_>::default(), |EggName { name, version, .. }| (name, version));
-    BundledEgg { path, name, version, digest: None, source_sha256: None }
+    BundledEgg { path, name, version, digest: None, source_sha256: None, archive_url: None }
 }

@@ -18,7 +18,7 @@ use crate::util::hash::sha256::Sha256;
 
 use super::manifest::BundledEgg;
 use super::verify::{Problem, Verified};
-use super::{Mtimes, Options, Report};
+use super::{Checkout, Mtimes, Options, Report};
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE: &str = "https://slsa.dev/provenance/v1";
@@ -102,15 +102,22 @@ struct Resource {
     annotations: Option<Annotations>,
 }
 
-#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Digests {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sha256: Option<Sha256>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    git_commit: Option<String>,
 }
 
 impl Digests {
+    fn of(sha256: Option<Sha256>) -> Self {
+        Self { sha256, git_commit: None }
+    }
+
     fn is_empty(&self) -> bool {
-        self.sha256.is_none()
+        self.sha256.is_none() && self.git_commit.is_none()
     }
 }
 
@@ -137,11 +144,13 @@ pub fn write(
     time: i64,
 ) -> Result<()> {
     let byproducts: Result<Vec<Resource>> = bills.iter().map(|path| file(path)).collect();
+    let eggs = report.bundled.iter().map(egg);
+    let checkouts = report.checkouts.iter().map(checkout);
     let statement = Statement {
         kind: STATEMENT.into(),
         subject: vec![Resource {
             name: file_name(&report.archive),
-            digest: Digests { sha256: Some(report.sha256) },
+            digest: Digests::of(Some(report.sha256)),
             ..Resource::default()
         }],
         predicate_type: PREDICATE.into(),
@@ -149,7 +158,7 @@ pub fn write(
             build_definition: BuildDefinition {
                 build_type: BUILD.into(),
                 external_parameters: parameters(report, options),
-                resolved_dependencies: report.bundled.iter().map(egg).collect(),
+                resolved_dependencies: eggs.chain(checkouts).collect(),
             },
             run_details: RunDetails {
                 builder: Builder {
@@ -190,15 +199,24 @@ fn egg(egg: &BundledEgg) -> Resource {
     let sha256 = egg.source_sha256.as_ref().and_then(|text| text.parse().ok());
     Resource {
         name: egg.path.rsplit('/').next().unwrap_or_default().to_owned(),
-        uri: Some(purl(&egg.name, &egg.version)),
-        digest: Digests { sha256 },
+        uri: purl(&egg.name, &egg.version, egg.archive_url.as_deref()),
+        digest: Digests::of(sha256),
         annotations: Some(Annotations { egg: egg.path.clone(), digest: egg.digest }),
+    }
+}
+
+fn checkout(Checkout { name, path, commit }: &Checkout) -> Resource {
+    Resource {
+        name: name.clone(),
+        uri: None,
+        digest: Digests { sha256: None, git_commit: Some(commit.clone()) },
+        annotations: Some(Annotations { egg: path.clone(), digest: None }),
     }
 }
 
 fn file(path: &Path) -> Result<Resource> {
     let text = files::read_short(path, MAX_PROVENANCE).at("read", path)?;
-    let digest = Digests { sha256: Some(Sha256::of(&text)) };
+    let digest = Digests::of(Some(Sha256::of(&text)));
     Ok(Resource { name: file_name(path), digest, ..Resource::default() })
 }
 

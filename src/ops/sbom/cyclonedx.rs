@@ -1,5 +1,7 @@
 //! CycloneDX 1.6 in JSON.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::egg::license::License;
@@ -95,7 +97,7 @@ struct Named<'a> {
 struct Reference<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    url: &'a str,
+    url: Cow<'a, str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hashes: Vec<Hash>,
 }
@@ -153,9 +155,13 @@ pub fn document(inventory: &Inventory) -> Document<'_> {
 
 fn component(item: &Item) -> Component<'_> {
     let archive = &item.archive;
-    let url = archive.url.as_deref();
-    let distribution =
-        |url| Reference { kind: "distribution", url, hashes: hashes(archive.sha256) };
+    let distribution = archive.url.as_ref().map(|url| Reference {
+        kind: "distribution",
+        url: url.into(),
+        hashes: hashes(archive.sha256),
+    });
+    let vcs =
+        item.swhid().map(|url| Reference { kind: "vcs", url: url.into(), hashes: Vec::new() });
     let digest = item.digest.map(|digest| ("eggcache:digest", digest.to_string()));
     let source = archive.file_name.clone().map(|name| ("eggcache:archive", name));
     let properties = [Some(("eggcache:path", item.path.clone())), source, digest];
@@ -167,8 +173,8 @@ fn component(item: &Item) -> Component<'_> {
         description: &item.summary,
         hashes: hashes(archive.sha256),
         licenses: licenses(&item.license),
-        purl: item.purl(),
-        external_references: url.map(distribution).into_iter().collect(),
+        purl: item.purl.clone(),
+        external_references: distribution.into_iter().chain(vcs).collect(),
         components: item.libraries.iter().map(|it| library(item, it)).collect(),
         properties: properties
             .into_iter()

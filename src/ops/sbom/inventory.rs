@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::buildout::{self, Buildout, path_files};
+use crate::buildout::develop_eggs::DevelopEgg;
+use crate::buildout::{self, Buildout};
 use crate::cache::Cache;
+use crate::disk::boundary::Boundary;
 use crate::disk::files;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::dependency::{self, Dependency};
@@ -15,7 +17,7 @@ use crate::egg::license::License;
 use crate::egg::metadata::MAX_METADATA;
 use crate::egg::name::{EggName, normalize_name};
 use crate::egg::purl::purl;
-use crate::error::{IoContext, Result};
+use crate::error::Result;
 use crate::ops::check;
 use crate::util::hash::digest::Digest;
 use crate::util::hash::sha256::Sha256;
@@ -23,9 +25,6 @@ use crate::util::hash::sha256::Sha256;
 use super::Options;
 use super::contents::{Contents, Library, REQUIRES};
 use super::graph::Graph;
-
-/// Longest `.egg-link` that is read, in bytes.
-const MAX_LINK: u64 = 1 << 16;
 
 /// The inventory of a buildout.
 #[derive(Debug, Serialize)]
@@ -61,11 +60,15 @@ pub struct Component {
     /// As its metadata spells it.
     pub name: String,
     pub version: String,
+    /// The package URL; `None` for a develop egg, as for an egg of a local archive.
+    pub purl: Option<String>,
     pub summary: String,
     pub license: License,
     pub archive: Archive,
     /// The digest of the egg, if the cache has it.
     pub digest: Option<Digest>,
+    /// The git commit of a develop egg, if it is in a repository.
+    pub commit: Option<String>,
     pub libraries: Vec<Library>,
     #[serde(skip)]
     pub dependencies: Vec<Dependency>,
@@ -114,8 +117,8 @@ impl Inventory {
             };
             component.add_origin(cached);
         }
-        for link in links(buildout)? {
-            components.extend(develop_egg(&link, &short(&link))?);
+        for egg in buildout.develop_eggs()? {
+            components.push(develop_egg(&egg, &short(&egg.link), &buildout.boundary));
         }
         components.sort_unstable_by(|one, other| one.order().cmp(&other.order()));
         let configured = [&buildout.installed, &buildout.configuration];
@@ -163,6 +166,7 @@ impl Component {
         };
         Self {
             project: normalize_name(&name),
+            purl: purl(&name, &version, None),
             name,
             version,
             summary: contents.summary,
@@ -178,23 +182,22 @@ impl Component {
     fn add_origin(&mut self, cached: Option<CachedEgg>) {
         let Some(CachedEgg { digest, key, provenance, .. }) = cached else { return };
         self.digest = Some(digest);
+        self.purl = purl(&self.name, &self.version, provenance.archive_url.as_deref());
         self.archive = Archive {
             file_name: provenance.source,
-            url: provenance.archive_url.and_then(|url| on_web(&url)),
+            url: provenance.archive_url.as_deref().and_then(on_web),
             sha256: key.source_sha256.parse().ok(),
         };
     }
 
-    fn order(&self) -> (&str, &str, &str) {
-        (&self.project, &self.version, &self.path)
+    /// The Software Heritage identifier of the commit (ISO/IEC 18670).
+    #[must_use]
+    pub fn swhid(&self) -> Option<String> {
+        self.commit.as_ref().map(|commit| format!("swh:1:rev:{commit}"))
     }
 
-    /// The package URL; `None` for a develop egg: a scanner would take it for the project of the same name
-    /// in the public index.
-    #[must_use]
-    pub fn purl(&self) -> Option<String> {
-        let is_known = self.kind == Kind::Egg && !self.version.is_empty();
-        is_known.then(|| purl(&self.name, &self.version))
+    fn order(&self) -> (&str, &str, &str) {
+        (&self.project, &self.version, &self.path)
     }
 }
 
@@ -205,29 +208,14 @@ fn on_web(text: &str) -> Option<String> {
     (has_domain && ["https", "http"].contains(&url.scheme())).then(|| url.into())
 }
 
-/// The links to develop eggs, sorted.
-fn links(buildout: &Buildout) -> Result<Vec<PathBuf>> {
-    if !buildout.develop_eggs.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut links = buildout::entries(&buildout.develop_eggs)?;
-    links.retain(|path| path.extension().is_some_and(|extension| extension == "egg-link"));
-    Ok(links)
-}
-
-/// The project that a link leads to; `None` if there is no metadata of it.
-fn develop_egg(link: &Path, short: &str) -> Result<Option<Component>> {
-    let text = files::read_short(link, MAX_LINK).at("read", link)?;
-    let text = String::from_utf8_lossy(&text);
-    let Some(target) = path_files::egg_link_target(&text) else { return Ok(None) };
-    let folder = link.parent().unwrap_or(link).join(target);
-    let stem = link.file_stem().unwrap_or_default().to_string_lossy();
+/// The component of a develop egg.
+fn develop_egg(egg: &DevelopEgg, short: &str, boundary: &Boundary) -> Component {
     let is_info = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let project = name.strip_suffix(".egg-info");
-        project.is_some_and(|project| normalize_name(project) == normalize_name(&stem))
+        project.is_some_and(|project| normalize_name(project) == normalize_name(&egg.name))
     };
-    let found = buildout::entries(&folder).unwrap_or_default().into_iter().find(is_info);
+    let found = buildout::entries(&egg.folder).unwrap_or_default().into_iter().find(is_info);
     let mut contents = Contents::default();
     if let Some(info) = found {
         for (name, file) in [("EGG-INFO/PKG-INFO", "PKG-INFO"), (REQUIRES, "requires.txt")] {
@@ -238,9 +226,9 @@ fn develop_egg(link: &Path, short: &str) -> Result<Option<Component>> {
     }
     let mut component = Component::of(short.to_owned(), contents);
     if component.version.is_empty() {
-        (component.name, component.project) = (stem.to_string(), normalize_name(&stem));
+        (component.name, component.project) = (egg.name.clone(), normalize_name(&egg.name));
     }
-    Ok(Some(Component { kind: Kind::Develop, ..component }))
+    Component { kind: Kind::Develop, purl: None, commit: egg.commit(boundary), ..component }
 }
 
 #[cfg(test)]

@@ -180,7 +180,11 @@ fn root(inventory: &Inventory) -> Package<'_> {
 }
 
 fn package<'a>(item: &'a Component, id: &str, extracted: &mut Extracted) -> Package<'a> {
-    let purl = |locator| ExternalRef { category: "PACKAGE-MANAGER", kind: "purl", locator };
+    let purl = item.purl.clone();
+    let purl =
+        purl.map(|locator| ExternalRef { category: "PACKAGE-MANAGER", kind: "purl", locator });
+    let commit =
+        item.swhid().map(|locator| ExternalRef { category: "PERSISTENT-ID", kind: "swh", locator });
     let unknown = if item.kind == Kind::Develop { NONE } else { NO_ASSERTION };
     Package {
         version_info: &item.version,
@@ -194,7 +198,7 @@ fn package<'a>(item: &'a Component, id: &str, extracted: &mut Extracted) -> Pack
         checksums: checksums(item.archive.sha256),
         license_declared: declared(&item.license, extracted),
         summary: &item.summary,
-        external_refs: item.purl().map(purl).into_iter().collect(),
+        external_refs: purl.into_iter().chain(commit).collect(),
         ..blank(&item.name, id.to_owned())
     }
 }
