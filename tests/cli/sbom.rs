@@ -307,6 +307,28 @@ fn the_git_commit_of_a_develop_egg_is_stated() {
 }
 
 #[test]
+fn native_code_in_parts_is_named_as_missing_in_a_bill() {
+    let sandbox = sandbox();
+    let note = "with native code in parts/";
+    assert!(!sandbox.ok("sbom app").stderr.contains(note));
+    for name in ["libcalc/lib/libcalc.so.1", "libcalc/bin/calc", "libcalc/log/old.so"] {
+        write(&sandbox.path("app/parts").join(name), ELF);
+    }
+    write(&sandbox.path("app/parts/libcalc/lib/notes.so"), b"text");
+    let names = ["parts/libcalc/bin/calc", "parts/libcalc/lib/libcalc.so.1"];
+    sandbox
+        .ok("sbom app -o app.json")
+        .says(&["note: 3 files with native code in parts/ are not in"]);
+    assert_eq!(sandbox.json("sbom app")["unlisted"].as_array().unwrap().len(), 3);
+    let bundle = "bundle app -o a.tar --exclude parts/*/log";
+    assert!(!sandbox.ok(bundle).stderr.contains(note));
+    let line = format!("note: 2 files {} are not in the bill: {}", note, names.join(", "));
+    sandbox.ok(&format!("{bundle} --sbom a.cdx.json")).says(&[&line]);
+    let report = sandbox.json(&format!("{bundle} --sbom a.cdx.json"));
+    assert_eq!(report["unlisted"], json!(names));
+}
+
+#[test]
 fn a_bill_needs_no_cache_and_no_bill_lacks_an_egg() {
     let sandbox = sandbox();
     fs::remove_dir_all(sandbox.path("cache")).unwrap();

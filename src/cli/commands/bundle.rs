@@ -158,8 +158,9 @@ fn pack(
     }
     let mut report = bundle::bundle(cache.as_ref(), &checked, options, &context.bar)?;
     if let Some(file) = &beside.sbom {
-        sbom::sbom(cache.as_ref(), &checked, &sbom_options(&report, options, file))?;
+        let bill = sbom::sbom(cache.as_ref(), &checked, &sbom_options(&report, options, file))?;
         report.sbom = Some(file.clone());
+        report.unlisted = bill.unlisted;
     }
     if let Some((file, signer)) = beside.provenance.as_ref().zip(signer) {
         let bills: Vec<&Path> = beside.sbom.iter().map(PathBuf::as_path).collect();
@@ -181,6 +182,7 @@ fn sbom_options(report: &Report, options: &Options, file: &Path) -> sbom::Option
         time: report.mtime.and_then(|mtime| i64::try_from(mtime).ok()),
         only: Some(report.bundled.iter().map(|egg| egg.path.clone()).collect()),
         archive: Some(report.sha256),
+        left_out: report.left_out.iter().map(|it| (&it.path).into()).collect(),
     }
 }
 
@@ -235,6 +237,7 @@ fn packed_text(report: &Report, verbose: bool) -> Text {
     let beside = [&report.sbom, &report.provenance].into_iter().flatten();
     notes.extend(beside.map(|file| format!("beside it: {}", file.display())));
     let few = if verbose { usize::MAX } else { FEW };
+    notes.extend(super::sbom::unlisted(&report.unlisted, few));
     if let Some(path) = &report.path {
         notes.push(bound(path, &report.bound, verbose));
     } else if verbose && !report.records.is_empty() {

@@ -75,6 +75,18 @@ impl Sbom {
     }
 }
 
+/// The note on native code that is not in a bill.
+pub fn unlisted(paths: &[String], few: usize) -> Option<String> {
+    let verb = if paths.len() == 1 { "is" } else { "are" };
+    let files = counted(paths.len(), "file");
+    (!paths.is_empty()).then(|| {
+        format!(
+            "{files} with native code in parts/ {verb} not in the bill: {}",
+            first_names(paths, few)
+        )
+    })
+}
+
 fn text(report: &Report, verbose: bool) -> Text {
     let mut data = Data::default();
     if report.file.is_none() {
@@ -90,6 +102,7 @@ fn text(report: &Report, verbose: bool) -> Text {
         let unknown = eggs(report.eggs - report.with_archive);
         notes.push(format!("the archive of {unknown} is not known"));
     }
+    notes.extend(unlisted(&report.unlisted, few));
     if report.problems > 0 {
         let problems = counted(report.problems, "problem");
         notes.push(format!("the buildout has {problems}: `eggcache check` lists them"));

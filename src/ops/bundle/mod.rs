@@ -108,6 +108,9 @@ pub struct Report {
     /// A bill of materials of the archive, if one was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sbom: Option<PathBuf>,
+    /// Files with native code in `parts/` that the bill of materials does not list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unlisted: Vec<String>,
     /// The provenance of the archive, if one was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provenance: Option<PathBuf>,
@@ -185,6 +188,7 @@ pub fn bundle(
         bundled: manifest.eggs,
         checkouts,
         sbom: None,
+        unlisted: Vec::new(),
         provenance: None,
     })
 }

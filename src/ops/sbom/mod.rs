@@ -8,6 +8,7 @@ mod contents;
 mod cyclonedx;
 mod graph;
 mod inventory;
+mod parts;
 mod spdx;
 
 use std::collections::BTreeSet;
@@ -50,6 +51,8 @@ pub struct Options {
     pub only: Option<BTreeSet<String>>,
     /// The SHA-256 of the archive that the document describes, if it describes one.
     pub archive: Option<Sha256>,
+    /// Paths that the archive lacks, with everything below them.
+    pub left_out: BTreeSet<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,6 +68,8 @@ pub struct Report {
     pub with_archive: usize,
     /// Eggs whose metadata declares no license.
     pub without_license: Vec<String>,
+    /// Files with native code in `parts/`, which no document lists.
+    pub unlisted: Vec<String>,
     /// How many problems the check of the buildout has found.
     pub problems: usize,
     /// Where the document is.
@@ -97,6 +102,10 @@ pub fn sbom(cache: Option<&Cache>, checked: &check::Report, options: &Options) -
         None => Some(serde_json::from_str(&text).expect("this is JSON")),
     };
     let components = || inventory.components.iter();
+    let is_left_out =
+        |path: &String| Path::new(path).ancestors().any(|above| options.left_out.contains(above));
+    let mut unlisted = parts::native_files(&buildout)?;
+    unlisted.retain(|path| !is_left_out(path));
     let count = |kind| components().filter(|it| it.kind == kind).count();
     let without = components().filter(|it| it.license == crate::egg::license::License::Unknown);
     Ok(Report {
@@ -106,6 +115,7 @@ pub fn sbom(cache: Option<&Cache>, checked: &check::Report, options: &Options) -
         libraries: components().map(|it| it.libraries.len()).sum(),
         with_archive: components().filter(|it| it.archive.sha256.is_some()).count(),
         without_license: without.map(|it| it.name.clone()).collect(),
+        unlisted,
         problems: checked.unsolved().count(),
         file: options.output.clone(),
         document,
