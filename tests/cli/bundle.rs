@@ -155,8 +155,8 @@ fn tar_unpacks_a_bundle_to_the_same_files() {
     fs::hard_link(sandbox.path("app/buildout.cfg"), sandbox.path("app/parts/hard.cfg")).unwrap();
     fs::remove_dir_all(sandbox.path("app/eggs/v5").join(OLD)).unwrap();
     chmod(&sandbox.path("app/parts/app/etc/app.conf"), 0o600);
-    sandbox.ok("bundle app -o app.tar.zst --mtime 1500000000");
-    sandbox.ok("bundle app -o app.tar --mtime 1500000000");
+    sandbox.ok("bundle app -o app.tar.zst --mtime 1500000000").says(&[" KiB compressed)"]);
+    sandbox.ok("bundle app -o app.tar --mtime 1500000000").says(&[" KiB as tar)"]);
     sandbox.shell("zstd -qt app.tar.zst && zstd -qdc app.tar.zst | cmp - app.tar");
     fs::create_dir(sandbox.path("out")).unwrap();
     sandbox.shell("umask 022; tar -xf app.tar.zst -C out");

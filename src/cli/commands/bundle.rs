@@ -269,12 +269,13 @@ fn packed_text(report: &Report, verbose: bool) -> Text {
         hints,
         notes,
         summary: format!(
-            "Wrote {archive}, {}: {}, {}, {} ({} compressed)",
+            "Wrote {archive}, {}: {}, {}, {} ({} {})",
             place(report),
             eggs(report.eggs),
             counted(report.files, "file"),
             shown_size(report.bytes),
-            shown_size(report.archive_bytes)
+            shown_size(report.archive_bytes),
+            if report.is_compressed { "compressed" } else { "as tar" }
         ),
         ..Text::default()
     }

@@ -80,6 +80,7 @@ pub struct Report {
     pub sha256: Sha256,
     /// Length of the archive.
     pub archive_bytes: u64,
+    pub is_compressed: bool,
     pub prefix: String,
     /// The only path at which the buildout works; absent if it works anywhere.
     pub path: Option<String>,
@@ -172,6 +173,7 @@ pub fn bundle(
         archive: destination.path,
         sha256,
         archive_bytes,
+        is_compressed: destination.format == destination::Format::TarZst,
         mtime,
         eggs: manifest.eggs.len(),
         known_eggs: manifest.eggs.iter().filter(|egg| egg.digest.is_some()).count(),
