@@ -627,6 +627,80 @@ fn run_paths_are_reported() {
     );
 }
 
+const CALC: &str = "calc-1.0-py3.11-linux-x86_64.egg";
+const LIBRARY: &str = "libcalc.so.1";
+
+/// A buildout with an egg whose module needs a library, which is in `folder` of the sandbox, by this run path.
+fn app_that_needs(folder: &str, run_path: &str) -> App {
+    let app = App::new();
+    let egg = app.egg(CALC);
+    crate::support::make_egg(&egg, "calc", "1.0", &[]);
+    app.script("calc", &[CALC]);
+    let library = app.sandbox.path(folder).join(LIBRARY);
+    fs::create_dir_all(library.parent().unwrap()).unwrap();
+    app.sandbox.shell(&format!(
+        "cc -x c -shared -nostdlib -o {0} -Wl,-soname,{LIBRARY} /dev/null && \
+         cc -shared -nostdlib -o {1}/_calc.so -Wl,--no-as-needed {0} -Wl,-rpath,'{run_path}'",
+        library.display(),
+        egg.display()
+    ));
+    app
+}
+
+const PART: &str = "app/parts/calc/lib";
+const TO_PART: &str = "$ORIGIN/../../../parts/calc/lib";
+
+#[test]
+fn a_library_that_is_gone_from_parts_is_a_problem() {
+    let app = app_that_needs(PART, TO_PART);
+    assert_eq!(problems(&app.check("", 0)), []);
+    let library = app.sandbox.path(PART).join(LIBRARY);
+    fs::rename(&library, app.path("parts/calc").join(LIBRARY)).unwrap();
+    assert_eq!(problems(&app.check("", 0)), [], "a script may name the folder");
+    fs::remove_dir_all(app.path("parts/calc")).unwrap();
+    let (kind, path) = app.one_problem("");
+    assert_eq!((&kind[..], path.file_name().unwrap().to_str()), ("library", Some("_calc.so")));
+    let missing = "_calc.so: needs libcalc.so.1, which is missing in parts/calc/lib";
+    let check = app.sandbox.fails("check app", 4);
+    check.says(&[missing, "not self-contained"]);
+    assert!(!check.stderr.contains("--repair"), "{}", check.stderr);
+    app.sandbox.fails("bundle app -o app.tar", 4).says(&[missing, "not bundled"]);
+    fs::remove_file(app.path("bin/calc")).unwrap();
+    assert_eq!(problems(&app.check("", 0)), [], "no script uses the egg");
+}
+
+#[test]
+fn a_library_that_another_egg_may_have_loaded_is_no_problem() {
+    let app = app_that_needs(PART, TO_PART);
+    fs::remove_dir_all(app.path("parts/calc")).unwrap();
+    let other = app.egg("other-1.0-py3.11-linux-x86_64.egg");
+    crate::support::make_egg(&other, "other", "1.0", &[("other.libs/libcalc.so.1", b"\x7fELF")]);
+    assert_eq!(problems(&app.check("", 0)), []);
+    // As a driver is, or a library of the Python: it was never in this buildout.
+    for run_path in ["$ORIGIN/lib", "$ORIGIN/../nvidia/lib", "$ORIGIN/../../../parts/$PLATFORM"] {
+        let app = app_that_needs("outside", run_path);
+        assert_eq!(problems(&app.check("", 0)), [], "{run_path}");
+    }
+}
+
+#[test]
+fn a_library_that_only_a_folder_outside_has_is_a_problem() {
+    let outside = "$ORIGIN/../../../../outside";
+    let app = app_that_needs("outside", outside);
+    assert_eq!(app.one_problem("").0, "library");
+    app.sandbox.fails("check app", 4).says(&["needs libcalc.so.1, which only ", "/outside has"]);
+    let library = app.sandbox.path("outside").join(LIBRARY);
+    write(&app.sandbox.path("venv/lib/python3.11/os.py"), b"");
+    fs::rename(&library, app.sandbox.path("venv/lib").join(LIBRARY)).unwrap();
+    assert_eq!(problems(&app.check("", 0)), [], "a library that was never found is not judged");
+    let app = app_that_needs("venv/lib", "$ORIGIN/../../../../venv/lib");
+    write(&app.sandbox.path("venv/lib/python3.11/os.py"), b"");
+    assert_eq!(problems(&app.check("", 0)), [], "it is of the Python in use");
+    let app = app_that_needs(PART, &format!("{outside}:{TO_PART}"));
+    write(&app.sandbox.path("outside").join(LIBRARY), b"\x7fELF");
+    assert_eq!(problems(&app.check("", 0)), [], "a part has it, too");
+}
+
 #[test]
 fn outside_parts_in_installed_cfg_are_reported_per_folder() {
     let app = App::new();

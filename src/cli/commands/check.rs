@@ -103,7 +103,11 @@ fn summary(report: &Report, notes: usize) -> String {
         counted(notes, "note")
     );
     let is_repairable = |it: &Finding| {
-        it.egg.is_some() && !matches!(it.kind, FindingKind::OtherPython | FindingKind::Withdrawn)
+        let is_lasting = matches!(
+            it.kind,
+            FindingKind::OtherPython | FindingKind::Withdrawn | FindingKind::Library
+        );
+        it.egg.is_some() && !is_lasting
     };
     let was_left = report.notes.iter().any(|it| it.kind == FindingKind::NotRepaired);
     if report.unsolved().any(is_repairable) && !was_left {

@@ -93,6 +93,13 @@ impl Loader {
         needed
     }
 
+    /// Whether this machine has a library for an object where it looks without run paths; `None` if this is no
+    /// object.
+    #[must_use]
+    pub fn has_by_default(&self, object: &Path, name: &str) -> Option<bool> {
+        Some(self.has(name, machine_of(object)?, &[]))
+    }
+
     fn has(&self, name: &str, machine: Machine, run_paths: &[PathBuf]) -> bool {
         let fits = |path: &Path| machine_of(path) == Some(machine);
         self.cached().get(name).into_iter().flatten().any(|path| fits(path))
@@ -124,8 +131,14 @@ impl Loader {
 
 /// The run paths of an object in the folder `origin`; `None` if one of them cannot be known here.
 fn run_paths(object: &File, origin: &Path) -> Option<Vec<PathBuf>> {
+    expanded(&elf::run_paths(object), origin)
+}
+
+/// The folders of run paths, for an object in the folder `origin`; `None` if one of them cannot be known here.
+#[must_use]
+pub fn expanded(run_paths: &[String], origin: &Path) -> Option<Vec<PathBuf>> {
     let origin = origin.to_str()?;
-    let resolved = elf::run_paths(object).into_iter().map(|folder| {
+    let resolved = run_paths.iter().map(|folder| {
         let folder = folder.replace("${ORIGIN}", origin).replace("$ORIGIN", origin);
         (!folder.contains('$')).then(|| PathBuf::from(folder))
     });

@@ -17,6 +17,7 @@ use crate::util::progress::Progress;
 use super::compare::{Candidates, Closest, Comparison, Match};
 use super::file_content::{Content, incomplete, is_file, other_python};
 use super::installed_egg::InstalledEgg;
+use super::libraries::Needs;
 use super::links;
 use super::report::{Finding, FindingKind, Findings};
 use super::verdict::{FileFacts, FileVerdict, judge};
@@ -29,6 +30,8 @@ pub struct Examined {
     pub bytecode: usize,
     /// Shared objects that look for libraries relative to their own folder.
     pub relative_run_paths: usize,
+    /// The libraries that shared objects with run paths need.
+    pub needs: Vec<Needs>,
     /// Whether the egg has changed in any way.
     pub has_drifted: bool,
 }
@@ -50,6 +53,7 @@ impl Examiner<'_> {
             matched: Match::None,
             bytecode: 0,
             relative_run_paths: 0,
+            needs: Vec::new(),
             has_drifted: false,
         };
         if let Some(reason) = &egg.unsound {
@@ -212,6 +216,10 @@ impl Examiner<'_> {
         for (kind, what) in references.notes {
             let note = Finding::new(kind, &self.boundary.short(&path), what);
             examined.found.notes.push(note.in_egg(Some(&egg.file_name)));
+        }
+        if !content.needed.is_empty() {
+            let (run_paths, libraries) = (content.run_paths.clone(), content.needed.clone());
+            examined.needs.push(Needs { object: path, run_paths, libraries });
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Content {
     pub head: Vec<u8>,
     /// Where a shared object looks for libraries.
     pub run_paths: Vec<String>,
+    /// The libraries that a shared object with run paths needs.
+    pub needed: Vec<String>,
     pub error: Option<String>,
 }
 
@@ -75,6 +77,10 @@ impl Content {
         if object {
             self.run_paths = elf::run_paths(&file);
             file.rewind().at("read", path)?;
+            if !self.run_paths.is_empty() {
+                self.needed = elf::needed_libraries(&file);
+                file.rewind().at("read", path)?;
+            }
         }
         (&file).take(head).read_to_end(&mut self.head).at("read", path)?;
         if hash {

@@ -16,6 +16,7 @@ use super::bound;
 use super::compare::Match;
 use super::examine::{Examined, Examiner};
 use super::installed_egg::InstalledEgg;
+use super::libraries::{self, Surroundings};
 use super::links::{self, LinkedFile};
 use super::references::{self, References};
 use super::report::{Finding, FindingKind, Findings, Report};
@@ -61,6 +62,12 @@ impl Inspector<'_> {
         found.problems.extend(links::hard_links(boundary, &linked, blobs));
         found.problems.extend(references.other_pythons());
         found.problems.extend(references.missing_eggs(boundary));
+        let around = Surroundings {
+            buildout: self.buildout,
+            interpreters: &references.interpreters,
+            used: &references.eggs,
+        };
+        found.problems.extend(libraries::problems(&eggs, &around));
         found.notes.extend(self.leftovers()?);
         if boundary.has_unresolved() {
             let what = "some paths take too long to resolve and count as outside";

@@ -9,6 +9,7 @@ mod examine;
 mod file_content;
 mod inspection;
 mod installed_egg;
+mod libraries;
 mod links;
 mod references;
 mod repair;

@@ -62,6 +62,8 @@ pub enum FindingKind {
     DevelopEgg,
     /// An egg that scripts import and that does not exist.
     MissingEgg,
+    /// A shared library that an egg needs and that is missing in the buildout, or only outside.
+    Library,
     /// An egg that a remote has withdrawn.
     Withdrawn,
     /// An egg that lacks a part, which shows without the cache.
@@ -100,7 +102,10 @@ impl FindingKind {
     /// Whether a problem of this kind is a reference to the outside.
     #[must_use]
     pub fn is_leak(self) -> bool {
-        matches!(self, Self::HardLink | Self::Symlink | Self::Path | Self::DevelopEgg)
+        matches!(
+            self,
+            Self::HardLink | Self::Symlink | Self::Path | Self::DevelopEgg | Self::Library
+        )
     }
 }
 

@@ -35,6 +35,8 @@ pub struct References {
     pub missing: BTreeMap<PathBuf, PathBuf>,
     /// The Pythons of the scripts that import an egg, each with one of those scripts.
     pub pythons: BTreeMap<String, BTreeMap<String, PathBuf>>,
+    /// The Pythons that scripts run.
+    pub interpreters: Vec<Interpreter>,
 }
 
 /// Reads every text of a buildout. `cache` is not reported as a path outside.
@@ -66,6 +68,7 @@ pub fn references(buildout: &Buildout, cache: Option<&Path>) -> Result<Reference
             found.problems.push(Finding::new(FindingKind::Path, folder, what));
         }
     }
+    references.interpreters = interpreters.into_values().collect();
     Ok(references)
 }
 
