@@ -56,20 +56,51 @@ pub fn shown(options: &BuildOptions) -> String {
     options.join(", ")
 }
 
+/// A variant, as far as the cache knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownVariant {
+    /// The digest of the options.
+    pub build: String,
+    /// `None` if they are not known.
+    pub options: Option<BuildOptions>,
+    /// The digest of the only folder for which the build is; empty if it is for any.
+    pub folder: String,
+}
+
+impl KnownVariant {
+    #[must_use]
+    pub fn read(cache: &Dir, variant: &str) -> Self {
+        let (build, folder) = variant.split_once('.').unwrap_or((variant, ""));
+        let options = of_variant(cache, build);
+        Self { build: build.to_owned(), options, folder: folder.to_owned() }
+    }
+
+    /// Its options in words, or the first digits of one whose options are not known.
+    #[must_use]
+    pub fn shown_build(&self) -> String {
+        let options = self.options.as_ref().map(shown);
+        match options.filter(|text| self.build.is_empty() || !text.is_empty()) {
+            Some(options) => options,
+            None => format!("variant {}", shown_digits(&self.build)),
+        }
+    }
+
+    /// Its folder in words.
+    #[must_use]
+    pub fn shown_folder(&self) -> String {
+        format!("only for folder {}", shown_digits(&self.folder))
+    }
+}
+
 /// A variant in words: `define = FLAVOUR_7`, or the first digits of one whose options are not known. Empty
 /// for a build without options.
 #[must_use]
 pub fn shown_variant(cache: &Dir, variant: &str) -> String {
-    let (build, folder) = variant.split_once('.').unwrap_or((variant, ""));
-    let options = of_variant(cache, build).map(|options| shown(&options));
-    let text = match options.filter(|text| build.is_empty() || !text.is_empty()) {
-        Some(options) => options,
-        None => format!("variant {}", shown_digits(build)),
-    };
-    if folder.is_empty() {
-        text
+    let known = KnownVariant::read(cache, variant);
+    if known.folder.is_empty() {
+        known.shown_build()
     } else {
-        format!("{text}, only for folder {}", shown_digits(folder))
+        format!("{}, {}", known.shown_build(), known.shown_folder())
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use crate::cache::build_options;
+use crate::cache::build_options::KnownVariant;
 use crate::cache::query::{self, Narrow};
 use crate::cache::retention::kept_by::{Keepers, KeptBy};
 use crate::cache::{Arrivals, Cache};
@@ -15,7 +15,7 @@ use crate::egg::cached_egg::CachedEgg;
 use crate::error::{Error, Result};
 use crate::remote::withdrawals::record::{Notice, Withdrawals};
 use crate::util::clock::now;
-use crate::util::hash::digest::{Digest, shown_digits};
+use crate::util::hash::digest::Digest;
 use crate::util::suggest::Nearest;
 
 /// Serializes with the arrival of each egg that has one.
@@ -33,8 +33,8 @@ pub struct Report {
     /// Texts that no egg matches, and what they may have meant.
     pub unmatched: Vec<String>,
     pub nearest: Vec<Nearest>,
-    /// The variants of the eggs, in words. Only for people: the serialized eggs have their variants.
-    pub variants: HashMap<String, String>,
+    /// The variants of the eggs. Only for people: the serialized eggs have their variants.
+    pub variants: HashMap<String, KnownVariant>,
     /// Bytes of content.
     pub bytes: u64,
     /// Bytes of the blobs.
@@ -158,27 +158,18 @@ pub fn list_with(
         unmatched,
         nearest,
         withdrawn: eggs.iter().filter_map(notice).collect(),
-        variants: shown_variants(cache, &eggs),
+        variants: known_variants(cache, &eggs),
         bytes: eggs.iter().map(|egg| egg.counts.bytes).sum(),
         blob_bytes: eggs.iter().map(|egg| egg.blob_bytes).sum(),
         eggs,
     })
 }
 
-/// The variants of eggs, in words, and with digits where two have the same words: those do not say all of long
-/// options. Plain builds are left out.
-fn shown_variants(cache: &Cache, eggs: &[CachedEgg]) -> HashMap<String, String> {
+/// The variants of eggs. Plain builds are left out.
+fn known_variants(cache: &Cache, eggs: &[CachedEgg]) -> HashMap<String, KnownVariant> {
     let variants: HashSet<&String> = eggs.iter().map(|egg| &egg.key.variant).collect();
     let custom = variants.into_iter().filter(|variant| !variant.is_empty());
-    let in_words: Vec<(&String, String)> = custom
-        .map(|variant| (variant, build_options::shown_variant(cache.dir(), variant)))
-        .collect();
-    let is_alone = |words: &str| in_words.iter().filter(|(_, other)| other == words).count() == 1;
-    let shown = |(variant, words): &(&String, String)| {
-        let digits = shown_digits(variant);
-        if is_alone(words) { words.clone() } else { format!("{words} (variant {digits})") }
-    };
-    in_words.iter().map(|it| (it.0.clone(), shown(it))).collect()
+    custom.map(|it| (it.clone(), KnownVariant::read(cache.dir(), it))).collect()
 }
 
 /// The eggs that a text matches.
