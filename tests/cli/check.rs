@@ -295,6 +295,20 @@ fn packages_of_the_python_that_scripts_import_are_noted() {
     assert_eq!(kinds(&report["notes"])[..2], ["interpreter", "packages"]);
     let output = app.sandbox.ok("check app");
     output.says(&["imports packages that are installed beside", "(and 1 more script)"]);
+    let metadata =
+        b"Name: gamma\nVersion: 1.0\nRequires-Dist: wheel\nRequires-Dist: packaging>=24\n";
+    let egg = app.egg("gamma-1.0-py3.11.egg");
+    write(&egg.join("gamma-1.0.dist-info/METADATA"), metadata);
+    write(&app.path("bin/other"), script.replace(ALPHA, "gamma-1.0-py3.11.egg").as_bytes());
+    for (name, version) in [("packaging", "26.4"), ("wheel", "0.48"), ("pip", "26.0")] {
+        let metadata = format!("Name: {name}\nVersion: {version}\n");
+        let info = packages.join(format!("{name}-{version}.dist-info/METADATA"));
+        write(&info, metadata.as_bytes());
+    }
+    let named = "bin/app: imports packaging 26.4 and wheel 0.48, which are installed beside";
+    app.sandbox.ok("check app").says(&[named, "(and 1 more script)"]);
+    fs::remove_dir_all(egg).unwrap();
+    write(&app.path("bin/other"), script.as_bytes());
     output.says(&["self-contained, but for packages of its Python: 3 eggs"]);
     assert_eq!(app.sandbox.json(bundle)["needs_packages"], true);
     app.sandbox

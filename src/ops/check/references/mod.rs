@@ -7,6 +7,7 @@
 
 mod configuration;
 mod develop_eggs;
+mod packages;
 mod scripts;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,7 +9,7 @@ use crate::buildout::script::Import;
 use crate::buildout::text_files::Text;
 use crate::disk::boundary::{Boundary, Location};
 
-use super::{AbsolutePaths, Interpreters, References, and_more, target_outside};
+use super::{AbsolutePaths, Interpreters, References, and_more, packages, target_outside};
 use crate::ops::check::report::{Finding, FindingKind, Findings};
 
 /// The program of a script, without arguments, if it is an absolute path.
@@ -53,10 +53,27 @@ pub fn add_interpreter(
         let importing: Vec<&&Text> = users.iter().filter(imports).collect();
         if let Some(first) = importing.first() {
             let more = and_more(importing.len() - 1, "script");
-            let what = format!("imports packages that are installed beside {path}{more}");
+            let packages = packages_beside(boundary, interpreter, &importing);
+            let what = format!("{}{more}", packages::note(&packages, path));
             found.notes.push(Finding::new(FindingKind::Packages, &first.short, what));
         }
     }
+}
+
+/// The packages of an interpreter that scripts need.
+fn packages_beside(
+    boundary: &Boundary,
+    interpreter: &Interpreter,
+    scripts: &[&&Text],
+) -> Vec<String> {
+    let imports = scripts.iter().flat_map(|text| {
+        text.script.imports.iter().map(|import| {
+            let (base, path) = base_and_path(import, text, boundary);
+            base.join(path)
+        })
+    });
+    let (folders, eggs) = imports.partition(|path| interpreter.has_packages_in(path));
+    packages::needed(&eggs, &folders)
 }
 
 fn imports_packages_of(interpreter: &Interpreter, text: &Text) -> bool {
