@@ -51,8 +51,8 @@ pub struct Options {
     pub whole: bool,
     /// The paths of the eggs that this run used.
     pub eggs: Vec<PathBuf>,
-    /// Digests of the eggs that this run has copied or stored, by their path below a canonical
-    /// directory.
+    /// Digests of the eggs that this run has copied or stored, and of withdrawn ones that it has built again,
+    /// by their path below a canonical directory.
     pub known: HashMap<PathBuf, Digest>,
 }
 

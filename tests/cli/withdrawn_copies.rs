@@ -67,6 +67,30 @@ fn a_withdrawn_egg_that_is_built_again_is_refused_alone() {
 }
 
 #[test]
+fn a_withdrawn_egg_that_is_built_again_stays_reported() {
+    let (pool, app) = scene();
+    pool.ok(WITHDRAW);
+    pool.of("reader", LIST);
+    pool.of("reader", "gc").says(&["Removed 1 egg"]);
+    let egg = app.join("eggs/foo-1.0-py3.11.egg");
+    let root = json!({"op": "root", "directory": app, "eggs_directory": app.join("eggs"),
+        "eggs": [egg], "whole": true});
+    let mut server = session(&pool, "reader");
+    assert_eq!(server.store(&egg)["outcome"], "refused");
+    assert_eq!(server.ask(&root)["cached"], json!(0));
+    // The refusal has said it in this run.
+    server.close_with(&json!({"pushed": 0}));
+    let mut server = session(&pool, "reader");
+    server.ask(&root);
+    let closed = server.ask(&json!({"op": "close"}));
+    let warning = text(&closed["warnings"][0]);
+    assert!(warning.contains("of this buildout was withdrawn from remote team: evil"), "{closed}");
+    let buildout = app.canonicalize().unwrap().display().to_string();
+    let listed = pool.of("reader", LIST).stdout;
+    assert!(listed.contains(&buildout), "{listed}");
+}
+
+#[test]
 fn a_withdrawn_copy_is_known_beside_a_build_with_the_same_content() {
     let (pool, _) = scene();
     pool.of("reader", "add --environment el9 eggs/foo-1.0-py3.11.egg").says(&["1 egg stored"]);

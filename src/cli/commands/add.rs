@@ -103,7 +103,7 @@ fn text(report: &Report, verbose: bool, hints: &Hints) -> Text {
                 text.problems.push(format!("{path}: {reason}").into());
                 continue;
             }
-            Outcome::Withdrawn { error } => {
+            Outcome::Withdrawn { error, .. } => {
                 text.problems.push(format!("{path}: {error}").into());
                 withdrawn.get_or_insert(error);
                 continue;

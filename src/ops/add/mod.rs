@@ -120,6 +120,8 @@ pub enum Outcome {
     /// Refused because it is a withdrawn build.
     #[serde(rename = "refused")]
     Withdrawn {
+        #[serde(skip)]
+        digest: Digest,
         #[serde(rename = "reason", serialize_with = "crate::error::as_text")]
         error: Error,
     },
@@ -308,8 +310,9 @@ fn keep_each(
     for (staged, path) in staged.into_iter().zip(paths) {
         packed.push(match staged.map_err(|error| refusal(error, path)) {
             Ok(staged) => {
-                if let Some(notice) = withdrawals.get(staged.written.digest) {
-                    Packed::Refused(Outcome::Withdrawn { error: notice.again_error() })
+                let digest = staged.written.digest;
+                if let Some(notice) = withdrawals.get(digest) {
+                    Packed::Refused(Outcome::Withdrawn { digest, error: notice.again_error() })
                 } else {
                     sound.push(staged);
                     Packed::Sound

@@ -74,6 +74,8 @@ pub struct Session {
     learned: Vec<(Digest, String)>,
     /// Eggs that this session has copied or stored, by their paths.
     known: HashMap<PathBuf, Digest>,
+    /// Withdrawn eggs that this session has built again and that were not stored, by their paths.
+    built_again: HashMap<PathBuf, Digest>,
     /// The eggs that the buildout has registered, by their paths.
     registered: HashMap<PathBuf, Digest>,
     /// Eggs that are damaged or need a library that was replaced: the next build of their key replaces
@@ -161,6 +163,7 @@ impl Session {
             journal: journal::Journal::default(),
             learned: Vec::new(),
             known: HashMap::new(),
+            built_again: HashMap::new(),
             registered: HashMap::new(),
             damaged: Vec::new(),
             unusable: Vec::new(),
@@ -190,6 +193,7 @@ impl Session {
         whole: bool,
     ) -> Result<Answer> {
         self.settle();
+        let owned = |(path, digest): (&PathBuf, &Digest)| (path.clone(), *digest);
         let options = register::Options {
             directory,
             eggs_directory,
@@ -197,7 +201,7 @@ impl Session {
             buildout: self.provenance.buildout.clone(),
             whole,
             eggs,
-            known: self.known.clone(),
+            known: self.known.iter().chain(&self.built_again).map(owned).collect(),
         };
         let report = register::register(&mut self.cache, &options)?;
         self.registered.clone_from(&report.digests);
@@ -251,12 +255,14 @@ impl Session {
         Answer::Closed { warnings, pushed }
     }
 
-    /// Warnings about eggs that the buildout has and that were withdrawn, perhaps while it ran.
+    /// Warnings about eggs that the buildout has and that were withdrawn, perhaps while it ran. Of those that
+    /// were built again, the refusal to store them says so already.
     fn withdrawn_in_use(&self) -> Vec<String> {
         let eggs: BTreeMap<&PathBuf, Digest> = self
             .registered
             .iter()
             .chain(&self.known)
+            .filter(|(path, _)| !self.built_again.contains_key(*path))
             .map(|(path, digest)| (path, *digest))
             .collect();
         let notices: HashMap<Digest, Notice> =

@@ -142,16 +142,18 @@ impl Session {
     pub fn settle(&mut self) {
         let done = self.storer.as_ref().map(StoreWorker::settle).unwrap_or_default();
         for (number, path, outcome) in done {
+            let parent = || path.parent().and_then(|parent| parent.canonicalize().ok());
             if let Outcome::Stored { egg }
             | Outcome::Replaced { egg, .. }
             | Outcome::Present { egg } = &outcome
             {
-                let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
-                self.known.extend(parent.map(|parent| (parent.join(&egg.file_name), egg.digest)));
+                self.known.extend(parent().map(|parent| (parent.join(&egg.file_name), egg.digest)));
                 self.asked[number] = Some(egg.digest);
             }
             let outcome = match outcome {
-                Outcome::Withdrawn { error } => {
+                Outcome::Withdrawn { digest, error } => {
+                    let copy = parent().zip(path.file_name());
+                    self.built_again.extend(copy.map(|(dir, name)| (dir.join(name), digest)));
                     Outcome::Refused { reason: self.options.text(&error, self.cache.root()) }
                 }
                 outcome => outcome,
