@@ -172,6 +172,8 @@ fn gc_evicts_withdrawn_eggs_whatever_protects_them() {
     assert_eq!(report["evicted"][0]["reason"], "withdrawn");
     assert_eq!(report["evicted"].as_array().unwrap().len(), 1);
     assert_eq!(pool.of("reader", "list").stdout.matches("foo").count(), 0);
+    let why = pool.of("reader", "why foo").stdout;
+    assert!(why.contains("the egg was withdrawn by remote team: evil (removed on 20"), "{why}");
     pool.run("cache", "key", "remote gc team", 0).says(&["removed 1 egg"]);
     assert!(
         !pool.sandbox.path("pool/v1/entries/foo").exists()

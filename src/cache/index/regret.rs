@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 
-use super::row::{count, key_of, key_values, signed, time, total};
+use super::row::{count, digest_of, key_of, key_values, signed, time, total};
 use super::{Index, Writer, wrap};
 use crate::cache::miss::{Eviction, Gone};
 use crate::cache::retention::plan::Evicted;
@@ -61,11 +61,12 @@ impl Index {
     /// in seconds since the Unix epoch.
     pub fn evictions(&self, name: &str, now: i64) -> Result<Vec<Eviction>> {
         let sql = format!(
-            "SELECT evicted_at, {KEY_COLUMNS}, reason FROM regrets WHERE name = ? LIMIT {MOST}"
+            "SELECT evicted_at, {KEY_COLUMNS}, reason, digest FROM regrets WHERE name = ? LIMIT {MOST}"
         );
         let eviction = |row: &Row<'_>| {
             let reason: String = row.get(KEY + 11)?;
-            Ok(Eviction { key: key_of(row, KEY)?, at: time(row, 0, now)?, why: Gone::of(&reason) })
+            let (digest, key) = (digest_of(row, KEY + 12)?, key_of(row, KEY)?);
+            Ok(Eviction { digest, key, at: time(row, 0, now)?, why: Gone::of(&reason) })
         };
         let mut evictions = self.read(|open| {
             let mut statement = open.connection.prepare_cached(&sql)?;

@@ -51,8 +51,13 @@ pub enum Miss {
     OtherFolder,
     /// It had the egg.
     Evicted { at: i64, why: Gone },
-    /// A remote has withdrawn the egg.
-    Withdrawn { remote: String, why: String },
+    /// A remote has withdrawn the egg, which may be gone from the cache since.
+    Withdrawn {
+        remote: String,
+        why: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        removed_at: Option<i64>,
+    },
     /// The egg could not be copied.
     Unusable { why: String },
     /// Another buildout has stored it meanwhile.
@@ -124,6 +129,7 @@ impl From<EvictReason> for Gone {
 /// An egg that was taken out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Eviction {
+    pub digest: Option<Digest>,
     pub key: EggKey,
     /// In seconds since the Unix epoch.
     pub at: i64,
@@ -183,7 +189,7 @@ impl Miss {
         let builds: Vec<&CachedEgg> = works.iter().filter(of_build).copied().collect();
         let same: Vec<&CachedEgg> = builds.iter().filter(of_archive).copied().collect();
         if let Some((remote, why)) = same.iter().find_map(|it| (known.withdrawn)(it.digest)) {
-            return Self::Withdrawn { remote, why };
+            return Self::Withdrawn { remote, why, removed_at: None };
         }
         if let Some(egg) = same.first() {
             let is_new = egg.provenance.added_at >= needed.since;
@@ -195,8 +201,11 @@ impl Miss {
                 && needed.is_archive(&it.key)
                 && (known.would_work)(&it.key)
         };
-        if let Some(Eviction { at, why, .. }) = known.evictions.iter().rfind(is_it) {
-            return Self::Evicted { at: *at, why: *why };
+        if let Some(&Eviction { digest, at, why, .. }) = known.evictions.iter().rfind(is_it) {
+            return match digest.and_then(|digest| (known.withdrawn)(digest)) {
+                Some((remote, why)) => Self::Withdrawn { remote, why, removed_at: Some(at) },
+                None => Self::Evicted { at, why },
+            };
         }
         if let Some(egg) = builds.first() {
             return Self::archive(needed, &egg.key.source_sha256);
@@ -430,7 +439,8 @@ mod tests {
     #[test]
     fn an_eviction_of_the_egg_explains_more_than_an_egg_of_another_python() {
         let mut world = World::of(&[EggKey { python: "cp312".into(), ..wanted() }]);
-        let eviction = |key: EggKey, at, why| Eviction { key, at, why };
+        let digest = Some(Digest::of(b"evicted"));
+        let eviction = |key: EggKey, at, why| Eviction { digest, key, at, why };
         world.evictions = vec![
             eviction(wanted(), 0, Gone::Damaged),
             eviction(wanted(), 86_400, Gone::MaxSize),
@@ -443,6 +453,14 @@ mod tests {
         );
         world.evictions.truncate(1);
         assert_eq!(world.why(), "removed on 1970-01-01: it was damaged or incomplete");
+        world.evictions[0].why = Gone::Withdrawn;
+        assert_eq!(world.why(), "evicted on 1970-01-01: it was withdrawn");
+        world.withdrawn = digest;
+        assert_eq!(
+            world.why(),
+            "the egg was withdrawn by remote team: broken (removed on 1970-01-01)",
+            "as long as the list is known"
+        );
     }
 
     #[test]

@@ -38,8 +38,12 @@ impl fmt::Display for Miss {
             }
             Self::OtherFolder => write!(out, "the cached egg is not used: {OTHER_FOLDER}"),
             Self::Evicted { at, why } => write!(out, "{}", evicted(*at, *why)),
-            Self::Withdrawn { remote, why } => {
+            Self::Withdrawn { remote, why, removed_at: None } => {
                 write!(out, "the cached egg was withdrawn by remote {remote}: {why}")
+            }
+            Self::Withdrawn { remote, why, removed_at: Some(at) } => {
+                let day = shown_day(*at);
+                write!(out, "the egg was withdrawn by remote {remote}: {why} (removed on {day})")
             }
             Self::Unusable { why } => write!(out, "{why}"),
             Self::Raced => write!(out, "another buildout has stored it meanwhile"),
