@@ -217,6 +217,10 @@ pub enum Error {
     #[error("no key is trusted for {}", remotes.join(", "))]
     NoTrustedKey { remotes: Vec<String> },
 
+    /// A remote that is added, and not used.
+    #[error("remote {name}: no key is trusted, so none of its eggs are used")]
+    UntrustedRemote { name: String },
+
     /// No key whose signatures count, for a request that would then apply to everything.
     #[error("remote {name}: no key is trusted now, so no entry counts as signed")]
     NoValidKey { name: String },

@@ -216,21 +216,27 @@ impl Hints {
             Error::NoTrustedKey { .. } => {
                 vec![format!("{} trusts a key", self.command("trust NAME KEY"))]
             }
+            Error::UntrustedRemote { name } => vec![self.to_trust_remote(name)],
             Error::NoValidKey { name } => vec![format!(
                 "{} trusts the key of your builders; without it, all eggs would be removed",
                 self.command(&format!("trust {name} KEY"))
             )],
             Error::NoPushRemote { .. } => one("name one with --to, or add one with --push"),
             Error::RemoteExists { name } => {
-                vec![format!("{} removes it", self.command(&format!("remote remove {name}")))]
+                let remove = self.command(&format!("remote remove {name}"));
+                vec![self.to_trust_remote(name), format!("{remove} removes it")]
             }
             Error::KeyIdTaken { .. } => {
                 one("ask its owner for another key: `eggcache keygen` makes one with a random id")
             }
             Error::WebServer { .. } => one("use the store behind the web server"),
-            Error::UntrustedSigner { name, key, .. } => {
-                vec![format!("{} trusts it", self.command(&format!("trust {name} {key}")))]
-            }
+            Error::UntrustedSigner { name, key, .. } => vec![
+                format!("set {KEY_VARIABLE} to a key that the readers of the remote trust"),
+                format!(
+                    "or {} trusts this one here, and each reader has to trust it, too",
+                    self.command(&format!("trust {name} {key}"))
+                ),
+            ],
             Error::Withdrawn { .. } => {
                 vec![format!("{} removes it; another build can be used", self.command("gc"))]
             }
@@ -268,6 +274,12 @@ impl Hints {
             Error::NoPython { .. } => one("name the Python, as in --python 3.11"),
             _ => Vec::new(),
         }
+    }
+
+    /// How the eggs of a remote can be used.
+    pub fn to_trust_remote(&self, name: &str) -> String {
+        let trust = self.command(&format!("trust {name} KEY"));
+        format!("{trust} trusts the key of its builders")
     }
 
     fn of_io(&self, path: &Path, kind: std::io::ErrorKind) -> Vec<String> {
@@ -554,9 +566,15 @@ mod tests {
             (Error::NoRemotes, "`eggcache remote add NAME URL --key KEY`"),
             (Error::NoTrustedKey { remotes: names() }, "`eggcache trust NAME KEY`"),
             (Error::NoPushRemote { remotes: names() }, "--to"),
+            (Error::UntrustedRemote { name: name() }, "`eggcache trust team KEY`"),
+            (Error::RemoteExists { name: name() }, "`eggcache trust team KEY`"),
             (Error::RemoteExists { name: name() }, "`eggcache remote remove team`"),
             (Error::WebServer { name: name(), what: "is read-only" }, "store behind"),
-            (Error::UntrustedSigner { name: name(), id, key }, "`eggcache trust team RWQ`"),
+            (
+                Error::UntrustedSigner { name: name(), id: id.clone(), key: key.clone() },
+                "`eggcache trust team RWQ`",
+            ),
+            (Error::UntrustedSigner { name: name(), id, key }, "each reader has to trust it"),
             (Error::NoSigningKey, "set EGGCACHE_SIGNING_KEY"),
             (Error::NothingPushed { name: name() }, "set EGGCACHE_SIGNING_KEY"),
             (
@@ -580,7 +598,7 @@ mod tests {
                 "`eggcache remote list` lists the remotes",
             ),
         ] {
-            let hint = hints(&error).remove(0);
+            let hint = hints(&error).join("; ");
             assert!(hint.contains(says), "{error}: {hint}");
         }
     }

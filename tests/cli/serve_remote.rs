@@ -224,6 +224,27 @@ fn a_reader_builds_without_a_lease() {
 }
 
 #[test]
+fn a_remote_without_a_trusted_key_is_reported() {
+    let team = Team::new();
+    let key = team.builder.path("key.pub");
+    let opening = |offline: bool| {
+        let mut opening = opening_with(&team.reader, "configuration", Path::new("some pins"));
+        opening["offline"] = json!(offline);
+        Server::start(&team.reader).0.ask(&opening)
+    };
+    assert_eq!(opening(false)["warning"], json!(null));
+    team.reader.ok(&format!("trust team {} --remove", key.display()));
+    let answer = opening(false);
+    let warning = text(&answer["warning"]);
+    for part in ["remote team: no key is trusted, so none of its eggs are used", "trust team KEY"] {
+        assert!(warning.contains(part), "{warning}");
+    }
+    assert_eq!(opening(true)["warning"], json!(null), "offline, it would not be asked");
+    let add = format!("remote add team {}", team.builder.path("pool").display());
+    team.reader.fails(&add, 2).says(&["`eggcache trust team KEY", "`eggcache remote remove team"]);
+}
+
+#[test]
 fn an_untrusted_entry_is_reported_and_not_used() {
     let team = Team::new();
     team.pushed("foo");

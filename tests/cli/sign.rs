@@ -71,8 +71,11 @@ fn a_key_that_the_remote_does_not_trust_cannot_sign() {
     let pool = Pool::with_two();
     pool.ok("keygen new");
     let before = pool.content();
-    pool.run("cache", "new", "sign team", 1)
-        .says(&["does not trust the signing key", "eggcache trust team"]);
+    pool.run("cache", "new", "sign team", 1).says(&[
+        "does not trust the signing key",
+        "eggcache trust team",
+        "each reader has to",
+    ]);
     pool.run("cache", "", "sign team", 1).says(&["EGGCACHE_SIGNING_KEY", "eggcache keygen"]);
     assert_eq!(pool.content(), before);
 }

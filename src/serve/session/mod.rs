@@ -109,6 +109,10 @@ impl Session {
         let of_cache = configured.as_deref().unwrap_or(&[]);
         let (withdrawals, unreadable) = RunWithdrawals::readable(cache.root(), of_cache);
         let unreadable = unreadable.map(|error| text(&error));
+        let untrusted = of_cache.iter().filter(|remote| !offline && remote.trusted.is_empty());
+        let untrusted: Vec<String> = untrusted
+            .map(|remote| text(&Error::UntrustedRemote { name: remote.name.clone() }))
+            .collect();
         let remotes = configured.and_then(|remotes| {
             SessionRemotes::open(&cache, remotes, &withdrawals, &host, configuration, options)
         });
@@ -126,7 +130,8 @@ impl Session {
             withdrawals.begin_if_due(&options.environment);
         }
         let warnings = options.warning.clone().into_iter().chain(cache.warning());
-        let warnings: Vec<String> = warnings.chain(unreadable).chain(failure).collect();
+        let warnings = warnings.chain(unreadable).chain(failure).chain(untrusted);
+        let warnings: Vec<String> = warnings.collect();
         info!(
             cache = %cache.root().display(),
             host = ?host,
