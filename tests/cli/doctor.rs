@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use assert_cmd::Command;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::pool::Pool;
 use crate::support::{Output, Sandbox, chmod, write};
 
 const HOOK: &str = include_str!("../../eggcache.data/purelib/eggcache_hook.pth");
@@ -69,6 +70,43 @@ fn each_problem_of_a_cache_is_found_with_what_mends_it() {
 }
 
 #[test]
+fn a_remote_whose_entries_no_trusted_key_has_signed_is_found() {
+    let pool = Pool::with_two();
+    let find = || problems(&pool.sandbox, "key");
+    pool.sandbox.ok("keygen stranger");
+    let url = pool.sandbox.path("pool").display().to_string();
+    for (key, refusal) in [
+        ("--key key.pub", None),
+        ("--key stranger.pub --key key.pub", None),
+        ("--key stranger.pub", Some(", which is not trusted")),
+        ("", Some("remote team: no key is trusted, so none of its eggs are used")),
+    ] {
+        pool.ok("remote remove team");
+        pool.ok(&format!("remote add team {url} {key}"));
+        match (&find()[..], refusal) {
+            ([], None) => {}
+            ([found], Some(says)) => {
+                assert!(found.ends_with(says), "{found}");
+                doctor(&pool.sandbox).says(&["`eggcache trust team KEY --cache cache`"]);
+            }
+            (found, _) => panic!("{key}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_remote_that_this_user_cannot_push_to_is_found() {
+    let pool = Pool::with_two();
+    let says = "remote team: nothing is pushed, because no signing key is set";
+    pool.run("cache", "", "doctor", 4).says(&[says, "set EGGCACHE_SIGNING_KEY"]);
+    pool.sandbox.ok("keygen stranger");
+    pool.run("cache", "stranger", "doctor", 4)
+        .says(&["it does not trust the signing key", "each reader has to trust it"]);
+    pool.run("cache", "gone", "doctor", 4).says(&["cannot read the signing key"]);
+    assert_eq!(problems(&pool.sandbox, "key"), [""; 0], "the sandbox sets the key");
+}
+
+#[test]
 fn remotes_that_do_not_answer_and_keys_that_expire_are_found() {
     let sandbox = Sandbox::with_two();
     sandbox.ok("keygen key");
@@ -79,12 +117,14 @@ fn remotes_that_do_not_answer_and_keys_that_expire_are_found() {
     assert!(doctor(&sandbox).stdout.contains("remote team answers"));
     sandbox.ok("trust team key.pub --until 2020-01-31");
     let found = problems(&sandbox, "key");
-    assert!(found[0].contains("none of its eggs are used"), "{found:?}");
+    let none = "remote team has no valid key, so none of its eggs are used";
+    assert_eq!(found[0], none, "{found:?}");
     assert!(found[1].ends_with("of remote team expired on 2020-01-31"), "{found:?}");
     let key = fs::read_to_string(sandbox.path("key.pub")).unwrap();
     let key = key.lines().last().unwrap().trim();
     let trust = format!("`eggcache trust team {key} --until DAY --cache cache`");
-    doctor(&sandbox).says(&[&trust, "`eggcache trust REMOTE KEY --cache cache` trusts one"]);
+    let builders = "`eggcache trust team KEY --cache cache` trusts the key of its builders";
+    doctor(&sandbox).says(&[&trust, builders]);
     let in_days =
         |days: i64| (Timestamp::now() + SignedDuration::from_hours(24 * days)).to_string();
     let [soon, later] = [20, 60].map(|days| in_days(days)[..10].to_owned());

@@ -15,7 +15,7 @@ use crate::util::printable::quoted;
 #[command(
     after_help = "Looks at the cache, its permissions, disk and times, at the remotes and their keys, and at the \
     Python package: that of bin/buildout in the folder of a buildout, otherwise that of the buildout beside this \
-    command, or in PATH. Each problem comes with what mends it. Changes nothing and runs no Python; each remote gets one request. `eggcache verify` checks \
+    command, or in PATH. Each problem comes with what mends it. Changes nothing and runs no Python; each remote gets a few requests. `eggcache verify` checks \
     every byte of the eggs.\n\n\
     Examples:\n  eggcache doctor\n  eggcache --json doctor | jq '.findings[] | select(.is_problem)'\n\n\
     Exit code 4 if there is a problem."
@@ -68,6 +68,7 @@ fn mend(finding: &Finding, report: &Report, hints: &Hints) -> Vec<String> {
             let trust = command(&format!("trust {remote} {key} --until DAY"));
             format!("{trust} trusts it until another day")
         }
+        (About::Trust { remote }, _) => hints.to_trust_remote(remote),
         (About::Kind, kind) => match kind {
             Kind::Index => hints.rebuild(),
             Kind::Access => format!("{} closes it", command("verify --repair --trust-cache")),
@@ -76,11 +77,10 @@ fn mend(finding: &Finding, report: &Report, hints: &Hints) -> Vec<String> {
             Kind::Space => format!("{} shrinks the cache", command("gc --max-size SIZE")),
             Kind::Times => format!("{} sets them to now", command("gc")),
             Kind::Clock => "`timedatectl set-ntp true` sets the clock, where systemd runs".into(),
-            Kind::Key => format!("{} trusts one", command("trust REMOTE KEY")),
             Kind::Place | Kind::Disk => {
                 "`eggcache init --cache DIRECTORY` makes one elsewhere, which the option egg-cache names then".into()
             }
-            Kind::Cache | Kind::Remote | Kind::Package | Kind::Hook => return Vec::new(),
+            Kind::Cache | Kind::Remote | Kind::Key | Kind::Package | Kind::Hook => return Vec::new(),
         },
     };
     vec![line]

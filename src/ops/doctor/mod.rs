@@ -1,5 +1,5 @@
-//! Doctor: what keeps a cache, its remotes or the Python package from working, as far as files and one request
-//! to each remote show it. Changes nothing and runs nothing.
+//! Doctor: what keeps a cache, its remotes or the Python package from working, as far as files and a few
+//! requests to each remote show it. Changes nothing and runs nothing.
 
 mod cache;
 mod package;
@@ -60,10 +60,10 @@ pub enum About {
     Error(Error),
     /// A Python that lacks the package, or has another one.
     Python(PathBuf),
-    Key {
-        remote: String,
-        key: String,
-    },
+    /// A trusted key of a remote.
+    Key { remote: String, key: String },
+    /// A remote whose builders have a key that is not trusted.
+    Trust { remote: String },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -157,11 +157,17 @@ impl Client {
 
     /// All objects below a folder.
     pub fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>> {
+        self.list_some(folder, usize::MAX)
+    }
+
+    /// At most this many of the objects below a folder.
+    pub fn list_some(&self, folder: &str, most: usize) -> Result<Vec<ObjectInfo>> {
         let (store, path, patience) = (self.store.clone(), self.path(folder), self.patience);
         let prefix = self.prefix.as_ref().len();
         let skipped = if prefix == 0 { 0 } else { prefix + 1 };
         let answer = self.ask(("list", folder), None, async move {
-            let (mut listing, mut all, mut room) = (store.list(Some(&path)), Vec::new(), 0);
+            let (mut all, mut room) = (Vec::new(), 0);
+            let mut listing = store.list(Some(&path)).take(most);
             while let Some(meta) = in_time(patience.answer, listing.try_next()).await? {
                 let object = ObjectInfo::new(&meta.location.as_ref()[skipped..], &meta);
                 room += size_of::<ObjectInfo>() + object.name.len();
