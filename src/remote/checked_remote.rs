@@ -278,6 +278,23 @@ impl CheckedRemote {
         }
     }
 
+    /// As [`CheckedRemote::warning`], after [`CheckedRemote::first_warning`] was shown.
+    #[must_use]
+    pub fn later_warning(&self) -> Option<String> {
+        let refusals = self.refusals();
+        refusals.first.as_ref()?;
+        let more = refusals.sentences.len().saturating_sub(1);
+        let verb = if more == 1 { "is" } else { "are" };
+        let more =
+            (more > 0).then(|| format!("{more} more of its entries and blobs {verb} refused"));
+        match (more, self.client.down()) {
+            (None, None) => None,
+            (None, Some(reason)) => Some(self.down_warning(&reason)),
+            (Some(more), None) => Some(format!("remote {}: {more}", self.client.name())),
+            (Some(more), Some(reason)) => Some(self.down_warning(&format!("{more}; {reason}"))),
+        }
+    }
+
     /// The first thing that is wrong with the remote. Unlike [`CheckedRemote::warning`], this stays the
     /// same once there is one, so it can be shown at once.
     #[must_use]

@@ -351,8 +351,12 @@ impl SessionRemotes {
             }
         };
         if let Some(connection) = &self.connection {
-            let remotes = connection.upstream.remotes().iter();
-            warnings.extend(remotes.filter_map(CheckedRemote::warning));
+            let is_shown = |first: String| self.shown.contains(&first);
+            let warning = |remote: &CheckedRemote| match remote.first_warning().map(is_shown) {
+                Some(true) => remote.later_warning(),
+                _ => remote.warning(),
+            };
+            warnings.extend(connection.upstream.remotes().iter().filter_map(warning));
         }
         warnings.extend(self.own_warnings());
         (pushed, self.not_shown(warnings))
