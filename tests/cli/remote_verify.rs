@@ -220,7 +220,18 @@ fn an_entry_signed_by_an_untrusted_key_is_reported_with_the_key() {
     pool.ok("trust team stranger.pub");
     pool.ok("trust team --remove key.pub");
     let output = pool.run("cache", "key", "remote verify team", 4);
-    output.says(&["foo-1.0-py3.11.egg", "is signed by key", "which is not trusted"]);
+    output.says(&["2 entries are signed by key", "which is not trusted", "trust team KEY"]);
+    output.says(&["2 problems"]);
+    assert_eq!(output.stderr.matches("signed by").count(), 1, "{}", output.stderr);
+    let verbose = pool.run("cache", "key", "-v remote verify team", 4);
+    verbose.says(&["foo-1.0-py3.11.egg", "bar-2.0-py3.11.egg"]);
+    pool.ok("trust team key.pub --projects foo");
+    pool.ok("trust team --remove stranger.pub");
+    pool.ok("trust team --remove key.pub");
+    fs::remove_file(entry(&pool, "bar")).unwrap();
+    fs::remove_file(pool.object("projects/bar", "")).unwrap();
+    let one = pool.run("cache", "key", "remote verify team", 4);
+    one.says(&["foo-1.0-py3.11.egg (v1/entries/foo/", "is signed by key", "1 problem"]);
     pool.ok("trust team key.pub --until 2020-01-01");
     pool.run("cache", "key", "remote verify team", 4).says(&["which was trusted until 2020-01-01"]);
 }

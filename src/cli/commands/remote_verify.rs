@@ -1,5 +1,6 @@
 //! `remote verify`: check all that a remote contains.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -9,10 +10,11 @@ use crate::cli::complete_eggs::remote_names;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::verdict;
+use crate::cli::hints::Hints;
 use crate::cli::print::{Message, Text};
 use crate::ops::convert;
 use crate::ops::remote::rederive::{self, Difference, Rederived, Verdict};
-use crate::ops::remote::verify::{self, Options, Report};
+use crate::ops::remote::verify::{self, Options, Problem, Report};
 use crate::util::units::{counted, shown_size};
 
 /// How many differing files of an egg are listed without `--verbose`.
@@ -102,23 +104,40 @@ impl Verify {
             &context.environment,
             &context.bar,
         )?;
-        context.printer.report(&report, |report| text(report, context.verbose))?;
+        let hints = context.printer.hints();
+        context.printer.report(&report, |report| text(report, hints, context.verbose))?;
         Ok(ExitCode::of_check(report.is_clean()))
     }
 }
 
-fn text(report: &Report, verbose: bool) -> Text {
+fn text(report: &Report, hints: &Hints, verbose: bool) -> Text {
     let mut text = Text::default();
+    let mut by_key: BTreeMap<&str, Vec<&Problem>> = BTreeMap::new();
     for problem in &report.problems {
-        let subject = match &problem.file_name {
-            Some(egg) => format!("{} ({})", egg, problem.name),
-            None => problem.name.clone(),
-        };
-        let what = &problem.what;
+        if let Some(key) = &problem.key {
+            by_key.entry(key).or_default().push(problem);
+            continue;
+        }
+        let (subject, what) = (subject(problem), &problem.what);
         match &problem.repair {
             None => text.problems.push(format!("{subject}: {what}").into()),
             Some(repair) => text.notes.push(format!("{subject}: {what}; {repair}")),
         }
+    }
+    let trust = hints.to_trust_remote(&report.remote);
+    for (key, problems) in by_key {
+        let entries = match &problems[..] {
+            [one] => format!("{} is", subject(one)),
+            several => format!("{} are", counted(several.len(), "entry")),
+        };
+        let line = format!("{entries} signed by key {key}, which is not trusted");
+        let mut details = vec![trust.clone()];
+        if verbose && problems.len() > 1 {
+            details.extend(problems.iter().map(|it| subject(it)));
+        } else if problems.len() > 1 {
+            details.push("-v names them".into());
+        }
+        text.problems.push(Message { line, details });
     }
     let bytes = if report.bytes > 0 {
         format!("{} of {} read", shown_size(report.bytes), shown_size(report.blob_bytes))
@@ -132,7 +151,7 @@ fn text(report: &Report, verbose: bool) -> Text {
         counted(report.blobs, "blob"),
         counted(report.lists, "project list"),
         counted(report.sets, "configuration list"),
-        verdict(text.problems.len(), text.notes.len())
+        verdict(report.unsolved().count(), text.notes.len())
     );
     if report.withdrawn > 0 {
         let _ = write!(text.summary, "; {} withdrawn", counted(report.withdrawn, "build"));
@@ -149,6 +168,14 @@ fn text(report: &Report, verbose: bool) -> Text {
         add_rederived(&mut text, rederived, verbose);
     }
     text
+}
+
+/// The object that a problem is about.
+fn subject(problem: &Problem) -> String {
+    match &problem.file_name {
+        Some(egg) => format!("{egg} ({})", problem.name),
+        None => problem.name.clone(),
+    }
 }
 
 /// Adds what became of the eggs that were made again.

@@ -81,6 +81,9 @@ pub struct Problem {
     /// The file name of the egg, if the problem is about one.
     pub file_name: Option<String>,
     pub what: String,
+    /// The key that has signed an entry, and is not trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// How it was repaired.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repair: Option<String>,
@@ -159,6 +162,7 @@ pub fn verify(
         name: object_names::WITHDRAWALS.into(),
         file_name: None,
         what,
+        key: None,
         repair: None,
     }));
     report.problems.extend(inventory.foreign.iter().map(|it| Problem {
@@ -166,6 +170,7 @@ pub fn verify(
         name: it.name.clone(),
         file_name: None,
         what: "it is not part of a remote".into(),
+        key: None,
         repair: None,
     }));
     report.problems.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
@@ -198,11 +203,16 @@ fn check_entry(stored: &StoredEntry, inventory: &Inventory) -> Option<Problem> {
             Some(_) => return None,
         },
     };
+    let key = match &stored.problem {
+        Some(BadEntry::UnknownKey(id)) => Some(id.clone()),
+        _ => None,
+    };
     Some(Problem {
         kind,
         name: stored.object.name.clone(),
         file_name: stored.content.as_ref().ok().map(|entry| entry.file_name.clone()),
         what,
+        key,
         repair: None,
     })
 }
@@ -239,6 +249,7 @@ fn read_blobs(
             name: blob.name.clone(),
             file_name: names.get(digest).map(|&name| name.to_owned()),
             what,
+            key: None,
             repair: is_removed.then(|| "removed; the next push of the egg uploads it again".into()),
         }))
     };
@@ -273,6 +284,7 @@ fn check_lists(
             name: name.clone(),
             file_name: Some(stored.label().to_owned()),
             what: "it is not in the list of its project, so no client finds it".into(),
+            key: None,
             repair: None,
         }));
         if repair && !problems.is_empty() {
@@ -312,7 +324,8 @@ fn check_lines(
         let mut problem = |file_name: Option<&str>, what: &str| {
             let file_name = file_name.map(str::to_owned);
             let what = format!("line {number} {what}");
-            problems.push(Problem { kind, name: name.into(), file_name, what, repair: None });
+            let name = name.into();
+            problems.push(Problem { kind, name, file_name, what, key: None, repair: None });
         };
         let line = match line {
             Ok(line) => line,
