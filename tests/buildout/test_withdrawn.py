@@ -38,3 +38,8 @@ def test_a_withdrawn_egg_of_a_wheel_is_made_again_and_alone_not_stored(newest_wo
     report = json.loads(world.eggcache("--json", "check", str(app.path), check=False).stdout)
     assert [it["egg"][:8] for it in report["problems"]] == ["beta-1.0"], report
     assert report["problems"][0]["what"] == "withdrawn from remote team: evil"
+    # Later runs name it, too, and so does the list.
+    output = app.run(env=env)
+    assert "beta-1.0" in output and "of this buildout was withdrawn from remote team: evil" in output, output
+    listed = world.eggcache("remote", "withdrawals", "team").stdout
+    assert str(app.path) in listed, listed
