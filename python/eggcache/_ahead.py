@@ -95,7 +95,7 @@ class Ahead(object):
         #: How many archives have come.
         self.archives = 0
         #: Whether a server has gone on refusing requests.
-        self._has_waited = False
+        self._goes_on_refusing = False
         #: The shortest time that a page took to begin to come, in seconds.
         self._nearest = float("inf")
         #: Names in folders of `find-links`, by path.
@@ -149,17 +149,15 @@ class Ahead(object):
         """The answer of ``request()``, made again some times if the server refuses it because it got too many ahead."""
         answer = request()
         for seconds in _WAITS:
-            code = getattr(answer, "code", None)
-            if code is None or not _fetcher.is_refusal(code) or self._is_patient_in_vain():
+            if not _is_refused(answer) or self._goes_on_refusing:
+                return answer
+            if self.fetcher is None or not self.fetcher.was_refused:
                 return answer
             answer.close()
             time.sleep(_retry_after(answer) or seconds)
             answer = request()
-        self._has_waited = True
+        self._goes_on_refusing = _is_refused(answer)
         return answer
-
-    def _is_patient_in_vain(self):
-        return self._has_waited or self.fetcher is None or not self.fetcher.was_refused
 
     def pump(self):
         """Act on what has come."""
@@ -272,6 +270,12 @@ class Ahead(object):
         if self._converter is not None and os.path.exists(path):
             self._converter.prepare(path, sha256, installer._dest)
         self._copier.expect(installer, required)
+
+
+def _is_refused(answer):
+    """Whether buildout has got a refusal: it takes the exception of ``urllib`` as an answer."""
+    code = getattr(answer, "code", None)
+    return code is not None and _fetcher.is_refusal(code)
 
 
 def _retry_after(answer):

@@ -230,7 +230,8 @@ class Fetcher(object):
         except BaseException as error:
             # Also what would end the thread: somebody waits for it.
             logger.debug("what follows from %s is not known: %s: %s", job.url, type(error).__name__, error)
-            if answer is None and isinstance(error, EnvironmentError) and is_refusal(getattr(error, "code", None)):
+            code = getattr(error, "code", None)
+            if answer is None and isinstance(error, EnvironmentError) and (code is None or is_refusal(code)):
                 self._refuse()
             # An answer that was not understood is one for buildout all the same.
             return answer, None
@@ -288,5 +289,5 @@ class Fetcher(object):
 
 
 def is_refusal(code):
-    """Whether a server that answers with a status, or with none, may answer otherwise if it gets fewer requests."""
-    return code is None or code == 429 or code >= 500
+    """Whether a server that answers with a status may answer otherwise if it gets fewer requests."""
+    return code == 429 or code >= 500

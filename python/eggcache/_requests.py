@@ -28,6 +28,7 @@ class Requests(object):
 
     def prepare(self):
         """Make the opener, before several threads use it. Its TLS context takes long to make."""
+        # The state first: the opener gets one more handler.
         state = self._state
         self._adopt(None)
         return state
@@ -97,9 +98,8 @@ class Requests(object):
             # Otherwise each connection of urllib makes a context.
             context = ssl._create_default_https_context()
             context.set_alpn_protocols(["http/1.1"])
-        if context is None:
-            opener = self._usual.__self__ if self._has_opener else urllib.request.build_opener()
-        else:
+        opener = self._default
+        if context is not None:
             opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
         opener.add_handler(_forgetting())
         return opener

@@ -211,6 +211,8 @@ def test_nobody_waits_twice_for_a_server_that_goes_on_refusing(monkeypatch):
     ahead, waited = ahead_with(fetcher=None), []
     ahead.fetcher = types.SimpleNamespace(was_refused=True)
     monkeypatch.setattr(_ahead.time, "sleep", waited.append)
+    assert ahead.unless_refused(answers(*[503] * 4, 200)).code == 200 and waited == [1, 2, 4, 8]
+    del waited[:]
     assert ahead.unless_refused(answers(*[503] * 9)).code == 503 and waited == [1, 2, 4, 8]
     assert ahead.unless_refused(answers(503, 200)).code == 503 and len(waited) == 4
 
