@@ -10,16 +10,19 @@ use crate::util::hash::digest::shown_digits;
 /// The variants of eggs.
 pub type Variants = HashMap<String, KnownVariant>;
 
-/// A part of an egg that a list does not show, in words. The group is all eggs whose rows look like its own.
-type Part = fn(&CachedEgg, &[&CachedEgg], &Variants) -> String;
+/// The builds of eggs whose rows look alike, in words, by variant.
+type Builds<'a> = HashMap<&'a str, String>;
+
+/// A part of an egg that a list does not show, in words.
+type Part = fn(&CachedEgg, &Builds<'_>) -> String;
 
 const PARTS: [Part; 6] = [
-    |egg, _, _| archive(egg),
-    build_options,
-    |egg, _, _| labelled("environment label", &egg.key.environment),
-    |egg, _, _| labelled("ABI", &egg.key.abi),
-    |egg, _, _| labelled("C library", &egg.key.libc),
-    |egg, _, _| egg.file_name.clone(),
+    |egg, _| archive(egg),
+    |egg, builds| builds[&egg.key.variant[..]].clone(),
+    |egg, _| labelled("environment label", &egg.key.environment),
+    |egg, _| labelled("ABI", &egg.key.abi),
+    |egg, _| labelled("C library", &egg.key.libc),
+    |egg, _| egg.file_name.clone(),
 ];
 
 /// In what eggs differ whose rows look alike, for each egg: an empty text if its row is the only one.
@@ -28,7 +31,9 @@ pub fn differences(eggs: &[CachedEgg], variants: &Variants) -> Vec<String> {
     for egg in eggs {
         groups.entry(row(egg)).or_default().push(egg);
     }
-    eggs.iter().map(|egg| difference(egg, &groups[&row(egg)], variants)).collect()
+    let builds: HashMap<_, Builds<'_>> =
+        groups.iter().map(|(row, group)| (*row, builds(group, variants))).collect();
+    eggs.iter().map(|egg| difference(egg, &groups[&row(egg)], &builds[&row(egg)])).collect()
 }
 
 /// What the row of an egg shows of its key.
@@ -38,13 +43,13 @@ fn row(egg: &CachedEgg) -> (&str, &str, &str, &str, u8) {
 }
 
 /// The parts of an egg that are not the same in all eggs of a group.
-fn difference(egg: &CachedEgg, group: &[&CachedEgg], variants: &Variants) -> String {
+fn difference(egg: &CachedEgg, group: &[&CachedEgg], builds: &Builds<'_>) -> String {
     let is_different = |part: &&Part| {
-        let own = part(egg, group, variants);
-        group.iter().any(|other| part(other, group, variants) != own)
+        let own = part(egg, builds);
+        group.iter().any(|other| part(other, builds) != own)
     };
     let parts: Vec<String> =
-        PARTS.iter().filter(is_different).map(|part| part(egg, group, variants)).collect();
+        PARTS.iter().filter(is_different).map(|part| part(egg, builds)).collect();
     parts.join(", ")
 }
 
@@ -56,44 +61,48 @@ fn archive(egg: &CachedEgg) -> String {
     }
 }
 
-/// The options in which an egg differs from others of its group, and the digits of its variant if it has the same
-/// words as another one: those do not say all of long options.
-fn build_options(egg: &CachedEgg, group: &[&CachedEgg], variants: &Variants) -> String {
-    let variant = &egg.key.variant;
-    let words = differing_options(egg, group, variants);
-    let is_alone = group.iter().all(|other| {
-        other.key.variant == *variant || differing_options(other, group, variants) != words
-    });
-    if is_alone { words } else { format!("{words} (variant {})", shown_digits(variant)) }
+/// The options in which the builds of a group differ, and the digits of a variant if it has the same words as another
+/// one: those do not say all of long options.
+fn builds<'a>(group: &[&'a CachedEgg], variants: &Variants) -> Builds<'a> {
+    let of_group: BTreeSet<&str> = group.iter().map(|egg| &egg.key.variant[..]).collect();
+    let known: Vec<Option<&KnownVariant>> = of_group.iter().map(|it| variants.get(*it)).collect();
+    // A plain build has no options. With unknown ones, nothing is compared.
+    let plain = BuildOptions::new();
+    let options: Vec<&BuildOptions> =
+        known.iter().filter_map(|it| it.map_or(Some(&plain), |it| it.options.as_ref())).collect();
+    let mut differing: BTreeSet<&String> = options.iter().flat_map(|it| it.keys()).collect();
+    differing.retain(|name| options.iter().any(|it| it.get(*name) != options[0].get(*name)));
+    let folder = |it: Option<&KnownVariant>| it.map(|it| it.folder.clone()).unwrap_or_default();
+    let have_folders = known.iter().any(|it| folder(*it) != folder(known[0]));
+    let words: Vec<String> = known
+        .iter()
+        .map(|it| it.map_or(NO_OPTIONS.into(), |it| shown(it, &differing, have_folders)))
+        .collect();
+    let with_digits = |(variant, own): (&'a str, &String)| {
+        let is_alone = words.iter().filter(|other| *other == own).count() == 1;
+        let digits = || format!("{own} (variant {})", shown_digits(variant));
+        (variant, if is_alone { own.clone() } else { digits() })
+    };
+    of_group.into_iter().zip(&words).map(with_digits).collect()
 }
 
-fn differing_options(egg: &CachedEgg, group: &[&CachedEgg], variants: &Variants) -> String {
-    let Some(own) = variants.get(&egg.key.variant) else { return "no build options".into() };
-    let of_group = || group.iter().map(|other| variants.get(&other.key.variant));
-    let folder =
-        |known: Option<&KnownVariant>| known.map(|it| it.folder.clone()).unwrap_or_default();
-    let mut words = match &own.options {
-        None => vec![own.shown_build()],
-        Some(options) => {
-            // A plain build has no options. With unknown ones, nothing is compared.
-            let plain = BuildOptions::new();
-            let all: Vec<&BuildOptions> = of_group()
-                .filter_map(|known| known.map_or(Some(&plain), |it| it.options.as_ref()))
-                .collect();
-            let names: BTreeSet<&String> = all.iter().flat_map(|it| it.keys()).collect();
-            let differs = |name: &&String| all.iter().any(|it| it.get(*name) != options.get(*name));
-            let shown = |name: &String| match options.get(name) {
-                Some(value) => format!("{name} = {value}"),
-                None => format!("no {name}"),
-            };
-            names.into_iter().filter(differs).map(shown).collect()
-        }
+const NO_OPTIONS: &str = "no build options";
+
+/// A build by these of its options, and by its folder if that counts.
+fn shown(build: &KnownVariant, differing: &BTreeSet<&String>, has_folder: bool) -> String {
+    let option = |options: &BuildOptions, name: &str| match options.get(name) {
+        Some(value) => format!("{name} = {value}"),
+        None => format!("no {name}"),
     };
-    if of_group().any(|other| folder(other) != own.folder) {
-        let any = || "for any folder".to_owned();
-        words.push(if own.folder.is_empty() { any() } else { own.shown_folder() });
+    let mut words = match &build.options {
+        None => vec![build.shown_build()],
+        Some(options) => differing.iter().map(|name| option(options, name)).collect(),
+    };
+    if has_folder {
+        let is_for_any = build.folder.is_empty();
+        words.push(if is_for_any { "for any folder".into() } else { build.shown_folder() });
     }
-    if words.is_empty() { own.shown_build() } else { words.join(", ") }
+    if words.is_empty() { build.shown_build() } else { words.join(", ") }
 }
 
 fn labelled(what: &str, value: &str) -> String {

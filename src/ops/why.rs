@@ -237,11 +237,11 @@ fn mismatch(key: &EggKey, narrow: &Narrow) -> Option<Mismatch> {
     }
 }
 
-/// The version of the Python of a buildout, such as `3.12`: that which runs `bin/buildout`, as far as files show it,
-/// or else that of the last run.
+/// The Python of a buildout: the version of that which runs `bin/buildout`, such as `3.12`, as far as files show it,
+/// or else the tag of that of the last run, such as `cp312`.
 #[must_use]
 pub fn python_of(cache: &Cache, buildout: &Path) -> Option<String> {
-    let of_run = || version_of(&cache.run_in(&buildout.canonicalize().ok()?)?.python);
+    let of_run = || Some(cache.run_in(&buildout.canonicalize().ok()?)?.python);
     of_script(buildout).or_else(of_run)
 }
 
@@ -251,12 +251,4 @@ fn of_script(buildout: &Path) -> Option<String> {
     let program = script.interpreter?;
     let program = program.split(' ').next().filter(|it| it.starts_with('/'))?;
     Interpreter::new(Path::new(program)).python
-}
-
-/// Makes `3.12` from `cp312`; `None` for anything else than a tag of a Python.
-fn version_of(tag: &str) -> Option<String> {
-    let digits = tag.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
-    let (major, minor) = digits.split_at_checked(1)?;
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
-    (is_number(major) && is_number(minor)).then(|| format!("{major}.{minor}"))
 }

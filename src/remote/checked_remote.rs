@@ -268,14 +268,7 @@ impl CheckedRemote {
             0 | 1 => String::new(),
             all => format!("; and {} more", all - 1),
         };
-        match (&refusals.first, self.client.down()) {
-            (None, None) => None,
-            (None, Some(reason)) => Some(self.down_warning(&reason)),
-            (Some(first), None) => Some(format!("{first}{more}")),
-            (Some(first), Some(reason)) => {
-                Some(format!("{first}{more}; {reason}{}", self.consequence()))
-            }
-        }
+        self.with_end(refusals.first.as_ref().map(|first| format!("{first}{more}")))
     }
 
     /// As [`CheckedRemote::warning`], after [`CheckedRemote::first_warning`] was shown.
@@ -283,15 +276,24 @@ impl CheckedRemote {
     pub fn later_warning(&self) -> Option<String> {
         let refusals = self.refusals();
         refusals.first.as_ref()?;
-        let more = refusals.sentences.len().saturating_sub(1);
-        let verb = if more == 1 { "is" } else { "are" };
-        let more =
-            (more > 0).then(|| format!("{more} more of its entries and blobs {verb} refused"));
-        match (more, self.client.down()) {
-            (None, None) => None,
+        let name = self.client.name();
+        self.with_end(match refusals.sentences.len().saturating_sub(1) {
+            0 => None,
+            1 => Some(format!("remote {name}: 1 more of its entries and blobs is refused")),
+            more => {
+                Some(format!("remote {name}: {more} more of its entries and blobs are refused"))
+            }
+        })
+    }
+
+    /// What was refused, and why the remote is not used any more.
+    fn with_end(&self, refused: Option<String>) -> Option<String> {
+        match (refused, self.client.down()) {
+            (refused, None) => refused,
             (None, Some(reason)) => Some(self.down_warning(&reason)),
-            (Some(more), None) => Some(format!("remote {}: {more}", self.client.name())),
-            (Some(more), Some(reason)) => Some(self.down_warning(&format!("{more}; {reason}"))),
+            (Some(refused), Some(reason)) => {
+                Some(format!("{refused}; {reason}{}", self.consequence()))
+            }
         }
     }
 
