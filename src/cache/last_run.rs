@@ -22,6 +22,7 @@ use crate::util::machine;
 const FORGOTTEN_AFTER: i64 = 180 * 86_400;
 /// The most eggs in a record, and the longest text in it, in bytes.
 const MOST: usize = 5000;
+const MOST_PROBLEMS: usize = 50;
 const LONGEST: usize = 1000;
 
 /// The record of a run.
@@ -38,6 +39,9 @@ pub struct LastRun {
     pub succeeded: bool,
     /// In the order in which they were installed.
     pub eggs: Vec<Installed>,
+    /// Why remotes, or some of their eggs, were not used: the warnings of the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remote_problems: Vec<String>,
 }
 
 /// An egg that a run has put into an eggs directory, or has failed without.
@@ -104,7 +108,16 @@ impl LastRun {
     #[must_use]
     pub fn new(directory: PathBuf, python: String, succeeded: bool, eggs: &[Installed]) -> Self {
         let eggs = eggs.iter().take(MOST).cloned().map(Installed::within_limits).collect();
-        Self { directory, machine: machine::machine(), python, at: now(), succeeded, eggs }
+        let (machine, at, remote_problems) = (machine::machine(), now(), Vec::new());
+        Self { directory, machine, python, at, succeeded, eggs, remote_problems }
+    }
+
+    /// With what was wrong with the remotes.
+    #[must_use]
+    pub fn with_remote_problems(mut self, problems: impl IntoIterator<Item = String>) -> Self {
+        self.remote_problems = problems.into_iter().take(MOST_PROBLEMS).collect();
+        self.remote_problems.iter_mut().for_each(cut);
+        self
     }
 
     fn path(&self) -> String {

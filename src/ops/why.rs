@@ -65,6 +65,9 @@ pub struct Run {
     /// How many eggs it lacked, because it was offline.
     pub missing: usize,
     pub eggs: Vec<Egg>,
+    /// As [`LastRun::remote_problems`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remote_problems: Vec<String>,
 }
 
 /// An egg that a run has installed.
@@ -107,6 +110,7 @@ impl Run {
             misses,
             missing,
             eggs: eggs.map(explained).collect(),
+            remote_problems: run.remote_problems,
         }
     }
 }

@@ -174,6 +174,14 @@ pub fn opening_with(sandbox: &Sandbox, field: &str, path: &std::path::Path) -> V
     opening
 }
 
+/// A request that says that buildout has built an egg.
+pub fn built(name: &str, version: &str) -> Value {
+    json!({
+        "op": "built", "name": name, "version": version, "source_sha256": "a".repeat(64), "variant": "",
+        "build_seconds": 12.3, "is_converted": false, "not_converted": null,
+    })
+}
+
 pub fn host_with(field: &str, value: impl Into<Value>) -> Value {
     let mut host = host();
     host[field] = value.into();

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::damage::flip_last_bit;
-use crate::serve::{Server, opening_with};
-use crate::support::{Mount, Sandbox, assert_same_tree, files_in, host, names_in, noise, text};
+use crate::serve::{Server, built, opening_with};
+use crate::support::{
+    Mount, Sandbox, assert_same_tree, files_in, host, names_in, noise, text, write,
+};
 
 /// A builder, and a reader that trusts its key, with one folder as their remote.
 struct Team {
@@ -259,6 +261,46 @@ fn an_untrusted_entry_is_reported_and_not_used() {
     let warning = text(&answer["warnings"][0]);
     assert!(warning.contains("foo-1.0-py3.11.egg") && warning.contains("not trusted"), "{warning}");
     assert_eq!(find(&mut server, "foo", "1.0"), json!({"eggs": []}), "reported once");
+}
+
+#[test]
+fn why_says_that_a_remote_was_not_used() {
+    let team = Team::new();
+    team.pushed("foo");
+    let reader = &team.reader;
+    write(&reader.path("buildout.cfg"), b"[buildout]\n");
+    let run = || {
+        let mut server = open(reader);
+        assert_eq!(find(&mut server, "foo", "1.0")["eggs"], json!([]));
+        server.ask(&built("foo", "1.0"));
+        server.ask(&json!({"op": "close"}));
+        drop(server);
+        reader.json("why .")["run"]["remote_problems"].clone()
+    };
+    team.builder.ok("keygen another");
+    let (key, other) = (team.builder.path("key.pub"), team.builder.path("another.pub"));
+    reader.ok(&format!("trust team {}", other.display()));
+    reader.ok(&format!("trust team {} --remove", key.display()));
+    let untrusted = "remote team: foo-1.0-py3.11.egg is refused: it is signed by key";
+    let problems = run();
+    assert!(text(&problems[0]).starts_with(untrusted), "{problems}");
+    for question in ["why", "why foo"] {
+        let said = reader.ok(question);
+        let said = format!("{}{}", said.stdout, said.stderr);
+        assert!(said.contains(&format!("in that run, {untrusted}")), "{said}");
+    }
+    reader.ok(&format!("trust team {} --remove", other.display()));
+    let problems = run();
+    assert!(text(&problems[0]).contains("no key is trusted"), "{problems}");
+    reader.ok(&format!("trust team {}", key.display()));
+    let pool = team.builder.path("pool");
+    std::fs::rename(&pool, team.builder.path("away")).unwrap();
+    let problems = run();
+    assert!(text(&problems[0]).starts_with("remote team: "), "{problems}");
+    let mut server = open(reader);
+    server.ask(&built("bar", "1.0"));
+    server.close();
+    assert_eq!(reader.json("why .")["run"]["remote_problems"], json!(null), "none was asked");
 }
 
 #[test]

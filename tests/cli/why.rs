@@ -4,21 +4,13 @@ use serde_json::{Value, json};
 
 use crate::damage::flip_last_bit;
 use crate::pool::Pool;
-use crate::serve::{Server, host_with};
+use crate::serve::{Server, built, host_with};
 use crate::support::{Sandbox, host, names_in, write};
 
 /// Runs a command whose data has a text.
 fn prints(sandbox: &Sandbox, line: &str, text: &str) {
     let stdout = sandbox.ok(line).stdout;
     assert!(stdout.contains(text), "{text:?} is not in:\n{stdout}");
-}
-
-/// A request that says that buildout has built an egg.
-fn built(name: &str, version: &str) -> Value {
-    json!({
-        "op": "built", "name": name, "version": version, "source_sha256": "a".repeat(64), "variant": "",
-        "build_seconds": 12.3, "is_converted": false, "not_converted": null,
-    })
 }
 
 /// A request that says that buildout, offline, lacks an egg of a version that these specifiers admit.

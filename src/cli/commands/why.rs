@@ -73,9 +73,16 @@ fn of_buildout(OfBuildout { run }: &OfBuildout, verbose: bool) -> Text {
         shown_minute(run.at),
         run.directory.display()
     );
-    let mut text = Text { data, summary, ..Text::default() };
+    let notes = remote_notes(run);
+    let mut text = Text { data, notes, summary, ..Text::default() };
     text.hint(hints(run.eggs.iter().filter_map(|egg| egg.installed.origin.miss())));
     text
+}
+
+/// What was wrong with remotes, for a run that could have needed them.
+fn remote_notes(run: &Run) -> Vec<String> {
+    let had_miss = run.eggs.iter().any(|egg| egg.why.is_some());
+    run.remote_problems.iter().filter(|_| had_miss).map(|it| format!("in that run, {it}")).collect()
 }
 
 /// What to do about misses.
@@ -92,10 +99,13 @@ fn misses(count: usize) -> String {
 
 fn of_egg(OfEgg { runs, cached, missing }: &OfEgg, what: &str) -> Text {
     let mut data = Data::default();
-    for Run { directory, at, eggs, .. } in runs {
+    for run @ Run { directory, at, eggs, .. } in runs {
+        let (time, directory) = (shown_minute(*at), directory.display());
         for egg in eggs {
-            let (time, directory) = (shown_minute(*at), directory.display());
             data.line(&format!("{time} in {directory}: {}", line(egg)));
+        }
+        for note in remote_notes(run) {
+            data.line(&format!("{time} in {directory}: {note}"));
         }
     }
     for egg in cached {

@@ -7,6 +7,7 @@ use std::path::Path;
 use tracing::debug;
 
 use super::Session;
+use super::remotes::SessionRemotes;
 use crate::cache::build_options::{self, BuildOptions};
 use crate::cache::last_run::{Installed, LastRun, Origin};
 use crate::cache::miss::{Eviction, Known, Miss, Needed, SETUPTOOLS};
@@ -162,7 +163,9 @@ impl Session {
             eggs.splice(0..0, installed);
         }
         let run = LastRun::new(directory, self.host.python_tag(), self.has_succeeded, &eggs);
-        self.cache.record_run(&run).or_log();
+        let of_remotes = self.remotes.iter().flat_map(SessionRemotes::problems);
+        let problems = self.unusable_remotes.iter().cloned().chain(of_remotes);
+        self.cache.record_run(&run.with_remote_problems(problems)).or_log();
     }
 }
 

@@ -83,6 +83,8 @@ pub struct Session {
     damaged: Vec<Digest>,
     /// Eggs that are not offered again: damaged, gone, of a newer eggcache, or not for this host.
     unusable: Vec<Digest>,
+    /// Why remotes are not asked at all.
+    unusable_remotes: Vec<String>,
     remotes: Option<SessionRemotes>,
     withdrawals: Arc<RunWithdrawals>,
     loader: Loader,
@@ -130,7 +132,8 @@ impl Session {
             withdrawals.begin_if_due(&options.environment);
         }
         let warnings = options.warning.clone().into_iter().chain(cache.warning());
-        let warnings = warnings.chain(unreadable).chain(failure).chain(untrusted);
+        let unusable_remotes: Vec<String> = failure.into_iter().chain(untrusted).collect();
+        let warnings = warnings.chain(unreadable).chain(unusable_remotes.clone());
         let warnings: Vec<String> = warnings.collect();
         info!(
             cache = %cache.root().display(),
@@ -172,6 +175,7 @@ impl Session {
             registered: HashMap::new(),
             damaged: Vec::new(),
             unusable: Vec::new(),
+            unusable_remotes,
             remotes,
             withdrawals,
             loader: Loader::new(

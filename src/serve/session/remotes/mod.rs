@@ -371,6 +371,13 @@ impl SessionRemotes {
         self.not_shown(warnings)
     }
 
+    /// Why remotes, or some of their eggs, were not used so far.
+    pub fn problems(&self) -> Vec<String> {
+        let remotes = self.connection.as_ref().map_or(&[][..], |it| it.upstream.remotes());
+        let failures = self.failure.iter().chain(&self.stopped).cloned();
+        remotes.iter().filter_map(CheckedRemote::warning).chain(failures).collect()
+    }
+
     /// Warnings that are not about one of the remotes.
     fn own_warnings(&self) -> impl Iterator<Item = String> {
         let fetcher = self.connection.as_ref().and_then(|it| it.fetcher.failure());
