@@ -120,7 +120,10 @@ pub fn log_format_of(words: impl Iterator<Item = OsString>) -> LogFormat {
 /// clap lists hidden ones too.
 pub fn parse() -> Result<CommandLine, clap::Error> {
     CommandLine::try_parse().map_err(printable).map_err(|mut error| {
-        if error.kind() == ErrorKind::DisplayHelp {
+        if matches!(
+            error.kind(),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        ) {
             let with_groups = grouped(CommandLine::command());
             return with_groups.try_get_matches_from(env::args_os()).err().unwrap_or(error);
         }

@@ -1,6 +1,6 @@
 //! Help in groups, and hints about other ways to name eggs.
 
-use crate::support::{Sandbox, write};
+use crate::support::{EGGCACHE, Sandbox, write};
 
 #[test]
 fn help_lists_commands_in_groups() {
@@ -8,6 +8,9 @@ fn help_lists_commands_in_groups() {
     let help = sandbox.ok("--help").stdout;
     assert_eq!(sandbox.ok("help").stdout, help);
     assert_eq!(sandbox.ok("-h").stdout, help);
+    let alone = std::process::Command::new(EGGCACHE).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&alone.stderr), help, "without arguments");
+    assert_eq!(alone.status.code(), Some(2));
     for line in ["Commands:", " Decide what stays:", "  gc           Evict eggs", "Global options:"]
     {
         assert!(help.contains(line), "{line}: {help}");
