@@ -126,3 +126,22 @@ def test_a_develop_egg_wins_and_is_never_stored(world):
     assert project.script("alpha") == "from source"
     assert project.installed("alpha") is None
     assert [egg["version"] for egg in world.cached() if egg["name"] == "alpha"] == ["9.0"]
+
+
+def test_another_part_uses_a_custom_egg_as_without_the_cache(world):
+    world.c_sdist("native", "1.0")
+    world.wheel("alpha", "1.0")
+    found = {}
+    for name, cache in (("stock", False), ("cached", True), ("again", True)):
+        project = custom(world, name, 7)
+        project.run(cache=cache)
+        found[name] = flavour(project)
+        [egg] = [path.name for path in (project.path / "develop-eggs").iterdir() if path.suffix == ".egg"]
+        config = project.path / "buildout.cfg"
+        text = config.read_text().replace("eggs = native", "eggs = alpha")
+        path = "extra-paths = ${buildout:develop-eggs-directory}/%s\ninterpreter = py" % egg
+        config.write_text(text.replace("interpreter = py", path))
+        project.run(cache=cache)
+        assert flavour(project) == "7"
+    is_found = world.buildout.version.startswith("2.")
+    assert set(found.values()) == {"7" if is_found else "0"}

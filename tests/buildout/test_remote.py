@@ -163,6 +163,18 @@ def test_offline_makes_no_requests_to_a_remote(newest_team):
     assert not reader.eggs()
 
 
+def test_without_newest_the_pool_spares_the_index(team):
+    team.world.wheel("alpha", "1.0", requires=["beta"])
+    team.world.wheel("beta", "2.0")
+    builder = team.member("builder", push=True)
+    builder.run(env=team.env())
+    reader = team.member("reader")
+    team.world.cut_network()
+    hits = summary(reader.run("-N"))
+    assert hits["hits"] and not hits["misses"]
+    assert reader.snapshot() == builder.snapshot()
+
+
 def test_a_known_buildout_requests_only_its_set_withdrawals_and_blobs(newest_team, mirror):
     newest_team.world.wheel("alpha", "1.0", requires=["beta"])
     newest_team.world.wheel("beta", "2.0")
