@@ -13,12 +13,9 @@ Only buildouts are served whose requests this module understands; see `Ahead._is
 """
 
 import functools
-import hashlib
 import os
-import re
 import sys
 import time
-import zipfile
 
 from eggcache import _bridge, _compat, _fetcher, _host, _options, _requests
 from eggcache._log import logger
@@ -36,9 +33,6 @@ _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 #: The longest page that is read, in bytes.
 _LONGEST_PAGE = 64 << 20
 
-#: The longest METADATA that is read, in bytes.
-_LONGEST_METADATA = 4 << 20
-
 #: An index that answers so soon, in seconds, is as near as a mirror on this machine. Unless wheels are converted
 #: meanwhile, fetching ahead from it takes more time than it saves.
 _NEAR = 0.005
@@ -48,8 +42,6 @@ _WAITS = 1, 2, 4, 8
 
 #: The longest such time that a server may demand, in seconds.
 _LONGEST_WAIT = 30
-
-_METADATA = re.compile(r"[^/]+\.dist-info/METADATA\Z")
 
 
 def ahead_for(session):
@@ -91,6 +83,8 @@ class Ahead(object):
         self._show_progress = session.show_progress
         self._requests = _requests.Requests(package_index)
         self.fetcher = None
+        #: The module, from the first request on.
+        self._wheels = None
         self._is_over = False
         #: How many archives have come.
         self.archives = 0
@@ -179,6 +173,10 @@ class Ahead(object):
     # -- What buildout would request
 
     def _start(self, dest):
+        # Here, since most runs fetch nothing ahead, and a thread had better import nothing.
+        from eggcache import _wheels
+
+        self._wheels = _wheels
         self._requests.prepare()
         self.fetcher = _fetcher.Fetcher(self._copier.spool(dest), self._requests.open)
 
@@ -233,7 +231,7 @@ class Ahead(object):
             return None
         with open(answer.path, "rb") as file:
             page = file.read().decode("latin-1")
-        best = best_wheel(self._package_index, page, answer.url, requirement.project_name, pin)
+        best = self._wheels.best_wheel(self._package_index, page, answer.url, requirement.project_name, pin)
         return best and (self._page_has_come, (installer, requirement, best))
 
     def _page_has_come(self, installer, requirement, dist):
@@ -254,14 +252,10 @@ class Ahead(object):
 
     def _read_archive(self, installer, requirement, url, answer):
         """In a thread: check a wheel, and see what it requires."""
-        digest = hashlib.sha256()
-        with open(answer.path, "rb") as file:
-            for block in iter(lambda: file.read(1 << 20), b""):
-                digest.update(block)
-        sha256 = digest.hexdigest()
+        sha256 = _host.sha256_of(answer.path)
         if sha256 != sha256_of_link(url):
             raise _fetcher.Unwanted()
-        required = requirements_of(self._pkg_resources, answer.path, requirement.extras)
+        required = self._wheels.requirements_of(self._pkg_resources, answer.path, requirement.extras)
         return self._archive_has_come, (installer, answer.path, sha256, required)
 
     def _archive_has_come(self, installer, path, sha256, required):
@@ -291,62 +285,6 @@ def _name_of_page(index, requirement):
     """The name of a project as `find_packages` of an index spells it: that of setuptools does not normalize it."""
     name = getattr(requirement, "unsafe_name", requirement.project_name)
     return name if index.find_packages.__module__ == _OF_SETUPTOOLS else canonical(name)
-
-
-def best_wheel(package_index, page, base, project, version):
-    """The wheel of a version that buildout would choose among the links of a page; None if there is none.
-
-    Only links with a SHA-256 count.
-    """
-    marker = "-%s-" % version
-    found = []
-    for match in package_index.HREF.finditer(page):
-        if marker not in match.group(1):
-            continue
-        link = _compat.urljoin(base, package_index.htmldecode(match.group(1)))
-        parts = _compat.urlsplit(link)
-        if not parts.path.endswith(".whl") or not sha256_in(parts.fragment):
-            continue
-        # For a wheel that does not fit this Python there is none.
-        for dist in package_index.distros_for_url(link):
-            if canonical(dist.project_name) == canonical(project) and dist.version == version:
-                found.append(dist)
-    # Of one version and one kind, the greatest location.
-    return max(found, key=lambda dist: dist.hashcmp) if found else None
-
-
-def sha256_in(fragment):
-    return re.match("sha256=[0-9a-f]{64}$", fragment)
-
-
-def requirements_of(pkg_resources, wheel, extras):
-    """What a wheel requires here, with these extras; nothing if it cannot be read."""
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            names = [name for name in archive.namelist() if _METADATA.match(name)]
-            if len(names) != 1 or archive.getinfo(names[0]).file_size > _LONGEST_METADATA:
-                return []
-            text = archive.read(names[0]).decode("utf-8", "replace")
-    except Exception:
-        # Whether that matters is up to buildout.
-        return []
-    headers = text.replace("\r\n", "\n").partition("\n\n")[0]
-    found = []
-    for line in headers.split("\n"):
-        if line.lower().startswith("requires-dist:"):
-            try:
-                requirement = pkg_resources.Requirement.parse(line.partition(":")[2].strip())
-            except ValueError:
-                continue
-            if _holds(requirement.marker, extras):
-                found.append(requirement)
-    return found
-
-
-def _holds(marker, extras):
-    if marker is None:
-        return True
-    return any(marker.evaluate({"extra": extra}) for extra in tuple(extras) or ("",))
 
 
 def _is_own(package_index, index_class):
