@@ -15,6 +15,13 @@ from eggcache import _compat, _seam
 from eggcache._dependencies import Dependencies, copied, headers_of
 from eggcache._log import logger
 
+#: `_compute_dependencies` of pkg_resources that keeps requirements in the order in which METADATA has them: beside
+#: setuptools before 71, and later.
+_IN_ORDER = ("9dc9b2bd85423340", "6dda07db2c7c8d63")
+
+#: The same of pkg_resources that does not: beside setuptools before 66.
+_IN_ANY_ORDER = ("637f43db06bf252d",)
+
 #: The begin of the SHA-256 of each source that a function has in zc.buildout 2.13 to 6, or in
 #: pkg_resources beside it. 5.3, whose releases are alphas so far, has others and keeps its own functions.
 SOURCES = {
@@ -23,8 +30,7 @@ SOURCES = {
     "_dir_hash": ("5ab17a34dc10816c", "cba3f7ff81d219db"),
     # Of 2.13, 3.0, and 3.1 to 6.0.
     "_constrained_requirement": ("75f69e7d6b2a9bca", "d56f3b88261cf660", "b58d1f8ebf1ef863"),
-    # Beside setuptools before 66, before 71, and later.
-    "_compute_dependencies": ("637f43db06bf252d", "9dc9b2bd85423340", "6dda07db2c7c8d63"),
+    "_compute_dependencies": _IN_ANY_ORDER + _IN_ORDER,
 }
 
 
@@ -48,7 +54,7 @@ class Speedups(object):
         dist_info = easy_install.pkg_resources.DistInfoDistribution
         dependencies = getattr(dist_info, "_compute_dependencies", None)
         #: Whether this pkg_resources keeps requirements in the order in which METADATA has them.
-        self._keeps_order = _is_one_of(dependencies, SOURCES["_compute_dependencies"][1:])
+        self._keeps_order = _is_one_of(dependencies, _IN_ORDER)
 
     def apply(self):
         """Replace the functions whose source is known."""
