@@ -37,6 +37,8 @@ pub struct Hints {
     pub cache: Option<PathBuf>,
     /// The options with which the command takes eggs.
     pub selects: Selects,
+    /// Whether they are for somebody who runs buildout, which has none of these options.
+    pub are_for_buildout: bool,
 }
 
 /// How a command takes the eggs that it works on.
@@ -114,7 +116,7 @@ impl Hints {
             Error::BrokenLink { target, .. } => {
                 vec![format!("create {}, or remove the link", target.display())]
             }
-            Error::Untrusted { cache, exposure, owner } => to_trust(cache, *exposure, owner),
+            Error::Untrusted { cache, exposure, owner } => self.to_trust(cache, *exposure, owner),
             Error::ForeignFile { .. } => {
                 one("--trust-cache takes over its remotes; `eggcache remote list` shows them")
             }
@@ -123,7 +125,10 @@ impl Hints {
                     "{TRUST_VARIABLE}=DIR uses the remotes of the cache DIR like your own"
                 )]
             }
-            Error::ForeignRemotes { .. } => one("--trust-cache uses it like one of this user"),
+            Error::ForeignRemotes { .. } => {
+                let cache = self.cache.as_deref().unwrap_or(Path::new("DIR"));
+                vec![format!("{} uses it like one of this user", self.way_to_trust(cache))]
+            }
             Error::LockedFolder { owner } => {
                 vec![self.to_write(&Unwritable::Permissions(owner.clone()))]
             }
@@ -282,6 +287,29 @@ impl Hints {
         format!("{trust} trusts the key of its builders")
     }
 
+    /// How a cache can be used that somebody else can change.
+    fn to_trust(&self, cache: &Path, exposure: Exposure, owner: &Owner) -> Vec<String> {
+        let path = quoted(&owner.path);
+        let close = match exposure {
+            Exposure::Everybody => Some(format!("`chmod o-w {path}` closes it")),
+            Exposure::Group => Some(format!("`chmod g-w {path}` closes it")),
+            Exposure::AnotherUser if rustix::process::geteuid().is_root() => {
+                Some(format!("run it as {}", user(owner.user)))
+            }
+            Exposure::List => Some(format!("`setfacl -b {path}` removes the list")),
+            Exposure::AnotherUser | Exposure::Link | Exposure::Checkout => None,
+        };
+        let way = self.way_to_trust(cache);
+        let trust = format!("if you trust all who can change it, {way} uses it as it is");
+        close.into_iter().chain([trust]).collect()
+    }
+
+    /// How to say that a cache is trusted.
+    fn way_to_trust(&self, cache: &Path) -> String {
+        let variable = format!("{TRUST_VARIABLE}={}", quoted(cache));
+        if self.are_for_buildout { variable } else { format!("--trust-cache or {variable}") }
+    }
+
     fn of_io(&self, path: &Path, kind: std::io::ErrorKind) -> Vec<String> {
         use std::io::ErrorKind::{
             InvalidInput, NotADirectory, PermissionDenied, ReadOnlyFilesystem, Unsupported,
@@ -390,25 +418,6 @@ impl Selects {
         }
         hints
     }
-}
-
-/// How a cache can be used that somebody else can change.
-fn to_trust(cache: &Path, exposure: Exposure, owner: &Owner) -> Vec<String> {
-    let path = quoted(&owner.path);
-    let close = match exposure {
-        Exposure::Everybody => Some(format!("`chmod o-w {path}` closes it")),
-        Exposure::Group => Some(format!("`chmod g-w {path}` closes it")),
-        Exposure::AnotherUser if rustix::process::geteuid().is_root() => {
-            Some(format!("run it as {}", user(owner.user)))
-        }
-        Exposure::List => Some(format!("`setfacl -b {path}` removes the list")),
-        Exposure::AnotherUser | Exposure::Link | Exposure::Checkout => None,
-    };
-    let trust = format!(
-        "if you trust all who can change it, --trust-cache or {TRUST_VARIABLE}={} uses it as it is",
-        quoted(cache)
-    );
-    close.into_iter().chain([trust]).collect()
 }
 
 /// What may have been meant, a line for each part of a query that has such.

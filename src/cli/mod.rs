@@ -101,7 +101,7 @@ fn run(
     let CommandLine { global, command } = args;
     let selects = command.selects();
     if global.cache.is_some() || selects != Selects::Names {
-        printer.set_hints(Hints { cache: global.cache.clone(), selects });
+        printer.set_hints(Hints { cache: global.cache.clone(), selects, ..Hints::default() });
     }
     tracing::info!(command = command.name(), version = env!("CARGO_PKG_VERSION"), "started");
     let (bar, verbose) = (printer.bar(), global.verbose);

@@ -19,7 +19,7 @@ def test_a_cache_that_everybody_can_write_is_not_used(filled):
         output = run(filled, "with-" + part)
         assert output.count(ALONE) == 1, output
         assert "everybody can write to " in output
-        assert "EGGCACHE_TRUST_CACHE" in output
+        assert "EGGCACHE_TRUST_CACHE" in output and "--trust-cache" not in output
         path.chmod(mode)
     assert ALONE not in run(filled, "after")
 

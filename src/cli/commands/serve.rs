@@ -28,8 +28,9 @@ fn options(context: &Context) -> Options {
         trust: context.trust.clone(),
         warning: context.warning.clone(),
         hint: |error, cache| {
-            let hints =
-                Hints { cache: Some(cache.to_owned()), ..Hints::default() }.of_library(error);
+            let cache = Some(cache.to_owned());
+            let hints = Hints { cache, are_for_buildout: true, ..Hints::default() };
+            let hints = hints.of_library(error);
             (!hints.is_empty()).then(|| hints.join("; "))
         },
         on_background: || {
