@@ -60,10 +60,28 @@ impl Narrow {
 /// # Errors
 /// [`Error::Miss`] with the nearest matches, or [`Error::Ambiguous`] with the candidates.
 pub fn one(cache: &Cache, text: &str, narrow: &Narrow) -> Result<CachedEgg> {
+    one_of(cache, text, narrow, |found| found)
+}
+
+/// As [`one`], to copy it: an egg that was added by hand counts as the egg that was built from an archive,
+/// as for [`without_duplicates`].
+///
+/// # Errors
+/// As [`one`].
+pub fn one_to_copy(cache: &Cache, text: &str, narrow: &Narrow) -> Result<CachedEgg> {
+    one_of(cache, text, narrow, without_duplicates)
+}
+
+fn one_of(
+    cache: &Cache,
+    text: &str,
+    narrow: &Narrow,
+    choose: impl Fn(Vec<CachedEgg>) -> Vec<CachedEgg>,
+) -> Result<CachedEgg> {
     let index = &cache.index;
-    let (mut found, ruled_out): (Vec<CachedEgg>, Vec<CachedEgg>) =
+    let (found, ruled_out): (Vec<CachedEgg>, Vec<CachedEgg>) =
         candidates(index, text)?.into_iter().partition(|egg| narrow.admits(egg));
-    found = without_duplicates(found);
+    let mut found = choose(found);
     match found.len() {
         0 => {
             let nearest = nearest_to(index, text, &ruled_out)?;

@@ -104,7 +104,7 @@ pub struct Found {
 pub fn find(cache: &Cache, names: &[String], narrow: &Narrow) -> Result<Found, Error> {
     let (mut eggs, mut missing, mut nearest) = (Vec::new(), Vec::new(), Vec::new());
     for name in names {
-        match query::one(cache, name, narrow) {
+        match query::one_to_copy(cache, name, narrow) {
             Ok(egg) => eggs.push(egg),
             Err(Error::Miss { query, nearest: meant }) => {
                 missing.push(query);

@@ -69,6 +69,21 @@ fn an_egg_of_unknown_archive_that_got_bytecode_is_known() {
 }
 
 #[test]
+fn an_egg_added_by_hand_beside_another_build_is_ambiguous() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("foo", "1.0");
+    sandbox.ok("add eggs");
+    let other = sandbox.other_build("foo", "1.0");
+    sandbox.ok(&format!("add {} --source-sha256 {}", other.display(), archive()));
+    assert_eq!(sandbox.listed().len(), 2);
+    for line in ["remove foo --force", "show foo==1.0", "diff foo foo"] {
+        sandbox.fails(line, 2).says(&["foo", "is ambiguous: it matches 2 eggs"]);
+    }
+    assert_eq!(sandbox.listed().len(), 2);
+    sandbox.ok("materialize --into out foo");
+}
+
+#[test]
 fn compiled_files_without_a_source_are_content() {
     let sandbox = Sandbox::new();
     let egg = sandbox.egg_with("foo", "1.0", &[("only.pyc", b"one")]);
