@@ -610,6 +610,14 @@ fn an_egg_that_no_script_uses_is_a_note() {
         format!("[app]\n__buildout_signature__ = {ZIPPED} x\n").as_bytes(),
     );
     assert!(!kinds(&app.check("", 0)["notes"]).contains(&"unused".into()));
+    // So is one whose project a recipe needs, although buildout ran with a package of its Python.
+    let project = ZIPPED.split('-').next().unwrap();
+    for (digest, is_used) in [("0".repeat(32), true), ("0".repeat(31), false)] {
+        let installed = format!("[app]\n__buildout_signature__ = x {project}-{digest}\n");
+        write(&app.path(".installed.cfg"), installed.as_bytes());
+        let is_unused = kinds(&app.check("", 0)["notes"]).contains(&"unused".into());
+        assert_eq!(is_unused, !is_used, "{installed}");
+    }
 }
 
 #[test]

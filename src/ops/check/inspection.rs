@@ -197,7 +197,7 @@ impl Inspector<'_> {
         all.problems.extend(self.withdrawn_eggs(eggs));
         for (egg, examined) in eggs {
             all.extend(&examined.found);
-            if !references.eggs.contains(&egg.file_name) {
+            if !references.uses(&egg.file_name) {
                 let short = self.buildout.boundary.short(&egg.path);
                 let note = Finding::new(FindingKind::Unused, &short, "not used by any script");
                 all.notes.push(note.in_egg(Some(&egg.file_name)));

@@ -5,13 +5,34 @@ use std::path::{Path, PathBuf};
 
 use crate::buildout::script::absolute_paths;
 use crate::buildout::{Buildout, CONFIGURATION, INSTALLED, ini};
+use crate::egg::name::normalize_name;
 
 use super::{Interpreters, target_outside};
 use crate::ops::check::report::{Finding, FindingKind, Findings};
+use crate::util::hash::is_lower_hex;
 use crate::util::path_search::SoughtPath;
 
 /// The option of `.installed.cfg` with the files of a part.
 const INSTALLED_FILES: &str = "__buildout_installed__";
+
+/// The option of `.installed.cfg` with the distributions that the recipe of a part needs.
+const SIGNATURE: &str = "__buildout_signature__";
+/// The length of the digest behind the name of a distribution that is no egg.
+const SIGNATURE_DIGITS: usize = 32;
+
+/// The projects, as in PEP 503, that recipes need and that were no eggs: `NAME-DIGEST` in their signatures.
+/// They are develop eggs, or packages beside the Python of buildout.
+pub fn projects_of_recipes(installed: &str) -> impl Iterator<Item = String> {
+    let settings = ini::settings(installed).into_iter();
+    let signatures = settings.filter(|setting| setting.name == SIGNATURE);
+    let lines = signatures.flat_map(|setting| setting.lines);
+    let words = lines.flat_map(str::split_whitespace);
+    words.filter_map(|word| {
+        let (name, digest) = word.rsplit_once('-')?;
+        let is_digest = digest.len() == SIGNATURE_DIGITS && is_lower_hex(digest);
+        is_digest.then(|| normalize_name(name))
+    })
+}
 
 /// Adds the paths in `.installed.cfg`. Installed files and eggs outside are problems.
 pub fn add_installed(buildout: &Buildout, interpreters: &Interpreters, found: &mut Findings) {

@@ -17,7 +17,7 @@ use crate::buildout::interpreter::Interpreter;
 use crate::buildout::script::egg_names;
 use crate::buildout::{Buildout, is_egg, text_files};
 use crate::disk::boundary::{Boundary, Location, is_system};
-use crate::egg::name::EggName;
+use crate::egg::name::{EggName, normalize_name};
 use crate::error::Result;
 
 use super::report::{Finding, FindingKind, Findings};
@@ -32,6 +32,9 @@ pub struct References {
     pub scripts: usize,
     /// File names of all eggs in the texts.
     pub eggs: BTreeSet<String>,
+    /// Projects that the recipes need, as in PEP 503: buildout may run with packages of its Python instead of
+    /// their eggs, but does not where it must not use the network.
+    pub of_recipes: BTreeSet<String>,
     /// Imports of scripts that do not exist, each with one of those scripts.
     pub missing: BTreeMap<PathBuf, PathBuf>,
     /// The Pythons of the scripts that import an egg, each with one of those scripts.
@@ -54,6 +57,7 @@ pub fn references(buildout: &Buildout, cache: Option<&Path>) -> Result<Reference
         references.add_text(text, boundary, &interpreters, &mut absolute);
     }
     references.eggs.extend(egg_names(&buildout.installed).map(str::to_owned));
+    references.of_recipes = configuration::projects_of_recipes(&buildout.installed).collect();
     let found = &mut references.found;
     for interpreter in interpreters.values() {
         scripts::add_interpreter(boundary, interpreter, &scripts, found);
@@ -74,6 +78,12 @@ pub fn references(buildout: &Buildout, cache: Option<&Path>) -> Result<Reference
 }
 
 impl References {
+    /// Whether a text names an egg, or a recipe needs its project.
+    pub fn uses(&self, egg: &str) -> bool {
+        let is_of_recipe = |name: EggName| self.of_recipes.contains(&normalize_name(&name.name));
+        self.eggs.contains(egg) || egg.parse().is_ok_and(is_of_recipe)
+    }
+
     /// Problems with imports that do not exist.
     pub fn missing_eggs(&self, boundary: &Boundary) -> Vec<Finding> {
         let problem = |(path, script): (&PathBuf, &PathBuf)| {
