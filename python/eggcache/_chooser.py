@@ -19,6 +19,7 @@ import contextlib
 from eggcache import _compat
 from eggcache._log import logger
 from eggcache._requirements import (
+    canonical,
     egg_of_link,
     finds_by_file_name,
     pinned_version,
@@ -84,7 +85,7 @@ class Chooser(object):
         self.is_paused = False
         #: Whether anything was offered in this run.
         self.has_offered = False
-        #: Versions of projects that led to a conflict (`_conflicts`), by project.
+        #: Versions of projects that led to a conflict (`_conflicts`), by canonical name.
         self._rejected = {}
         #: Digests of eggs whose projects are not found by their file names.
         self._unfit = set()
@@ -118,13 +119,13 @@ class Chooser(object):
 
     def reject(self, dist):
         """Do not offer this version of a project any more unless the index has it, too."""
-        self._rejected.setdefault(dist.key, set()).add(dist.version)
+        self._rejected.setdefault(canonical(dist.project_name), set()).add(dist.version)
 
     def _may_guess(self, installer, requirement):
         """Whether rule 3 holds. Where there is an index, it decides on a project of which a guess was wrong."""
         if installer._dest is None:
             return True
-        return not installer._newest and requirement.key not in self._rejected
+        return not installer._newest and canonical(requirement.project_name) not in self._rejected
 
     def same_as(self, installer, available, requirement, source):
         """The offer of the egg that was built from the archive that buildout has chosen (rule 4).
@@ -212,7 +213,7 @@ class Chooser(object):
 
     def _best_chosen(self, installer, requirement, source):
         """The eggs of the newest version of which one was built from the archive that buildout would choose."""
-        rejected = self._rejected.get(requirement.key, ())
+        rejected = self._rejected.get(canonical(requirement.project_name), ())
         eggs = [egg for egg in self._eggs_of(requirement) if egg["version"] not in rejected]
         chosen = []
         for version in {egg["version"] for egg in eggs}:

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 
 from eggcache._log import logger
+from eggcache._requirements import canonical
 
 #: What an installer collects while it resolves.
 _COLLECTED = ("_picked_versions", "_required_by", "_requirements_and_constraints", "_links")
@@ -32,6 +33,8 @@ class Conflicts(object):
         self._copied = []
         #: Rejected eggs that are still in place, by location: buildout must not see them.
         self._hidden = {}
+        #: Locations of all eggs that were ever rejected. None is rejected twice, so that resolving ends.
+        self._rejected = set()
 
     def copied(self, dist, offer):
         """Note an egg that buildout has from the cache: its distribution and the offer that it has accepted."""
@@ -92,13 +95,17 @@ class Conflicts(object):
             return []
         wanted, working_set = getattr(installer, "_eggcache_wanted", (None, ()))
         locations = {dist.location for dist in working_set}
-        guesses = [dist for location, dist in self._guesses.items() if location in locations]
+        guesses = [
+            dist
+            for location, dist in self._guesses.items()
+            if location in locations and location not in self._rejected
+        ]
         named = [it for it in getattr(error, "err", error).args if hasattr(it, "specs")]
         wanted = named[-1] if named else wanted
         if wanted is None:
             return guesses
         # The egg that does not fit, or else those that require it, or else whatever led there.
-        unfit = [dist for dist in guesses if dist.key == wanted.key and not _fits(dist, wanted)]
+        unfit = [dist for dist in guesses if _is_of(dist, wanted) and not _fits(dist, wanted)]
         return unfit or [dist for dist in guesses if _requires(dist, wanted)] or guesses
 
     @property
@@ -110,6 +117,7 @@ class Conflicts(object):
             chooser.reject(dist)
             del self._guesses[dist.location]
             self._hidden[dist.location] = dist
+            self._rejected.add(dist.location)
         self.hide(installer._env)
         logger.info(
             "%s from the cache cannot be used with the other eggs; %s.",
@@ -164,13 +172,18 @@ def _copy(container):
     return list(container)
 
 
+def _is_of(project, requirement):
+    """Whether a distribution or a requirement is of the project of a requirement, in any spelling."""
+    return canonical(project.project_name) == canonical(requirement.project_name)
+
+
 def _fits(dist, requirement):
     return dist in requirement and set(requirement.extras) <= set(dist.extras)
 
 
 def _requires(dist, requirement):
     """Whether a distribution requires a project, with any of its extras."""
-    return any(it.key == requirement.key for it in dist.requires(dist.extras))
+    return any(_is_of(it, requirement) for it in dist.requires(dist.extras))
 
 
 def _remove(location):

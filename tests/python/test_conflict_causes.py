@@ -146,6 +146,32 @@ def test_offline_the_first_error_is_reported_if_no_version_will_do(world):
     assert raised.value is errors[0] and world.tries == 3
 
 
+def test_a_version_is_rejected_for_every_spelling_of_its_project(world):
+    world.installer._dest = None
+    copied = []
+
+    def failing():
+        copied.append(world.copy("Beta_Two"))
+        return VersionConflict(copied[-1] or ALPHA, Requirement("Beta_Two>2"))
+
+    with pytest.raises(VersionConflict):
+        world.install(failing, failing)
+    assert [str(dist) for dist in copied] == ["beta-two 1.0", "None"]
+
+
+def test_no_egg_is_rejected_twice(world, monkeypatch):
+    """Else resolving might not end."""
+    world.installer._dest = None
+    monkeypatch.setattr(world.chooser, "reject", lambda dist: None)
+
+    def failing():
+        return VersionConflict(world.copy("alpha"), Requirement("alpha>2"))
+
+    with pytest.raises(VersionConflict):
+        world.install(failing, failing, failing)
+    assert world.tries == 2
+
+
 @pytest.mark.parametrize("error", [UserError("no such egg"), UserError("bad", "==2", Requirement("gamma<2"))])
 def test_a_guess_that_requires_what_cannot_be_had_is_rejected(world, error):
     def first():
