@@ -20,7 +20,7 @@ use crate::util::machine;
 
 /// The age at which a record is removed, in seconds.
 const FORGOTTEN_AFTER: i64 = 180 * 86_400;
-/// The most eggs in a record, and the longest text in it, in bytes.
+/// The most eggs in a record, the most problems with remotes, and the longest text, in bytes.
 const MOST: usize = 5000;
 const MOST_PROBLEMS: usize = 50;
 const LONGEST: usize = 1000;

@@ -289,6 +289,16 @@ fn why_says_that_a_remote_was_not_used() {
         let said = format!("{}{}", said.stdout, said.stderr);
         assert!(said.contains(&format!("in that run, {untrusted}")), "{said}");
     }
+    // A run that has installed nothing keeps what the one before has installed, and why it had to build it.
+    let mut offline = opening_with(reader, "configuration", Path::new("some pins"));
+    offline["offline"] = json!(true);
+    let mut server = Server::opened_by(reader, &offline);
+    server.ask(&json!({
+        "op": "built", "name": "bar", "version": "", "variant": "", "build_seconds": 0, "missing": "==1.0",
+    }));
+    server.close();
+    let kept = reader.json("why .")["run"].clone();
+    assert_eq!((&kept["missing"], &kept["remote_problems"]), (&json!(1), &problems));
     reader.ok(&format!("trust team {} --remove", other.display()));
     let problems = run();
     assert!(text(&problems[0]).contains("no key is trusted"), "{problems}");

@@ -154,8 +154,12 @@ impl Session {
             // Buildout found another way, but offline a custom part does nothing, and that is no failure.
             eggs.retain(|it| !is_missing(it) || !it.options.is_empty());
         }
+        let mut problems = Vec::new();
         if eggs.iter().all(is_missing) {
-            let before = self.cache.run_in(&directory).map_or_else(Vec::new, |run| run.eggs);
+            let before = self.cache.run_in(&directory);
+            let (before, of_before) =
+                before.map_or_else(Default::default, |run| (run.eggs, run.remote_problems));
+            problems = of_before;
             let (lacked, installed) = before.into_iter().partition::<Vec<_>, _>(is_missing);
             if eggs.is_empty() && (lacked.is_empty() || !self.has_succeeded) {
                 return;
@@ -164,8 +168,9 @@ impl Session {
         }
         let run = LastRun::new(directory, self.host.python_tag(), self.has_succeeded, &eggs);
         let of_remotes = self.remotes.iter().flat_map(SessionRemotes::problems);
-        let problems = self.unusable_remotes.iter().cloned().chain(of_remotes);
-        self.cache.record_run(&run.with_remote_problems(problems)).or_log();
+        let of_this = self.unusable_remotes.iter().cloned().chain(of_remotes);
+        let new: Vec<String> = of_this.filter(|it| !problems.contains(it)).collect();
+        self.cache.record_run(&run.with_remote_problems([problems, new].concat())).or_log();
     }
 }
 
