@@ -15,7 +15,8 @@ use crate::util::suggest::Nearest;
 const SHARED: u32 = 0o2020;
 const UPGRADE: &str = "upgrade eggcache";
 /// What to do if there is no cache.
-pub const NO_CACHE: &str = "--cache or EGGCACHE_DIR names another one; `eggcache init`, or the first egg that is stored, makes one";
+pub const NO_CACHE: &str = "--cache or EGGCACHE_DIR names another one; `eggcache init`, or the first egg \
+    that is stored, makes one";
 
 /// An error of the command line itself.
 #[derive(Debug, thiserror::Error)]

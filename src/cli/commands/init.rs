@@ -8,7 +8,8 @@ use crate::ops::init::{self, Options, Report};
 /// Create a cache, or open one to other users.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Other commands create the cache, too, if there is none, unless only a buildout.cfg in the current folder names it. A new cache is private.\n\nExamples:\n  mkdir /srv/eggs && chgrp builders /srv/eggs\n  \
+    after_help = "Other commands create the cache, too, if there is none, unless only a buildout.cfg in the current \
+    folder names it. A new cache is private.\n\nExamples:\n  mkdir /srv/eggs && chgrp builders /srv/eggs\n  \
     eggcache --cache /srv/eggs init --shared\n  eggcache --cache /srv/public-eggs init --readable"
 )]
 pub struct Init {

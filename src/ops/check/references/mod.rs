@@ -32,8 +32,8 @@ pub struct References {
     pub scripts: usize,
     /// File names of all eggs in the texts.
     pub eggs: BTreeSet<String>,
-    /// Projects that the recipes need, as in PEP 503: buildout may run with packages of its Python instead of
-    /// their eggs, but does not where it must not use the network.
+    /// Projects that the recipes need, as in PEP 503. Buildout may have run with packages of its Python instead
+    /// of their eggs.
     pub of_recipes: BTreeSet<String>,
     /// Imports of scripts that do not exist, each with one of those scripts.
     pub missing: BTreeMap<PathBuf, PathBuf>,
