@@ -8,11 +8,12 @@ use clap::builder::styling::Styles;
 use super::args::visible;
 
 /// Each command is in one group.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     ("Store and copy eggs", &["add", "materialize", "convert"]),
     ("Inspect the cache", &["list", "show", "diff", "why", "stats", "dir"]),
     ("Decide what stays", &["gc", "remove", "pin", "unpin", "pins", "roots", "used-by"]),
-    ("Check and ship", &["check", "lock", "bundle", "sbom", "doctor", "verify", "reindex", "init"]),
+    ("Check and ship buildouts", &["check", "lock", "bundle", "sbom"]),
+    ("Look after the cache", &["init", "doctor", "verify", "reindex"]),
     ("Share eggs", &["remote", "push", "pull", "keygen", "trust", "sign"]),
     ("Use the command line", &["completions", "man", "help"]),
 ];

@@ -260,9 +260,12 @@ impl Hints {
                 self.command(&format!("trust {name} {key} --projects PATTERN"))
             )],
             Error::ExpiredSigner { .. } => vec![format!("set {KEY_VARIABLE} to another key")],
-            Error::NoSigningKey | Error::NothingPushed { .. } => vec![format!(
-                "set {KEY_VARIABLE} to the file of a secret key; `eggcache keygen FILE` makes one"
-            )],
+            Error::NoSigningKey => vec![to_have_key()],
+            Error::NothingPushed { .. } => vec![
+                to_have_key(),
+                "or add the remote again without --push, if nothing is to be pushed from here"
+                    .to_owned(),
+            ],
             Error::SigningKey { path, problem } => to_sign(path, *problem),
             Error::NoRemoteFolder { name, .. } => vec![format!(
                 "create or mount it, or {} and add the right one; a push makes it",
@@ -428,6 +431,11 @@ fn suggestions(nearest: &[(String, Nearest)]) -> Vec<String> {
     }
 }
 
+/// How to have a signing key.
+fn to_have_key() -> String {
+    format!("set {KEY_VARIABLE} to the file of a secret key; `eggcache keygen FILE` makes one")
+}
+
 /// How a key can be used that cannot sign.
 fn to_sign(path: &Path, problem: KeyProblem) -> Vec<String> {
     let hint = match problem {
@@ -586,6 +594,7 @@ mod tests {
             (Error::UntrustedSigner { name: name(), id, key }, "each reader has to trust it"),
             (Error::NoSigningKey, "set EGGCACHE_SIGNING_KEY"),
             (Error::NothingPushed { name: name() }, "set EGGCACHE_SIGNING_KEY"),
+            (Error::NothingPushed { name: name() }, "without --push"),
             (
                 Error::Io {
                     action: READ_SIGNING_KEY,

@@ -162,6 +162,25 @@ def test_drift_is_found_and_repaired(world):
     assert fresh.script("alpha") == "alpha 1.0"
 
 
+def test_a_folder_in_which_buildout_has_failed_is_not_installed(world):
+    fill(world)
+    world.wheel("gamma", "1.0", requires=["nowhere"])
+    failed = world.project("failed", "alpha gamma", versions=PINS + "\ngamma = 1.0\nnowhere = 1.0")
+    failed.run(check=False)
+    assert failed.returncode == 1
+    assert problems(failed) == [("not-installed", "")]
+    assert check(failed, code=4)["eggs"] > 0
+    # What one part has installed before another fails is there.
+    sections = "[other]\nrecipe = zc.recipe.egg\neggs = gamma\n"
+    half = project(world, "half", sections=sections, parts="app other")
+    half.run(check=False)
+    half.run("install", "app")
+    notes = check(half)["notes"]
+    assert [it["what"] for it in notes if it["kind"] == "not-installed"] == [
+        "buildout has not installed the part other"
+    ]
+
+
 def test_a_shared_eggs_directory_is_not_self_contained(world):
     fill(world)
     shared = world.path / "shared"

@@ -632,6 +632,11 @@ fn run_paths_are_reported() {
          cc -x c -shared -nostdlib -o {0}/three.so -Wl,-rpath,'$ORIGIN/../../../..' /dev/null",
         egg.display()
     ));
+    let folder = egg.parent().unwrap().display();
+    app.sandbox.shell(&format!(
+        "cc -x c -shared -nostdlib -o '{0}/four.so' -Wl,-rpath,'{folder}' /dev/null",
+        egg.display()
+    ));
     let report = app.check("", 0);
     let notes = report["notes"].as_array().unwrap();
     let run_paths: Vec<(&str, &str)> = notes
@@ -639,10 +644,15 @@ fn run_paths_are_reported() {
         .filter(|note| note["kind"] == "run-path")
         .map(|note| (text(&note["path"]).rsplit('/').next().unwrap(), text(&note["what"])))
         .collect();
+    let absolute = format!(
+        "looks for libraries in {folder}, an absolute path; one that begins with $ORIGIN moves with the \
+         buildout"
+    );
     assert_eq!(
         run_paths,
         [
             ("", "shared objects with a run path relative to themselves: 1"),
+            ("four.so", &*absolute),
             ("one.so", "looks for libraries in /opt/none, outside the buildout"),
             ("three.so", "looks for libraries in $ORIGIN/../../../.., outside the buildout"),
         ]
@@ -939,4 +949,47 @@ fn a_python_in_the_bin_of_a_home_does_not_own_the_home() {
     assert_eq!(app.one_problem(""), ("path".to_owned(), "bin/leak".into()));
     fs::create_dir_all(app.sandbox.path("lib/python3.11")).unwrap();
     assert_eq!(problems(&app.check("", 0)), [], "the path is inside the Python installation");
+}
+
+#[test]
+fn a_buildout_that_has_installed_nothing_is_a_problem() {
+    let app = App::new();
+    let nothing = [("not-installed".to_owned(), PathBuf::new())];
+    for name in ["app", "tool"] {
+        fs::rename(app.path("bin/app"), app.path("bin").join(name)).unwrap();
+        app.check("", 0);
+        fs::rename(app.path("bin").join(name), app.path("bin/app")).unwrap();
+    }
+    // What was there before a first run: the script of a bootstrap, and a virtual environment.
+    write(&app.path("bin/buildout"), b"#!/bin/sh\n");
+    fs::remove_file(app.path("bin/app")).unwrap();
+    assert_eq!(problems(&app.check("", 4)), nothing);
+    write(&app.path("bin/activate"), b"# by a virtual environment\n");
+    app.check("", 0);
+    write(&app.path("pyvenv.cfg"), b"version = 3.11.2\n");
+    assert_eq!(problems(&app.check("", 4)), nothing);
+    app.sandbox.fails("check app", 4).says(&["not installed: ", "it has not run, or has failed"]);
+    app.sandbox.fails("bundle app -o app.tar", 4).says(&["has not run, or has failed"]);
+    for (configuration, code) in
+        [("parts =", 0), ("extends = base.cfg", 4), ("parts = app\ninstalled = .parts.cfg", 0)]
+    {
+        write(&app.path("buildout.cfg"), format!("[buildout]\n{configuration}\n").as_bytes());
+        app.check("", code);
+    }
+}
+
+#[test]
+fn a_part_that_is_not_installed_is_a_note() {
+    let app = App::new();
+    write(&app.path(".installed.cfg"), b"[buildout]\nparts = app\n\n[app]\n");
+    let noted = || {
+        let report = app.check("", 0);
+        let notes = report["notes"].as_array().unwrap().iter();
+        let notes = notes.filter(|note| note["kind"] == "not-installed");
+        notes.map(|note| text(&note["what"]).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(noted(), [""; 0]);
+    write(&app.path("buildout.cfg"), b"[buildout]\nparts =\n  app\n  ${x:parts}\n  test docs\n");
+    let expected = ["docs", "test"].map(|it| format!("buildout has not installed the part {it}"));
+    assert_eq!(noted(), expected);
 }

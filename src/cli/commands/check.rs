@@ -80,6 +80,8 @@ fn summary(report: &Report, notes: usize) -> String {
         format!("{GOOD}self-contained{GOOD:#}, but for packages of its Python")
     } else if problems == 0 {
         format!("{GOOD}self-contained{GOOD:#}")
+    } else if report.unsolved().any(|it| it.kind == FindingKind::NotInstalled) {
+        format!("{BAD}not installed{BAD:#}")
     } else if report.unsolved().all(|it| it.kind == FindingKind::Withdrawn) {
         let verb = if problems == 1 { "is" } else { "are" };
         format!("{BAD}self-contained, but {} {verb} withdrawn{BAD:#}", eggs(problems))

@@ -107,7 +107,9 @@ impl Content {
                     continue;
                 }
                 (Location::Outside(real), None) if is_library_folder(&real) => continue,
-                (Location::Inside(_), None) => "an absolute path",
+                (Location::Inside(_), None) => {
+                    "an absolute path; one that begins with $ORIGIN moves with the buildout"
+                }
                 (Location::Outside(_), _) => "outside the buildout",
             };
             let note = format!("looks for libraries in {run_path}, {reason}");

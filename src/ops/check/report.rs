@@ -66,6 +66,8 @@ pub enum FindingKind {
     Library,
     /// An egg that a remote has withdrawn.
     Withdrawn,
+    /// Buildout has installed nothing, or not all parts.
+    NotInstalled,
     /// An egg that lacks a part, which shows without the cache.
     Incomplete,
     Missing,

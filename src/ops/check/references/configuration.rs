@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::buildout::script::absolute_paths;
+use crate::buildout::text_files::Text;
 use crate::buildout::{Buildout, CONFIGURATION, INSTALLED, ini};
 use crate::egg::name::normalize_name;
 
-use super::{Interpreters, target_outside};
+use super::{Interpreters, References, target_outside};
 use crate::ops::check::report::{Finding, FindingKind, Findings};
 use crate::util::hash::is_lower_hex;
 use crate::util::path_search::SoughtPath;
@@ -32,6 +33,38 @@ pub fn projects_of_recipes(installed: &str) -> impl Iterator<Item = String> {
         let is_digest = digest.len() == SIGNATURE_DIGITS && is_lower_hex(digest);
         is_digest.then(|| normalize_name(name))
     })
+}
+
+/// Adds a problem if buildout has installed nothing here, and else a note for each part of `buildout.cfg` that it has
+/// not installed. With an option `installed`, the record of what is installed is elsewhere, or nowhere.
+pub fn add_not_installed(buildout: &Buildout, references: &mut References, scripts: &[Text]) {
+    let of_buildout = |text, name| ini::value(text, "buildout", name);
+    let configured = |name| of_buildout(&buildout.configuration, name);
+    let parts = configured("parts").unwrap_or_default();
+    let has_parts = !parts.is_empty() || configured("extends").is_some();
+    if !has_parts || configured("installed").is_some() {
+        return;
+    }
+    let found = &mut references.found;
+    if buildout.installed.is_empty() {
+        // The scripts of a virtual environment, or of a bootstrap, were there before.
+        let is_installed =
+            |text: &Text| text.short.file_name().is_none_or(|name| name != "buildout");
+        let was_there = buildout.boundary.root().join("pyvenv.cfg").is_file();
+        if references.eggs.is_empty() && (was_there || !scripts.iter().any(is_installed)) {
+            let what = "buildout has installed nothing here: it has not run, or has failed";
+            found.problems.push(Finding::new(FindingKind::NotInstalled, Path::new(""), what));
+        }
+        return;
+    }
+    let installed = of_buildout(&buildout.installed, "parts").unwrap_or_default();
+    let installed: Vec<&str> = installed.split_whitespace().collect();
+    let parts = parts.split_whitespace().filter(|part| !part.contains("${"));
+    for part in parts.filter(|part| !installed.contains(part)) {
+        let what = format!("buildout has not installed the part {part}");
+        let path = Path::new(CONFIGURATION);
+        found.notes.push(Finding::new(FindingKind::NotInstalled, path, what));
+    }
 }
 
 /// Adds the paths in `.installed.cfg`. Installed files and eggs outside are problems.

@@ -58,6 +58,7 @@ pub fn references(buildout: &Buildout, cache: Option<&Path>) -> Result<Reference
     }
     references.eggs.extend(egg_names(&buildout.installed).map(str::to_owned));
     references.of_recipes = configuration::projects_of_recipes(&buildout.installed).collect();
+    configuration::add_not_installed(buildout, &mut references, &scripts);
     let found = &mut references.found;
     for interpreter in interpreters.values() {
         scripts::add_interpreter(boundary, interpreter, &scripts, found);
