@@ -58,10 +58,10 @@ class Conflicts(object):
             dists = env[hidden.project_name]
             dists[:] = [dist for dist in dists if dist.location != location]
 
-    def resolve(self, installer, working_set, chooser, install, is_misled):
+    def resolve(self, installer, asked, working_set, chooser, install, is_misled):
         """Call ``install``, and call it again after each conflict to which a guess has led.
 
-        It is also called again if ``is_misled(installer, error)``, after which no egg is offered any more.
+        ``asked`` are the requirements that it resolves. It is also called again if ``is_misled(installer, error)``, after which no egg is offered any more.
         """
         first = None
         before = _State(self._easy_install, installer, working_set)
@@ -73,7 +73,7 @@ class Conflicts(object):
                     found = install()
                     return found
                 except Exception as error:
-                    blamed = self._blamed(error, installer)
+                    blamed = self._blamed(error, installer, asked)
                     is_offline = installer._dest is None
                     if blamed:
                         first = first or error
@@ -89,7 +89,7 @@ class Conflicts(object):
                 self._clean_up(found)
             self._copied = outer + self._copied
 
-    def _blamed(self, error, installer):
+    def _blamed(self, error, installer, asked):
         """The guesses because of which an installation has failed."""
         if not self._guesses or not isinstance(error, self._errors):
             return []
@@ -106,7 +106,18 @@ class Conflicts(object):
             return guesses
         # The egg that does not fit, or else those that require it, or else whatever led there.
         unfit = [dist for dist in guesses if _is_of(dist, wanted) and not _fits(dist, wanted)]
-        return unfit or [dist for dist in guesses if _requires(dist, wanted)] or guesses
+        found = unfit or [dist for dist in guesses if _requires(dist, wanted)]
+        is_missing = isinstance(error, self._easy_install.MissingDistribution)
+        if found or is_missing and self._is_asked(wanted, installer, asked):
+            return found
+        return guesses
+
+    def _is_asked(self, wanted, installer, asked):
+        """Whether a requirement would be there without any egg, as one of those that are resolved."""
+        try:
+            return any(installer._constrain(it) == wanted for it in asked if _is_of(it, wanted))
+        except self._errors:
+            return False
 
     @property
     def _errors(self):

@@ -108,11 +108,12 @@ class Patches(object):
         that were built are listed before the caller can change them.
         """
         specs = list(specs)
-        self.session.expect(installer, self._wanted(specs), working_set.by_key if working_set else ())
+        asked = self._wanted(specs)
+        self.session.expect(installer, asked, working_set.by_key if working_set else ())
         resolve = functools.partial(stock, installer, specs, working_set, *args, **kw)
         with self._listed():
             found = self.session.conflicts.resolve(
-                installer, working_set, self.session.chooser, resolve, self._is_misled
+                installer, asked, working_set, self.session.chooser, resolve, self._is_misled
             )
         self.session.erase_progress()
         self.session.root.add_locations(dist.location for dist in found)

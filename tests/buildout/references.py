@@ -21,6 +21,9 @@ REJECTED = re.compile(r"^eggcache: (.*) from the cache cannot be used with the o
 #: Why a cached egg is not served (which-egg.md). Stock buildout finds it only where nothing else requires it.
 UNFIT = "this buildout does not find the project by the file name of the cached egg"
 
+#: Buildout has failed to build an egg from an archive.
+FAILED_BUILD = re.compile(r"^An error occurred when trying to install |^Failed to run command:", re.M)
+
 #: The internal error of zc.buildout 3 that has installed an egg and then does not find it.
 UNSEEN = "TypeError: ('Expected str, Requirement, or Distribution', None)"
 
@@ -28,9 +31,9 @@ UNSEEN = "TypeError: ('Expected str, Requirement, or Distribution', None)"
 def sees_eggs_offline(universe, arguments):
     """The arguments of a run of stock buildout that sees all installed eggs and builds none.
 
-    Offline, buildout 3, 5 and 6 do not see eggs that hold only a dist-info directory. With `-N`, they do.
+    Offline, buildout 3 and later do not see eggs that hold only a dist-info directory. With `-N`, they do.
     """
-    return ["-N" if it == "-o" and universe.buildout.generation in (3, 5) else it for it in arguments]
+    return ["-N" if it == "-o" and universe.buildout.generation > 2 else it for it in arguments]
 
 
 def pinned_spellings(universe, configuration, cache, stock):
@@ -51,6 +54,7 @@ def compare_with_own_eggs(universe, configuration):
     """What differs from stock buildout with `-N`, if a cache is empty, and if it has just what that has installed.
 
     Offline it fails if the egg of a wheel has a file name by which ``pkg_resources`` does not find the project.
+    What stock buildout fails to build is not in the cache, and offline there is nothing to build it from.
     """
     runs = [[it.replace("-o", "-N") for it in arguments] for arguments in configuration.runs]
     stock = list(outcomes(universe, configuration, None, runs))
@@ -64,6 +68,8 @@ def compare_with_own_eggs(universe, configuration):
         found += ["empty cache, run %d %s: %s" % (number, runs[number], line) for line in lines]
         if UNFIT in ours[number].raw and "-o" in arguments and ours[number].status != 0:
             lines = []
+        elif configuration.is_offline and FAILED_BUILD.search(stock[number].raw):
+            lines = differences(stock[number], ours[number], True, True)
         elif REJECTED.search(ours[number].raw):
             lines = differences_after_conflict(stock[number], stock[number], ours[number], is_verbose)
         else:

@@ -28,6 +28,12 @@ class Requirement:
     def __str__(self):
         return str(self._requirement)
 
+    def __eq__(self, other):
+        return self._requirement == other._requirement
+
+    def __hash__(self):
+        return hash(self._requirement)
+
     def __contains__(self, item):
         if not isinstance(item, str):
             if item.key != self.key:

@@ -28,6 +28,10 @@ class VersionConflict(UserError):
         self.err = ResolutionError(dist, requirement)
 
 
+class MissingDistribution(UserError):
+    pass
+
+
 class WorkingSet:
     def __init__(self):
         self.entries, self.by_key = [], {}
@@ -49,6 +53,7 @@ class World:
         easy_install = types.SimpleNamespace(
             pkg_resources=resources,
             realpath=os.path.realpath,
+            MissingDistribution=MissingDistribution,
             zc=types.SimpleNamespace(buildout=types.SimpleNamespace(UserError=UserError)),
         )
         self.path = tmp_path
@@ -60,6 +65,8 @@ class World:
         self.installer._index, self.installer._picked_versions = "index", {}
         self.working_set = WorkingSet()
         self.tries = 0
+        #: The requirements that are resolved.
+        self.asked = [Requirement("alpha"), Requirement("beta")]
         #: Errors to which an offered egg has led otherwise than by a conflict.
         self.misled = []
 
@@ -73,9 +80,9 @@ class World:
                 raise error
             return self.working_set
 
-        return self.conflicts.resolve(
-            self.installer, self.working_set, self.chooser, install, lambda _, error: error in self.misled
-        )
+        is_misled = lambda _, error: error in self.misled  # noqa: E731
+        parts = self.installer, self.asked, self.working_set, self.chooser
+        return self.conflicts.resolve(*parts, install, is_misled)
 
     def copy(self, text, folder="buildout/eggs", is_new=True, requires=()):
         """Copy what the cache offers for a requirement, as buildout does; return its distribution."""
@@ -194,6 +201,19 @@ def test_all_guesses_are_rejected_if_none_is_to_blame(world, caplog):
 
     world.install(first, lambda: None)
     assert "alpha 1.0, beta 1.0 from the cache cannot" in caplog.text
+
+
+def test_no_guess_is_rejected_if_the_buildout_itself_asks_for_what_is_missing(world):
+    world.asked.append(Requirement("gamma<2"))
+
+    def first(wanted):
+        world.copy("alpha")
+        return MissingDistribution(Requirement(wanted), [])
+
+    with pytest.raises(MissingDistribution):
+        world.install(lambda: first("gamma<2"))
+    # Another project requires this.
+    world.install(lambda: first("gamma<2,>1"), lambda: None)
 
 
 def test_without_a_guess_an_error_is_buildouts_own(world):

@@ -28,7 +28,7 @@ class Session:
         self.chooser = types.SimpleNamespace(paused=contextlib.nullcontext, has_offered=False)
         self.places = types.SimpleNamespace(of_part=contextlib.nullcontext)
         self.conflicts = types.SimpleNamespace(
-            resolve=lambda installer, working_set, chooser, install, is_misled: install(),
+            resolve=lambda installer, asked, working_set, chooser, install, is_misled: install(),
             hide=lambda env: None,
             are_open=False,
         )
@@ -188,7 +188,7 @@ def test_a_build_that_fails_is_not_blamed_on_an_offered_egg(is_build):
     patched.Installer.install, patched._move_to_eggs_dir_and_compile = install, fail
     session = Session(is_active=True)
     session.chooser.has_offered = True
-    session.conflicts.resolve = lambda installer, working_set, chooser, install, is_misled: (
+    session.conflicts.resolve = lambda installer, asked, working_set, chooser, install, is_misled: (
         misled.append(is_misled(installer, pytest.raises(ValueError, install).value)) or []
     )
     misled = []
