@@ -22,7 +22,7 @@ class Copier(object):
         self._has_remotes = has_remotes
         #: What fetches ahead, if anything does (`_ahead.Ahead`).
         self.ahead = None
-        #: Keys of the projects for which `expect` has done its work.
+        #: Canonical names of the projects for which `expect` has done its work.
         self._expected = set()
         #: Eggs directories that may hold temporary copies until the program ends.
         self._directories = set()
@@ -76,9 +76,10 @@ class Copier(object):
             return
         wanted = []
         for requirement in requirements:
-            if requirement.key in self._expected:
+            name = canonical(requirement.project_name)
+            if name in self._expected:
                 continue
-            self._expected.add(requirement.key)
+            self._expected.add(name)
             if requirement.key not in working_set and not installer._env[requirement.project_name]:
                 wanted += self.constrained(installer, requirement)
         self._tally.remaining.update(canonical(requirement.project_name) for requirement in wanted)

@@ -292,6 +292,10 @@ impl Hints {
 
     /// How a cache can be used that somebody else can change.
     fn to_trust(&self, cache: &Path, exposure: Exposure, owner: &Owner) -> Vec<String> {
+        let may_read = rustix::fs::access(&owner.path, rustix::fs::Access::READ_OK).is_ok();
+        if exposure == Exposure::AnotherUser && !may_read {
+            return vec![self.to_read(owner)];
+        }
         let path = quoted(&owner.path);
         let close = match exposure {
             Exposure::Everybody => Some(format!("`chmod o-w {path}` closes it")),

@@ -207,6 +207,9 @@ fn a_cache_below_a_folder_of_another_user_is_refused() {
 #[test]
 fn a_cache_of_another_user_is_refused() {
     let Some(sandbox) = with_cache_of_anne() else { return };
+    let private = run(&sandbox, BOB, "list", 1);
+    private.says(&["belongs to another user", "user 65001 owns it: `eggcache init --shared"]);
+    assert!(!private.stderr.contains("--trust-cache"), "of no use: {}", private.stderr);
     // As made by earlier versions: everybody can read it.
     for entry in WalkDir::new(sandbox.path("cache")) {
         let entry = entry.unwrap();
