@@ -137,6 +137,9 @@ def compare_with_cached_eggs(universe, configuration):
         elif UNSEEN in stock[number].raw and ours[number].status != 0:
             # Ours has a proper error.
             lines = []
+        elif UNFIT in ours[number].raw and 0 not in (stock[number].status, ours[number].status):
+            # Stock buildout has found that egg, and lacks another one.
+            lines = []
         else:
             lines = differences(stock[number], ours[number], is_verbose, True)
         found += ["cached eggs, run %d %s: %s" % (number, arguments, line) for line in lines]
