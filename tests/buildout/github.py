@@ -53,6 +53,8 @@ class Runner:
         self.report = self.temp / "summary"
         self.caches = Caches(path / "caches")
         self.run_id, self.attempt = 0, 1
+        #: The names of the steps that have failed in this job.
+        self.failed = []
 
     def start(self, is_rerun=False):
         """Start a job of another run of the workflow, or of another attempt of the same one."""
@@ -60,7 +62,7 @@ class Runner:
         for folder in (self.workspace, self.home, self.temp):
             shutil.rmtree(str(folder), ignore_errors=True)
             folder.mkdir()
-        self.outputs = {}
+        self.outputs, self.failed = {}, []
         self.env = dict(
             self.base,
             HOME=str(self.home),
@@ -72,12 +74,13 @@ class Runner:
     def run(self, **inputs):
         """Run the steps. A failure ends all but those that always run; the result is whether all succeed."""
         defaults = {name: it.get("default", "") for name, it in self.action["inputs"].items()}
-        self.inputs = dict(defaults, **inputs)
+        self.inputs, self.said = dict(defaults, **inputs), ""
         is_good = True
         for step in self.action["runs"]["steps"]:
             if {"always()": True, "success()": is_good}[step.get("if", "success()")]:
                 outputs, succeeds = self._use(step) if "uses" in step else self._execute(step)
                 self.outputs[step.get("id")] = outputs
+                self.failed += [] if succeeds else [step["name"]]
                 is_good = is_good and succeeds
         return is_good
 
@@ -130,7 +133,7 @@ class Runner:
             stderr=subprocess.STDOUT,
             universal_newlines=True,
         )
-        self.said = done.stdout
+        self.said += done.stdout
         pairs = lambda file: dict(line.split("=", 1) for line in file.read_text().splitlines())
         self.env.update(pairs(files["GITHUB_ENV"]))
         return pairs(files["GITHUB_OUTPUT"]), done.returncode == 0

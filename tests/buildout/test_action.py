@@ -1,6 +1,8 @@
 """The GitHub action in ``action.yml``: its steps run here as a runner runs them, with caches in a folder."""
 
 import os
+import shutil
+import sys
 
 import pytest
 import yaml
@@ -57,6 +59,20 @@ def test_a_buildout_that_fails_fails_the_job_and_the_next_job_has_its_eggs(runne
     assert "### Egg cache" in report and "2 stored" in report
     assert job(), runner.said
     assert counts(runner)["hits"] > 0 and counts(runner)["misses"] == 0
+
+
+@pytest.mark.parametrize(
+    "package, why", [("", "set the input package to"), ("eggcache-0.1.0-py3-none-any.whl", "does not exist")]
+)
+def test_without_the_package_only_its_installation_fails(newest_world, action, package, why):
+    # A Python without eggcache.
+    env = environment(newest_world, os.path.dirname(sys.executable))
+    assert shutil.which("eggcache", path=env["PATH"]) is None
+    runner = Runner(action, newest_world.path, env)
+    runner.start()
+    checkout(newest_world, "workspace/app")
+    assert not runner.run(**dict(INPUTS, package=package))
+    assert runner.failed == ["Install eggcache"] and why in runner.said, runner.said
 
 
 def test_a_job_that_is_run_again_has_the_eggs_of_its_failed_attempt(runner, job):
