@@ -201,6 +201,9 @@ pub enum Error {
     #[error("{} is not bundled: a check finds {problems}", path.display())]
     NotBundled { path: PathBuf, problems: String },
 
+    #[error("{} is not described: buildout has not run to its end there", path.display())]
+    NotDescribed { path: PathBuf },
+
     /// A bundle that works at one path only, where it cannot be tried on this machine.
     #[error("the scripts are not imported: cannot show the bundle at {}: {why}", path.display())]
     NotShown { path: PathBuf, why: String },
@@ -314,6 +317,12 @@ pub enum Error {
     Signing { action: &'static str, source: minisign::PError },
 
     /// A name and version, which remotes are asked for together with a Python.
+    /// A remote is asked for what a person names.
+    #[error(
+        "{egg} is neither name==version, nor the file name of an egg, nor the beginning of a digest"
+    )]
+    NoVersion { egg: String },
+
     #[error("{egg}: the Python version is not known")]
     NoPython { egg: String },
 
@@ -421,6 +430,8 @@ impl Exposure {
 pub enum Unwritable {
     #[error("it is read-only for this user")]
     Permissions(Owner),
+    #[error("its file system is mounted read-only")]
+    Mount,
     #[error("there is no space left on its disk")]
     NoSpace,
     #[error("its disk accepts no writes: it is full, over a quota or failing")]
@@ -459,6 +470,8 @@ pub enum NotPublic {
     Secret,
     #[error(", and there is no such file")]
     NoFile,
+    #[error(": it is the id of a key, and not the key")]
+    Id,
 }
 
 impl Error {

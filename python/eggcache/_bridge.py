@@ -148,10 +148,13 @@ class Bridge(object):
             with self._exchange():
                 self._drain(0)
 
-    def close(self):
-        """Wait for outstanding answers and let the program end. Return its answer to ``close``."""
+    def close(self, failed=False):
+        """Wait for outstanding answers and let the program end. Return its answer to ``close``.
+
+        ``failed`` is whether buildout has failed, as far as that is known.
+        """
         try:
-            answer = self.call("close")
+            answer = self.call("close", **({"failed": True} if failed else {}))
             self._process.stdin.close()
             # The end of its output is the end of the program. `Popen.wait` with a timeout would poll.
             if self._lines.is_over_within(PATIENCE):

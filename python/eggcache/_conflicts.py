@@ -69,6 +69,7 @@ class Conflicts(object):
         found = ()
         try:
             while True:
+                installer._eggcache_lacks = None
                 try:
                     found = install()
                     return found
@@ -107,8 +108,7 @@ class Conflicts(object):
         # The egg that does not fit, or else those that require it, or else whatever led there.
         unfit = [dist for dist in guesses if _is_of(dist, wanted) and not _fits(dist, wanted)]
         found = unfit or [dist for dist in guesses if _requires(dist, wanted)]
-        is_missing = isinstance(error, self._easy_install.MissingDistribution)
-        if found or is_missing and self._is_asked(wanted, installer, asked):
+        if found or installer._eggcache_lacks and self._is_asked(wanted, installer, asked):
             return found
         return guesses
 

@@ -74,7 +74,8 @@ class Hashes(object):
         rows += [("archive", what), ("hashes", self.path)]
         lines = [printable(title)] + ["  %-9s %s" % (name + ":", printable(value)) for name, value in rows]
         if not expected:
-            lines.append("After a run with egg-cache-hashes-missing = warn, `eggcache lock` adds it.")
+            how = "After a run with egg-cache-hashes-missing = warn, `eggcache lock -o %s` adds it."
+            lines.append(how % printable(self.path))
         raise Refused("\n".join(lines))
 
     def check_cached(self, offer, project, version):
@@ -106,10 +107,11 @@ class Hashes(object):
         if names:
             more = " and %d more" % (len(names) - FEW) if len(names) > FEW else ""
             logger.warning(
-                "%s lists no SHA-256 for %s%s; `eggcache lock` adds the hashes.",
+                "%s lists no SHA-256 for %s%s; `eggcache lock -o %s` adds the hashes.",
                 self.path,
                 ", ".join(names[:FEW]),
                 more,
+                self.path,
             )
         self._missing.clear()
 

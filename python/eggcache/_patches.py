@@ -111,13 +111,22 @@ class Patches(object):
         asked = self._wanted(specs)
         self.session.expect(installer, asked, working_set.by_key if working_set else ())
         resolve = functools.partial(stock, installer, specs, working_set, *args, **kw)
-        with self._listed():
+        with self._noted(), self._listed():
             found = self.session.conflicts.resolve(
                 installer, asked, working_set, self.session.chooser, resolve, self._is_misled
             )
         self.session.erase_progress()
         self.session.root.add_locations(dist.location for dist in found)
         return found
+
+    @contextlib.contextmanager
+    def _noted(self):
+        """Note a failure, for the record of this run. A recipe may find another way."""
+        try:
+            yield
+        except BaseException:
+            self.session.has_failed = True
+            raise
 
     def _wanted(self, specs):
         """The requirements among specs that hold here. If one is not valid, buildout says so."""
@@ -181,7 +190,12 @@ class Patches(object):
         return dists
 
     def _got(self, stock, installer, requirement, ws, *args, **kw):
-        installer._eggcache_wanted = requirement, ws
+        installer._eggcache_wanted = installer._eggcache_lacks = requirement, ws
+        found = self._obtained(stock, installer, requirement, ws, *args, **kw)
+        installer._eggcache_lacks = None
+        return found
+
+    def _obtained(self, stock, installer, requirement, ws, *args, **kw):
         if installer._download_cache is not None:
             return stock(installer, requirement, ws, *args, **kw)
         # Buildout makes no directory where there is a download cache, which it keeps.
@@ -438,7 +452,7 @@ class Patches(object):
 
         Changed: note that the part was installed. Offline, restore the egg of a custom part.
         """
-        with self.session.places.of_part(options):
+        with self._noted(), self.session.places.of_part(options):
             return self._call_part(stock, options, *args, **kw)
 
     def _call_part(self, stock, options, *args, **kw):

@@ -94,6 +94,8 @@ class Session(object):
         #: The SHA-256 of the archives that may be installed (`_hashes.Hashes`); None if any may.
         self.hashes = hashes
         self.root = Root(easy_install, options)
+        #: Whether resolving, or a part, has failed.
+        self.has_failed = False
         self.tally = Tally()
         self._pid = os.getpid()
         #: None before the session is open, after it is closed, and after the cache has failed.
@@ -410,6 +412,7 @@ class Session(object):
     def register(self):
         """Register the eggs that this buildout uses, after a run that has succeeded."""
         self.storer.settle()
+        self.has_failed = False
         self.root.register(self.bridge)
 
     def close(self):
@@ -436,7 +439,7 @@ class Session(object):
     @guarded
     def _close(self):
         self.storer.settle()
-        answer = self.bridge.close()
+        answer = self.bridge.close(self.has_failed)
         for warning in answer.get("warnings", ()):
             _warn(warning)
         self.tally.pushed = answer.get("pushed")

@@ -42,6 +42,17 @@ pub struct LastRun {
     /// Why remotes, or some of their eggs, were not used: the warnings of the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remote_problems: Vec<String>,
+    /// How the last run since then ended, which has installed no egg, if it has ended otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Outcome>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// In seconds since the Unix epoch.
+    pub at: i64,
+    pub succeeded: bool,
 }
 
 /// An egg that a run has put into an eggs directory, or has failed without.
@@ -108,8 +119,15 @@ impl LastRun {
     #[must_use]
     pub fn new(directory: PathBuf, python: String, succeeded: bool, eggs: &[Installed]) -> Self {
         let eggs = eggs.iter().take(MOST).cloned().map(Installed::within_limits).collect();
-        let (machine, at, remote_problems) = (machine::machine(), now(), Vec::new());
-        Self { directory, machine, python, at, succeeded, eggs, remote_problems }
+        let (machine, at) = (machine::machine(), now());
+        let (remote_problems, since) = (Vec::new(), None);
+        Self { directory, machine, python, at, succeeded, eggs, remote_problems, since }
+    }
+
+    /// Whether the last run has failed, also one that has installed no egg.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        !self.since.map_or(self.succeeded, |it| it.succeeded)
     }
 
     /// With what was wrong with the remotes.

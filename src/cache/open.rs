@@ -8,6 +8,7 @@
 //!
 //! The table in `cli/commands/mod.rs` says which command uses which.
 
+use std::io::ErrorKind;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -123,22 +124,16 @@ impl Cache {
 
     /// Makes a cache in an empty directory.
     fn make(dir: Dir, trust: &Trust, progress: &dyn Progress) -> Result<Self> {
-        if !dir.is_writable(".") {
-            let path = dir.path().to_owned();
-            let reason = Unwritable::Permissions(Owner::of(&path));
-            return Err(Error::ReadOnly { path, reason });
+        if let Some(reason) = unwritable(&dir, ".") {
+            return Err(Error::ReadOnly { path: dir.path().to_owned(), reason });
         }
         Self::open_to_write(dir, trust, progress)
     }
 
     fn open_to_write(dir: Dir, trust: &Trust, progress: &dyn Progress) -> Result<Self> {
         let root = dir.path().to_owned();
-        let parts = [".", index::FILE_NAME, "blobs", "tmp"];
-        let is_closed = |part: &&str| dir.stat(*part).is_ok() && !dir.is_writable(*part);
-        if let Some(part) = parts.into_iter().find(is_closed) {
-            let part = if part == "." { root } else { root.join(part) };
-            debug!(path = %part.display(), "not writable");
-            let reason = Unwritable::Permissions(Owner::of(&part));
+        if let Some(reason) = unwritable_part(&dir) {
+            debug!(path = %root.display(), ?reason, "not writable");
             return Self::open_read_only(dir, trust, reason, progress);
         }
         let blobs = Blobs::new(&dir);
@@ -218,6 +213,12 @@ impl Cache {
         Ok(Self { dir, blobs, index, trust, rebuilt: None, missing, read_only, warning: None })
     }
 
+    /// Why this process could not store eggs; `None` if permissions and mount allow it.
+    #[must_use]
+    pub fn unwritable(&self) -> Option<Unwritable> {
+        unwritable_part(&self.dir)
+    }
+
     /// The first problem with the index, if there is one.
     #[must_use]
     pub fn damage(&self) -> Option<String> {
@@ -277,6 +278,24 @@ impl Cache {
         signatures::forget_old(&self.dir)?;
         self.forget_build_options()
     }
+}
+
+/// Why something that a change of a cache writes cannot be written.
+fn unwritable_part(cache: &Dir) -> Option<Unwritable> {
+    let parts = [".", index::FILE_NAME, "blobs", "tmp"];
+    let mut there = parts.into_iter().filter(|part| cache.stat(part).is_ok());
+    there.find_map(|part| unwritable(cache, part))
+}
+
+/// Why a part of a cache cannot be written.
+fn unwritable(cache: &Dir, part: &str) -> Option<Unwritable> {
+    let error = cache.check_writable(part).err()?;
+    if error.kind() == ErrorKind::ReadOnlyFilesystem {
+        return Some(Unwritable::Mount);
+    }
+    let root = cache.path();
+    let path = if part == "." { root.to_owned() } else { root.join(part) };
+    Some(Unwritable::Permissions(Owner::of(&path)))
 }
 
 /// What there is at the path of a cache.

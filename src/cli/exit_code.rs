@@ -43,11 +43,13 @@ impl From<&anyhow::Error> for ExitCode {
                 | Error::Requirements { .. }
                 | Error::NoPrefix { .. }
                 | Error::NoPython { .. }
+                | Error::NoVersion { .. }
                 | Error::NotAPublicKey { .. }
                 | Error::NotTrusted { .. }
                 | Error::KeyIdTaken { .. }
                 | Error::RemoteExists { .. },
             ) => Self::Usage,
+            Some(Error::NotDescribed { .. }) => Self::Problems,
             _ => Self::Failure,
         }
     }

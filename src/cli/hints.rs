@@ -153,6 +153,10 @@ impl Hints {
             Error::NotBundled { path, .. } => {
                 vec![format!("`eggcache check --full {}` lists them", quoted(path))]
             }
+            Error::NotDescribed { path } => vec![format!(
+                "run buildout to its end; `eggcache check {}` says what is missing",
+                quoted(path)
+            )],
             Error::NotShown { path, .. } => vec![format!(
                 "--import needs a folder {}, which may be empty, and `unshare` and `mount` of Linux",
                 quoted(path)
@@ -219,17 +223,16 @@ impl Hints {
                 vec![format!("{} adds one", self.command("remote add NAME URL --key KEY"))]
             }
             Error::NoTrustedKey { .. } => {
-                vec![format!("{} trusts a key", self.command("trust NAME KEY"))]
+                vec![format!("{} trusts a key", self.command("trust NAME FILE.pub"))]
             }
             Error::UntrustedRemote { name } => vec![self.to_trust_remote(name)],
             Error::NoValidKey { name } => vec![format!(
                 "{} trusts the key of your builders; without it, all eggs would be removed",
-                self.command(&format!("trust {name} KEY"))
+                self.command(&format!("trust {name} FILE.pub"))
             )],
             Error::NoPushRemote { .. } => one("name one with --to, or add one with --push"),
             Error::RemoteExists { name } => {
-                let remove = self.command(&format!("remote remove {name}"));
-                vec![self.to_trust_remote(name), format!("{remove} removes it")]
+                vec![self.to_trust_remote(name), self.to_change_remote(name)]
             }
             Error::KeyIdTaken { .. } => {
                 one("ask its owner for another key: `eggcache keygen` makes one with a random id")
@@ -261,11 +264,9 @@ impl Hints {
             )],
             Error::ExpiredSigner { .. } => vec![format!("set {KEY_VARIABLE} to another key")],
             Error::NoSigningKey => vec![to_have_key()],
-            Error::NothingPushed { .. } => vec![
-                to_have_key(),
-                "or add the remote again without --push, if nothing is to be pushed from here"
-                    .to_owned(),
-            ],
+            Error::NothingPushed { name } => {
+                vec![to_have_key(), format!("or, to push nothing, {}", self.to_change_remote(name))]
+            }
             Error::SigningKey { path, problem } => to_sign(path, *problem),
             Error::NoRemoteFolder { name, .. } => vec![format!(
                 "create or mount it, or {} and add the right one; a push makes it",
@@ -279,6 +280,9 @@ impl Hints {
                 "a public key is the last line of the .pub file that `eggcache keygen` writes: 56 \
                  characters that begin with RW",
             ),
+            Error::NoVersion { egg } => {
+                vec![format!("name the version and the Python, as in {egg}==1.0 --python 3.11")]
+            }
             Error::NoPython { .. } => one("name the Python, as in --python 3.11"),
             _ => Vec::new(),
         }
@@ -286,8 +290,14 @@ impl Hints {
 
     /// How the eggs of a remote can be used.
     pub fn to_trust_remote(&self, name: &str) -> String {
-        let trust = self.command(&format!("trust {name} KEY"));
+        let trust = self.command(&format!("trust {name} FILE.pub"));
         format!("{trust} trusts the key of its builders")
+    }
+
+    /// How the settings of a remote can be changed.
+    fn to_change_remote(&self, name: &str) -> String {
+        let remove = self.command(&format!("remote remove {name}"));
+        format!("{remove} removes it with its trusted keys; then add it again")
     }
 
     /// How a cache can be used that somebody else can change.
@@ -381,6 +391,7 @@ impl Hints {
                 let (user, share) = (user(owner.user), self.command("init --shared"));
                 format!("{user} owns it: {share}, run by {user}, lets a group share the cache")
             }
+            Unwritable::Mount => "mount it so that it can be written, or use another cache".into(),
             Unwritable::NoSpace | Unwritable::Disk => {
                 format!("free some space there; {} shrinks it", self.command("gc --max-size SIZE"))
             }
@@ -585,10 +596,10 @@ mod tests {
         let shown = || "x".to_owned();
         for (error, says) in [
             (Error::NoRemotes, "`eggcache remote add NAME URL --key KEY`"),
-            (Error::NoTrustedKey { remotes: names() }, "`eggcache trust NAME KEY`"),
+            (Error::NoTrustedKey { remotes: names() }, "`eggcache trust NAME FILE.pub`"),
             (Error::NoPushRemote { remotes: names() }, "--to"),
-            (Error::UntrustedRemote { name: name() }, "`eggcache trust team KEY`"),
-            (Error::RemoteExists { name: name() }, "`eggcache trust team KEY`"),
+            (Error::UntrustedRemote { name: name() }, "`eggcache trust team FILE.pub`"),
+            (Error::RemoteExists { name: name() }, "`eggcache trust team FILE.pub`"),
             (Error::RemoteExists { name: name() }, "`eggcache remote remove team`"),
             (Error::WebServer { name: name(), what: "is read-only" }, "store behind"),
             (
@@ -598,7 +609,10 @@ mod tests {
             (Error::UntrustedSigner { name: name(), id, key }, "each reader has to trust it"),
             (Error::NoSigningKey, "set EGGCACHE_SIGNING_KEY"),
             (Error::NothingPushed { name: name() }, "set EGGCACHE_SIGNING_KEY"),
-            (Error::NothingPushed { name: name() }, "without --push"),
+            (
+                Error::NothingPushed { name: name() },
+                "to push nothing, `eggcache remote remove team`",
+            ),
             (
                 Error::Io {
                     action: READ_SIGNING_KEY,

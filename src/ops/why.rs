@@ -8,7 +8,7 @@ use crate::buildout::interpreter::Interpreter;
 use crate::buildout::script::Script;
 use crate::cache::Cache;
 use crate::cache::build_options::BuildOptions;
-use crate::cache::last_run::{Installed, LastRun};
+use crate::cache::last_run::{Installed, LastRun, Outcome};
 use crate::cache::miss::{Eviction, Known, Miss, Needed};
 use crate::cache::query::{self, Narrow};
 use crate::disk::files;
@@ -68,6 +68,9 @@ pub struct Run {
     /// As [`LastRun::remote_problems`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remote_problems: Vec<String>,
+    /// As [`LastRun::since`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Outcome>,
 }
 
 /// An egg that a run has installed.
@@ -111,6 +114,7 @@ impl Run {
             missing,
             eggs: eggs.map(explained).collect(),
             remote_problems: run.remote_problems,
+            since: run.since,
         }
     }
 }

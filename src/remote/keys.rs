@@ -84,11 +84,14 @@ impl Trusted {
 /// # Errors
 /// [`Error::NotAPublicKey`] if it is none of these.
 pub fn id_of(text: &str) -> Result<String> {
-    let is_id = text.len() == ID_LENGTH && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_id {
+    if is_id(text) {
         return Ok(text.to_ascii_uppercase());
     }
     Trusted::new(public_key(text)?).id()
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == ID_LENGTH && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn parse(text: &str) -> Option<minisign::PublicKey> {
@@ -149,6 +152,7 @@ pub fn public_key(text: &str) -> Result<String> {
         text,
         match key {
             key if is_secret(key) => NotPublic::Secret,
+            key if is_id(key) => NotPublic::Id,
             _ if is_name => NotPublic::NoFile,
             _ => NotPublic::NotAKey,
         },
@@ -385,6 +389,7 @@ pub(crate) mod tests {
         assert_eq!(problem(last_line(&secret)), NotPublic::Secret);
         assert_eq!(problem(&name(&dir.path().join("none.pub"))), NotPublic::NoFile);
         assert_eq!(problem("team"), NotPublic::NoFile);
+        assert_eq!(problem(&Trusted::new(made.key.clone()).id().unwrap()), NotPublic::Id);
         assert_eq!(problem(&made.key[1..]), NotPublic::NoFile);
         assert_eq!(problem(&made.key[..40]), NotPublic::NotAKey);
         assert_eq!(problem(&name(dir.path())), NotPublic::NotAKey);

@@ -162,8 +162,9 @@ fn handle(
             }
             return Ok(answer);
         }
-        Request::Close {} => {
+        Request::Close { failed } => {
             if let Some(mut session) = session.take() {
+                session.note_failure(failed);
                 session.settle();
                 session.record_use();
                 let answer = session.close();
@@ -199,7 +200,7 @@ fn handle(
         Request::Root { directory, eggs_directory, eggs, whole } => {
             session.register(directory, eggs_directory, eggs, whole)
         }
-        Request::Open(_) | Request::Close {} => unreachable!("answered above"),
+        Request::Open(_) | Request::Close { .. } => unreachable!("answered above"),
     }
 }
 

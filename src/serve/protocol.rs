@@ -59,7 +59,11 @@ pub enum Request {
         whole: bool,
     },
     /// End the session.
-    Close {},
+    Close {
+        /// Whether buildout has failed, as far as it knows.
+        #[serde(default)]
+        failed: bool,
+    },
 }
 
 impl Request {
@@ -83,7 +87,7 @@ impl Request {
             Self::Store(_) => "store",
             Self::Settle {} => "settle",
             Self::Root { .. } => "root",
-            Self::Close {} => "close",
+            Self::Close { .. } => "close",
         }
     }
 }

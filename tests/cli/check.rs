@@ -702,6 +702,15 @@ fn a_library_that_is_gone_from_parts_is_a_problem() {
 }
 
 #[test]
+fn a_run_path_that_misses_the_library_of_a_part_is_a_problem() {
+    let app = app_that_needs(PART, "$ORIGIN/../../parts/calc/lib");
+    assert_eq!(app.one_problem("").0, "library");
+    let missed = "_calc.so: needs libcalc.so.1, which is in parts/calc/lib, but its run path leads to \
+                  eggs/parts/calc/lib, which does not exist";
+    app.sandbox.fails("bundle app -o app.tar", 4).says(&[missed, "not bundled"]);
+}
+
+#[test]
 fn a_library_that_another_egg_may_have_loaded_is_no_problem() {
     let app = app_that_needs(PART, TO_PART);
     fs::remove_dir_all(app.path("parts/calc")).unwrap();
@@ -968,8 +977,9 @@ fn a_buildout_that_has_installed_nothing_is_a_problem() {
     app.check("", 0);
     write(&app.path("pyvenv.cfg"), b"version = 3.11.2\n");
     assert_eq!(problems(&app.check("", 4)), nothing);
-    app.sandbox.fails("check app", 4).says(&["not installed: ", "it has not run, or has failed"]);
-    app.sandbox.fails("bundle app -o app.tar", 4).says(&["has not run, or has failed"]);
+    app.sandbox.fails("check app", 4).says(&["not installed: ", "hint: run buildout to its end"]);
+    app.sandbox.fails("bundle app -o app.tar", 4).says(&["buildout has installed nothing here"]);
+    app.sandbox.fails("sbom app", 4).says(&["has not run to its end there", "hint: "]);
     for (configuration, code) in
         [("parts =", 0), ("extends = base.cfg", 4), ("parts = app\ninstalled = .parts.cfg", 0)]
     {
@@ -992,4 +1002,7 @@ fn a_part_that_is_not_installed_is_a_note() {
     write(&app.path("buildout.cfg"), b"[buildout]\nparts =\n  app\n  ${x:parts}\n  test docs\n");
     let expected = ["docs", "test"].map(|it| format!("buildout has not installed the part {it}"));
     assert_eq!(noted(), expected);
+    app.sandbox
+        .ok("bundle app -o app.tar")
+        .says(&["note: buildout has not installed the part test"]);
 }

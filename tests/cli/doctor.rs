@@ -87,7 +87,7 @@ fn a_remote_whose_entries_no_trusted_key_has_signed_is_found() {
             ([], None) => {}
             ([found], Some(says)) => {
                 assert!(found.ends_with(says), "{found}");
-                doctor(&pool.sandbox).says(&["`eggcache trust team KEY --cache cache`"]);
+                doctor(&pool.sandbox).says(&["`eggcache trust team FILE.pub --cache cache`"]);
             }
             (found, _) => panic!("{key}: {found:?}"),
         }
@@ -123,7 +123,7 @@ fn remotes_that_do_not_answer_and_keys_that_expire_are_found() {
     let key = fs::read_to_string(sandbox.path("key.pub")).unwrap();
     let key = key.lines().last().unwrap().trim();
     let trust = format!("`eggcache trust team {key} --until DAY --cache cache`");
-    let builders = "`eggcache trust team KEY --cache cache` trusts the key of its builders";
+    let builders = "`eggcache trust team FILE.pub --cache cache` trusts the key of its builders";
     doctor(&sandbox).says(&[&trust, builders]);
     let in_days =
         |days: i64| (Timestamp::now() + SignedDuration::from_hours(24 * days)).to_string();

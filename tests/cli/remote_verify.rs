@@ -220,7 +220,7 @@ fn an_entry_signed_by_an_untrusted_key_is_reported_with_the_key() {
     pool.ok("trust team stranger.pub");
     pool.ok("trust team --remove key.pub");
     let output = pool.run("cache", "key", "remote verify team", 4);
-    output.says(&["2 entries are signed by key", "which is not trusted", "trust team KEY"]);
+    output.says(&["2 entries are signed by key", "which is not trusted", "trust team FILE.pub"]);
     output.says(&["2 problems"]);
     assert_eq!(output.stderr.matches("signed by").count(), 1, "{}", output.stderr);
     let verbose = pool.run("cache", "key", "-v remote verify team", 4);

@@ -143,7 +143,7 @@ impl Server {
     }
 
     /// Ends the input, and expects the server to exit successfully.
-    fn end(&mut self) {
+    pub fn end(&mut self) {
         drop(self.input.take());
         assert!(self.output.next().is_none());
         assert!(self.child.wait().unwrap().success());

@@ -238,12 +238,16 @@ fn a_remote_without_a_trusted_key_is_reported() {
     team.reader.ok(&format!("trust team {} --remove", key.display()));
     let answer = opening(false);
     let warning = text(&answer["warning"]);
-    for part in ["remote team: no key is trusted, so none of its eggs are used", "trust team KEY"] {
+    for part in
+        ["remote team: no key is trusted, so none of its eggs are used", "trust team FILE.pub"]
+    {
         assert!(warning.contains(part), "{warning}");
     }
     assert_eq!(opening(true)["warning"], json!(null), "offline, it would not be asked");
     let add = format!("remote add team {}", team.builder.path("pool").display());
-    team.reader.fails(&add, 2).says(&["`eggcache trust team KEY", "`eggcache remote remove team"]);
+    team.reader
+        .fails(&add, 2)
+        .says(&["`eggcache trust team FILE.pub", "`eggcache remote remove team"]);
 }
 
 #[test]

@@ -117,5 +117,5 @@ fn a_cache_without_a_remote_gets_a_hint_to_add_one() {
     sandbox.ok("remote add team /srv/eggs");
     sandbox.fails("push --all", 1).says(&["no remote receives pushed eggs; there is team\n"]);
     let pull = sandbox.fails("pull foo==1.0 --python 3.11", 1);
-    pull.says(&["no key is trusted for team\nhint: `eggcache trust NAME KEY"]);
+    pull.says(&["no key is trusted for team\nhint: `eggcache trust NAME FILE.pub"]);
 }

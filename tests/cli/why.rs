@@ -237,6 +237,44 @@ fn a_run_that_installs_nothing_keeps_the_record_of_the_one_before() {
 }
 
 #[test]
+fn a_run_that_installs_nothing_records_how_it_ended() {
+    let sandbox = Sandbox::new();
+    write(&sandbox.path("buildout.cfg"), b"[buildout]\nparts = app\n");
+    write(&sandbox.path(".installed.cfg"), b"[buildout]\nparts = app\n");
+    std::fs::create_dir(sandbox.path("out")).unwrap();
+    let run = |op: &Value, eggs: &[Value]| {
+        let mut server = Server::open(&sandbox, &host());
+        eggs.iter().for_each(|egg| drop(server.ask(egg)));
+        if op["op"] == "close" {
+            server.ask(op);
+            return server.end();
+        }
+        server.ask(op);
+        server.close();
+    };
+    let (failed, ended) = (json!({"op": "close", "failed": true}), json!({"op": "close"}));
+    let succeeded = json!({
+        "op": "root", "directory": sandbox.path("."), "eggs_directory": sandbox.path("out"), "eggs": [],
+        "whole": true,
+    });
+    let fails = |code| sandbox.fails("check .", code);
+    run(&ended, &[]);
+    sandbox.fails("why .", 3);
+    run(&failed, &[]);
+    sandbox.ok("why .").says(&["0 hits, 0 misses in the run of 20", ", which failed"]);
+    fails(4).says(&["problem: the last run of buildout here has failed", "not installed: "]);
+    run(&succeeded, &[built("new", "1")]);
+    fails(0);
+    run(&failed, &[]);
+    run(&ended, &[]);
+    sandbox.ok("why .").says(&["1 miss in the run of 20", ", which installed no egg, failed"]);
+    fails(4);
+    run(&succeeded, &[]);
+    sandbox.ok("why .").says(&["1 miss in the run of 20", ", which installed no egg, succeeded"]);
+    fails(0);
+}
+
+#[test]
 fn the_record_of_a_run_is_removed_with_its_root() {
     let sandbox = Sandbox::with_two();
     write(&sandbox.path("buildout.cfg"), b"[buildout]\n");

@@ -159,8 +159,8 @@ class Bridge:
     def wait(self):
         pass
 
-    def close(self):
-        return self.call("close")
+    def close(self, failed=False):
+        return self.call("close", **({"failed": True} if failed else {}))
 
     def kill(self):
         self.is_killed = True

@@ -28,10 +28,6 @@ class VersionConflict(UserError):
         self.err = ResolutionError(dist, requirement)
 
 
-class MissingDistribution(UserError):
-    pass
-
-
 class WorkingSet:
     def __init__(self):
         self.entries, self.by_key = [], {}
@@ -53,7 +49,6 @@ class World:
         easy_install = types.SimpleNamespace(
             pkg_resources=resources,
             realpath=os.path.realpath,
-            MissingDistribution=MissingDistribution,
             zc=types.SimpleNamespace(buildout=types.SimpleNamespace(UserError=UserError)),
         )
         self.path = tmp_path
@@ -208,9 +203,11 @@ def test_no_guess_is_rejected_if_the_buildout_itself_asks_for_what_is_missing(wo
 
     def first(wanted):
         world.copy("alpha")
-        return MissingDistribution(Requirement(wanted), [])
+        lacks = Requirement(wanted), world.working_set
+        world.installer._eggcache_wanted = world.installer._eggcache_lacks = lacks
+        return UserError("there is none")
 
-    with pytest.raises(MissingDistribution):
+    with pytest.raises(UserError):
         world.install(lambda: first("gamma<2"))
     # Another project requires this.
     world.install(lambda: first("gamma<2,>1"), lambda: None)

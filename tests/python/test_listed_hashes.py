@@ -121,7 +121,7 @@ def test_versions_that_are_not_listed_are_named_in_one_warning(caplog):
     found.warn()
     found.warn()
     assert [record.getMessage() for record in caplog.records] == [
-        "/srv/hashes.cfg lists no SHA-256 for alpha 1.1, beta 1.0, gamma 1; `eggcache lock` adds the hashes."
+        "/srv/hashes.cfg lists no SHA-256 for alpha 1.1, beta 1.0, gamma 1; `eggcache lock -o /srv/hashes.cfg` adds the hashes."
     ]
 
 
@@ -130,7 +130,7 @@ def test_a_long_warning_is_cut(caplog):
     for number in range(_hashes.FEW + 2):
         found.check("p%d" % number, "1", ONE, "x")
     found.warn()
-    assert caplog.records[0].getMessage().endswith(" and 2 more; `eggcache lock` adds the hashes.")
+    assert caplog.records[0].getMessage().endswith(" and 2 more; `eggcache lock -o /srv/hashes.cfg` adds the hashes.")
 
 
 # -- Cached eggs

@@ -364,3 +364,26 @@ def test_without_a_converter_the_function_of_buildout_stays():
     before = easy_install.call_pip_install
     _patches.Patches(session, buildout, easy_install).apply()
     assert easy_install.call_pip_install is before
+
+
+@pytest.mark.parametrize("error", [None, LookupError("there is none"), KeyboardInterrupt()])
+def test_what_buildout_lacks_and_that_it_has_failed_are_noted(error):
+    def get_dist(self, requirement, ws):
+        if error is not None:
+            raise error
+        return []
+
+    patched, buildout, _ = stock()
+    patched.Installer._get_dist = get_dist
+    patched.Installer.install = lambda self, specs, working_set: self._get_dist(DIST, working_set)
+    session = Session(is_active=True)
+    session.has_failed = False
+    _patches.Patches(session, buildout, patched).apply()
+    installer = patched.Installer()
+    if error is None:
+        installer.install(["alpha"], None)
+    else:
+        with pytest.raises(type(error)):
+            installer.install(["alpha"], None)
+    assert installer._eggcache_lacks == (None if error is None else (DIST, None))
+    assert session.has_failed == (error is not None)

@@ -314,6 +314,17 @@ def test_warnings_at_the_end_come_before_the_summary(begin, caplog):
     assert len(messages(caplog)) == 2
 
 
+def test_a_run_that_has_failed_says_so_at_its_end_unless_it_succeeds_after_all(begin):
+    for is_registered, expected in [(False, {"failed": True}), (True, {})]:
+        run = begin(Bridge())
+        run.has_failed = True
+        if is_registered:
+            run.register()
+        bridge = run.bridge
+        run.close()
+        assert bridge.calls[-1] == ("close", expected)
+
+
 def test_what_is_known_to_remain_falls_to_zero(begin):
     run = begin(Bridge())
     run.progress = types.SimpleNamespace(show=lambda text: None, erase=lambda: None, end=lambda: None)

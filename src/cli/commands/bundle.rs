@@ -236,6 +236,7 @@ fn packed_text(report: &Report, verbose: bool) -> Text {
     let mut notes = left_out(report, if verbose { usize::MAX } else { FEW });
     let beside = [&report.sbom, &report.provenance].into_iter().flatten();
     notes.extend(beside.map(|file| format!("beside it: {}", file.display())));
+    notes.extend(report.not_installed.iter().cloned());
     let few = if verbose { usize::MAX } else { FEW };
     notes.extend(super::sbom::unlisted(&report.unlisted, few));
     if let Some(path) = &report.path {

@@ -71,6 +71,9 @@ pub fn text(report: &Report, verbose: bool) -> Text {
     }
     text.notes.extend(grouped(&report.notes.iter().collect::<Vec<_>>(), few));
     text.summary = summary(report, notes);
+    if !report.is_installed() {
+        text.hint(vec!["run buildout to its end".to_owned()]);
+    }
     text
 }
 
@@ -80,7 +83,7 @@ fn summary(report: &Report, notes: usize) -> String {
         format!("{GOOD}self-contained{GOOD:#}, but for packages of its Python")
     } else if problems == 0 {
         format!("{GOOD}self-contained{GOOD:#}")
-    } else if report.unsolved().any(|it| it.kind == FindingKind::NotInstalled) {
+    } else if !report.is_installed() {
         format!("{BAD}not installed{BAD:#}")
     } else if report.unsolved().all(|it| it.kind == FindingKind::Withdrawn) {
         let verb = if problems == 1 { "is" } else { "are" };

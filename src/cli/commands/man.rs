@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::builder::PossibleValuesParser;
 use clap::{Arg, Command, CommandFactory};
 use clap_mangen::Man as Mangen;
 use clap_mangen::roff::{Roff, bold, roman};
@@ -16,7 +15,7 @@ use crate::cli::exit_code::ExitCode;
 use crate::cli::options_page;
 use crate::cli::print::Text;
 use crate::disk::temp;
-use crate::error::IoContext;
+use crate::error::{Error, IoContext};
 use crate::util::units::counted;
 
 const NAME: &str = "eggcache";
@@ -26,16 +25,12 @@ const RELEASE_DATE: &str = "2026-11-24";
 /// Print a man page, or write all of them.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  eggcache man | man -l -\n  eggcache man egg-cache | man -l -\n  \
+    after_help = "Examples:\n  eggcache man | man -l -\n  eggcache man egg-cache | man -l -\n  eggcache man gc | man -l -\n  \
     eggcache man --out ~/.local/share/man"
 )]
 pub struct Man {
-    /// Page to print: that of the command, or that of the options of buildout.
-    #[arg(
-        default_value = NAME,
-        conflicts_with = "out",
-        value_parser = PossibleValuesParser::new([NAME, options_page::NAME])
-    )]
+    /// Page to print: eggcache, egg-cache for the options of buildout, or a command, such as gc or remote-add.
+    #[arg(default_value = NAME, conflicts_with = "out", hide_default_value = true)]
     page: String,
     /// Write eggcache.1 and a page for each command to DIR/man1, and egg-cache.5 to DIR/man5; created if
     /// missing.
@@ -59,7 +54,16 @@ impl Man {
         let mut summary = String::new();
         match self.out {
             None if self.page == options_page::NAME => report.page = Some(options()),
-            None => report.page = Some(page(&main)?),
+            None => {
+                let prefixed = format!("{NAME}-{}", self.page);
+                let is_named = |it: &&Command| {
+                    let name = it.get_display_name().unwrap_or(NAME);
+                    name == self.page || name == prefixed
+                };
+                let found = all_visible(&main).into_iter().find(is_named);
+                let unknown = || Error::Usage(format!("there is no man page {}", self.page));
+                report.page = Some(page(found.ok_or_else(unknown)?)?);
+            }
             Some(out) => {
                 for command in all_visible(&main) {
                     let name = command.get_display_name().unwrap_or(NAME);

@@ -246,7 +246,7 @@ fn listing(report: &Report) -> Text {
             let (name, trusted) = (&remote.name, counted(trusted, "key"));
             notes.push(format!(
                 "{name} needs {needed} signatures and trusts {trusted}, so none of its eggs are used: \
-                 `eggcache trust {name} KEY`"
+                 `eggcache trust {name} FILE.pub`"
             ));
         }
         let push = if remote.push { "yes" } else { "" };
@@ -255,7 +255,7 @@ fn listing(report: &Report) -> Text {
         if remote.trusted.is_empty() {
             let name = &remote.name;
             notes.push(format!(
-                "{name} has no trusted key, so none of its eggs are used: `eggcache trust {name} KEY`"
+                "{name} has no trusted key, so none of its eggs are used: `eggcache trust {name} FILE.pub`"
             ));
         }
     }

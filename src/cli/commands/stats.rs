@@ -131,15 +131,13 @@ fn pulled(pulled: &Pulled) -> String {
 fn converts(Parity { combination, wheel, compared_at, difference, .. }: &Parity) -> String {
     let Combination { python, buildout, pip, .. } = combination;
     let day = shown_day(*compared_at);
-    let verdict = match difference {
-        None => format!("yes, the egg of {wheel} equals that of pip (compared on {day})"),
-        Some(difference) => {
-            format!(
-                "no, the egg of {wheel} differs from that of pip: {difference} (compared on {day})"
-            )
-        }
+    let (verdict, found) = match difference {
+        None => ("yes", "equals that of pip".to_owned()),
+        Some(difference) => ("no", format!("differs from that of pip: {difference}")),
     };
-    format!("zc.buildout {buildout}, pip {pip}, {python}: {verdict}")
+    format!(
+        "{verdict}, on {day} the egg of {wheel} {found} (zc.buildout {buildout}, pip {pip}, {python})"
+    )
 }
 
 fn on_disk(report: &Report) -> String {

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::buildout::is_buildout;
 use crate::cache::build_options::shown;
 use crate::cache::last_run::Origin;
+use crate::cache::last_run::Outcome;
 use crate::cache::miss::Miss;
 use crate::cache::query::Narrow;
 use crate::cli::complete_eggs::egg_names;
@@ -73,7 +74,11 @@ fn of_buildout(OfBuildout { run }: &OfBuildout, verbose: bool) -> Text {
         shown_minute(run.at),
         run.directory.display()
     );
-    let notes = remote_notes(run);
+    let mut notes = remote_notes(run);
+    notes.extend(run.since.map(|Outcome { at, succeeded }| {
+        let verb = if succeeded { "succeeded" } else { "failed" };
+        format!("the run of {}, which installed no egg, {verb}", shown_minute(at))
+    }));
     let mut text = Text { data, notes, summary, ..Text::default() };
     text.hint(hints(run.eggs.iter().filter_map(|egg| egg.installed.origin.miss())));
     text

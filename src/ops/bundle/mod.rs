@@ -88,6 +88,9 @@ pub struct Report {
     pub bound: Vec<String>,
     /// Whether scripts import packages that are installed in their Python, and so are not in the archive.
     pub needs_packages: bool,
+    /// Which parts of its configuration buildout has not installed, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_installed: Vec<String>,
     /// Other files with the path of the buildout, which only the next run of buildout reads.
     pub records: Vec<String>,
     /// The mtime of files outside eggs, in seconds since the Unix epoch; absent if each has its own.
@@ -185,6 +188,7 @@ pub fn bundle(
         path: manifest.path,
         bound: manifest.bound,
         needs_packages: checked.needs_packages(),
+        not_installed: checked.not_installed().map(str::to_owned).collect(),
         records,
         left_out,
         bundled: manifest.eggs,

@@ -68,6 +68,7 @@ impl Inspector<'_> {
             used: &references.eggs,
         };
         found.problems.extend(libraries::problems(&eggs, &around));
+        found.problems.extend(self.failed_run());
         found.notes.extend(self.leftovers()?);
         if boundary.has_unresolved() {
             let what = "some paths take too long to resolve and count as outside";
@@ -115,6 +116,13 @@ impl Inspector<'_> {
         self.progress.end();
         eggs.sort_by(|(one, _), (other, _)| one.path.cmp(&other.path));
         Ok(eggs)
+    }
+
+    /// The problem that the last run of buildout has failed, if the cache knows it: parts are gone, or old.
+    fn failed_run(&self) -> Option<Finding> {
+        let run = self.cache?.run_in(self.buildout.boundary.root())?;
+        let what = "the last run of buildout here has failed";
+        run.has_failed().then(|| Finding::new(FindingKind::NotInstalled, Path::new(""), what))
     }
 
     /// The eggs of a file name in the cache.

@@ -3,7 +3,8 @@
 //!
 //! Only what cannot be otherwise is a problem. A library that any egg has may be loaded at run time before it is
 //! needed, and one that is found nowhere may come from the Python or be optional, as a driver is. Such a one
-//! counts only if a run path leads to `parts/`: then a recipe has made it there.
+//! counts only if a run path leads to `parts/`: then a recipe has made it there. So does one that a part has, if
+//! a run path leads to a folder of the buildout that does not exist.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -65,11 +66,15 @@ impl Surroundings<'_> {
         if is_of_python || loader.has_by_default(&needs.object, name)? {
             return None;
         }
-        let (mut made_in, mut found_in) = (None, None);
+        let (mut made_in, mut found_in, mut nowhere) = (None, None, None);
         for folder in folders.iter().filter(|folder| folder.is_absolute()) {
             match (self.buildout.boundary.locate(origin, folder), folder.join(name).exists()) {
                 (Location::Inside(_), true) => return None,
-                (Location::Inside(inside), false) => made_in = made_in.or(self.made_in(inside)),
+                (Location::Inside(inside), false) => match self.made_in(&inside) {
+                    true => made_in = made_in.or(Some(inside)),
+                    false if !folder.exists() => nowhere = nowhere.or(Some(inside)),
+                    false => {}
+                },
                 (Location::Outside(real), true) if self.is_on_target(&real) => return None,
                 (Location::Outside(real), true) => found_in = found_in.or(Some(real)),
                 (Location::Outside(_), false) => {}
@@ -79,16 +84,25 @@ impl Surroundings<'_> {
             let folder = folder.display();
             return Some(format!("needs {name}, which only {folder} has, outside the buildout"));
         }
-        let folder = made_in.filter(|_| !self.is_in_parts(name))?;
-        Some(format!("needs {name}, which is missing in {}", folder.display()))
+        match (self.place_in_parts(name), made_in, nowhere) {
+            (Some(place), _, Some(nowhere)) => Some(format!(
+                "needs {name}, which is in {}, but its run path leads to {}, which does not exist",
+                place.display(),
+                nowhere.display()
+            )),
+            (None, Some(folder), _) => {
+                Some(format!("needs {name}, which is missing in {}", folder.display()))
+            }
+            _ => None,
+        }
     }
 
-    /// A folder of the buildout, if what it had was made there: in `parts/`, and not in an egg.
-    fn made_in(&self, inside: PathBuf) -> Option<PathBuf> {
+    /// Whether what a folder of the buildout had was made there: in `parts/`, and not in an egg.
+    fn made_in(&self, inside: &Path) -> bool {
         let Buildout { boundary, parts, eggs_directories, .. } = self.buildout;
-        let real = boundary.root().join(&inside);
+        let real = boundary.root().join(inside);
         let is_of_eggs = eggs_directories.iter().any(|eggs| real.starts_with(eggs));
-        (real.starts_with(boundary.real(parts)) && !is_of_eggs).then_some(inside)
+        real.starts_with(boundary.real(parts)) && !is_of_eggs
     }
 
     /// Whether a folder outside is expected where the buildout is used: of the system, or of the Python.
@@ -96,9 +110,11 @@ impl Surroundings<'_> {
         is_system(folder) || self.interpreters.iter().any(|python| python.owns(folder))
     }
 
-    /// Whether a part has a library: a script can set `LD_LIBRARY_PATH`, or load it.
-    fn is_in_parts(&self, name: &str) -> bool {
-        let walk = WalkDir::new(&self.buildout.parts).into_iter().flatten();
-        walk.into_iter().any(|entry| entry.file_name() == name)
+    /// The folder of a part that has a library: a script can set `LD_LIBRARY_PATH`, or load it.
+    fn place_in_parts(&self, name: &str) -> Option<PathBuf> {
+        let Buildout { boundary, parts, .. } = self.buildout;
+        let mut walk = WalkDir::new(parts).sort_by_file_name().into_iter().flatten();
+        let found = walk.find(|entry| entry.file_name() == name)?;
+        found.path().parent().map(|folder| boundary.short(folder))
     }
 }

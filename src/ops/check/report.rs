@@ -150,6 +150,18 @@ impl Report {
         !self.unsolved().any(|problem| problem.kind.is_leak())
     }
 
+    /// Whether buildout has run to its end, as far as that is known.
+    #[must_use]
+    pub fn is_installed(&self) -> bool {
+        !self.unsolved().any(|problem| problem.kind == FindingKind::NotInstalled)
+    }
+
+    /// Which parts buildout has not installed, in words.
+    pub fn not_installed(&self) -> impl Iterator<Item = &str> {
+        let notes = self.notes.iter().filter(|note| note.kind == FindingKind::NotInstalled);
+        notes.map(|note| &*note.what)
+    }
+
     /// Whether scripts import packages that are installed in their Python, outside.
     #[must_use]
     pub fn needs_packages(&self) -> bool {

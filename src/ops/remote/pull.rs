@@ -138,9 +138,7 @@ fn parse<'a>(text: &'a str, python: Option<&str>) -> Result<(String, Option<&'a 
         return Ok((normalize_name(name.trim()), Some(version), tag(python)));
     }
     let Ok(egg) = text.parse::<EggName>() else {
-        let reason =
-            "is neither name==version, nor the file name of an egg, nor the beginning of a digest";
-        return Err(Error::Usage(format!("{text} {reason}")));
+        return Err(Error::NoVersion { egg: text.to_owned() });
     };
     // A file name without a Python is that of an egg for any Python.
     Ok((normalize_name(&egg.name), None, tag(python.unwrap_or(&egg.python))))

@@ -84,9 +84,13 @@ pub struct Report {
 /// Describes the buildout that `checked` is the report of.
 ///
 /// # Errors
-/// If an egg cannot be read: a document never lacks an egg.
+/// [`Error::NotDescribed`] if buildout has not run to its end, or another if an egg cannot be read: a document
+/// never lacks an egg.
 pub fn sbom(cache: Option<&Cache>, checked: &check::Report, options: &Options) -> Result<Report> {
     threads::start_pool()?;
+    if !checked.is_installed() {
+        return Err(Error::NotDescribed { path: checked.buildout.clone() });
+    }
     let buildout = Buildout::open(&checked.buildout, options.eggs.as_deref())?;
     let inventory = Inventory::of(cache, checked, &buildout, options)?;
     let mut text = match options.format {

@@ -9,7 +9,7 @@ use tracing::debug;
 use super::Session;
 use super::remotes::SessionRemotes;
 use crate::cache::build_options::{self, BuildOptions};
-use crate::cache::last_run::{Installed, LastRun, Origin};
+use crate::cache::last_run::{Installed, LastRun, Origin, Outcome};
 use crate::cache::miss::{Eviction, Known, Miss, Needed, SETUPTOOLS};
 use crate::cache::retention::pins::Pattern;
 use crate::egg::cached_egg::CachedEgg;
@@ -141,8 +141,8 @@ impl Session {
 
     /// Records where the eggs of this run came from.
     ///
-    /// A run that has installed none keeps the record of the one before. It only says there what it lacked. If it has
-    /// succeeded, that can only be custom builds.
+    /// A run that has installed none keeps the record of the one before. It only says there what it lacked, and how it
+    /// ended. If it has succeeded, it can lack only custom builds.
     pub(super) fn record_run(&mut self) {
         let Some(directory) = self.options.directory.as_ref().and_then(|it| it.canonicalize().ok())
         else {
@@ -155,22 +155,32 @@ impl Session {
             eggs.retain(|it| !is_missing(it) || !it.options.is_empty());
         }
         let mut problems = Vec::new();
-        if eggs.iter().all(is_missing) {
-            let before = self.cache.run_in(&directory);
-            let (before, of_before) =
-                before.map_or_else(Default::default, |run| (run.eggs, run.remote_problems));
-            problems = of_before;
-            let (lacked, installed) = before.into_iter().partition::<Vec<_>, _>(is_missing);
-            if eggs.is_empty() && (lacked.is_empty() || !self.has_succeeded) {
+        if eggs.iter().all(is_missing)
+            && let Some(before) = self.cache.run_in(&directory)
+        {
+            if eggs.is_empty() && !(self.has_succeeded && before.eggs.iter().any(is_missing)) {
+                self.record_outcome(before);
                 return;
             }
-            eggs.splice(0..0, installed);
+            problems = before.remote_problems;
+            eggs.splice(0..0, before.eggs.into_iter().filter(|it| !is_missing(it)));
+        } else if eggs.is_empty() && !self.has_failed {
+            return;
         }
         let run = LastRun::new(directory, self.host.python_tag(), self.has_succeeded, &eggs);
         let of_remotes = self.remotes.iter().flat_map(SessionRemotes::problems);
         let of_this = self.unusable_remotes.iter().cloned().chain(of_remotes);
         let new: Vec<String> = of_this.filter(|it| !problems.contains(it)).collect();
         self.cache.record_run(&run.with_remote_problems([problems, new].concat())).or_log();
+    }
+
+    /// Records how this run has ended, if it is otherwise than the run before.
+    fn record_outcome(&self, before: LastRun) {
+        let succeeded = self.has_succeeded;
+        if (succeeded || self.has_failed) && before.has_failed() == succeeded {
+            let since = Some(Outcome { at: now(), succeeded });
+            self.cache.record_run(&LastRun { since, ..before }).or_log();
+        }
     }
 }
 

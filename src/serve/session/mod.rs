@@ -90,6 +90,8 @@ pub struct Session {
     loader: Loader,
     /// Whether the buildout has registered its eggs.
     has_succeeded: bool,
+    /// Whether the buildout has said that it has failed.
+    has_failed: bool,
     options: Arc<Options>,
 }
 
@@ -183,6 +185,7 @@ impl Session {
                 library_folder.as_deref(),
             ),
             has_succeeded: false,
+            has_failed: false,
             options: Arc::clone(options),
         };
         Ok((session, answer))
@@ -236,6 +239,11 @@ impl Session {
             remotes.push_set(eggs?.into_iter().flatten().collect());
         }
         Ok(())
+    }
+
+    /// Notes whether the buildout has failed. One that ends without registering its eggs may also have listed something.
+    pub fn note_failure(&mut self, failed: bool) {
+        self.has_failed = failed && !self.has_succeeded;
     }
 
     /// Records in the index what the session has used, and where its eggs came from.

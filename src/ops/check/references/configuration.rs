@@ -52,7 +52,7 @@ pub fn add_not_installed(buildout: &Buildout, references: &mut References, scrip
             |text: &Text| text.short.file_name().is_none_or(|name| name != "buildout");
         let was_there = buildout.boundary.root().join("pyvenv.cfg").is_file();
         if references.eggs.is_empty() && (was_there || !scripts.iter().any(is_installed)) {
-            let what = "buildout has installed nothing here: it has not run, or has failed";
+            let what = "buildout has installed nothing here";
             found.problems.push(Finding::new(FindingKind::NotInstalled, Path::new(""), what));
         }
         return;
