@@ -201,7 +201,7 @@ pub enum Error {
     #[error("{} is not bundled: a check finds {problems}", path.display())]
     NotBundled { path: PathBuf, problems: String },
 
-    #[error("{} is not described: buildout has not run to its end there", path.display())]
+    #[error("{} is not described: buildout has not installed all of it", path.display())]
     NotDescribed { path: PathBuf },
 
     /// A bundle that works at one path only, where it cannot be tried on this machine.

@@ -979,7 +979,7 @@ fn a_buildout_that_has_installed_nothing_is_a_problem() {
     assert_eq!(problems(&app.check("", 4)), nothing);
     app.sandbox.fails("check app", 4).says(&["not installed: ", "hint: run buildout to its end"]);
     app.sandbox.fails("bundle app -o app.tar", 4).says(&["buildout has installed nothing here"]);
-    app.sandbox.fails("sbom app", 4).says(&["has not run to its end there", "hint: "]);
+    app.sandbox.fails("sbom app", 4).says(&["has not installed all of it", "hint: "]);
     for (configuration, code) in
         [("parts =", 0), ("extends = base.cfg", 4), ("parts = app\ninstalled = .parts.cfg", 0)]
     {
