@@ -71,6 +71,22 @@ pub fn eggs_directory(root: &Path, user: &User) -> PathBuf {
     configured().unwrap_or_else(|| root.join("eggs"))
 }
 
+/// Whether an option is set for the buildout in the folder `root`, as far as its configuration tells.
+#[must_use]
+pub fn is_set(root: &Path, user: &User, option: &str) -> bool {
+    Lookup::new(root, user).is_some_and(|mut lookup| lookup.option(option).is_some())
+}
+
+/// Whether the configuration of the buildout in the folder `root` is in local files alone, so that an option that
+/// is not found there is set nowhere but on a command line.
+#[must_use]
+pub fn is_local(root: &Path, user: &User) -> bool {
+    Lookup::new(root, user).is_some_and(|mut lookup| {
+        // No option has this name, so every file is read.
+        lookup.option("").is_none() && lookup.is_whole
+    })
+}
+
 /// A value, where it is set.
 struct Set {
     value: String,
@@ -82,11 +98,14 @@ struct Lookup<'a> {
     root: PathBuf,
     user: &'a User,
     files_left: usize,
+    /// Whether every file was read.
+    is_whole: bool,
 }
 
 impl<'a> Lookup<'a> {
     fn new(root: &Path, user: &'a User) -> Option<Self> {
-        Some(Self { root: std::path::absolute(root).ok()?, user, files_left: MAX_FILES })
+        let root = std::path::absolute(root).ok()?;
+        Some(Self { root, user, files_left: MAX_FILES, is_whole: true })
     }
 
     /// An option, of the buildout or of the user's defaults.
@@ -111,9 +130,11 @@ impl<'a> Lookup<'a> {
             return Some((value, file.to_owned()));
         }
         let folder = file.parent().unwrap_or(file);
-        let extends = ini::value(&text, "buildout", "extends").filter(|_| depth > 0)?;
+        let extends = ini::value(&text, "buildout", "extends")?;
+        self.is_whole &= depth > 0 && self.files_left > 0 && !extends.contains(['$', ':']);
         // The last file overrides those before it.
-        let mut local = extends.split_whitespace().rev().filter(|other| !other.contains("://"));
+        let mut local =
+            extends.split_whitespace().rev().filter(|other| depth > 0 && !other.contains("://"));
         local.find_map(|other| self.find(option, &folder.join(other), depth - 1))
     }
 

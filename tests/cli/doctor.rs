@@ -7,7 +7,9 @@ use assert_cmd::Command;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::pool::Pool;
-use crate::support::{Output, Sandbox, chmod, write};
+use crate::serve::{Server, built};
+use crate::support::{Output, Sandbox, chmod, host, write};
+use crate::users::{ANNE, run, with_cache_of_anne};
 
 const HOOK: &str = include_str!("../../eggcache.data/purelib/eggcache_hook.pth");
 
@@ -257,4 +259,48 @@ fn a_time_in_the_future_is_a_problem_that_gc_mends() {
     assert!(!sandbox.run("doctor").get_output().stderr.is_empty());
     let after = Output::of(&sandbox.run("--json doctor")).stdout;
     assert!(!after.contains("\"times\""), "{after}");
+}
+
+#[test]
+fn a_buildout_that_uses_no_cache_or_a_shared_eggs_directory_is_found() {
+    let sandbox = Sandbox::new();
+    assert_eq!(problems(&sandbox, "setting"), [""; 0], "no buildout is here");
+    for (options, expected) in [
+        ("", Some("no file sets its option egg-cache")),
+        ("eggcache = cache", Some("eggcache is not its option, but egg-cache")),
+        ("egg-cache = cache", None),
+        ("egg-cache = ${x:y}", None),
+        ("egg-cache =", None),
+        ("extends = https://host.example/base.cfg", None),
+        ("extends = base.cfg", None),
+    ] {
+        write(&sandbox.path("buildout.cfg"), format!("[buildout]\n{options}\n").as_bytes());
+        write(&sandbox.path("base.cfg"), b"[buildout]\negg-cache = cache\n");
+        let found = problems(&sandbox, "setting");
+        assert_eq!(found.len(), usize::from(expected.is_some()), "{options}: {found:?}");
+        assert!(found.iter().all(|it| it.contains(expected.unwrap())), "{options}: {found:?}");
+    }
+    write(&sandbox.path("buildout.cfg"), b"[buildout]\n");
+    doctor(&sandbox).says(&["`egg-cache = DIR` in the section [buildout]"]);
+    let mut server = Server::open(&sandbox, &host());
+    server.ask(&built("new", "1"));
+    server.close();
+    assert_eq!(problems(&sandbox, "setting"), [""; 0], "a command line has set it");
+    assert_eq!(problems(&sandbox, "eggs-directory"), [""; 0]);
+    write(&sandbox.path("buildout.cfg"), b"[buildout]\neggs-directory = /srv/eggs\n");
+    assert_eq!(
+        problems(&sandbox, "eggs-directory"),
+        ["the eggs directory is /srv/eggs, outside of this buildout: it is not self-contained"]
+    );
+    doctor(&sandbox).says(&["remove eggs-directory from its configuration"]);
+}
+
+#[test]
+fn a_cache_that_its_owner_cannot_write_is_a_problem() {
+    let Some(sandbox) = with_cache_of_anne() else { return };
+    chmod(&sandbox.path("cache"), 0o500);
+    let doctor = run(&sandbox, ANNE, "doctor", 4);
+    doctor.says(&["it is read-only for this user", "`chmod u+w "]);
+    chmod(&sandbox.path("cache"), 0o700);
+    run(&sandbox, ANNE, "doctor", 0);
 }

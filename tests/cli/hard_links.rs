@@ -16,7 +16,7 @@ fn sandbox() -> Sandbox {
     sandbox.egg_with("alpha", "1.0", &[("pkg/a.py", b"a = 1\n"), ("pkg/run", b"#!/bin/sh\n")]);
     sandbox.egg("other", "1.0");
     sandbox.ok("add eggs/other-1.0-py3.11.egg");
-    write(&sandbox.path("app/buildout.cfg"), b"[buildout]\nparts = app\n");
+    write(&sandbox.path("app/buildout.cfg"), b"[buildout]\nparts =\n");
     fs::create_dir_all(sandbox.path("app/eggs")).unwrap();
     fs::rename(sandbox.path("eggs").join(ALPHA), egg(&sandbox)).unwrap();
     let run = egg(&sandbox).join("pkg/run");
@@ -90,7 +90,7 @@ fn links_in_an_eggs_directory_of_others_stay() {
     let sandbox = sandbox();
     fs::rename(sandbox.path("app/eggs"), sandbox.path("shared")).unwrap();
     let path = sandbox.path("shared").display().to_string();
-    let configuration = format!("[buildout]\nparts = app\neggs-directory = {path}\n");
+    let configuration = format!("[buildout]\nparts =\neggs-directory = {path}\n");
     write(&sandbox.path("app/buildout.cfg"), configuration.as_bytes());
     sandbox.run("check app --repair");
     let file = sandbox.path("shared").join(ALPHA).join("pkg/a.py");

@@ -18,7 +18,7 @@ fn sandbox() -> Sandbox {
     sandbox.zipped_egg("zipped", "1.0");
     sandbox.ok("add eggs");
     sandbox.ok("materialize --into app/eggs --all");
-    write(&sandbox.path("app/buildout.cfg"), b"[buildout]\nparts = app\n");
+    write(&sandbox.path("app/buildout.cfg"), b"[buildout]\nparts =\n");
     sandbox
 }
 

@@ -13,8 +13,8 @@ use crate::util::printable::quoted;
 /// Find what keeps eggcache from working here.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Looks at the cache, its permissions, disk and times, at the remotes and their keys, and at the \
-    Python package: that of bin/buildout in the folder of a buildout, otherwise that of the buildout beside this \
+    after_help = "Looks at the cache, its permissions, disk and times, at the settings of the buildout in this folder, at \
+    the remotes and their keys, and at the Python package: that of bin/buildout in the folder of a buildout, otherwise that of the buildout beside this \
     command, or in PATH. Each problem comes with what mends it. Changes nothing and runs no Python; each remote gets a few requests. `eggcache verify` checks \
     every byte of the eggs.\n\n\
     Examples:\n  eggcache doctor\n  eggcache --json doctor | jq '.findings[] | select(.is_problem)'\n\n\
@@ -79,6 +79,11 @@ fn mend(finding: &Finding, report: &Report, hints: &Hints) -> Vec<String> {
             Kind::Clock => "`timedatectl set-ntp true` sets the clock, where systemd runs".into(),
             Kind::Place | Kind::Disk => {
                 "`eggcache init --cache DIRECTORY` makes one elsewhere, which the option egg-cache names then".into()
+            }
+            Kind::Setting => "`egg-cache = DIR` in the section [buildout] of buildout.cfg or ~/.buildout/default.cfg \
+                names the cache".into(),
+            Kind::EggsDirectory => {
+                "remove eggs-directory from its configuration, and run buildout again".into()
             }
             Kind::Cache | Kind::Remote | Kind::Key | Kind::Package | Kind::Hook => return Vec::new(),
         },

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cache::trust::Trust;
 use crate::cache::{Cache, Missing};
 use crate::disk::{filesystem, permissions};
-use crate::error::{Owner, Result};
+use crate::error::{Error, Owner, Result, Unwritable};
 use crate::util::clock::{day, now, shown_day};
 use crate::util::progress::Progress;
 use crate::util::units::{counted, shown_size};
@@ -42,12 +42,22 @@ pub(super) fn examine(root: &Path, trust: &Trust, progress: &dyn Progress) -> Ve
             findings.extend(damage.map(|what| Finding::problem(Kind::Index, what)));
         }
     }
+    findings.extend(cache.unwritable().map(|reason| closed(root, reason)));
     match content(&cache) {
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(Finding::of_error(Kind::Cache, error)),
     }
     findings.extend(disk(root));
     findings
+}
+
+/// A cache that this user cannot write. Another user, or who has mounted it, may mean it so.
+fn closed(root: &Path, reason: Unwritable) -> Finding {
+    if matches!(&reason, Unwritable::Permissions(owner) if owner.is_own) {
+        return Finding::of_error(Kind::Cache, Error::ReadOnly { path: root.to_owned(), reason });
+    }
+    let what = format!("{} gives eggs and takes none: {reason}", root.display());
+    Finding::fine(Kind::Cache, what)
 }
 
 /// Where a cache will be made: in the first folder above it that exists.

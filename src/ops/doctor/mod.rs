@@ -4,6 +4,7 @@
 mod cache;
 mod package;
 mod remotes;
+mod settings;
 
 use std::path::{Path, PathBuf};
 
@@ -88,6 +89,10 @@ pub enum Kind {
     Times,
     Remote,
     Key,
+    /// Whether the buildout has a cache.
+    Setting,
+    /// Where the buildout has its eggs.
+    EggsDirectory,
     /// The Python package.
     Package,
     /// The file with which Python loads the package.
@@ -115,6 +120,7 @@ impl Finding {
 /// Examines the cache at `root` and what uses it.
 pub fn doctor(root: &Path, options: &Options<'_>, progress: &dyn Progress) -> Report {
     let mut findings = cache::examine(root, options.trust, progress);
+    findings.extend(settings::examine(root, options));
     findings.extend(package::examine(options));
     for remote in options.remotes {
         findings.extend(remotes::examine(remote, options.environment));
