@@ -134,9 +134,13 @@ def _patched_session(buildout, hashes):
         projects = _custom.projects(buildout, easy_install.pkg_resources)
         custom = _custom.CustomBuilds(projects, buildout["buildout"]["directory"], installer)
         session = Session(easy_install, buildout["buildout"], custom, hashes)
+        was_there = os.path.isdir(directory)
         session.open(directory, _configuration(buildout))
         if not session.is_active:
             return None
+        if not was_there and os.path.isdir(directory):
+            logger.info("no cache at %s: created an empty one.", directory)
+        _tell_of_shared_eggs(easy_install.realpath, buildout["buildout"])
         patches(session, buildout, easy_install).apply()
         _signatures.Signatures(session, sys.modules["zc.buildout.buildout"]).apply()
         return session
@@ -145,6 +149,18 @@ def _patched_session(buildout, hashes):
         if session is not None:
             session.abandon()
         return None
+
+
+def _tell_of_shared_eggs(realpath, options):
+    """Log that the eggs are in no folder of this buildout, where the cache puts copies, too."""
+    folder = realpath(options["directory"])
+    eggs = realpath(os.path.join(folder, options["eggs-directory"]))
+    if not eggs.startswith(os.path.join(folder, "")):
+        logger.info(
+            "the eggs directory %s is outside of this buildout, which is not self-contained; without eggs-directory, "
+            "each buildout has copies of its own.",
+            eggs,
+        )
 
 
 def _configuration(buildout):

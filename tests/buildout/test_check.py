@@ -186,7 +186,7 @@ def test_a_shared_eggs_directory_is_not_self_contained(world):
     fill(world)
     shared = world.path / "shared"
     fresh = project(world, "fresh", options="eggs-directory = %s" % shared)
-    fresh.run()
+    assert "eggcache: the eggs directory %s" % shared in fresh.run()
     found = problems(fresh)
     assert ("path", "bin/alpha") in found, found
     assert ("path", "bin/py") in found, found

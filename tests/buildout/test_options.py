@@ -36,8 +36,10 @@ def test_the_option_works_from_the_user_defaults(newest_world):
     config.write_text(config.read_text().replace("egg-cache = %s\n" % world.cache, ""))
     (world.path / ".buildout").mkdir()
     (world.path / ".buildout" / "default.cfg").write_text("[buildout]\negg-cache = ~/home-cache\n")
-    project.run()
+    made = "no cache at %s: created an empty one" % (world.path / "home-cache")
+    assert made in project.run()
     assert (world.path / "home-cache" / "index.sqlite").is_file()
+    assert made not in project.run()
 
 
 def test_the_download_cache_is_left_alone_on_a_hit(newest_world):
