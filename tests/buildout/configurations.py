@@ -277,9 +277,13 @@ class Configuration:
 
     def pins(self):
         """Pairs of a normalized name and a version that a part or a constraint pins."""
+        return {(canonical(name), version) for name, version in self.spelled_pins()}
+
+    def spelled_pins(self):
+        """As `pins`, with the names as they are written."""
         eggs = [text.partition("==") for text in self.requirements()]
-        found = {(canonical(name.partition("[")[0]), version) for name, _, version in eggs if version}
-        return found | {(canonical(name), version) for name, version in self.versions.items()}
+        found = {(name.partition("[")[0], version) for name, _, version in eggs if version}
+        return found | set(self.versions.items())
 
     @property
     def is_offline(self):

@@ -40,12 +40,14 @@ def pinned_spellings(universe, configuration, cache, stock):
     """The cached eggs because of which buildout can work where it fails by itself (which-egg.md).
 
     A run may fail because the index has no page of ``gamma.ns`` with another spelling. For ``Gamma_NS``,
-    buildout finds an installed egg all the same. A cached one counts as installed if it is pinned.
+    buildout finds an installed egg all the same. A cached one counts as installed if it is pinned, before buildout 4
+    in a spelling that differs in nothing but case, dashes and underscores.
     """
     found = re.search(r"Couldn't find a distribution for '([\w.-]+)", "\n".join(stock[-1].output))
     if stock[-1].status == 0 or not found or canonical(found.group(1)) != "gamma-ns":
         return []
-    pins = {version for name, version in configuration.pins() if name == "gamma-ns"}
+    same = canonical if universe.buildout.generation > 3 else lambda name: name.lower().replace("_", "-")
+    pins = {version for name, version in configuration.spelled_pins() if same(name) == "gamma-ns"}
     eggs = universe.listed(cache)
     return [egg for egg in eggs if egg["name"] == "gamma-ns" and egg["version"] in pins]
 

@@ -153,6 +153,9 @@ impl Place {
         if !Path::new(path).is_absolute() {
             return Err(Error::NotShown { path: path.into(), why: "not an absolute path".into() });
         }
+        if !Path::new(path).is_dir() {
+            return Err(Error::NotShown { path: path.into(), why: "there is no such folder".into() });
+        }
         let mut why = None;
         for namespace in NAMESPACES {
             let place = Self { unpacked: unpacked.clone(), bound: Some((path.into(), namespace)) };
