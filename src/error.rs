@@ -269,9 +269,11 @@ pub enum Error {
     #[error("{what} was withdrawn from remote {name}: {reason}")]
     Withdrawn { what: String, name: String, reason: String },
 
-    /// An egg that was made again, exactly as it was when it was withdrawn.
-    #[error("it is a build that was withdrawn from remote {name}: {reason}")]
-    WithdrawnAgain { name: String, reason: String },
+    /// An egg that was made again as it was when it was withdrawn.
+    #[error(
+        "{what} has the same content as a build that was withdrawn from remote {name}: {reason}"
+    )]
+    WithdrawnAgain { what: String, name: String, reason: String },
 
     #[error("neither remote {name} nor the cache has an egg {query}")]
     NotOnRemote { name: String, query: String },

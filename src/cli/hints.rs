@@ -249,7 +249,7 @@ impl Hints {
                 vec![format!("{} removes it; another build can be used", self.command("gc"))]
             }
             Error::WithdrawnAgain { .. } => {
-                one("use another version, or replace its archive, which gives this build again")
+                one("repair what builds it, or use another version or another archive")
             }
             Error::WithdrawnInUse { .. } => {
                 let check = self.command("check");

@@ -7,7 +7,8 @@
 
 use crate::egg::bytecode::{is_python_output, source_of};
 use crate::egg::key::EggKey;
-use crate::egg::manifest::{Entry, EntryKind, Manifest};
+use crate::egg::manifest::{self, Entry, EntryKind, Manifest};
+use crate::util::hash::digest::Digest;
 
 /// Whether a key is the same as `other`, except for facts that are absent in it and present in `other`:
 /// the archive, the ABI of native code whose file names have no tag, and the spelling, which old caches do not
@@ -31,20 +32,29 @@ fn bare(key: &EggKey) -> EggKey {
 /// symlinks and directories, apart from what Python makes of a source and what pip notes about the archive.
 #[must_use]
 pub fn is_same_content(one: &Manifest, other: &Manifest) -> bool {
-    one.file_name == other.file_name && own_entries(one).eq(own_entries(other))
+    one.file_name == other.file_name
+        && own_entries(one).map(compared).eq(own_entries(other).map(compared))
+}
+
+fn compared(entry: &Entry) -> (&str, &EntryKind, bool) {
+    (entry.path.as_str(), &entry.kind, entry.is_executable())
+}
+
+/// Identifies the files and symlinks of an egg apart from what Python makes of a source and what pip notes
+/// about the archive: equal for two builds of one archive, if the build gives the same files each time.
+#[must_use]
+pub fn own_content(manifest: &Manifest) -> Digest {
+    manifest::content(own_entries(manifest))
 }
 
 /// What counts as the content of an egg.
-fn own_entries(manifest: &Manifest) -> impl Iterator<Item = (&str, &EntryKind, bool)> {
+fn own_entries(manifest: &Manifest) -> impl Iterator<Item = &Entry> {
     let entries = &manifest.entries;
     let is_own = |entry: &&Entry| {
         let path = entry.path.as_str();
         !is_derived(path, entries) && !is_note_of_pip(path)
     };
-    entries
-        .iter()
-        .filter(is_own)
-        .map(|entry| (entry.path.as_str(), &entry.kind, entry.is_executable()))
+    entries.iter().filter(is_own)
 }
 
 /// Whether this file of an egg says where the archive was, or lists the files, and so says that too.

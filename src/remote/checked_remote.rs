@@ -16,6 +16,7 @@ use crate::remote::entry::{BadEntry, RemoteEntry, Signed};
 use crate::remote::line_filter::{Filtered, Line, LineFilter, Room};
 use crate::remote::object_names;
 use crate::remote::signature::{self, Trust};
+use crate::remote::withdrawals::record::Notice;
 use crate::remote::withdrawals::run::RunWithdrawals;
 use crate::util::clock::now;
 use crate::util::environment::Environment;
@@ -216,7 +217,7 @@ impl CheckedRemote {
     /// came.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it is another blob, [`Error::Miss`] if there is none, or
+    /// [`Error::Refused`] if it is another blob or a withdrawn build that was made again, [`Error::Miss`] if there is none, or
     /// [`Error::Remote`].
     pub(super) fn fetch(
         &self,
@@ -255,6 +256,10 @@ impl CheckedRemote {
             || staged.manifest.file_name != entry.file_name
         {
             return Err(refuse("its blob contains another egg"));
+        }
+        if let Some(Notice { reason, .. }) = self.withdrawals.notice_of_content(&staged.manifest) {
+            let reason = format!("it has the same content as a build that was withdrawn: {reason}");
+            return Err(self.refuse(&entry.file_name, &reason, None));
         }
         Ok(staged)
     }

@@ -101,8 +101,8 @@ pub fn check_project(remote: &Remote, signer: &Signer, project: &str) -> Result<
 /// one of this builder.
 ///
 /// # Errors
-/// [`Error::OtherProject`], [`Error::Withdrawn`], [`Error::DamagedBlob`], [`Error::Miss`] if the cache has
-/// no blob of it, [`Error::Refused`] if the entry of the remote is invalid, or [`Error::Remote`].
+/// [`Error::OtherProject`], [`Error::Withdrawn`], [`Error::WithdrawnAgain`], [`Error::DamagedBlob`],
+/// [`Error::Miss`] if the cache has no blob of it, [`Error::Refused`] if the entry of the remote is invalid, or [`Error::Remote`].
 pub fn publish(
     remote: &CheckedRemote,
     signer: Option<&Signer>,
@@ -118,6 +118,7 @@ pub fn publish(
     if let Some(notice) = remote.withdrawals.notice(egg.digest) {
         return Err(notice.error(&egg.file_name));
     }
+    check_content(remote, blobs, egg)?;
     let client = &remote.client;
     let name = object_names::entry(&egg.key);
     let existing = existing(remote, &name, &egg.key)?;
@@ -165,6 +166,19 @@ pub fn publish(
         Ok(self::existing(remote, &name, &egg.key)?.map(|(existing, _)| existing))
     })?;
     Ok(Some(published))
+}
+
+/// Checks that an egg is not a withdrawn build that was made again. Opens its blob only if its key is that
+/// of a withdrawn build.
+fn check_content(remote: &CheckedRemote, blobs: &Blobs, egg: &CachedEgg) -> Result<()> {
+    if !remote.withdrawals.can_be_made_again(egg) {
+        return Ok(());
+    }
+    let blob = blobs.open(egg.digest)?.ok_or_else(|| Error::miss(&egg.file_name))?;
+    match remote.withdrawals.notice_of_content(&blob.manifest) {
+        None => Ok(()),
+        Some(notice) => Err(notice.again_error(&egg.file_name)),
+    }
 }
 
 /// A blob on its way to a remote.

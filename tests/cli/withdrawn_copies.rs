@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::pool::Pool;
 use crate::serve::{Server, opening_with};
-use crate::support::{text, write};
+use crate::support::{make_egg, text, touch, write};
 
 const PULL: &str = "pull foo==1.0 --python 3.11";
 const LIST: &str = "remote withdrawals team";
@@ -90,6 +90,109 @@ fn a_withdrawn_egg_that_is_built_again_stays_reported() {
     assert!(listed.contains(&buildout), "{listed}");
 }
 
+/// Makes foo once more in a folder: the same files with other times.
+fn built_again(egg: &Path) {
+    if egg.exists() {
+        fs::remove_dir_all(egg).unwrap();
+    }
+    make_egg(egg, "foo", "1.0", &[]);
+    touch(&egg.join("foo.py"), 1_700_000_000, 0);
+}
+
+#[test]
+fn the_files_of_a_withdrawn_build_are_not_stored_again_with_other_times() {
+    let pool = Pool::empty();
+    let app = pool.sandbox.path("app");
+    let egg = app.join("eggs/foo-1.0-py3.11.egg");
+    make_egg(&egg, "foo", "1.0", &[]);
+    let root = json!({"op": "root", "directory": app, "eggs_directory": app.join("eggs"),
+        "eggs": [egg], "whole": true});
+    let store = json!({"op": "store", "path": egg, "source_sha256": "ab".repeat(32), "variant": "",
+        "build_seconds": 1.0});
+    let opening = opening_with(&pool.sandbox, "configuration", Path::new("some pins"));
+    let session = || Server::opened_by(&pool.sandbox, &opening);
+    let mut server = session();
+    assert_eq!(server.stored(&store)["outcome"], "stored");
+    server.ask(&root);
+    server.close_with(&json!({"pushed": 1}));
+    pool.ok(WITHDRAW);
+    built_again(&egg);
+    // Python adds bytecode.
+    write(&egg.join("__pycache__/foo.cpython-311.pyc"), b"bytecode");
+    let before = pool.content();
+    let mut server = session();
+    let refused = server.stored(&store);
+    assert_eq!(refused["outcome"], "refused", "{refused}");
+    let reason = text(&refused["reason"]);
+    assert!(reason.contains("same content as a build that was withdrawn from remote team: evil"));
+    assert!(reason.contains("repair what builds it, or use another version"), "{reason}");
+    server.ask(&root);
+    // The refusal has said it in this run.
+    server.close_with(&json!({"pushed": 0}));
+    assert_eq!(pool.content(), before);
+    let mut server = session();
+    server.ask(&root);
+    let closed = server.ask(&json!({"op": "close"}));
+    let warning = text(&closed["warnings"][0]);
+    assert!(warning.contains("of this buildout was withdrawn from remote team: evil"), "{closed}");
+    let buildout = app.canonicalize().unwrap().display().to_string();
+    assert!(pool.ok(LIST).stdout.contains(&buildout));
+    // A build with another content is another one.
+    write(&egg.join("foo.py"), b"x = 2\n");
+    let mut server = session();
+    assert_eq!(server.stored(&store)["outcome"], "replaced");
+}
+
+#[test]
+fn add_refuses_the_files_of_a_withdrawn_build_that_was_evicted() {
+    let pool = Pool::with_two();
+    pool.ok(WITHDRAW);
+    pool.ok("gc").says(&["Removed 1 egg"]);
+    built_again(&pool.sandbox.path("app/eggs/foo-1.0-py3.11.egg"));
+    let add = "add app/eggs";
+    let refused = pool.run("cache", "key", add, 1);
+    refused.says(&["same content as a build that was withdrawn", "another version"]);
+    // A build with another key is another one.
+    pool.ok("add --environment el9 app/eggs").says(&["1 egg stored"]);
+    pool.ok("push --all").says(&["1 egg pushed"]);
+    // So is a build that is allowed again.
+    pool.ok("remote withdraw team foo==1.0 --environment= --undo");
+    pool.ok(add).says(&["1 egg stored"]);
+}
+
+#[test]
+fn the_files_of_a_withdrawn_build_are_not_pushed_under_another_digest() {
+    let pool = Pool::with_two();
+    pool.ok(WITHDRAW);
+    pool.ok("gc").says(&["Removed 1 egg"]);
+    pool.ok("remote withdraw team foo==1.0 --undo");
+    built_again(&pool.sandbox.path("app/eggs/foo-1.0-py3.11.egg"));
+    pool.ok("add app/eggs").says(&["1 egg stored"]);
+    pool.ok(WITHDRAW);
+    let before = pool.content();
+    let refused = pool.run("cache", "key", "push --all", 1);
+    let says = "foo-1.0-py3.11.egg has the same content as a build that was withdrawn";
+    refused.says(&[says, "from remote team: evil"]);
+    assert_eq!(pool.content(), before);
+}
+
+#[test]
+fn the_files_of_a_withdrawn_build_are_not_pulled_under_another_digest() {
+    let (pool, app) = scene();
+    pool.ok(WITHDRAW);
+    pool.of("reader", LIST);
+    pool.of("reader", "gc").says(&["Removed 1 egg"]);
+    // A builder that never had the build does not know its content.
+    let url = pool.sandbox.path("pool").display().to_string();
+    pool.of("builder", &format!("remote add team {url} --key key.pub --push"));
+    built_again(&app.join("eggs/foo-1.0-py3.11.egg"));
+    pool.of("builder", "add app/eggs").says(&["1 egg stored"]);
+    pool.of("builder", "push --all").says(&["1 egg pushed"]);
+    let refused = pool.run("reader", "key", PULL, 1);
+    refused.says(&["same content as a build that was withdrawn: evil"]);
+    assert!(!pool.of("reader", "list").stdout.contains("foo"));
+}
+
 #[test]
 fn a_withdrawn_copy_is_known_beside_a_build_with_the_same_content() {
     let (pool, _) = scene();
@@ -114,7 +217,7 @@ fn a_withdrawn_copy_is_known_without_its_blob() {
     // Copies with other times and with bytecode are the same build.
     let egg = app.join("eggs/foo-1.0-py3.11.egg");
     fs::remove_dir_all(&egg).unwrap();
-    crate::support::make_egg(&egg, "foo", "1.0", &[("foo.py", b"x = 1\n")]);
+    make_egg(&egg, "foo", "1.0", &[("foo.py", b"x = 1\n")]);
     let is_same =
         fs::read(pool.sandbox.path("eggs/foo-1.0-py3.11.egg/foo.py")).unwrap() == b"x = 1\n";
     assert!(is_same, "the copy has the content of the egg");
@@ -125,7 +228,7 @@ fn a_withdrawn_copy_is_known_without_its_blob() {
     pool.of("reader", "check app");
     // Nor is a build that is allowed again.
     fs::remove_dir_all(&egg).unwrap();
-    crate::support::make_egg(&egg, "foo", "1.0", &[("foo.py", b"x = 1\n")]);
+    make_egg(&egg, "foo", "1.0", &[("foo.py", b"x = 1\n")]);
     pool.ok("remote withdraw team foo==1.0 --undo");
     pool.of("reader", LIST);
     pool.of("reader", "check app");

@@ -19,6 +19,7 @@ use crate::egg::provenance::Provenance;
 use crate::egg::sameness::knows_less;
 use crate::egg::scan::{Hints, Tree};
 use crate::error::{Error, Result};
+use crate::remote::withdrawals::contents::{self, WithdrawnContent};
 use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::clock::now;
 use crate::util::hash::digest::Digest;
@@ -117,9 +118,10 @@ pub enum Outcome {
     Refused {
         reason: String,
     },
-    /// Refused because it is a withdrawn build.
+    /// Refused because it is a withdrawn build, or has the same content.
     #[serde(rename = "refused")]
     Withdrawn {
+        /// The withdrawn build.
         #[serde(skip)]
         digest: Digest,
         #[serde(rename = "reason", serialize_with = "crate::error::as_text")]
@@ -286,6 +288,7 @@ fn keep_each(
 ) -> Result<Kept> {
     let Options { replace, stop, .. } = options;
     let withdrawals = Withdrawals::of(cache.root())?;
+    let contents = contents::of(cache.dir(), withdrawals.eggs())?;
     let replaces = |digest| replace.covers(digest) || withdrawals.has(digest);
     let others = listed
         .iter()
@@ -310,9 +313,8 @@ fn keep_each(
     for (staged, path) in staged.into_iter().zip(paths) {
         packed.push(match staged.map_err(|error| refusal(error, path)) {
             Ok(staged) => {
-                let digest = staged.written.digest;
-                if let Some(notice) = withdrawals.get(digest) {
-                    Packed::Refused(Outcome::Withdrawn { digest, error: notice.again_error() })
+                if let Some(outcome) = withdrawn(&staged, &withdrawals, &contents) {
+                    Packed::Refused(outcome)
                 } else {
                     sound.push(staged);
                     Packed::Sound
@@ -339,6 +341,19 @@ fn keep_each(
         Packed::NotDone => None,
     };
     Ok(Kept { outcomes: packed.into_iter().map(outcome).collect(), failure })
+}
+
+/// The refusal of a withdrawn build, and of one that has its content and key.
+fn withdrawn(
+    staged: &Staged,
+    withdrawals: &Withdrawals,
+    contents: &[WithdrawnContent],
+) -> Option<Outcome> {
+    let digest = staged.written.digest;
+    let again = || contents::made_again(contents, &staged.manifest);
+    let digest = withdrawals.has(digest).then_some(digest).or_else(again)?;
+    let error = withdrawals.get(digest)?.again_error("it");
+    Some(Outcome::Withdrawn { digest, error })
 }
 
 /// Gives up the egg that was packed last, so that a full disk has room for the rows of the others.

@@ -239,9 +239,9 @@ impl Withdrawals {
 impl Notice {
     /// The error about an egg that was made again as it was when it was withdrawn.
     #[must_use]
-    pub fn again_error(&self) -> Error {
+    pub fn again_error(&self, what: &str) -> Error {
         let Self { remote: name, reason, .. } = self.clone();
-        Error::WithdrawnAgain { name, reason }
+        Error::WithdrawnAgain { what: what.to_owned(), name, reason }
     }
 
     /// The error about an egg that must not be used.

@@ -2,14 +2,18 @@
 //! thread can be started. Reading an entry of the remote waits for its list.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 
 use tracing::{debug, warn};
 
+use super::contents::{self, WithdrawnContent};
 use super::record::{self, Notice, Withdrawals};
 use super::statement::{self, BadStatement, Checked, Statement, Withdrawn};
-use crate::error::{Error, OrLog, Result};
+use crate::disk::dir::Dir;
+use crate::egg::cached_egg::CachedEgg;
+use crate::egg::manifest::Manifest;
+use crate::error::{Error, IoContext, OrLog, Result};
 use crate::remote::client::{Client, Patience, first_line};
 use crate::remote::config::{Remote, Stale};
 use crate::remote::object_names;
@@ -23,9 +27,28 @@ use crate::util::threads;
 pub struct RunWithdrawals {
     root: PathBuf,
     remotes: Vec<(Remote, OnceLock<Read>)>,
-    known: RwLock<Withdrawals>,
+    known: RwLock<Known>,
     /// The threads that read lists.
     readers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What is withdrawn, as far as it is known.
+#[derive(Debug, Default)]
+struct Known {
+    withdrawals: Withdrawals,
+    /// The contents of these builds, as far as the cache has or had them.
+    contents: Vec<WithdrawnContent>,
+}
+
+impl Known {
+    /// Reads the contents of all withdrawn builds.
+    fn read_contents(&mut self, root: &Path) -> Result<()> {
+        if !self.withdrawals.is_empty() {
+            let root = Dir::open(root).at("open", root)?;
+            self.contents = contents::of(&root, self.withdrawals.eggs())?;
+        }
+        Ok(())
+    }
 }
 
 /// The result of reading the list of a remote.
@@ -50,7 +73,9 @@ impl RunWithdrawals {
     /// As far as the records of the cache can be read, and the error of another one.
     #[must_use]
     pub fn readable(root: &Path, remotes: &[Remote]) -> (Arc<Self>, Option<Error>) {
-        let (known, error) = Withdrawals::readable(root);
+        let (withdrawals, error) = Withdrawals::readable(root);
+        let mut known = Known { withdrawals, ..Known::default() };
+        let error = error.or(known.read_contents(root).err());
         let remotes = remotes.iter().map(|it| (it.clone(), OnceLock::new())).collect();
         let (root, known) = (root.to_owned(), RwLock::new(known));
         (Arc::new(Self { root, remotes, known, readers: Mutex::default() }), error)
@@ -70,10 +95,28 @@ impl RunWithdrawals {
         }
     }
 
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Why an egg must not be used, if that is known so far.
     #[must_use]
     pub fn notice(&self, egg: Digest) -> Option<Notice> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).get(egg).cloned()
+        self.known().withdrawals.get(egg).cloned()
+    }
+
+    /// Why an egg must not be used whose digest is not withdrawn: its content and its key are those of a
+    /// withdrawn build.
+    #[must_use]
+    pub fn notice_of_content(&self, egg: &Manifest) -> Option<Notice> {
+        let Known { withdrawals, contents } = &*self.known();
+        withdrawals.get(contents::made_again(contents, egg)?).cloned()
+    }
+
+    /// Whether [`RunWithdrawals::notice_of_content`] may have a notice about an egg.
+    #[must_use]
+    pub fn can_be_made_again(&self, egg: &CachedEgg) -> bool {
+        contents::can_be_made_again(&self.known().contents, egg)
     }
 
     /// As [`RunWithdrawals::notice`], also if another process of this cache has learned it.
@@ -89,13 +132,13 @@ impl RunWithdrawals {
 
     #[must_use]
     pub fn has(&self, egg: Digest) -> bool {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).has(egg)
+        self.known().withdrawals.has(egg)
     }
 
     /// All withdrawn eggs that are known so far.
     #[must_use]
     pub fn eggs(&self) -> Vec<Digest> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).eggs().collect()
+        self.known().withdrawals.eggs().collect()
     }
 
     /// Reads the list of a remote in the background, unless it is read already.
@@ -190,7 +233,8 @@ impl RunWithdrawals {
         if let Some(Checked { statement, .. }) = found {
             debug!(remote = remote.name, number = statement.number, "read the withdrawals");
             let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-            known.set(&remote.name, memory.withdrawn(remote));
+            known.withdrawals.set(&remote.name, memory.withdrawn(remote));
+            known.read_contents(&self.root).or_log();
         }
         judged
     }

@@ -74,7 +74,8 @@ pub struct Session {
     learned: Vec<(Digest, String)>,
     /// Eggs that this session has copied or stored, by their paths.
     known: HashMap<PathBuf, Digest>,
-    /// Withdrawn eggs that this session has built again and that were not stored, by their paths.
+    /// Withdrawn eggs that this session has built again, with the same content, and that were not stored,
+    /// by the paths of their copies.
     built_again: HashMap<PathBuf, Digest>,
     /// The eggs that the buildout has registered, by their paths.
     registered: HashMap<PathBuf, Digest>,
