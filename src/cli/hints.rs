@@ -253,7 +253,9 @@ impl Hints {
             }
             Error::WithdrawnInUse { .. } => {
                 let check = self.command("check");
-                vec![format!("remove it and run buildout again; {check} names all withdrawn eggs")]
+                vec![format!(
+                    "delete it from the eggs directory and run buildout again; {check} names all withdrawn eggs"
+                )]
             }
             Error::Withdrawals { name, .. } => {
                 vec![format!("{} shows it", self.command(&format!("remote withdrawals {name}")))]

@@ -140,7 +140,11 @@ fn without_a_folder_at_its_path_a_bundle_is_not_imported() {
     app.sandbox.ok("bundle app -o app.tar");
     fs::remove_dir_all(app.sandbox.path("app")).unwrap();
     let said = app.sandbox.fails("bundle --verify app.tar --import", 1);
-    said.says(&["the scripts are not imported", ": there is no such folder", "--import needs a folder"]);
+    said.says(&[
+        "the scripts are not imported",
+        ": there is no such folder",
+        "--import needs a folder",
+    ]);
     assert!(!app.has_mark("imported"));
 }
 

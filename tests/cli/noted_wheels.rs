@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use eggcache::internals::sha256::Sha256;
 
-use crate::support::{Sandbox, write};
+use crate::support::{Sandbox, chmod, write};
 
 const INFO: &str = "foo-1.0-py3.11.dist-info";
 const WHEEL: &str = "foo-1.0-py3-none-any.whl";
@@ -77,4 +77,17 @@ fn an_egg_that_differs_from_its_record_or_is_of_a_source_archive_stays_unknown()
     let sandbox = Sandbox::new();
     egg_of(&sandbox, "foo-1.0.tar.gz");
     assert_eq!(added(&sandbox, "add --trust-records eggs"), "");
+}
+
+#[test]
+fn records_in_a_folder_that_others_can_write_are_believed_with_a_warning() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("foo", "1.0");
+    let add = || sandbox.ok("add --trust-records eggs");
+    assert!(!add().stderr.contains("you vouch for"));
+    chmod(&sandbox.path("eggs"), 0o777);
+    let warning =
+        "everybody can write to eggs: with --trust-records, you vouch for what they have put there";
+    add().says(&[warning]);
+    assert!(!sandbox.ok("add eggs").stderr.contains("you vouch for"));
 }

@@ -13,7 +13,7 @@ use crate::cli::print::Text;
 use crate::cli::signals::Signals;
 use crate::cli::values::sha256;
 use crate::egg::scan;
-use crate::error::Error;
+use crate::error::{Error, Owner};
 use crate::ops::add::{self, Options, Outcome, Replace, Report, Stopped};
 use crate::util::units::shown_size;
 
@@ -54,6 +54,9 @@ impl Add {
         let hints =
             scan::Hints { generation, source_sha256, environment, ..scan::Hints::default() };
         let replace = if replace { Replace::All } else { Replace::None };
+        if trust_records {
+            warn_of_writers(context, &paths);
+        }
         let mut cache = context.open()?;
         let signals = Signals::listen().context("cannot handle signals")?;
         let stop = signals.stop.clone();
@@ -67,6 +70,19 @@ impl Add {
         }
         let is_incomplete = report.refused().next().is_some() || report.stopped.is_some();
         Ok(if is_incomplete { ExitCode::Failure } else { ExitCode::Success })
+    }
+}
+
+/// Warns of folders to which others can write: their records are as good as what anybody has put there.
+fn warn_of_writers(context: &Context, paths: &[PathBuf]) {
+    for path in paths {
+        let Ok(found) = path.metadata() else { continue };
+        if let Some(exposure) = context.trust.exposure_of(path, &found) {
+            let who = exposure.of(&Owner::of(path));
+            context.printer.warning(&format!(
+                "{who}: with --trust-records, you vouch for what they have put there"
+            ));
+        }
     }
 }
 

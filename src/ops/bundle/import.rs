@@ -154,7 +154,10 @@ impl Place {
             return Err(Error::NotShown { path: path.into(), why: "not an absolute path".into() });
         }
         if !Path::new(path).is_dir() {
-            return Err(Error::NotShown { path: path.into(), why: "there is no such folder".into() });
+            return Err(Error::NotShown {
+                path: path.into(),
+                why: "there is no such folder".into(),
+            });
         }
         let mut why = None;
         for namespace in NAMESPACES {
