@@ -51,12 +51,14 @@ fn cache(root: &Path, options: &Options<'_>) -> Option<Finding> {
 /// The problem that no egg is copied into the buildout.
 fn eggs_directory(options: &Options<'_>) -> Option<Finding> {
     let folder = options::eggs_directory(options.buildout, options.user);
-    if Boundary::new(options.buildout).ok()?.holds(&folder) {
+    let boundary = Boundary::new(options.buildout).ok()?;
+    let folder = std::path::absolute(folder).ok()?;
+    if boundary.holds(&folder) {
         return None;
     }
     let what = format!(
         "the eggs directory is {}, outside of this buildout: it is not self-contained",
-        folder.display()
+        boundary.real(&folder).display()
     );
     Some(Finding::problem(Kind::EggsDirectory, what))
 }
