@@ -21,6 +21,7 @@ from conftest import ROOT, needs
 #: Page, beginning of the block, and why it does not run here.
 LEFT = [
     ("README.md", "(cd ../eggcache", "builds what these tests run with"),
+    ("README.md", "python3 -m venv env", "by tests/packages/test_wheel.py, and needs PyPI"),
     ("CONTRIBUTING.md", "make", "these are the tests themselves"),
     ("CONTRIBUTING.md", "cargo", "these are the tests themselves"),
     ("CONTRIBUTING.md", "FUZZ_SECONDS", "needs cargo-fuzz"),
