@@ -124,10 +124,10 @@ impl LastRun {
         Self { directory, machine, python, at, succeeded, eggs, remote_problems, since }
     }
 
-    /// Whether the last run has failed, also one that has installed no egg.
+    /// How the last run ended, also one that has installed no egg.
     #[must_use]
-    pub fn has_failed(&self) -> bool {
-        !self.since.map_or(self.succeeded, |it| it.succeeded)
+    pub fn last(&self) -> Outcome {
+        self.since.unwrap_or(Outcome { at: self.at, succeeded: self.succeeded })
     }
 
     /// With what was wrong with the remotes.

@@ -1,10 +1,11 @@
 //! An inspection of a whole buildout: its eggs, links and references.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::buildout::{self, Buildout, SET_ASIDE, is_egg};
+use crate::buildout::{self, Buildout, INSTALLED, SET_ASIDE, is_egg};
 use crate::cache::Cache;
 use crate::disk::temp::TEMP_PREFIX;
 use crate::egg::cached_egg::CachedEgg;
@@ -118,11 +119,15 @@ impl Inspector<'_> {
         Ok(eggs)
     }
 
-    /// The problem that the last run of buildout has failed, if the cache knows it: parts are gone, or old.
+    /// The problem that the last run of buildout has failed, if the cache knows it: parts are gone, or old. What came
+    /// here after that run, as when a bundle is unpacked at the same path, is not of it.
     fn failed_run(&self) -> Option<Finding> {
-        let run = self.cache?.run_in(self.buildout.boundary.root())?;
+        let root = self.buildout.boundary.root();
+        let run = self.cache?.run_in(root)?.last();
+        let came_later = || root.join(INSTALLED).metadata().is_ok_and(|it| it.ctime() > run.at);
+        let has_failed = !run.succeeded && !came_later();
         let what = "the last run of buildout here has failed";
-        run.has_failed().then(|| Finding::new(FindingKind::NotInstalled, Path::new(""), what))
+        has_failed.then(|| Finding::new(FindingKind::NotInstalled, Path::new(""), what))
     }
 
     /// The eggs of a file name in the cache.

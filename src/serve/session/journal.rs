@@ -177,7 +177,7 @@ impl Session {
     /// Records how this run has ended, if it is otherwise than the run before.
     fn record_outcome(&self, before: LastRun) {
         let succeeded = self.has_succeeded;
-        if (succeeded || self.has_failed) && before.has_failed() == succeeded {
+        if (succeeded || self.has_failed) && before.last().succeeded != succeeded {
             let since = Some(Outcome { at: now(), succeeded });
             self.cache.record_run(&LastRun { since, ..before }).or_log();
         }
