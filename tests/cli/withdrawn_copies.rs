@@ -332,7 +332,9 @@ fn verifying_an_archive_names_the_withdrawn_eggs_in_it() {
     assert!(!pool.of("reader", verify).stderr.contains("withdrawn"));
     pool.ok(WITHDRAW);
     pool.of("reader", LEARN);
-    pool.of("reader", verify).says(&["foo-1.0-py3.11.egg was withdrawn from remote team: evil"]);
+    let verified = pool.run("reader", "key", verify, 4);
+    verified
+        .says(&["problem: foo-1.0-py3.11.egg was withdrawn from remote team: evil", "1 problem"]);
 }
 
 #[test]

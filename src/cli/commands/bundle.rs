@@ -9,7 +9,7 @@ use super::sign::signer;
 use crate::cli::context::Context;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::format::{eggs, first_names, verdict};
-use crate::cli::print::{BAD, Data, GOOD, Text};
+use crate::cli::print::{BAD, Data, GOOD, Message, Text};
 use crate::cli::values::{SOURCE_DATE, mtimes, source_date};
 use crate::error::Error;
 use crate::ops::bundle::{
@@ -207,11 +207,11 @@ fn verify_archive(
     if let Ok(root) = context.root() {
         report.note_withdrawn(&Withdrawals::readable(&root).0);
     }
-    if import && report.problems.is_empty() {
+    if import && report.is_sound() {
         bundle::import(&mut report, &context.bar)?;
     }
     context.printer.report(&report, |report| verified_text(report, context.verbose))?;
-    Ok(ExitCode::of_check(report.problems.is_empty()))
+    Ok(ExitCode::of_check(report.is_sound()))
 }
 
 fn usage(what: &str) -> anyhow::Error {
@@ -337,12 +337,13 @@ fn verified_text(report: &Verified, verbose: bool) -> Text {
         path => format!("{path}: {what}").into(),
     };
     let withdrawn = report.withdrawn.iter().map(|(name, notice)| notice.error(name).to_string());
+    let problems: Vec<Message> =
+        report.problems.iter().map(problem).chain(withdrawn.map(Message::from)).collect();
     let path = report.path.iter().filter(|_| !report.bound.is_empty());
     let bound = path.map(|path| bound(path, &report.bound, verbose));
     Text {
         data: checksum(report.sha256, &report.archive),
-        notes: withdrawn.chain(not_imported(report)).chain(bound).collect(),
-        problems: report.problems.iter().map(problem).collect(),
+        notes: not_imported(report).into_iter().chain(bound).collect(),
         summary: format!(
             "{}, {}, {} checked{}{}{}: {}",
             eggs(report.eggs),
@@ -351,8 +352,9 @@ fn verified_text(report: &Verified, verbose: bool) -> Text {
             report.path.as_ref().map(|path| format!(", works only at {path}")).unwrap_or_default(),
             imported(report),
             report.signed_by.as_ref().map(|id| format!(", signed by {id}")).unwrap_or_default(),
-            verdict(report.problems.len(), 0)
+            verdict(problems.len(), 0)
         ),
+        problems,
         ..Text::default()
     }
 }

@@ -149,6 +149,12 @@ impl Verified {
         self.withdrawn = self.digests.iter().filter_map(notice).collect();
     }
 
+    /// Whether the archive is as it was written, and none of its eggs is known to be withdrawn.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty() && self.withdrawn.is_empty()
+    }
+
     fn add(&mut self, path: &str, what: impl Into<String>) {
         self.problems.push(Problem::new(path, what));
     }
