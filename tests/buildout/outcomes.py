@@ -150,9 +150,9 @@ def differences(stock, ours, is_verbose, was_installed=False):
 
 
 def file_of(outcome, name, in_any_order):
-    """The mode and the content of a file, perhaps with sorted lines if it is a script."""
+    """The mode and the content of a file, perhaps with sorted lines if it is a script or lists them."""
     mode, content = outcome.files.get(name, (None, b""))
-    if in_any_order and name.startswith("bin" + os.sep):
+    if in_any_order and (name == ".installed.cfg" or name.startswith("bin" + os.sep)):
         content = b"\n".join(sorted(content.splitlines()))
     return mode, content
 
