@@ -42,7 +42,8 @@ pub struct LastRun {
     /// Why remotes, or some of their eggs, were not used: the warnings of the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remote_problems: Vec<String>,
-    /// How the last run since then ended, which has installed no egg, if it has ended otherwise.
+    /// How the last run since then ended, which has installed no egg, if it has failed, or succeeded after one that
+    /// has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Outcome>,
 }

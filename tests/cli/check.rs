@@ -311,6 +311,11 @@ fn packages_of_the_python_that_scripts_import_are_noted() {
     write(&app.path("bin/other"), script.as_bytes());
     output.says(&["self-contained, but for packages of its Python: 3 eggs"]);
     assert_eq!(app.sandbox.json(bundle)["needs_packages"], true);
+    fs::remove_file(app.sandbox.path("app.tar.zst")).unwrap();
+    let hint = "hint: bin/app (and 1 more script) imports packages that are installed beside";
+    app.sandbox.ok(bundle).says(&[hint, "`--exclude bin/app`", "with packages of its Python"]);
+    let without = app.sandbox.ok("bundle app -o less.tar --exclude bin/app --exclude bin/other");
+    assert!(!without.stderr.contains("packages"), "{}", without.stderr);
     app.sandbox
         .ok(bundle)
         .says(&["with packages of its Python: 3 eggs", "a pin of another version"]);

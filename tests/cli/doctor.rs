@@ -244,6 +244,10 @@ fn a_place_where_no_cache_can_be_made_is_a_problem() {
     let sandbox = Sandbox::new();
     let output = Output::of(&sandbox.run("doctor --cache /proc/eggs"));
     output.says(&["no cache can be made at /proc/eggs", "`eggcache init --cache DIRECTORY`"]);
+    assert_eq!(problems(&sandbox, "cache"), [""; 0]);
+    chmod(&sandbox.path("."), 0o777);
+    let [problem] = &problems(&sandbox, "cache")[..] else { panic!("one problem") };
+    assert!(problem.contains("everybody can write to"), "{problem}");
 }
 
 #[test]

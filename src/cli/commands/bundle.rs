@@ -253,10 +253,17 @@ fn packed_text(report: &Report, verbose: bool) -> Text {
         ));
     }
     let mut hints = Vec::new();
-    if report.needs_packages {
-        let hint = "scripts import packages that are installed beside zc.buildout, and which the archive lacks; \
-            a pin of another version makes eggs of them";
-        hints.push(hint.into());
+    if let Some(first) = report.importers.first() {
+        let script = first.display();
+        let more = match report.importers.len() - 1 {
+            0 => String::new(),
+            1 => " (and 1 more script)".to_owned(),
+            more => format!(" (and {more} more scripts)"),
+        };
+        hints.push(format!(
+            "{script}{more} imports packages that are installed beside zc.buildout, and which the archive lacks: a pin of \
+             another version makes eggs of them, and `--exclude {script}` leaves the script out"
+        ));
     }
     if let Some(path) = &report.path {
         hints.push(format!("`{}` imports its scripts at {path}", import_line(&report.archive)));

@@ -88,6 +88,9 @@ pub struct Report {
     pub bound: Vec<String>,
     /// Whether scripts import packages that are installed in their Python, and so are not in the archive.
     pub needs_packages: bool,
+    /// These scripts.
+    #[serde(skip)]
+    pub importers: Vec<PathBuf>,
     /// Which parts of its configuration buildout has not installed, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_installed: Vec<String>,
@@ -172,6 +175,9 @@ pub fn bundle(
     let count = |is: fn(&EntryKind) -> bool| {
         manifest.entries.iter().filter(|entry| is(&entry.kind)).count()
     };
+    let packed: HashSet<&str> = manifest.entries.iter().map(|entry| &*entry.path).collect();
+    let mut importers = checked.importers.clone();
+    importers.retain(|path| path.to_str().is_some_and(|path| packed.contains(path)));
     Ok(Report {
         archive: destination.path,
         sha256,
@@ -187,7 +193,8 @@ pub fn bundle(
         prefix: manifest.prefix,
         path: manifest.path,
         bound: manifest.bound,
-        needs_packages: checked.needs_packages(),
+        needs_packages: !importers.is_empty(),
+        importers,
         not_installed: checked.not_installed().map(str::to_owned).collect(),
         records,
         left_out,

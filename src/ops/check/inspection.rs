@@ -190,6 +190,7 @@ impl Inspector<'_> {
             files: eggs.iter().map(|(egg, _)| egg.files()).sum(),
             bytes: eggs.iter().map(|(egg, _)| egg.bytes()).sum(),
             scripts: references.scripts,
+            importers: references.importers.clone(),
             full: self.options.full,
             bytecode: eggs.iter().map(|(_, examined)| examined.bytecode).sum(),
             problems,

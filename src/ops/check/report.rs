@@ -23,6 +23,9 @@ pub struct Report {
     pub files: u64,
     pub bytes: u64,
     pub scripts: usize,
+    /// Scripts that import packages which are installed in their Python, outside, relative to the buildout.
+    #[serde(skip)]
+    pub importers: Vec<PathBuf>,
     /// Whether every byte was compared.
     pub full: bool,
     /// Compiled files that Python has added and that match their sources.
@@ -165,7 +168,7 @@ impl Report {
     /// Whether scripts import packages that are installed in their Python, outside.
     #[must_use]
     pub fn needs_packages(&self) -> bool {
-        self.notes.iter().any(|note| note.kind == FindingKind::Packages)
+        !self.importers.is_empty()
     }
 
     /// Sorts problems and notes by egg, kind, path and text.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cache::trust::Trust;
+use crate::cache::trust::{self, Trust};
 use crate::cache::{Cache, Missing};
 use crate::disk::{filesystem, permissions};
 use crate::error::{Error, Owner, Result, Unwritable};
@@ -30,7 +30,7 @@ pub(super) fn examine(root: &Path, trust: &Trust, progress: &dyn Progress) -> Ve
     match cache.missing() {
         Some(Missing::Cache) => {
             findings.push(Finding::fine(Kind::Cache, format!("there is no cache at {shown} yet")));
-            findings.extend(place(root));
+            findings.extend(place(root, trust));
             return findings;
         }
         Some(Missing::Index) => {
@@ -61,12 +61,15 @@ fn closed(root: &Path, reason: Unwritable) -> Finding {
 }
 
 /// Where a cache will be made: in the first folder above it that exists.
-fn place(root: &Path) -> Vec<Finding> {
+fn place(root: &Path, trust: &Trust) -> Vec<Finding> {
     let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let Some(folder) = absolute.ancestors().skip(1).find(|folder| folder.is_dir()) else {
         return Vec::new();
     };
     let (shown, above) = (root.display(), folder.display());
+    if let Err(error) = trust::check_place(root, trust) {
+        return vec![Finding::of_error(Kind::Cache, error)];
+    }
     let no_cache = |reason: String| {
         vec![Finding::problem(Kind::Place, format!("no cache can be made at {shown}: {reason}"))]
     };

@@ -174,10 +174,10 @@ impl Session {
         self.cache.record_run(&run.with_remote_problems([problems, new].concat())).or_log();
     }
 
-    /// Records how this run has ended, if it is otherwise than the run before.
+    /// Records how this run has ended, if it has failed, or succeeded after one that has failed.
     fn record_outcome(&self, before: LastRun) {
         let succeeded = self.has_succeeded;
-        if (succeeded || self.has_failed) && before.last().succeeded != succeeded {
+        if self.has_failed || succeeded && !before.last().succeeded {
             let since = Some(Outcome { at: now(), succeeded });
             self.cache.record_run(&LastRun { since, ..before }).or_log();
         }

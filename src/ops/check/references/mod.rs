@@ -39,6 +39,8 @@ pub struct References {
     pub missing: BTreeMap<PathBuf, PathBuf>,
     /// The Pythons of the scripts that import an egg, each with one of those scripts.
     pub pythons: BTreeMap<String, BTreeMap<String, PathBuf>>,
+    /// Scripts that import packages which are installed in their Python, outside.
+    pub importers: Vec<PathBuf>,
     /// The Pythons that scripts run.
     pub interpreters: Vec<Interpreter>,
 }
@@ -61,7 +63,8 @@ pub fn references(buildout: &Buildout, cache: Option<&Path>) -> Result<Reference
     configuration::add_not_installed(buildout, &mut references, &scripts);
     let found = &mut references.found;
     for interpreter in interpreters.values() {
-        scripts::add_interpreter(boundary, interpreter, &scripts, found);
+        let importers = scripts::add_interpreter(boundary, interpreter, &scripts, found);
+        references.importers.extend(importers);
     }
     configuration::add_installed(buildout, &interpreters, found);
     configuration::add_configuration(buildout, cache, &interpreters, found);

@@ -27,16 +27,17 @@ pub fn interpreters(scripts: &[Text], boundary: &Boundary) -> Interpreters {
     found.map(|path| (path.to_owned(), Interpreter::new(path))).collect()
 }
 
-/// Adds the finding about an interpreter: it does not exist, or it is outside.
+/// Adds the finding about an interpreter: it does not exist, or it is outside. Returns the scripts that import packages
+/// which are installed in it, outside.
 pub fn add_interpreter(
     boundary: &Boundary,
     interpreter: &Interpreter,
     scripts: &[Text],
     found: &mut Findings,
-) {
+) -> Vec<PathBuf> {
     let runs_it = |text: &&Text| interpreter_of(text) == Some(&interpreter.path);
     let users: Vec<&Text> = scripts.iter().filter(runs_it).collect();
-    let Some(first) = users.first() else { return };
+    let Some(first) = users.first() else { return Vec::new() };
     let path = interpreter.path.display();
     if interpreter.real.is_none() {
         found.problems.extend(users.iter().map(|text| {
@@ -57,7 +58,9 @@ pub fn add_interpreter(
             let what = format!("{}{more}", packages::note(&packages, path));
             found.notes.push(Finding::new(FindingKind::Packages, &first.short, what));
         }
+        return importing.iter().map(|text| text.short.clone()).collect();
     }
+    Vec::new()
 }
 
 /// The packages of an interpreter that scripts need.
