@@ -61,7 +61,8 @@ class Conflicts(object):
     def resolve(self, installer, asked, working_set, chooser, install, is_misled):
         """Call ``install``, and call it again after each conflict to which a guess has led.
 
-        ``asked`` are the requirements that it resolves. It is also called again if ``is_misled(installer, error)``, after which no egg is offered any more.
+        ``asked`` are the requirements that it resolves. It is also called again if
+        ``is_misled(installer, error)``, after which no egg is offered any more.
         """
         first = None
         before = _State(self._easy_install, installer, working_set)

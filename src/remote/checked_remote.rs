@@ -217,8 +217,8 @@ impl CheckedRemote {
     /// came.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it is another blob or a withdrawn build that was made again, [`Error::Miss`] if there is none, or
-    /// [`Error::Remote`].
+    /// [`Error::Refused`] if it is another blob or a withdrawn build that was made again, [`Error::Miss`] if
+    /// there is none, or [`Error::Remote`].
     pub(super) fn fetch(
         &self,
         entry: &RemoteEntry,

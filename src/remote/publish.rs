@@ -102,7 +102,8 @@ pub fn check_project(remote: &Remote, signer: &Signer, project: &str) -> Result<
 ///
 /// # Errors
 /// [`Error::OtherProject`], [`Error::Withdrawn`], [`Error::WithdrawnAgain`], [`Error::DamagedBlob`],
-/// [`Error::Miss`] if the cache has no blob of it, [`Error::Refused`] if the entry of the remote is invalid, or [`Error::Remote`].
+/// [`Error::Miss`] if the cache has no blob of it, [`Error::Refused`] if the entry of the remote is invalid,
+/// or [`Error::Remote`].
 pub fn publish(
     remote: &CheckedRemote,
     signer: Option<&Signer>,
