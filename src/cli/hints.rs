@@ -542,6 +542,7 @@ mod tests {
         assert!(permissions(0o755, false).starts_with("root owns it: `eggcache init --shared`"));
         assert_eq!(permissions(0o555, true), "`chmod u+w /srv/eggs` makes it writable");
         assert!(hint(Unwritable::NoSpace).contains("`eggcache gc --max-size SIZE`"));
+        assert!(hint(Unwritable::Mount).contains("mount it so that it can be written"));
         assert!(hint(Unwritable::Unfinished).contains("`eggcache init`"));
     }
 
@@ -631,6 +632,7 @@ mod tests {
             (Error::NotAPublicKey { shown: shown(), problem: NotPublic::Secret }, ".pub"),
             (Error::NotAPublicKey { shown: shown(), problem: NotPublic::NoFile }, "keygen"),
             (Error::NoPython { egg: shown() }, "--python 3.11"),
+            (Error::NoVersion { egg: "docopt".into() }, "docopt==1.0 --python 3.11"),
             (
                 Error::NoRemote { name: name(), nearest: None },
                 "`eggcache remote list` lists the remotes",

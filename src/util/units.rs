@@ -92,6 +92,16 @@ pub fn counted(count: impl TryInto<u64>, noun: &str) -> String {
     }
 }
 
+/// The end of a statement about the first of several things: ` (and 2 more scripts)`; empty if there are no more.
+#[must_use]
+pub fn and_more(count: usize, noun: &str) -> String {
+    match count {
+        0 => String::new(),
+        1 => format!(" (and 1 more {noun})"),
+        count => format!(" (and {} more {})", shown_count(count as u64), plural(noun)),
+    }
+}
+
 /// The regular plural of a noun.
 fn plural(noun: &str) -> String {
     match noun.strip_suffix('y') {

@@ -123,8 +123,11 @@ fn a_cache_on_a_read_only_disk_can_be_read_and_not_written() {
 
     sandbox.other_build("bar", "1.0");
     for line in ["add other", "add eggs", "gc", "reindex"] {
-        sandbox.fails(line, 1).says(&["cache", "read-only"]);
+        sandbox.fails(line, 1).says(&["cache", "mounted read-only", "hint: mount it so that"]);
     }
+    let doctor = sandbox.run("doctor");
+    let found = String::from_utf8_lossy(&doctor.get_output().stdout).into_owned();
+    assert!(found.contains("gives eggs and takes none: its file system is mounted"), "{found}");
     assert_eq!(names_in(&sandbox.path("cache")), files);
 }
 

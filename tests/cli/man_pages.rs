@@ -57,7 +57,11 @@ fn a_page_is_printed_by_its_name() {
     assert_eq!(sandbox.ok("man egg-cache").stdout, read("man5/egg-cache.5"));
     assert_eq!(sandbox.ok("man eggcache").stdout, read("man1/eggcache.1"));
     assert_eq!(sandbox.ok("man").stdout, read("man1/eggcache.1"));
-    sandbox.fails("man egg", 2);
+    for name in ["gc", "eggcache-gc"] {
+        assert_eq!(sandbox.ok(&format!("man {name}")).stdout, read("man1/eggcache-gc.1"));
+    }
+    assert_eq!(sandbox.ok("man remote-add").stdout, read("man1/eggcache-remote-add.1"));
+    sandbox.fails("man egg", 2).says(&["there is no man page egg"]);
     sandbox.fails("man egg-cache --out share", 2);
 }
 

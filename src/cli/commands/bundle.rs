@@ -20,7 +20,7 @@ use crate::remote::keys;
 use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::clock::now;
 use crate::util::printable::quoted;
-use crate::util::units::{counted, shown_size};
+use crate::util::units::{and_more, counted, shown_size};
 
 /// How many names a note has without `--verbose`.
 const FEW: usize = 3;
@@ -255,11 +255,7 @@ fn packed_text(report: &Report, verbose: bool) -> Text {
     let mut hints = Vec::new();
     if let Some(first) = report.importers.first() {
         let script = first.display();
-        let more = match report.importers.len() - 1 {
-            0 => String::new(),
-            1 => " (and 1 more script)".to_owned(),
-            more => format!(" (and {more} more scripts)"),
-        };
+        let more = and_more(report.importers.len() - 1, "script");
         hints.push(format!(
             "{script}{more} imports packages that are installed beside zc.buildout, and which the archive lacks: a pin of \
              another version makes eggs of them, and `--exclude {script}` leaves the script out"

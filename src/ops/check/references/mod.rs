@@ -144,12 +144,3 @@ impl AbsolutePaths {
         self.0.iter().map(move |text| Finding::new(FindingKind::NotRelocatable, text, &*what))
     }
 }
-
-/// The end of a finding that several files share.
-fn and_more(count: usize, noun: &str) -> String {
-    match count {
-        0 => String::new(),
-        1 => format!(" (and 1 more {noun})"),
-        count => format!(" (and {count} more {noun}s)"),
-    }
-}

@@ -9,8 +9,9 @@ use crate::buildout::script::Import;
 use crate::buildout::text_files::Text;
 use crate::disk::boundary::{Boundary, Location};
 
-use super::{AbsolutePaths, Interpreters, References, and_more, packages, target_outside};
+use super::{AbsolutePaths, Interpreters, References, packages, target_outside};
 use crate::ops::check::report::{Finding, FindingKind, Findings};
+use crate::util::units::and_more;
 
 /// The program of a script, without arguments, if it is an absolute path.
 fn interpreter_of(text: &Text) -> Option<&Path> {
