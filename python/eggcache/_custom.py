@@ -141,7 +141,7 @@ def restore(options, easy_install, session):
                     return [dist.location]
                 if not installer._env[parsed.project_name]:
                     logger.warning("the cache has no build of %s for part %s.", requirement, options.name)
-                    session.missing_offline(requirement)
+                    session.lacks_offline(requirement)
     finally:
         recipe._restore_environment()
     return []

@@ -111,7 +111,7 @@ class Patches(object):
         asked = self._wanted(specs)
         self.session.expect(installer, asked, working_set.by_key if working_set else ())
         resolve = functools.partial(stock, installer, specs, working_set, *args, **kw)
-        with self._noted(), self._listed():
+        with self._noted(installer), self._listed():
             found = self.session.conflicts.resolve(
                 installer, asked, working_set, self.session.chooser, resolve, self._is_misled
             )
@@ -120,12 +120,15 @@ class Patches(object):
         return found
 
     @contextlib.contextmanager
-    def _noted(self):
-        """Note a failure, for the record of this run. A recipe may find another way."""
+    def _noted(self, installer=None):
+        """Note a failure, and the egg that it is about, for the record of this run. A recipe may find another way."""
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             self.session.has_failed = True
+            requirement, _ = getattr(installer, "_eggcache_lacks", None) or (None, None)
+            if requirement is not None and not isinstance(error, KeyboardInterrupt):
+                self.session.lacks(requirement)
             raise
 
     def _wanted(self, specs):
@@ -172,7 +175,7 @@ class Patches(object):
                 return dist, None
         dist, available = stock(installer, req, source, *args, **kw)
         if dist is None and installer._dest is None and self.is_offline:
-            self.session.missing_offline(req)
+            self.session.lacks_offline(req)
         if available is not None:
             available = self.session.same_as(installer, available, req, source) or available
         return dist, available

@@ -29,7 +29,7 @@ class Tally(object):
 
     def __init__(self):
         self.hits = self.misses = self.stored = self.copied_bytes = 0
-        #: How many eggs buildout lacks, because it is offline.
+        #: How many eggs buildout lacks: it can neither install nor build them.
         self.missing = 0
         #: How many of the misses the program has made of wheels.
         self.converted = 0
@@ -51,7 +51,7 @@ class Tally(object):
         if self.pushed is not None:
             counts.append("%d pushed" % self.pushed)
         copied = self.copied_bytes / _MIB
-        return "%s; %.1f MiB copied, %.2f s spent" % (", ".join(counts), copied, self.seconds)
+        return "%s; %.1f MiB copied, %.2f s in eggcache" % (", ".join(counts), copied, self.seconds)
 
 
 def _counted(number, singular, plural):
@@ -111,8 +111,8 @@ class Session(object):
         self.progress = None
         #: Names of remotes that are not asked, because the run is offline. Emptied when the log has said so.
         self._unasked_remotes = []
-        #: Requirements without an egg offline, as texts.
-        self._missing = set()
+        #: Requirements without an egg, as texts.
+        self._lacking = set()
 
     @property
     def is_active(self):
@@ -243,13 +243,22 @@ class Session(object):
         return self.chooser.choose(installer, requirement, source)
 
     @guarded
-    def missing_offline(self, requirement):
-        """Say why an egg is missing that buildout cannot install offline, and that a remote may have it."""
-        if str(requirement) in self._missing:
-            return
-        self._missing.add(str(requirement))
+    def lacks(self, requirement):
+        """Note an egg that buildout can neither install nor build. Buildout itself says why."""
+        self._note_lacking(requirement)
+
+    def _note_lacking(self, requirement):
+        """Note a missing egg once; return why it was not in the cache, or None."""
+        if str(requirement) in self._lacking:
+            return None
+        self._lacking.add(str(requirement))
         self.tally.missing += 1
-        why = self.storer.missing(requirement)
+        return self.storer.missing(requirement)
+
+    @guarded
+    def lacks_offline(self, requirement):
+        """Say why an egg is missing that buildout cannot install offline, and that a remote may have it."""
+        why = self._note_lacking(requirement)
         if why:
             logger.info("%s is not in the cache: %s.", requirement, why)
         if self._unasked_remotes:

@@ -61,7 +61,7 @@ class Storer(object):
         return why
 
     def missing(self, requirement):
-        """Note an egg that buildout cannot install offline; return why the cache did not have it, or None."""
+        """Note an egg that buildout can neither install nor build; return why the cache did not have it, or None."""
         specs = ",".join(sorted(operator + version for operator, version in requirement.specs))
         return self._why(requirement.project_name, "", build_seconds=0.0, missing=specs)
 

@@ -91,7 +91,7 @@ pub enum Origin {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_converted: Option<String>,
     },
-    /// Buildout was offline, so that it could not build it.
+    /// Buildout could neither install nor build it, for instance because it was offline.
     Missing {
         miss: Miss,
     },
@@ -157,7 +157,9 @@ impl Installed {
         | Origin::Missing { miss } = &mut self.origin
         {
             match miss {
-                Miss::Unusable { why } | Miss::Withdrawn { why, .. } => cut(why),
+                Miss::Unusable { why } | Miss::Refused { why } | Miss::Withdrawn { why, .. } => {
+                    cut(why);
+                }
                 // The newest are the last.
                 Miss::OtherVersion { cached } => {
                     drop(cached.drain(..cached.len().saturating_sub(50)));

@@ -62,7 +62,7 @@ pub struct Run {
     pub succeeded: bool,
     pub hits: usize,
     pub misses: usize,
-    /// How many eggs it lacked, because it was offline.
+    /// How many eggs it could neither install nor build.
     pub missing: usize,
     pub eggs: Vec<Egg>,
     /// As [`LastRun::remote_problems`].
@@ -216,6 +216,7 @@ fn explain(
         eggs,
         evictions,
         unusable: None,
+        refused: &|_| None,
         mismatch: &|egg| mismatch(&egg.key, narrow),
         would_work: &|key| narrow.admits_key(key),
         withdrawn: &|digest| {

@@ -1,7 +1,7 @@
 //! One remote whose answers are checked: an entry is only used if a trusted key has signed it, and a blob
 //! only if it is the one that its entry names.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::warn;
@@ -44,6 +44,8 @@ struct Refusals {
     /// The first sentence.
     first: Option<String>,
     sentences: BTreeSet<String>,
+    /// The keys of refused entries, which may be forged, each with its sentence.
+    keys: HashMap<EggKey, String>,
     /// Digests of content that no trusted key can have signed.
     forged: HashSet<Digest>,
 }
@@ -142,8 +144,26 @@ impl CheckedRemote {
             let forged = is_forged.then(|| Digest::of(signed.line().as_bytes()));
             let unchecked = signed.unchecked();
             let what = unchecked.as_ref().map_or("an entry", |entry| &entry.file_name);
-            self.refuse(what, &bad.to_string(), forged)
+            let error = self.refuse(what, &bad.to_string(), forged);
+            if let Ok(entry) = unchecked {
+                self.note_refused(entry.key, &error);
+            }
+            error
         })
+    }
+
+    fn note_refused(&self, key: EggKey, error: &Error) {
+        let mut refusals = self.refusals();
+        if refusals.keys.len() < MOST_COUNTED {
+            refusals.keys.insert(key, error.to_string());
+        }
+    }
+
+    /// Why an entry of such a key was refused, if one was: the first of several sentences in their order.
+    pub fn refusal(&self, is_it: &dyn Fn(&EggKey) -> bool) -> Option<String> {
+        let refusals = self.refusals();
+        let is_it = |(key, _): &(&EggKey, &String)| is_it(key);
+        refusals.keys.iter().filter(is_it).map(|(_, sentence)| sentence).min().cloned()
     }
 
     /// Counts a refusal and returns its error. After a few forged entries or blobs the remote is not

@@ -140,8 +140,8 @@ pub struct Built {
     pub is_converted: bool,
     /// Why a wheel was not converted.
     pub not_converted: Option<String>,
-    /// The versions that buildout would take, as version specifiers of PEP 440, if it cannot install any
-    /// because it is offline. Empty for all.
+    /// The versions that buildout would take, as version specifiers of PEP 440, if it can neither install nor
+    /// build any. Empty for all.
     pub missing: Option<String>,
 }
 

@@ -3,6 +3,8 @@
 import json
 import re
 
+import dists
+
 PINS = "alpha = 1.0\nbeta = 1.0\nnative = 1.0"
 
 
@@ -79,6 +81,21 @@ def test_a_run_that_fails_leaves_a_record(newest_world):
     assert not run["succeeded"]
     [alpha] = [egg for egg in run["eggs"] if egg["name"] == "alpha"]
     assert alpha["miss"]["reason"] == "never-seen"
+    assert (run["missing"], run["eggs"][-1]["name"], run["eggs"][-1]["from"]) == (1, "missing", "missing")
+
+
+def test_what_a_failing_run_can_neither_get_nor_build_is_in_its_record(newest_world):
+    world = newest_world
+    world.wheel("alpha", "1.0")
+    dists.sdist(world.index, "beta", "1.0", more="**not_defined")
+    world.project("filling", versions="alpha = 1.0").run()
+    for egg, version in [("alpha", "1.1"), ("beta", "1.0")]:
+        pin = "%s = %s" % (egg, version)
+        project, plain = world.project(egg, egg, versions=pin), world.project("plain-" + egg, egg, versions=pin)
+        assert stock_lines(project.run(check=False)) == stock_lines(plain.run(check=False, cache=False))
+        assert project.returncode == plain.returncode != 0
+        [line] = world.eggcache("why", str(project.path)).stdout.splitlines()
+        assert line.startswith("%s %s (missing): the cache has " % (egg, version))
 
 
 def test_offline_the_log_and_the_record_name_the_missing_egg(world):

@@ -276,7 +276,9 @@ fn why_says_that_a_remote_was_not_used() {
     let run = || {
         let mut server = open(reader);
         assert_eq!(find(&mut server, "foo", "1.0")["eggs"], json!([]));
-        server.ask(&built("foo", "1.0"));
+        let mut request = built("foo", "1.0");
+        request["source_sha256"] = json!("");
+        server.ask(&request);
         server.ask(&json!({"op": "close"}));
         drop(server);
         reader.json("why .")["run"]["remote_problems"].clone()
@@ -292,6 +294,7 @@ fn why_says_that_a_remote_was_not_used() {
         let said = reader.ok(question);
         let said = format!("{}{}", said.stdout, said.stderr);
         assert!(said.contains(&format!("in that run, {untrusted}")), "{said}");
+        assert!(said.contains(&format!("foo 1.0 (built, 12.3 s): {untrusted}")), "{said}");
     }
     // A run that has installed nothing keeps what the one before has installed, and why it had to build it.
     let mut offline = opening_with(reader, "configuration", Path::new("some pins"));

@@ -230,21 +230,21 @@ def test_offline_a_cached_egg_is_copied_and_counts_as_installed():
     assert world.installer._env["alpha"] == [arrived]
 
 
-def test_only_a_missing_egg_of_an_offline_buildout_is_missing_offline():
+def test_only_a_missing_egg_of_an_offline_buildout_is_lacking_offline():
     world = World(is_active=True)
     world.patches.is_offline = True
     world.installer._satisfied(ALPHA)
-    assert ("missing_offline",) not in world.session.calls
+    assert ("lacks_offline",) not in world.session.calls
     world.installer._dest = None
     world.installer._satisfied(ALPHA)
-    assert ("missing_offline",) in world.session.calls
+    assert ("lacks_offline",) in world.session.calls
 
 
 def test_a_recipe_that_only_looks_online_lacks_nothing():
     world = World(is_active=True)
     world.installer._dest = None
     world.installer._satisfied(ALPHA)
-    assert ("missing_offline",) not in world.session.calls
+    assert ("lacks_offline",) not in world.session.calls
 
 
 def test_an_offer_that_cannot_be_copied_comes_from_the_index():
@@ -387,3 +387,4 @@ def test_what_buildout_lacks_and_that_it_has_failed_are_noted(error):
             installer.install(["alpha"], None)
     assert installer._eggcache_lacks == (None if error is None else (DIST, None))
     assert session.has_failed == (error is not None)
+    assert (("lacks",) in session.calls) == isinstance(error, LookupError)

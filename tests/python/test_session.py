@@ -267,7 +267,7 @@ def test_offline_the_log_says_why_an_egg_is_missing_and_that_no_remote_is_asked(
     bridge.answers["built"] = {"why": "evicted"}
     run = begin(bridge, unasked_remotes=["team", "mirror"])
     for requirement in (PIN, PIN, Requirement("beta==1.*,<3")):
-        run.missing_offline(requirement)
+        run.lacks_offline(requirement)
     assert messages(caplog) == [
         "alpha==1.0 is not in the cache: evicted.",
         "offline, no remote is asked for it (team, mirror).",
@@ -284,16 +284,16 @@ def test_offline_the_log_says_why_an_egg_is_missing_and_that_no_remote_is_asked(
 @pytest.mark.parametrize(
     "counts, expected",
     [
-        ({}, "0 hits, 0 misses, 0 stored; 0.0 MiB copied, 0.00 s spent"),
-        (dict(hits=1, misses=1, stored=1), "1 hit, 1 miss, 1 stored; 0.0 MiB copied, 0.00 s spent"),
-        (dict(hits=2, pushed=0), "2 hits, 0 misses, 0 stored, 0 pushed; 0.0 MiB copied, 0.00 s spent"),
+        ({}, "0 hits, 0 misses, 0 stored; 0.0 MiB copied, 0.00 s in eggcache"),
+        (dict(hits=1, misses=1, stored=1), "1 hit, 1 miss, 1 stored; 0.0 MiB copied, 0.00 s in eggcache"),
+        (dict(hits=2, pushed=0), "2 hits, 0 misses, 0 stored, 0 pushed; 0.0 MiB copied, 0.00 s in eggcache"),
         (
             dict(misses=20, copied_bytes=48930000, seconds=0.104),
-            "0 hits, 20 misses, 0 stored; 46.7 MiB copied, 0.10 s spent",
+            "0 hits, 20 misses, 0 stored; 46.7 MiB copied, 0.10 s in eggcache",
         ),
         (
             dict(misses=334, converted=330, stored=334),
-            "0 hits, 334 misses: 330 converted, 4 built, 334 stored; 0.0 MiB copied, 0.00 s spent",
+            "0 hits, 334 misses: 330 converted, 4 built, 334 stored; 0.0 MiB copied, 0.00 s in eggcache",
         ),
     ],
 )

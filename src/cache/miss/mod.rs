@@ -34,6 +34,8 @@ pub const SETUPTOOLS: &str = "setuptools";
 pub enum Miss {
     /// The cache knows no egg of the project.
     NeverSeen,
+    /// It had only eggs of the project that would not do, and has evicted all of them.
+    OthersEvicted,
     /// It has only other versions, in ascending order.
     OtherVersion { cached: Vec<String> },
     /// It has the version for another Python, platform, layout or environment, or with another spelling.
@@ -49,6 +51,8 @@ pub enum Miss {
     },
     /// It has a build that works only in another folder.
     OtherFolder,
+    /// A remote has it, and is not trusted with it.
+    Refused { why: String },
     /// It had the egg.
     Evicted { at: i64, why: Gone },
     /// A remote has withdrawn the egg, which may be gone from the cache since.
@@ -151,6 +155,9 @@ pub struct Needed<'a> {
     pub since: i64,
 }
 
+/// Whether a key is that of the needed egg.
+pub type Question<'a> = dyn Fn(&EggKey) -> bool + 'a;
+
 /// Everything that is known of the project of an egg.
 #[expect(missing_debug_implementations, reason = "it borrows functions")]
 pub struct Known<'a> {
@@ -159,6 +166,8 @@ pub struct Known<'a> {
     pub evictions: &'a [Eviction],
     /// Why an egg of the version could not be copied, if one was offered.
     pub unusable: Option<String>,
+    /// Why an egg of a remote is refused, if it has one of a key that the question admits.
+    pub refused: &'a dyn Fn(&Question<'_>) -> Option<String>,
     /// What keeps an egg from working where it is needed.
     pub mismatch: &'a dyn Fn(&CachedEgg) -> Option<Mismatch>,
     /// Whether an egg of this key would work there.
@@ -195,13 +204,17 @@ impl Miss {
             let is_new = egg.provenance.added_at >= needed.since;
             return if is_new { Self::Raced } else { Self::NotAsked };
         }
-        let is_it = |it: &&Eviction| {
-            same_version(&it.key.version, needed.version)
-                && needed.is_build(&it.key)
-                && needed.is_archive(&it.key)
-                && (known.would_work)(&it.key)
+        let is_it = |key: &EggKey| {
+            same_version(&key.version, needed.version)
+                && needed.is_build(key)
+                && needed.is_archive(key)
+                && (known.would_work)(key)
         };
-        if let Some(&Eviction { digest, at, why, .. }) = known.evictions.iter().rfind(is_it) {
+        if let Some(why) = (known.refused)(&is_it) {
+            return Self::Refused { why };
+        }
+        let evicted = known.evictions.iter().rfind(|it| is_it(&it.key));
+        if let Some(&Eviction { digest, at, why, .. }) = evicted {
             return match digest.and_then(|digest| (known.withdrawn)(digest)) {
                 Some((remote, why)) => Self::Withdrawn { remote, why, removed_at: Some(at) },
                 None => Self::Evicted { at, why },
@@ -218,7 +231,8 @@ impl Miss {
         }
         let cached: BTreeSet<&str> = known.eggs.iter().map(|it| it.key.version.as_str()).collect();
         if cached.is_empty() {
-            return Self::NeverSeen;
+            let has_evicted = !known.evictions.is_empty();
+            return if has_evicted { Self::OthersEvicted } else { Self::NeverSeen };
         }
         let mut cached: Vec<String> = cached.into_iter().map(str::to_owned).collect();
         sort_versions(&mut cached);
@@ -314,6 +328,8 @@ mod tests {
         eggs: Vec<CachedEgg>,
         evictions: Vec<Eviction>,
         unusable: Option<String>,
+        /// An egg of a remote.
+        refused: Option<EggKey>,
         withdrawn: Option<Digest>,
         is_withheld: bool,
         options: HashMap<String, BuildOptions>,
@@ -343,6 +359,9 @@ mod tests {
                 eggs: &self.eggs,
                 evictions: &self.evictions,
                 unusable: self.unusable.clone(),
+                refused: &|is_it| {
+                    self.refused.as_ref().filter(|key| is_it(key)).map(|_| "refused".into())
+                },
                 mismatch: &|egg| egg.mismatch(&host),
                 would_work: &|key| host.may_accept(key),
                 withdrawn: &|digest| {
@@ -364,6 +383,36 @@ mod tests {
     #[test]
     fn a_project_without_an_egg_was_never_seen() {
         assert_eq!(World::default().why(), "the cache has never had an egg of this project");
+    }
+
+    #[test]
+    fn a_project_whose_eggs_were_evicted_was_seen() {
+        let digest = None;
+        let key = EggKey { environment: "el9".into(), ..wanted() };
+        let evictions = vec![Eviction { digest, key, at: 0, why: Gone::Named }];
+        let world = World { evictions, ..World::default() };
+        assert_eq!(
+            world.why(),
+            "the cache had only other eggs of this project, and has evicted them"
+        );
+    }
+
+    #[test]
+    fn a_refused_egg_of_a_remote_is_the_reason_if_it_would_do() {
+        let mut world = World { refused: Some(wanted()), ..World::default() };
+        assert_eq!(world.why(), "refused");
+        let digest = None;
+        world.evictions = vec![Eviction { digest, key: wanted(), at: 0, why: Gone::Named }];
+        assert_eq!(world.why(), "refused", "it would have come back");
+        for other in [
+            EggKey { version: "1.1".into(), ..wanted() },
+            EggKey { python: "cp312".into(), ..wanted() },
+            EggKey { source_sha256: "b".repeat(64), ..wanted() },
+            EggKey { variant: "x".into(), ..wanted() },
+        ] {
+            world.refused = Some(other);
+            assert_eq!(world.why(), "removed by hand on 1970-01-01");
+        }
     }
 
     #[test]

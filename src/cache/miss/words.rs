@@ -15,6 +15,9 @@ impl fmt::Display for Miss {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NeverSeen => write!(out, "the cache has never had an egg of this project"),
+            Self::OthersEvicted => {
+                write!(out, "the cache had only other eggs of this project, and has evicted them")
+            }
             Self::OtherVersion { cached } => {
                 write!(out, "the cache has only other versions: {}", listed(cached))
             }
@@ -45,7 +48,7 @@ impl fmt::Display for Miss {
                 let day = shown_day(*at);
                 write!(out, "the egg was withdrawn by remote {remote}: {why} (removed on {day})")
             }
-            Self::Unusable { why } => write!(out, "{why}"),
+            Self::Unusable { why } | Self::Refused { why } => write!(out, "{why}"),
             Self::Raced => write!(out, "another buildout has stored it meanwhile"),
             Self::BuiltWithOptions => {
                 write!(out, "a part of this buildout builds the project with options, ")?;

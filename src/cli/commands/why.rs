@@ -24,7 +24,7 @@ use crate::util::units::{counted, shown_time};
 #[command(
     after_help = "A buildout with `egg-cache` records where each egg came from that it has installed, and why \
     it was a miss. The record of a folder is that of the last run there that installed eggs, with the eggs that a later \
-    run lacked offline. For a folder, this \
+    run lacked. For a folder, this \
     prints the misses of that run; with -v, the hits, too. For an egg, it prints what the last run in each folder \
     did with it, and what the cache has now. In the folder of a buildout, that is for the Python of bin/buildout or \
     else of the last run, unless --python names another one. Of a custom build (`zc.recipe.egg:custom`), the lines name the options. \

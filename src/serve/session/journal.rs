@@ -115,6 +115,7 @@ impl Session {
         let known = Known {
             evictions,
             unusable: self.unusable_of(&built.project, version, eggs),
+            refused: &|is_it| self.remotes.as_ref()?.refusal(is_it),
             eggs,
             mismatch: &mismatch,
             would_work: &|key| self.host.may_accept(key),

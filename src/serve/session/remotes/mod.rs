@@ -225,6 +225,12 @@ impl SessionRemotes {
         self.offered.get(&digest).map(|offer| &offer.entry.key)
     }
 
+    /// Why an egg of such a key was refused in this session, if one was.
+    pub fn refusal(&self, is_it: &dyn Fn(&EggKey) -> bool) -> Option<String> {
+        let remotes = self.connection.as_ref()?.upstream.remotes();
+        remotes.iter().find_map(|remote| remote.refusal(is_it))
+    }
+
     /// The name of the remote that has offered an egg.
     pub fn source_of(&self, digest: Digest) -> Option<String> {
         let (connection, offer) = (self.connection.as_ref()?, self.offered.get(&digest)?);
