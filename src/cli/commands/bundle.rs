@@ -13,11 +13,10 @@ use crate::cli::print::{BAD, Data, GOOD, Message, Text};
 use crate::cli::values::{SOURCE_DATE, mtimes, source_date};
 use crate::error::Error;
 use crate::ops::bundle::{
-    self, Imports, Mtimes, Options, Problem, Report, Verified, Why, provenance,
+    self, Imports, Known, Mtimes, Options, Problem, Report, Verified, Why, provenance,
 };
 use crate::ops::{check, sbom};
 use crate::remote::keys;
-use crate::remote::withdrawals::record::Withdrawals;
 use crate::util::clock::now;
 use crate::util::printable::quoted;
 use crate::util::units::{and_more, counted, shown_size};
@@ -205,7 +204,7 @@ fn verify_archive(
         provenance::verify(&mut report, file, &key, &bills)?;
     }
     if let Ok(root) = context.root() {
-        report.note_withdrawn(&Withdrawals::readable(&root).0);
+        report.note_withdrawn(&root);
     }
     if import && report.is_sound() {
         bundle::import(&mut report, &context.bar)?;
@@ -344,9 +343,14 @@ fn verified_text(report: &Verified, verbose: bool) -> Text {
         report.problems.iter().map(problem).chain(withdrawn.map(Message::from)).collect();
     let path = report.path.iter().filter(|_| !report.bound.is_empty());
     let bound = path.map(|path| bound(path, &report.bound, verbose));
+    let known = report.known.iter().map(|Known { cache, withdrawn, unreadable }| {
+        let but = unreadable.iter().map(|error| format!(", but {error}"));
+        let builds = format!("withdrawn builds that the cache {} knows", cache.display());
+        format!("{builds}: {withdrawn}{}", but.collect::<String>())
+    });
     Text {
         data: checksum(report.sha256, &report.archive),
-        notes: not_imported(report).into_iter().chain(bound).collect(),
+        notes: not_imported(report).into_iter().chain(bound).chain(known).collect(),
         summary: format!(
             "{}, {}, {} checked{}{}{}: {}",
             eggs(report.eggs),

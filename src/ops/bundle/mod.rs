@@ -53,7 +53,7 @@ pub use members::{LeftOut, Mtimes};
 use members::{Member, MemberKind, Members};
 use select::Rules;
 pub use select::Why;
-pub use verify::{Problem, Verified, verify};
+pub use verify::{Known, Problem, Verified, verify};
 
 #[derive(Debug, Clone, Default)]
 pub struct Options {

@@ -58,6 +58,9 @@ pub struct Verified {
     /// The digests of its eggs, as far as the cache that bundled them had them, by file name.
     #[serde(skip)]
     digests: Vec<(String, Digest)>,
+    /// What the eggs were compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<Known>,
     /// Eggs that the cache knows to be withdrawn, by file name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub withdrawn: BTreeMap<String, Notice>,
@@ -70,6 +73,17 @@ pub struct Verified {
     /// The last member that was read.
     #[serde(skip)]
     last: String,
+}
+
+/// A cache, and how many withdrawn builds it knows.
+#[derive(Debug, Serialize)]
+pub struct Known {
+    #[serde(serialize_with = "crate::disk::files::lossy")]
+    pub cache: PathBuf,
+    pub withdrawn: usize,
+    /// Why there may be more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
 }
 
 /// A difference between the archive and its manifest.
@@ -111,6 +125,7 @@ pub fn verify(archive: &Path, progress: &dyn Progress) -> Result<Verified> {
         bytes: 0,
         problems: Vec::new(),
         digests: Vec::new(),
+        known: None,
         withdrawn: BTreeMap::new(),
         imports: None,
         signed_by: None,
@@ -143,7 +158,11 @@ fn read(raw: &mut impl Read, end: &StreamEnd, verified: &mut Verified) -> Result
 
 impl Verified {
     /// Adds to the report which eggs of the archive are withdrawn.
-    pub fn note_withdrawn(&mut self, known: &Withdrawals) {
+    pub fn note_withdrawn(&mut self, cache: &Path) {
+        let (known, error) = Withdrawals::readable(cache);
+        let withdrawn = known.eggs().collect::<HashSet<Digest>>().len();
+        let unreadable = error.map(|error| error.to_string());
+        self.known = Some(Known { cache: cache.to_owned(), withdrawn, unreadable });
         let notice =
             |(name, egg): &(String, Digest)| Some((name.clone(), known.get(*egg)?.clone()));
         self.withdrawn = self.digests.iter().filter_map(notice).collect();
