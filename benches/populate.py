@@ -22,7 +22,7 @@ import results
 NAMES = os.environ.get("POPULATE", "web-generation4").split()
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 DOWNLOADS = 2  # rounds of the buildout that downloads
-SPENT = re.compile(r"eggcache: .* (\d+) stored; .* ([0-9.]+) s spent\.")
+SPENT = re.compile(r"eggcache: .* (\d+) stored; .* ([0-9.]+) s in eggcache\.")
 
 
 def populate():

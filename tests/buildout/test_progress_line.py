@@ -60,7 +60,7 @@ def on_terminal(project, *command, term="xterm", **more):
 def log(lines, project):
     """The lines of a log, without what differs between two runs."""
     found = [line.replace(str(project.path), "PROJECT") for line in lines if line]
-    return [re.sub(r"[\d.]+ (MiB copied|s spent)", "N", line) for line in found]
+    return [re.sub(r"[\d.]+ (MiB copied|s in eggcache)", "N", line) for line in found]
 
 
 LINE = re.compile(r"eggcache: (?:(\d+) fetched \(([\d.]+) MiB\), )?(\d+) converted, (\d+) remaining")
