@@ -1,7 +1,7 @@
 //! One error type for the library.
 //!
 //! An error says what failed, on which path, and why. It gives no advice: the command line adds what
-//! to do about it (`cli/hints.rs`), and finds all it needs in the fields. Data that is read never
+//! to do about it (`cli/hints`), and finds all it needs in the fields. Data that is read never
 //! makes the library panic.
 
 use std::fmt::{self, Display};
