@@ -3,6 +3,8 @@
 import re
 import time
 
+import pytest
+
 RECIPE = """
 class Recipe:
     def __init__(self, buildout, name, options):
@@ -19,6 +21,7 @@ setup(name="mine", version="1", py_modules=["mine"], entry_points={"zc.buildout"
 """
 
 
+@pytest.mark.one_version
 def test_a_recipe_is_installed_again_when_it_has_changed(world):
     world.wheel("alpha", "1.0")
     project = world.project("project", options="develop = src", sections="[mine]\nrecipe = mine", parts="mine app")

@@ -265,7 +265,7 @@ def assert_built(world, project, output, is_alone=False):
     [
         "exit 1",
         "echo ready $TAG; exit 1",
-        "exec sleep 600",
+        pytest.param("exec sleep 600", marks=pytest.mark.one_version),
     ],
     ids=["does-not-start", "dies", "does-not-answer"],
 )

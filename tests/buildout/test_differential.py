@@ -8,6 +8,7 @@ configurations; set EGGCACHE_SEEDS=FIRST-LAST for those of these seeds.
 """
 
 import json
+import os
 
 import pytest
 
@@ -16,7 +17,8 @@ from outcomes import differences, outcomes
 from references import compare_with_cached_eggs, compare_with_own_eggs, pinned_spellings, sees_eggs_offline
 from universe import Universe
 
-#: Seeds that have found something, or do if the cache offers another version than the best: for every run.
+#: Seeds that have found something, or do if the cache offers another version than the best: for every run,
+#: in a sample with the newest version alone.
 KEPT = [1, 105, 115, 120, 160, 211, 249, 267, 377]
 
 
@@ -46,10 +48,11 @@ def compare_with_stock(universe, configuration):
     return found
 
 
-def test_random_configurations_end_as_without_the_cache(buildout, web, tmp_path):
+def test_random_configurations_end_as_without_the_cache(buildout, newest_buildout, web, tmp_path):
     universe = Universe(tmp_path, buildout, web)
     wrong = {}
-    for seed in seeds(KEPT):
+    is_sampled = os.environ.get("EGGCACHE_SAMPLE") and buildout.version != newest_buildout.version
+    for seed in seeds([] if is_sampled else KEPT):
         found = compare(universe, Configuration(seed))
         if found:
             wrong[seed] = found

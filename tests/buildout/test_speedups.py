@@ -10,6 +10,8 @@ import random
 import re
 import subprocess
 
+import pytest
+
 from configurations import Configuration, seeds
 from outcomes import differences, outcomes
 from universe import Universe
@@ -192,6 +194,7 @@ def compare(universe, configuration):
     return found
 
 
+@pytest.mark.one_version
 def test_logs_at_all_verbosities_and_picked_versions_are_those_of_stock(buildout, web, tmp_path):
     universe = Universe(tmp_path, buildout, web)
     wrong = {seed: compare(universe, Configuration(seed)) for seed in seeds(kept=[1])}
