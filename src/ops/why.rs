@@ -86,6 +86,8 @@ pub struct Egg {
 /// A reason, and its words.
 #[derive(Debug, Serialize)]
 pub struct Explained {
+    /// The project, as in the question.
+    pub name: String,
     /// As in the question, or the last one that the cache had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -134,7 +136,7 @@ pub fn of_buildout(cache: &Cache, directory: &Path) -> Result<OfBuildout> {
 /// # Errors
 /// [`Error::Miss`] if nothing is known of its project.
 pub fn of_egg(cache: &Cache, text: &str, narrow: &Narrow) -> Result<OfEgg> {
-    let Question { name, version } = Question::of(cache, text)?;
+    let Question { shown, name, version } = Question::of(cache, text)?;
     let is_version = |other: &str| version.as_ref().is_none_or(|it| same_version(it, other));
     let is_wanted = |it: &Installed| normalize_name(&it.name) == name && is_version(&it.version);
     let runs = cache.runs()?.into_iter().map(|run| Run::of(run, is_wanted));
@@ -153,7 +155,7 @@ pub fn of_egg(cache: &Cache, text: &str, narrow: &Narrow) -> Result<OfEgg> {
     }
     let missing = cached.is_empty().then(|| {
         let version = version.or_else(|| last_version(&eggs, &evictions, &runs));
-        explain(version, &eggs, &evictions, &withdrawals, narrow)
+        explain(shown, version, &eggs, &evictions, &withdrawals, narrow)
     });
     let options = |egg: &CachedEgg| cache.custom_build_options(&egg.key.variant);
     let cached = cached.into_iter().map(|egg| Cached { options: options(&egg), egg }).collect();
@@ -162,6 +164,8 @@ pub fn of_egg(cache: &Cache, text: &str, narrow: &Narrow) -> Result<OfEgg> {
 
 /// The project and the version that a text means.
 struct Question {
+    shown: String,
+    /// In the form of PEP 503.
     name: String,
     version: Option<String>,
 }
@@ -171,19 +175,22 @@ impl Question {
         if let Ok(egg) = text.parse::<EggName>()
             && text.ends_with(".egg")
         {
-            return Ok(Self { name: normalize_name(&egg.name), version: Some(egg.version) });
+            return Ok(Self::about(egg.name, Some(egg.version)));
         }
         let (name, version) = text.split_once("==").unwrap_or((text, ""));
-        let name = normalize_name(name.trim());
         let version = Some(version.trim().to_owned()).filter(|it| !it.is_empty());
-        if version.is_none() && cache.eggs_of_project(&name)?.is_empty() {
+        if version.is_none() && cache.eggs_of_project(&normalize_name(name.trim()))?.is_empty() {
             // It may be a digest.
             if let [egg] = &query::all(cache, text)?[..] {
                 let EggKey { name, version, .. } = egg.key.clone();
-                return Ok(Self { name, version: Some(version) });
+                return Ok(Self::about(name, Some(version)));
             }
         }
-        Ok(Self { name, version })
+        Ok(Self::about(name.trim().to_owned(), version))
+    }
+
+    fn about(shown: String, version: Option<String>) -> Self {
+        Self { name: normalize_name(&shown), shown, version }
     }
 }
 
@@ -198,6 +205,7 @@ fn last_version(eggs: &[CachedEgg], evictions: &[Eviction], runs: &[Run]) -> Opt
 }
 
 fn explain(
+    name: String,
     version: Option<String>,
     eggs: &[CachedEgg],
     evictions: &[Eviction],
@@ -225,7 +233,7 @@ fn explain(
         options: &|_| None,
     };
     let miss = Miss::of(&needed, &known);
-    Explained { version, why: miss.to_string(), miss }
+    Explained { name, version, why: miss.to_string(), miss }
 }
 
 /// The part of a key that is ruled out.

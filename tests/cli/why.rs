@@ -96,6 +96,25 @@ fn the_index_alone_explains_an_egg_of_another_python() {
 }
 
 #[test]
+fn a_project_whose_name_ends_as_a_file_name_does_keeps_its_name() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("zc.recipe.egg", "1.0");
+    sandbox.ok("add eggs");
+    sandbox.ok("remove zc.recipe.egg");
+    for (question, shown) in [
+        ("zc.recipe.egg", "zc.recipe.egg 1.0"),
+        ("zc.recipe.egg==1.0", "zc.recipe.egg 1.0"),
+        ("zc.recipe.egg-1.0-py3.11.egg", "zc.recipe.egg 1.0"),
+    ] {
+        let says = format!("now: the cache cannot serve {shown}: removed by hand on 20");
+        prints(&sandbox, &format!("why {question}"), &says);
+    }
+    let python = "now: the cache cannot serve zc.recipe.egg 1.0: the cache had only other eggs of this project, \
+        and has evicted them\n";
+    prints(&sandbox, "why zc.recipe.egg --python 3.12", python);
+}
+
+#[test]
 fn an_egg_that_was_missing_offline_is_recorded() {
     let sandbox = Sandbox::with_two();
     write(&sandbox.path("buildout.cfg"), b"[buildout]\n");

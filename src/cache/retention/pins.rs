@@ -125,8 +125,8 @@ impl Pattern {
             Versions::Is(version) => format!("=={version}"),
             Versions::Specified(specifiers) => specifiers.to_string(),
         };
-        // In file names, case matters, as do `-` and `_`.
-        let is_file_name = self.text.ends_with(".egg");
+        // In file names, case matters, as do `-` and `_`. `zc.recipe.egg` is a project.
+        let is_file_name = self.text.ends_with(".egg") && self.text.contains(['-', '*', '?', '[']);
         format!("{}{versions}", if is_file_name { &self.text } else { &self.name })
     }
 
@@ -277,5 +277,6 @@ mod tests {
         assert_eq!(name("foo == 1.0"), name("foo==1.0"));
         assert_ne!(name("foo==1.0"), name("foo"));
         assert_ne!(name("a_b-1.0.egg"), name("a.b-1.0.egg"));
+        assert_eq!(name("zc.recipe.egg"), name("zc-recipe-egg"));
     }
 }

@@ -54,7 +54,7 @@ impl Why {
             let mut narrow = Narrow::from(filter);
             narrow.python = narrow.python.or_else(|| why::python_of(&cache, Path::new(".")));
             let report = why::of_egg(&cache, &what, &narrow)?;
-            context.printer.report(&report, |report| of_egg(report, &what))?;
+            context.printer.report(&report, of_egg)?;
         }
         Ok(ExitCode::Success)
     }
@@ -102,7 +102,7 @@ fn misses(count: usize) -> String {
     if count == 1 { "1 miss".into() } else { format!("{count} misses") }
 }
 
-fn of_egg(OfEgg { runs, cached, missing }: &OfEgg, what: &str) -> Text {
+fn of_egg(OfEgg { runs, cached, missing }: &OfEgg) -> Text {
     let mut data = Data::default();
     for run @ Run { directory, at, eggs, .. } in runs {
         let (time, directory) = (shown_minute(*at), directory.display());
@@ -116,9 +116,7 @@ fn of_egg(OfEgg { runs, cached, missing }: &OfEgg, what: &str) -> Text {
     for egg in cached {
         data.line(&format!("now: the cache has {}", now_cached(egg)));
     }
-    if let Some(Explained { version, why, .. }) = missing {
-        let name = what.split("==").next().unwrap_or_default();
-        let name = name.strip_suffix(".egg").map_or(name, |it| it.split('-').next().unwrap_or(it));
+    if let Some(Explained { name, version, why, .. }) = missing {
         let version = version.as_ref().map(|it| format!(" {it}")).unwrap_or_default();
         data.line(&format!("now: the cache cannot serve {name}{version}: {why}"));
     }
