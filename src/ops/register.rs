@@ -45,6 +45,8 @@ pub struct Options {
     pub eggs_directory: PathBuf,
     /// As [`Root::python`].
     pub python: String,
+    /// The label of the environment, `egg-cache-environment`.
+    pub environment: String,
     /// Version of zc.buildout.
     pub buildout: Option<String>,
     /// Whether every part of the buildout was installed or updated.
@@ -140,7 +142,7 @@ fn eggs_of(cache: &Cache, options: &Options, root: &Root, before: Option<&Root>)
             let is_it = |egg: &&&Used| egg.stamp.identity == stamp.identity;
             before.filter(is_it).and_then(|egg| egg.digest).filter(|&it| !has(cache, it))
         };
-        let digest = known.or_else(|| find(cache, &path, &file_name)).or_else(evicted);
+        let digest = known.or_else(|| find(cache, options, &path, &file_name)).or_else(evicted);
         eggs.insert(path, Used { file_name, digest, directory, stamp });
     }
     eggs.into_values().collect()
@@ -207,9 +209,11 @@ fn project_of(path: &Path) -> Option<String> {
     Some(normalize_name(&name.name))
 }
 
-/// The egg in the cache that is at `path`, by file names, sizes and mtimes.
-fn find(cache: &Cache, path: &Path, file_name: &str) -> Option<Digest> {
-    let candidates = cache.eggs_of_file_name(file_name).ok().filter(|eggs| !eggs.is_empty())?;
+/// The egg in the cache that is at `path`, by file names, sizes and mtimes. Of several, it is one with the label of
+/// this buildout.
+fn find(cache: &Cache, options: &Options, path: &Path, file_name: &str) -> Option<Digest> {
+    let mut candidates = cache.eggs_of_file_name(file_name).ok().filter(|eggs| !eggs.is_empty())?;
+    candidates.sort_by_key(|egg| (egg.key.environment != options.environment, egg.digest));
     let found = scan::list(path).ok()?;
     let is_same = |digest: Digest| {
         let blob = cache.open_blob(digest).ok().flatten();

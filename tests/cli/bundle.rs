@@ -7,10 +7,11 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::serve::Server;
 use crate::support::{
-    Content, Mount, Output, Sandbox, chmod, names_in, noise, text, touch, tree, write,
+    Content, Mount, Output, Sandbox, chmod, host, names_in, noise, text, touch, tree, write,
 };
 
 const ALPHA: &str = "alpha-1.0-py3.11.egg";
@@ -460,6 +461,51 @@ fn invalid_bundle_options_are_usage_errors() {
     let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"app/parts/\xff");
     fs::write(sandbox.path("").join(name), "").unwrap();
     sandbox.fails("bundle app -o app.tar", 1).says(&["not UTF-8"]);
+}
+
+#[test]
+fn an_equal_egg_with_another_label_changes_no_byte() {
+    let sandbox = sandbox();
+    bundled(&sandbox, "-o one.tar.zst");
+    sandbox.ok(&format!("add --environment el9 eggs/{ALPHA}"));
+    let again = sandbox.ok("bundle app -o two.tar.zst");
+    assert!(!again.stderr.contains("not in the cache"), "{}", again.stderr);
+    sandbox.shell("cmp one.tar.zst two.tar.zst");
+    let digest = |archive: &str| manifest(&sandbox, archive)["eggs"][0]["digest"].clone();
+    let label =
+        |label: &str| sandbox.json(&format!("show alpha --environment={label}"))["digest"].clone();
+    assert_eq!(digest("two.tar.zst"), label(""));
+    // The one that the last run has used comes first.
+    let mut host = host();
+    host["environment"] = "el9".into();
+    let mut server = Server::open(&sandbox, &host);
+    let (folder, eggs) = (sandbox.path("app"), sandbox.path("app/eggs/v5"));
+    server.ask(&json!({
+        "op": "root", "directory": folder, "eggs_directory": eggs, "eggs": [eggs.join(ALPHA)], "whole": false,
+    }));
+    server.close();
+    bundled(&sandbox, "-o three.tar.zst");
+    assert_eq!(digest("three.tar.zst"), label("el9"));
+    fs::remove_file(sandbox.path("app/eggs/v5").join(ALPHA).join("pkg/data.bin")).unwrap();
+    sandbox.ok("check app --repair").says(&["restored"]);
+}
+
+#[test]
+fn an_egg_is_named_as_its_metadata_does() {
+    let sandbox = Sandbox::new();
+    sandbox.egg("Zope.Interface", "1.0");
+    sandbox.ok("add eggs");
+    sandbox.egg("zc.mine", "1.0");
+    write(&sandbox.path("app/buildout.cfg"), b"[buildout]\n");
+    sandbox.shell("mkdir -p app/eggs && cp -rp eggs app/eggs/v5");
+    let output = sandbox.ok("bundle app -o app.tar --unused");
+    output.says(&[
+        "1 of 2 eggs are not in the cache: their bytes may differ in another buildout: zc.mine 1.0",
+    ]);
+    let manifest = manifest(&sandbox, "app.tar");
+    let names = [0, 1].map(|at| text(&manifest["eggs"][at]["name"]).to_owned());
+    assert_eq!(names, ["Zope.Interface", "zc.mine"]);
+    sandbox.ok("bundle --verify app.tar").says(&["; 1 of 2 eggs cannot be compared with them"]);
 }
 
 #[test]

@@ -244,11 +244,14 @@ fn packed_text(report: &Report, verbose: bool) -> Text {
         let records = first_names(&report.records, few);
         notes.push(format!("elsewhere, buildout installs its parts again, because of {records}"));
     }
-    if report.known_eggs < report.eggs {
+    let unknown = report.bundled.iter().filter(|egg| egg.digest.is_none());
+    let unknown: Vec<String> = unknown.map(|egg| format!("{} {}", egg.name, egg.version)).collect();
+    if !unknown.is_empty() {
         notes.push(format!(
-            "{} of {} are not in the cache: their bytes may differ in another buildout",
-            report.eggs - report.known_eggs,
-            eggs(report.eggs)
+            "{} of {} are not in the cache: their bytes may differ in another buildout: {}",
+            unknown.len(),
+            eggs(report.eggs),
+            first_names(&unknown, few)
         ));
     }
     let mut hints = Vec::new();
@@ -343,11 +346,19 @@ fn verified_text(report: &Verified, verbose: bool) -> Text {
         report.problems.iter().map(problem).chain(withdrawn.map(Message::from)).collect();
     let path = report.path.iter().filter(|_| !report.bound.is_empty());
     let bound = path.map(|path| bound(path, &report.bound, verbose));
-    let known = report.known.iter().map(|Known { cache, withdrawn, unreadable }| {
-        let but = unreadable.iter().map(|error| format!(", but {error}"));
-        let builds = format!("withdrawn builds that the cache {} knows", cache.display());
-        format!("{builds}: {withdrawn}{}", but.collect::<String>())
-    });
+    let known =
+        report.known.iter().map(|Known { cache, withdrawn, without_digest, unreadable }| {
+            let mut note =
+                format!("withdrawn builds that the cache {} knows: {withdrawn}", cache.display());
+            if *without_digest > 0 {
+                let of = eggs(report.eggs);
+                let _ = write!(note, "; {without_digest} of {of} cannot be compared with them");
+            }
+            if let Some(error) = unreadable {
+                let _ = write!(note, "; {error}");
+            }
+            note
+        });
     Text {
         data: checksum(report.sha256, &report.archive),
         notes: not_imported(report).into_iter().chain(bound).chain(known).collect(),

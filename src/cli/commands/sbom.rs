@@ -98,9 +98,10 @@ fn text(report: &Report, verbose: bool) -> Text {
     if !without.is_empty() {
         notes.push(format!("no license is declared by {}", first_names(without, few)));
     }
-    if report.with_archive < report.eggs {
-        let unknown = eggs(report.eggs - report.with_archive);
-        notes.push(format!("the archive of {unknown} is not known"));
+    let unknown = &report.without_archive;
+    if !unknown.is_empty() {
+        let names = first_names(unknown, few);
+        notes.push(format!("the archive of {} is not known: {names}", eggs(unknown.len())));
     }
     notes.extend(unlisted(&report.unlisted, few));
     if report.problems > 0 {

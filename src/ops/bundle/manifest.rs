@@ -37,6 +37,7 @@ pub struct Manifest {
 pub struct BundledEgg {
     /// Relative to the buildout.
     pub path: String,
+    /// As its metadata says, or else its file name.
     pub name: String,
     pub version: String,
     /// Its digest in the cache; absent if the cache does not have it.

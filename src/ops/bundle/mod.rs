@@ -35,9 +35,11 @@ use crate::cache::Cache;
 use crate::disk::dir::Dir;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::manifest::Mtime;
+use crate::egg::metadata::Metadata;
 use crate::egg::name::EggName;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, IoContext, OrLog, Result};
 use crate::ops::check;
+use crate::ops::sbom::contents::Contents;
 use crate::util::glob::PathPattern;
 use crate::util::hash::sha256::Sha256;
 use crate::util::path_search::SoughtPath;
@@ -166,7 +168,7 @@ pub fn bundle(
         path: works_only_at,
         bound,
         folders,
-        eggs: bundled_eggs(&rules, &cached, &entries),
+        eggs: bundled_eggs(root, &rules, &cached, &entries),
         entries,
     };
     let checkouts = checkouts(&buildout, &manifest.entries)?;
@@ -319,31 +321,31 @@ fn checkouts(buildout: &Buildout, entries: &[BundleEntry]) -> Result<Vec<Checkou
 
 /// The eggs in the archive.
 fn bundled_eggs(
+    root: &Path,
     rules: &Rules,
     cached: &CachedContents,
     entries: &[BundleEntry],
 ) -> Vec<BundledEgg> {
-    let paths = entries.iter().map(|entry| &entry.path);
-    let eggs = paths.filter(|path| rules.eggs.contains_key(*path));
-    eggs.map(|path| bundled_egg(path, cached.get(path).map(|content| &content.egg))).collect()
+    let eggs: Vec<&String> =
+        entries.iter().map(|entry| &entry.path).filter(|it| rules.eggs.contains_key(*it)).collect();
+    let bundled = |path: &String| bundled_egg(root, path, cached.get(path).map(|it| &it.egg));
+    eggs.into_par_iter().map(bundled).collect()
 }
 
-fn bundled_egg(path: &str, cached: Option<&CachedEgg>) -> BundledEgg {
-    let path = path.to_owned();
-    if let Some(egg) = cached {
-        let source = &egg.key.source_sha256;
-        return BundledEgg {
-            path,
-            name: egg.key.name.clone(),
-            version: egg.key.version.clone(),
-            digest: Some(egg.digest),
-            source_sha256: (!source.is_empty()).then(|| source.clone()),
-            archive_url: egg.provenance.archive_url.clone(),
-        };
+fn bundled_egg(root: &Path, path: &str, cached: Option<&CachedEgg>) -> BundledEgg {
+    let file_name = || path.rsplit('/').next()?.parse::<EggName>().ok();
+    let metadata = Contents::metadata_of(&root.join(path)).or_log().flatten();
+    let (name, version) = match metadata {
+        Some(Metadata { name, version }) => (name, version),
+        None => file_name().map(|it| (it.name, it.version)).unwrap_or_default(),
+    };
+    let source = cached.map(|egg| egg.key.source_sha256.clone()).filter(|it| !it.is_empty());
+    BundledEgg {
+        path: path.to_owned(),
+        name,
+        version,
+        digest: cached.map(|egg| egg.digest),
+        source_sha256: source,
+        archive_url: cached.and_then(|egg| egg.provenance.archive_url.clone()),
     }
-    let file_name = path.rsplit('/').next().unwrap_or_default();
-    let (name, version) = file_name
-        .parse()
-        .map_or_else(|_| <_>::default(), |EggName { name, version, .. }| (name, version));
-    BundledEgg { path, name, version, digest: None, source_sha256: None, archive_url: None }
 }

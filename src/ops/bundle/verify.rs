@@ -81,6 +81,8 @@ pub struct Known {
     #[serde(serialize_with = "crate::disk::files::lossy")]
     pub cache: PathBuf,
     pub withdrawn: usize,
+    /// Eggs of the archive that cannot be compared: the cache that bundled them did not have them.
+    pub without_digest: usize,
     /// Why there may be more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
@@ -161,8 +163,9 @@ impl Verified {
     pub fn note_withdrawn(&mut self, cache: &Path) {
         let (known, error) = Withdrawals::readable(cache);
         let withdrawn = known.eggs().collect::<HashSet<Digest>>().len();
+        let without_digest = self.eggs.saturating_sub(self.digests.len());
         let unreadable = error.map(|error| error.to_string());
-        self.known = Some(Known { cache: cache.to_owned(), withdrawn, unreadable });
+        self.known = Some(Known { cache: cache.to_owned(), withdrawn, without_digest, unreadable });
         let notice =
             |(name, egg): &(String, Digest)| Some((name.clone(), known.get(*egg)?.clone()));
         self.withdrawn = self.digests.iter().filter_map(notice).collect();

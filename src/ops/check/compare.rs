@@ -18,18 +18,29 @@ pub enum Match {
     /// The cache has none of its name, or none that can be read.
     None,
     One(Digest),
-    /// Several differ from it equally little.
+    /// Several differ from it equally little: the preferred one first.
     Several(Vec<Digest>),
     /// The cache has another build of it.
     OtherBuild,
 }
 
 impl Match {
-    pub fn of(digests: &[Digest]) -> Self {
-        match digests {
-            [] => Self::None,
-            [digest] => Self::One(*digest),
-            several => Self::Several(several.to_vec()),
+    /// The match of an egg that may be one of these. If the last run of buildout has used one of them, it is that.
+    pub fn of(digests: &[Digest], registered: Option<Digest>) -> Self {
+        match (digests, registered) {
+            ([], _) => Self::None,
+            ([digest], _) => Self::One(*digest),
+            (several, Some(digest)) if several.contains(&digest) => Self::One(digest),
+            (several, _) => Self::Several(several.to_vec()),
+        }
+    }
+
+    /// The egg that it is, or the preferred one of those that it may be.
+    pub fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::One(digest) => Some(*digest),
+            Self::Several(digests) => digests.first().copied(),
+            Self::None | Self::OtherBuild => None,
         }
     }
 }
@@ -38,13 +49,15 @@ impl Match {
 #[derive(Debug, Default)]
 pub struct Candidates {
     manifests: Vec<(Digest, Manifest)>,
+    /// The one that the last run of buildout has used.
+    registered: Option<Digest>,
     /// Why one of them cannot be compared.
     pub unreadable: Option<String>,
 }
 
 impl Candidates {
-    pub fn open(blobs: Option<&Blobs>, cached: &[CachedEgg]) -> Self {
-        let mut candidates = Self::default();
+    pub fn open(blobs: Option<&Blobs>, cached: &[CachedEgg], registered: Option<Digest>) -> Self {
+        let mut candidates = Self { registered, ..Self::default() };
         let Some(blobs) = blobs else { return candidates };
         for egg in cached {
             match blobs.open(egg.digest) {
@@ -63,7 +76,12 @@ impl Candidates {
     /// The match of an egg that cannot be compared.
     pub fn uncompared_match(&self) -> Match {
         let digests: Vec<Digest> = self.manifests.iter().map(|(digest, _)| *digest).collect();
-        Match::of(&digests)
+        Match::of(&digests, self.registered)
+    }
+
+    /// Which of the candidates the closest one is.
+    pub fn matched(&self, closest: &Closest<'_>) -> Match {
+        Match::of(&closest.digests, self.registered)
     }
 
     /// The candidate that differs least from these entries.

@@ -12,6 +12,7 @@ use crate::egg::cached_egg::CachedEgg;
 use crate::egg::diff::DifferenceKind;
 use crate::egg::manifest::{Entry, EntryKind, Mtime};
 use crate::egg::scan;
+use crate::util::hash::digest::Digest;
 use crate::util::progress::Progress;
 
 use super::compare::{Candidates, Closest, Comparison, Match};
@@ -47,7 +48,12 @@ pub struct Examiner<'a> {
 impl Examiner<'_> {
     /// Compares an egg with those of its name in the cache, and looks at its files.
     #[must_use]
-    pub fn examine(&self, egg: &InstalledEgg, cached: &[CachedEgg]) -> Examined {
+    pub fn examine(
+        &self,
+        egg: &InstalledEgg,
+        cached: &[CachedEgg],
+        registered: Option<Digest>,
+    ) -> Examined {
         let mut examined = Examined {
             found: Findings::default(),
             matched: Match::None,
@@ -61,7 +67,7 @@ impl Examiner<'_> {
             examined.found.problems.push(problem);
             examined.has_drifted = true;
         }
-        let candidates = Candidates::open(self.blobs, cached);
+        let candidates = Candidates::open(self.blobs, cached, registered);
         let Some(root) = egg.entries.first() else {
             examined.matched = candidates.uncompared_match();
             return examined;
@@ -70,7 +76,7 @@ impl Examiner<'_> {
         let closest = if is_link { None } else { candidates.closest(&egg.entries) };
         examined.matched = match &closest {
             None => candidates.uncompared_match(),
-            Some(closest) => Match::of(&closest.digests),
+            Some(closest) => candidates.matched(closest),
         };
         if is_link {
             self.add_symlinked_egg(egg, &mut examined);

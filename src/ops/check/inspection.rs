@@ -1,5 +1,6 @@
 //! An inspection of a whole buildout: its eggs, links and references.
 
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -7,9 +8,12 @@ use rayon::prelude::*;
 
 use crate::buildout::{self, Buildout, INSTALLED, SET_ASIDE, is_egg};
 use crate::cache::Cache;
+use crate::cache::retention::roots;
 use crate::disk::temp::TEMP_PREFIX;
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::Result;
+use crate::util::hash::digest::Digest;
+use crate::util::machine;
 use crate::util::progress::{Progress, Unit};
 
 use super::Options;
@@ -98,15 +102,16 @@ impl Inspector<'_> {
         } else {
             (listed.len() as u64, Unit::Eggs)
         };
+        let registered = self.registered();
         let mut eggs: Vec<(InstalledEgg, Vec<CachedEgg>)> = Vec::with_capacity(listed.len());
         for egg in listed {
-            let cached = self.cached(&egg.file_name)?;
+            let cached = self.cached(&egg.file_name, registered.get(&egg.path).copied())?;
             eggs.push((egg, cached));
         }
         // The largest first, so that no thread is left with it at the end.
         eggs.sort_by_key(|(egg, _)| std::cmp::Reverse(egg.bytes()));
         let examine = |(egg, cached): (InstalledEgg, Vec<CachedEgg>)| {
-            let result = examiner.examine(&egg, &cached);
+            let result = examiner.examine(&egg, &cached, registered.get(&egg.path).copied());
             if !full {
                 self.progress.advance(1);
             }
@@ -130,9 +135,24 @@ impl Inspector<'_> {
         has_failed.then(|| Finding::new(FindingKind::NotInstalled, Path::new(""), what))
     }
 
-    /// The eggs of a file name in the cache.
-    pub fn cached(&self, file_name: &str) -> Result<Vec<CachedEgg>> {
-        self.cache.map_or(Ok(Vec::new()), |cache| cache.eggs_of_file_name(file_name))
+    /// The eggs that the last run of buildout has used, by path.
+    pub fn registered(&self) -> HashMap<PathBuf, Digest> {
+        let name = roots::name_of(self.buildout.boundary.root(), &machine::machine());
+        let root = self.cache.and_then(|cache| roots::before(cache.dir(), &name));
+        let used = root.iter().flat_map(|root| {
+            root.eggs.iter().filter_map(|egg| Some((root.path_of(egg), egg.digest?)))
+        });
+        used.collect()
+    }
+
+    /// The eggs of a file name in the cache: the registered one first, then those without an environment label.
+    pub fn cached(&self, file_name: &str, registered: Option<Digest>) -> Result<Vec<CachedEgg>> {
+        let Some(cache) = self.cache else { return Ok(Vec::new()) };
+        let mut eggs = cache.eggs_of_file_name(file_name)?;
+        eggs.sort_by_cached_key(|egg| {
+            (registered != Some(egg.digest), egg.key.environment.clone(), egg.digest)
+        });
+        Ok(eggs)
     }
 
     /// Notes about paths in eggs directories that are not eggs.
@@ -168,9 +188,8 @@ impl Inspector<'_> {
         let boundary = &self.buildout.boundary;
         let Inspection { eggs, references, .. } = inspection;
         let short = |path: &Path| boundary.short(path).display().to_string();
-        let digest = |(egg, examined): &(InstalledEgg, Examined)| match examined.matched {
-            Match::One(digest) => Some((short(&egg.path), digest)),
-            _ => None,
+        let digest = |(egg, examined): &(InstalledEgg, Examined)| {
+            Some((short(&egg.path), examined.matched.digest()?))
         };
         let is_compared =
             |(_, egg): &&(_, Examined)| matches!(egg.matched, Match::One(_) | Match::Several(_));

@@ -74,6 +74,7 @@ impl Inspector<'_> {
         let problems = inspection.found.problems.iter();
         let linked = problems.filter(|problem| problem.kind == FindingKind::HardLink);
         let linked: BTreeSet<&str> = linked.filter_map(|problem| problem.egg.as_deref()).collect();
+        let registered = self.registered();
         let mut wanted = Vec::new();
         for (egg, examined) in &inspection.eggs {
             let is_linked = linked.contains(egg.file_name.as_str());
@@ -84,10 +85,11 @@ impl Inspector<'_> {
         }
         for path in inspection.references.missing.keys().filter(|path| is_egg(path)) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let digests = self.cached(&name)?.into_iter().map(|egg| egg.digest);
+            let registered = registered.get(path).copied();
+            let digests = self.cached(&name, registered)?.into_iter().map(|egg| egg.digest);
             let is_usable = |digest: &Digest| !self.withdrawn.known.has(*digest);
             let digests: Vec<Digest> = digests.filter(is_usable).collect();
-            let matched = Match::of(&digests);
+            let matched = Match::of(&digests, registered);
             let path = path.clone();
             wanted.push(Wanted { path, examined: None, matched, is_linked: false });
         }

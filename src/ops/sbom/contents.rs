@@ -62,6 +62,16 @@ pub struct Contents {
 
 impl Contents {
     pub fn of(egg: &Path) -> Result<Self> {
+        Self::read(egg, |path| is_text(path) || is_shared_object(path))
+    }
+
+    /// The core metadata alone.
+    pub fn metadata_of(egg: &Path) -> Result<Option<Metadata>> {
+        Ok(Self::read(egg, metadata::is_metadata_path)?.metadata)
+    }
+
+    /// Reads the files of an egg that are wanted, by their paths in it.
+    fn read(egg: &Path, is_wanted: fn(&str) -> bool) -> Result<Self> {
         let files = EggFiles::open(egg)?;
         let entries = files.list()?.entries;
         let is_source = |entry: &&Entry| {
@@ -70,8 +80,10 @@ impl Contents {
         let newest = entries.iter().filter(is_source).map(|entry| entry.mtime.0).max();
         let mut contents = Self { newest: newest.unwrap_or(0), ..Self::default() };
         match entries.first().map(|entry| &entry.kind) {
-            Some(EntryKind::Directory) => contents.read_directory(&files, &entries)?,
-            Some(EntryKind::File { .. }) => contents.read_zip(egg, files.read(&entries[0])?)?,
+            Some(EntryKind::Directory) => contents.read_directory(&files, &entries, is_wanted)?,
+            Some(EntryKind::File { .. }) => {
+                contents.read_zip(egg, files.read(&entries[0])?, is_wanted)?;
+            }
             _ => {
                 let reason = "it is a symlink".to_owned();
                 return Err(Error::UnsoundEgg { path: egg.to_owned(), reason });
@@ -81,15 +93,20 @@ impl Contents {
         Ok(contents)
     }
 
-    fn read_directory(&mut self, files: &EggFiles, entries: &[Entry]) -> Result<()> {
-        for entry in entries {
+    fn read_directory(
+        &mut self,
+        files: &EggFiles,
+        entries: &[Entry],
+        is_wanted: fn(&str) -> bool,
+    ) -> Result<()> {
+        for entry in entries.iter().filter(|it| is_wanted(it.path.as_str())) {
             let EntryKind::File { size, .. } = entry.kind else { continue };
             let path = entry.path.as_str();
             let at = || files.path_of(entry);
             if is_text(path) && size <= MAX_METADATA {
                 let text = read_opened(files.read(entry)?, MAX_METADATA).at("read", &at())?;
                 self.add_text(path, &text);
-            } else if is_shared_object(path) {
+            } else if !is_text(path) {
                 let library = library(path, files.read(entry)?).at("read", &at())?;
                 self.libraries.extend(library);
             }
@@ -97,7 +114,7 @@ impl Contents {
         Ok(())
     }
 
-    fn read_zip(&mut self, egg: &Path, file: File) -> Result<()> {
+    fn read_zip(&mut self, egg: &Path, file: File, is_wanted: fn(&str) -> bool) -> Result<()> {
         let unsound = |reason: String| Error::UnsoundEgg { path: egg.to_owned(), reason };
         let bad = |error: zip::result::ZipError| unsound(error.to_string());
         let mut zip = zip::ZipArchive::new(BufReader::new(file)).map_err(bad)?;
@@ -105,7 +122,7 @@ impl Contents {
         for index in 0..zip.len() {
             let member = zip.by_index(index).map_err(bad)?;
             let path = member.name().map_err(bad)?.into_owned();
-            if !is_text(&path) && !is_shared_object(&path) {
+            if !is_wanted(&path) {
                 continue;
             }
             let mut content = Vec::new();

@@ -4,7 +4,7 @@
 //! each one is. docs/reference/sbom.md describes what a document states. Its bytes depend on the buildout,
 //! the cache and the options alone.
 
-mod contents;
+pub(super) mod contents;
 mod cyclonedx;
 mod graph;
 mod inventory;
@@ -66,6 +66,8 @@ pub struct Report {
     pub libraries: usize,
     /// Eggs whose archive is known by its SHA-256.
     pub with_archive: usize,
+    /// The others.
+    pub without_archive: Vec<String>,
     /// Eggs whose metadata declares no license.
     pub without_license: Vec<String>,
     /// Files with native code in `parts/`, which no document lists.
@@ -112,7 +114,9 @@ pub fn sbom(cache: Option<&Cache>, checked: &check::Report, options: &Options) -
     unlisted.retain(|path| !is_left_out(path));
     let count = |kind| components().filter(|it| it.kind == kind).count();
     let without = components().filter(|it| it.license == crate::egg::license::License::Unknown);
+    let unknown = components().filter(|it| it.kind == Kind::Egg && it.archive.sha256.is_none());
     Ok(Report {
+        without_archive: unknown.map(|it| format!("{} {}", it.name, it.version)).collect(),
         format: options.format,
         eggs: count(Kind::Egg),
         develop_eggs: count(Kind::Develop),

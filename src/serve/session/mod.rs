@@ -211,6 +211,7 @@ impl Session {
             directory,
             eggs_directory,
             python: self.host.python_tag(),
+            environment: self.host.environment.clone(),
             buildout: self.provenance.buildout.clone(),
             whole,
             eggs,
