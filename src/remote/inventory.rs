@@ -129,6 +129,28 @@ impl Inventory {
         environment: &Environment,
         progress: &dyn Progress,
     ) -> Result<Self> {
+        Self::read(remote, true, environment, progress)
+    }
+
+    /// Lists a remote, and reads its entries alone.
+    ///
+    /// # Errors
+    /// [`Error::WebServer`], [`Error::NoRemoteFolder`] or [`Error::Remote`].
+    pub fn entries(
+        remote: &Remote,
+        environment: &Environment,
+        progress: &dyn Progress,
+    ) -> Result<Vec<StoredEntry>> {
+        Ok(Self::read(remote, false, environment, progress)?.entries)
+    }
+
+    /// Reads the entries, and the lists and sets if they are wanted.
+    fn read(
+        remote: &Remote,
+        with_lines: bool,
+        environment: &Environment,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         require_listing(remote)?;
         let mut inventory = Self {
             client: Client::new(remote, Patience::COMMAND, environment)?,
@@ -151,6 +173,9 @@ impl Inventory {
                 Some(ObjectKind::Clock | ObjectKind::Withdrawals) => {}
                 None => inventory.foreign.push(object),
             }
+        }
+        if !with_lines {
+            (lists, sets) = (Vec::new(), Vec::new());
         }
         let requests = entries.len() + lists.len() + sets.len();
         progress.begin("reading", requests as u64, Unit::Eggs);

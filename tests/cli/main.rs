@@ -75,6 +75,7 @@ mod reindex;
 mod relocation;
 mod remote;
 mod remote_document;
+mod remote_eggs;
 mod remote_gc;
 mod remote_places;
 mod remote_races;

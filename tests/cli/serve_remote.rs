@@ -305,7 +305,10 @@ fn why_says_that_a_remote_was_not_used() {
     }));
     server.close();
     let kept = reader.json("why .")["run"].clone();
-    assert_eq!((&kept["missing"], &kept["remote_problems"]), (&json!(1), &problems));
+    let not_asked = "buildout was offline, and asked no remote (team)";
+    let all = json!([problems[0], not_asked]);
+    assert_eq!((&kept["missing"], &kept["remote_problems"]), (&json!(1), &all));
+    reader.ok("why .").says(&[&format!("in that run, {not_asked}")]);
     reader.ok(&format!("trust team {} --remove", other.display()));
     let problems = run();
     assert!(text(&problems[0]).contains("no key is trusted"), "{problems}");

@@ -23,6 +23,7 @@ mod pull;
 mod push;
 mod reindex;
 mod remote;
+mod remote_eggs;
 mod remote_gc;
 mod remote_verify;
 mod remote_withdraw;

@@ -1,4 +1,4 @@
-//! `remote`: the remotes of a cache. `remote verify` and `remote gc` have files of their own.
+//! `remote`: the remotes of a cache. What works on the eggs of a remote has files of its own.
 
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ use crate::remote::keys::{KEY_VARIABLE, Trusted};
 use crate::util::clock::{now, shown_day};
 use crate::util::units::counted;
 
-use super::{remote_gc, remote_verify, remote_withdraw};
+use super::{remote_eggs, remote_gc, remote_verify, remote_withdraw};
 
 /// Configure remotes to fetch eggs from and push built eggs to.
 #[derive(Debug, clap::Args)]
@@ -34,6 +34,7 @@ enum Command {
     Add(Add),
     List(List),
     Remove(Remove),
+    Eggs(remote_eggs::ListEggs),
     Verify(remote_verify::Verify),
     Gc(remote_gc::Gc),
     Withdraw(remote_withdraw::Withdraw),
@@ -44,9 +45,11 @@ impl Remote {
     /// As [`super::Command::access`]. The garbage collection of a remote reads the roots of the cache.
     pub fn access(&self) -> Access {
         match self.command {
-            Command::List(_) | Command::Verify(_) | Command::Gc(_) | Command::Withdrawals(_) => {
-                Access::Read
-            }
+            Command::List(_)
+            | Command::Eggs(_)
+            | Command::Verify(_)
+            | Command::Gc(_)
+            | Command::Withdrawals(_) => Access::Read,
             Command::Remove(_) | Command::Withdraw(_) => Access::Change,
             Command::Add(_) => Access::Make,
         }
@@ -57,6 +60,7 @@ impl Remote {
             Command::Add(command) => command.run(context),
             Command::List(_) => List::run(context),
             Command::Remove(command) => command.run(context),
+            Command::Eggs(command) => command.run(context),
             Command::Verify(command) => command.run(context),
             Command::Gc(command) => command.run(context),
             Command::Withdraw(command) => command.run(context),

@@ -76,7 +76,11 @@ impl Hints {
                  characters that begin with RW",
             ),
             Error::NoVersion { egg } => {
-                vec![format!("name the version and the Python, as in {egg}==1.0 --python 3.11")]
+                let list = self.command(&format!("remote eggs NAME {egg}"));
+                vec![
+                    format!("name the version and the Python, as in {egg}==1.0 --python 3.11"),
+                    format!("{list} lists what a remote has"),
+                ]
             }
             Error::NoPython { .. } => one("name the Python, as in --python 3.11"),
             _ => Vec::new(),

@@ -142,6 +142,7 @@ fn remotes_and_keys_have_hints() {
         (Error::NotAPublicKey { shown: shown(), problem: NotPublic::NoFile }, "keygen"),
         (Error::NoPython { egg: shown() }, "--python 3.11"),
         (Error::NoVersion { egg: "docopt".into() }, "docopt==1.0 --python 3.11"),
+        (Error::NoVersion { egg: "docopt".into() }, "`eggcache remote eggs NAME docopt` lists"),
         (
             Error::NoRemote { name: name(), nearest: None },
             "`eggcache remote list` lists the remotes",

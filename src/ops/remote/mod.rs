@@ -2,6 +2,7 @@
 
 pub mod configure;
 pub mod countersign;
+pub mod eggs;
 pub mod gc;
 pub mod pull;
 pub mod push;

@@ -135,9 +135,14 @@ impl Session {
             withdrawals.begin_if_due(&options.environment);
         }
         let warnings = options.warning.clone().into_iter().chain(cache.warning());
-        let unusable_remotes: Vec<String> = failure.into_iter().chain(untrusted).collect();
+        let mut unusable_remotes: Vec<String> = failure.into_iter().chain(untrusted).collect();
         let warnings = warnings.chain(unreadable).chain(unusable_remotes.clone());
         let warnings: Vec<String> = warnings.collect();
+        if !unasked_remotes.is_empty() {
+            // Buildout knows it. The record of the run has to say it later.
+            let names = unasked_remotes.join(", ");
+            unusable_remotes.push(format!("buildout was offline, and asked no remote ({names})"));
+        }
         info!(
             cache = %cache.root().display(),
             host = ?host,
