@@ -50,7 +50,7 @@ def test_with_v_the_log_and_the_record_say_why_an_egg_was_a_miss(newest_world):
     third = world.project("third", "alpha\nnative", versions=PINS, options="egg-cache-environment = el9")
     output = third.run("-v")
     why = {
-        "alpha": "the cache has never had an egg of this project",
+        "alpha": "the cache had only other eggs of this project, and has evicted them",
         "beta": "the cache has it without an environment label, and this buildout has the label el9 (egg-cache-environment)",
     }
     lines = misses(output)

@@ -505,6 +505,11 @@ fn an_egg_is_named_as_its_metadata_does() {
     let manifest = manifest(&sandbox, "app.tar");
     let names = [0, 1].map(|at| text(&manifest["eggs"][at]["name"]).to_owned());
     assert_eq!(names, ["Zope.Interface", "zc.mine"]);
+    let verified = sandbox.ok("bundle --verify app.tar").stderr;
+    assert!(!verified.contains("withdrawn"), "without a remote: {verified}");
+    sandbox.ok("keygen key");
+    let remote = format!("remote add team {} --key key.pub", sandbox.path("pool").display());
+    sandbox.ok(&remote);
     sandbox.ok("bundle --verify app.tar").says(&["; 1 of 2 eggs cannot be compared with them"]);
 }
 

@@ -204,7 +204,7 @@ fn verify_archive(
         provenance::verify(&mut report, file, &key, &bills)?;
     }
     if let Ok(root) = context.root() {
-        report.note_withdrawn(&root);
+        report.note_withdrawn(&root, &context.trust);
     }
     if import && report.is_sound() {
         bundle::import(&mut report, &context.bar)?;

@@ -14,7 +14,9 @@ use tar::{Archive, EntryType};
 
 use crate::buildout::BUNDLE_MANIFEST;
 use crate::buildout::relocation::MAX_MANIFEST;
+use crate::cache::trust::Trust;
 use crate::error::{Error, IoContext, Result};
+use crate::remote::config;
 use crate::remote::withdrawals::record::{Notice, Withdrawals};
 use crate::util::hash::digest::Digest;
 use crate::util::hash::sha256::{Hashing, Sha256};
@@ -58,7 +60,7 @@ pub struct Verified {
     /// The digests of its eggs, as far as the cache that bundled them had them, by file name.
     #[serde(skip)]
     digests: Vec<(String, Digest)>,
-    /// What the eggs were compared with.
+    /// What the eggs were compared with, if the cache has a remote.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known: Option<Known>,
     /// Eggs that the cache knows to be withdrawn, by file name.
@@ -160,12 +162,18 @@ fn read(raw: &mut impl Read, end: &StreamEnd, verified: &mut Verified) -> Result
 
 impl Verified {
     /// Adds to the report which eggs of the archive are withdrawn.
-    pub fn note_withdrawn(&mut self, cache: &Path) {
+    pub fn note_withdrawn(&mut self, cache: &Path, trust: &Trust) {
         let (known, error) = Withdrawals::readable(cache);
-        let withdrawn = known.eggs().collect::<HashSet<Digest>>().len();
-        let without_digest = self.eggs.saturating_sub(self.digests.len());
-        let unreadable = error.map(|error| error.to_string());
-        self.known = Some(Known { cache: cache.to_owned(), withdrawn, without_digest, unreadable });
+        let found = Known {
+            cache: cache.to_owned(),
+            withdrawn: known.eggs().collect::<HashSet<Digest>>().len(),
+            without_digest: self.eggs.saturating_sub(self.digests.len()),
+            unreadable: error.map(|error| error.to_string()),
+        };
+        // Without a remote, nobody withdraws anything.
+        let has_remotes = config::read(cache, trust).is_ok_and(|remotes| !remotes.is_empty());
+        let says_something = has_remotes || found.withdrawn > 0 || found.unreadable.is_some();
+        self.known = says_something.then_some(found);
         let notice =
             |(name, egg): &(String, Digest)| Some((name.clone(), known.get(*egg)?.clone()));
         self.withdrawn = self.digests.iter().filter_map(notice).collect();
