@@ -65,12 +65,11 @@ pub fn text(report: &Report, verbose: bool) -> Text {
     for (egg, problems) in by_egg {
         text.problems.push(egg_problems(egg, &problems, few));
     }
-    let notes = repaired.len() + report.notes.len();
     for (egg, count) in repaired {
         text.notes.push(format!("{}: restored, {} repaired", egg, counted(count, "problem")));
     }
     text.notes.extend(grouped(&report.notes.iter().collect::<Vec<_>>(), few));
-    text.summary = summary(report, notes);
+    text.summary = summary(report, text.notes.len());
     if !report.is_installed() {
         text.hint(vec!["run buildout to its end".to_owned()]);
     }
