@@ -51,7 +51,7 @@ pub enum Miss {
     },
     /// It has a build that works only in another folder.
     OtherFolder,
-    /// A remote has it, and is not trusted with it.
+    /// A remote has it, and its entry is refused.
     Refused { why: String },
     /// It had the egg.
     Evicted { at: i64, why: Gone },
