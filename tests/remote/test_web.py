@@ -77,6 +77,23 @@ def test_nginx_lists_nothing(mirror, nginx):
         assert refused.value.code == 403
 
 
+def test_the_doctor_knows_whose_eggs_a_web_server_has(mirror, machine, keys, nginx):
+    mirror.builder.egg("alpha")
+    mirror.builder.push()
+    reader = mirror.reader()
+    unknown = "remote team: no egg of any project was found, so no signature was checked"
+    assert unknown in str(reader.run("doctor"))
+    reader.pull("alpha==1.0")
+    assert "no problems" in str(reader.run("doctor"))
+    stranger = machine("stranger")
+    stranger.trusts("http://127.0.0.1:%d/%s" % (nginx.port, mirror.below), keys("other")[1])
+    stranger.egg("beta")
+    assert "no egg of beta was found" in str(stranger.run("doctor"))
+    stranger.egg("alpha")
+    found = str(stranger.run("doctor", code=4))
+    assert ", which is not trusted" in found and "`eggcache trust team FILE.pub`" in found, found
+
+
 def test_each_missing_egg_costs_one_request(mirror):
     """And the run one more, for the list of withdrawn builds."""
     mirror.builder.egg("alpha")

@@ -122,8 +122,9 @@ pub fn doctor(root: &Path, options: &Options<'_>, progress: &dyn Progress) -> Re
     let mut findings = cache::examine(root, options.trust, progress);
     findings.extend(settings::examine(root, options));
     findings.extend(package::examine(options));
+    let projects = remotes::projects(root, options.trust);
     for remote in options.remotes {
-        findings.extend(remotes::examine(remote, options.environment));
+        findings.extend(remotes::examine(remote, &projects, options.environment));
     }
     Report { cache: root.to_owned(), findings }
 }
