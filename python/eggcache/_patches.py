@@ -128,7 +128,7 @@ class Patches(object):
             self.session.has_failed = True
             requirement, _ = getattr(installer, "_eggcache_lacks", None) or (None, None)
             if requirement is not None and not isinstance(error, KeyboardInterrupt):
-                self.session.lacks(requirement)
+                self.session.lacks(requirement, isinstance(error, self.easy_install.MissingDistribution))
             raise
 
     def _wanted(self, specs):

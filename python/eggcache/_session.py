@@ -243,22 +243,22 @@ class Session(object):
         return self.chooser.choose(installer, requirement, source)
 
     @guarded
-    def lacks(self, requirement):
-        """Note an egg that buildout can neither install nor build. Buildout itself says why."""
-        self._note_lacking(requirement)
+    def lacks(self, requirement, is_not_found):
+        """Note an egg that buildout does not find or cannot install. Buildout itself says why."""
+        self._note_lacking(requirement, "not-found" if is_not_found else "not-installed")
 
-    def _note_lacking(self, requirement):
+    def _note_lacking(self, requirement, lack):
         """Note a missing egg once; return why it was not in the cache, or None."""
         if str(requirement) in self._lacking:
             return None
         self._lacking.add(str(requirement))
         self.tally.missing += 1
-        return self.storer.missing(requirement)
+        return self.storer.missing(requirement, lack)
 
     @guarded
     def lacks_offline(self, requirement):
         """Say why an egg is missing that buildout cannot install offline, and that a remote may have it."""
-        why = self._note_lacking(requirement)
+        why = self._note_lacking(requirement, "offline")
         if why:
             logger.info("%s is not in the cache: %s.", requirement, why)
         if self._unasked_remotes:

@@ -60,10 +60,10 @@ class Storer(object):
         self._store(location, build_seconds=seconds, **origin)
         return why
 
-    def missing(self, requirement):
+    def missing(self, requirement, lack):
         """Note an egg that buildout can neither install nor build; return why the cache did not have it, or None."""
         specs = ",".join(sorted(operator + version for operator, version in requirement.specs))
-        return self._why(requirement.project_name, "", build_seconds=0.0, missing=specs)
+        return self._why(requirement.project_name, "", build_seconds=0.0, missing=specs, lack=lack)
 
     def _why(self, name, version, **built):
         """Note an egg that was not in the cache; return why it was not."""

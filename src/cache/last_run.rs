@@ -91,10 +91,25 @@ pub enum Origin {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_converted: Option<String>,
     },
-    /// Buildout could neither install nor build it, for instance because it was offline.
+    /// Buildout could neither install nor build it.
     Missing {
+        #[serde(default)]
+        lack: Lack,
         miss: Miss,
     },
+}
+
+/// Why a run had to do without an egg.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lack {
+    /// Buildout was offline.
+    #[default]
+    Offline,
+    /// No index and no link has it.
+    NotFound,
+    /// Buildout has not brought it to an end, for instance because its setup.py has failed.
+    NotInstalled,
 }
 
 impl Origin {
@@ -109,9 +124,9 @@ impl Origin {
     pub fn miss(&self) -> Option<&Miss> {
         match self {
             Self::Cache | Self::Remote { .. } => None,
-            Self::Converted { miss, .. } | Self::Built { miss, .. } | Self::Missing { miss } => {
-                Some(miss)
-            }
+            Self::Converted { miss, .. }
+            | Self::Built { miss, .. }
+            | Self::Missing { miss, .. } => Some(miss),
         }
     }
 }
@@ -154,7 +169,7 @@ impl Installed {
         }
         if let Origin::Built { miss, .. }
         | Origin::Converted { miss, .. }
-        | Origin::Missing { miss } = &mut self.origin
+        | Origin::Missing { miss, .. } = &mut self.origin
         {
             match miss {
                 Miss::Unusable { why } | Miss::Refused { why } | Miss::Withdrawn { why, .. } => {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::build_options::BuildOptions;
+use crate::cache::last_run::Lack;
 use crate::cache::signatures::Signature;
 use crate::egg::cached_egg::CachedEgg;
 use crate::egg::key::Host;
@@ -143,6 +144,9 @@ pub struct Built {
     /// The versions that buildout would take, as version specifiers of PEP 440, if it can neither install nor
     /// build any. Empty for all.
     pub missing: Option<String>,
+    /// Why it is missing.
+    #[serde(default)]
+    pub lack: Lack,
 }
 
 /// A built egg.

@@ -95,7 +95,8 @@ def test_what_a_failing_run_can_neither_get_nor_build_is_in_its_record(newest_wo
         assert stock_lines(project.run(check=False)) == stock_lines(plain.run(check=False, cache=False))
         assert project.returncode == plain.returncode != 0
         [line] = world.eggcache("why", str(project.path)).stdout.splitlines()
-        assert line.startswith("%s %s (missing): the cache has " % (egg, version))
+        lack = {"alpha": "not found", "beta": "its installation failed"}[egg]
+        assert line.startswith("%s %s (missing: %s): the cache has " % (egg, version, lack))
 
 
 def test_offline_the_log_and_the_record_name_the_missing_egg(world):
@@ -109,7 +110,7 @@ def test_offline_the_log_and_the_record_name_the_missing_egg(world):
     why = "the cache has only other versions: 1.0"
     assert "eggcache: beta==1.1 is not in the cache: %s." % why in output, output
     text = world.eggcache("why", str(project.path)).stdout
-    assert text == "beta 1.1 (missing): %s\n" % why
+    assert text == "beta 1.1 (missing: offline): %s\n" % why
     world.project("filled", versions="alpha = 1.0\nbeta = 1.1").run()
     output = project.run("-o")
     assert "is not in the cache" not in output

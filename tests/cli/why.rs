@@ -123,18 +123,27 @@ fn an_egg_that_was_missing_offline_is_recorded() {
     for (name, specifiers) in
         [("foo", "==1.1"), ("foo", ">=1.1,<2"), ("bar", ""), ("bar", "<3"), ("new", "")]
     {
-        server.ask(&missing(name, specifiers));
+        let mut request = missing(name, specifiers);
+        match (name, specifiers) {
+            ("foo", ">=1.1,<2") => request["lack"] = json!("not-found"),
+            ("new", _) => request["lack"] = json!("not-installed"),
+            _ => {}
+        }
+        server.ask(&request);
     }
     server.close();
     let text = sandbox.ok("why .").stdout;
     let lines: Vec<&str> = text.lines().collect();
     let other = "the cache has only other versions: 1.0";
-    assert_eq!(lines[0], format!("foo 1.1 (missing): {other}"));
-    assert_eq!(lines[1], format!("foo (missing): {other}"));
+    assert_eq!(lines[0], format!("foo 1.1 (missing: offline): {other}"));
+    assert_eq!(lines[1], format!("foo (missing: not found): {other}"));
     for line in &lines[2..4] {
-        assert!(line.starts_with("bar 2.0 (missing): removed by hand on 20"), "{text}");
+        assert!(line.starts_with("bar 2.0 (missing: offline): removed by hand on 20"), "{text}");
     }
-    assert_eq!(lines[4], "new (missing): the cache has never had an egg of this project");
+    assert_eq!(
+        lines[4],
+        "new (missing: its installation failed): the cache has never had an egg of this project"
+    );
     let run = sandbox.json("why .")["run"].clone();
     assert_eq!((&run["missing"], &run["eggs"][0]["from"]), (&json!(5), &json!("missing")));
     assert_eq!((&run["hits"], &run["misses"]), (&json!(0), &json!(0)));

@@ -276,6 +276,17 @@ def test_offline_the_log_says_why_an_egg_is_missing_and_that_no_remote_is_asked(
     assert str(run.tally).startswith("0 hits, 0 misses, 2 missing, 0 stored;")
     noted = [asked for op, asked in bridge.calls if op == "built"]
     assert [(it["name"], it["missing"]) for it in noted] == [("alpha", "==1.0"), ("beta", "<3,==1.*")]
+    assert {it["lack"] for it in noted} == {"offline"}
+
+
+def test_what_an_online_run_lacks_is_noted_once_and_buildout_says_why(begin, caplog):
+    run = begin(Bridge())
+    for is_not_found in (True, False):
+        run.lacks(PIN, is_not_found)
+    run.lacks(Requirement("beta==1.*,<3"), False)
+    noted = [(it["name"], it["lack"]) for op, it in run.bridge.calls if op == "built"]
+    assert noted == [("alpha", "not-found"), ("beta", "not-installed")]
+    assert messages(caplog) == [] and run.tally.missing == 2
 
 
 # -- The summary

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use crate::buildout::is_buildout;
 use crate::cache::build_options::shown;
-use crate::cache::last_run::Origin;
-use crate::cache::last_run::Outcome;
+use crate::cache::last_run::{Lack, Origin, Outcome};
 use crate::cache::miss::Miss;
 use crate::cache::query::Narrow;
 use crate::cli::complete_eggs::egg_names;
@@ -74,11 +73,14 @@ fn of_buildout(OfBuildout { run }: &OfBuildout, verbose: bool) -> Text {
         shown_minute(run.at),
         run.directory.display()
     );
-    let mut notes = remote_notes(run);
-    notes.extend(run.since.map(|Outcome { at, succeeded }| {
+    for note in remote_notes(run) {
+        data.line(&note);
+    }
+    let notes = run.since.map(|Outcome { at, succeeded }| {
         let verb = if succeeded { "succeeded" } else { "failed" };
         format!("the run of {}, which installed no egg, {verb}", shown_minute(at))
-    }));
+    });
+    let notes = notes.into_iter().collect();
     let mut text = Text { data, notes, summary, ..Text::default() };
     text.hint(hints(run.eggs.iter().filter_map(|egg| egg.installed.origin.miss())));
     text
@@ -146,13 +148,21 @@ fn built_in(seconds: f64) -> String {
     if seconds < 60.0 { format!("{seconds:.1} s") } else { shown_time(seconds) }
 }
 
+fn lacked(lack: Lack) -> &'static str {
+    match lack {
+        Lack::Offline => "offline",
+        Lack::NotFound => "not found",
+        Lack::NotInstalled => "its installation failed",
+    }
+}
+
 /// An egg, where it came from, and why.
 fn line(Egg { installed, why }: &Egg) -> String {
     let (from, not_converted) = match &installed.origin {
         Origin::Cache => ("cache".into(), None),
         Origin::Remote { remote } => (format!("remote {remote}"), None),
         Origin::Converted { .. } => ("converted".into(), None),
-        Origin::Missing { .. } => ("missing".into(), None),
+        Origin::Missing { lack, .. } => (format!("missing: {}", lacked(*lack)), None),
         Origin::Built { seconds, not_converted, .. } => {
             (format!("built, {}", built_in(*seconds)), not_converted.as_ref())
         }

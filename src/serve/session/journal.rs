@@ -75,7 +75,7 @@ impl Session {
         let (why, seconds) = (miss.to_string(), built.build_seconds);
         debug!(name, version, why, "a miss");
         let origin = if built.missing.is_some() {
-            Origin::Missing { miss }
+            Origin::Missing { lack: built.lack, miss }
         } else if built.is_converted {
             Origin::Converted { seconds, miss }
         } else {
