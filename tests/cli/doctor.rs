@@ -94,6 +94,12 @@ fn a_remote_whose_entries_no_trusted_key_has_signed_is_found() {
             (found, _) => panic!("{key}: {found:?}"),
         }
     }
+    fs::remove_dir_all(pool.sandbox.path("pool/v1/entries")).unwrap();
+    std::os::unix::fs::symlink("/", pool.sandbox.path("pool/v1/entries")).unwrap();
+    pool.ok("remote remove team");
+    pool.ok(&format!("remote add team {url} --key key.pub"));
+    let found = problems(&pool.sandbox, "remote");
+    assert!(found.len() == 1 && found[0].starts_with("remote team: "), "{found:?}");
 }
 
 #[test]

@@ -102,7 +102,10 @@ fn ask(remote: &Remote, environment: &Environment) -> Result<Client> {
 fn examine_entries(remote: &Remote, projects: &[Project], client: &Client) -> Option<Finding> {
     let is_web = remote.is_web();
     let found = if is_web { listed(projects, client) } else { stored(client) };
-    let found = found.or_log()?;
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => return Some(Finding::of_error(Kind::Remote, error)),
+    };
     if is_web && found.is_empty() {
         let names: Vec<&str> = projects.iter().map(|(name, _)| name.as_str()).collect();
         let of = if names.is_empty() { "any project".into() } else { names.join(", ") };
