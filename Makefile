@@ -3,7 +3,7 @@ PYTHON ?= python3
 # How long `make fuzz` tries each target, and `make reliability` lets processes fight over one cache.
 FUZZ_SECONDS ?= 60
 STRESS_SECONDS ?= 3600
-# Whether `make test` tries most tests of buildout on two of its five versions; empty for all.
+# Whether `make test` tries most tests of buildout on one or two of its five versions; empty for all.
 SAMPLE ?= 1
 TOOLS := build/tools/bin
 INSTALL_TOOL := cargo install --config profile.dev.debug=false --debug --quiet --locked --root build/tools/cargo
