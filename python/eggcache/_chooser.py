@@ -117,6 +117,10 @@ class Chooser(object):
             return None
         return self._offer(eggs, requirement, source, installer, is_guess=pin is None)
 
+    def has_rejected(self, project):
+        """Whether an egg of a project is not offered again, because of a conflict."""
+        return canonical(project) in self._rejected
+
     def reject(self, dist):
         """Do not offer this version of a project any more unless the index has it, too."""
         self._rejected.setdefault(canonical(dist.project_name), set()).add(dist.version)
@@ -125,7 +129,7 @@ class Chooser(object):
         """Whether rule 3 holds. Where there is an index, it decides on a project of which a guess was wrong."""
         if installer._dest is None:
             return True
-        return not installer._newest and canonical(requirement.project_name) not in self._rejected
+        return not installer._newest and not self.has_rejected(requirement.project_name)
 
     def same_as(self, installer, available, requirement, source):
         """The offer of the egg that was built from the archive that buildout has chosen (rule 4).

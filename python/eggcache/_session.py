@@ -248,8 +248,11 @@ class Session(object):
         self._note_lacking(requirement, "not-found" if is_not_found else "not-installed")
 
     def _note_lacking(self, requirement, lack):
-        """Note a missing egg once; return why it was not in the cache, or None."""
-        if str(requirement) in self._lacking:
+        """Note a missing egg once; return why it was not in the cache, or None.
+
+        Of a project whose eggs were rejected, none is missing: what led to the conflict is.
+        """
+        if str(requirement) in self._lacking or self.chooser.has_rejected(requirement.project_name):
             return None
         self._lacking.add(str(requirement))
         self.tally.missing += 1

@@ -84,6 +84,20 @@ def test_a_run_that_fails_leaves_a_record(newest_world):
     assert (run["missing"], run["eggs"][-1]["name"], run["eggs"][-1]["from"]) == (1, "missing", "missing")
 
 
+def test_offline_only_what_led_to_a_conflict_is_missing(world):
+    world.wheel("alpha", "1.0", requires=["beta>=1.0,<2", "gamma>=1.0,<2"])
+    world.wheel("beta", "1.0", requires=["missing>=1.0"])
+    world.wheel("gamma", "1.0")
+    world.wheel("missing", "1.0")
+    world.project("filling", versions="alpha = 1.0").run()
+    world.eggcache("remove", "missing", "--force")
+    project = world.project("app", versions="alpha = 1.0")
+    output = project.run("-o", check=False)
+    assert project.returncode != 0 and ", 1 missing, " in output, output
+    [line] = world.eggcache("why", str(project.path)).stdout.splitlines()
+    assert line.startswith("missing 1.0 (missing: offline): removed by hand on "), line
+
+
 def test_what_a_failing_run_can_neither_get_nor_build_is_in_its_record(newest_world):
     world = newest_world
     world.wheel("alpha", "1.0")

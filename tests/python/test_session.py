@@ -284,6 +284,8 @@ def test_what_an_online_run_lacks_is_noted_once_and_buildout_says_why(begin, cap
     for is_not_found in (True, False):
         run.lacks(PIN, is_not_found)
     run.lacks(Requirement("beta==1.*,<3"), False)
+    run.chooser.reject(Distribution("gamma", "1.0"))
+    run.lacks(Requirement("gamma"), False)
     noted = [(it["name"], it["lack"]) for op, it in run.bridge.calls if op == "built"]
     assert noted == [("alpha", "not-found"), ("beta", "not-installed")]
     assert messages(caplog) == [] and run.tally.missing == 2

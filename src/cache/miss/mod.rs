@@ -42,6 +42,8 @@ pub enum Miss {
     OtherHost { part: String, cached: Vec<String>, wanted: String },
     /// It has the version from another archive: the SHA-256 of both.
     OtherArchive { cached: String, wanted: String },
+    /// It has the version from several archives, and nothing tells which one is needed.
+    SeveralArchives { archives: usize },
     /// It has an egg that was added by hand, so that its archive is not known.
     UnknownArchive,
     /// It has a build with other options: those of the nearest build that differ, if they are known.
@@ -201,8 +203,14 @@ impl Miss {
             return Self::Withdrawn { remote, why, removed_at: None };
         }
         if let Some(egg) = same.first() {
+            let archives: BTreeSet<&str> =
+                same.iter().map(|it| &*it.key.source_sha256).filter(|it| !it.is_empty()).collect();
             let is_new = egg.provenance.added_at >= needed.since;
-            return if is_new { Self::Raced } else { Self::NotAsked };
+            return match archives.len() {
+                _ if is_new => Self::Raced,
+                0 | 1 => Self::NotAsked,
+                archives => Self::SeveralArchives { archives },
+            };
         }
         let is_it = |key: &EggKey| {
             same_version(&key.version, needed.version)
@@ -523,6 +531,39 @@ mod tests {
         assert_eq!(world.why(), "the cached egg was withdrawn by remote team: broken");
         world.unusable = Some("its blob is damaged".into());
         assert_eq!(world.why(), "its blob is damaged");
+    }
+
+    #[test]
+    fn without_the_needed_archive_several_are_the_reason() {
+        let of = |digit: &str| egg(&EggKey { source_sha256: digit.repeat(64), ..key() });
+        let eggs = [of("a"), of("b"), egg(&key())];
+        let reason = |eggs: &[CachedEgg]| {
+            let needed = Needed {
+                version: "1.0",
+                source_sha256: "",
+                variant: Some(""),
+                bound_variant: None,
+                is_withheld: false,
+                since: 20,
+            };
+            let known = Known {
+                eggs,
+                evictions: &[],
+                unusable: None,
+                refused: &|_| None,
+                mismatch: &|_| None,
+                would_work: &|_| true,
+                withdrawn: &|_| None,
+                options: &|_| None,
+            };
+            Miss::of(&needed, &known)
+        };
+        assert_eq!(reason(&eggs), Miss::SeveralArchives { archives: 2 });
+        assert_eq!(
+            reason(&eggs).to_string(),
+            "the cache has it from 2 archives, and offline nothing says which of them is needed"
+        );
+        assert_eq!(reason(&eggs[1..]), Miss::NotAsked);
     }
 
     #[test]

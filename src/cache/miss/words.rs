@@ -29,6 +29,10 @@ impl fmt::Display for Miss {
                 write!(out, "the cached egg was built from another archive")?;
                 write!(out, " (SHA-256 {cached}…, and this buildout needs {wanted}…)")
             }
+            Self::SeveralArchives { archives } => {
+                write!(out, "the cache has it from {archives} archives, ")?;
+                write!(out, "and offline nothing says which of them is needed")
+            }
             Self::UnknownArchive => {
                 write!(out, "the cached egg was added by hand, so its archive is not known")
             }
