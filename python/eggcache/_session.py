@@ -245,23 +245,23 @@ class Session(object):
     @guarded
     def lacks(self, requirement, is_not_found):
         """Note an egg that buildout does not find or cannot install. Buildout itself says why."""
-        self._note_lacking(requirement, "not-found" if is_not_found else "not-installed")
+        if self._is_new_lack(requirement):
+            self.storer.missing(requirement, "not-found" if is_not_found else "not-installed")
 
-    def _note_lacking(self, requirement, lack):
-        """Note a missing egg once; return why it was not in the cache, or None.
-
-        Of a project whose eggs were rejected, none is missing: what led to the conflict is.
-        """
+    def _is_new_lack(self, requirement):
+        """Count a missing egg, once. If eggs of its project were rejected, what led to the conflict is missing."""
         if str(requirement) in self._lacking or self.chooser.has_rejected(requirement.project_name):
-            return None
+            return False
         self._lacking.add(str(requirement))
         self.tally.missing += 1
-        return self.storer.missing(requirement, lack)
+        return True
 
     @guarded
     def lacks_offline(self, requirement):
         """Say why an egg is missing that buildout cannot install offline, and that a remote may have it."""
-        why = self._note_lacking(requirement, "offline")
+        if not self._is_new_lack(requirement):
+            return
+        why = self.storer.missing(requirement, "offline")
         if why:
             logger.info("%s is not in the cache: %s.", requirement, why)
         if self._unasked_remotes:

@@ -93,11 +93,7 @@ pub fn register(cache: &mut Cache, options: &Options) -> Result<Report> {
         registered: true,
         eggs: root.eggs.len(),
         cached: root.eggs.iter().filter(|egg| egg.digest.is_some_and(|it| has(cache, it))).count(),
-        digests: root
-            .eggs
-            .iter()
-            .filter_map(|egg| Some((root.path_of(egg), egg.digest?)))
-            .collect(),
+        digests: root.digests().collect(),
     };
     if let Some(before) = before {
         root.first_run = before.first_run;

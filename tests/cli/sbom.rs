@@ -251,16 +251,16 @@ fn an_egg_of_a_local_archive_has_no_purl_and_one_of_another_host_names_it() {
         ("local", "/srv/dist/local-1.0.tar.gz"),
         ("mapped", "file:///srv/dist/mapped-1.0.tar.gz"),
         ("other", "https://pypi.acme.test/other-1.0.tar.gz"),
-        ("public", "https://files.pythonhosted.org/packages/public-1.0.tar.gz"),
+        ("public.ns", "https://files.pythonhosted.org/packages/public-1.0.tar.gz"),
     ]);
     let expected = [
         None,
         None,
         Some("pkg:pypi/other@1.0?download_url=https:%2F%2Fpypi.acme.test%2Fother-1.0.tar.gz"),
-        Some("pkg:pypi/public@1.0"),
+        Some("pkg:pypi/public.ns@1.0"),
     ];
     let bill = document(&sandbox, "");
-    let names = ["local", "mapped", "other", "public"];
+    let names = ["local", "mapped", "other", "public.ns"];
     assert_eq!(names.map(|name| component(&bill, name)["purl"].as_str()), expected);
     let bill = fs::read(sandbox.path("a.spdx.json")).unwrap();
     let bill: Value = serde_json::from_slice(&bill).unwrap();

@@ -101,13 +101,9 @@ fn a_project_whose_name_ends_as_a_file_name_does_keeps_its_name() {
     sandbox.egg("zc.recipe.egg", "1.0");
     sandbox.ok("add eggs");
     sandbox.ok("remove zc.recipe.egg");
-    for (question, shown) in [
-        ("zc.recipe.egg", "zc.recipe.egg 1.0"),
-        ("zc.recipe.egg==1.0", "zc.recipe.egg 1.0"),
-        ("zc.recipe.egg-1.0-py3.11.egg", "zc.recipe.egg 1.0"),
-    ] {
-        let says = format!("now: the cache cannot serve {shown}: removed by hand on 20");
-        prints(&sandbox, &format!("why {question}"), &says);
+    let says = "now: the cache cannot serve zc.recipe.egg 1.0: removed by hand on 20";
+    for question in ["zc.recipe.egg", "zc.recipe.egg==1.0", "zc.recipe.egg-1.0-py3.11.egg"] {
+        prints(&sandbox, &format!("why {question}"), says);
     }
     let python = "now: the cache cannot serve zc.recipe.egg 1.0: the cache had only other eggs of this project, \
         and has evicted them\n";

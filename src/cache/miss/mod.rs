@@ -354,10 +354,17 @@ mod tests {
         }
 
         fn why_with(&self, variant: &str, since: i64) -> String {
-            let (host, source_sha256) = (host(), "a".repeat(64));
+            let miss = self.miss(&"a".repeat(64), variant, since);
+            let text = serde_json::to_string(&miss).unwrap();
+            assert_eq!(serde_json::from_str::<Miss>(&text).unwrap(), miss);
+            miss.to_string()
+        }
+
+        fn miss(&self, source_sha256: &str, variant: &str, since: i64) -> Miss {
+            let host = host();
             let needed = Needed {
                 version: "1.0",
-                source_sha256: &source_sha256,
+                source_sha256,
                 variant: Some(variant),
                 bound_variant: None,
                 is_withheld: self.is_withheld,
@@ -377,10 +384,7 @@ mod tests {
                 },
                 options: &|variant| self.options.get(variant).cloned(),
             };
-            let miss = Miss::of(&needed, &known);
-            let text = serde_json::to_string(&miss).unwrap();
-            assert_eq!(serde_json::from_str::<Miss>(&text).unwrap(), miss);
-            miss.to_string()
+            Miss::of(&needed, &known)
         }
     }
 
@@ -535,35 +539,15 @@ mod tests {
 
     #[test]
     fn without_the_needed_archive_several_are_the_reason() {
-        let of = |digit: &str| egg(&EggKey { source_sha256: digit.repeat(64), ..key() });
-        let eggs = [of("a"), of("b"), egg(&key())];
-        let reason = |eggs: &[CachedEgg]| {
-            let needed = Needed {
-                version: "1.0",
-                source_sha256: "",
-                variant: Some(""),
-                bound_variant: None,
-                is_withheld: false,
-                since: 20,
-            };
-            let known = Known {
-                eggs,
-                evictions: &[],
-                unusable: None,
-                refused: &|_| None,
-                mismatch: &|_| None,
-                would_work: &|_| true,
-                withdrawn: &|_| None,
-                options: &|_| None,
-            };
-            Miss::of(&needed, &known)
-        };
-        assert_eq!(reason(&eggs), Miss::SeveralArchives { archives: 2 });
+        let of = |digit: &str| EggKey { source_sha256: digit.repeat(64), ..key() };
+        let keys = [of("a"), of("b"), key()];
+        let found = World::of(&keys).miss("", "", 20);
+        assert_eq!(found, Miss::SeveralArchives { archives: 2 });
         assert_eq!(
-            reason(&eggs).to_string(),
+            found.to_string(),
             "the cache has it from 2 archives, and offline nothing says which of them is needed"
         );
-        assert_eq!(reason(&eggs[1..]), Miss::NotAsked);
+        assert_eq!(World::of(&keys[1..]).miss("", "", 20), Miss::NotAsked);
     }
 
     #[test]

@@ -101,6 +101,11 @@ impl Root {
         egg.directory.as_ref().unwrap_or(&self.eggs_directory).join(&egg.file_name)
     }
 
+    /// The digests of its eggs, as far as they are known, by path.
+    pub fn digests(&self) -> impl Iterator<Item = (PathBuf, Digest)> {
+        self.eggs.iter().filter_map(|egg| Some((self.path_of(egg), egg.digest?)))
+    }
+
     /// The file name of its record.
     #[must_use]
     pub fn name(&self) -> String {

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::buildout::{self, Buildout, INSTALLED, SET_ASIDE, is_egg};
 use crate::cache::Cache;
-use crate::cache::retention::roots;
+use crate::cache::retention::roots::{self, Root};
 use crate::disk::temp::TEMP_PREFIX;
 use crate::egg::cached_egg::CachedEgg;
 use crate::error::Result;
@@ -139,10 +139,7 @@ impl Inspector<'_> {
     pub fn registered(&self) -> HashMap<PathBuf, Digest> {
         let name = roots::name_of(self.buildout.boundary.root(), &machine::machine());
         let root = self.cache.and_then(|cache| roots::before(cache.dir(), &name));
-        let used = root.iter().flat_map(|root| {
-            root.eggs.iter().filter_map(|egg| Some((root.path_of(egg), egg.digest?)))
-        });
-        used.collect()
+        root.iter().flat_map(Root::digests).collect()
     }
 
     /// The eggs of a file name in the cache: the registered one first, then those without an environment label.

@@ -122,7 +122,8 @@ pub fn doctor(root: &Path, options: &Options<'_>, progress: &dyn Progress) -> Re
     let mut findings = cache::examine(root, options.trust, progress);
     findings.extend(settings::examine(root, options));
     findings.extend(package::examine(options));
-    let projects = remotes::projects(root, options.trust);
+    let has_web = options.remotes.iter().any(Remote::is_web);
+    let projects = if has_web { remotes::projects(root, options.trust) } else { Vec::new() };
     for remote in options.remotes {
         findings.extend(remotes::examine(remote, &projects, options.environment));
     }
